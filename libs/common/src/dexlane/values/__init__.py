@@ -1,0 +1,1 @@
+"""Frozen values shared by every layer: amounts, chains, tokens, pools, routes and books."""

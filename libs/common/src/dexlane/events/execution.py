@@ -1,0 +1,265 @@
+"""The life of an intent: created, carried by transactions, filled or failed. The same for paper and live."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import Field, model_validator
+
+from dexlane.events.base import Event, FeeCap
+from dexlane.events.portfolio import ExitTriggered
+from dexlane.events.risk import VerdictApproved
+from dexlane.values.amounts import Amount
+from dexlane.values.base import Value, digest
+from dexlane.values.books import Lane, Mode
+from dexlane.values.chains import Address, BlockRef, Hash32
+from dexlane.values.routes import Route
+from dexlane.values.tokens import Token, TokenDelta
+
+
+class Purpose(StrEnum):
+    """Why an intent exists."""
+
+    ENTRY = "entry"
+    EXIT = "exit"
+    GAP = "gap"
+    ALLOWANCE = "allowance"
+
+
+class FailureReason(StrEnum):
+    """Why an intent ended without a fill."""
+
+    REVERTED = "reverted"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    UNDERPRICED = "underpriced"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    MINIMUM_OUT = "minimum_out"
+    DENIED = "denied"
+    HALTED = "halted"
+    STALE_STATE = "stale_state"
+
+
+class TxState(StrEnum):
+    """The states of a transaction that clients can see."""
+
+    PLANNED = "planned"
+    SIGNED = "signed"
+    SUBMITTED = "submitted"
+    PENDING = "pending"
+    BUMPED = "bumped"
+    REPLACED = "replaced"
+    MINED = "mined"
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+    DROPPED = "dropped"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    REORGED = "reorged"
+
+
+class Plan(Value):
+    """What a trade will do on the chain. ``minimum_out`` is enforced there and is never zero."""
+
+    route: Route
+    amount_in: Amount = Field(gt=0)
+    quoted_out: Amount = Field(gt=0)
+    minimum_out: Amount = Field(gt=0)
+    gas_limit: int = Field(gt=21_000, le=16_777_216)
+    fee_cap: FeeCap
+    deadline_block: int = Field(ge=0)
+    deadline_s: int = Field(ge=0, description="Unix seconds, enforced by the router")
+    pool_digest: str = Field(description="digest of the pool states that the quote was computed from")
+
+
+class IntentCreated(Event):
+    """The durable decision to trade; it owns one slot (chain, account, nonce) for life when it is live."""
+
+    NAME: ClassVar[str] = "intent.created"
+
+    book_id: str
+    mode: Mode
+    lane: Lane
+    account: Address
+    quote: Token
+    purpose: Purpose
+    strategy: str
+    block: BlockRef = Field(description="the block whose state was planned on")
+    plan: Plan | None = Field(default=None, description="None only for an allowance")
+    allowance_token: Address | None = None
+    allowance_amount: Amount | None = None
+    verdict: VerdictApproved | None = None
+    exit: ExitTriggered | None = None
+    received_at_ns: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _complete(self) -> IntentCreated:
+        if self.purpose is Purpose.ALLOWANCE:
+            if self.allowance_token is None or self.allowance_amount is None or self.plan is not None:
+                raise ValueError("an allowance names its token and amount, and has no plan")
+        elif self.plan is None:
+            raise ValueError("every intent but an allowance carries its plan")
+        if self.purpose in {Purpose.ENTRY, Purpose.GAP} and self.verdict is None:
+            raise ValueError("an entry carries its verdict")
+        if self.purpose is Purpose.EXIT and self.exit is None:
+            raise ValueError("an exit carries what triggered it")
+        return self
+
+    @classmethod
+    def tails(cls) -> tuple[str, ...]:
+        """One subject per mode and lane."""
+        return tuple(f"{mode}.{lane}" for mode in Mode for lane in Lane)
+
+    def tail(self) -> str:
+        """``<mode>.<lane>``."""
+        return f"{self.mode}.{self.lane}"
+
+    @staticmethod
+    def make_id(book_id: str, cause_id: str, purpose: str) -> str:
+        """One intent per book, cause (verdict, exit or set-up step) and purpose."""
+        return digest("intent.created", book_id, cause_id, purpose)
+
+
+class _OfIntent(Event):
+    """Common part of everything that happens to an intent."""
+
+    intent_id: str = Field(pattern="^[0-9a-f]{32}$")
+    book_id: str
+    mode: Mode
+    lane: Lane
+    account: Address
+    purpose: Purpose
+    strategy: str
+
+
+class TxChanged(_OfIntent):
+    """A transaction of an intent changed its state. ``attempt`` counts signed payloads of the slot from 1."""
+
+    NAME: ClassVar[str] = "tx"
+
+    state: TxState
+    sequence: int = Field(ge=1, description="position in the life of this intent")
+    attempt: int = Field(default=0, ge=0)
+    nonce: int | None = Field(default=None, ge=0)
+    tx_hash: Hash32 | None = None
+    fee_cap: FeeCap | None = None
+    block: BlockRef | None = None
+    reason: str | None = None
+    elapsed_ms: float | None = Field(default=None, ge=0, description="since the logs that led to it were received")
+
+    @classmethod
+    def tails(cls) -> tuple[str, ...]:
+        """One subject per state."""
+        return tuple(TxState)
+
+    def tail(self) -> str:
+        """The state."""
+        return self.state
+
+    @staticmethod
+    def make_id(intent_id: str, sequence: int) -> str:
+        """One id per step of one intent."""
+        return digest("tx", intent_id, sequence)
+
+
+class _Outcome(_OfIntent):
+    """An outcome of an intent. Of all outcomes of one intent the highest ``outcome_version`` holds."""
+
+    outcome_version: int = Field(ge=1)
+    fee_paid_wei: Amount = Field(description="native coin paid for gas, including any rollup data fee")
+    gas_used: int = Field(default=0, ge=0)
+    tx_hash: Hash32 | None = None
+    block: BlockRef | None = None
+
+
+class _Fill(_Outcome):
+    quote: Token
+    deltas: tuple[TokenDelta, ...] = Field(description="what the account gained and lost, gas excluded")
+    quoted_out: Amount = Field(description="output that planning expected")
+    price_impact_bps: int | None = None
+
+
+class FillIncluded(_Fill):
+    """The transaction is in a block. Counts in positions at once; may still be reversed."""
+
+    NAME: ClassVar[str] = "fill.included"
+
+    @staticmethod
+    def make_id(intent_id: str, outcome_version: int) -> str:
+        """One id per version of an intent's outcome."""
+        return digest("fill.included", intent_id, outcome_version)
+
+
+class FillConfirmed(_Fill):
+    """The fill is final."""
+
+    NAME: ClassVar[str] = "fill.confirmed"
+
+    @staticmethod
+    def make_id(intent_id: str, outcome_version: int) -> str:
+        """One id per version of an intent's outcome."""
+        return digest("fill.confirmed", intent_id, outcome_version)
+
+
+class FillReversed(_Outcome):
+    """A reorganisation took the fill (or the paid failure) back; ``fee_paid_wei`` is therefore zero."""
+
+    NAME: ClassVar[str] = "fill.reversed"
+    reason: str
+
+    @staticmethod
+    def make_id(intent_id: str, outcome_version: int) -> str:
+        """One id per version of an intent's outcome."""
+        return digest("fill.reversed", intent_id, outcome_version)
+
+
+class IntentFailed(_Outcome):
+    """The intent ended without a trade. A revert or a cancel still paid ``fee_paid_wei``."""
+
+    NAME: ClassVar[str] = "intent.failed"
+    reason: FailureReason
+    detail: str = ""
+    final: bool = Field(default=True, description="False while a reorganisation could still change it")
+
+    @staticmethod
+    def make_id(intent_id: str, outcome_version: int) -> str:
+        """One id per version of an intent's outcome."""
+        return digest("intent.failed", intent_id, outcome_version)
+
+
+class AccountOpened(Event):
+    """The balances with which a book's account begins: the opening entries of the ledger."""
+
+    NAME: ClassVar[str] = "account.opened"
+
+    book_id: str
+    mode: Mode
+    lane: Lane
+    account: Address
+    quote: Token
+    block: BlockRef
+    balances: tuple[TokenDelta, ...] = Field(description="token balances; the native coin under the NATIVE address")
+
+    @staticmethod
+    def make_id(book_id: str, account: str) -> str:
+        """An account of a book opens once."""
+        return digest("account.opened", book_id, account)
+
+
+class PaperScored(Event):
+    """A paper fill compared with what the chain showed in the next block."""
+
+    NAME: ClassVar[str] = "paper.scored"
+
+    intent_id: str
+    book_id: str
+    filled_out: Amount
+    next_block_out: Amount = Field(description="quote of the same trade on the next block's state, without our impact")
+    difference_bps: int
+    block: BlockRef
+
+    @staticmethod
+    def make_id(intent_id: str) -> str:
+        """One score per intent."""
+        return digest("paper.scored", intent_id)

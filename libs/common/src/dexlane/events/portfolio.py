@@ -1,0 +1,123 @@
+"""Positions, exposure and triggered exits."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import Field
+
+from dexlane.events.base import Event
+from dexlane.values.amounts import Amount, SignedAmount
+from dexlane.values.base import digest
+from dexlane.values.books import Lane, Mode
+from dexlane.values.chains import Address, BlockRef
+from dexlane.values.tokens import Token
+
+
+class ExitReason(StrEnum):
+    """Which rule closed a position."""
+
+    STOP_LOSS = "stop_loss"
+    TAKE_PROFIT = "take_profit"
+    MAX_AGE = "max_age"
+    MANUAL = "manual"
+    HALT = "halt"
+
+
+class PositionChanged(Event):
+    """A position as it now is. Amounts of the token in its own unit, money in units of the book's quote token.
+
+    ``position_version`` grows with every change of one (book, account, token); the highest holds.
+    """
+
+    NAME: ClassVar[str] = "position.changed"
+
+    book_id: str
+    mode: Mode
+    lane: Lane
+    account: Address
+    token: Token
+    quote: Token
+    position_version: int = Field(ge=1)
+    quantity: SignedAmount
+    cost: SignedAmount = Field(description="what the held quantity cost, quote units")
+    realised: SignedAmount = Field(description="result of what was sold, quote units")
+    unrealised: SignedAmount | None = Field(default=None, description="value at an executable quote less cost")
+    strategy: str
+    opened_block: int | None = None
+    block: BlockRef | None = None
+
+    @staticmethod
+    def make_id(book_id: str, account: str, token: str, position_version: int) -> str:
+        """One id per version of one position."""
+        return digest("position.changed", book_id, account, token, position_version)
+
+
+class ExposureChanged(Event):
+    """What one book has at work in one lane, in units of its quote token; last value per book and lane.
+
+    ``equity`` marks positions at an executable quote; None when a price is missing ("no data", never a guess).
+    """
+
+    NAME: ClassVar[str] = "exposure.changed"
+
+    book_id: str
+    lane: Lane
+    quote: Token
+    exposure_version: int = Field(ge=1)
+    at_work: Amount = Field(description="cost of open positions")
+    open_positions: int = Field(ge=0)
+    realised_today: SignedAmount
+    realised_total: SignedAmount
+    fees_paid_wei: Amount
+    equity: SignedAmount | None = None
+    native_balance_wei: SignedAmount
+    block: BlockRef | None = None
+
+    @classmethod
+    def tails(cls) -> tuple[str, ...]:
+        """Book ids and lanes are an open set on this last-value subject."""
+        return (">",)
+
+    def tail(self) -> str:
+        """``<book>.<lane>``."""
+        return f"{self.book_id}.{self.lane}"
+
+    @staticmethod
+    def make_id(book_id: str, lane: str, exposure_version: int) -> str:
+        """One id per version."""
+        return digest("exposure.changed", book_id, lane, exposure_version)
+
+
+class ExitTriggered(Event):
+    """A rule or a person closes a position (or a part of it). It goes to the lane whose account holds the token."""
+
+    NAME: ClassVar[str] = "exit.triggered"
+
+    book_id: str
+    mode: Mode
+    lane: Lane
+    account: Address
+    token: Token
+    quote: Token
+    quantity: Amount = Field(gt=0)
+    reason: ExitReason
+    detail: str
+    strategy: str
+    block: BlockRef
+    received_at_ns: int = Field(ge=0)
+
+    @classmethod
+    def tails(cls) -> tuple[str, ...]:
+        """One subject per lane."""
+        return tuple(Lane)
+
+    def tail(self) -> str:
+        """The lane."""
+        return self.lane
+
+    @staticmethod
+    def make_id(book_id: str, account: str, token: str, position_version: int, reason: str) -> str:
+        """One exit per rule and version of a position; a failed exit is triggered again by a later version."""
+        return digest("exit.triggered", book_id, account, token, position_version, reason)

@@ -1,0 +1,111 @@
+"""Risk verdicts, token flags and recorded decisions."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import Field
+
+from dexlane.events.base import Event
+from dexlane.events.opportunity import OpportunityFound
+from dexlane.values.base import Value, digest
+from dexlane.values.books import Lane
+from dexlane.values.chains import Address, BlockRef
+
+
+class Category(StrEnum):
+    """The five scored categories of risk."""
+
+    LIQUIDITY = "liquidity"
+    VOLATILITY = "volatility"
+    SLIPPAGE = "slippage"
+    CONTRACT = "contract"
+    REGULATORY = "regulatory"
+
+
+class RiskFactor(Value):
+    """One scored category: 0 is no risk that was found, 100 the most. Weights add up to 10,000 over a verdict."""
+
+    category: Category
+    score: int = Field(ge=0, le=100)
+    weight_bps: int = Field(ge=0, le=10_000)
+    reasons: tuple[str, ...] = Field(min_length=1)
+    evidence_block: int | None = Field(default=None, ge=0, description="block of the evidence; None when there is none")
+
+
+class _Verdict(Event):
+    opportunity: OpportunityFound
+    risk_score: int = Field(ge=0, le=100)
+    confidence_bps: int = Field(ge=0, le=10_000)
+    factors: tuple[RiskFactor, ...]
+
+
+class VerdictApproved(_Verdict):
+    """No veto and complete evidence. Whether a book trades it is decided in planning by its profile and level."""
+
+    NAME: ClassVar[str] = "verdict.approved"
+    lane: Lane
+
+    @classmethod
+    def tails(cls) -> tuple[str, ...]:
+        """One subject per lane."""
+        return tuple(Lane)
+
+    def tail(self) -> str:
+        """The lane."""
+        return self.lane
+
+    @staticmethod
+    def make_id(opportunity_id: str) -> str:
+        """One verdict per opportunity, whichever way it goes."""
+        return digest("verdict", opportunity_id)
+
+
+class VerdictRejected(_Verdict):
+    """At least one veto. ``vetoes`` says why, in plain words."""
+
+    NAME: ClassVar[str] = "verdict.rejected"
+    vetoes: tuple[str, ...] = Field(min_length=1)
+
+    @staticmethod
+    def make_id(opportunity_id: str) -> str:
+        """One verdict per opportunity, whichever way it goes."""
+        return VerdictApproved.make_id(opportunity_id)
+
+
+class TokenFlagged(Event):
+    """Evidence against a token was found."""
+
+    NAME: ClassVar[str] = "token.flagged"
+    token: Address
+    flag: str = Field(pattern="^[a-z_]{1,48}$")
+    reason: str
+    block: BlockRef
+
+    @staticmethod
+    def make_id(chain_id: int, token: str, flag: str) -> str:
+        """One id per token and flag."""
+        return digest("token.flagged", chain_id, token, flag)
+
+
+class DecisionRecorded(Event):
+    """What a service decided about one subject and why, including skips.
+
+    ``inputs`` names everything the decision was computed from (block, digests, parameters), so that it can be
+    recomputed; ``outcome`` is one word, ``reasons`` are sentences.
+    """
+
+    NAME: ClassVar[str] = "decision.recorded"
+
+    service: str
+    subject_id: str = Field(description="id of the verdict, exit or intent that was decided about")
+    book_id: str | None = None
+    outcome: str = Field(pattern="^[a-z_]{1,32}$")
+    reasons: tuple[str, ...]
+    inputs: dict[str, str] = Field(default_factory=dict)
+
+    @staticmethod
+    def make_id(service: str, subject_id: str, book_id: str | None, outcome: str) -> str:
+        """One id per decided subject, book and outcome."""
+        return digest("decision.recorded", service, subject_id, book_id, outcome)

@@ -1,0 +1,131 @@
+"""Streams, the pool bucket, and which event lives where. The one declaration of the bus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dexlane.events.base import Event
+from dexlane.events.control import BookChanged, TradingStatus
+from dexlane.events.execution import (
+    AccountOpened,
+    FillConfirmed,
+    FillIncluded,
+    FillReversed,
+    IntentCreated,
+    IntentFailed,
+    PaperScored,
+    TxChanged,
+)
+from dexlane.events.fees import FeeQuoted
+from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered
+from dexlane.events.opportunity import OpportunityFound
+from dexlane.events.portfolio import ExitTriggered, ExposureChanged, PositionChanged
+from dexlane.events.risk import DecisionRecorded, TokenFlagged, VerdictApproved, VerdictRejected
+
+DAY_S = 86_400
+MIB = 1024 * 1024
+
+DEAD_LETTER_PREFIX = "dlq"
+"""A message that cannot be handled goes to ``dlq.<its subject>`` with the reason in its headers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamSpec:
+    """A stream as it must be on the server. Sizes in bytes, ages in seconds; zero means unlimited."""
+
+    name: str
+    events: tuple[type[Event], ...] = ()
+    extra_subjects: tuple[str, ...] = ()
+    on_disk: bool = True
+    max_age_s: int = 0
+    max_bytes: int = 0
+    max_messages: int = 0
+    max_messages_per_subject: int = 0
+    duplicate_window_s: int = 120
+    description: str = ""
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """All subject patterns of every realm and chain that this stream stores."""
+        patterns = {f"*.*.{event.NAME}" + ("" if event.tails() == ("",) else ".>") for event in self.events}
+        return (*sorted(patterns), *self.extra_subjects)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BucketSpec:
+    """A key-value bucket as it must be on the server."""
+
+    name: str
+    history: int = 1
+    max_bytes: int = 0
+    max_value_bytes: int = 0
+    description: str = field(default="")
+
+
+MARKET = StreamSpec(
+    name="MARKET",
+    events=(BlockApplied, BlockReorged, PoolDiscovered),
+    on_disk=False,
+    max_age_s=3_600,
+    max_bytes=128 * MIB,
+    max_messages=8_192,
+    description="Recent blocks; short and bounded, rebuilt from the chain",
+)
+TRADING = StreamSpec(
+    name="TRADING",
+    events=(
+        OpportunityFound,
+        VerdictApproved,
+        VerdictRejected,
+        TokenFlagged,
+        DecisionRecorded,
+        IntentCreated,
+        TxChanged,
+        FillIncluded,
+        FillReversed,
+        FillConfirmed,
+        IntentFailed,
+        AccountOpened,
+        PaperScored,
+        PositionChanged,
+        ExitTriggered,
+    ),
+    max_age_s=90 * DAY_S,
+    max_bytes=2_048 * MIB,
+    duplicate_window_s=600,
+    description="Everything that was decided and traded",
+)
+STATE = StreamSpec(
+    name="STATE",
+    events=(FeeQuoted, ExposureChanged, BookChanged, TradingStatus),
+    max_messages_per_subject=1,
+    max_bytes=64 * MIB,
+    description="Last value per subject, for late starters",
+)
+DEAD_LETTERS = StreamSpec(
+    name="DEAD_LETTERS",
+    extra_subjects=(f"{DEAD_LETTER_PREFIX}.>",),
+    max_age_s=30 * DAY_S,
+    max_bytes=128 * MIB,
+    description="Messages that could not be handled, with the reason in their headers",
+)
+STREAMS = (MARKET, TRADING, STATE, DEAD_LETTERS)
+
+POOLS = BucketSpec(
+    name="POOLS",
+    max_bytes=512 * MIB,
+    max_value_bytes=4 * MIB,
+    description="Full pool states with their block, and the checkpoint to start reading MARKET from",
+)
+BUCKETS = (POOLS,)
+
+EVENTS: tuple[type[Event], ...] = tuple(event for stream in STREAMS for event in stream.events)
+"""Every event type, in the order of the streams."""
+
+
+def stream_of(event: type[Event]) -> StreamSpec:
+    """The stream that stores this event type; ``KeyError`` for a type that was never declared."""
+    for stream in STREAMS:
+        if event in stream.events:
+            return stream
+    raise KeyError(f"{event.__name__} is stored by no stream; add it to dexlane.events.streams")
