@@ -1,0 +1,60 @@
+"""Why a signature was refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class DenialReason(StrEnum):
+    """Stable codes; the sentence beside them is for people and may change."""
+
+    WRONG_CHAIN = "wrong_chain"
+    UNKNOWN_SENDER = "unknown_sender"
+    UNKNOWN_TARGET = "unknown_target"
+    UNKNOWN_SELECTOR = "unknown_selector"
+    MALFORMED_CALLDATA = "malformed_calldata"
+    VALUE_OVER_CAP = "value_over_cap"
+    VALUE_NOT_ALLOWED = "value_not_allowed"
+    FEE_OVER_CAP = "fee_over_cap"
+    GAS_OVER_CAP = "gas_over_cap"
+    NOT_A_CANCEL = "not_a_cancel"
+    CANCEL_AS_TRADE = "cancel_as_trade"
+    UNKNOWN_TOKEN = "unknown_token"  # noqa: S105 - a code, not a password
+    UNKNOWN_SPENDER = "unknown_spender"
+    AMOUNT_OVER_CAP = "amount_over_cap"
+    UNKNOWN_COMMAND = "unknown_command"
+    NO_SWAP = "no_swap"
+    BROKEN_CHAIN = "broken_chain"
+    WRONG_RECIPIENT = "wrong_recipient"
+    NO_MINIMUM_OUT = "no_minimum_out"
+    LOSING_ROUND_TRIP = "losing_round_trip"
+    DEADLINE_PASSED = "deadline_passed"
+    DEADLINE_TOO_FAR = "deadline_too_far"
+    PERMIT_TOO_LONG = "permit_too_long"
+    PERMIT_EXCEEDS_INPUT = "permit_exceeds_input"
+    SLOT_TAKEN = "slot_taken"
+    INTENT_HAS_SLOT = "intent_has_slot"
+    SLOT_CANCELLED = "slot_cancelled"
+    HALTED = "halted"
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A refusal as a value: a stable reason code and one sentence for people."""
+
+    reason: DenialReason
+    sentence: str
+
+
+class SigningDenied(Exception):  # noqa: N818 - a decision, not a fault
+    """The signer refused. ``denial`` says why."""
+
+    def __init__(self, denial: Denial) -> None:
+        super().__init__(f"{denial.reason}: {denial.sentence}")
+        self.denial = denial
+
+    @property
+    def reason(self) -> DenialReason:
+        """The stable reason code."""
+        return self.denial.reason

@@ -1,0 +1,93 @@
+"""What may be signed, as values: limits, known contracts and the moment of asking.
+
+``call_rules`` applies them to transactions and ``swap_rules`` to router programs and permits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from dexlane_signer.addresses import normal_address
+from dexlane_signer.router_calls import EXECUTE
+
+Kind: TypeAlias = Literal["trade", "cancel"]
+"""What a slot is used for. Everything that is not the cancel of its slot is a trade, approvals included."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLimit:
+    """Largest amounts of one token, in its smallest unit."""
+
+    max_allowance: int
+    """Most that may be approved to Permit2."""
+    max_trade: int
+    """Most that one permit or one swap may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckContext:
+    """Who signs, what for, and when (Unix seconds, by the clock the deadlines are written in)."""
+
+    sender: str
+    kind: Kind
+    now_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The rules of a chain, or of several chains on which all the addresses below are the same contracts.
+
+    ``routers`` maps a router to the selectors that may be called on it. A selector that this package cannot
+    decode is refused here with ``ValueError``: a listed but unread call would be a hole. ``permit_spenders``
+    are the contracts that may be named in a Permit2 permit. Addresses may be given in any letter case.
+    """
+
+    chain_ids: frozenset[int]
+    own_addresses: frozenset[str]
+    routers: Mapping[str, frozenset[str]]
+    permit_spenders: frozenset[str]
+    tokens: Mapping[str, TokenLimit]
+    max_fee_per_gas_wei: int
+    max_gas_limit: int
+    max_value_wei: int = 0
+    """Most native coin in one wrap; nothing else may carry value."""
+    max_cancel_fee_per_gas_wei: int | None = None
+    """Fee cap of cancels; by default 25 % over that of trades, so that a trade at its cap can still be outbid."""
+    max_deadline_s: int = 600
+    """How far ahead of now a swap's deadline may lie."""
+    max_permit_s: int = 600
+    """How far ahead of now a permit, and its signature, may end."""
+    unlisted_token_limit: TokenLimit | None = None
+    """Limit for tokens that are not listed; ``None`` refuses them."""
+    wrapped_native: str | None = None
+    """The WETH9 contract that may wrap and unwrap; ``None`` refuses both."""
+    _cancel_fee_cap: int = field(init=False, repr=False, compare=False, default=0)
+
+    def __post_init__(self) -> None:
+        unread = {selector for selectors in self.routers.values() for selector in selectors} - {EXECUTE}
+        if unread:
+            raise ValueError(f"this signer cannot decode the selectors {sorted(unread)}")
+        routers = {normal_address(router): selectors for router, selectors in self.routers.items()}
+        tokens = {normal_address(token): limit for token, limit in self.tokens.items()}
+        cancel_cap = self.max_cancel_fee_per_gas_wei
+        normal: dict[str, object] = {
+            "routers": MappingProxyType(routers),
+            "tokens": MappingProxyType(tokens),
+            "own_addresses": frozenset(map(normal_address, self.own_addresses)),
+            "permit_spenders": frozenset(map(normal_address, self.permit_spenders)),
+            "wrapped_native": normal_address(self.wrapped_native) if self.wrapped_native else None,
+            "_cancel_fee_cap": self.max_fee_per_gas_wei * 5 // 4 if cancel_cap is None else cancel_cap,
+        }
+        for name, value in normal.items():
+            object.__setattr__(self, name, value)
+
+    def limit_of(self, token: str) -> TokenLimit | None:
+        """The limit of a token, or ``None`` when it may not be touched."""
+        return self.tokens.get(token, self.unlisted_token_limit)
+
+    def fee_cap_wei(self, kind: Kind) -> int:
+        """The largest ``max_fee_per_gas_wei`` for a trade or a cancel."""
+        return self._cancel_fee_cap if kind == "cancel" else self.max_fee_per_gas_wei

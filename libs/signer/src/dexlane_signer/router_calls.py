@@ -1,0 +1,204 @@
+"""Strict reading of Universal Router ``execute(bytes,bytes[],uint256)`` calldata.
+
+Layouts: ``@uniswap/universal-router`` 2.1.0, ``base/Dispatcher.sol``. Only the canonical encoding is read:
+every offset where a compiler would put it, all padding zero, nothing left over. The router reads some fields
+with raw ``calldataload``; with one spelling per call, signer and router cannot read it in two ways.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from dexlane_signer.typed_data import PermitSingle
+
+EXECUTE = "0x3593564c"
+"""Selector of ``execute(bytes,bytes[],uint256)``."""
+MSG_SENDER = "0x0000000000000000000000000000000000000001"
+"""The router's name for its caller (v4-periphery ``ActionConstants``)."""
+ADDRESS_THIS = "0x0000000000000000000000000000000000000002"
+"""The router's name for itself."""
+CONTRACT_BALANCE = 1 << 255
+"""As an amount in: everything of the input token that the router holds."""
+
+V3_SWAP_EXACT_IN = 0x00
+V2_SWAP_EXACT_IN = 0x08
+PERMIT2_PERMIT = 0x0A
+
+_MAX_COMMANDS = 16
+_V3_HOP = 23  # 20 bytes of address and 3 of fee
+
+
+class MalformedCalldataError(ValueError):
+    """The calldata is not the canonical encoding of a call that this signer understands."""
+
+
+class UnknownCommandError(ValueError):
+    """A router command outside V3 exact in, V2 exact in and Permit2 permit, or one that may fail silently."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterSwap:
+    """One exact-input swap command; amounts in the smallest units of its first and last token."""
+
+    version: Literal["v2", "v3"]
+    recipient: str
+    amount_in: int
+    minimum_out: int
+    payer_is_user: bool
+    token_in: str
+    token_out: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouterPermit:
+    """A Permit2 permit applied before the swaps, with its 65-byte signature."""
+
+    permit: PermitSingle
+    signature: bytes
+
+
+RouterStep: TypeAlias = RouterSwap | RouterPermit
+
+
+@dataclass(frozen=True, slots=True)
+class RouterCall:
+    """A decoded ``execute``: its steps in order and its deadline in Unix seconds."""
+
+    steps: tuple[RouterStep, ...]
+    deadline_s: int
+
+
+class _Words:
+    """Reads 32-byte words and byte strings of one ABI frame, refusing any slack."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def uint(self, index: int) -> int:
+        word = self.data[index * 32 : index * 32 + 32]
+        if len(word) != 32:
+            raise MalformedCalldataError("the calldata is shorter than its fields")
+        return int.from_bytes(word, "big")
+
+    def expect(self, index: int, value: int) -> None:
+        if self.uint(index) != value:
+            raise MalformedCalldataError("an offset or length is not where the canonical encoding puts it")
+
+    def address(self, index: int) -> str:
+        value = self.uint(index)
+        if value >> 160:
+            raise MalformedCalldataError("an address has more than 20 bytes")
+        return f"0x{value:040x}"
+
+    def flag(self, index: int) -> bool:
+        value = self.uint(index)
+        if value > 1:
+            raise MalformedCalldataError("a boolean is neither 0 nor 1")
+        return value == 1
+
+    def tail(self, index: int) -> tuple[bytes, int]:
+        """Return the byte string whose length stands at word ``index``, and the index of the word after it."""
+        length, start = self.uint(index), index * 32 + 32
+        end = start + length
+        padded_end = (end + 31) // 32 * 32
+        if padded_end > len(self.data) or any(self.data[end:padded_end]):
+            raise MalformedCalldataError("a byte string is truncated or its padding is not zero")
+        return self.data[start:end], padded_end // 32
+
+    def finished(self, index: int) -> None:
+        if index * 32 != len(self.data):
+            raise MalformedCalldataError("bytes follow the call")
+
+
+def decode_execute(data: bytes) -> RouterCall:
+    """Read the calldata of ``execute``, selector included.
+
+    Raises ``MalformedCalldataError`` or ``UnknownCommandError``.
+    """
+    words = _Words(data[4:])
+    words.expect(0, 0x60)
+    deadline_s = words.uint(2)
+    commands, at = words.tail(3)
+    words.expect(1, at * 32)
+    words.expect(at, len(commands))
+    if len(commands) > _MAX_COMMANDS:
+        raise MalformedCalldataError(f"more than {_MAX_COMMANDS} commands")
+    heads = at + 1
+    cursor = heads + len(commands)
+    steps: list[RouterStep] = []
+    for position, command in enumerate(commands):
+        words.expect(heads + position, (cursor - heads) * 32)
+        payload, cursor = words.tail(cursor)
+        steps.append(_decode_step(command, payload))
+    words.finished(cursor)
+    return RouterCall(steps=tuple(steps), deadline_s=deadline_s)
+
+
+def _decode_step(command: int, payload: bytes) -> RouterStep:
+    if command == V3_SWAP_EXACT_IN:
+        return _decode_swap("v3", _Words(payload))
+    if command == V2_SWAP_EXACT_IN:
+        return _decode_swap("v2", _Words(payload))
+    if command == PERMIT2_PERMIT:
+        return _decode_permit(_Words(payload))
+    raise UnknownCommandError(f"router command 0x{command:02x} is not on the list")
+
+
+def _decode_swap(version: Literal["v2", "v3"], words: _Words) -> RouterSwap:
+    """``(address recipient, uint256 amountIn, uint256 amountOutMin, path, bool payerIsUser)``."""
+    words.expect(3, 0xA0)
+    token_in, token_out = _v3_ends(words) if version == "v3" else _v2_ends(words)
+    return RouterSwap(
+        version=version,
+        recipient=words.address(0),
+        amount_in=words.uint(1),
+        minimum_out=words.uint(2),
+        payer_is_user=words.flag(4),
+        token_in=token_in,
+        token_out=token_out,
+    )
+
+
+def _v3_ends(words: _Words) -> tuple[str, str]:
+    """First and last token of a packed path: token, then (3-byte fee, token) for each pool."""
+    path, end = words.tail(5)
+    words.finished(end)
+    if len(path) < _V3_HOP + 20 or (len(path) - 20) % _V3_HOP:
+        raise MalformedCalldataError("a V3 path is not token, fee, token and so on")
+    return "0x" + path[:20].hex(), "0x" + path[-20:].hex()
+
+
+def _v2_ends(words: _Words) -> tuple[str, str]:
+    """First and last token of an ``address[]`` path."""
+    count = words.uint(5)
+    if not 2 <= count <= _MAX_COMMANDS:
+        raise MalformedCalldataError("a V2 path has too few or too many tokens")
+    tokens = [words.address(6 + position) for position in range(count)]
+    words.finished(6 + count)
+    return tokens[0], tokens[-1]
+
+
+def _decode_permit(words: _Words) -> RouterPermit:
+    """``(((address,uint160,uint48,uint48) details, address spender, uint256 sigDeadline), bytes signature)``."""
+    words.expect(6, 0xE0)
+    signature, end = words.tail(7)
+    words.finished(end)
+    if len(signature) != 65:
+        raise MalformedCalldataError("a permit signature has 65 bytes")
+    try:
+        permit = PermitSingle(
+            token=words.address(0),
+            amount=words.uint(1),
+            expiration_s=words.uint(2),
+            nonce=words.uint(3),
+            spender=words.address(4),
+            sig_deadline_s=words.uint(5),
+        )
+    except MalformedCalldataError:
+        raise
+    except ValueError as error:
+        raise MalformedCalldataError(str(error)) from None
+    return RouterPermit(permit=permit, signature=signature)
