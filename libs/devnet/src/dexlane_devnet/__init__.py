@@ -1,0 +1,49 @@
+"""A local chain with the real DEX contracts, real tokens and recorded flow."""
+
+from dexlane_devnet.accounts import ACCOUNT_COUNT, ROLES, TEST_MNEMONIC, TRADING_ROLES, DevnetAccount, account
+from dexlane_devnet.addresses import (
+    ADDRESSES,
+    CHAINS,
+    POOLS,
+    V2_POOL,
+    V3_POOL_005,
+    V3_POOL_030,
+    Addresses,
+    DevnetPool,
+)
+from dexlane_devnet.anvil import free_port
+from dexlane_devnet.build import build_state, default_cache
+from dexlane_devnet.devnet import Devnet, DevnetConfig, start_devnet
+from dexlane_devnet.errors import DevnetError
+from dexlane_devnet.rpc import Rpc, RpcError
+from dexlane_devnet.tape import DEFAULT_TAPE, Tape, TapeEvent, load_tape
+
+__all__ = [
+    "ACCOUNT_COUNT",
+    "ADDRESSES",
+    "CHAINS",
+    "DEFAULT_TAPE",
+    "POOLS",
+    "ROLES",
+    "TEST_MNEMONIC",
+    "TRADING_ROLES",
+    "V2_POOL",
+    "V3_POOL_005",
+    "V3_POOL_030",
+    "Addresses",
+    "Devnet",
+    "DevnetAccount",
+    "DevnetConfig",
+    "DevnetError",
+    "DevnetPool",
+    "Rpc",
+    "RpcError",
+    "Tape",
+    "TapeEvent",
+    "account",
+    "build_state",
+    "default_cache",
+    "free_port",
+    "load_tape",
+    "start_devnet",
+]

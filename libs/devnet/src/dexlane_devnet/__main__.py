@@ -1,0 +1,5 @@
+"""``python -m dexlane_devnet``."""
+
+from dexlane_devnet.main import main
+
+main()
