@@ -1,0 +1,144 @@
+"""The connection to NATS JetStream: publish a fact once, read and write the pool bucket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import nats
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import PubAck
+from nats.js.errors import Error as JetStreamError
+from nats.js.errors import KeyNotFoundError, NotFoundError
+from nats.js.kv import KeyValue
+
+from dexlane.events.base import Event
+from dexlane.events.streams import BUCKETS, DEAD_LETTER_PREFIX, DEAD_LETTERS, POOLS, STREAMS, stream_of
+from dexlane.runtime.errors import Fatal, Transient
+from dexlane.runtime.observability import Log, trace_headers
+
+PUBLISH_TIMEOUT_S = 2.0
+CONNECTION_POLICY: Mapping[str, object] = {
+    # With a finite number of attempts the client closes for good and pull loops freeze the process.
+    "max_reconnect_attempts": -1,
+    "reconnect_time_wait": 0.25,
+    # Half-open links are found in ten seconds rather than the default six minutes.
+    "ping_interval": 5,
+    "max_outstanding_pings": 2,
+}
+
+
+class Bus:
+    """Publishing and the pool bucket of one realm."""
+
+    def __init__(self, url: str, realm: str, name: str, log: Log) -> None:
+        self.url = url
+        self.realm = realm
+        self._name = name
+        self._log = log
+        self._client: Client | None = None
+        self._js: JetStreamContext | None = None
+        self._pools: KeyValue | None = None
+
+    @property
+    def js(self) -> JetStreamContext:
+        """The JetStream context; ``Fatal`` before ``start``."""
+        if self._js is None:
+            raise Fatal("the bus was used before it was started")
+        return self._js
+
+    @property
+    def connected(self) -> bool:
+        """Whether the link to the server stands at this moment."""
+        return self._client is not None and self._client.is_connected
+
+    async def start(self) -> None:
+        """Connect, and refuse to go on unless every declared stream and bucket is there."""
+
+        async def on_error(error: Exception) -> None:
+            self._log.warning("bus_error", reason=str(error) or type(error).__name__)
+
+        try:
+            self._client = await nats.connect(
+                self.url, name=self._name, error_cb=on_error, allow_reconnect=True, **CONNECTION_POLICY
+            )
+        except (NatsError, OSError) as error:
+            raise Fatal(f"no NATS server answers at {self.url}; start one or set DEXLANE_NATS_URL") from error
+        self._js = self._client.jetstream(timeout=5)
+        await self._require_declared()
+
+    async def _require_declared(self) -> None:
+        for spec in STREAMS:
+            try:
+                await self.js.stream_info(spec.name)
+            except NotFoundError as error:
+                raise Fatal(f"stream {spec.name} is missing; declare the streams with `make streams`") from error
+        for bucket in BUCKETS:
+            try:
+                await self.js.key_value(bucket.name)
+            except NotFoundError as error:
+                raise Fatal(f"bucket {bucket.name} is missing; declare the streams with `make streams`") from error
+        self._pools = await self.js.key_value(POOLS.name)
+
+    async def stop(self) -> None:
+        """Flush and close."""
+        if self._client is not None and not self._client.is_closed:
+            try:
+                await asyncio.wait_for(self._client.flush(), 2)
+            except (NatsError, TimeoutError):
+                self._log.warning("bus_flush_failed")
+            await self._client.close()
+
+    async def publish(self, event: Event) -> PubAck:
+        """Store a fact. Storing it again with the same id changes nothing; ``Transient`` when it is unknown whether
+        it was stored."""
+        return await self.publish_raw(
+            event.subject(self.realm), event.to_wire(), event_id=event.id, stream=stream_of(type(event)).name
+        )
+
+    async def publish_raw(
+        self, subject: str, payload: bytes, *, event_id: str, stream: str, headers: Mapping[str, str] | None = None
+    ) -> PubAck:
+        """Store bytes that were rendered earlier (an outbox row) under their message id."""
+        all_headers = {"Nats-Msg-Id": f"{self.realm}:{event_id}", **(headers or trace_headers())}
+        try:
+            return await self.js.publish(
+                subject, payload, timeout=PUBLISH_TIMEOUT_S, stream=stream, headers=all_headers
+            )
+        except (NatsError, JetStreamError, TimeoutError) as error:
+            raise Transient(f"{subject} may not have been stored: {type(error).__name__} {error}") from error
+
+    async def dead_letter(self, subject: str, payload: bytes, headers: Mapping[str, str]) -> None:
+        """Put a message that cannot be handled aside, under ``dlq.<subject>``."""
+        try:
+            await self.js.publish(
+                f"{DEAD_LETTER_PREFIX}.{subject}",
+                payload,
+                timeout=PUBLISH_TIMEOUT_S,
+                stream=DEAD_LETTERS.name,
+                headers=dict(headers),
+            )
+        except (NatsError, JetStreamError, TimeoutError) as error:
+            raise Transient(f"the dead letter of {subject} was not stored: {error}") from error
+
+    async def kv_put(self, key: str, value: bytes) -> None:
+        """Write an entry of the pool bucket."""
+        if self._pools is None:
+            raise Fatal("the bus was used before it was started")
+        try:
+            await self._pools.put(key, value)
+        except (NatsError, JetStreamError, TimeoutError) as error:
+            raise Transient(f"{key} was not stored: {error}") from error
+
+    async def kv_get(self, key: str) -> bytes | None:
+        """Read an entry of the pool bucket; None when there is none."""
+        if self._pools is None:
+            raise Fatal("the bus was used before it was started")
+        try:
+            return (await self._pools.get(key)).value
+        except KeyNotFoundError:
+            return None
+        except (NatsError, JetStreamError, TimeoutError) as error:
+            raise Transient(f"{key} could not be read: {error}") from error

@@ -1,0 +1,354 @@
+"""How messages are consumed: one policy for everything.
+
+Decisions (``Routes.decide``) are durable, pulled one at a time through FastStream, and acknowledged only after their
+handler finished. Market data and last values (``Routes.follow``) are read in order by an ephemeral consumer that
+recreates itself where it stopped. FastStream's defaults would terminate a message on the first exception, so its
+acknowledgement is switched off and ours applies: see ``ConsumerPolicy``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, cast
+
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.client import JetStreamContext
+from nats.js.errors import Error as JetStreamError
+from opentelemetry import trace
+from prometheus_client import Counter, Histogram
+from pydantic import ValidationError
+
+from dexlane.events.base import Event
+from dexlane.events.streams import stream_of
+from dexlane.runtime.bus import Bus
+from dexlane.runtime.clock import Clock
+from dexlane.runtime.errors import Fatal, InvalidEvent, Transient
+from dexlane.runtime.observability import Log, Metrics, trace_context
+
+ACK_WAIT_S = 30.0
+BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+MAX_DELIVERIES = 8
+"""After this many deliveries that ended in an unforeseen error the message is set aside."""
+MAX_TRANSIENT_DELIVERIES = 2_000
+"""About 16 hours at the longest back-off; only a dependency that is down that long loses the message to the
+dead-letter subject."""
+SERVER_MAX_DELIVER = MAX_TRANSIENT_DELIVERIES + 10
+"""Above our own limits: the server would skip the message silently, so our dead letter must come first."""
+
+E = TypeVar("E", bound=Event)
+Start = Literal["last", "new", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One delivery of a message. ``deliveries`` counts from 1."""
+
+    message_id: str
+    subject: str
+    deliveries: int
+    stream_sequence: int
+
+
+Handler = Callable[[Any, Delivery], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class DecisionRoute:
+    """A durable consumer: its event type, the closed ending of its subject, its name and its handler."""
+
+    event_type: type[Event]
+    tail: str
+    durable: str
+    handler: Handler
+
+
+@dataclass(frozen=True)
+class FollowRoute:
+    """An ordered reader of one event type."""
+
+    event_type: type[Event]
+    start: Start
+    handler: Handler
+
+
+def _with_delivery(handler: Callable[..., Awaitable[None]]) -> Handler:
+    if len(inspect.signature(handler).parameters) >= 2:
+        return handler
+
+    async def ignoring_delivery(event: Event, _delivery: Delivery) -> None:
+        await handler(event)
+
+    return ignoring_delivery
+
+
+@dataclass
+class Routes:
+    """What a service consumes; ``handlers.routes(deps)`` returns one of these."""
+
+    decisions: list[DecisionRoute] = field(default_factory=list)
+    followers: list[FollowRoute] = field(default_factory=list)
+
+    def decide(
+        self, event_type: type[E], *, durable: str, tail: str = ""
+    ) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., Awaitable[None]]]:
+        """Consume durably, one at a time, acknowledged after the handler. The handler takes ``(event)`` or
+        ``(event, delivery)``."""
+        if tail and tail not in event_type.tails():
+            raise ValueError(f"{event_type.__name__} has no subject ending in {tail!r}")
+
+        def register(handler: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+            self.decisions.append(DecisionRoute(event_type, tail, durable, _with_delivery(handler)))
+            return handler
+
+        return register
+
+    def follow(
+        self, *event_types: type[Event], from_: Start = "new"
+    ) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., Awaitable[None]]]:
+        """Read in order without acknowledgement: side values and projections. ``last`` begins with the last value
+        of every subject, ``all`` with everything stored, ``new`` with what comes."""
+
+        def register(handler: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+            for event_type in event_types:
+                self.followers.append(FollowRoute(event_type, from_, _with_delivery(handler)))
+            return handler
+
+        return register
+
+
+class ConsumingMetrics:
+    """Counts of what became of messages, and how long handlers took."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.outcomes: Counter = metrics.counter(
+            "messages_total", "Messages by event and outcome", ("event", "outcome")
+        )
+        self.seconds: Histogram = metrics.histogram("handler_seconds", "Time spent in handlers", ("event",))
+
+
+class ConsumerPolicy:
+    """What becomes of a message, by the class of error that its handler ended in.
+
+    ==================  =======================================================================
+    no error            acknowledge
+    contract broken     dead letter with the reason, terminate
+    ``InvalidEvent``    dead letter with the reason, terminate
+    ``Transient``       redeliver later with back-off
+    ``Fatal``           redeliver later, and stop the process through ``on_fatal``
+    anything else       redeliver with back-off; dead letter after ``MAX_DELIVERIES``
+    ==================  =======================================================================
+    """
+
+    def __init__(
+        self, bus: Bus, log: Log, metrics: ConsumingMetrics, *, clock: Clock, on_fatal: Callable[[Fatal], None]
+    ) -> None:
+        self._bus = bus
+        self._log = log
+        self._metrics = metrics
+        self._clock = clock
+        self._on_fatal = on_fatal
+        self._tracer = trace.get_tracer("dexlane")
+
+    def use_tracer(self, tracer: trace.Tracer) -> None:
+        """Continue the traces of messages with this tracer."""
+        self._tracer = tracer
+
+    async def decide(self, route: DecisionRoute, message: Msg) -> None:
+        """Handle one durable delivery and settle it."""
+        name = route.event_type.NAME
+        delivery = delivery_of(message)
+        outcome = "acked"
+        try:
+            await self._run(route.event_type, route.handler, message, delivery)
+            await message.ack()
+        except (InvalidEvent, ValidationError) as error:
+            outcome = await self._set_aside(message, delivery, error)
+        except Transient as error:
+            outcome = await self._retry(message, delivery, error, limit=MAX_TRANSIENT_DELIVERIES)
+        except Fatal as error:
+            outcome = "fatal"
+            await message.nak(delay=BACKOFF_S[-1])
+            self._on_fatal(error)
+        except Exception as error:  # noqa: BLE001  the one place where an unforeseen error is given its class
+            self._log.error("handler_failed", cause=error, nats_subject=delivery.subject, handled_event=name)
+            outcome = await self._retry(message, delivery, error, limit=MAX_DELIVERIES)
+        self._metrics.outcomes.labels(name, outcome).inc()
+
+    async def follow(self, route: FollowRoute, message: Msg) -> None:
+        """Handle one message of an ordered reader. Errors are recorded and the reader goes on."""
+        name = route.event_type.NAME
+        delivery = delivery_of(message)
+        outcome = "read"
+        try:
+            await self._run(route.event_type, route.handler, message, delivery)
+        except (InvalidEvent, ValidationError) as error:
+            outcome = "dead_letter"
+            await self._dead_letter(message, delivery, error)
+        except Transient as error:
+            outcome = "skipped"
+            self._log.warning("follower_skipped", handled_event=name, reason=str(error))
+        except Fatal as error:
+            outcome = "fatal"
+            self._on_fatal(error)
+        except Exception as error:  # noqa: BLE001  the one place where an unforeseen error is given its class
+            outcome = "failed"
+            self._log.error("follower_failed", cause=error, handled_event=name)
+        self._metrics.outcomes.labels(name, outcome).inc()
+
+    async def _run(self, event_type: type[Event], handler: Handler, message: Msg, delivery: Delivery) -> None:
+        event = event_type.from_wire(message.data)
+        if not delivery.subject.endswith(event.subject("")):
+            raise InvalidEvent(f"the event says {event.subject('')[1:]} but was sent to {delivery.subject}")
+        began = self._clock.monotonic_ns()
+        with self._tracer.start_as_current_span(f"{event_type.NAME} process", context=trace_context(message.headers)):
+            await handler(event, delivery)
+        self._metrics.seconds.labels(event_type.NAME).observe((self._clock.monotonic_ns() - began) / 1e9)
+
+    async def _retry(self, message: Msg, delivery: Delivery, error: Exception, *, limit: int) -> str:
+        if delivery.deliveries >= limit:
+            return await self._set_aside(message, delivery, error)
+        delay = BACKOFF_S[min(delivery.deliveries, len(BACKOFF_S)) - 1]
+        self._log.warning("redelivery", nats_subject=delivery.subject, delay_s=delay, reason=str(error))
+        await message.nak(delay=delay)
+        return "retried"
+
+    async def _set_aside(self, message: Msg, delivery: Delivery, error: Exception) -> str:
+        try:
+            await self._dead_letter(message, delivery, error)
+        except Transient:
+            await message.nak(delay=BACKOFF_S[-1])
+            return "retried"
+        await message.term()
+        return "dead_letter"
+
+    async def _dead_letter(self, message: Msg, delivery: Delivery, error: Exception) -> None:
+        reason = " ".join(str(error).split())[:500]
+        self._log.error("dead_letter", nats_subject=delivery.subject, reason=reason)
+        headers = {
+            "Dexlane-Error": f"{type(error).__name__}: {reason}",
+            "Dexlane-Sequence": str(delivery.stream_sequence),
+            "Dexlane-Deliveries": str(delivery.deliveries),
+        }
+        await self._bus.dead_letter(delivery.subject, message.data, headers)
+
+
+def delivery_of(message: Msg) -> Delivery:
+    """The facts of one delivery, from its JetStream metadata."""
+    metadata = message.metadata
+    return Delivery(
+        message_id=(message.headers or {}).get("Nats-Msg-Id", ""),
+        subject=message.subject,
+        deliveries=metadata.num_delivered or 1,
+        stream_sequence=metadata.sequence.stream if metadata.sequence else 0,
+    )
+
+
+class Follower:
+    """An ordered reader of one subject: an ephemeral push consumer that is recreated where it stopped, after a lost
+    link, a restarted server or a gap. Call ``run`` once; ``start_sequence`` overrides ``start``."""
+
+    IDLE_CHECK_S = 5.0
+
+    def __init__(self, bus: Bus, stream: str, subject: str, *, start: Start, start_sequence: int | None = None) -> None:
+        self._bus = bus
+        self._stream = stream
+        self._subject = subject
+        self._start = start
+        self._next_sequence = start_sequence
+
+    def _config(self) -> ConsumerConfig:
+        config = ConsumerConfig(
+            ack_policy=AckPolicy.NONE,
+            max_deliver=1,
+            mem_storage=True,
+            inactive_threshold=60.0,
+            flow_control=True,
+            idle_heartbeat=self.IDLE_CHECK_S,
+        )
+        if self._next_sequence is not None:
+            config.deliver_policy = DeliverPolicy.BY_START_SEQUENCE
+            config.opt_start_seq = max(1, self._next_sequence)
+        else:
+            policies = {
+                "last": DeliverPolicy.LAST_PER_SUBJECT,
+                "new": DeliverPolicy.NEW,
+                "all": DeliverPolicy.ALL,
+            }
+            config.deliver_policy = policies[self._start]
+        return config
+
+    async def run(self, handle: Callable[[Msg], Awaitable[None]]) -> None:
+        """Read for ever, one message after the other."""
+        while True:
+            try:
+                subscription = await self._bus.js.subscribe(
+                    self._subject, stream=self._stream, config=self._config(), manual_ack=True
+                )
+            except (NatsError, JetStreamError, TimeoutError):
+                await asyncio.sleep(0.25)
+                continue
+            try:
+                await self._read(subscription, handle)
+            finally:
+                await _forget(subscription)
+
+    async def _read(
+        self, subscription: JetStreamContext.PushSubscription, handle: Callable[[Msg], Awaitable[None]]
+    ) -> None:
+        expected = 1
+        while True:
+            try:
+                message = await subscription.next_msg(timeout=self.IDLE_CHECK_S)
+            except (NatsTimeoutError, TimeoutError):
+                if not await _alive(subscription):
+                    return
+                continue
+            except NatsError:
+                return
+            sequence = message.metadata.sequence
+            if sequence is None or sequence.consumer != expected:
+                return
+            expected += 1
+            await handle(message)
+            self._next_sequence = sequence.stream + 1
+
+
+async def _alive(subscription: JetStreamContext.PushSubscription) -> bool:
+    try:
+        await subscription.consumer_info()
+    except (NatsError, JetStreamError, TimeoutError):
+        return False
+    return True
+
+
+async def _forget(subscription: JetStreamContext.PushSubscription) -> None:
+    try:
+        await subscription.unsubscribe()
+    except (NatsError, JetStreamError, TimeoutError):
+        return
+
+
+def decision_config() -> ConsumerConfig:
+    """The server side of a durable consumer of decisions."""
+    return ConsumerConfig(ack_wait=ACK_WAIT_S, max_deliver=SERVER_MAX_DELIVER, max_ack_pending=64)
+
+
+def decision_subjects(route: DecisionRoute, realm: str, chains: tuple[int, ...]) -> list[tuple[str, str, str]]:
+    """(stream, subject, durable name) of a route, one for each chain."""
+    stream = stream_of(route.event_type).name
+    suffix = "" if realm == "main" else f"-{realm}"
+    return [
+        (stream, route.event_type.pattern(realm, chain, route.tail), f"{route.durable}-{chain}{suffix}")
+        for chain in chains
+    ]
+
+
+def raw_message(message: object) -> Msg:
+    """The NATS message inside FastStream's."""
+    return cast("Msg", message.raw_message)  # type: ignore[attr-defined]

@@ -1,0 +1,75 @@
+"""The HTTP endpoints that every service answers: ``/healthz``, ``/readyz``, ``/metrics``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
+
+from dexlane.runtime.errors import Fatal
+
+
+def endpoints(
+    service: str, why_not_ready: Callable[[], dict[str, str]], registry: CollectorRegistry, mounted: ASGIApp | None
+) -> Starlette:
+    """The application. ``/healthz`` speaks of the process alone, ``/readyz`` of everything it needs."""
+
+    async def healthz(_request: Request) -> Response:
+        return JSONResponse({"service": service, "alive": True})
+
+    async def readyz(_request: Request) -> Response:
+        reasons = why_not_ready()
+        body = {"service": service, "ready": not reasons, "reasons": reasons}
+        return JSONResponse(body, status_code=503 if reasons else 200)
+
+    async def metrics(_request: Request) -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    routes: list[BaseRoute] = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+    if mounted is not None:
+        routes.append(Mount("/", app=mounted))
+    return Starlette(routes=routes)
+
+
+class _Server(uvicorn.Server):
+    """Signals belong to the service, which stops this server last."""
+
+    def install_signal_handlers(self) -> None:
+        """Leave the process's signal handlers alone."""
+
+
+class HttpServer:
+    """Serves one application on one address until ``stop``."""
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        self._where = f"{host}:{port}"
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ws="websockets-sansio",
+                timeout_graceful_shutdown=3,
+            )
+        )
+
+    async def run(self) -> None:
+        """Serve; ``Fatal`` with one sentence when the address is taken."""
+        try:
+            # serve() would restore and re-raise the signals it captured; _serve() leaves them to the service.
+            await self._server._serve()  # noqa: SLF001
+        except SystemExit as error:
+            raise Fatal(f"{self._where} is taken by another program; stop it or choose another port") from error
+
+    def stop(self) -> None:
+        """Finish open requests and end ``run``."""
+        self._server.should_exit = True

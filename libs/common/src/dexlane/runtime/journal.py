@@ -1,0 +1,241 @@
+"""The journal of a money service: effects, inbox and outbox in one database transaction.
+
+A message is consumed by one transaction that notes it in the inbox, does its work and writes the resulting facts to
+the outbox. The relay publishes them in order after the commit, and again after a crash, under the same ids. The
+database is therefore the truth, and the streams can be rebuilt from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy import event as sa_event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from dexlane.events.base import Event
+from dexlane.events.streams import stream_of
+from dexlane.runtime.bus import Bus
+from dexlane.runtime.clock import Clock
+from dexlane.runtime.errors import Transient
+from dexlane.runtime.observability import Log, trace_headers
+
+RELAY_RETRY_S = 0.25
+MARK_SENT_AFTER_S = 0.1
+MARK_SENT_AT = 500
+
+metadata = sa.MetaData()
+inbox = sa.Table(
+    "inbox",
+    metadata,
+    sa.Column("consumer", sa.String(64), primary_key=True),
+    sa.Column("message_id", sa.String(64), primary_key=True),
+    sa.Column("received_ms", sa.BigInteger, nullable=False),
+)
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("event_id", sa.String(64), nullable=False),
+    sa.Column("subject", sa.String(160), nullable=False),
+    sa.Column("stream", sa.String(32), nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sa.Column("headers", sa.Text, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("sent_ms", sa.BigInteger, nullable=True),
+)
+
+# One statement on both databases; a refused duplicate must not break the surrounding transaction.
+_NOTE = sa.text(
+    "INSERT INTO inbox (consumer, message_id, received_ms) VALUES (:consumer, :message_id, :received_ms)"
+    " ON CONFLICT DO NOTHING"
+)
+
+
+@dataclass(frozen=True)
+class _OutboxRow:
+    sequence: int
+    event_id: str
+    subject: str
+    stream: str
+    payload: bytes
+    headers: str
+
+
+@dataclass
+class Tx:
+    """One open journal transaction. ``conn`` runs the service's own statements in it."""
+
+    conn: AsyncConnection
+    realm: str
+    now_ms: int
+    emitted: list[_OutboxRow] = field(default_factory=list)
+
+    async def first_time(self, consumer: str, message_id: str) -> bool:
+        """Note a message as consumed; False when it was before, and then nothing may be done."""
+        values = {"consumer": consumer, "message_id": message_id, "received_ms": self.now_ms}
+        result = await self.conn.execute(_NOTE, values)
+        return bool(result.rowcount)
+
+    async def emit(self, event: Event) -> None:
+        """Write a fact to the outbox; it is published after the commit."""
+        row: dict[str, Any] = {
+            "event_id": event.id,
+            "subject": event.subject(self.realm),
+            "stream": stream_of(type(event)).name,
+            "payload": event.to_wire(),
+            "headers": orjson.dumps(trace_headers()).decode(),
+        }
+        result = await self.conn.execute(outbox.insert().values(created_ms=self.now_ms, **row))
+        key = result.inserted_primary_key
+        if key is None:
+            raise Transient("the database gave the outbox row no sequence")
+        self.emitted.append(_OutboxRow(int(key[0]), **row))
+
+
+def make_engine(url: str) -> AsyncEngine:
+    """An engine with the durability that money needs: every commit is on disk when it returns."""
+    if not url.startswith("sqlite"):
+        return create_async_engine(url, pool_size=4, pool_pre_ping=True)
+    engine = create_async_engine(url, pool_size=2, max_overflow=2)
+
+    def on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        # SQLAlchemy emits BEGIN itself (below); the driver's own late BEGIN would upgrade read locks and deadlock.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def on_begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    sa_event.listen(engine.sync_engine, "connect", on_connect)
+    sa_event.listen(engine.sync_engine, "begin", on_begin)
+    return engine
+
+
+class Journal:
+    """Transactions with inbox and outbox, and the relay that publishes what was committed."""
+
+    def __init__(self, url: str, *, clock: Clock, log: Log, realm: str = "main") -> None:
+        self.engine = make_engine(url)
+        self._clock = clock
+        self._log = log
+        self._realm = realm
+        self._writer = asyncio.Lock()
+        self._queue: deque[_OutboxRow] = deque()
+        self._sent: list[int] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Tx]:
+        """One write at a time; commits when the block ends without an error. ``Transient`` when the database is
+        busy or gone, in which case nothing of the block holds."""
+        async with self._writer:
+            try:
+                async with self.engine.begin() as conn:
+                    tx = Tx(conn=conn, realm=self._realm, now_ms=self._clock.now_ms())
+                    yield tx
+            except sa.exc.OperationalError as error:
+                raise Transient(f"the journal did not commit: {error}") from error
+            if tx.emitted:
+                # Still under the writer's lock, so rows are queued in the order of their commits.
+                self._queue.extend(tx.emitted)
+                self._idle.clear()
+                self._wake.set()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection to read from, outside the writer's lock."""
+        async with self.engine.connect() as conn:
+            yield conn
+
+    async def recover(self) -> int:
+        """Queue what was committed but not published before a stop; returns how many facts that is."""
+        async with self.reading() as conn:
+            unsent = sa.select(outbox).where(outbox.c.sent_ms.is_(None)).order_by(outbox.c.sequence)
+            rows = (await conn.execute(unsent)).all()
+        names = ("sequence", "event_id", "subject", "stream", "payload", "headers")
+        known = {row.sequence for row in self._queue}
+        self._queue.extend(
+            _OutboxRow(**{name: getattr(row, name) for name in names}) for row in rows if row.sequence not in known
+        )
+        if self._queue:
+            self._idle.clear()
+            self._wake.set()
+        return len(rows)
+
+    async def relay(self, bus: Bus) -> None:
+        """Publish the outbox for ever, in order; a row is marked only after the broker acknowledged it."""
+        while True:
+            while self._queue:
+                await self._publish(bus, self._queue[0])
+                self._sent.append(self._queue.popleft().sequence)
+                if len(self._sent) >= MARK_SENT_AT:
+                    await self._mark_sent()
+            self._wake.clear()
+            self._idle.set()
+            try:
+                # Marking is bookkeeping: done when nothing else waits, so that it does not compete with trades.
+                await asyncio.wait_for(self._wake.wait(), MARK_SENT_AFTER_S if self._sent else None)
+            except TimeoutError:
+                await self._mark_sent()
+
+    async def _publish(self, bus: Bus, row: _OutboxRow) -> None:
+        while True:
+            try:
+                await bus.publish_raw(
+                    row.subject,
+                    row.payload,
+                    event_id=row.event_id,
+                    stream=row.stream,
+                    headers=orjson.loads(row.headers),
+                )
+            except Transient as error:
+                self._log.warning("outbox_waits", nats_subject=row.subject, reason=str(error))
+                await asyncio.sleep(RELAY_RETRY_S)
+            else:
+                return
+
+    async def _mark_sent(self) -> None:
+        if not self._sent:
+            return
+        sent, self._sent = self._sent, []
+        try:
+            async with self._writer, self.engine.begin() as conn:
+                await conn.execute(
+                    outbox.update().where(outbox.c.sequence.in_(sent)).values(sent_ms=self._clock.now_ms())
+                )
+        except DBAPIError as error:
+            self._sent = sent + self._sent
+            self._log.warning("outbox_not_marked", reason=str(error))
+
+    async def drained(self, timeout_s: float) -> bool:
+        """Wait until everything committed is published; False when the time ran out."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    @property
+    def unsent(self) -> int:
+        """How many committed facts wait to be published."""
+        return len(self._queue)
+
+    async def stop(self) -> None:
+        """Mark what was sent and close the database."""
+        await self._mark_sent()
+        await self.engine.dispose()

@@ -1,0 +1,148 @@
+"""Settings: read once from the environment, frozen, checked, printed with secrets hidden.
+
+Settings that all services share are named ``DEXLANE_<FIELD>``; a service's own are ``DEXLANE_<SERVICE>_<FIELD>``.
+A name that nobody knows refuses the start, because a misspelt limit must not be silently ignored.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic.functional_validators import BeforeValidator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from dexlane.runtime.errors import Fatal
+
+SERVICES = (
+    "market-feed",
+    "risk-scorer",
+    "fast-executor",
+    "smart-executor",
+    "gas-oracle",
+    "portfolio",
+    "paper-sim",
+    "gateway",
+)
+REAL_MONEY_WORDS = "I accept that real money can be lost"
+"""What must be written out before a live book may run on anything but the devnet."""
+
+
+def _shared(name: str) -> AliasChoices:
+    return AliasChoices(name, f"DEXLANE_{name.upper()}")
+
+
+def _split(value: object) -> object:
+    return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def service_config(service: str) -> SettingsConfigDict:
+    """The pydantic-settings configuration of one service's settings class."""
+    return SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=f"DEXLANE_{service.upper().replace('-', '_')}_",
+        populate_by_name=True,
+        validate_default=True,
+    )
+
+
+class ServiceSettings(BaseSettings):
+    """What every service needs to know."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="DEXLANE_", populate_by_name=True)
+
+    nats_url: str = Field(default="nats://127.0.0.1:14222", validation_alias=_shared("nats_url"))
+    redis_url: str = Field(default="redis://127.0.0.1:16379/0", validation_alias=_shared("redis_url"))
+    realm: str = Field(default="main", pattern="^(main|replay-[a-z0-9-]{1,32})$", validation_alias=_shared("realm"))
+    chains: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(1,), min_length=1, validation_alias=_shared("chains"), description="chain ids, for example 1,8453"
+    )
+    host: str = Field(default="127.0.0.1", description="address the HTTP endpoints listen on")
+    port: int = Field(ge=0, le=65_535)
+    data_dir: Path = Field(default=Path("var"), validation_alias=_shared("data_dir"))
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", validation_alias=_shared("log_level")
+    )
+    otlp_endpoint: str | None = Field(
+        default=None, validation_alias=_shared("otlp_endpoint"), description="OTLP/HTTP collector; off when not set"
+    )
+    trace_ratio: float = Field(default=0.1, ge=0, le=1, validation_alias=_shared("trace_ratio"))
+
+
+class ChainSettings(ServiceSettings):
+    """For services that talk to nodes."""
+
+    rpc_ws_urls: dict[int, str] = Field(
+        default={1: "ws://127.0.0.1:18545"},
+        validation_alias=_shared("rpc_ws_urls"),
+        description='WebSocket URL per chain id, as JSON: {"1": "ws://..."}',
+    )
+    network: Literal["devnet", "remote"] = Field(default="devnet", validation_alias=_shared("network"))
+
+
+class MoneySettings(ServiceSettings):
+    """For services that keep a journal."""
+
+    database_url: SecretStr | None = Field(
+        default=None, description="SQLAlchemy async URL; a file in data_dir by default"
+    )
+
+    def database(self, service: str) -> str:
+        """The URL of this service's journal."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite+aiosqlite:///{self.data_dir.resolve() / service}.db"
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def _known_names(settings_type: type[ServiceSettings]) -> tuple[set[str], str]:
+    prefix = str(settings_type.model_config.get("env_prefix", "DEXLANE_"))
+    names: set[str] = set()
+    for name, field in settings_type.model_fields.items():
+        alias = field.validation_alias
+        names.add(str(alias.choices[1]) if isinstance(alias, AliasChoices) else f"{prefix}{name.upper()}")
+    return names, prefix
+
+
+SHARED_NAMES = frozenset(
+    f"DEXLANE_{name}"
+    for name in (
+        *("NATS_URL", "REDIS_URL", "REALM", "CHAINS", "DATA_DIR", "LOG_LEVEL", "OTLP_ENDPOINT", "TRACE_RATIO"),
+        *("RPC_WS_URLS", "NETWORK", "DATA", "CACHE", "ANVIL", "BOOKS_FILE"),
+        *("TEST_NATS_URL", "TEST_REDIS_URL", "TEST_DATABASE_URL"),
+    )
+)
+"""Names without a service prefix that some part of dexlane knows."""
+
+
+def unknown_settings(settings_type: type[ServiceSettings], environment: Mapping[str, str]) -> list[str]:
+    """Sentences about environment names that look like ours and that nobody knows, with the nearest known name."""
+    own, prefix = _known_names(settings_type)
+    foreign = tuple(f"DEXLANE_{service.upper().replace('-', '_')}_" for service in SERVICES)
+    sentences = []
+    for name in sorted(environment):
+        if not name.startswith("DEXLANE_") or name in own or name in SHARED_NAMES:
+            continue
+        if name.startswith(foreign) and not name.startswith(prefix):
+            continue
+        near = difflib.get_close_matches(name, [*own, *SHARED_NAMES], n=1)
+        sentences.append(f"unknown setting {name}" + (f"; did you mean {near[0]}?" if near else ""))
+    return sentences
+
+
+def load_settings(settings_type: type[S], environment: Mapping[str, str]) -> S:
+    """Read and check the settings; ``Fatal`` with one line per fault when they cannot work."""
+    unknown = unknown_settings(settings_type, environment)
+    if unknown:
+        raise Fatal("; ".join(unknown))
+    try:
+        return settings_type()
+    except ValidationError as error:
+        faults = [f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+        raise Fatal("settings: " + "; ".join(faults)) from error

@@ -1,0 +1,79 @@
+"""Watchdogs: a service that stands still must not look alive."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+
+from nats.errors import Error as NatsError
+from nats.js.errors import Error as JetStreamError
+
+from dexlane.runtime.bus import Bus
+from dexlane.runtime.errors import Fatal
+from dexlane.runtime.observability import Log, Metrics
+
+LOOP_STALL_S = 10.0
+PROGRESS_CHECK_S = 15.0
+PROGRESS_CHECKS_BEFORE_RESTART = 4
+
+
+class ProgressWatchdog:
+    """Ends the service when a durable consumer takes nothing while messages wait for it.
+
+    ``consumers`` are (stream, durable name). Their backlog is shown as a metric.
+    """
+
+    def __init__(self, bus: Bus, metrics: Metrics, consumers: list[tuple[str, str]]) -> None:
+        self._bus = bus
+        self._consumers = consumers
+        self._pending = metrics.gauge("consumer_pending", "Messages waiting for a durable consumer", ("durable",))
+        self._seen: dict[str, tuple[int, int]] = {}
+
+    async def run(self) -> None:
+        """Check for ever; ``Fatal`` when a consumer is stuck."""
+        while True:
+            await asyncio.sleep(PROGRESS_CHECK_S)
+            for stream, durable in self._consumers:
+                await self._check(stream, durable)
+
+    async def _check(self, stream: str, durable: str) -> None:
+        try:
+            info = await self._bus.js.consumer_info(stream, durable)
+        except (NatsError, JetStreamError, TimeoutError):
+            return  # the link is down: the bus says so, and nothing can be concluded about the consumer
+        waiting = (info.num_pending or 0) + (info.num_ack_pending or 0)
+        self._pending.labels(durable).set(waiting)
+        delivered = info.delivered.consumer_seq if info.delivered else 0
+        before, stale = self._seen.get(durable, (-1, 0))
+        stale = stale + 1 if info.num_pending and delivered == before else 0
+        self._seen[durable] = (delivered, stale)
+        if stale >= PROGRESS_CHECKS_BEFORE_RESTART:
+            raise Fatal(f"consumer {durable} made no progress while {waiting} messages wait")
+
+
+def watch_loop(loop: asyncio.AbstractEventLoop, log: Log) -> None:
+    """End the process when its event loop stands still.
+
+    Two missed beats in a row are needed, because after SIGSTOP this thread and the loop wake together.
+    """
+    beat = threading.Event()
+    pause = threading.Event()
+
+    def watch() -> None:
+        missed = 0
+        while True:
+            beat.clear()
+            try:
+                loop.call_soon_threadsafe(beat.set)
+            except RuntimeError:
+                return  # the loop is closed: the process is ending
+            missed = 0 if beat.wait(LOOP_STALL_S) else missed + 1
+            if missed >= 2:
+                log.error("event_loop_stalled", seconds=LOOP_STALL_S * missed)
+                sys.stdout.flush()
+                os._exit(70)
+            pause.wait(1.0)
+
+    threading.Thread(target=watch, name="loop-watchdog", daemon=True).start()
