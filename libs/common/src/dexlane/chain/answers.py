@@ -1,0 +1,165 @@
+"""What nodes answer, as small frozen values. Hashes and addresses are lower-case hex, quantities are integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from dexlane.values.chains import BlockRef
+
+BlockId: TypeAlias = "int | str"
+"""A block number, a tag (``latest``, ``pending``, ``safe``, ``finalized``, ``earliest``) or a 32-byte block hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A block header, as far as dexlane reads it. ``timestamp_s`` is Unix seconds, fees are wei per gas."""
+
+    number: int
+    hash: str
+    parent_hash: str
+    timestamp_s: int
+    base_fee_per_gas_wei: int
+    gas_used: int
+    gas_limit: int
+
+    @property
+    def ref(self) -> BlockRef:
+        """The block's number and hash."""
+        return BlockRef(number=self.number, hash=self.hash)
+
+
+@dataclass(frozen=True, slots=True)
+class RawLog:
+    """An event log as the node gives it: topics as hex, data as bytes."""
+
+    address: str
+    topics: tuple[str, ...]
+    data: bytes
+    block_number: int
+    block_hash: str
+    tx_hash: str
+    log_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The result of an included transaction. ``l1_fee_wei`` is what a rollup charged on top for its data."""
+
+    tx_hash: str
+    block: BlockRef
+    transaction_index: int
+    sender: str
+    success: bool
+    gas_used: int
+    effective_gas_price_wei: int
+    logs: tuple[RawLog, ...] = ()
+    l1_fee_wei: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChainTransaction:
+    """A transaction that the node knows; ``block`` is None while it is pending."""
+
+    hash: str
+    sender: str
+    nonce: int
+    to: str | None
+    value_wei: int
+    data: bytes
+    gas_limit: int
+    max_fee_per_gas_wei: int
+    max_priority_fee_per_gas_wei: int
+    block: BlockRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class FeeHistory:
+    """``eth_feeHistory``: one more base fee than blocks (the last is the next block's), tips per percentile."""
+
+    oldest_block: int
+    base_fees_per_gas_wei: tuple[int, ...]
+    gas_used_ratios: tuple[float, ...]
+    tips_per_gas_wei: tuple[tuple[int, ...], ...]
+
+
+def quantity(value: str | None) -> int:
+    """Read a hex quantity; a missing one is zero."""
+    return 0 if value is None else int(value, 16)
+
+
+def parse_header(answer: Mapping[str, Any]) -> Header:
+    """Read a header from a block or a ``newHeads`` notification."""
+    return Header(
+        number=int(answer["number"], 16),
+        hash=answer["hash"].lower(),
+        parent_hash=answer["parentHash"].lower(),
+        timestamp_s=int(answer["timestamp"], 16),
+        base_fee_per_gas_wei=quantity(answer.get("baseFeePerGas")),
+        gas_used=int(answer["gasUsed"], 16),
+        gas_limit=int(answer["gasLimit"], 16),
+    )
+
+
+def parse_log(answer: Mapping[str, Any]) -> RawLog:
+    """Read one log."""
+    return RawLog(
+        address=answer["address"].lower(),
+        topics=tuple(answer["topics"]),
+        data=bytes.fromhex(answer["data"][2:]),
+        block_number=int(answer["blockNumber"], 16),
+        block_hash=answer["blockHash"].lower(),
+        tx_hash=answer["transactionHash"].lower(),
+        log_index=int(answer["logIndex"], 16),
+    )
+
+
+def parse_receipt(answer: Mapping[str, Any]) -> Receipt:
+    """Read a receipt."""
+    return Receipt(
+        tx_hash=answer["transactionHash"].lower(),
+        block=BlockRef(number=int(answer["blockNumber"], 16), hash=answer["blockHash"]),
+        transaction_index=int(answer["transactionIndex"], 16),
+        sender=answer["from"].lower(),
+        success=int(answer["status"], 16) == 1,
+        gas_used=int(answer["gasUsed"], 16),
+        effective_gas_price_wei=quantity(answer.get("effectiveGasPrice")),
+        logs=tuple(parse_log(log) for log in answer["logs"]),
+        l1_fee_wei=quantity(answer.get("l1Fee")),
+    )
+
+
+def parse_transaction(answer: Mapping[str, Any]) -> ChainTransaction:
+    """Read a transaction; a legacy one has its gas price as both fee fields."""
+    price = answer.get("gasPrice")
+    in_block = answer.get("blockHash") is not None
+    return ChainTransaction(
+        hash=answer["hash"].lower(),
+        sender=answer["from"].lower(),
+        nonce=int(answer["nonce"], 16),
+        to=answer["to"].lower() if answer.get("to") else None,
+        value_wei=int(answer["value"], 16),
+        data=bytes.fromhex(answer["input"][2:]),
+        gas_limit=int(answer["gas"], 16),
+        max_fee_per_gas_wei=quantity(answer.get("maxFeePerGas", price)),
+        max_priority_fee_per_gas_wei=quantity(answer.get("maxPriorityFeePerGas", price)),
+        block=BlockRef(number=int(answer["blockNumber"], 16), hash=answer["blockHash"]) if in_block else None,
+    )
+
+
+def parse_fee_history(answer: Mapping[str, Any]) -> FeeHistory:
+    """Read a fee history; nodes leave ``reward`` out when no percentile was asked for."""
+    return FeeHistory(
+        oldest_block=int(answer["oldestBlock"], 16),
+        base_fees_per_gas_wei=tuple(int(fee, 16) for fee in answer["baseFeePerGas"]),
+        gas_used_ratios=tuple(answer["gasUsedRatio"]),
+        tips_per_gas_wei=tuple(tuple(int(tip, 16) for tip in row) for row in answer.get("reward") or ()),
+    )
+
+
+def block_parameter(block: BlockId) -> object:
+    """The JSON-RPC form of a block: a hex number, a tag, or EIP-1898 for a hash."""
+    if isinstance(block, int):
+        return hex(block)
+    return {"blockHash": block, "requireCanonical": True} if block.startswith("0x") and len(block) == 66 else block
