@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dexlane.events.base import Event
+from dexlane.events.base import DEFAULT_REALM, Event
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.execution import (
     AccountOpened,
@@ -44,11 +44,15 @@ class StreamSpec:
     duplicate_window_s: int = 120
     description: str = ""
 
-    @property
-    def subjects(self) -> tuple[str, ...]:
-        """All subject patterns of every realm and chain that this stream stores."""
-        patterns = {f"*.*.{event.NAME}" + ("" if event.tails() == ("",) else ".>") for event in self.events}
-        return (*sorted(patterns), *self.extra_subjects)
+    def name_in(self, realm: str) -> str:
+        """Its name on the server. Every replay has streams of its own, so that deleting one leaves the rest alone."""
+        return self.name if realm == DEFAULT_REALM else f"{self.name}-{realm}"
+
+    def subjects_in(self, realm: str) -> tuple[str, ...]:
+        """All subject patterns of every chain that this stream stores. (A wildcard in the realm's place is refused
+        by the server, because it would overlap with its own API.)"""
+        patterns = {f"{realm}.*.{event.NAME}" + ("" if event.tails() == ("",) else ".>") for event in self.events}
+        return (*sorted(patterns), *(subject.format(realm=realm) for subject in self.extra_subjects))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +108,7 @@ STATE = StreamSpec(
 )
 DEAD_LETTERS = StreamSpec(
     name="DEAD_LETTERS",
-    extra_subjects=(f"{DEAD_LETTER_PREFIX}.>",),
+    extra_subjects=(f"{DEAD_LETTER_PREFIX}.{{realm}}.>",),
     max_age_s=30 * DAY_S,
     max_bytes=128 * MIB,
     description="Messages that could not be handled, with the reason in their headers",

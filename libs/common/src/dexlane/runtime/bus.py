@@ -72,9 +72,9 @@ class Bus:
     async def _require_declared(self) -> None:
         for spec in STREAMS:
             try:
-                await self.js.stream_info(spec.name)
+                await self.js.stream_info(spec.name_in(self.realm))
             except NotFoundError as error:
-                raise Fatal(f"stream {spec.name} is missing; declare the streams with `make streams`") from error
+                raise Fatal(f"stream {spec.name_in(self.realm)} is missing; declare the streams with `make streams`") from error
         for bucket in BUCKETS:
             try:
                 await self.js.key_value(bucket.name)
@@ -95,7 +95,7 @@ class Bus:
         """Store a fact. Storing it again with the same id changes nothing; ``Transient`` when it is unknown whether
         it was stored."""
         return await self.publish_raw(
-            event.subject(self.realm), event.to_wire(), event_id=event.id, stream=stream_of(type(event)).name
+            event.subject(self.realm), event.to_wire(), event_id=event.id, stream=stream_of(type(event)).name_in(self.realm)
         )
 
     async def publish_raw(
@@ -117,7 +117,7 @@ class Bus:
                 f"{DEAD_LETTER_PREFIX}.{subject}",
                 payload,
                 timeout=PUBLISH_TIMEOUT_S,
-                stream=DEAD_LETTERS.name,
+                stream=DEAD_LETTERS.name_in(self.realm),
                 headers=dict(headers),
             )
         except (NatsError, JetStreamError, TimeoutError) as error:

@@ -341,7 +341,7 @@ def decision_config() -> ConsumerConfig:
 
 def decision_subjects(route: DecisionRoute, realm: str, chains: tuple[int, ...]) -> list[tuple[str, str, str]]:
     """(stream, subject, durable name) of a route, one for each chain."""
-    stream = stream_of(route.event_type).name
+    stream = stream_of(route.event_type).name_in(realm)
     suffix = "" if realm == "main" else f"-{realm}"
     return [
         (stream, route.event_type.pattern(realm, chain, route.tail), f"{route.durable}-{chain}{suffix}")

@@ -9,6 +9,7 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, KeyValueConfig, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import BucketNotFoundError, NotFoundError
 
+from dexlane.events.base import DEFAULT_REALM
 from dexlane.events.streams import BUCKETS, STREAMS, BucketSpec, StreamSpec
 
 COMPARED = ("subjects", "storage", "max_age", "max_bytes", "max_msgs", "max_msgs_per_subject", "duplicate_window")
@@ -29,13 +30,13 @@ class Difference:
         return f"~ {self.name}.{self.setting}: {self.there} -> {self.wanted}"
 
 
-def stream_config(spec: StreamSpec, replicas: int = 1) -> StreamConfig:
+def stream_config(spec: StreamSpec, realm: str = DEFAULT_REALM, replicas: int = 1) -> StreamConfig:
     """The server's form of a stream specification."""
     window = min(spec.duplicate_window_s, spec.max_age_s) if spec.max_age_s else spec.duplicate_window_s
     return StreamConfig(
-        name=spec.name,
+        name=spec.name_in(realm),
         description=spec.description,
-        subjects=list(spec.subjects),
+        subjects=list(spec.subjects_in(realm)),
         retention=RetentionPolicy.LIMITS,
         storage=StorageType.FILE if spec.on_disk else StorageType.MEMORY,
         discard=DiscardPolicy.OLD,
@@ -69,11 +70,13 @@ def _settings(config: StreamConfig) -> dict[str, Any]:
     return values
 
 
-async def declare(js: JetStreamContext, *, apply: bool, replicas: int = 1) -> list[Difference]:
+async def declare(
+    js: JetStreamContext, *, apply: bool, realm: str = DEFAULT_REALM, replicas: int = 1
+) -> list[Difference]:
     """Compare and, when ``apply`` is set, create or update. Returns the differences that were found."""
     found: list[Difference] = []
     for spec in STREAMS:
-        found += await _declare_stream(js, stream_config(spec, replicas), apply=apply)
+        found += await _declare_stream(js, stream_config(spec, realm, replicas), apply=apply)
     for bucket in BUCKETS:
         try:
             await js.key_value(bucket.name)

@@ -91,7 +91,7 @@ class Tx:
         row: dict[str, Any] = {
             "event_id": event.id,
             "subject": event.subject(self.realm),
-            "stream": stream_of(type(event)).name,
+            "stream": stream_of(type(event)).name_in(self.realm),
             "payload": event.to_wire(),
             "headers": orjson.dumps(trace_headers()).decode(),
         }

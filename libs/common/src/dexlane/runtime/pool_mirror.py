@@ -76,7 +76,7 @@ class PoolMirror:
         while True:
             checkpoint = await self._load(bus)
             subject = f"{bus.realm}.{self.chain_id}.block.*"
-            follower = Follower(bus, MARKET.name, subject, start="all", start_sequence=checkpoint.market_sequence + 1)
+            follower = Follower(bus, MARKET.name_in(bus.realm), subject, start="all", start_sequence=checkpoint.market_sequence + 1)
             try:
                 await follower.run(self._apply)
             except _Reload as error:

@@ -208,7 +208,7 @@ class Service:
         return [(route, chain) for route in self._routes.followers for chain in self.settings.chains]
 
     def _follow(self, route: FollowRoute, chain_id: int) -> Run:
-        stream = stream_of(route.event_type).name
+        stream = stream_of(route.event_type).name_in(self.settings.realm)
         follower = Follower(
             self.bus, stream, route.event_type.pattern(self.settings.realm, chain_id), start=route.start
         )

