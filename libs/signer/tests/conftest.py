@@ -1,0 +1,85 @@
+"""What the policy tests share: one policy, and router programs encoded by eth_abi."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from dexlane_signer import DynamicFeeTransaction, Policy, PrivateKey, TokenLimit
+from eth_abi.abi import encode
+
+KEY = PrivateKey.from_hex("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
+ROUTER = "0x66a9893cc07d91d95644aedd05d03f95e1dba8af"
+USDC = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
+WETH = "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
+US, ROUTER_ITSELF = "0x" + "0" * 39 + "1", "0x" + "0" * 39 + "2"
+ALL = 1 << 255
+NOW_S = 1_800_000_000
+SWAP = ["address", "uint256", "uint256", "bytes", "bool"]
+PERMIT = ["((address,uint160,uint48,uint48),address,uint256)", "bytes"]
+
+Step = tuple[int, bytes]
+
+
+def v3(recipient: str, amount: int, minimum: int, *, path: str = "buy", user: bool = True) -> Step:
+    tokens = (USDC, WETH) if path == "buy" else (WETH, USDC)
+    packed = bytes.fromhex(tokens[0][2:]) + (500).to_bytes(3, "big") + bytes.fromhex(tokens[1][2:])
+    return 0x00, encode(SWAP, [recipient, amount, minimum, packed, user])
+
+
+def v2(recipient: str, amount: int, minimum: int, *, path: str = "buy", user: bool = True) -> Step:
+    tokens = [USDC, WETH] if path == "buy" else [WETH, USDC]
+    return 0x08, encode(
+        ["address", "uint256", "uint256", "address[]", "bool"], [recipient, amount, minimum, tokens, user]
+    )
+
+
+def permit(**changes: Any) -> Step:
+    fields = {"token": USDC, "amount": 100, "expiration": 0, "spender": ROUTER, "deadline": NOW_S + 60} | changes
+    details = (fields["token"], fields["amount"], fields["expiration"], 0)
+    return 0x0A, encode(PERMIT, [(details, fields["spender"], fields["deadline"]), b"\1" * 65])
+
+
+def program(*steps: Step, deadline_s: int = NOW_S + 60) -> bytes:
+    commands = bytes(command for command, _ in steps)
+    arguments = encode(["bytes", "bytes[]", "uint256"], [commands, [payload for _, payload in steps], deadline_s])
+    return bytes.fromhex("3593564c") + arguments
+
+
+def transaction(**changes: Any) -> DynamicFeeTransaction:
+    fields: dict[str, Any] = {
+        "chain_id": 1,
+        "nonce": 7,
+        "max_priority_fee_per_gas_wei": 10**9,
+        "max_fee_per_gas_wei": 20 * 10**9,
+        "gas_limit": 300_000,
+        "to": ROUTER,
+        "value_wei": 0,
+        "data": program(v3(US, 100, 1)),
+    }
+    return DynamicFeeTransaction(**{**fields, **changes})
+
+
+@pytest.fixture
+def make_policy() -> Callable[..., Policy]:
+    def make(**changes: Any) -> Policy:
+        fields: dict[str, Any] = {
+            "chain_ids": frozenset({1}),
+            "own_addresses": frozenset({KEY.address}),
+            "routers": {ROUTER: frozenset({"0x3593564c"})},
+            "permit_spenders": frozenset({ROUTER}),
+            "tokens": {USDC: TokenLimit(max_allowance=10_000, max_trade=1_000)},
+            "max_fee_per_gas_wei": 100 * 10**9,
+            "max_gas_limit": 1_000_000,
+            "max_value_wei": 10**18,
+            "wrapped_native": WETH,
+        }
+        return Policy(**{**fields, **changes})
+
+    return make
+
+
+@pytest.fixture
+def policy(make_policy: Callable[..., Policy]) -> Policy:
+    return make_policy()

@@ -1,0 +1,149 @@
+"""Policy, signature and record together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dexlane_signer import (
+    DenialReason,
+    GuardUnavailableError,
+    LocalSigner,
+    NonceGuard,
+    PermitRequest,
+    PermitSingle,
+    Policy,
+    SigningDenied,
+    SignRequest,
+)
+from eth_account import Account
+
+from .conftest import KEY, NOW_S, ROUTER, USDC, transaction
+
+STRANGER = "0x" + "66" * 20
+
+
+@pytest.fixture
+def guard(tmp_path: Path) -> Iterator[NonceGuard]:
+    opened = NonceGuard(tmp_path / "guard.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def signer(policy: Policy, guard: NonceGuard) -> LocalSigner:
+    return LocalSigner([KEY], [policy], guard, clock_s=lambda: NOW_S)
+
+
+def request(*, intent_id: str = "a", kind: Any = "trade", sender: str = KEY.address, **changes: Any) -> SignRequest:
+    if kind == "cancel":
+        changes = {"to": KEY.address, "data": b"", **changes}
+    return SignRequest(sender=sender, intent_id=intent_id, kind=kind, transaction=transaction(**changes))
+
+
+def permit_request(**changes: Any) -> PermitRequest:
+    fields: dict[str, Any] = {
+        "token": USDC,
+        "amount": 100,
+        "expiration_s": 0,
+        "nonce": 0,
+        "spender": ROUTER,
+        "sig_deadline_s": NOW_S + 60,
+    }
+    owner, chain_id = changes.pop("owner", KEY.address), changes.pop("chain_id", 1)
+    return PermitRequest(owner=owner, chain_id=chain_id, permit=PermitSingle(**{**fields, **changes}))
+
+
+def denied(sign: Callable[[Any], object], asked: object) -> DenialReason:
+    with pytest.raises(SigningDenied) as caught:
+        sign(asked)
+    return caught.value.reason
+
+
+def test_allowed_transaction_is_signed_by_its_sender_and_recorded(signer: LocalSigner, guard: NonceGuard) -> None:
+    signed = signer.sign_transaction(request())
+    assert Account.recover_transaction(signed.raw).lower() == KEY.address
+    assert [attempt.hash for attempt in guard.attempts("a")] == [signed.hash]
+
+
+def test_same_request_gives_the_same_bytes_and_one_record(signer: LocalSigner, guard: NonceGuard) -> None:
+    assert signer.sign_transaction(request()) == signer.sign_transaction(request())
+    assert len(guard.attempts("a")) == 1
+
+
+def test_denied_transaction_leaves_no_record(signer: LocalSigner, guard: NonceGuard) -> None:
+    assert denied(signer.sign_transaction, request(to=STRANGER)) is DenialReason.UNKNOWN_TARGET
+    assert guard.slot_of("a") is None
+
+
+def test_second_intent_is_denied_the_slot(signer: LocalSigner) -> None:
+    signer.sign_transaction(request())
+    assert denied(signer.sign_transaction, request(intent_id="b")) is DenialReason.SLOT_TAKEN
+
+
+def test_bump_then_cancel_are_signed_and_a_later_trade_is_not(signer: LocalSigner) -> None:
+    signer.sign_transaction(request())
+    signer.sign_transaction(request(max_fee_per_gas_wei=23 * 10**9))
+    signer.sign_transaction(request(kind="cancel", max_fee_per_gas_wei=26 * 10**9))
+    late = request(max_fee_per_gas_wei=30 * 10**9)
+    assert denied(signer.sign_transaction, late) is DenialReason.SLOT_CANCELLED
+
+
+def test_unknown_chain_and_unknown_sender_are_denied(signer: LocalSigner) -> None:
+    assert denied(signer.sign_transaction, request(chain_id=5)) is DenialReason.WRONG_CHAIN
+    assert denied(signer.sign_transaction, request(sender=STRANGER)) is DenialReason.UNKNOWN_SENDER
+    assert denied(signer.sign_permit, permit_request(chain_id=5)) is DenialReason.WRONG_CHAIN
+    assert denied(signer.sign_permit, permit_request(owner=STRANGER)) is DenialReason.UNKNOWN_SENDER
+
+
+def test_two_policies_for_one_chain_are_refused(policy: Policy, guard: NonceGuard) -> None:
+    with pytest.raises(ValueError, match="two policies"):
+        LocalSigner([KEY], [policy, policy], guard)
+
+
+def test_halted_signer_signs_cancels_only_until_resumed(signer: LocalSigner) -> None:
+    signer.sign_transaction(request())
+    signer.halt("drill")
+    assert denied(signer.sign_transaction, request(intent_id="b", nonce=8)) is DenialReason.HALTED
+    assert denied(signer.sign_permit, permit_request()) is DenialReason.HALTED
+    signer.sign_transaction(request(kind="cancel"))
+    signer.resume("drill over")
+    assert signer.halt_reason() is None
+    signer.sign_transaction(request(intent_id="b", nonce=8))
+
+
+def test_nothing_is_signed_without_the_record(signer: LocalSigner, guard: NonceGuard) -> None:
+    guard.close()
+    with pytest.raises(GuardUnavailableError):
+        signer.sign_transaction(request())
+    with pytest.raises(GuardUnavailableError):
+        signer.sign_permit(permit_request())
+
+
+def test_allowed_permit_is_signed(signer: LocalSigner) -> None:
+    asked = permit_request()
+    assert signer.sign_permit(asked) == KEY.sign_permit(asked.permit, chain_id=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"spender": STRANGER}, DenialReason.UNKNOWN_SPENDER),
+        ({"token": STRANGER}, DenialReason.UNKNOWN_TOKEN),
+        ({"amount": 1_001}, DenialReason.AMOUNT_OVER_CAP),
+        ({"expiration_s": NOW_S + 601}, DenialReason.PERMIT_TOO_LONG),
+        ({"sig_deadline_s": 2**256 - 1}, DenialReason.PERMIT_TOO_LONG),
+    ],
+)
+def test_permit_outside_the_policy_is_denied(
+    signer: LocalSigner, changes: dict[str, Any], expected: DenialReason
+) -> None:
+    assert denied(signer.sign_permit, permit_request(**changes)) is expected
+
+
+def test_signer_offers_no_way_to_sign_a_hash_or_a_message(signer: LocalSigner) -> None:
+    public = {name for name in dir(signer) if not name.startswith("_")}
+    assert public == {"addresses", "halt", "halt_reason", "resume", "sign_permit", "sign_transaction"}
+    assert signer.addresses == (KEY.address,)
