@@ -1,0 +1,239 @@
+"""Calls to the contracts we trade through, and what their receipts say.
+
+A trade is one ``execute`` of Uniswap's Universal Router (``@uniswap/universal-router`` 2.1.0). Both swap
+commands take ``(address recipient, uint256 amountIn, uint256 amountOutMin, path, bool payerIsUser)`` with a
+packed path for V3 and an ``address[]`` for V2; this version knows no further fields.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import Any, Protocol
+
+from dexlane_signer import keccak256
+
+from dexlane.chain import abi
+from dexlane.chain.permit2 import SignedPermit, permit_input
+
+V3_SWAP_EXACT_IN, V2_SWAP_EXACT_IN, PERMIT2_PERMIT = 0x00, 0x08, 0x0A
+"""Router commands (``libraries/Commands.sol``), without the flag that allows them to fail."""
+
+MSG_SENDER = "0x" + "00" * 19 + "01"
+"""The router's name for its caller (v4-periphery ``ActionConstants``)."""
+
+ADDRESS_THIS = "0x" + "00" * 19 + "02"
+"""The router's name for itself."""
+
+CONTRACT_BALANCE = 1 << 255
+"""As an amount in: everything of the input token that the router holds."""
+
+MULTICALL3 = "0xca11bde05977b3631167028862be2a173976ca11"
+"""Multicall3, at the same address on nearly every chain."""
+
+V2_FEE_PIPS = 3_000
+"""The only fee the router's V2 maths knows (``UniswapV2Library.getAmountOut``: 997 / 1000)."""
+
+_EXECUTE = bytes.fromhex("3593564c")  # execute(bytes,bytes[],uint256)
+_AGGREGATE3 = bytes.fromhex("82ad56cb")  # aggregate3((address,bool,bytes)[])
+_TRANSFER_TOPIC = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
+
+
+class UnroutableError(ValueError):
+    """The router cannot trade these legs, or would trade them somewhere else."""
+
+
+class SwapLeg(Protocol):
+    """What a leg must say; ``dexlane.values.routes.Leg`` says it. ``fee_pips`` is in hundredths of a bps."""
+
+    @property
+    def pool(self) -> str: ...
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def fee_pips(self) -> int: ...
+    @property
+    def token_in(self) -> str: ...
+    @property
+    def token_out(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RouterDeployment:
+    """A Universal Router and the factories its pools come from (constructor arguments of the router)."""
+
+    router: str
+    v2_factory: str
+    v2_pair_code_hash: bytes
+    v3_factory: str
+    v3_pool_code_hash: bytes
+
+
+MAINNET_ROUTER = RouterDeployment(
+    router="0x66a9893cc07d91d95644aedd05d03f95e1dba8af",
+    v2_factory="0x5c69bee701ef814a2b6a3edd4b1652cb9cc5aa6f",
+    v2_pair_code_hash=bytes.fromhex("96e8ac4277198ff8b6f785478aa9a39f403cb768dd02cbee326c3e7da348845f"),
+    v3_factory="0x1f98431c8ad98523631ae4a59f267346ea31f984",
+    v3_pool_code_hash=bytes.fromhex("e34f199b19b2b4f47f68442619d555527d244f78a3297ea89325f843f87b8b54"),
+)
+"""Ethereum mainnet, and the devnet that stands at the same addresses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExactInput:
+    """One chain of swaps: pay ``amount_in`` of the first token, get at least ``minimum_out`` of the last.
+
+    Amounts in the tokens' smallest units. A gap trade is a chain that ends in the token it began with.
+    """
+
+    legs: Sequence[SwapLeg]
+    amount_in: int
+    minimum_out: int
+
+
+def execute(
+    orders: Sequence[ExactInput],
+    *,
+    deadline_s: int,
+    permits: Sequence[SignedPermit] = (),
+    deployment: RouterDeployment = MAINNET_ROUTER,
+) -> bytes:
+    """Return the calldata of ``execute``: permits first, then the chains, all or nothing.
+
+    ``deadline_s`` is in Unix seconds. Several orders make a split trade. The call carries no value. Raises
+    ``UnroutableError`` when a leg's pool is not the one the router would derive, when legs do not connect, or
+    when an amount is not positive.
+    """
+    steps = [(PERMIT2_PERMIT, permit_input(signed)) for signed in permits]
+    for order in orders:
+        steps += _swap_steps(order, deployment)
+    if len(steps) == len(permits):
+        raise UnroutableError("there is nothing to swap")
+    return _EXECUTE + abi.frame(
+        abi.byte_string(bytes(command for command, _ in steps)),
+        abi.array([abi.byte_string(payload) for _, payload in steps]),
+        abi.uint(deadline_s),
+    )
+
+
+def routed_pool(leg: SwapLeg, deployment: RouterDeployment) -> str:
+    """Return the pool the router will use for a leg: it derives it from tokens and fee (CREATE2, EIP-1014).
+
+    Raises ``UnroutableError`` for a protocol without a command, or a V2 fee other than 0.3 %.
+    """
+    token0, token1 = sorted((abi.raw_address(leg.token_in), abi.raw_address(leg.token_out)))
+    if leg.protocol == "uniswap_v3":
+        salt = keccak256(token0.rjust(32, b"\0") + token1.rjust(32, b"\0") + abi.uint(leg.fee_pips, 24))
+        factory, code_hash = deployment.v3_factory, deployment.v3_pool_code_hash
+    elif leg.protocol == "uniswap_v2" and leg.fee_pips == V2_FEE_PIPS:
+        salt = keccak256(token0 + token1)
+        factory, code_hash = deployment.v2_factory, deployment.v2_pair_code_hash
+    else:
+        raise UnroutableError(f"the router has no command for {leg.protocol} with a fee of {leg.fee_pips} pips")
+    return "0x" + keccak256(b"\xff" + abi.raw_address(factory) + salt + code_hash)[12:].hex()
+
+
+def _swap_steps(order: ExactInput, deployment: RouterDeployment) -> list[tuple[int, bytes]]:
+    """Neighbouring legs of one protocol share a command; between commands the router keeps the tokens."""
+    _check_order(order, deployment)
+    runs = [list(run) for _, run in groupby(order.legs, key=lambda leg: leg.protocol)]
+    steps: list[tuple[int, bytes]] = []
+    for position, run in enumerate(runs):
+        first, last = position == 0, position == len(runs) - 1
+        is_v3 = run[0].protocol == "uniswap_v3"
+        payload = abi.frame(
+            abi.address(MSG_SENDER if last else ADDRESS_THIS),
+            abi.uint(order.amount_in if first else CONTRACT_BALANCE),
+            abi.uint(order.minimum_out if last else 0),
+            _packed_path(run) if is_v3 else _token_path(run),
+            abi.flag(first),
+        )
+        steps.append((V3_SWAP_EXACT_IN if is_v3 else V2_SWAP_EXACT_IN, payload))
+    return steps
+
+
+def _check_order(order: ExactInput, deployment: RouterDeployment) -> None:
+    # Permit2 pulls at most 160 bits, and an amount of zero means "already paid" to the V2 command.
+    if not (0 < order.amount_in < 1 << 160 and order.minimum_out > 0 and order.legs):
+        raise UnroutableError("an order needs legs, a positive amount in and a positive minimum out")
+    if any(before.token_out != after.token_in for before, after in pairwise(order.legs)):
+        raise UnroutableError("each leg must start with the token that the leg before it gave")
+    for leg in order.legs:
+        if routed_pool(leg, deployment) != leg.pool.lower():
+            raise UnroutableError(f"the router would not trade in {leg.pool}")
+
+
+def _packed_path(legs: Sequence[SwapLeg]) -> abi.Dynamic:
+    """V3: token, then (3-byte fee, token) for each pool, without padding between them."""
+    hops = (leg.fee_pips.to_bytes(3, "big") + abi.raw_address(leg.token_out) for leg in legs)
+    return abi.byte_string(abi.raw_address(legs[0].token_in) + b"".join(hops))
+
+
+def _token_path(legs: Sequence[SwapLeg]) -> abi.Dynamic:
+    return abi.array([abi.address(legs[0].token_in), *(abi.address(leg.token_out) for leg in legs)])
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One read of a batch. With ``may_fail`` its failure is returned instead of failing the batch."""
+
+    target: str
+    data: bytes
+    may_fail: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """What one call of a batch returned; ``data`` is the revert payload when it did not succeed."""
+
+    success: bool
+    data: bytes
+
+
+def aggregate3(calls: Sequence[Call]) -> bytes:
+    """Calldata of Multicall3's ``aggregate3``, to be sent to ``MULTICALL3``."""
+    tuples = [
+        abi.Dynamic(abi.frame(abi.address(call.target), abi.flag(call.may_fail), abi.byte_string(call.data)))
+        for call in calls
+    ]
+    return _AGGREGATE3 + abi.frame(abi.array(tuples))
+
+
+def decode_aggregate3(returned: bytes) -> list[CallResult]:
+    """Read the ``(bool success, bytes returnData)[]`` of ``aggregate3``, in call order. Raises ``AbiError``."""
+    return [CallResult(success=result.flag(0), data=result.byte_string(1)) for result in abi.Frame(returned).tuples(0)]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFlows:
+    """What an account received and spent of each token (lower-case address, smallest unit), native excluded."""
+
+    received: Mapping[str, int]
+    spent: Mapping[str, int]
+
+    def net(self, token: str) -> int:
+        """Received minus spent."""
+        return self.received.get(token, 0) - self.spent.get(token, 0)
+
+
+def token_flows(logs: Iterable[Mapping[str, Any]], owner: str) -> TokenFlows:
+    """Add up the ERC-20 ``Transfer`` logs (JSON-RPC form) that touch ``owner``.
+
+    A transfer to oneself counts on both sides. Logs that only share the signature (ERC-721 indexes its third
+    argument) are passed over. A token that lies in its logs lies here: compare balances where it matters.
+    """
+    owner_topic = "0x" + abi.address(owner).hex()
+    received: Counter[str] = Counter()
+    spent: Counter[str] = Counter()
+    for log in logs:
+        topics, data = log["topics"], str(log["data"])
+        if len(topics) != 3 or str(topics[0]).lower() != _TRANSFER_TOPIC or len(data) != 66:
+            continue
+        token, amount = str(log["address"]).lower(), int(data, 16)
+        if str(topics[1]).lower() == owner_topic:
+            spent[token] += amount
+        if str(topics[2]).lower() == owner_topic:
+            received[token] += amount
+    return TokenFlows(received=received, spent=spent)

@@ -1,0 +1,212 @@
+"""Router programs agree with eth_abi, go where they say, and pass the signer's policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from dexlane.chain import calldata, permit2
+from dexlane.chain.calldata import ADDRESS_THIS, CONTRACT_BALANCE, MAINNET_ROUTER, MSG_SENDER, ExactInput
+from dexlane.values.pools import Protocol
+from dexlane.values.routes import Leg
+from dexlane_signer import CheckContext, DynamicFeeTransaction, Policy, TokenLimit, check, keccak256
+from eth_abi.abi import decode, encode
+from hypothesis import given
+from hypothesis import strategies as st
+
+USDC = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
+WETH = "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
+DAI = "0x6b175474e89094c44da98b954eedeac495271d0f"
+OURS = "0x" + "11" * 20
+NOW_S = 1_800_000_000
+V2_TYPES = ["address", "uint256", "uint256", "address[]", "bool"]
+V3_TYPES = ["address", "uint256", "uint256", "bytes", "bool"]
+
+
+def leg(protocol: Protocol, token_in: str, token_out: str, *, fee_pips: int = 3_000, pool: str | None = None) -> Leg:
+    draft = Leg(pool=OURS, protocol=protocol, fee_pips=fee_pips, token_in=token_in, token_out=token_out)
+    return draft.model_copy(update={"pool": pool or calldata.routed_pool(draft, MAINNET_ROUTER)})
+
+
+def v2(token_in: str, token_out: str) -> Leg:
+    return leg(Protocol.UNISWAP_V2, token_in, token_out)
+
+
+def v3(token_in: str, token_out: str, fee_pips: int = 500) -> Leg:
+    return leg(Protocol.UNISWAP_V3, token_in, token_out, fee_pips=fee_pips)
+
+
+def order(*legs: Leg, amount_in: int = 1_000, minimum_out: int = 1_001) -> ExactInput:
+    return ExactInput(legs=legs, amount_in=amount_in, minimum_out=minimum_out)
+
+
+def steps(data: bytes) -> list[tuple[int, tuple[Any, ...]]]:
+    assert data[:4] == keccak256(b"execute(bytes,bytes[],uint256)")[:4]
+    commands, inputs, _ = decode(["bytes", "bytes[]", "uint256"], data[4:])
+    types = {0x00: V3_TYPES, 0x08: V2_TYPES, 0x0A: ["((address,uint160,uint48,uint48),address,uint256)", "bytes"]}
+    return [(command, decode(types[command], payload)) for command, payload in zip(commands, inputs, strict=True)]
+
+
+def packed(*parts: str | int) -> bytes:
+    return b"".join(bytes.fromhex(p[2:]) if isinstance(p, str) else p.to_bytes(3, "big") for p in parts)
+
+
+def test_gap_across_protocols_keeps_the_middle_in_the_router_and_ends_with_us() -> None:
+    data = calldata.execute([order(v3(USDC, WETH), v2(WETH, USDC))], deadline_s=NOW_S)
+    assert steps(data) == [
+        (0x00, (ADDRESS_THIS, 1_000, 0, packed(USDC, 500, WETH), True)),
+        (0x08, (MSG_SENDER, CONTRACT_BALANCE, 1_001, (WETH, USDC), False)),
+    ]
+
+
+def test_neighbouring_legs_of_one_protocol_share_a_command() -> None:
+    data = calldata.execute([order(v3(USDC, WETH, 500), v3(WETH, USDC, 3_000))], deadline_s=NOW_S)
+    assert steps(data) == [(0x00, (MSG_SENDER, 1_000, 1_001, packed(USDC, 500, WETH, 3_000, USDC), True))]
+    data = calldata.execute([order(v2(USDC, WETH), v2(WETH, DAI), v3(DAI, USDC, 100))], deadline_s=NOW_S)
+    assert steps(data) == [
+        (0x08, (ADDRESS_THIS, 1_000, 0, (USDC, WETH, DAI), True)),
+        (0x00, (MSG_SENDER, CONTRACT_BALANCE, 1_001, packed(DAI, 100, USDC), False)),
+    ]
+
+
+def test_permits_come_before_the_swaps_and_a_split_is_several_chains() -> None:
+    permit = permit2.PermitSingle(
+        token=USDC, amount=30, expiration_s=0, nonce=2, spender=MAINNET_ROUTER.router, sig_deadline_s=NOW_S
+    )
+    data = calldata.execute(
+        [
+            order(v3(USDC, WETH), amount_in=10, minimum_out=1),
+            order(v2(USDC, WETH), amount_in=20, minimum_out=2),
+        ],
+        deadline_s=NOW_S,
+        permits=[permit2.SignedPermit(permit, b"\1" * 65)],
+    )
+    assert steps(data) == [
+        (0x0A, (((USDC, 30, 0, 2), MAINNET_ROUTER.router, NOW_S), b"\1" * 65)),
+        (0x00, (MSG_SENDER, 10, 1, packed(USDC, 500, WETH), True)),
+        (0x08, (MSG_SENDER, 20, 2, (USDC, WETH), True)),
+    ]
+
+
+@given(
+    st.lists(st.sampled_from(["v2", "v3"]), min_size=1, max_size=4), st.integers(1, 2**160 - 1), st.integers(0, 2**40)
+)
+def test_every_program_is_encoded_as_eth_abi_does_and_passes_the_signers_policy(
+    protocols: list[str], amount_in: int, deadline_s: int
+) -> None:
+    tokens = [USDC, WETH, DAI, WETH, USDC][: len(protocols) + 1]
+    make = {"v2": v2, "v3": v3}
+    legs = [make[name](before, after) for name, before, after in zip(protocols, tokens, tokens[1:], strict=False)]
+    data = calldata.execute([order(*legs, amount_in=amount_in, minimum_out=2**200)], deadline_s=deadline_s)
+    commands, inputs, deadline = decode(["bytes", "bytes[]", "uint256"], data[4:])
+    assert data[4:] == encode(["bytes", "bytes[]", "uint256"], [commands, inputs, deadline])
+    policy = Policy(
+        chain_ids=frozenset({1}),
+        own_addresses=frozenset({OURS}),
+        routers={MAINNET_ROUTER.router: frozenset({"0x3593564c"})},
+        permit_spenders=frozenset({MAINNET_ROUTER.router}),
+        tokens={USDC: TokenLimit(max_allowance=0, max_trade=2**160)},
+        max_fee_per_gas_wei=1,
+        max_gas_limit=1,
+    )
+    transaction = DynamicFeeTransaction(
+        chain_id=1,
+        nonce=0,
+        max_priority_fee_per_gas_wei=1,
+        max_fee_per_gas_wei=1,
+        gas_limit=1,
+        to=MAINNET_ROUTER.router,
+        value_wei=0,
+        data=data,
+    )
+    assert check(policy, transaction, CheckContext(sender=OURS, kind="trade", now_s=deadline_s)) is None
+
+
+@pytest.mark.parametrize(
+    ("protocol", "fee_pips", "pool"),
+    [
+        (Protocol.UNISWAP_V2, 3_000, "0xb4e16d0168e52d35cacd2c6185b44281ec28c9dc"),
+        (Protocol.UNISWAP_V3, 500, "0x88e6a0c2ddd26feeb64f039a2c41296fcb3f5640"),
+        (Protocol.UNISWAP_V3, 3_000, "0x8ad599c3a0ff1de082011efddc58f1908eb6e6d8"),
+    ],
+)
+def test_routed_pool_is_the_mainnet_pool(protocol: Protocol, fee_pips: int, pool: str) -> None:
+    for pair in ((USDC, WETH), (WETH, USDC)):
+        assert leg(protocol, *pair, fee_pips=fee_pips).pool == pool
+
+
+def test_leg_in_a_pool_the_router_would_not_use_is_refused() -> None:
+    sushi = leg(Protocol.UNISWAP_V2, USDC, WETH, pool="0x397ff1542f962076d0bfe58ea045ffa2d347aca0")
+    with pytest.raises(calldata.UnroutableError, match="would not trade in"):
+        calldata.execute([order(sushi)], deadline_s=NOW_S)
+
+
+def test_v2_leg_with_a_fee_the_router_does_not_know_is_refused() -> None:
+    with pytest.raises(calldata.UnroutableError, match="no command"):
+        leg(Protocol.UNISWAP_V2, USDC, WETH, fee_pips=2_500)
+
+
+@pytest.mark.parametrize("changes", [{"amount_in": 0}, {"amount_in": 2**160}, {"minimum_out": 0}, {"minimum_out": -1}])
+def test_order_without_positive_amounts_is_refused(changes: dict[str, int]) -> None:
+    with pytest.raises(calldata.UnroutableError, match="positive"):
+        calldata.execute([order(v2(USDC, WETH), **changes)], deadline_s=NOW_S)
+
+
+def test_legs_that_do_not_connect_are_refused() -> None:
+    with pytest.raises(calldata.UnroutableError, match="must start with"):
+        calldata.execute([order(v2(USDC, WETH), v2(DAI, USDC))], deadline_s=NOW_S)
+
+
+def test_program_without_swaps_is_refused() -> None:
+    with pytest.raises(calldata.UnroutableError, match="nothing to swap"):
+        calldata.execute([], deadline_s=NOW_S)
+    with pytest.raises(calldata.UnroutableError, match="needs legs"):
+        calldata.execute([order()], deadline_s=NOW_S)
+
+
+@given(st.lists(st.tuples(st.binary(max_size=70), st.booleans()), max_size=4))
+def test_aggregate3_equals_eth_abi(calls: list[tuple[bytes, bool]]) -> None:
+    ours = calldata.aggregate3([calldata.Call(USDC, data, may_fail) for data, may_fail in calls])
+    expected = encode(["(address,bool,bytes)[]"], [[(USDC, may_fail, data) for data, may_fail in calls]])
+    assert ours == keccak256(b"aggregate3((address,bool,bytes)[])")[:4] + expected
+
+
+@given(st.lists(st.tuples(st.booleans(), st.binary(max_size=70)), max_size=4))
+def test_aggregate3_results_come_back_in_call_order(results: list[tuple[bool, bytes]]) -> None:
+    returned = encode(["(bool,bytes)[]"], [results])
+    assert [(result.success, result.data) for result in calldata.decode_aggregate3(returned)] == results
+
+
+def transfer(token: str, sender: str, recipient: str, amount: int) -> dict[str, Any]:
+    topic = "0x" + keccak256(b"Transfer(address,address,uint256)").hex()
+    topics = [topic, *("0x" + who[2:].rjust(64, "0") for who in (sender, recipient))]
+    return {"address": token, "topics": topics, "data": f"0x{amount:064x}"}
+
+
+def test_flows_add_up_transfers_of_the_owner_by_token() -> None:
+    pool = "0x" + "22" * 20
+    logs = [
+        transfer(USDC.upper().replace("0X", "0x"), OURS, pool, 1_000),
+        transfer(WETH, pool, MAINNET_ROUTER.router, 7),
+        transfer(USDC, pool, OURS, 400),
+        transfer(USDC, pool, OURS, 610),
+    ]
+    flows = calldata.token_flows(logs, OURS)
+    assert flows.received == {USDC: 1_010}
+    assert flows.spent == {USDC: 1_000}
+    assert (flows.net(USDC), flows.net(WETH)) == (10, 0)
+
+
+def test_transfer_to_oneself_counts_on_both_sides() -> None:
+    flows = calldata.token_flows([transfer(USDC, OURS, OURS, 5)], OURS)
+    assert (flows.received, flows.spent, flows.net(USDC)) == ({USDC: 5}, {USDC: 5}, 0)
+
+
+def test_logs_of_other_events_are_passed_over() -> None:
+    nft = transfer(USDC, "0x" + "22" * 20, OURS, 1)
+    nft["topics"] = [*nft["topics"], "0x" + "0" * 63 + "1"]
+    nft["data"] = "0x"
+    swap = {"address": USDC, "topics": ["0x" + "ab" * 32], "data": "0x"}
+    anonymous: dict[str, Any] = {"address": USDC, "topics": [], "data": "0x"}
+    flows = calldata.token_flows([nft, swap, anonymous], OURS)
+    assert (flows.received, flows.spent) == ({}, {})
