@@ -156,7 +156,9 @@ def _spliced(text: str, book: Book, rendered: str, *, token: str) -> str:
     if place is None:
         before = "\n".join(kept).rstrip("\n")
         return (before + "\n\n" if before else "") + token + rendered
-    return "\n".join([*kept[:place], *(token + rendered).splitlines(), "", *kept[place:]]).rstrip("\n") + "\n"
+    after = kept[place:]
+    gap = [""] if after and after[0].strip() else []
+    return "\n".join([*kept[:place], *(token + rendered).splitlines(), *gap, *after]).rstrip("\n") + "\n"
 
 
 def _belongs(header: str, book_id: str) -> bool:

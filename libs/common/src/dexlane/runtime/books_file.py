@@ -1,8 +1,8 @@
 """Read ``books.toml``: the trading accounts a person sets up, with amounts as people write them.
 
-Money is a decimal string or a whole number ("2500.50", "2500.50 USDC", 2500), never a TOML float, because a float cannot
-hold every amount. Whatever is unknown or missing is refused, with the file, the table and the key named: a misspelt
-limit that is silently ignored is a limit that does not exist.
+Money is a decimal string or a whole number ("2500.50", "2500.50 USDC", 2500), never a TOML float, because a float
+cannot hold every amount. Whatever is unknown or missing is refused, with the file, the table and the key named: a
+misspelt limit that is silently ignored is a limit that does not exist.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class _Reader:
         if not isinstance(value, dict):
             self.fault(parent_name, f"{key!r} must be a table, written [{name}.<name>]")
             return {}
-        tables = {}
+        tables: dict[str, Mapping[str, Any]] = {}
         for inner, table in value.items():
             if isinstance(table, dict):
                 tables[inner] = table
@@ -205,6 +205,8 @@ class _Reader:
     def _check_scalars(self, name: str, table: Mapping[str, Any]) -> None:
         for key in ("level", "slippage_tolerance_bps"):
             self._whole(name, key, table[key])
+        if table["mode"] not in tuple(Mode):
+            self.fault(name, f"mode is 'live' or 'paper', not {table['mode']!r}")
         if not isinstance(table.get("enabled", True), bool):
             self.fault(name, f"enabled is true or false, not {table['enabled']!r}")
 
@@ -250,20 +252,16 @@ class _Reader:
             self.fault(name, f"limits are missing; add a table [{name}.limits.fast] or [{name}.limits.smart]")
         return limits
 
-    def _lane_tables(
-        self, name: str, table: Mapping[str, Any], key: str
-    ) -> Iterable[tuple[Lane, Mapping[str, Any]]]:
+    def _lane_tables(self, name: str, table: Mapping[str, Any], key: str) -> Iterable[tuple[Lane, Mapping[str, Any]]]:
         for lane, values in self._tables(table, name, key).items():
             if lane in set(Lane):
                 yield Lane(lane), values
             else:
                 self.fault(f"{name}.{key}", f"{lane!r} is no lane; the lanes are fast and smart")
 
-    def _accounts(
-        self, name: str, book_id: str, table: Mapping[str, Any], lanes: tuple[Lane, ...]
-    ) -> dict[Lane, str]:
+    def _accounts(self, name: str, book_id: str, table: Mapping[str, Any], lanes: tuple[Lane, ...]) -> dict[Lane, str]:
         given = table.get("accounts")
-        if given is None and table["mode"] == Mode.PAPER:
+        if given is None and table["mode"] != Mode.LIVE:
             return {lane: paper_account(book_id, lane) for lane in lanes}
         if not isinstance(given, dict):
             self.fault(name, f"a live book needs a table [{name}.accounts] with one account for each lane")
@@ -312,9 +310,7 @@ class _Reader:
             self.fault(table, f"{key}: {error}")
             return None
 
-    def _validated(
-        self, model: type[V], table: str, values: Mapping[str, Any], drop: tuple[str, ...] = ()
-    ) -> V | None:
+    def _validated(self, model: type[V], table: str, values: Mapping[str, Any], drop: tuple[str, ...] = ()) -> V | None:
         try:
             return model.model_validate({key: value for key, value in values.items() if key not in drop})
         except ValidationError as error:
@@ -339,9 +335,11 @@ class _Reader:
 
 def _parse_money(value: object, symbol: str | None, decimals: int) -> int:
     if isinstance(value, float):
-        raise ValueError(f'a float cannot hold every amount of money; write it in quotes, such as "{value}"')
+        raise ValueError(  # noqa: TRY004  what matters to the caller is that the file says it wrongly
+            f'a float cannot hold every amount of money; write it in quotes, such as "{value}"'
+        )
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(f'an amount is a decimal number in quotes, such as "2500.50", not {value!r}')
+        raise ValueError(f'an amount is a decimal number in quotes, such as "2500.50", not {value!r}')  # noqa: TRY004
     match = _AMOUNT.fullmatch(str(value).strip())
     if match is None:
         raise ValueError(f'{value!r} is no amount; write a plain decimal number such as "2500.50"')
