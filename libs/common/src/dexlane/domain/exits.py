@@ -1,0 +1,111 @@
+"""When a position is closed by itself: stop loss, take profit, maximum age.
+
+Prices are never looked at in isolation. A position is worth what selling *all of it now* would bring, computed exactly
+on current pool states, with the fee and our own price impact in it. Distances are in basis points of what the held
+quantity cost, and compared as integers, so that the limit itself counts as reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dexlane.domain.amm.quoting import InsufficientLiquidity, quote_exact_in
+from dexlane.events.portfolio import ExitReason
+from dexlane.values.amounts import BPS_DENOMINATOR, decimal_text
+from dexlane.values.books import ExitRules
+from dexlane.values.pools import Pool
+from dexlane.values.tokens import Token
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutableValue:
+    """What selling a quantity now would bring: the pool that pays most, and its exact output in quote units."""
+
+    pool: str
+    proceeds: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPosition:
+    """What the exit rules look at. ``age_s`` counts from the fill of the oldest lot; None when it is unknown."""
+
+    token: Token
+    quote: Token
+    quantity: int
+    cost: int
+    age_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExitSignal:
+    """Which rule fires, and a sentence a person understands."""
+
+    reason: ExitReason
+    detail: str
+
+
+def executable_value(pools: Mapping[str, Pool], token: str, quote: str, quantity: int) -> ExecutableValue | None:
+    """Sell ``quantity`` of ``token`` for ``quote`` through the single pool that pays most.
+
+    None when no pool can take the whole quantity: a part of it is no price for all of it. Of equal pools the one with
+    the lower address is taken, so that everybody finds the same.
+    """
+    best: ExecutableValue | None = None
+    for address in sorted(pools):
+        pool = pools[address]
+        if {pool.key.token0.address, pool.key.token1.address} != {token, quote}:
+            continue
+        try:
+            found = quote_exact_in(pool, token, quantity)
+        except InsufficientLiquidity:
+            continue
+        if not found.partial and (best is None or found.amount_out > best.proceeds):
+            best = ExecutableValue(address, found.amount_out)
+    return best
+
+
+def evaluate_exit(rules: ExitRules, held: HeldPosition, value: ExecutableValue | None) -> ExitSignal | None:
+    """The first rule that fires, in the order stop loss, take profit, maximum age; None when the position stays open.
+
+    Without an executable value, or when the position cost nothing, the price rules cannot be judged and stay silent;
+    the age rule needs no price.
+    """
+    if held.quantity <= 0:
+        return None
+    if value is not None and held.cost > 0:
+        signal = _price_rule(rules, held, value)
+        if signal is not None:
+            return signal
+    if rules.max_age_s is not None and held.age_s is not None and held.age_s >= rules.max_age_s:
+        return ExitSignal(
+            ExitReason.MAX_AGE,
+            f"{held.token.symbol} has been held for {held.age_s} s; the limit is {rules.max_age_s} s.",
+        )
+    return None
+
+
+def _price_rule(rules: ExitRules, held: HeldPosition, value: ExecutableValue) -> ExitSignal | None:
+    scaled = value.proceeds * BPS_DENOMINATOR
+    if scaled <= held.cost * (BPS_DENOMINATOR - rules.stop_loss_bps):
+        limit = f"stop loss at -{_percent(rules.stop_loss_bps)}"
+        return ExitSignal(ExitReason.STOP_LOSS, _sentence(held, value, limit))
+    if scaled >= held.cost * (BPS_DENOMINATOR + rules.take_profit_bps):
+        limit = f"take profit at +{_percent(rules.take_profit_bps)}"
+        return ExitSignal(ExitReason.TAKE_PROFIT, _sentence(held, value, limit))
+    return None
+
+
+def _sentence(held: HeldPosition, value: ExecutableValue, limit: str) -> str:
+    difference = value.proceeds - held.cost
+    distance = abs(difference) * BPS_DENOMINATOR // held.cost
+    sign = "-" if difference < 0 else "+"
+    return (
+        f"Selling {decimal_text(held.quantity, held.token.decimals)} {held.token.symbol} now brings "
+        f"{decimal_text(value.proceeds, held.quote.decimals)} {held.quote.symbol} for a cost of "
+        f"{decimal_text(held.cost, held.quote.decimals)} {held.quote.symbol} ({sign}{_percent(distance)}); {limit}."
+    )
+
+
+def _percent(bps: int) -> str:
+    return f"{decimal_text(bps, 2)} %"

@@ -1,0 +1,104 @@
+"""A position is judged by what selling all of it would bring."""
+
+from __future__ import annotations
+
+import pytest
+from dexlane.domain.amm.quoting import quote_exact_in
+from dexlane.domain.exits import ExecutableValue, HeldPosition, evaluate_exit, executable_value
+from dexlane.events.portfolio import ExitReason
+from dexlane.values.books import ExitRules
+from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool, PoolKey, Protocol
+from dexlane.values.tokens import Token
+
+USDC = Token(address="0x" + "a" * 40, symbol="USDC", decimals=6)
+WETH = Token(address="0x" + "c" * 40, symbol="WETH", decimals=18)
+RULES = ExitRules(stop_loss_bps=300, take_profit_bps=500, max_age_s=3_600)
+COST = 1_000_000_000
+
+
+def held(*, quantity: int = 10**18, cost: int = COST, age_s: int | None = 0) -> HeldPosition:
+    return HeldPosition(WETH, USDC, quantity, cost, age_s)
+
+
+def worth(proceeds: int) -> ExecutableValue:
+    return ExecutableValue("0x" + "1" * 40, proceeds)
+
+
+def v2_pool(number: int, usdc: int, weth: int) -> Pool:
+    key = PoolKey(address=f"0x{number:040x}", protocol=Protocol.UNISWAP_V2, token0=USDC, token1=WETH, fee_pips=3_000)
+    return Pool(key=key, state=ConstantProductState(reserve0=usdc, reserve1=weth))
+
+
+@pytest.mark.parametrize(
+    ("proceeds", "reason"),
+    [
+        (COST * 97 // 100, ExitReason.STOP_LOSS),
+        (COST * 97 // 100 + 1, None),
+        (COST, None),
+        (COST * 105 // 100 - 1, None),
+        (COST * 105 // 100, ExitReason.TAKE_PROFIT),
+    ],
+)
+def test_a_limit_counts_as_reached_to_the_smallest_unit(proceeds: int, reason: ExitReason | None) -> None:
+    signal = evaluate_exit(RULES, held(), worth(proceeds))
+    assert (signal and signal.reason) == reason
+
+
+def test_the_sentence_says_what_was_compared() -> None:
+    signal = evaluate_exit(RULES, held(), worth(950_000_000))
+    assert signal is not None
+    assert signal.detail == "Selling 1 WETH now brings 950 USDC for a cost of 1000 USDC (-5 %); stop loss at -3 %."
+
+
+def test_age_closes_a_position_without_a_price() -> None:
+    assert evaluate_exit(RULES, held(age_s=3_599), None) is None
+    signal = evaluate_exit(RULES, held(age_s=3_600), None)
+    assert signal is not None
+    assert signal.reason is ExitReason.MAX_AGE
+    assert signal.detail == "WETH has been held for 3600 s; the limit is 3600 s."
+
+
+def test_a_stop_loss_goes_before_age() -> None:
+    signal = evaluate_exit(RULES, held(age_s=9_999), worth(1))
+    assert signal is not None
+    assert signal.reason is ExitReason.STOP_LOSS
+
+
+def test_without_a_price_or_a_cost_the_price_rules_stay_silent() -> None:
+    assert evaluate_exit(RULES, held(age_s=None), None) is None
+    assert evaluate_exit(RULES, held(cost=0), worth(1)) is None
+
+
+def test_what_is_not_held_is_never_closed() -> None:
+    assert evaluate_exit(RULES, held(quantity=0, age_s=9_999), worth(1)) is None
+    assert evaluate_exit(RULES, held(quantity=-5, cost=-5, age_s=9_999), worth(1)) is None
+
+
+def test_the_value_is_the_exact_output_of_the_pool_that_pays_most() -> None:
+    pools = {pool.key.address: pool for pool in (v2_pool(1, 10**12, 10**21), v2_pool(2, 2 * 10**12, 10**21))}
+    value = executable_value(pools, WETH.address, USDC.address, 10**18)
+    best = quote_exact_in(pools[f"0x{2:040x}"], WETH.address, 10**18)
+    assert value == ExecutableValue(f"0x{2:040x}", best.amount_out)
+
+
+def test_the_value_has_our_own_impact_in_it() -> None:
+    pools = {pool.key.address: pool for pool in (v2_pool(1, 10**12, 10**21),)}
+    small = executable_value(pools, WETH.address, USDC.address, 10**18)
+    large = executable_value(pools, WETH.address, USDC.address, 100 * 10**18)
+    assert small is not None
+    assert large is not None
+    assert large.proceeds < 100 * small.proceeds
+
+
+def test_a_pool_that_takes_only_a_part_gives_no_value() -> None:
+    key = PoolKey(
+        address="0x" + "3" * 40,
+        protocol=Protocol.UNISWAP_V3,
+        token0=USDC,
+        token1=WETH,
+        fee_pips=500,
+        tick_spacing=10,
+    )
+    empty = Pool(key=key, state=ConcentratedState(sqrt_price_x96=2**96, tick=0, liquidity=0))
+    assert executable_value({key.address: empty}, WETH.address, USDC.address, 10**18) is None
+    assert executable_value({}, WETH.address, USDC.address, 10**18) is None
