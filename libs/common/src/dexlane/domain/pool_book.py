@@ -1,0 +1,195 @@
+"""The pool book: every watched pool's exact state at the tip, with per-block undo for reorganisations."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from dexlane.domain.amm.deltas import apply_delta
+from dexlane.events.market import BlockApplied
+from dexlane.values.base import digest
+from dexlane.values.chains import BlockRef
+from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool, PoolDelta, Tick
+
+
+class GapError(ValueError):
+    """The block does not connect to what the book holds, or lies deeper than it remembers: load snapshots again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    """A block in the book's memory, its parent, and the touched pools as they were before it.
+
+    None stands for a pool whose state before the block is not known: it was unwatched, or its snapshot is as new as
+    the block.
+    """
+
+    block: BlockRef
+    parent_hash: str
+    before: Mapping[str, Pool | None]
+
+
+class PoolBook:
+    """Current pool states with undo of the last ``undo_depth`` blocks.
+
+    Pools are immutable values: applying a block replaces the touched ones and remembers what was replaced, so undoing
+    is exact and memory is bounded by the changes of ``undo_depth`` blocks. Not thread-safe; one owner mutates it.
+    """
+
+    def __init__(self, undo_depth: int = 128) -> None:
+        if undo_depth < 1:
+            raise ValueError("a pool book remembers at least one block")
+        self._pools: dict[str, Pool] = {}
+        self._snapshots: dict[str, BlockRef] = {}
+        self._applied: deque[_Applied] = deque(maxlen=undo_depth)
+        self._tip: BlockRef | None = None
+        self._tick_digests: dict[str, tuple[tuple[Tick, ...], str]] = {}
+        self._view = MappingProxyType(self._pools)
+
+    @property
+    def tip(self) -> BlockRef | None:
+        """The block whose end the pools show; None before the first block was applied."""
+        return self._tip
+
+    @property
+    def pools(self) -> Mapping[str, Pool]:
+        """A live, read-only view of the pools by address. The pools in it never change; the view does, per block."""
+        return self._view
+
+    def put(self, pool: Pool, block: BlockRef) -> None:
+        """Watch a pool from its state after ``block``, or replace a watched one by a newer snapshot.
+
+        Deltas of blocks up to ``block`` are skipped for this pool. A snapshot older than what the book already holds
+        of that pool is ignored. Raises ``GapError`` for an unwatched pool whose changes after ``block`` went by.
+        """
+        address = pool.key.address
+        if address in self._pools and self._holds_newer(address, block):
+            return
+        if self._changed_since(address, block):
+            raise GapError(f"pool {address} may have changed after its snapshot of block {block.number}")
+        self._pools[address] = pool
+        self._snapshots[address] = block
+
+    def apply(self, event: BlockApplied) -> None:
+        """Apply the deltas of the next block; a block that is already in the book is ignored.
+
+        Raises ``GapError`` when the block's parent is not the tip (or, for the first block, when it leaves a gap after
+        the oldest snapshot), and ``InconsistentDelta`` when a delta contradicts its pool; the book is then unchanged.
+        """
+        if any(event.block.hash == applied.block.hash for applied in self._applied):
+            return
+        self._check_connects(event)
+        before: dict[str, Pool | None] = {}
+        after: dict[str, Pool] = {}
+        for delta in event.deltas:
+            self._replace(delta, event.block.number, before, after)
+        self._pools.update(after)
+        self._applied.append(_Applied(event.block, event.parent_hash, MappingProxyType(before)))
+        self._tip = event.block
+
+    def undo_to(self, ancestor: BlockRef) -> int:
+        """Go back to the end of ``ancestor`` and return how many blocks were undone (zero when it is the tip).
+
+        Raises ``GapError`` when the book does not remember that far, or when a pool changed in the undone blocks
+        before its snapshot was taken, so that its earlier state is unknown; the book is then unchanged.
+        """
+        undone = self._blocks_above(ancestor)
+        inside, ahead = self._snapshots_against(undone, ancestor)
+        restored: dict[str, Pool] = {}
+        for applied in undone:
+            for address, pool in applied.before.items():
+                if address in inside and applied.block.number <= inside[address]:
+                    raise GapError(f"pool {address} is not known before block {applied.block.number}")
+                if pool is not None and address not in ahead:
+                    restored[address] = pool
+        for _ in undone:
+            self._applied.pop()
+        self._pools.update(restored)
+        # Nothing touched these pools between the ancestor and their snapshot: it stands for the ancestor's state too.
+        self._snapshots.update(dict.fromkeys(inside, ancestor))
+        self._tip = ancestor if undone else self._tip
+        return len(undone)
+
+    def state_digest(self, addresses: Iterable[str]) -> str:
+        """A digest of the named pools' states, the same in every process. ``KeyError`` for an unwatched pool."""
+        return digest("pools", *(self._digest_parts(address) for address in sorted(set(addresses))))
+
+    def _check_connects(self, event: BlockApplied) -> None:
+        number = event.block.number
+        if self._tip is not None:
+            if event.parent_hash != self._tip.hash:
+                raise GapError(f"block {number} does not follow the tip {self._tip.number}")
+            return
+        for address, snapshot in self._snapshots.items():
+            follows = number <= snapshot.number or event.parent_hash == snapshot.hash
+            if not follows:
+                raise GapError(f"block {number} leaves a gap after the snapshot of {address} at {snapshot.number}")
+
+    def _replace(self, delta: PoolDelta, number: int, before: dict[str, Pool | None], after: dict[str, Pool]) -> None:
+        address = delta.pool
+        known = self._pools.get(address)
+        if known is None or number <= self._snapshots[address].number:
+            before[address] = None
+            return
+        before.setdefault(address, known)
+        after[address] = apply_delta(after.get(address, known), delta)
+
+    def _holds_newer(self, address: str, block: BlockRef) -> bool:
+        """True when the book shows this pool after a later block than ``block``."""
+        tip = self._tip.number if self._tip is not None else 0
+        return max(tip, self._snapshots[address].number) > block.number
+
+    def _changed_since(self, address: str, block: BlockRef) -> bool:
+        """True unless the book has not passed ``block``, or remembers that no block after it touched the pool."""
+        if self._tip is None or block.number > self._tip.number or block.hash == self._tip.hash:
+            return False
+        for applied in reversed(self._applied):
+            if address in applied.before:
+                return True
+            if applied.parent_hash == block.hash:
+                return False
+        return True
+
+    def _blocks_above(self, ancestor: BlockRef) -> list[_Applied]:
+        if self._tip is not None and self._tip.hash == ancestor.hash:
+            return []
+        above: list[_Applied] = []
+        for applied in reversed(self._applied):
+            above.append(applied)
+            if applied.parent_hash == ancestor.hash:
+                return above
+        raise GapError(f"block {ancestor.number} is not among the last {len(self._applied)} blocks")
+
+    def _snapshots_against(self, undone: list[_Applied], ancestor: BlockRef) -> tuple[dict[str, int], set[str]]:
+        """Pools with a snapshot of one of the undone blocks (with its number), and pools with a snapshot ahead.
+
+        A snapshot of any other later block is ahead of the book (it was read while older blocks still arrived):
+        deltas up to it are skipped, so undoing them changes nothing.
+        """
+        hashes = {applied.block.hash for applied in undone}
+        later = {address: ref for address, ref in self._snapshots.items() if ref.number > ancestor.number}
+        inside = {address: ref.number for address, ref in later.items() if ref.hash in hashes}
+        return inside, later.keys() - inside.keys()
+
+    def _digest_parts(self, address: str) -> list[str]:
+        state = self._pools[address].state
+        if isinstance(state, ConstantProductState):
+            return [address, str(state.reserve0), str(state.reserve1)]
+        return [
+            address,
+            str(state.sqrt_price_x96),
+            str(state.tick),
+            str(state.liquidity),
+            self._ticks_digest(address, state),
+        ]
+
+    def _ticks_digest(self, address: str, state: ConcentratedState) -> str:
+        # Swaps keep the tuple of ticks, so its digest (the costly part, up to a thousand ticks) is kept with it.
+        kept = self._tick_digests.get(address)
+        if kept is not None and kept[0] is state.ticks:
+            return kept[1]
+        computed = digest([[str(part) for part in tick] for tick in state.ticks])
+        self._tick_digests[address] = (state.ticks, computed)
+        return computed
