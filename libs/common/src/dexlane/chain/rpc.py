@@ -1,29 +1,19 @@
-"""The calls that dexlane makes to nodes, and the two ways in which they fail."""
+"""The calls that dexlane makes to nodes, a client that keeps a connection for them, and the two ways they fail."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from dexlane.chain.answers import BlockId, ChainTransaction, FeeHistory, Header, RawLog, Receipt
-from dexlane.runtime.errors import Transient
+from dexlane.chain.link import Link, LinkPolicy, Request, RpcError, RpcUnavailable, check_chain, host_of
+from dexlane.runtime.errors import Fatal
 
+__all__ = ["LinkPolicy", "Rpc", "RpcClient", "RpcError", "RpcUnavailable"]
 
-class RpcError(Exception):
-    """The node's own answer to a request is an error: it was understood and refused, asking again changes nothing.
-
-    ``data`` is what the node attached (for a revert the payload in hex), None without.
-    """
-
-    def __init__(self, code: int, message: str, data: object = None) -> None:
-        super().__init__(f"{message} ({code})")
-        self.code = code
-        self.message = message
-        self.data = data
-
-
-class RpcUnavailable(Transient):
-    """No answer came: not connected, connection lost or out of time. The outcome of the request is unknown."""
+MAX_BATCH = 500
+"""Requests sent in one message; providers refuse larger batches."""
 
 
 class Rpc(Protocol):
@@ -91,3 +81,110 @@ class Rpc(Protocol):
     async def transaction(self, tx_hash: str) -> ChainTransaction | None:
         """``eth_getTransactionByHash``."""
         ...
+
+
+class RpcClient:
+    """A JSON-RPC client that stays connected: it reconnects for ever, with a capped and jittered back-off.
+
+    While there is no connection calls fail at once with ``RpcUnavailable``; nothing is queued or sent twice behind the
+    caller's back. ``on_state`` is told of every connect and loss: ``connected``,
+    ``unavailable`` or ``lost``, and a sentence.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        policy: LinkPolicy,
+        chain_id: int | None = None,
+        on_state: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self.url = url
+        self.name = name
+        self._chain_id = chain_id
+        self._policy = policy
+        self._on_state = on_state or (lambda state, reason: None)
+        self._link: Link | None = None
+        self._connected = asyncio.Event()
+        self._runner: asyncio.Task[None] | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether a checked connection stands at this moment."""
+        return self._link is not None and self._link.is_open
+
+    async def start(self) -> None:
+        """Begin to connect, and return after the first attempt, whatever came of it.
+
+        Raises ``Fatal`` when the node serves another chain: that never gets better by waiting.
+        """
+        await self._connect()
+        self._runner = asyncio.create_task(self._keep_connected(), name=f"rpc-{self.name}")
+
+    async def stop(self) -> None:
+        """Close. Calls that wait for an answer fail."""
+        if self._runner is not None:
+            self._runner.cancel()
+            await asyncio.gather(self._runner, return_exceptions=True)
+        if self._link is not None:
+            await self._link.close()
+            self._link = None
+
+    async def wait_connected(self, timeout_s: float) -> None:
+        """Return when connected; ``RpcUnavailable`` when the time runs out before."""
+        try:
+            await asyncio.wait_for(self._connected.wait(), timeout_s)
+        except TimeoutError as error:
+            raise RpcUnavailable(f"no connection to {host_of(self.url)} within {timeout_s} s") from error
+
+    async def call(self, method: str, *params: Any, timeout_s: float | None = None) -> Any:
+        """The result of one request. Raises ``RpcError`` or ``RpcUnavailable``."""
+        return await self._open_link().request(method, params, timeout_s or self._policy.call_timeout_s)
+
+    async def batch(self, requests: Sequence[Request], *, timeout_s: float | None = None) -> list[Any]:
+        """Results in the order of the requests, sent in as few messages as allowed; refused ones as ``RpcError``."""
+        link, answers = self._open_link(), []
+        for start in range(0, len(requests), MAX_BATCH):
+            part = requests[start : start + MAX_BATCH]
+            answers += await link.batch(part, timeout_s or self._policy.call_timeout_s)
+        return answers
+
+    def _open_link(self) -> Link:
+        if self._runner is not None and self._runner.done():
+            self._runner.result()  # raises the Fatal that ended it
+        if self._link is None or not self._link.is_open:
+            raise RpcUnavailable(f"not connected to {host_of(self.url)}")
+        return self._link
+
+    async def _connect(self) -> bool:
+        """One attempt; whether it succeeded."""
+        link: Link | None = None
+        try:
+            link = await Link.open(self.url, self._policy)
+            await check_chain(link, self._chain_id, self.url, self._policy)
+        except (RpcUnavailable, RpcError, Fatal) as error:
+            if link is not None:
+                await link.close()
+            if isinstance(error, Fatal):
+                raise
+            self._on_state("unavailable", str(error))
+            return False
+        self._link = link
+        self._connected.set()
+        self._on_state("connected", host_of(self.url))
+        return True
+
+    async def _keep_connected(self) -> None:
+        attempt = 0
+        while True:
+            if self._link is not None:
+                await self._link.wait_closed()
+                await self._link.close()
+                self._link = None
+                self._connected.clear()
+                self._on_state("lost", host_of(self.url))
+                attempt = 0
+            await asyncio.sleep(self._policy.wait_s(attempt))
+            attempt += 1
+            await self._connect()

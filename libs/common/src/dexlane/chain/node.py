@@ -1,0 +1,110 @@
+"""The typed calls of ``Rpc`` over a JSON-RPC client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dexlane.chain.answers import (
+    BlockId,
+    ChainTransaction,
+    FeeHistory,
+    Header,
+    RawLog,
+    Receipt,
+    block_parameter,
+    parse_fee_history,
+    parse_header,
+    parse_log,
+    parse_receipt,
+    parse_transaction,
+)
+from dexlane.chain.rpc import RpcClient, RpcError
+
+WITHOUT_TRANSACTIONS = False
+
+
+class NodeRpc:
+    """A node, through a client that the caller starts and stops. Implements ``dexlane.chain.rpc.Rpc``."""
+
+    def __init__(self, client: RpcClient) -> None:
+        self._client = client
+
+    async def chain_id(self) -> int:
+        """``eth_chainId``."""
+        return int(await self._client.call("eth_chainId"), 16)
+
+    async def client_version(self) -> str:
+        """``web3_clientVersion``."""
+        return str(await self._client.call("web3_clientVersion"))
+
+    async def block_number(self) -> int:
+        """``eth_blockNumber``."""
+        return int(await self._client.call("eth_blockNumber"), 16)
+
+    async def block(self, block: BlockId) -> Header | None:
+        """``eth_getBlockByNumber`` for a number or tag, ``eth_getBlockByHash`` for a hash; without transactions."""
+        by_hash = isinstance(block, str) and len(block) == 66
+        method = "eth_getBlockByHash" if by_hash else "eth_getBlockByNumber"
+        answer = await self._client.call(method, block if by_hash else block_parameter(block), WITHOUT_TRANSACTIONS)
+        return None if answer is None else parse_header(answer)
+
+    async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
+        """``eth_getLogs`` of one block by its hash (EIP-234)."""
+        answers = await self._client.call("eth_getLogs", {"blockHash": block_hash, "address": list(addresses)})
+        return [parse_log(answer) for answer in answers]
+
+    async def eth_call(
+        self, to: str, data: bytes, *, block: BlockId = "latest", sender: str | None = None, value_wei: int = 0
+    ) -> bytes:
+        """``eth_call``."""
+        request: dict[str, Any] = {"to": to, "data": "0x" + data.hex()}
+        if sender is not None:
+            request["from"] = sender
+        if value_wei:
+            request["value"] = hex(value_wei)
+        return _bytes(await self._client.call("eth_call", request, block_parameter(block)))
+
+    async def eth_calls(
+        self, calls: Sequence[tuple[str, bytes]], *, block: BlockId = "latest"
+    ) -> list[bytes | RpcError]:
+        """Many ``eth_call`` in one batch."""
+        at = block_parameter(block)
+        requests = [("eth_call", ({"to": to, "data": "0x" + data.hex()}, at)) for to, data in calls]
+        answers = await self._client.batch(requests)
+        return [answer if isinstance(answer, RpcError) else _bytes(answer) for answer in answers]
+
+    async def fee_history(self, count: int, newest: BlockId, percentiles: Sequence[int]) -> FeeHistory:
+        """``eth_feeHistory``."""
+        answer = await self._client.call("eth_feeHistory", hex(count), block_parameter(newest), list(percentiles))
+        return parse_fee_history(answer)
+
+    async def transaction_count(self, address: str, *, block: BlockId = "latest") -> int:
+        """``eth_getTransactionCount``."""
+        return int(await self._client.call("eth_getTransactionCount", address, block_parameter(block)), 16)
+
+    async def balance(self, address: str, *, block: BlockId = "latest") -> int:
+        """``eth_getBalance``."""
+        return int(await self._client.call("eth_getBalance", address, block_parameter(block)), 16)
+
+    async def code(self, address: str, *, block: BlockId = "latest") -> bytes:
+        """``eth_getCode``."""
+        return _bytes(await self._client.call("eth_getCode", address, block_parameter(block)))
+
+    async def send_raw_transaction(self, raw: bytes) -> str:
+        """``eth_sendRawTransaction``."""
+        return str(await self._client.call("eth_sendRawTransaction", "0x" + raw.hex())).lower()
+
+    async def receipt(self, tx_hash: str) -> Receipt | None:
+        """``eth_getTransactionReceipt``; None too while a node gives a receipt without a block."""
+        answer = await self._client.call("eth_getTransactionReceipt", tx_hash)
+        return None if answer is None or answer.get("blockHash") is None else parse_receipt(answer)
+
+    async def transaction(self, tx_hash: str) -> ChainTransaction | None:
+        """``eth_getTransactionByHash``."""
+        answer = await self._client.call("eth_getTransactionByHash", tx_hash)
+        return None if answer is None else parse_transaction(answer)
+
+
+def _bytes(answer: str) -> bytes:
+    return bytes.fromhex(answer[2:])

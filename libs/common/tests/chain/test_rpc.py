@@ -1,0 +1,309 @@
+"""The JSON-RPC client against a scripted WebSocket server: it reconnects, it never guesses, it never loses silently."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import orjson
+import pytest
+from dexlane.chain.link import LinkPolicy, host_of
+from dexlane.chain.network import network_of
+from dexlane.chain.node import NodeRpc
+from dexlane.chain.rpc import RpcClient, RpcError, RpcUnavailable
+from dexlane.chain.subscriptions import Gap, Subscription, SubscriptionPolicy
+from dexlane.runtime.errors import Fatal
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+SILENT = object()
+POLICY = LinkPolicy(
+    jitter=lambda: 0.5,
+    connect_timeout_s=1,
+    call_timeout_s=1,
+    ping_interval_s=0.1,
+    ping_timeout_s=0.2,
+    first_wait_s=0.01,
+    longest_wait_s=0.05,
+)
+
+
+class ScriptedNode:
+    """A WebSocket server that answers as the test says."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Callable[[list[Any]], Any]] = {
+            "eth_chainId": lambda params: "0x1",
+            "eth_subscribe": lambda params: "0xabc",
+        }
+        self.requests: list[str] = []
+        self.sockets: list[ServerConnection] = []
+        self.accepted = 0
+        self._server: Server | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        self._server = await serve(self._serve, "127.0.0.1", self.port, ping_interval=None)
+        self.port = next(iter(self._server.sockets)).getsockname()[1]
+
+    async def stop(self) -> None:
+        await self.cut()
+        if self._server is not None:
+            self._server.close(close_connections=True)
+            await self._server.wait_closed()
+
+    async def cut(self) -> None:
+        for socket in self.sockets:
+            socket.transport.abort()
+        self.sockets.clear()
+
+    async def notify(self, result: Any, *, raw: bytes | None = None) -> None:
+        message = {
+            "jsonrpc": "2.0",
+            "method": "eth_subscription",
+            "params": {"subscription": "0xabc", "result": result},
+        }
+        for socket in self.sockets:
+            await socket.send(raw or orjson.dumps(message), text=True)
+
+    def freeze(self) -> None:
+        for socket in self.sockets:
+            socket.transport.pause_reading()
+
+    async def _serve(self, socket: ServerConnection) -> None:
+        self.accepted += 1
+        self.sockets.append(socket)
+        try:
+            async for message in socket:
+                request = orjson.loads(message)
+                batch = request if isinstance(request, list) else [request]
+                answers = [answer for answer in map(self._answer, batch) if answer is not None]
+                if answers:
+                    await socket.send(orjson.dumps(answers if isinstance(request, list) else answers[0]), text=True)
+        except ConnectionClosed:
+            return
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        self.requests.append(request["method"])
+        script = self.answers.get(request["method"])
+        if script is None:
+            return {"id": request["id"], "error": {"code": -32601, "message": "the method does not exist"}}
+        result = script(request["params"])
+        if result is SILENT:
+            return None
+        if isinstance(result, RpcError):
+            error = {"code": result.code, "message": result.message, "data": result.data}
+            return {"id": request["id"], "error": error}
+        return {"id": request["id"], "result": result}
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[ScriptedNode]:
+    node = ScriptedNode()
+    await node.start()
+    yield node
+    await node.stop()
+
+
+@pytest.fixture
+async def client(node: ScriptedNode) -> AsyncIterator[RpcClient]:
+    client = RpcClient(node.url, name="test", policy=POLICY, chain_id=1)
+    await client.start()
+    yield client
+    await client.stop()
+
+
+@pytest.fixture
+async def heads(node: ScriptedNode) -> AsyncIterator[Subscription]:
+    policy = SubscriptionPolicy(link=POLICY, silence_s=0.4, capacity=4)
+    subscription = Subscription(node.url, "newHeads", policy=policy, chain_id=1)
+    running = asyncio.create_task(subscription.run())
+    yield subscription
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def soon(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(3):
+        while not condition():  # noqa: ASYNC110  the condition belongs to the code under test
+            await asyncio.sleep(0.005)
+
+
+async def test_an_answer_reaches_the_call_that_asked(node: ScriptedNode, client: RpcClient) -> None:
+    node.answers["echo"] = lambda params: params[0]
+    assert await asyncio.gather(*(client.call("echo", number) for number in range(50))) == list(range(50))
+
+
+async def test_a_refusal_of_the_node_keeps_its_code_message_and_data(node: ScriptedNode, client: RpcClient) -> None:
+    node.answers["eth_call"] = lambda params: RpcError(3, "execution reverted", "0x08c379a0")
+    with pytest.raises(RpcError) as refused:
+        await client.call("eth_call")
+    assert (refused.value.code, refused.value.message, refused.value.data) == (3, "execution reverted", "0x08c379a0")
+
+
+async def test_a_batch_keeps_order_and_puts_refusals_in_place(node: ScriptedNode, client: RpcClient) -> None:
+    node.answers["echo"] = lambda params: params[0] if params[0] != 2 else RpcError(-1, "no")
+    answers = await client.batch([("echo", (number,)) for number in range(1_201)])
+    assert isinstance(answers[2], RpcError)
+    assert [answer for answer in answers if not isinstance(answer, RpcError)] == [n for n in range(1_201) if n != 2]
+
+
+async def test_an_unanswered_call_is_unavailable_and_the_next_one_works(node: ScriptedNode, client: RpcClient) -> None:
+    node.answers["slow"] = lambda params: SILENT
+    with pytest.raises(RpcUnavailable):
+        await client.call("slow", timeout_s=0.05)
+    assert await client.call("eth_chainId") == "0x1"
+
+
+async def test_a_call_in_flight_fails_when_the_connection_is_cut(node: ScriptedNode, client: RpcClient) -> None:
+    node.answers["slow"] = lambda params: SILENT
+    call = asyncio.create_task(client.call("slow", timeout_s=5))
+    await soon(lambda: "slow" in node.requests)
+    await node.cut()
+    with pytest.raises(RpcUnavailable):
+        await call
+
+
+async def test_the_client_comes_back_after_the_node_did(node: ScriptedNode, client: RpcClient) -> None:
+    await node.stop()
+    await soon(lambda: not client.connected)
+    with pytest.raises(RpcUnavailable):
+        await client.call("eth_chainId")
+    await asyncio.sleep(0.1)
+    await node.start()
+    await client.wait_connected(2)
+    assert await client.call("eth_chainId") == "0x1"
+
+
+async def test_a_request_is_never_sent_twice(node: ScriptedNode, client: RpcClient) -> None:
+    node.answers["eth_sendRawTransaction"] = lambda params: SILENT
+    call = asyncio.create_task(client.call("eth_sendRawTransaction", "0x02"))
+    await soon(lambda: "eth_sendRawTransaction" in node.requests)
+    await node.cut()
+    with pytest.raises(RpcUnavailable):
+        await call
+    await client.wait_connected(2)
+    await asyncio.sleep(0.05)
+    assert node.requests.count("eth_sendRawTransaction") == 1
+
+
+async def test_a_frozen_node_is_found_by_pings(node: ScriptedNode, client: RpcClient) -> None:
+    node.freeze()
+    await soon(lambda: node.accepted == 2)
+    await client.wait_connected(2)
+
+
+async def test_another_chain_is_refused_in_one_sentence(node: ScriptedNode) -> None:
+    client = RpcClient(f"{node.url}/v3/secret-key", name="test", policy=POLICY, chain_id=8453)
+    with pytest.raises(Fatal, match=r"serves chain 1, not chain 8453") as refused:
+        await client.start()
+    assert "secret-key" not in str(refused.value)
+
+
+async def test_a_node_that_changes_its_chain_stops_every_call(node: ScriptedNode, client: RpcClient) -> None:
+    node.answers["eth_chainId"] = lambda params: "0x5"
+    await node.cut()
+    await asyncio.sleep(0.2)
+    with pytest.raises(Fatal):
+        await client.call("eth_blockNumber")
+
+
+async def test_start_returns_when_no_node_is_there_yet(node: ScriptedNode) -> None:
+    await node.stop()
+    states: list[str] = []
+    client = RpcClient(node.url, name="test", policy=POLICY, on_state=lambda state, reason: states.append(state))
+    await client.start()
+    assert not client.connected
+    await node.start()
+    await client.wait_connected(2)
+    await client.stop()
+    assert states[0] == "unavailable"
+    assert states[-1] == "connected"
+
+
+async def test_a_late_or_repeated_answer_is_ignored(node: ScriptedNode, client: RpcClient) -> None:
+    await node.notify(None, raw=b'{"jsonrpc":"2.0","id":1,"result":"0x5"}')
+    await node.notify(None, raw=b'{"jsonrpc":"2.0","id":999,"result":"0x5"}')
+    assert await client.call("eth_chainId") == "0x1"
+
+
+async def test_garbage_costs_the_connection_but_not_the_client(node: ScriptedNode, client: RpcClient) -> None:
+    await node.notify(None, raw=b"<html>502</html>")
+    await soon(lambda: node.accepted == 2)
+    await client.wait_connected(2)
+    assert await client.call("eth_chainId") == "0x1"
+
+
+async def test_a_subscription_begins_with_a_gap(node: ScriptedNode, heads: Subscription) -> None:
+    assert isinstance(await heads.next(), Gap)
+    await soon(lambda: heads.subscribed)
+    await node.notify({"number": "0x1"})
+    assert await heads.next() == {"number": "0x1"}
+
+
+async def test_a_lost_connection_leaves_a_gap_between_notifications(node: ScriptedNode, heads: Subscription) -> None:
+    await soon(lambda: heads.subscribed)
+    await node.notify({"number": "0x1"})
+    assert isinstance(await heads.next(), Gap)
+    assert await heads.next() == {"number": "0x1"}
+    await node.cut()
+    await soon(lambda: node.accepted == 2 and heads.subscribed)
+    await node.notify({"number": "0x3"})
+    assert isinstance(await heads.next(), Gap)
+    assert await heads.next() == {"number": "0x3"}
+
+
+async def test_a_silent_node_is_given_up_and_subscribed_to_again(node: ScriptedNode, heads: Subscription) -> None:
+    await soon(lambda: node.accepted >= 2)
+    assert isinstance(await heads.next(), Gap)
+
+
+async def test_an_overflow_is_marked_and_resubscribed_never_dropped(node: ScriptedNode, heads: Subscription) -> None:
+    await soon(lambda: heads.subscribed)
+    for number in range(20):
+        await node.notify({"number": hex(number)})
+    await soon(lambda: node.accepted == 2 and heads.subscribed)
+    assert isinstance(await heads.next(), Gap)
+    assert heads._queue.qsize() <= 4
+
+
+async def test_typed_calls_read_what_nodes_answer(node: ScriptedNode, client: RpcClient) -> None:
+    block = {
+        "number": "0x10",
+        "hash": "0x" + "AB" * 32,
+        "parentHash": "0x" + "00" * 32,
+        "timestamp": "0x64",
+        "baseFeePerGas": "0x7",
+        "gasUsed": "0x1",
+        "gasLimit": "0x2",
+    }
+    node.answers["eth_getBlockByNumber"] = lambda params: block if params[0] == "0x10" else None
+    header = await NodeRpc(client).block(16)
+    assert header is not None
+    assert (header.number, header.hash, header.base_fee_per_gas_wei) == (16, "0x" + "ab" * 32, 7)
+    assert await NodeRpc(client).block(17) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "url", "expected"),
+    [
+        ("anvil/v1.7.1", "ws://127.0.0.1:18545", "devnet"),
+        ("anvil/v1.7.1", "ws://localhost:1", "devnet"),
+        ("anvil/v1.7.1", "ws://[::1]:1", "devnet"),
+        ("anvil/v1.7.1", "wss://node.example", "remote"),
+        ("anvil/v1.7.1", "ws://127.0.0.1.example:1", "remote"),
+        ("Geth/v1.16.0", "ws://127.0.0.1:8546", "remote"),
+        ("notanvil/", "ws://127.0.0.1:8546", "remote"),
+    ],
+)
+def test_only_anvil_on_loopback_is_the_devnet(version: str, url: str, expected: str) -> None:
+    assert network_of(version, url) == expected
+
+
+def test_a_providers_key_is_not_shown() -> None:
+    assert host_of("wss://user:secret@node.example:8546/v3/key?token=1") == "wss://node.example:8546"
