@@ -15,8 +15,10 @@ from dexlane_devnet.anvil import free_port
 from dexlane_devnet.build import build_state, default_cache
 from dexlane_devnet.devnet import Devnet, DevnetConfig, start_devnet
 from dexlane_devnet.errors import DevnetError
+from dexlane_devnet.flow import FlowPlayer, FlowSettings
 from dexlane_devnet.rpc import Rpc, RpcError
 from dexlane_devnet.tape import DEFAULT_TAPE, Tape, TapeEvent, load_tape
+from dexlane_devnet.tracking import FlowStats
 
 __all__ = [
     "ACCOUNT_COUNT",
@@ -36,6 +38,9 @@ __all__ = [
     "DevnetConfig",
     "DevnetError",
     "DevnetPool",
+    "FlowPlayer",
+    "FlowSettings",
+    "FlowStats",
     "Rpc",
     "RpcError",
     "Tape",

@@ -31,7 +31,7 @@ class Rpc:
         self._socket = socket
         self._next_id = 0
         self._waiting: dict[int, tuple[str, asyncio.Future[Any]]] = {}
-        self.heads: asyncio.Queue[dict[str, Any]] = asyncio.Queue(HEADS_KEPT)
+        self.heads: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(HEADS_KEPT)
         self._reader = asyncio.create_task(self._read(), name="devnet-rpc-reader")
 
     @classmethod
@@ -85,6 +85,20 @@ class Rpc:
         """Let new block headers arrive in ``heads``."""
         await self.call("eth_subscribe", "newHeads")
 
+    async def next_head(self) -> dict[str, Any]:
+        """The newest block header not seen yet; older unread ones are skipped.
+
+        Raises:
+            DevnetError: the connection is gone.
+        """
+        head = await self.heads.get()
+        while not self.heads.empty():
+            head = self.heads.get_nowait()
+        if head is None:
+            self._push_head(None)
+            raise DevnetError("the connection to the chain closed while waiting for blocks.")
+        return head
+
     async def close(self) -> None:
         await self._socket.close()
         await self._reader
@@ -105,18 +119,22 @@ class Rpc:
             pass
         finally:
             self._fail_waiting()
+            self._push_head(None)
 
     def _dispatch(self, message: dict[str, Any]) -> None:
         if "id" not in message:
-            if self.heads.full():
-                self.heads.get_nowait()
-            self.heads.put_nowait(message["params"]["result"])
+            self._push_head(message["params"]["result"])
             return
         method, future = self._waiting.pop(message["id"], ("", None))
         if future is None or future.done():
             return
         error = message.get("error")
         future.set_result(RpcError(method, error) if error else message.get("result"))
+
+    def _push_head(self, head: dict[str, Any] | None) -> None:
+        if self.heads.full():
+            self.heads.get_nowait()
+        self.heads.put_nowait(head)
 
     def _fail_waiting(self) -> None:
         waiting, self._waiting = self._waiting, {}

@@ -1,0 +1,158 @@
+"""Synthetic traders: labelled, seeded, pure. They keep two pools near the recorded one, imperfectly.
+
+``noise-1`` trades the V2 pool, ``noise-2`` the V3 0.3 % pool; nobody synthetic trades the recorded pool. What they
+intend and when depends on the seed alone; how much that takes depends on the pool prices of the moment, which is the
+only way in which anybody else's trades reach them. After a shock nobody pushes the same gap open again: whoever
+closes it first has closed it.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isqrt
+
+from dexlane_devnet.addresses import V2_POOL, V3_POOL_030, DevnetPool
+from dexlane_devnet.v3math import Q96
+
+BPS = 10_000
+ROUND_TRIP_FEE_BPS = 35
+"""Fees of a two-leg trade between the recorded 0.05 % pool and a 0.3 % pool."""
+ETHER = 10**18
+MAX_TRADE_WEI = 3_000 * ETHER
+"""No synthetic trade sells more than this (or its worth in USDC)."""
+TRACK_DEAD_BAND_BPS = 8
+
+
+@dataclass(frozen=True)
+class Trader:
+    """Habits of one synthetic trader; times are recorded milliseconds (wall time is speed times shorter)."""
+
+    role: str
+    pool: DevnetPool
+    shock_extra_bps: int
+    """Largest gap beyond fees a shock opens is ``SHOCK_LEAST_BPS`` plus this."""
+    noise_wei: tuple[int, int]
+    track_every_ms: tuple[int, int] = (150_000, 450_000)
+    noise_every_ms: tuple[int, int] = (200_000, 800_000)
+    shock_every_ms: tuple[int, int] = (4_000_000, 9_000_000)
+    revert_after_ms: tuple[int, int] = (700_000, 1_800_000)
+
+
+SHOCK_LEAST_BPS = 6
+TRADERS = (
+    Trader("noise-1", V2_POOL, 36, (ETHER // 5, 5 * ETHER)),
+    Trader("noise-2", V3_POOL_030, 18, (ETHER // 2, 15 * ETHER)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Intention:
+    """What a trader means to do at a moment of recorded time.
+
+    ``track``, ``shock`` and ``revert`` want the pool's price at ``offset_bps`` from the recorded pool's; ``noise``
+    sells ``size_wei`` worth of WETH or of USDC regardless of any price.
+    """
+
+    at_ms: int
+    trader: Trader
+    kind: str
+    offset_bps: int = 0
+    size_wei: int = 0
+    sells_weth: bool = False
+
+
+@dataclass(frozen=True)
+class Order:
+    """One swap: sell up to ``amount`` of ``token_in``; ``limit`` is a V3 sqrt price or 0."""
+
+    token_in: str
+    amount: int
+    limit: int = 0
+
+
+def intentions(seed: int, trader: Trader) -> Iterator[Intention]:
+    """Everything a trader ever intends, in time order, endless; equal for equal seeds."""
+    rng = random.Random(f"{seed}/{trader.role}")  # noqa: S311 - reproducible noise, no secret
+    due = {kind: rng.randint(*_every(trader, kind)) for kind in ("track", "noise", "shock")}
+    while True:
+        kind = min(due, key=lambda name: due[name])
+        now = due[kind]
+        if kind == "revert":
+            del due["revert"]
+            due["track"] = now + rng.randint(*trader.track_every_ms)
+            due["shock"] = now + rng.randint(*trader.shock_every_ms)
+            yield Intention(now, trader, "revert", _calm_offset(rng))
+            continue
+        due[kind] = now + rng.randint(*_every(trader, kind))
+        if kind == "noise":
+            size = rng.randint(*trader.noise_wei)
+            yield Intention(now, trader, "noise", size_wei=size, sells_weth=rng.random() < 0.5)
+        elif kind == "track":
+            yield Intention(now, trader, "track", _calm_offset(rng))
+        else:
+            del due["track"], due["shock"]
+            due["revert"] = now + rng.randint(*trader.revert_after_ms)
+            yield Intention(now, trader, "shock", _shock_offset(rng, trader))
+
+
+def order_for(intention: Intention, reference: int, state: tuple[int, int]) -> Order | None:
+    """The swap that carries out an intention now, or None if there is nothing to do.
+
+    Args:
+        reference: sqrt price of the recorded pool, Q64.96.
+        state: (reserve0, reserve1) of a V2 pool, or (sqrt price, 0) of a V3 pool.
+    """
+    pool = intention.trader.pool
+    if intention.kind == "noise":
+        usdc = _usdc_worth(intention.size_wei, reference)
+        return Order(pool.token1, intention.size_wei) if intention.sells_weth else Order(pool.token0, usdc)
+    # A price that is x bps higher has a square root that is x / 2 bps higher; 2 * BPS keeps that exact.
+    wanted = reference * (2 * BPS + intention.offset_bps) // (2 * BPS)
+    current = state[0] if state[1] == 0 else isqrt(state[1] * Q96 * Q96 // state[0])
+    gap_bps = abs(current - wanted) * 2 * BPS // wanted
+    if intention.kind == "track" and gap_bps <= TRACK_DEAD_BAND_BPS:
+        return None
+    return _v3_order(pool, current, wanted, reference) if state[1] == 0 else _v2_order(pool, state, wanted)
+
+
+def gap_beyond_fees_bps(reference: int, other: int) -> int:
+    """How far two sqrt prices lie apart in bps of price beyond a round trip's fees; negative when within them."""
+    return abs(other - reference) * 2 * BPS // reference - ROUND_TRIP_FEE_BPS
+
+
+def _v2_order(pool: DevnetPool, reserves: tuple[int, int], wanted: int) -> Order | None:
+    # x * y = k and y / x = wanted^2 give the reserves to reach; the fee share left in the pool is negligible here.
+    root_k = isqrt(reserves[0] * reserves[1])
+    target0, target1 = root_k * Q96 // wanted, root_k * wanted // Q96
+    if target1 > reserves[1]:
+        return Order(pool.token1, min(target1 - reserves[1], MAX_TRADE_WEI))
+    if target0 > reserves[0]:
+        return Order(pool.token0, min(target0 - reserves[0], _usdc_worth(MAX_TRADE_WEI, wanted)))
+    return None
+
+
+def _v3_order(pool: DevnetPool, current: int, wanted: int, reference: int) -> Order | None:
+    if wanted == current:
+        return None
+    if wanted > current:
+        return Order(pool.token1, MAX_TRADE_WEI, wanted)
+    return Order(pool.token0, _usdc_worth(MAX_TRADE_WEI, reference), wanted)
+
+
+def _usdc_worth(wei: int, sqrt_price: int) -> int:
+    return wei * Q96 // sqrt_price * Q96 // sqrt_price
+
+
+def _every(trader: Trader, kind: str) -> tuple[int, int]:
+    spans = {"track": trader.track_every_ms, "noise": trader.noise_every_ms, "shock": trader.shock_every_ms}
+    return spans[kind]
+
+
+def _calm_offset(rng: random.Random) -> int:
+    return max(-20, min(20, round(rng.gauss(0, 8))))
+
+
+def _shock_offset(rng: random.Random, trader: Trader) -> int:
+    # Squaring makes small gaps common and large ones rare.
+    beyond = SHOCK_LEAST_BPS + round(trader.shock_extra_bps * rng.random() ** 2)
+    return rng.choice((-1, 1)) * (ROUND_TRIP_FEE_BPS + beyond)
