@@ -41,7 +41,7 @@ def an_entry_opportunity(**fields: Any) -> OpportunityFound:
         "route": a_route(),
         "size_hint": 1_000 * 10**6,
         "edge_bps": 40,
-        "expected_out": 498_475_000_000_000_000,
+        "expected_out": 498_475_151_013_721_965,
         "signals": {"breakout": "the price rose 80 bps over 20 blocks"},
     }
     return an_opportunity(**(defaults | fields))
@@ -49,12 +49,8 @@ def an_entry_opportunity(**fields: Any) -> OpportunityFound:
 
 def risk_factors(score: int = 20) -> tuple[RiskFactor, ...]:
     """All five categories with the same score and weight."""
-    return tuple(
-        RiskFactor(
-            category=category, score=score, weight_bps=2_000, reasons=("as assumed by the test",), evidence_block=100
-        )
-        for category in Category
-    )
+    common: dict[str, Any] = {"score": score, "weight_bps": 2_000, "evidence_block": 100}
+    return tuple(RiskFactor(category=category, reasons=("as assumed",), **common) for category in Category)
 
 
 def a_verdict(opportunity: OpportunityFound | None = None, **fields: Any) -> VerdictApproved:
