@@ -1,0 +1,187 @@
+"""From an opportunity and the evidence about it to an assessment. What cannot be checked is a veto, never a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dexlane.domain.risk.canonical import canonical_symbol
+from dexlane.domain.risk.evidence import Evidence, Flag, Seen
+from dexlane.domain.risk.factors import (
+    FACTORS,
+    PIPS_PER_BPS,
+    RiskLimits,
+    list_age_days,
+    percent,
+    pools_of,
+    tokens_of,
+)
+from dexlane.events.opportunity import OpportunityFound
+from dexlane.events.risk import RiskFactor
+from dexlane.values.amounts import BPS_DENOMINATOR
+from dexlane.values.books import Lane
+
+_TOLERATED_OF_KNOWN_ISSUERS = frozenset({Flag.IMPLEMENTATION_CHANGED, Flag.OWNER_CHANGED})
+"""Issuers on the allow list upgrade in public; of any other token the same change is a veto."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """The judgement of one opportunity. It is approved when ``vetoes`` is empty.
+
+    ``confidence_bps`` says how complete and how fresh the evidence was, not how good the chance is.
+    """
+
+    vetoes: tuple[str, ...]
+    factors: tuple[RiskFactor, ...]
+    risk_score: int
+    confidence_bps: int
+    lane: Lane
+
+    @property
+    def approved(self) -> bool:
+        """Whether nothing speaks against it for every book."""
+        return not self.vetoes
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One required piece of evidence: what it is called, what is known, and how old it may be."""
+
+    name: str
+    seen: Seen[object] | None
+    max_age_blocks: int
+    max_age_ms: int
+
+    def fault(self, now_block: int, as_of_ms: int) -> str | None:
+        """Why this cannot be relied on; None when it can."""
+        if self.seen is None:
+            return f"{self.name} cannot be checked: there is no evidence"
+        blocks, age_ms = now_block - self.seen.block, as_of_ms - self.seen.at_ms
+        if blocks > self.max_age_blocks or age_ms > self.max_age_ms:
+            return f"{self.name} cannot be checked: the evidence is {blocks} blocks and {age_ms} ms old"
+        return None
+
+    def freshness_bps(self, now_block: int, as_of_ms: int) -> int:
+        """10,000 for evidence of this block and moment, falling to 5,000 at the greatest age; 0 when unusable."""
+        if self.seen is None or self.fault(now_block, as_of_ms) is not None:
+            return 0
+        blocks_bps = BPS_DENOMINATOR * max(0, now_block - self.seen.block) // max(1, self.max_age_blocks)
+        ms_bps = BPS_DENOMINATOR * max(0, as_of_ms - self.seen.at_ms) // self.max_age_ms
+        return BPS_DENOMINATOR - min(BPS_DENOMINATOR, max(blocks_bps, ms_bps)) // 2
+
+
+def assess(opportunity: OpportunityFound, evidence: Evidence, now_block: int, limits: RiskLimits) -> Assessment:
+    """Judge an opportunity at block ``now_block``. Pure: the same arguments give the same assessment everywhere."""
+    items = tuple(_required(opportunity, evidence, limits))
+    faults = [fault for item in items if (fault := item.fault(now_block, evidence.as_of_ms)) is not None]
+    vetoes = (*faults, *_vetoes(opportunity, evidence, now_block, limits))
+    factors = tuple(factor(opportunity, evidence, limits) for factor in FACTORS)
+    weighted = sum(factor.score * factor.weight_bps for factor in factors)
+    return Assessment(
+        vetoes=vetoes,
+        factors=factors,
+        risk_score=-(-weighted // BPS_DENOMINATOR),
+        confidence_bps=_confidence_bps(items, evidence, now_block),
+        lane=_lane(opportunity, evidence, complete=not faults),
+    )
+
+
+def needs_gathering(opportunity: OpportunityFound, evidence: Evidence, now_block: int, limits: RiskLimits) -> bool:
+    """Whether some required evidence is missing or stale, so that asking the node could help."""
+    return any(
+        item.fault(now_block, evidence.as_of_ms) is not None for item in _required(opportunity, evidence, limits)
+    )
+
+
+def _required(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> Iterator[_Item]:
+    state_age = (limits.max_state_age_blocks, limits.max_state_age_ms)
+    for pool in pools_of(opportunity.route):
+        yield _Item(f"the depth of pool {pool}", evidence.depths.get(pool), *state_age)
+        yield _Item(f"the volatility of pool {pool}", evidence.volatilities.get(pool), *state_age)
+    yield _Item("the price impact", evidence.impact, *state_age)
+    token_age = (limits.max_token_age_blocks, limits.max_token_age_ms)
+    for token in tokens_of(opportunity.route):
+        yield _Item(f"token {token}", evidence.tokens.get(token), *token_age)
+
+
+def _vetoes(opportunity: OpportunityFound, evidence: Evidence, now_block: int, limits: RiskLimits) -> Iterator[str]:
+    if opportunity.block.number > now_block:
+        yield f"block {opportunity.block.number} cannot be checked: the newest known block is {now_block}"
+    if opportunity.deadline_block <= now_block:
+        yield f"the chance ends with block {opportunity.deadline_block} and block {now_block} is already there"
+    yield from _market_vetoes(opportunity, evidence, limits)
+    yield from _token_vetoes(opportunity, evidence)
+    yield from _sanctions_vetoes(opportunity, evidence, limits)
+
+
+def _market_vetoes(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> Iterator[str]:
+    for pool in pools_of(opportunity.route):
+        depth, volatility = evidence.depths.get(pool), evidence.volatilities.get(pool)
+        if depth is not None and depth.value.shallow_side < limits.minimum_depth:
+            yield f"pool {pool} gives {depth.value.shallow_side} quote units within 2 %, below {limits.minimum_depth}"
+        if volatility is None:
+            continue
+        if volatility.value.samples < limits.minimum_samples:
+            yield (
+                f"the volatility of pool {pool} cannot be checked: {volatility.value.samples} moves are known, "
+                f"{limits.minimum_samples} are needed"
+            )
+        if volatility.value.mean_move_pips > limits.max_mean_move_bps * PIPS_PER_BPS:
+            move = percent(volatility.value.mean_move_pips // PIPS_PER_BPS)
+            yield f"pool {pool} moves by {move} a block, more than {percent(limits.max_mean_move_bps)}"
+    if evidence.impact is not None:
+        yield from _impact_vetoes(opportunity, evidence.impact.value.amount_out, evidence, limits)
+
+
+def _impact_vetoes(
+    opportunity: OpportunityFound, amount_out: int, evidence: Evidence, limits: RiskLimits
+) -> Iterator[str]:
+    impact_bps = evidence.impact.value.price_impact_bps if evidence.impact else 0
+    if impact_bps > limits.max_impact_bps:
+        yield f"the price impact is {percent(impact_bps)}, more than {percent(limits.max_impact_bps)}"
+    least = opportunity.expected_out * max(0, BPS_DENOMINATOR - limits.max_quote_drop_bps) // BPS_DENOMINATOR
+    if amount_out < least:
+        yield f"the route now gives {amount_out} instead of {opportunity.expected_out}: the chance has gone"
+    elif opportunity.route.is_cycle and amount_out <= opportunity.size_hint:
+        yield f"the cycle now gives {amount_out} for {opportunity.size_hint}: there is no gain left"
+
+
+def _token_vetoes(opportunity: OpportunityFound, evidence: Evidence) -> Iterator[str]:
+    for token in tokens_of(opportunity.route):
+        flags = evidence.flags.get(token, frozenset())
+        if canonical_symbol(opportunity.chain_id, token) is not None:
+            flags -= _TOLERATED_OF_KNOWN_ISSUERS
+        facts = evidence.tokens.get(token)
+        if facts is not None and facts.value.code_hash is None:
+            flags |= {Flag.NO_CODE}
+        if facts is not None and facts.value.decimals is None:
+            flags |= {Flag.NO_DECIMALS}
+        for flag in sorted(flags):
+            yield f"token {token} is flagged: {flag.replace('_', ' ')}"
+
+
+def _sanctions_vetoes(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> Iterator[str]:
+    check = evidence.sanctions
+    needed = {*pools_of(opportunity.route), *tokens_of(opportunity.route)}
+    if check is None or not needed <= check.checked:
+        yield "sanctions cannot be checked: not every address was looked up"
+        return
+    for hit in sorted(check.hits):
+        yield f"{hit} is on the sanctions list of {check.list_date}"
+    age = list_age_days(check.list_date, evidence.as_of_ms)
+    if age > limits.max_sanctions_age_days:
+        yield f"sanctions cannot be checked: the list of {check.list_date} is {age} days old"
+
+
+def _confidence_bps(items: tuple[_Item, ...], evidence: Evidence, now_block: int) -> int:
+    """Mean freshness of everything required, the sanctions check counting as one item more."""
+    total = sum(item.freshness_bps(now_block, evidence.as_of_ms) for item in items)
+    total += BPS_DENOMINATOR if evidence.sanctions is not None else 0
+    return total // (len(items) + 1)
+
+
+def _lane(opportunity: OpportunityFound, evidence: Evidence, *, complete: bool) -> Lane:
+    """Fast only from complete evidence that was already held, and only for what one transaction settles at once."""
+    simple = opportunity.route.is_cycle or len(opportunity.route.legs) == 1
+    return Lane.FAST if evidence.held and complete and simple else Lane.SMART

@@ -1,0 +1,39 @@
+"""Tokens whose issuer is known: an allow list by chain, with its sources and the day they were read.
+
+Sources: wrapped native coins from ``WETH9`` in @uniswap/sdk-core (MIT), USDC from Circle's list of contract
+addresses, USDT from Tether's list of supported protocols, DAI from MakerDAO's chain log, WBTC from wbtc.network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+LIST_DATE = "2026-06-25"
+"""The day on which the list was last compared with its sources (ISO 8601)."""
+
+CANONICAL_TOKENS: Mapping[int, Mapping[str, str]] = {
+    1: {
+        "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2": "WETH",
+        "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48": "USDC",
+        "0xdac17f958d2ee523a2206206994597c13d831ec7": "USDT",
+        "0x6b175474e89094c44da98b954eedeac495271d0f": "DAI",
+        "0x2260fac5e5542a773aa44fbcfedf7c193bc2c599": "WBTC",
+    },
+    8453: {
+        "0x4200000000000000000000000000000000000006": "WETH",
+        "0x833589fcd6edb6e08f4c7c32d4f71b54bda02913": "USDC",
+    },
+    42161: {
+        "0x82af49447d8a07e3bd95bd0d56f35241523fbab1": "WETH",
+        "0xaf88d065e77c8cc2239327c5edb3a432268e5831": "USDC",
+    },
+    137: {
+        "0x0d500b1d8e8ef31e21c99d1db9a6444d3adf1270": "WPOL",
+        "0x3c499c542cef5e3811e1192ce70d8cc03d5c3359": "USDC",
+    },
+}
+
+
+def canonical_symbol(chain_id: int, token: str) -> str | None:
+    """The symbol of a token on the allow list; None for every other token."""
+    return CANONICAL_TOKENS.get(chain_id, {}).get(token)

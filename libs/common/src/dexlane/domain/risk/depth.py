@@ -1,0 +1,68 @@
+"""How much a pool gives before its price has moved by two per cent.
+
+The same measure for both kinds of pool, so that a deep narrow range and a shallow wide one compare. For a
+concentrated pool it is the swap of ``dexlane.domain.amm.concentrated`` stopped at a price limit; for a
+constant-product pool the closed form of ``x * y = k``.
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import NamedTuple
+
+from dexlane.domain.amm.concentrated import Order, swap
+from dexlane.domain.amm.errors import InsufficientLiquidity
+from dexlane.domain.amm.tick_math import MAX_SQRT_RATIO, MIN_SQRT_RATIO
+from dexlane.values.amounts import BPS_DENOMINATOR
+from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool
+
+DEPTH_BPS = 200
+"""The price move that bounds the measure: 2 %."""
+
+_MORE_THAN_ANY_POOL = 1 << 200
+
+
+class TokenDepth(NamedTuple):
+    """What comes out of a pool on either side, in each token's smallest unit."""
+
+    out0: int
+    out1: int
+
+
+def depth_of(pool: Pool, move_bps: int = DEPTH_BPS) -> TokenDepth:
+    """Token0 that buyers get until the price rose by ``move_bps``, token1 that sellers get until it fell by it."""
+    if not 0 < move_bps < BPS_DENOMINATOR:
+        raise ValueError("the price move lies between 0 and 10,000 basis points")
+    state = pool.state
+    if isinstance(state, ConstantProductState):
+        return _constant_product(state, move_bps)
+    return _concentrated(pool, state, move_bps)
+
+
+def _constant_product(state: ConstantProductState, move_bps: int) -> TokenDepth:
+    kept0 = _ceil_sqrt(state.reserve0**2 * BPS_DENOMINATOR, BPS_DENOMINATOR + move_bps)
+    kept1 = _ceil_sqrt(state.reserve1**2 * (BPS_DENOMINATOR - move_bps), BPS_DENOMINATOR)
+    return TokenDepth(max(0, state.reserve0 - kept0), max(0, state.reserve1 - kept1))
+
+
+def _concentrated(pool: Pool, state: ConcentratedState, move_bps: int) -> TokenDepth:
+    price = state.sqrt_price_x96
+    higher = isqrt(price * price * (BPS_DENOMINATOR + move_bps) // BPS_DENOMINATOR)
+    lower = isqrt(price * price * (BPS_DENOMINATOR - move_bps) // BPS_DENOMINATOR)
+    bought = Order(False, True, _MORE_THAN_ANY_POOL, min(higher, MAX_SQRT_RATIO - 1))  # noqa: FBT003
+    sold = Order(True, True, _MORE_THAN_ANY_POOL, max(lower, MIN_SQRT_RATIO + 1))  # noqa: FBT003
+    return TokenDepth(_out(pool, state, bought), _out(pool, state, sold))
+
+
+def _out(pool: Pool, state: ConcentratedState, order: Order) -> int:
+    try:
+        return swap(state, pool.key.fee_pips, pool.key.tick_spacing, order).amount_out
+    except InsufficientLiquidity:
+        return 0
+
+
+def _ceil_sqrt(numerator: int, denominator: int) -> int:
+    """The smallest integer whose square is at least ``numerator / denominator``."""
+    quotient = -(-numerator // denominator)
+    root = isqrt(quotient)
+    return root if root * root == quotient else root + 1

@@ -1,0 +1,109 @@
+"""What is known when an opportunity is judged. Every item names the block and the time it was seen at.
+
+An item that is absent is *missing*, never assumed: :func:`dexlane.domain.risk.assessment.assess` turns missing and
+stale items into vetoes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from pydantic import Field
+
+from dexlane.values.base import Value
+from dexlane.values.chains import Address, Hash32
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen(Generic[T_co]):
+    """A piece of evidence, the block it was seen at, and when (Unix milliseconds)."""
+
+    value: T_co
+    block: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolDepth:
+    """What each side of a pool takes until its price has moved by two per cent, in units of the quote token."""
+
+    side0: int
+    side1: int
+
+    @property
+    def shallow_side(self) -> int:
+        """The side that gives out first."""
+        return min(self.side0, self.side1)
+
+
+@dataclass(frozen=True, slots=True)
+class Volatility:
+    """Absolute price moves from block to block. Pips are hundredths of a basis point."""
+
+    mean_move_pips: int
+    peak_move_pips: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """The size hint quoted again on the newest state: what it gives now and how far it moves the price."""
+
+    amount_out: int
+    price_impact_bps: int
+
+
+class TokenFacts(Value):
+    """What the chain says about a token contract. None means that the contract gave no such answer."""
+
+    address: Address
+    code_hash: Hash32 | None = Field(description="Keccak-256 of the runtime code; None when there is no code")
+    decimals: int | None = Field(default=None, ge=0, le=255)
+    symbol: str | None = Field(default=None, max_length=64)
+    implementation: Address | None = Field(default=None, description="what the proxy slots name; None: no such proxy")
+    owner: Address | None = Field(default=None, description="answer of owner(); None when there is no such function")
+
+
+class Flag(StrEnum):
+    """What can be held against a token. The first four are facts, the rest are changes since it was first seen."""
+
+    NO_CODE = "no_code"
+    NO_DECIMALS = "no_decimals"
+    WRONG_DECIMALS = "wrong_decimals"
+    SANCTIONED = "sanctioned"
+    CODE_CHANGED = "code_changed"
+    DECIMALS_CHANGED = "decimals_changed"
+    IMPLEMENTATION_CHANGED = "implementation_changed"
+    OWNER_CHANGED = "owner_changed"
+
+
+@dataclass(frozen=True, slots=True)
+class SanctionsCheck:
+    """A look-up of addresses in a sanctions list of a stated date (ISO 8601)."""
+
+    list_date: str
+    checked: frozenset[str]
+    hits: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything known about one opportunity, put together at ``as_of_ms`` (Unix milliseconds).
+
+    ``held`` is True when every item was already in memory as the opportunity arrived, so that nothing had to be
+    fetched for it. Pools and tokens are named by address. ``flags`` holds what was ever found against a token.
+    """
+
+    as_of_ms: int
+    held: bool
+    depths: Mapping[str, Seen[PoolDepth]] = field(default_factory=dict)
+    volatilities: Mapping[str, Seen[Volatility]] = field(default_factory=dict)
+    impact: Seen[Impact] | None = None
+    tokens: Mapping[str, Seen[TokenFacts]] = field(default_factory=dict)
+    flags: Mapping[str, frozenset[Flag]] = field(default_factory=dict)
+    sanctions: SanctionsCheck | None = None

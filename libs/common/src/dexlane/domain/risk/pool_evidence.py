@@ -1,0 +1,109 @@
+"""Evidence about pools, kept ready block by block so that judging an opportunity costs no search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from dexlane.domain.amm.quoting import InsufficientLiquidity, price_impact_bps, quote_route, spot_price_ratio
+from dexlane.domain.risk.depth import TokenDepth, depth_of
+from dexlane.domain.risk.evidence import Impact, PoolDepth, Seen, Volatility
+from dexlane.domain.risk.price_history import Price, PriceHistory
+from dexlane.events.market import BlockApplied
+from dexlane.values.pools import Pool
+from dexlane.values.routes import Route
+
+
+class PoolEvidence:
+    """Depth and volatility of every pool of a book, as of its tip; a state machine without a clock.
+
+    Amounts are given in units of ``quote_token``; a token without a pool against it has no value here, and its pools
+    have no depth evidence.
+    """
+
+    def __init__(self, quote_token: str, window: int = 32) -> None:
+        self._quote_token = quote_token
+        self._history = PriceHistory(window)
+        self._depths: dict[str, TokenDepth] = {}
+        self._prices: dict[str, Price] = {}
+        self._block = -1
+        self._at_ms = 0
+
+    @property
+    def block(self) -> int:
+        """Number of the last block taken in; -1 before the first."""
+        return self._block
+
+    def applied(self, event: BlockApplied, pools: Mapping[str, Pool], at_ms: int) -> None:
+        """Take in the pool states after a block. ``at_ms`` is when the block was received."""
+        if event.block.number <= self._block:
+            self.undone(event.block.number - 1, pools)
+        changed = {delta.pool for delta in event.deltas}
+        self._measure(pools, (address for address in pools if address in changed or address not in self._depths))
+        self._block, self._at_ms = event.block.number, at_ms
+        self._history.record(self._block, self._prices)
+
+    def undone(self, ancestor: int, pools: Mapping[str, Pool]) -> None:
+        """Go back to a block. The next block gives the evidence its date again."""
+        self._history.undo_to(ancestor)
+        self._block = min(self._block, ancestor)
+        self._measure(pools, pools)
+
+    def depth(self, pool: Pool, pools: Mapping[str, Pool]) -> Seen[PoolDepth] | None:
+        """Both sides of a pool in units of the quote token."""
+        depth = self._depths.get(pool.key.address)
+        if depth is None:
+            return None
+        side0 = self._quote_value(pool.key.token0.address, depth.out0, pools)
+        side1 = self._quote_value(pool.key.token1.address, depth.out1, pools)
+        if side0 is None or side1 is None:
+            return None
+        return Seen(PoolDepth(side0, side1), self._block, self._at_ms)
+
+    def volatility(self, pool: str) -> Seen[Volatility] | None:
+        """Moves of a pool's price over the window."""
+        volatility = self._history.volatility(pool)
+        return None if volatility is None else Seen(volatility, self._block, self._at_ms)
+
+    def impact(self, route: Route, amount_in: int, pools: Mapping[str, Pool]) -> Seen[Impact] | None:
+        """The route quoted again on the newest state; None when a pool is unknown or cannot carry the amount."""
+        try:
+            quote = quote_route(pools, route, amount_in)
+        except (InsufficientLiquidity, KeyError):
+            return None
+        impact = Impact(quote.amount_out, price_impact_bps(pools, route, quote))
+        return Seen(impact, self._block, self._at_ms)
+
+    def _measure(self, pools: Mapping[str, Pool], addresses: Iterable[str]) -> None:
+        for address in addresses:
+            pool = pools[address]
+            depth = depth_of(pool)
+            self._depths[address] = depth
+            if depth.out0 and depth.out1:
+                self._prices[address] = Price(*spot_price_ratio(pool, pool.key.token0.address))
+            else:
+                self._prices.pop(address, None)
+
+    def _quote_value(self, token: str, amount: int, pools: Mapping[str, Pool]) -> int | None:
+        if token == self._quote_token:
+            return amount
+        best = self._measure_of(token, pools)
+        if best is None:
+            return None
+        numerator, denominator = self._prices[best.key.address]
+        if best.key.token0.address == token:
+            return amount * numerator // denominator
+        return amount * denominator // numerator
+
+    def _measure_of(self, token: str, pools: Mapping[str, Pool]) -> Pool | None:
+        """The pool that values a token: of those against the quote token, the one deepest in the quote token."""
+        best: Pool | None = None
+        best_depth = 0
+        for address in self._prices:
+            pool = pools.get(address)
+            if pool is None or {pool.key.token0.address, pool.key.token1.address} != {token, self._quote_token}:
+                continue
+            depth = self._depths[address]
+            quote_depth = depth.out0 if pool.key.token0.address == self._quote_token else depth.out1
+            if quote_depth > best_depth or (quote_depth == best_depth and best and address < best.key.address):
+                best, best_depth = pool, quote_depth
+        return best

@@ -1,0 +1,96 @@
+"""Properties of the scores: bounded, monotone, and worst where nothing is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from dexlane.domain.risk.evidence import Flag
+from dexlane.domain.risk.factors import contract, liquidity, slippage, volatility
+from dexlane.domain.risk.scales import score
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+UNKNOWN = "0x" + "7" * 40
+amounts = st.integers(min_value=0, max_value=10**18)
+pips = st.integers(min_value=0, max_value=200_000)
+shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+
+
+def _score(factor: Any, case: Any) -> int:
+    return int(factor(case.opportunity, case.evidence, case.limits).score)
+
+
+@shared
+@given(first=amounts, second=amounts, more=amounts)
+def test_deeper_liquidity_never_raises_risk(case: Any, first: int, second: int, more: int) -> None:
+    shallow, deep = case.with_depth(first, second), case.with_depth(first + more, second + more)
+    assert _score(liquidity, deep) <= _score(liquidity, shallow)
+    assert deep.assess().risk_score <= shallow.assess().risk_score
+    assert shallow.assess().approved <= deep.assess().approved
+
+
+@shared
+@given(mean=pips, peak=pips, more=pips)
+def test_higher_volatility_never_lowers_risk(case: Any, mean: int, peak: int, more: int) -> None:
+    calm, wild = case.with_volatility(mean, peak), case.with_volatility(mean + more, peak + more)
+    for factor in (volatility, slippage):
+        assert _score(factor, wild) >= _score(factor, calm)
+    assert wild.assess().risk_score >= calm.assess().risk_score
+    assert wild.assess().approved <= calm.assess().approved
+
+
+@shared
+@given(impact=st.integers(0, 10_000), more=st.integers(0, 10_000))
+def test_higher_impact_never_lowers_risk(case: Any, impact: int, more: int) -> None:
+    small, large = case.with_impact(impact), case.with_impact(impact + more)
+    assert _score(slippage, large) >= _score(slippage, small)
+    assert large.assess().risk_score >= small.assess().risk_score
+
+
+@given(
+    points=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 100)), min_size=2, max_size=8),
+    quantities=st.tuples(st.integers(-10, 2 * 10**6), st.integers(-10, 2 * 10**6)),
+    falling=st.booleans(),
+)
+def test_scale_is_monotone_and_bounded(
+    points: list[tuple[int, int]], quantities: tuple[int, int], falling: bool
+) -> None:
+    xs = sorted({x for x, _ in points})
+    ys = sorted((y for _, y in points[: len(xs)]), reverse=falling)
+    scale = tuple(zip(xs, ys, strict=False))
+    low, high = sorted(quantities)
+    first, second = score(scale, low), score(scale, high)
+    assert (first >= second) if falling else (first <= second)
+    assert min(ys) <= min(first, second) <= max(first, second) <= max(ys)
+
+
+def test_atomic_trade_does_not_pay_for_drift(cases: dict[str, Any]) -> None:
+    wild = [cases[name].with_volatility(5_000, 5_000) for name in ("cycle", "single")]
+    assert _score(slippage, wild[0]) < _score(slippage, wild[1])
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [
+        {"implementation": "0x" + "1" * 40},
+        {"owner": "0x" + "1" * 40},
+        {"code_hash": None},
+    ],
+)
+def test_powers_over_a_token_raise_its_score(cases: dict[str, Any], worse: dict[str, Any]) -> None:
+    case = cases["unknown_token"].with_facts(UNKNOWN, owner="0x" + "0" * 40)
+    assert _score(contract, case.with_facts(UNKNOWN, **worse)) > _score(contract, case)
+
+
+def test_unknown_issuer_scores_above_a_known_one(cases: dict[str, Any]) -> None:
+    assert _score(contract, cases["unknown_token"]) > _score(contract, cases["single"])
+
+
+def test_changed_token_of_an_unknown_issuer_scores_worst(cases: dict[str, Any]) -> None:
+    assert _score(contract, cases["unknown_token"].with_flag(UNKNOWN, Flag.OWNER_CHANGED)) == 100
+
+
+def test_reasons_are_sentences_that_name_the_measured_quantity(case: Any) -> None:
+    factor = volatility(case.opportunity, case.with_volatility(1_234, 5_600).evidence, case.limits)
+    assert factor.reasons[0] == "prices moved by 0.12 % a block on average over 32 moves"
