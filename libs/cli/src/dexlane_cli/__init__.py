@@ -1,0 +1,1 @@
+"""The ``dexlane`` command and the local supervisor."""

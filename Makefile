@@ -1,0 +1,63 @@
+# dexlane. `make` lists the targets; each one says what it does.
+SHELL := bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MEMBERS := $(sort $(dir $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)))
+SOURCES := $(wildcard libs/*/src services/*/src)
+STAMP := $(VENV)/.installed
+UV_VERSION := 0.13.9
+
+.PHONY: help setup run stop test check bench schemas streams migrate lock
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-9s\033[0m %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Install everything that is pinned into .venv
+
+$(STAMP): requirements.lock $(addsuffix pyproject.toml,$(MEMBERS))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "dexlane needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Say which with: make PYTHON=python3.12 ..."; exit 1; }
+	@command -v npm >/dev/null || \
+		{ echo "dexlane needs Node 20 or newer with npm: the devnet's chain and contracts come through it"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing what requirements.lock pins ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python $(addprefix -e ,$(MEMBERS))
+	@touch $@
+
+run: $(STAMP) ## Start everything on this machine: bus, cache, devnet, eight services; paper and live books trade
+	@exec $(BIN)/dexlane up $(ARGS)
+
+stop: $(STAMP) ## Stop what `make run` started
+	@$(BIN)/dexlane down
+
+test: $(STAMP) ## Run all tests (real broker, cache, database and devnet)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## Lint, types, import contracts, architecture, pinned schemas
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy $(SOURCES)
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q tests/architecture
+
+bench: $(STAMP) ## Measure the promised figures on this machine
+	@$(BIN)/python -m bench $(ARGS)
+
+schemas: $(STAMP) ## Write the JSON Schemas, AsyncAPI and OpenAPI files from the code
+	@$(BIN)/python -m dexlane.events.schema
+	@$(BIN)/python -m gateway.openapi
+
+streams: $(STAMP) ## Declare streams and buckets on the bus and print what differed
+	@$(BIN)/dexlane streams
+
+migrate: $(STAMP) ## Bring the journals of all money services to the newest revision
+	@$(BIN)/dexlane migrate
+
+lock: $(STAMP) ## Resolve requirements.lock anew: hashes, no addresses
+	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --quiet \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+		$(foreach member,$(MEMBERS),--no-emit-package dexlane-$(notdir $(patsubst %/,%,$(member)))) \
+		-o requirements.lock

@@ -1,0 +1,117 @@
+"""``dexlane books``: show the books, add one to the books file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from dexlane.runtime.books_edit import write_book
+from dexlane.runtime.books_file import load_books, paper_account
+from dexlane.values.amounts import decimal_text, parse_decimal_text
+from dexlane.values.books import Book, Lane, Mode, Profile
+from dexlane_devnet import account
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from dexlane_cli.errors import EXIT_USAGE, CommandError
+from dexlane_cli.stack import StackOptions, given_nodes
+from dexlane_cli.up import write_default_books
+
+app = typer.Typer(help="Show the books, or add one.", no_args_is_help=True)
+console = Console(soft_wrap=True)
+
+DEVNET_ROLES = ("live-fast", "live-smart", "spare-1", "spare-2")
+Home = Annotated[Path, typer.Option(envvar="DXL_HOME", help="Folder for books, journals, streams and logs.")]
+DEFAULT_HOME = Path(".dexlane")
+
+
+def roles() -> dict[str, str]:
+    """Names of the devnet's trading accounts and their addresses."""
+    return {role: account(role).address.lower() for role in DEVNET_ROLES}
+
+
+def _file(home: Path) -> Path:
+    options = StackOptions(home=home.resolve(), rpc_ws_urls=given_nodes())
+    write_default_books(options)
+    return options.books_file
+
+
+@app.command()
+def show(home: Home = DEFAULT_HOME) -> None:
+    """Show every book of the books file with its limits."""
+    path = _file(home)
+    table = Table(
+        "book", "mode", "level", "profile", "lane", "account", "capital", "max trade", "strategies", title=str(path)
+    )
+    for book in load_books(path, roles=roles()).books:
+        for lane, limits in book.limits.items():
+            table.add_row(
+                book.id,
+                book.mode,
+                str(book.level),
+                book.profile,
+                lane,
+                book.accounts[lane],
+                f"{decimal_text(limits.capital, book.quote.decimals)} {book.quote.symbol}",
+                f"{decimal_text(limits.max_trade, book.quote.decimals)} {book.quote.symbol}",
+                ", ".join(book.strategies),
+            )
+    console.print(table)
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="Id of the new book: lower-case letters, digits and dashes.")],
+    like: Annotated[str, typer.Option(help="The book to begin from.")] = "paper-main",
+    level: Annotated[int | None, typer.Option(min=1, max=10, help="1 (least) to 10 (most).")] = None,
+    profile: Annotated[Profile | None, typer.Option(help="Accepted risk.")] = None,
+    capital: Annotated[str | None, typer.Option(help="Capital of each lane, in whole quote tokens.")] = None,
+    max_trade: Annotated[str | None, typer.Option(help="Largest entry of each lane, in whole quote tokens.")] = None,
+    fast_account: Annotated[str | None, typer.Option(help="Live books: address or devnet name.")] = None,
+    smart_account: Annotated[str | None, typer.Option(help="Live books: address or devnet name.")] = None,
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Add a book that is like another one but for what you say. A running gateway reads the file at its next start."""
+    path = _file(home)
+    books = {book.id: book for book in load_books(path, roles=roles()).books}
+    if name in books:
+        raise CommandError(f"there is a book {name!r} already; edit it in {path}", EXIT_USAGE)
+    if like not in books:
+        raise CommandError(f"there is no book {like!r}; the books are {', '.join(books)}", EXIT_USAGE)
+    given = {Lane.FAST: fast_account, Lane.SMART: smart_account}
+    changes: dict[str, Any] = {"id": name, "accounts": _accounts(books[like], name, given)}
+    changes |= {key: value for key, value in (("level", level), ("profile", profile)) if value is not None}
+    changes["limits"] = _limits(books[like], capital, max_trade)
+    try:
+        book = Book.model_validate({**books[like].model_dump(), **changes})
+    except ValidationError as error:
+        raise CommandError("; ".join(str(fault["msg"]) for fault in error.errors()), EXIT_USAGE) from error
+    write_book(path, book, roles=roles())
+    console.print(f"added {name} to {path}")
+
+
+def _accounts(like: Book, name: str, given: dict[Lane, str | None]) -> dict[Lane, str]:
+    if like.mode is Mode.PAPER:
+        return {lane: paper_account(name, lane) for lane in like.accounts}
+    missing = [lane for lane in like.accounts if not given[lane]]
+    if missing:
+        raise CommandError(
+            f"a live book needs accounts of its own: give --{missing[0]}-account an address or one of "
+            f"{', '.join(DEVNET_ROLES)}",
+            EXIT_USAGE,
+        )
+    named = roles()
+    return {lane: named.get(str(given[lane]), str(given[lane])) for lane in like.accounts}
+
+
+def _limits(like: Book, capital: str | None, max_trade: str | None) -> dict[Lane, dict[str, Any]]:
+    changed: dict[str, int] = {}
+    for key, text in (("capital", capital), ("max_trade", max_trade)):
+        if text is not None:
+            try:
+                changed[key] = parse_decimal_text(text, like.quote.decimals)
+            except ValueError as error:
+                raise CommandError(f"--{key.replace('_', '-')}: {error}", EXIT_USAGE) from error
+    return {lane: {**limits.model_dump(), **changed} for lane, limits in like.limits.items()}

@@ -1,0 +1,116 @@
+"""``dexlane doctor``: is this machine able to run dexlane, and is what runs here well?"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nats
+from dexlane.runtime.declare import declare
+from nats.errors import Error as NatsError
+
+from dexlane_cli import probes
+from dexlane_cli.session import supervisor_pid
+from dexlane_cli.stack import StackOptions, cache_binary
+
+MIN_PYTHON = (3, 11)
+MIN_NODE = 20
+MIN_FREE_BYTES = 3 * 1024**3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: whether it is well, and what to do when it is not."""
+
+    name: str
+    well: bool
+    sentence: str
+
+
+def python_version() -> Finding:
+    """Python is new enough."""
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    well = sys.version_info >= MIN_PYTHON
+    return Finding("python", well, version if well else f"{version} is too old; install Python 3.11 or newer")
+
+
+def node_version() -> Finding:
+    """Node is there and new enough; npm fetches the devnet's parts."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        return Finding("node", False, "Node 20 with npm is missing; the devnet's contracts come through npm")
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout.strip()
+    major = int(said.lstrip("v").split(".")[0] or 0)
+    return Finding("node", major >= MIN_NODE, said if major >= MIN_NODE else f"{said} is too old; install Node 20")
+
+
+def binaries() -> Finding:
+    """The servers that the lock installs are there."""
+    nats_server = Path(sys.executable).parent / "nats-server"
+    missing = [str(path) for path in (nats_server, Path(cache_binary())) if not path.exists()]
+    return Finding(
+        "servers", not missing, "nats-server and valkey are installed" if not missing else "missing; run `make setup`"
+    )
+
+
+def disk(home: Path) -> Finding:
+    """There is room for streams, journals and the chain."""
+    place = home if home.exists() else home.parent
+    free = shutil.disk_usage(place).free
+    text = f"{free / 1024**3:.1f} GiB free"
+    return Finding("disk", free >= MIN_FREE_BYTES, text if free >= MIN_FREE_BYTES else f"{text}; 3 GiB are needed")
+
+
+def ports(options: StackOptions) -> Finding:
+    """The ports are free, or held by the dexlane that runs here."""
+    if supervisor_pid(options.home) is not None:
+        return Finding("ports", True, "held by the dexlane that runs here")
+    taken = [f"{port} ({name})" for name, port in options.ports.all().items() if _is_taken(port)]
+    return Finding("ports", not taken, "free" if not taken else f"taken: {', '.join(taken)}; use --port-shift 100")
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def bus(options: StackOptions) -> Finding:
+    """The bus answers and its streams are as declared."""
+    url = f"nats://127.0.0.1:{options.ports.nats}"
+    try:
+        client = await nats.connect(url, connect_timeout=2, allow_reconnect=False)
+    except (NatsError, OSError):
+        return Finding("bus", False, f"no NATS server answers at {url}; start dexlane with `make run`")
+    try:
+        differences = await declare(client.jetstream(), apply=False)
+    finally:
+        await client.close()
+    text = "streams are as declared" if not differences else "; ".join(str(item) for item in differences)
+    return Finding("bus", not differences, text)
+
+
+async def chain(options: StackOptions) -> Finding:
+    """Every configured node answers."""
+    faults = []
+    for url in options.node_urls.values():
+        answer = await probes.json_rpc(url.replace("ws", "http", 1))()
+        if answer is not True:
+            faults.append(str(answer))
+    return Finding("chain", not faults, "; ".join(faults) or f"{len(options.node_urls)} node(s) answer")
+
+
+def examine(options: StackOptions) -> list[Finding]:
+    """Look at everything. What only a running system has is looked at only when one runs here."""
+    still: list[Callable[[], Finding]] = [python_version, node_version, binaries]
+    findings = [look() for look in still]
+    findings += [disk(options.home), ports(options)]
+    if supervisor_pid(options.home) is not None:
+        findings += [asyncio.run(bus(options)), asyncio.run(chain(options))]
+    return findings

@@ -1,0 +1,78 @@
+"""Read events from the bus without leaving a trace on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+
+import nats
+from dexlane.events.base import DEFAULT_REALM, Event
+from dexlane.events.streams import EVENTS, stream_of
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.api import ConsumerConfig, DeliverPolicy
+from nats.js.errors import Error as JetStreamError
+
+from dexlane_cli.errors import EXIT_USAGE, CommandError
+
+DEFAULT_QUIET = frozenset({"block.applied", "fee.quoted", "exposure.changed", "paper.scored"})
+"""Events that come with every block; shown only when asked for by name."""
+
+
+def choose(names: Iterable[str]) -> list[type[Event]]:
+    """Event types by name or beginning of a name (``fill``, ``verdict``); all but the quiet ones when none is given."""
+    wanted = [name.strip() for name in names if name.strip()]
+    if not wanted:
+        return [event for event in EVENTS if event.NAME not in DEFAULT_QUIET]
+    chosen = [event for event in EVENTS if any(event.NAME.startswith(name) for name in wanted)]
+    unknown = [name for name in wanted if not any(event.NAME.startswith(name) for event in EVENTS)]
+    if unknown:
+        known = ", ".join(sorted({event.NAME for event in EVENTS}))
+        raise CommandError(f"no event begins with {unknown[0]!r}; the events are {known}", EXIT_USAGE)
+    return chosen
+
+
+async def listen(
+    url: str, types: Iterable[type[Event]], *, realm: str = DEFAULT_REALM, since_start: bool = False
+) -> AsyncIterator[Event]:
+    """Events as they are stored, in the order of their arrival; with ``since_start`` what is stored comes first."""
+    try:
+        client = await nats.connect(url, max_reconnect_attempts=-1, connect_timeout=3, allow_reconnect=True)
+    except (NatsError, OSError) as error:
+        raise CommandError(f"no NATS server answers at {url}; start dexlane with `make run`") from error
+    queue: asyncio.Queue[tuple[type[Event], Msg]] = asyncio.Queue(maxsize=10_000)
+    try:
+        for event_type in types:
+            await _subscribe(client.jetstream(), event_type, queue, realm=realm, since_start=since_start)
+        while True:
+            event_type, message = await queue.get()
+            with contextlib.suppress(ValueError):
+                yield event_type.from_wire(message.data)
+    finally:
+        await client.close()
+
+
+async def _subscribe(
+    js: nats.js.JetStreamContext,
+    event_type: type[Event],
+    queue: asyncio.Queue[tuple[type[Event], Msg]],
+    *,
+    realm: str,
+    since_start: bool,
+) -> None:
+    async def on_message(message: Msg) -> None:
+        await queue.put((event_type, message))
+
+    policy = DeliverPolicy.ALL if since_start else DeliverPolicy.NEW
+    stream = stream_of(event_type).name_in(realm)
+    try:
+        await js.subscribe(
+            event_type.pattern(realm),
+            stream=stream,
+            cb=on_message,
+            ordered_consumer=True,
+            config=ConsumerConfig(deliver_policy=policy),
+        )
+    except (NatsError, JetStreamError) as error:
+        raise CommandError(f"stream {stream} is not there; declare the streams with `make streams`") from error

@@ -1,0 +1,194 @@
+"""The ``dexlane`` command."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+from dexlane.events.control import Status
+from dexlane.runtime.errors import DexlaneError
+from rich.console import Console
+from rich.table import Table
+
+from dexlane_cli import books, doctor, gateway_client, listening, rendering
+from dexlane_cli.errors import EXIT_FAILED, CommandError
+from dexlane_cli.reconcile import compare
+from dexlane_cli.session import stop_supervisor, supervisor_pid
+from dexlane_cli.stack import SERVICE_PORTS, Ports, StackOptions, gateway_url, given_nodes
+from dexlane_cli.up import declare_streams, up
+
+app = typer.Typer(
+    name="dexlane",
+    help="dexlane: dual-lane DEX auto-trading. `dexlane up` starts everything on this machine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(books.app, name="books")
+console = Console(soft_wrap=True)
+
+Home = Annotated[Path, typer.Option(envvar="DXL_HOME", help="Folder for books, journals, streams and logs.")]
+Shift = Annotated[int, typer.Option("--port-shift", help="Added to every port, to run beside another stack.")]
+DEFAULT_HOME = Path(".dexlane")
+
+
+def options_for(home: Path, shift: int) -> StackOptions:
+    """The stack that these two options mean, with the nodes given in the environment."""
+    return StackOptions(home=home.resolve(), ports=Ports(shift), rpc_ws_urls=given_nodes())
+
+
+@app.command("up")
+def up_command(
+    home: Home = DEFAULT_HOME,
+    port_shift: Shift = 0,
+    speed: Annotated[float, typer.Option(help="Speed of the recorded flow, 1 to 1000.", min=1, max=1000)] = 100,
+    block_time: Annotated[float, typer.Option(help="Seconds between devnet blocks.", min=0.2, max=60)] = 1.0,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every line of every process.")] = False,
+) -> None:
+    """Start the bus, the cache, the devnet and all eight services, and show fills as they happen.
+
+    With DEXLANE_RPC_WS_URLS='{"1": "wss://..."}' in the environment those chains are paper-traded instead of the
+    devnet.
+    """
+    options = StackOptions(
+        home=home.resolve(),
+        ports=Ports(port_shift),
+        speed=speed,
+        block_time_s=block_time,
+        rpc_ws_urls=given_nodes(),
+    )
+    raise typer.Exit(asyncio.run(up(options, verbose=verbose, console=console)))
+
+
+@app.command()
+def down(home: Home = DEFAULT_HOME) -> None:
+    """Stop what `dexlane up` started."""
+    stopped = stop_supervisor(home.resolve(), timeout_s=40)
+    console.print("stopped" if stopped else "nothing runs here")
+
+
+@app.command()
+def status(home: Home = DEFAULT_HOME, port_shift: Shift = 0) -> None:
+    """Show whether each service is ready, and why not. Exit code 1 when one is not."""
+    options = options_for(home, port_shift)
+    table = Table("service", "state", "why not")
+    all_ready = True
+    with httpx.Client(timeout=2, trust_env=False) as client:
+        for name in SERVICE_PORTS:
+            try:
+                answer = client.get(f"http://127.0.0.1:{options.ports.service(name)}/readyz").json()
+            except (httpx.HTTPError, ValueError):
+                answer = {"ready": False, "reasons": {"process": "does not answer"}}
+            reasons = "; ".join(f"{key}: {value}" for key, value in answer["reasons"].items())
+            all_ready = all_ready and answer["ready"]
+            table.add_row(name, "[green]ready[/]" if answer["ready"] else "[red]not ready[/]", reasons)
+    console.print(table)
+    running = supervisor_pid(options.home)
+    console.print(f"supervisor: process {running}" if running else "supervisor: none runs here")
+    console.print(gateway_url(options.ports))
+    if not all_ready:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def tail(
+    events: Annotated[str, typer.Option(help="Comma-separated names or beginnings, e.g. fill,verdict.rejected")] = "",
+    since_start: Annotated[bool, typer.Option("--all", help="Begin with everything that is stored.")] = False,
+    count: Annotated[int, typer.Option(help="Stop after that many; 0 means never.", min=0)] = 0,
+    port_shift: Shift = 0,
+) -> None:
+    """Show events in colour as they happen. Blocks and fee quotes appear only when asked for by name."""
+    chosen = listening.choose(events.split(","))
+
+    async def follow() -> None:
+        shown = 0
+        url = f"nats://127.0.0.1:{Ports(port_shift).nats}"
+        async for event in listening.listen(url, chosen, since_start=since_start):
+            console.print(rendering.line(event), highlight=False)
+            shown += 1
+            if count and shown >= count:
+                return
+
+    asyncio.run(follow())
+
+
+@app.command()
+def halt(
+    reason: Annotated[str, typer.Argument(help="Why; it is recorded.")],
+    everything: Annotated[bool, typer.Option("--all", help="HALTED: only cancels. Without it exits go on.")] = False,
+    home: Home = DEFAULT_HOME,
+    port_shift: Shift = 0,
+) -> None:
+    """Stop entries (REDUCING), or everything but cancels (HALTED) with --all. It holds until `dexlane resume`."""
+    scope = Status.HALTED if everything else Status.REDUCING
+    gateway_client.call(options_for(home, port_shift), "POST", "/halt", {"scope": scope, "reason": reason})
+    console.print(f"trading is {scope}: {reason}")
+
+
+@app.command()
+def resume(
+    reason: Annotated[str, typer.Argument(help="Why it is safe to go on; it is recorded.")],
+    home: Home = DEFAULT_HOME,
+    port_shift: Shift = 0,
+) -> None:
+    """Release the operator's halt."""
+    gateway_client.call(options_for(home, port_shift), "POST", "/resume", {"reason": reason})
+    console.print("the operator's halt is released")
+
+
+@app.command("reconcile")
+def reconcile_command(home: Home = DEFAULT_HOME, port_shift: Shift = 0) -> None:
+    """Compare the ledger of every live account with the chain, to the wei. Exit code 0 only without a difference."""
+    options = options_for(home, port_shift)
+    faults = rows = 0
+    for chain_id in options.node_urls:
+        block, lines = compare(options, chain_id)
+        columns = ("book", "account", "token", "ledger", "chain", "difference")
+        table = Table(*columns, title=f"chain {chain_id}, block {block}")
+        for item in lines:
+            faults += item.difference != 0
+            rows += 1
+            amounts = (str(item.ledger), str(item.chain), str(item.difference))
+            table.add_row(item.book_id, item.account, item.token, *amounts)
+        console.print(table)
+    if faults:
+        raise CommandError(f"{faults} of {rows} balances differ; find the intents with `dexlane tail --all`")
+    console.print(f"{rows} balances of live accounts agree, difference 0" if rows else "no live account is open")
+
+
+@app.command("doctor")
+def doctor_command(home: Home = DEFAULT_HOME, port_shift: Shift = 0) -> None:
+    """Look at versions, servers, disk, ports and, when dexlane runs, at bus and chain. Exit code 1 on a fault."""
+    findings = doctor.examine(options_for(home, port_shift))
+    for finding in findings:
+        mark = "[green]ok  [/]" if finding.well else "[red]fault[/]"
+        console.print(f"{mark} {finding.name:<8} {finding.sentence}", highlight=False)
+    if not all(finding.well for finding in findings):
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def streams(
+    url: Annotated[str, typer.Option(help="NATS server.", envvar="DEXLANE_NATS_URL")] = "nats://127.0.0.1:14222",
+) -> None:
+    """Declare streams and the pool bucket on the server and print what differed."""
+    differences = asyncio.run(declare_streams(url))
+    for difference in differences:
+        console.print(difference, highlight=False)
+    if not differences:
+        console.print("streams and buckets are as declared")
+
+
+def main() -> None:
+    """Run a command; a known fault is one sentence on standard error and an exit code."""
+    try:
+        app()
+    except CommandError as error:
+        sys.stderr.write(f"dexlane: {error}\n")
+        sys.exit(error.code)
+    except DexlaneError as error:
+        sys.stderr.write(f"dexlane: {error}\n")
+        sys.exit(EXIT_FAILED)

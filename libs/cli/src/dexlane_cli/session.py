@@ -1,0 +1,127 @@
+"""What lies on disk for a run: the session folder, its lock, the broker's configuration, the devnet's test keys."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+from dexlane_devnet import account
+
+from dexlane_cli.errors import CommandError
+from dexlane_cli.stack import EXECUTORS, Ports, StackOptions
+
+KEPT_SESSIONS = 3
+
+NATS_CONFIG = """\
+listen: "127.0.0.1:{port}"
+http: "127.0.0.1:{monitor}"
+server_name: dexlane
+jetstream {{
+  store_dir: "{store}"
+  max_memory_store: 256MB
+  max_file_store: 4GB
+}}
+max_payload: 8MB
+"""
+
+
+def require_free_ports(ports: Ports, *, devnet: bool) -> None:
+    """One sentence about the first port that another program holds."""
+    for name, port in ports.all().items():
+        if name == "devnet" and not devnet:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise CommandError(
+                    f"port {port} ({name}) is taken by another program; stop it, or use --port-shift 100"
+                ) from error
+
+
+@contextlib.contextmanager
+def lock(home: Path) -> Iterator[None]:
+    """At most one stack for each home folder."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise CommandError(
+                f"dexlane already runs here ({home}); stop it with `dexlane down` or `make stop`"
+            ) from error
+        (home / "pid").write_text(str(os.getpid()))
+        try:
+            yield
+        finally:
+            (home / "pid").unlink(missing_ok=True)
+
+
+def supervisor_pid(home: Path) -> int | None:
+    """The running supervisor's process id; None when none runs."""
+    try:
+        pid = int((home / "pid").read_text())
+        os.kill(pid, 0)
+    except (FileNotFoundError, ValueError, ProcessLookupError):
+        return None
+    return pid
+
+
+def stop_supervisor(home: Path, timeout_s: float) -> bool:
+    """Ask the running supervisor to stop and wait for it; False when none runs."""
+    pid = supervisor_pid(home)
+    if pid is None:
+        return False
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if supervisor_pid(home) != pid:
+            return True
+        time.sleep(0.1)
+    raise CommandError(f"the supervisor (process {pid}) did not stop within {timeout_s:.0f} s")
+
+
+def prepare(options: StackOptions) -> None:
+    """Make the folders and files that the processes need.
+
+    The devnet begins anew with every run, so journals and streams of the run before it describe a chain that is no
+    longer there: they are set aside, and the last few are kept.
+    """
+    if options.uses_devnet:
+        _set_aside(options.session)
+    for folder in ("data", "logs", "keys", "nats"):
+        (options.session / folder).mkdir(parents=True, exist_ok=True)
+    config = NATS_CONFIG.format(
+        port=options.ports.nats, monitor=options.ports.nats_monitor, store=options.session / "nats"
+    )
+    (options.session / "nats.conf").write_text(config)
+    if options.uses_devnet:
+        for executor, roles in EXECUTORS.items():
+            keys = {account(role).address: account(role).private_key for role in roles}
+            _write_private(options.session / "keys" / f"{executor}.json", orjson.dumps(keys))
+
+
+def _set_aside(session: Path) -> None:
+    if not session.exists():
+        return
+    archive = session.parent / "sessions"
+    archive.mkdir(exist_ok=True)
+    shutil.rmtree(session / "nats", ignore_errors=True)
+    session.rename(archive / time.strftime("%Y%m%d-%H%M%S", time.gmtime(session.stat().st_mtime)))
+    for old in sorted(archive.iterdir())[:-KEPT_SESSIONS]:
+        shutil.rmtree(old)
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as handle:
+        handle.write(content)

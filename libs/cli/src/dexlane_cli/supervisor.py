@@ -1,0 +1,180 @@
+"""A small supervisor for one machine: start in order of readiness, restart with back-off, stop in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dexlane_cli.errors import CommandError
+from dexlane_cli.probes import Probe
+
+RESTART_BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
+STABLE_AFTER_S = 60.0
+GRACE_S = 8.0
+LOG_LIMIT_BYTES = 64 * 1024 * 1024
+
+Report = Callable[[str, str], None]
+"""Called with a process name and a line worth showing to a person."""
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """A process to keep alive. Processes of one ``tier`` start together, after the tiers below are ready.
+
+    One that is not ``restartable`` takes everything down with it, because the others cannot go on without its state.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    ready: Probe
+    tier: int
+    environment: Mapping[str, str] = field(default_factory=dict)
+    restartable: bool = True
+    ready_timeout_s: float = 60.0
+
+
+class Child:
+    """One kept process and its log file."""
+
+    def __init__(self, spec: ProcessSpec, log_dir: Path, report: Report) -> None:
+        self.spec = spec
+        self._log_path = log_dir / f"{spec.name}.log"
+        self._report = report
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self.restarts = 0
+        self.last_line = ""
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
+    async def start(self) -> None:
+        """Start the process in a session of its own, so that a Ctrl-C reaches only the supervisor."""
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.spec.command,
+                env={**os.environ, **self.spec.environment},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+                limit=4 * 1024 * 1024,
+            )
+        except FileNotFoundError as error:
+            raise CommandError(f"{self.spec.command[0]} is not installed; run `make setup`") from error
+        self._reader = asyncio.create_task(self._read(self._process))
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        if process.stdout is None:
+            return
+        with self._log_path.open("ab") as log:
+            async for line in process.stdout:
+                if log.tell() < LOG_LIMIT_BYTES:
+                    log.write(line)
+                    log.flush()
+                text = line.decode(errors="replace").rstrip()
+                if text:
+                    self.last_line = text
+                    self._report(self.spec.name, text)
+
+    async def wait(self) -> int:
+        """Wait for the end of the process and of its output; returns the exit code."""
+        if self._process is None:
+            return 0
+        code = await self._process.wait()
+        if self._reader is not None:
+            await self._reader
+        return code
+
+    async def stop(self) -> None:
+        """Ask to end, then insist."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), GRACE_S)
+        except TimeoutError:
+            self._report(self.spec.name, f"did not end within {GRACE_S:.0f} s and is killed")
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+            await process.wait()
+
+
+class Supervisor:
+    """Keeps a set of processes alive until ``stop``."""
+
+    def __init__(self, specs: list[ProcessSpec], log_dir: Path, report: Report) -> None:
+        self.children = {spec.name: Child(spec, log_dir, report) for spec in specs}
+        self._report = report
+        self._stopping = False
+        self._watchers: list[asyncio.Task[None]] = []
+        self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def start(self, between_tiers: Mapping[int, Callable[[], object]] | None = None) -> None:
+        """Start tier by tier. ``between_tiers[n]`` is awaited after tier n is ready."""
+        for tier in sorted({child.spec.tier for child in self.children.values()}):
+            batch = [child for child in self.children.values() if child.spec.tier == tier]
+            for child in batch:
+                await child.start()
+                self._watchers.append(asyncio.create_task(self._watch(child)))
+            await asyncio.gather(*(self._until_ready(child) for child in batch))
+            after = (between_tiers or {}).get(tier)
+            if after is not None:
+                result = after()
+                if asyncio.iscoroutine(result):
+                    await result
+
+    async def _until_ready(self, child: Child) -> None:
+        deadline = time.monotonic() + child.spec.ready_timeout_s
+        reason: bool | str = "not started"
+        while time.monotonic() < deadline:
+            if self.failed.done():
+                raise CommandError(self.failed.result())
+            reason = await child.spec.ready()
+            if reason is True:
+                return
+            await asyncio.sleep(0.1)
+        raise CommandError(
+            f"{child.spec.name} was not ready after {child.spec.ready_timeout_s:.0f} s ({reason}); "
+            f"its last line was: {child.last_line or 'nothing'}"
+        )
+
+    async def _watch(self, child: Child) -> None:
+        while True:
+            began = time.monotonic()
+            code = await child.wait()
+            if self._stopping:
+                return
+            if not child.spec.restartable or code == 2:
+                self._fail(f"{child.spec.name} ended with exit code {code}: {child.last_line}")
+                return
+            if time.monotonic() - began > STABLE_AFTER_S:
+                child.restarts = 0
+            delay = RESTART_BACKOFF_S[min(child.restarts, len(RESTART_BACKOFF_S) - 1)]
+            child.restarts += 1
+            self._report("supervisor", f"{child.spec.name} ended with exit code {code}; again in {delay:g} s")
+            await asyncio.sleep(delay)
+            await child.start()
+
+    def _fail(self, sentence: str) -> None:
+        if not self.failed.done():
+            self.failed.set_result(sentence)
+
+    async def stop(self) -> None:
+        """Stop tier by tier, the last started first."""
+        self._stopping = True
+        for tier in sorted({child.spec.tier for child in self.children.values()}, reverse=True):
+            await asyncio.gather(*(child.stop() for child in self.children.values() if child.spec.tier == tier))
+        for watcher in self._watchers:
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)

@@ -1,0 +1,156 @@
+"""``dexlane up``: the whole system on one machine, in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from typing import Any
+
+import nats
+import orjson
+from dexlane.events.execution import FillIncluded, FillReversed, IntentFailed
+from dexlane.events.portfolio import ExitTriggered
+from dexlane.runtime.books_file import default_books_text
+from dexlane.runtime.declare import declare
+from rich.console import Console
+from rich.text import Text
+
+from dexlane_cli.listening import listen
+from dexlane_cli.rendering import line
+from dexlane_cli.session import lock, prepare, require_free_ports
+from dexlane_cli.stack import SERVICE_PORTS, StackOptions, gateway_url, infrastructure, services
+from dexlane_cli.supervisor import Supervisor
+
+HONESTY = "The recorded flow of the devnet does not react to us, so profits here prove nothing but that it works."
+
+
+def write_default_books(options: StackOptions) -> None:
+    """Give a newcomer books: a paper one, and a live one where the chain is the devnet."""
+    if not options.books_file.exists():
+        options.books_file.parent.mkdir(parents=True, exist_ok=True)
+        options.books_file.write_text(default_books_text() if options.uses_devnet else paper_books_text())
+
+
+def paper_books_text() -> str:
+    """The default books without the live one, for a chain that is not the devnet."""
+    kept, skip = [], False
+    for row in default_books_text().splitlines(keepends=True):
+        if row.startswith("# -------"):
+            skip = "live book" in row
+        if not skip:
+            kept.append(row)
+    return "".join(kept)
+
+
+class Screen:
+    """What the person at the terminal sees: progress, warnings of the processes, fills."""
+
+    def __init__(self, console: Console, *, verbose: bool) -> None:
+        self._console = console
+        self._verbose = verbose
+
+    def process_line(self, name: str, text: str) -> None:
+        """Pass on what matters: everything when verbose, else warnings, errors and progress of the first start."""
+        record = _json(text)
+        level = record.get("level") if record else None
+        if self._verbose or level in {"error"} or name == "supervisor" or _is_progress(name, record, text):
+            said = f"{record.get('event')} {record.get('reason', '')}" if record else text
+            style = "red" if level == "error" else "dim"
+            self._console.print(f"[bold]{name:>14}[/bold] | {said}", style=style, highlight=False)
+
+    def say(self, text: str | Text, style: str = "") -> None:
+        """One line of our own."""
+        self._console.print(text, style=style, highlight=False)
+
+
+def _json(text: str) -> dict[str, object] | None:
+    if not text.startswith("{"):
+        return None
+    try:
+        record = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _is_progress(name: str, record: dict[str, object] | None, text: str) -> bool:
+    return name == "devnet" and record is None and text.startswith("devnet:")
+
+
+async def declare_streams(url: str) -> list[str]:
+    """Create what is missing on the server; returns the differences as lines."""
+    client = await nats.connect(url)
+    try:
+        return [str(difference) for difference in await declare(client.jetstream(), apply=True)]
+    finally:
+        await client.close()
+
+
+async def up(options: StackOptions, *, verbose: bool, console: Console) -> int:
+    """Run until Ctrl-C or ``dexlane down``; returns the exit code."""
+    with lock(options.home):
+        require_free_ports(options.ports, devnet=options.uses_devnet)
+        write_default_books(options)
+        prepare(options)
+        screen = Screen(console, verbose=verbose)
+        supervisor = Supervisor(
+            [*infrastructure(options), *services(options)], options.session / "logs", screen.process_line
+        )
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        try:
+            return await _live(options, supervisor, screen, stop=stop)
+        finally:
+            screen.say("stopping ...", "dim")
+            await supervisor.stop()
+            screen.say("stopped", "dim")
+
+
+async def _live(
+    options: StackOptions,
+    supervisor: Supervisor,
+    screen: Screen,
+    *,
+    stop: asyncio.Event,
+) -> int:
+    began = time.monotonic()
+    chain = "the devnet" if options.uses_devnet else f"chains {sorted(options.node_urls)}"
+    screen.say(f"starting the bus, the cache and {chain} ...")
+    nats_url = f"nats://127.0.0.1:{options.ports.nats}"
+
+    async def after_infrastructure() -> None:
+        await declare_streams(nats_url)
+        screen.say(f"starting {len(SERVICE_PORTS)} services ...")
+
+    starting = asyncio.create_task(supervisor.start({0: after_infrastructure}))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set():
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        return 0
+    await starting
+    screen.say(f"ready after {time.monotonic() - began:.1f} s: [bold]{gateway_url(options.ports)}[/bold]", "green")
+    if options.uses_devnet:
+        screen.say(HONESTY, "yellow")
+    screen.say("fills appear below; stop with Ctrl-C or `make stop`", "dim")
+    fills = asyncio.create_task(_show_fills(nats_url, screen))
+    ends: list[asyncio.Future[Any]] = [stopping, supervisor.failed, fills]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    fills.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await fills
+    if supervisor.failed.done():
+        screen.say(supervisor.failed.result(), "bold red")
+        return 1
+    return 0
+
+
+async def _show_fills(nats_url: str, screen: Screen) -> None:
+    types = (FillIncluded, FillReversed, IntentFailed, ExitTriggered)
+    async for event in listen(nats_url, types, since_start=True):
+        screen.say(line(event))
