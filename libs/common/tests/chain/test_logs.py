@@ -1,0 +1,233 @@
+"""Decoding of pool events on recorded logs, and loading of pools from a chain."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from dexlane.chain import abi
+from dexlane.chain.answers import Header, RawLog
+from dexlane.chain.logs import (
+    V2_SYNC_TOPIC,
+    V3_BURN_TOPIC,
+    V3_SWAP_TOPIC,
+    LiquidityChanged,
+    PoolSwapped,
+    ReservesSynced,
+    UnreadableLog,
+    after_change,
+    decode_log,
+)
+from dexlane.chain.pool_loading import (
+    MULTICALL3,
+    ChainReader,
+    PoolUnreadable,
+    WatchedPool,
+    load_pool,
+    symbol_text,
+)
+from dexlane.chain.rpc import RpcError
+from dexlane.domain.amm.deltas import InconsistentDelta
+from dexlane.domain.amm.tick_math import sqrt_ratio_at_tick, tick_at_sqrt_ratio
+from dexlane.testing.fake_chain import FakeChain
+from dexlane.values.pools import ConcentratedState, ConstantProductState, Protocol, Tick
+from hypothesis import given
+from hypothesis import strategies as st
+
+POOL = "0x88e6a0c2ddd26feeb64f039a2c41296fcb3f5640"
+USDC = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
+WETH = "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
+RECORDED = json.loads((Path(__file__).parent / "golden" / "v3_logs.json").read_text())
+
+
+def raw_log(topics: list[str], data: str) -> RawLog:
+    return RawLog(POOL, tuple(topics), bytes.fromhex(data[2:]), 1, "0x" + "1" * 64, "0x" + "2" * 64, 0)
+
+
+def words(*values: int) -> bytes:
+    return b"".join(value.to_bytes(32, "big", signed=value < 0) for value in values)
+
+
+def test_recorded_logs_are_read_exactly() -> None:
+    changes = [decode_log(raw_log(log["topics"], log["data"])) for log in RECORDED]
+    assert changes[0] == PoolSwapped(
+        amount0=-22_686_110,
+        amount1=10_000_000_000_000_000,
+        sqrt_price_x96=0x51FDF2FD9B2526872A9B723450F2,
+        liquidity=0xACD43E0E7CF808C5,
+        tick=199_045,
+    )
+    assert [type(change).__name__ for change in changes] == [
+        *["PoolSwapped"] * 4,
+        *["LiquidityChanged"] * 4,
+        "NoneType",
+    ]
+    assert changes[7] == LiquidityChanged(197_070, 200_490, 0)
+
+
+def test_a_recorded_mint_and_its_burn_cancel_out() -> None:
+    mint, burn = (decode_log(raw_log(RECORDED[index]["topics"], RECORDED[index]["data"])) for index in (4, 6))
+    assert isinstance(mint, LiquidityChanged)
+    assert isinstance(burn, LiquidityChanged)
+    state = ConcentratedState(sqrt_price_x96=sqrt_ratio_at_tick(199_065), tick=199_065, liquidity=7)
+    assert mint.liquidity_delta == -burn.liquidity_delta
+    assert after_change(after_change(state, mint), burn) == state
+
+
+def test_every_recorded_price_lies_in_its_tick() -> None:
+    swaps = [decode_log(raw_log(log["topics"], log["data"])) for log in RECORDED[:4]]
+    for swap in swaps:
+        assert isinstance(swap, PoolSwapped)
+        assert tick_at_sqrt_ratio(swap.sqrt_price_x96) == swap.tick
+
+
+@given(st.integers(-(2**255), 2**255 - 1), st.integers(0, 2**160 - 1), st.integers(-887_272, 887_272))
+def test_signed_words_survive_decoding(amount: int, price: int, tick: int) -> None:
+    topics = [V3_SWAP_TOPIC, "0x" + "0" * 64, "0x" + "0" * 64]
+    change = decode_log(
+        raw_log(topics, "0x" + words(amount, -amount if amount > -(2**255) else 0, price, 5, tick).hex())
+    )
+    assert isinstance(change, PoolSwapped)
+    assert (change.amount0, change.sqrt_price_x96, change.tick) == (amount, price, tick)
+
+
+def test_sync_gives_the_reserves_after() -> None:
+    change = decode_log(raw_log([V2_SYNC_TOPIC], "0x" + words(11, 2**112 - 1).hex()))
+    assert change == ReservesSynced(11, 2**112 - 1)
+    assert after_change(ConstantProductState(reserve0=1, reserve1=1), change) == ConstantProductState(
+        reserve0=11, reserve1=2**112 - 1
+    )
+
+
+def test_other_events_change_nothing() -> None:
+    assert decode_log(raw_log(["0x" + "9" * 64], "0x")) is None
+    assert decode_log(raw_log([], "0x")) is None
+
+
+@pytest.mark.parametrize(
+    ("topics", "data"),
+    [
+        ([V2_SYNC_TOPIC], words(1)),
+        ([V2_SYNC_TOPIC, "0x" + "0" * 64], words(1, 2)),
+        ([V3_SWAP_TOPIC, "0x" + "0" * 64, "0x" + "0" * 64], words(1, 2, 3, 4, 5, 6, 7)),
+        ([V3_BURN_TOPIC, "0x" + "0" * 64, "0x" + "0" * 64], words(1, 2, 3)),
+    ],
+)
+def test_a_known_topic_with_other_data_is_refused(topics: list[str], data: bytes) -> None:
+    with pytest.raises(UnreadableLog):
+        decode_log(raw_log(topics, "0x" + data.hex()))
+
+
+def test_a_swap_cannot_happen_to_a_constant_product_pool() -> None:
+    with pytest.raises(InconsistentDelta):
+        after_change(ConstantProductState(reserve0=1, reserve1=1), PoolSwapped(1, -1, 1, 1, 1))
+
+
+class ContractsOnChain:
+    """Answers view calls as a V3 pool, its tokens and Multicall3 do."""
+
+    def __init__(self, state: ConcentratedState) -> None:
+        self.state = state
+        self.spacing = 10
+        self.symbols: dict[str, bytes] = {
+            USDC: abi.frame(abi.byte_string(b"USDC")),
+            WETH: b"WETH".ljust(32, b"\0"),
+        }
+
+    def __call__(self, to: str, data: bytes, header: Header) -> bytes:
+        if to == MULTICALL3:
+            return self._aggregate(data)
+        selector, argument = data[:4].hex(), int.from_bytes(data[4:36], "big", signed=True)
+        known: dict[str, Callable[[], bytes]] = {
+            "0dfe1681": lambda: abi.address(USDC),
+            "d21220a7": lambda: abi.address(WETH),
+            "ddca3f43": lambda: words(500),
+            "d0c93a7c": lambda: words(self.spacing),
+            "1a686502": lambda: words(self.state.liquidity),
+            "3850c7bd": lambda: words(self.state.sqrt_price_x96, self.state.tick, 0, 0, 0, 0, 1),
+            "5339c296": lambda: words(self._bitmap(argument)),
+            "f30dba93": lambda: self._tick(argument),
+            "95d89b41": lambda: self.symbols[to],
+            "313ce567": lambda: words(6 if to == USDC else 18),
+        }
+        if selector not in known:
+            raise RpcError(3, "execution reverted", "0x")
+        return known[selector]()
+
+    def _aggregate(self, data: bytes) -> bytes:
+        calls = abi.Frame(data[4:]).tuples(0)
+        results = [
+            abi.Dynamic(abi.frame(abi.uint(1), abi.byte_string(self(call.address(0), call.byte_string(2), HEADER))))
+            for call in calls
+        ]
+        return abi.frame(abi.array(results))
+
+    def _bitmap(self, word: int) -> int:
+        compressed = [known.tick // self.spacing for known in self.state.ticks]
+        return sum(1 << (index & 255) for index in compressed if index >> 8 == word)
+
+    def _tick(self, index: int) -> bytes:
+        [tick] = [known for known in self.state.ticks if known.tick == index]
+        return words(tick.liquidity_gross, tick.liquidity_net, 0, 0, 0, 0, 0, 1)
+
+
+HEADER = FakeChain().tip
+TICKS = (Tick(-887_270, 100, 100), Tick(-2_560, 7, 7), Tick(-10, 3, -3), Tick(2_550, 4, -4), Tick(887_270, 100, -100))
+STATE = ConcentratedState(sqrt_price_x96=sqrt_ratio_at_tick(5), tick=5, liquidity=104, ticks=TICKS)
+
+
+@pytest.mark.parametrize("multicall", [True, False])
+async def test_a_pool_is_loaded_with_every_initialised_tick(multicall: bool) -> None:
+    chain = FakeChain()
+    chain.answer_call = ContractsOnChain(STATE)
+    chain.codes = {MULTICALL3: b"\x01"} if multicall else {}
+    reader = await ChainReader.at(chain.rpc(), chain.tip.hash)
+    pool = await load_pool(reader, WatchedPool(POOL, Protocol.UNISWAP_V3))
+    assert pool.state == STATE
+    assert (pool.key.fee_pips, pool.key.tick_spacing) == (500, 10)
+    assert [(token.symbol, token.decimals) for token in (pool.key.token0, pool.key.token1)] == [
+        ("USDC", 6),
+        ("WETH", 18),
+    ]
+
+
+async def test_ticks_that_contradict_the_liquidity_are_refused() -> None:
+    chain = FakeChain()
+    chain.answer_call = ContractsOnChain(STATE.model_copy(update={"liquidity": 105}))
+    with pytest.raises(PoolUnreadable, match="add up to 104"):
+        await load_pool(await ChainReader.at(chain.rpc(), chain.tip.hash), WatchedPool(POOL, Protocol.UNISWAP_V3))
+
+
+async def test_an_address_that_is_no_pool_is_refused() -> None:
+    chain = FakeChain()
+    with pytest.raises(PoolUnreadable, match="does not answer"):
+        await load_pool(await ChainReader.at(chain.rpc(), "latest"), WatchedPool(POOL, Protocol.UNISWAP_V2))
+
+
+async def test_a_block_that_left_the_chain_is_an_error_and_no_revert() -> None:
+    chain = FakeChain()
+    chain.mine(2)
+    gone = chain.tip.hash
+    reader = await ChainReader.at(chain.rpc(), gone)
+    chain.reorg(1)
+    with pytest.raises(RpcError):
+        await load_pool(reader, WatchedPool(POOL, Protocol.UNISWAP_V3))
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"MKR".ljust(32, b"\0"), "MKR"),
+        (abi.frame(abi.byte_string(b"USDC")), "USDC"),
+        (abi.frame(abi.byte_string(b"\x1b[31mUSDC\n")), "[31mUSDC"),
+        (abi.frame(abi.byte_string(b"X" * 500)), "X" * 32),
+        (abi.frame(abi.byte_string(b"\xff\xfe")), ""),
+        (words(2**255, 5), ""),
+        (b"", ""),
+        (None, ""),
+    ],
+)
+def test_symbols_are_made_printable(answer: bytes | None, expected: str) -> None:
+    assert symbol_text(answer) == expected
