@@ -71,10 +71,11 @@ class Bus:
 
     async def _require_declared(self) -> None:
         for spec in STREAMS:
+            name = spec.name_in(self.realm)
             try:
-                await self.js.stream_info(spec.name_in(self.realm))
+                await self.js.stream_info(name)
             except NotFoundError as error:
-                raise Fatal(f"stream {spec.name_in(self.realm)} is missing; declare the streams with `make streams`") from error
+                raise Fatal(f"stream {name} is missing; declare the streams with `make streams`") from error
         for bucket in BUCKETS:
             try:
                 await self.js.key_value(bucket.name)
@@ -94,9 +95,8 @@ class Bus:
     async def publish(self, event: Event) -> PubAck:
         """Store a fact. Storing it again with the same id changes nothing; ``Transient`` when it is unknown whether
         it was stored."""
-        return await self.publish_raw(
-            event.subject(self.realm), event.to_wire(), event_id=event.id, stream=stream_of(type(event)).name_in(self.realm)
-        )
+        stream = stream_of(type(event)).name_in(self.realm)
+        return await self.publish_raw(event.subject(self.realm), event.to_wire(), event_id=event.id, stream=stream)
 
     async def publish_raw(
         self, subject: str, payload: bytes, *, event_id: str, stream: str, headers: Mapping[str, str] | None = None

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from nats.aio.msg import Msg
 
+from dexlane.domain.amm.deltas import InconsistentDelta
 from dexlane.domain.pool_book import GapError, PoolBook
 from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
@@ -76,7 +77,8 @@ class PoolMirror:
         while True:
             checkpoint = await self._load(bus)
             subject = f"{bus.realm}.{self.chain_id}.block.*"
-            follower = Follower(bus, MARKET.name_in(bus.realm), subject, start="all", start_sequence=checkpoint.market_sequence + 1)
+            begin = checkpoint.market_sequence + 1
+            follower = Follower(bus, MARKET.name_in(bus.realm), subject, start="all", start_sequence=begin)
             try:
                 await follower.run(self._apply)
             except _Reload as error:
@@ -131,7 +133,7 @@ class PoolMirror:
             return
         try:
             self.book.apply(event)
-        except GapError as error:
+        except (GapError, InconsistentDelta) as error:
             raise _Reload(str(error)) from error
         self.tip_event = event
         if self._clock is not None:
