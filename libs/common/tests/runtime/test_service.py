@@ -1,0 +1,118 @@
+"""A service says when it is ready, drains in order, and refuses what cannot work."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import nats
+import pytest
+from nats.js import JetStreamContext
+
+from dexlane.runtime.bus import Bus
+from dexlane.runtime.declare import declare
+from dexlane.runtime.errors import Fatal
+from dexlane.runtime.service import Service
+from dexlane.runtime.settings import ServiceSettings
+from dexlane.testing.servers import free_port
+
+pytestmark = pytest.mark.integration
+
+
+async def started(service: Service) -> asyncio.Task[int]:
+    running = asyncio.create_task(service.run())
+    while "service" in service.why_not_ready() and not running.done():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    return running
+
+
+async def test_endpoints_speak_of_process_readiness_and_metrics(nats_url: str, js: JetStreamContext) -> None:
+    assert js is not None
+    port = free_port()
+    service = Service("test", ServiceSettings(nats_url=nats_url, port=port))
+    state: dict[str, bool | str] = {"answer": "the pools are not loaded"}
+    service.ready_when("mirror", lambda: state["answer"])
+    running = await started(service)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        not_ready = await client.get("/readyz")
+        state["answer"] = True
+        ready = await client.get("/readyz")
+        health = await client.get("/healthz")
+        metrics = await client.get("/metrics")
+    service.stop()
+    assert await asyncio.wait_for(running, 10) == 0
+    assert (not_ready.status_code, not_ready.json()["reasons"]) == (503, {"mirror": "the pools are not loaded"})
+    assert (ready.status_code, ready.json()["ready"], health.status_code) == (200, True, 200)
+    assert "dexlane_test_messages" in metrics.text
+
+
+async def test_hooks_run_in_order_and_stop_hooks_in_reverse(nats_url: str, js: JetStreamContext) -> None:
+    assert js is not None
+    steps: list[str] = []
+
+    def step(name: str) -> None:
+        steps.append(name)
+
+    service = Service("test", ServiceSettings(nats_url=nats_url, port=0))
+    for name in ("first", "second"):
+
+        async def start(name: str = name) -> None:
+            step(f"start {name}")
+
+        async def stop(name: str = name) -> None:
+            step(f"stop {name}")
+
+        service.on_start(start)
+        service.on_stop(stop)
+    running = await started(service)
+    service.stop()
+    assert await asyncio.wait_for(running, 10) == 0
+    assert steps == ["start first", "start second", "stop second", "stop first"]
+
+
+async def test_a_background_task_that_ends_with_an_error_ends_the_service(nats_url: str, js: JetStreamContext) -> None:
+    assert js is not None
+    service = Service("test", ServiceSettings(nats_url=nats_url, port=0))
+
+    async def broken() -> None:
+        raise KeyError("lost")
+
+    service.background("reader", broken)
+    assert await asyncio.wait_for(asyncio.create_task(service.run()), 10) == 1
+
+
+async def test_a_taken_port_ends_the_service(nats_url: str, js: JetStreamContext) -> None:
+    assert js is not None
+    port = free_port()
+    first = Service("test", ServiceSettings(nats_url=nats_url, port=port))
+    running = await started(first)
+    await asyncio.sleep(0.2)
+    second = Service("test", ServiceSettings(nats_url=nats_url, port=port))
+    assert await asyncio.wait_for(asyncio.create_task(second.run()), 10) == 1
+    first.stop()
+    assert await asyncio.wait_for(running, 10) == 0
+
+
+async def test_without_declared_streams_a_service_refuses_to_start(nats_url: str, js: JetStreamContext) -> None:
+    await js.delete_stream("TRADING")
+    bus = Bus(nats_url, "main", "test", Service("test", ServiceSettings(nats_url=nats_url, port=0)).log)
+    with pytest.raises(Fatal, match="stream TRADING is missing; declare the streams with `make streams`"):
+        await bus.start()
+    await bus.stop()
+
+
+async def test_declaring_prints_the_difference_and_a_second_time_nothing(nats_url: str) -> None:
+    client = await nats.connect(nats_url)
+    js = client.jetstream()
+    for info in await js.streams_info():
+        await js.delete_stream(str(info.config.name))
+    planned = [str(line) for line in await declare(js, apply=False)]
+    assert [line.split(":")[0] for line in planned] == ["+ MARKET", "+ TRADING", "+ STATE", "+ DEAD_LETTERS", "+ POOLS"]
+    await declare(js, apply=True)
+    assert await declare(js, apply=True) == []
+    config = (await js.stream_info("STATE")).config
+    config.max_msgs_per_subject = 5
+    await js.update_stream(config)
+    assert [str(line) for line in await declare(js, apply=True)] == ["~ STATE.max_msgs_per_subject: 5 -> 1"]
+    assert await declare(js, apply=False) == []
+    await client.close()

@@ -1,0 +1,70 @@
+"""Settings are read once, checked, and unknown names refuse the start."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import Field
+
+from dexlane.runtime.errors import Fatal
+from dexlane.runtime.settings import ChainSettings, MoneySettings, load_settings, service_config, unknown_settings
+
+
+class GasOracleSettings(ChainSettings):
+    model_config = service_config("gas-oracle")
+    port: int = 7105
+    history_blocks: int = Field(default=20, ge=1)
+
+
+class PortfolioSettings(MoneySettings):
+    model_config = service_config("portfolio")
+    port: int = 7106
+
+
+def load(monkeypatch: pytest.MonkeyPatch, **environment: str) -> GasOracleSettings:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return load_settings(GasOracleSettings, environment)
+
+
+def test_shared_and_own_names_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(
+        monkeypatch,
+        DEXLANE_NATS_URL="nats://127.0.0.1:1",
+        DEXLANE_CHAINS="1,8453",
+        DEXLANE_RPC_WS_URLS='{"1": "ws://127.0.0.1:2"}',
+        DEXLANE_GAS_ORACLE_HISTORY_BLOCKS="7",
+        DEXLANE_GAS_ORACLE_PORT="9",
+    )
+    assert (settings.nats_url, settings.chains, settings.rpc_ws_urls) == (
+        "nats://127.0.0.1:1",
+        (1, 8453),
+        {1: "ws://127.0.0.1:2"},
+    )
+    assert (settings.history_blocks, settings.port) == (7, 9)
+
+
+def test_a_misspelt_name_refuses_the_start_and_the_nearest_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Fatal, match="unknown setting DEXLANE_GAS_ORACLE_HISTORY_BLOKS; did you mean .*HISTORY_BLOCKS"):
+        load(monkeypatch, DEXLANE_GAS_ORACLE_HISTORY_BLOKS="7")
+    with pytest.raises(Fatal, match="unknown setting DEXLANE_NATS_URI; did you mean DEXLANE_NATS_URL"):
+        load(monkeypatch, DEXLANE_NATS_URI="x")
+
+
+def test_names_of_other_services_are_left_to_them() -> None:
+    assert unknown_settings(GasOracleSettings, {"DEXLANE_PORTFOLIO_ANYTHING": "1", "PATH": "x"}) == []
+    assert unknown_settings(PortfolioSettings, {"DEXLANE_PORTFOLIO_ANYTHING": "1"}) != []
+
+
+def test_an_impossible_value_is_one_sentence_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Fatal, match="history_blocks: Input should be greater than or equal to 1"):
+        load(monkeypatch, DEXLANE_GAS_ORACLE_HISTORY_BLOCKS="0")
+
+
+def test_a_database_url_with_a_password_is_never_printed() -> None:
+    settings = PortfolioSettings(database_url="postgresql+asyncpg://u:topsecret@127.0.0.1/x")  # type: ignore[arg-type]
+    assert "topsecret" not in repr(settings)
+    assert settings.database("portfolio").endswith("/x")
+
+
+def test_without_a_database_url_the_journal_is_a_file_in_the_data_folder() -> None:
+    assert PortfolioSettings().database("portfolio").startswith("sqlite+aiosqlite:////")
