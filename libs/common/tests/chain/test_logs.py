@@ -184,7 +184,7 @@ async def test_a_pool_is_loaded_with_every_initialised_tick(multicall: bool) -> 
     chain.answer_call = ContractsOnChain(STATE)
     chain.codes = {MULTICALL3: b"\x01"} if multicall else {}
     reader = await ChainReader.at(chain.rpc(), chain.tip.hash)
-    pool = await load_pool(reader, WatchedPool(POOL, Protocol.UNISWAP_V3))
+    pool = await load_pool(reader, WatchedPool(address=POOL, protocol=Protocol.UNISWAP_V3))
     assert pool.state == STATE
     assert (pool.key.fee_pips, pool.key.tick_spacing) == (500, 10)
     assert [(token.symbol, token.decimals) for token in (pool.key.token0, pool.key.token1)] == [
@@ -197,13 +197,17 @@ async def test_ticks_that_contradict_the_liquidity_are_refused() -> None:
     chain = FakeChain()
     chain.answer_call = ContractsOnChain(STATE.model_copy(update={"liquidity": 105}))
     with pytest.raises(PoolUnreadable, match="add up to 104"):
-        await load_pool(await ChainReader.at(chain.rpc(), chain.tip.hash), WatchedPool(POOL, Protocol.UNISWAP_V3))
+        await load_pool(
+            await ChainReader.at(chain.rpc(), chain.tip.hash), WatchedPool(address=POOL, protocol=Protocol.UNISWAP_V3)
+        )
 
 
 async def test_an_address_that_is_no_pool_is_refused() -> None:
     chain = FakeChain()
     with pytest.raises(PoolUnreadable, match="does not answer"):
-        await load_pool(await ChainReader.at(chain.rpc(), "latest"), WatchedPool(POOL, Protocol.UNISWAP_V2))
+        await load_pool(
+            await ChainReader.at(chain.rpc(), "latest"), WatchedPool(address=POOL, protocol=Protocol.UNISWAP_V2)
+        )
 
 
 async def test_a_block_that_left_the_chain_is_an_error_and_no_revert() -> None:
@@ -213,7 +217,7 @@ async def test_a_block_that_left_the_chain_is_an_error_and_no_revert() -> None:
     reader = await ChainReader.at(chain.rpc(), gone)
     chain.reorg(1)
     with pytest.raises(RpcError):
-        await load_pool(reader, WatchedPool(POOL, Protocol.UNISWAP_V3))
+        await load_pool(reader, WatchedPool(address=POOL, protocol=Protocol.UNISWAP_V3))
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ class LinkPolicy:
 
     def wait_s(self, attempt: int) -> float:
         """How long to wait before attempt ``attempt`` (from 0) to connect: half to all of a doubling time."""
-        ceiling = min(self.longest_wait_s, self.first_wait_s * 2 ** min(attempt, 16))
+        ceiling = min(self.longest_wait_s, self.first_wait_s * (1 << min(attempt, 16)))
         return ceiling * (0.5 + 0.5 * self.jitter())
 
 
@@ -116,11 +116,14 @@ class Link:
         """Results in the order of the requests; a refused one is an ``RpcError`` in its place."""
         if not requests:
             return []
-        bodies, futures = [], []
-        for method, params in requests:
-            self._next_id += 1
-            bodies.append({"jsonrpc": "2.0", "id": self._next_id, "method": method, "params": params})
-            futures.append(self._waiting.setdefault(self._next_id, asyncio.get_running_loop().create_future()))
+        ids = range(self._next_id + 1, self._next_id + 1 + len(requests))
+        self._next_id = ids[-1]
+        bodies = [
+            {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+            for number, (method, params) in zip(ids, requests, strict=True)
+        ]
+        loop = asyncio.get_running_loop()
+        futures = [self._waiting.setdefault(number, loop.create_future()) for number in ids]
         try:
             async with asyncio.timeout(timeout_s):
                 await self._send(bodies)
@@ -128,8 +131,8 @@ class Link:
         except TimeoutError as error:
             raise RpcUnavailable(f"{requests[0][0]} was not answered within {timeout_s} s") from error
         finally:
-            for body, future in zip(bodies, futures, strict=True):
-                self._waiting.pop(body["id"], None)
+            for number, future in zip(ids, futures, strict=True):
+                self._waiting.pop(number, None)
                 future.cancel()
 
     async def _send(self, bodies: list[dict[str, Any]]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from dexlane.chain import abi
 from dexlane.chain.answers import BlockId
 from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.domain.amm.tick_math import MAX_TICK, MIN_TICK
+from dexlane.values.base import Value
+from dexlane.values.chains import Address
 from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool, PoolKey, Protocol, Tick
 from dexlane.values.tokens import Token
 
@@ -39,11 +40,10 @@ class PoolUnreadable(ValueError):  # noqa: N818
     """The address does not answer as a pool of its protocol does, or its parts contradict each other."""
 
 
-@dataclass(frozen=True, slots=True)
-class WatchedPool:
+class WatchedPool(Value):
     """Which pool to watch; everything else is read from the chain."""
 
-    address: str
+    address: Address
     protocol: Protocol
 
 
@@ -104,7 +104,7 @@ async def load_pool(reader: ChainReader, watched: WatchedPool) -> Pool:
 
 async def load_key(reader: ChainReader, watched: WatchedPool) -> PoolKey:
     """What never changes about a pool: tokens, fee, tick spacing."""
-    pool = watched.address.lower()
+    pool = watched.address
     fee_pips, spacing = UNISWAP_V2_FEE_PIPS, 0
     token0, token1 = await reader.words([(pool, _TOKEN0), (pool, _TOKEN1)])
     if watched.protocol is Protocol.UNISWAP_V3:
