@@ -11,10 +11,11 @@ import httpx
 import typer
 from dexlane.events.control import Status
 from dexlane.runtime.errors import DexlaneError
+from dexlane.runtime.migrate import upgrade
 from rich.console import Console
 from rich.table import Table
 
-from dexlane_cli import books, doctor, gateway_client, listening, rendering
+from dexlane_cli import books, doctor, gateway_client, journals, listening, rendering
 from dexlane_cli.errors import EXIT_FAILED, CommandError
 from dexlane_cli.reconcile import compare
 from dexlane_cli.session import stop_supervisor, supervisor_pid
@@ -180,6 +181,17 @@ def streams(
         console.print(difference, highlight=False)
     if not differences:
         console.print("streams and buckets are as declared")
+
+
+@app.command()
+def migrate(
+    home: Home = DEFAULT_HOME,
+    service: Annotated[str, typer.Option(help="Only this service; all money services without it.")] = "",
+) -> None:
+    """Bring the journals of the money services to the newest revision. Services also do this when they start."""
+    for name, url in journals.urls(home.resolve() / "session" / "data", service).items():
+        asyncio.run(upgrade(url, *journals.PACKAGES[name]))
+        console.print(f"{name}: newest revision")
 
 
 def main() -> None:

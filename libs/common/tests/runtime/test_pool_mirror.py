@@ -1,0 +1,108 @@
+"""The mirror equals the feed's book: after a late start, a reorganisation and a lost snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from dexlane.events.market import BlockApplied, BlockReorged
+from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
+from dexlane.runtime.bus import Bus
+from dexlane.runtime.clock import SystemClock
+from dexlane.runtime.observability import Log
+from dexlane.runtime.pool_mirror import PoolMirror
+from dexlane.testing.builders import CHAIN_ID, V2_POOL, a_block, a_block_ref, a_pool_v2, a_reorg, a_reserves_delta
+from dexlane.values.chains import BlockRef
+from dexlane.values.pools import ConstantProductState
+
+pytestmark = pytest.mark.integration
+
+
+async def checkpoint(bus: Bus, block: BlockRef, sequence: int, reserve0: int) -> None:
+    pool = a_pool_v2(reserve0=reserve0, reserve1=10**21)
+    snapshot = PoolSnapshot(chain_id=CHAIN_ID, block=block, pool=pool)
+    await bus.kv_put(PoolSnapshot.key("main", CHAIN_ID, V2_POOL), snapshot.model_dump_json().encode())
+    mark = PoolCheckpoint(chain_id=CHAIN_ID, block=block, market_sequence=sequence, pools=(V2_POOL,))
+    await bus.kv_put(PoolCheckpoint.key("main", CHAIN_ID), mark.model_dump_json().encode())
+
+
+def a_change(number: int, reserve0: int, fork: str = "main", parent_fork: str | None = None) -> BlockApplied:
+    delta = a_reserves_delta(reserve0=reserve0, reserve1=10**21)
+    return a_block(number, delta, fork=fork, parent_fork=parent_fork)
+
+
+@asynccontextmanager
+async def following(bus: Bus, mirror: PoolMirror, log: Log) -> AsyncIterator[None]:
+    running = asyncio.create_task(mirror.run(bus, SystemClock(), log))
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def until_tip(mirror: PoolMirror, block: BlockRef) -> int:
+    async with asyncio.timeout(8):
+        while mirror.tip != block:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    state = mirror.book.pools[V2_POOL].state
+    assert isinstance(state, ConstantProductState)
+    return state.reserve0
+
+
+async def test_a_late_starter_begins_at_the_snapshot_and_catches_up(bus: Bus, log: Log) -> None:
+    await bus.publish(a_change(101, 1_001))
+    ack = await bus.publish(a_change(102, 1_002))
+    await checkpoint(bus, a_block_ref(102), ack.seq, 1_002)
+    await bus.publish(a_change(103, 1_003))
+    seen: list[int] = []
+    mirror = PoolMirror(CHAIN_ID)
+
+    @mirror.on_block
+    async def note(event: BlockApplied) -> None:
+        seen.append(event.block.number)
+
+    async with following(bus, mirror, log):
+        assert await until_tip(mirror, a_block_ref(103)) == 1_003
+        await bus.publish(a_change(104, 1_004))
+        assert await until_tip(mirror, a_block_ref(104)) == 1_004
+        assert mirror.why_not_current(SystemClock().now_ms(), 60_000) is True
+    assert seen == [103, 104]
+
+
+async def test_a_reorganisation_takes_the_pools_back_and_forth_to_the_new_branch(bus: Bus, log: Log) -> None:
+    await checkpoint(bus, a_block_ref(100), 0, 1_000)
+    reorgs: list[int] = []
+    mirror = PoolMirror(CHAIN_ID)
+
+    @mirror.on_reorg
+    async def note(event: BlockReorged) -> None:
+        reorgs.append(event.depth)
+
+    async with following(bus, mirror, log):
+        for number in (101, 102, 103):
+            await bus.publish(a_change(number, 1_000 + number))
+        assert await until_tip(mirror, a_block_ref(103)) == 1_103
+        await bus.publish(a_reorg(a_block_ref(103), a_block_ref(101), a_block_ref(103, "other")))
+        assert await until_tip(mirror, a_block_ref(101)) == 1_101
+        await bus.publish(a_change(102, 2_102, "other", parent_fork="main"))
+        await bus.publish(a_change(103, 2_103, "other"))
+        assert await until_tip(mirror, a_block_ref(103, "other")) == 2_103
+    assert reorgs == [2]
+
+
+async def test_a_gap_makes_the_mirror_begin_again_from_the_next_snapshot(bus: Bus, log: Log) -> None:
+    await checkpoint(bus, a_block_ref(100), 0, 1_000)
+    mirror = PoolMirror(CHAIN_ID)
+    async with following(bus, mirror, log):
+        await bus.publish(a_change(101, 1_101))
+        assert await until_tip(mirror, a_block_ref(101)) == 1_101
+        ack = await bus.publish(a_change(105, 1_105))
+        await asyncio.sleep(0.3)
+        assert mirror.tip != a_block_ref(105)
+        await checkpoint(bus, a_block_ref(105), ack.seq, 1_105)
+        await bus.publish(a_change(106, 1_106))
+        assert await until_tip(mirror, a_block_ref(106)) == 1_106
