@@ -1,0 +1,183 @@
+"""Events into books: read what holds, apply the pure rules, write rows and facts in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dexlane.domain.ledger import (
+    ConflictingOutcome,
+    Fill,
+    LedgerAccount,
+    Outcome,
+    OutcomeState,
+    OutcomeStep,
+    apply_outcome,
+    opening_entry,
+)
+from dexlane.domain.positions import Holdings, MixedQuote, Position, add_fill, fold_fills
+from dexlane.events.execution import AccountOpened, IntentFailed
+from dexlane.runtime.errors import Fatal, InvalidEvent
+from dexlane.runtime.journal import Journal, Tx
+
+from portfolio.marks import Announcer
+from portfolio.metrics import Moments
+from portfolio.store.entries import EntryStore
+from portfolio.store.positions import AccountRef, ExitState, ExitStore, PositionStore
+
+CONSUMER = "portfolio"
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """The single writer of the ledger."""
+
+    journal: Journal
+    announcer: Announcer
+    moments: Moments
+
+    async def open_account(self, event: AccountOpened) -> None:
+        """Book opening balances, once for each account of a book."""
+        async with self.journal.transaction() as tx:
+            if not await tx.first_time(CONSUMER, event.id):
+                return
+            positions = PositionStore(tx.conn)
+            if await positions.account(event.book_id, event.account) is not None:
+                return
+            entry = opening_entry(event)
+            await EntryStore(tx.conn).post(entry)
+            await positions.open_account(event, entry.id)
+            await self._tell_exposure(tx, event)
+        self.moments.account_opened(event)
+
+    async def book(self, event: Outcome) -> None:
+        """Let an outcome take hold if it is newer than what holds; ``InvalidEvent`` when it contradicts that."""
+        async with self.journal.transaction() as tx:
+            step = await self._apply(tx, event)
+        if step is None:
+            self.moments.outcome_repeated(event)
+        else:
+            self.moments.outcome_booked(event, len(step.entries))
+
+    async def _apply(self, tx: Tx, event: Outcome) -> OutcomeStep | None:
+        if not await tx.first_time(CONSUMER, event.id):
+            return None
+        entries = EntryStore(tx.conn)
+        current = await entries.outcome(event.intent_id)
+        try:
+            step = apply_outcome(current, event)
+        except ConflictingOutcome as error:
+            raise InvalidEvent(str(error)) from error
+        if step.state is current:
+            return None
+        for entry in step.entries:
+            await entries.post(entry)
+        if current is not None and current.final and step.entries:
+            self.moments.final_outcome_changed(event)
+        await self._restate(tx, event, current, step)
+        await entries.save_outcome(step.state)
+        await self._settle_exit(tx, event)
+        if step.entries:
+            await self._tell_exposure(tx, event)
+        return step
+
+    async def _restate(self, tx: Tx, event: Outcome, current: OutcomeState | None, step: OutcomeStep) -> None:
+        """Bring the positions of the account up to the outcome that now holds."""
+        before_fill = current.event if current is not None and isinstance(current.event, Fill) else None
+        fill = event if isinstance(event, Fill) else before_fill
+        if not step.entries or fill is None:
+            return
+        entries, positions = EntryStore(tx.conn), PositionStore(tx.conn)
+        account = AccountRef(fill.book_id, fill.account, fill.chain_id, fill.lane, fill.mode, fill.quote)
+        before = await positions.holdings(account.book_id, account.address)
+        newest = await entries.newest_fill_block(account.book_id, account.address)
+        try:
+            if before_fill is None and fill.block is not None and fill.block.number > newest:
+                after = add_fill(before, fill)
+            else:
+                after = await self._refold(entries, account, event)
+        except MixedQuote as error:
+            raise InvalidEvent(str(error)) from error
+        await self._save(tx, account, before, after, event)
+
+    async def _refold(self, entries: EntryStore, account: AccountRef, event: Outcome) -> Holdings:
+        self.moments.positions_refolded(account.book_id, account.address)
+        standing = await entries.standing_fills(account.book_id, account.address)
+        others = [fill for fill in standing if fill.intent_id != event.intent_id]
+        return fold_fills([*others, event] if isinstance(event, Fill) else others)
+
+    async def _save(self, tx: Tx, account: AccountRef, before: Holdings, after: Holdings, event: Outcome) -> None:
+        positions = PositionStore(tx.conn)
+        for token in sorted({*before.positions, *after.positions}):
+            old = before.positions.get(token, Position())
+            new = after.positions.get(token) or Position(strategy=old.strategy)
+            if new != old:
+                stored = await positions.save_position(account, token, new)
+                await self.announcer.position(tx, stored, event.block)
+        for day in sorted({*before.realised_by_day, *after.realised_by_day}):
+            realised = after.realised_by_day.get(day, 0)
+            if realised != before.realised_by_day.get(day, 0):
+                await positions.save_day(account, day, realised)
+
+    async def _settle_exit(self, tx: Tx, event: Outcome) -> None:
+        """Note what became of the exit behind this intent. A failed one raises the position's version, so that the
+        same rule can fire again; one that a reorganisation took back is open again, because its bytes still live."""
+        exits = ExitStore(tx.conn)
+        triggered = await exits.of_intent(event.intent_id)
+        if triggered is None:
+            return
+        state = ExitState.FAILED if isinstance(event, IntentFailed) else ExitState.OPEN
+        state = ExitState.FILLED if isinstance(event, Fill) else state
+        if state is triggered.state:
+            return
+        await exits.settle(triggered.exit_id, state)
+        if state is ExitState.FAILED:
+            await self.announcer.rearm(tx, triggered, event.block, ExitState.FAILED)
+
+    async def _tell_exposure(self, tx: Tx, event: Outcome | AccountOpened) -> None:
+        account = await PositionStore(tx.conn).account(event.book_id, event.account)
+        if account is not None:
+            await self.announcer.exposure(tx, account, event.block)
+
+    async def verify(self) -> None:
+        """Prove the stored books: every token sums to zero, running balances equal the postings, positions equal a
+        rebuild from all outcomes that hold. ``Fatal`` with a sentence when one does not."""
+        async with self.journal.reading() as conn:
+            entries, positions = EntryStore(conn), PositionStore(conn)
+            summed = await entries.summed_balances()
+            unbalanced = trial_sums(summed)
+            if unbalanced:
+                raise Fatal(f"the ledger does not balance: postings of {_listed(unbalanced)} do not sum to zero")
+            if summed != await entries.running_balances():
+                raise Fatal("the running balances differ from the sum of the postings; restore the ledger's database")
+            for book_id, address in {(one.account.book_id, one.account.address) for one in await positions.positions()}:
+                stored = await positions.holdings(book_id, address)
+                rebuilt = fold_fills(await entries.standing_fills(book_id, address))
+                if not same_holdings(stored, rebuilt):
+                    raise Fatal(f"the positions of book {book_id} at {address} differ from a rebuild of its outcomes")
+
+
+def trial_sums(balances: dict[tuple[str, str], int]) -> dict[str, int]:
+    """Tokens whose balances over all ledger accounts do not sum to zero, with their sums."""
+    sums: dict[str, int] = {}
+    for (path, token), amount in balances.items():
+        LedgerAccount.parse(path)
+        sums[token] = sums.get(token, 0) + amount
+    return {token: amount for token, amount in sums.items() if amount != 0}
+
+
+def same_holdings(left: Holdings, right: Holdings) -> bool:
+    """Whether two holdings are equal apart from positions and days in which nothing is left."""
+
+    def essence(holdings: Holdings) -> tuple[dict[str, tuple[object, ...]], dict[int, int]]:
+        rows: dict[str, tuple[object, ...]] = {
+            token: (one.lots, one.realised, one.cost_in, one.cost_sold)
+            for token, one in holdings.positions.items()
+            if one.lots or one.realised or one.cost_in or one.cost_sold
+        }
+        return rows, {day: realised for day, realised in holdings.realised_by_day.items() if realised}
+
+    return essence(left) == essence(right)
+
+
+def _listed(sums: dict[str, int]) -> str:
+    return ", ".join(f"{token} ({amount})" for token, amount in sorted(sums.items()))

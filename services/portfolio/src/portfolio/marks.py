@@ -1,0 +1,306 @@
+"""What holdings are worth at an executable quote, what is told because of it, and which positions it closes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dexlane.domain.exits import ExecutableValue, ExitSignal, HeldPosition, evaluate_exit, executable_value
+from dexlane.domain.ledger import AccountKind, LedgerAccount
+from dexlane.domain.positions import DAY_MS
+from dexlane.events.control import Status, TradingStatus, strictest
+from dexlane.events.execution import IntentCreated, Purpose
+from dexlane.events.market import BlockApplied
+from dexlane.events.portfolio import ExitTriggered, ExposureChanged, PositionChanged
+from dexlane.events.risk import DecisionRecorded
+from dexlane.runtime.clock import Clock
+from dexlane.runtime.journal import Journal, Tx
+from dexlane.runtime.latest import LatestByKey
+from dexlane.runtime.pool_mirror import PoolMirror
+from dexlane.values.books import Book
+from dexlane.values.chains import NATIVE, BlockRef
+from dexlane.values.tokens import Token
+
+from portfolio.metrics import Moments
+from portfolio.store.entries import EntryStore
+from portfolio.store.positions import (
+    AccountRef,
+    ExitState,
+    ExitStore,
+    PositionStore,
+    StoredExit,
+    StoredPosition,
+)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Values from the pool mirrors. Nothing is valued on a block older than ``max_block_age_ms``."""
+
+    mirrors: Mapping[int, PoolMirror]
+    clock: Clock
+    max_block_age_ms: int
+
+    def is_current(self, chain_id: int) -> bool:
+        """Whether the newest block of a chain is young enough to act on."""
+        mirror = self.mirrors.get(chain_id)
+        if mirror is None or mirror.tip_event is None:
+            return False
+        return self.clock.now_ns() - mirror.tip_event.received_at_ns <= self.max_block_age_ms * 1_000_000
+
+    def tip(self, chain_id: int) -> BlockRef | None:
+        """The block that values refer to."""
+        mirror = self.mirrors.get(chain_id)
+        return None if mirror is None else mirror.tip
+
+    def token(self, chain_id: int, address: str) -> Token | None:
+        """A token as the watched pools know it; None when none trades it."""
+        mirror = self.mirrors.get(chain_id)
+        for pool in () if mirror is None else mirror.book.pools.values():
+            if address in {pool.key.token0.address, pool.key.token1.address}:
+                return pool.key.token(address)
+        return None
+
+    def value(self, account: AccountRef, token: str, quantity: int) -> ExecutableValue | None:
+        """What selling the quantity now would bring; None when there is no current price for all of it."""
+        if quantity <= 0 or not self.is_current(account.chain_id):
+            return None
+        pools = self.mirrors[account.chain_id].book.pools
+        return executable_value(pools, token, account.quote.address, quantity)
+
+    def unrealised(self, stored: StoredPosition) -> int | None:
+        """Executable value less cost, quote units; zero when nothing is held, None when there is no price."""
+        position = stored.position
+        if not position.lots:
+            return 0
+        value = self.value(stored.account, stored.token, position.quantity)
+        return None if value is None else value.proceeds - position.cost
+
+
+@dataclass(frozen=True)
+class Announcer:
+    """Writes ``position.changed`` and ``exposure.changed`` into the open transaction."""
+
+    marks: Marks
+    moments: Moments
+
+    async def position(self, tx: Tx, stored: StoredPosition, block: BlockRef | None) -> None:
+        """Tell a position as it now is. Withheld while no watched pool knows the token's symbol and decimals."""
+        account, position = stored.account, stored.position
+        is_quote = stored.token == account.quote.address
+        token = account.quote if is_quote else self.marks.token(account.chain_id, stored.token)
+        if token is None:
+            self.moments.token_unknown(account.book_id, stored.token)
+            return
+        origin = position.origin
+        await tx.emit(
+            PositionChanged(
+                id=PositionChanged.make_id(account.book_id, account.address, stored.token, stored.version),
+                chain_id=account.chain_id,
+                occurred_at_ms=tx.now_ms,
+                book_id=account.book_id,
+                mode=account.mode,
+                lane=account.lane,
+                account=account.address,
+                token=token,
+                quote=account.quote,
+                position_version=stored.version,
+                quantity=position.quantity,
+                cost=position.cost,
+                realised=position.realised,
+                unrealised=self.marks.unrealised(stored),
+                strategy=position.strategy,
+                opened_block=None if origin is None else origin.block_number,
+                block=block,
+            )
+        )
+
+    async def exposure(self, tx: Tx, account: AccountRef, block: BlockRef | None) -> None:
+        """Tell what an opened account has at work, under the next version."""
+        positions, entries = PositionStore(tx.conn), EntryStore(tx.conn)
+        stored = await positions.positions(account.book_id, account.address)
+        held = [one.position for one in stored if one.position.quantity > 0]
+        assets = LedgerAccount(AccountKind.ASSETS, account.book_id, account.address)
+        owned = {token: amount for (_, token), amount in (await entries.running_balances(assets)).items()}
+        gas = LedgerAccount(AccountKind.GAS, account.book_id, account.address)
+        version = await positions.next_exposure_version(account)
+        await tx.emit(
+            ExposureChanged(
+                id=ExposureChanged.make_id(account.book_id, account.lane, version),
+                chain_id=account.chain_id,
+                occurred_at_ms=tx.now_ms,
+                book_id=account.book_id,
+                lane=account.lane,
+                quote=account.quote,
+                exposure_version=version,
+                at_work=sum(max(0, position.cost) for position in held),
+                open_positions=len(held),
+                realised_today=await positions.realised_on(account, tx.now_ms // DAY_MS),
+                realised_total=sum(one.position.realised for one in stored),
+                fees_paid_wei=await entries.balance(gas, NATIVE),
+                equity=self._equity(account, owned),
+                native_balance_wei=owned.get(NATIVE, 0),
+                block=block,
+            )
+        )
+
+    async def rearm(self, tx: Tx, triggered: StoredExit, block: BlockRef | None, why: ExitState) -> None:
+        """Give a position whose exit came to nothing its next version, under which every rule can fire again."""
+        positions = PositionStore(tx.conn)
+        stored = await positions.position(triggered.book_id, triggered.address, triggered.token)
+        if stored is not None:
+            raised = await positions.save_position(stored.account, stored.token, stored.position)
+            await self.position(tx, raised, block)
+            self.moments.exit_rearmed(triggered.exit_id, triggered.reason, why)
+
+    def _equity(self, account: AccountRef, owned: Mapping[str, int]) -> int | None:
+        """Quote balance and all other tokens at an executable quote, without native coin; None without a price."""
+        equity = owned.get(account.quote.address, 0)
+        for token, amount in owned.items():
+            if token in {NATIVE, account.quote.address}:
+                continue
+            value = self.marks.value(account, token, amount)
+            if value is None:
+                self.moments.price_missing(account.book_id, token)
+                return None
+            equity += value.proceeds
+        return equity
+
+
+@dataclass(frozen=True)
+class SideValues:
+    """Last values that decide about exits: books by id, and each source's word on trading by (chain, source)."""
+
+    books: LatestByKey[str, Book] = field(default_factory=lambda: LatestByKey("book"))
+    statuses: LatestByKey[tuple[int, str], TradingStatus] = field(default_factory=lambda: LatestByKey("trading status"))
+
+    def status(self, chain_id: int) -> Status:
+        """The strictest word of all sources of a chain."""
+        return strictest([word.status for word in self.statuses.values() if word.chain_id == chain_id])
+
+
+@dataclass
+class ExitWatch:
+    """Looks at every open position on every block: closes what its rules close, and tells exposure now and then."""
+
+    journal: Journal
+    announcer: Announcer
+    sides: SideValues
+    mark_every_blocks: int
+    exit_patience_blocks: int
+    _marked: dict[int, int] = field(default_factory=dict)
+
+    async def on_block(self, event: BlockApplied) -> None:
+        """Exits first, because they are urgent; nothing at all on a block that is too old to act on."""
+        if not self.announcer.marks.is_current(event.chain_id):
+            return
+        async with self.journal.reading() as conn:
+            held = await PositionStore(conn).held(event.chain_id)
+            waiting = await ExitStore(conn).open(event.chain_id)
+        for triggered in waiting:
+            if event.block.number - triggered.triggered_block > self.exit_patience_blocks:
+                await self._expire(triggered, event)
+        # While everything is halted an executor would only refuse the exit, and its one chance would be gone.
+        if self.sides.status(event.chain_id) is not Status.HALTED:
+            busy = {(one.book_id, one.address, one.token) for one in waiting}
+            for stored in held:
+                if (stored.account.book_id, stored.account.address, stored.token) not in busy:
+                    await self._look_at(stored, event)
+        if event.block.number - self._marked.get(event.chain_id, -self.mark_every_blocks) >= self.mark_every_blocks:
+            await self._mark(event)
+
+    async def _expire(self, triggered: StoredExit, event: BlockApplied) -> None:
+        async with self.journal.transaction() as tx:
+            exits = ExitStore(tx.conn)
+            now = await exits.of_intent(triggered.intent_id)
+            if now is not None and now.state is ExitState.OPEN:
+                await exits.settle(triggered.exit_id, ExitState.EXPIRED)
+                await self.announcer.rearm(tx, triggered, event.block, ExitState.EXPIRED)
+
+    async def _look_at(self, stored: StoredPosition, event: BlockApplied) -> None:
+        account, position = stored.account, stored.position
+        book = self.sides.books.get(account.book_id)
+        token = self.announcer.marks.token(account.chain_id, stored.token)
+        if book is None or token is None or position.origin is None:
+            return
+        value = self.announcer.marks.value(account, stored.token, position.quantity)
+        # Both times are those of the events, so that a replay comes to the same age.
+        age_s = max(0, event.occurred_at_ms - position.origin.occurred_at_ms) // 1_000
+        holding = HeldPosition(token, account.quote, position.quantity, position.cost, age_s)
+        signal = evaluate_exit(book.exits, holding, value)
+        if signal is not None:
+            await self._trigger(stored, token, signal, event)
+
+    async def _trigger(self, stored: StoredPosition, token: Token, signal: ExitSignal, event: BlockApplied) -> None:
+        exit_event = _exit_event(stored, token, signal, event)
+        async with self.journal.transaction() as tx:
+            account = stored.account
+            now = await PositionStore(tx.conn).position(account.book_id, account.address, stored.token)
+            if now is None or now.version != stored.version:
+                return
+            await ExitStore(tx.conn).add(_noted(exit_event, stored))
+            await tx.emit(exit_event)
+            await tx.emit(_decision(exit_event, stored))
+        self.announcer.moments.exit_triggered(exit_event)
+
+    async def _mark(self, event: BlockApplied) -> None:
+        async with self.journal.transaction() as tx:
+            for account in await PositionStore(tx.conn).accounts(event.chain_id):
+                await self.announcer.exposure(tx, account, event.block)
+        self._marked[event.chain_id] = event.block.number
+
+
+def _exit_event(stored: StoredPosition, token: Token, signal: ExitSignal, event: BlockApplied) -> ExitTriggered:
+    account = stored.account
+    return ExitTriggered(
+        id=ExitTriggered.make_id(account.book_id, account.address, stored.token, stored.version, signal.reason),
+        chain_id=account.chain_id,
+        occurred_at_ms=event.occurred_at_ms,
+        book_id=account.book_id,
+        mode=account.mode,
+        lane=account.lane,
+        account=account.address,
+        token=token,
+        quote=account.quote,
+        quantity=stored.position.quantity,
+        reason=signal.reason,
+        detail=signal.detail,
+        strategy=stored.position.strategy,
+        block=event.block,
+        received_at_ns=event.received_at_ns,
+    )
+
+
+def _noted(event: ExitTriggered, stored: StoredPosition) -> StoredExit:
+    return StoredExit(
+        exit_id=event.id,
+        intent_id=IntentCreated.make_id(event.book_id, event.id, Purpose.EXIT),
+        chain_id=event.chain_id,
+        book_id=event.book_id,
+        address=event.account,
+        token=event.token.address,
+        position_version=stored.version,
+        reason=event.reason,
+        state=ExitState.OPEN,
+        triggered_block=event.block.number,
+    )
+
+
+def _decision(event: ExitTriggered, stored: StoredPosition) -> DecisionRecorded:
+    return DecisionRecorded(
+        id=DecisionRecorded.make_id("portfolio", event.id, event.book_id, "exit_triggered"),
+        chain_id=event.chain_id,
+        occurred_at_ms=event.occurred_at_ms,
+        service="portfolio",
+        subject_id=event.id,
+        book_id=event.book_id,
+        outcome="exit_triggered",
+        reasons=(event.detail,),
+        inputs={
+            "block": event.block.hash,
+            "position_version": str(stored.version),
+            "quantity": str(stored.position.quantity),
+            "cost": str(stored.position.cost),
+            "reason": event.reason,
+        },
+    )

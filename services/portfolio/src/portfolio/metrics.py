@@ -1,0 +1,73 @@
+"""Named moments of the portfolio: each logs once and counts once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dexlane.domain.ledger import Outcome
+from dexlane.events.execution import AccountOpened
+from dexlane.events.portfolio import ExitTriggered
+from dexlane.runtime.observability import Log, Metrics
+
+
+class Moments:
+    """What can happen in the portfolio."""
+
+    def __init__(self, log: Log, metrics: Metrics) -> None:
+        self._log = log
+        self._outcomes = metrics.counter("outcomes_total", "Outcome events by kind and effect", ("event", "effect"))
+        self._accounts = metrics.counter("accounts_opened_total", "Accounts with opening balances")
+        self._refolds = metrics.counter("refolds_total", "Accounts whose positions were folded anew")
+        self._exits = metrics.counter("exits_total", "Exits by reason and step", ("reason", "step"))
+        self._unpriced = metrics.counter("unpriced_total", "Valuations left out because a price was missing")
+        self._unnamed = metrics.counter("unnamed_tokens_total", "Position changes not told: token unknown")
+        self._late = metrics.counter("final_changed_total", "Outcomes that changed after they were final")
+
+    def outcome_booked(self, event: Outcome, entries: int) -> None:
+        """An outcome took hold, and this many entries were posted for it."""
+        self._outcomes.labels(event.NAME, "booked").inc()
+        self._log.info("outcome_booked", **_subject(event), entries=entries)
+
+    def outcome_repeated(self, event: Outcome) -> None:
+        """An outcome that was delivered before, or is older than what holds."""
+        self._outcomes.labels(event.NAME, "repeated").inc()
+        self._log.debug("outcome_repeated", **_subject(event))
+
+    def final_outcome_changed(self, event: Outcome) -> None:
+        """A newer version replaced a final outcome: the chain undid what was thought final."""
+        self._late.inc()
+        self._log.error("final_outcome_changed", **_subject(event))
+
+    def account_opened(self, event: AccountOpened) -> None:
+        """The opening balances of an account are booked."""
+        self._accounts.inc()
+        self._log.info("account_opened", book_id=event.book_id, account=event.account, lane=event.lane)
+
+    def positions_refolded(self, book_id: str, account: str) -> None:
+        """An outcome changed the past, so the positions of its account were folded anew."""
+        self._refolds.inc()
+        self._log.info("positions_refolded", book_id=book_id, account=account)
+
+    def exit_triggered(self, event: ExitTriggered) -> None:
+        """A rule closes a position."""
+        self._exits.labels(event.reason, "triggered").inc()
+        self._log.info("exit_triggered", exit_id=event.id, book_id=event.book_id, detail=event.detail)
+
+    def exit_rearmed(self, exit_id: str, reason: str, why: str) -> None:
+        """An exit came to nothing, and its position may trigger another."""
+        self._exits.labels(reason, why).inc()
+        self._log.warning("exit_rearmed", exit_id=exit_id, reason=reason, why=why)
+
+    def price_missing(self, book_id: str, token: str) -> None:
+        """A holding has no executable price, so the equity of its account is not told."""
+        self._unpriced.inc()
+        self._log.debug("price_missing", book_id=book_id, token=token)
+
+    def token_unknown(self, book_id: str, token: str) -> None:
+        """No watched pool trades a token, so its symbol is unknown and its position is booked but not told."""
+        self._unnamed.inc()
+        self._log.warning("token_unknown", book_id=book_id, token=token)
+
+
+def _subject(event: Outcome) -> dict[str, Any]:
+    return {"outcome": event.NAME, "intent_id": event.intent_id, "outcome_version": event.outcome_version}

@@ -1,0 +1,19 @@
+"""Settings of the portfolio."""
+
+from __future__ import annotations
+
+from dexlane.runtime.settings import MoneySettings, service_config
+from pydantic import Field
+
+
+class Settings(MoneySettings):
+    """What the portfolio needs to know."""
+
+    model_config = service_config("portfolio")
+
+    port: int = Field(default=7106, ge=0, le=65_535)
+    mark_every_blocks: int = Field(default=5, ge=1, description="exposure is valued anew at most this often")
+    exit_patience_blocks: int = Field(
+        default=64, ge=2, description="an exit of which nothing was heard for so long may be triggered again"
+    )
+    max_block_age_ms: int = Field(default=60_000, ge=1_000, description="on older blocks nothing is valued or closed")

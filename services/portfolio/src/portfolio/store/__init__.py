@@ -1,0 +1,1 @@
+"""The ledger in SQL: tables, and queries on one open connection."""
