@@ -1,0 +1,173 @@
+"""Positions are closed at executable prices, once, and again only after the first try came to nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from dexlane.events.control import Status
+from dexlane.events.execution import Purpose
+from dexlane.events.portfolio import ExitReason, ExitTriggered, ExposureChanged, PositionChanged
+from dexlane.events.risk import DecisionRecorded
+from dexlane.testing.builders import (
+    ENTRY_OUT,
+    USDC,
+    WETH,
+    a_block_ref,
+    a_failure,
+    a_fill,
+    a_reversed_fill,
+    a_status,
+    an_exit_intent,
+    an_opened_account,
+)
+from dexlane.values.tokens import TokenDelta
+
+if TYPE_CHECKING:
+    from conftest import Portfolio
+
+CRASHED = 18_000_000
+"""USDC in the pool after the price fell by a tenth."""
+SOARED = 22_000_000
+
+
+async def holding(portfolio: Portfolio) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(a_fill())
+
+
+@pytest.mark.parametrize(("usdc", "reason"), [(CRASHED, ExitReason.STOP_LOSS), (SOARED, ExitReason.TAKE_PROFIT)])
+async def test_a_rule_closes_the_whole_position(portfolio: Portfolio, usdc: int, reason: ExitReason) -> None:
+    await holding(portfolio)
+    block = await portfolio.block(101, usdc=usdc)
+    (triggered,) = await portfolio.emitted(ExitTriggered)
+    assert (triggered.reason, triggered.quantity, triggered.token) == (reason, ENTRY_OUT, WETH)
+    assert triggered.received_at_ns == block.received_at_ns
+    (decision,) = await portfolio.emitted(DecisionRecorded)
+    assert (decision.outcome, decision.subject_id) == ("exit_triggered", triggered.id)
+    assert decision.reasons == (triggered.detail,)
+
+
+async def test_a_position_within_its_limits_stays_open(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    await portfolio.block(101)
+    assert await portfolio.emitted(ExitTriggered) == []
+
+
+async def test_age_closes_a_position(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    for number in range(101, 104):
+        await portfolio.block(number)
+    assert await portfolio.emitted(ExitTriggered) == []
+    old = a_fill(occurred_at_ms=1, outcome_version=2, block=a_block_ref(90))
+    await portfolio.book(old)
+    await portfolio.block(104)
+    assert [event.reason for event in await portfolio.emitted(ExitTriggered)] == [ExitReason.MAX_AGE]
+
+
+async def test_an_exit_is_triggered_once(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    for number in range(101, 106):
+        await portfolio.block(number, usdc=CRASHED)
+    assert len(await portfolio.emitted(ExitTriggered)) == 1
+
+
+async def test_a_failed_exit_is_triggered_again_under_a_new_version(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    await portfolio.block(101, usdc=CRASHED)
+    (first,) = await portfolio.emitted(ExitTriggered)
+    failure = a_failure(an_exit_intent(first))
+    await portfolio.book(failure, failure)
+    assert [event.position_version for event in await portfolio.emitted(PositionChanged)] == [1, 2]
+    await portfolio.block(102, usdc=CRASHED)
+    await portfolio.block(103, usdc=CRASHED)
+    events = await portfolio.emitted(ExitTriggered)
+    assert [event.id == first.id for event in events] == [True, False]
+
+
+async def test_the_final_word_on_a_failed_exit_does_not_arm_it_twice(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    await portfolio.block(101, usdc=CRASHED)
+    intent = an_exit_intent((await portfolio.emitted(ExitTriggered))[0])
+    await portfolio.book(a_failure(intent, final=False))
+    await portfolio.block(102, usdc=CRASHED)
+    await portfolio.book(a_failure(intent, outcome_version=2))
+    await portfolio.block(103, usdc=CRASHED)
+    assert len(await portfolio.emitted(ExitTriggered)) == 2
+
+
+async def test_a_filled_exit_realises_its_result_and_triggers_no_more(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    await portfolio.block(101, usdc=CRASHED)
+    intent = an_exit_intent((await portfolio.emitted(ExitTriggered))[0], quoted_out=900 * 10**6)
+    await portfolio.book(a_fill(intent, block=a_block_ref(102)))
+    await portfolio.block(102, usdc=CRASHED)
+    assert len(await portfolio.emitted(ExitTriggered)) == 1
+    exposure = (await portfolio.emitted(ExposureChanged))[-1]
+    assert (exposure.realised_total, exposure.realised_today) == (-100 * 10**6, -100 * 10**6)
+    assert (exposure.open_positions, exposure.at_work) == (0, 0)
+    assert exposure.equity == 19_900 * 10**6
+
+
+async def test_an_exit_taken_back_by_a_reorg_is_awaited_not_doubled(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    await portfolio.block(101, usdc=CRASHED)
+    intent = an_exit_intent((await portfolio.emitted(ExitTriggered))[0])
+    await portfolio.book(a_fill(intent, block=a_block_ref(102)), a_reversed_fill(intent))
+    await portfolio.block(102, usdc=CRASHED)
+    assert len(await portfolio.emitted(ExitTriggered)) == 1
+    assert (await portfolio.emitted(PositionChanged))[-1].quantity == ENTRY_OUT
+
+
+async def test_an_exit_of_which_nothing_is_heard_is_triggered_again(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    for number in range(101, 112):
+        await portfolio.block(number, usdc=CRASHED)
+    assert len(await portfolio.emitted(ExitTriggered)) == 1
+    for number in range(112, 115):
+        await portfolio.block(number, usdc=CRASHED)
+    assert len(await portfolio.emitted(ExitTriggered)) == 2
+
+
+async def test_what_an_exit_left_over_is_closed_by_another(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    await portfolio.block(101, usdc=CRASHED)
+    intent = an_exit_intent((await portfolio.emitted(ExitTriggered))[0])
+    part = (TokenDelta(token=WETH.address, amount=-ENTRY_OUT // 2), TokenDelta(token=USDC.address, amount=450 * 10**6))
+    await portfolio.book(a_fill(intent, block=a_block_ref(102), deltas=part))
+    await portfolio.block(102, usdc=CRASHED)
+    assert len(await portfolio.emitted(ExitTriggered)) == 2
+
+
+async def test_exits_fire_while_entries_are_stopped_but_wait_while_all_is_halted(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    portfolio.hear(a_status(Status.HALTED))
+    await portfolio.block(101, usdc=CRASHED)
+    assert await portfolio.emitted(ExitTriggered) == []
+    portfolio.hear(a_status(Status.REDUCING, status_version=2))
+    await portfolio.block(102, usdc=CRASHED)
+    assert len(await portfolio.emitted(ExitTriggered)) == 1
+
+
+async def test_nothing_is_closed_on_an_old_block(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    portfolio.clock.advance(600_000)
+    await portfolio.block(101, usdc=CRASHED)
+    assert await portfolio.emitted(ExitTriggered) == []
+
+
+async def test_exposure_is_told_every_few_blocks_and_not_on_each(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    before = len(await portfolio.emitted(ExposureChanged))
+    for number in range(101, 111):
+        await portfolio.block(number)
+    events = (await portfolio.emitted(ExposureChanged))[before:]
+    assert [event.block.number for event in events if event.block] == [105, 110]
+    versions = [event.exposure_version for event in await portfolio.emitted(ExposureChanged)]
+    assert versions == list(range(1, len(versions) + 1))
+
+
+async def test_a_sale_outside_of_an_exit_is_no_exit(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    await portfolio.book(a_failure(an_exit_intent(), purpose=Purpose.EXIT))
+    assert [event.position_version for event in await portfolio.emitted(PositionChanged)] == [1]
