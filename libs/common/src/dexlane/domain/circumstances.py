@@ -1,0 +1,128 @@
+"""What a plan is made from, and what comes out of planning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dexlane.domain.pool_book import PoolBook
+from dexlane.events.control import Status
+from dexlane.events.execution import Plan, Purpose
+from dexlane.events.fees import FeeQuoted
+from dexlane.events.portfolio import ExposureChanged
+from dexlane.values.chains import BlockRef
+from dexlane.values.pools import Pool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanningRules:
+    """The constants of planning. ``max_legs`` above 1 searches routes; 1 keeps the route that was judged."""
+
+    max_legs: int = 1
+    max_state_age_ms: int = 15_000
+    """A tip that came longer ago is no ground to trade on."""
+    max_fee_age_blocks: int = 2
+    """A fee quote may be this many blocks behind the tip; the base fee itself is always that of the tip."""
+    max_wait_blocks: int = 10
+    """An entry waits at most so many blocks for its inclusion, even when its chance lasts longer."""
+    exit_wait_blocks: int = 6
+    min_gap_profit_bps: int = 1
+    """What a gap must earn after gas, of the amount put in."""
+    max_price_impact_bps: int = 100
+    """Our own effect on the price that an entry may have; a smaller size is tried first."""
+    permit_gas: int = 60_000
+    """Gas for applying a signed Permit2 permit: an ecrecover, a cold slot written, two calls."""
+    gas_margin_bps: int = 3_000
+    """The gas limit lies this far above the estimate; unused gas costs nothing."""
+    entry_fee_budget_bps: int = 15_000
+    """Replacements of an entry may raise its fee cap to this share of the first one (a gap's is never raised)."""
+    exit_fee_budget_bps: int = 40_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """The chain as this service sees it. ``age_ms`` is the time since the tip came, ``block_time_s`` rounded up."""
+
+    chain_id: int
+    block: BlockRef
+    timestamp_s: int
+    next_base_fee_wei: int
+    age_ms: int
+    block_time_s: int
+    pool_book: PoolBook
+    fee_quote: FeeQuoted | None
+    status: Status
+
+    @property
+    def pools(self) -> Mapping[str, Pool]:
+        """Pool states at the tip, by address."""
+        return self.pool_book.pools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserved:
+    """What the open intents of a book's lane hold of its limits.
+
+    ``tokens_in_flight`` are the tokens that transactions not yet included are paying with.
+    """
+
+    capital: int = 0
+    open_entries: int = 0
+    orders_last_minute: int = 0
+    tokens_in_flight: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """The account of a book in one lane. A balance that is None is not known (and then does not limit).
+
+    ``held`` is the balance of the token an exit sells.
+    """
+
+    exposure: ExposureChanged | None
+    reserved: Reserved = field(default_factory=Reserved)
+    quote_balance: int | None = None
+    native_balance_wei: int | None = None
+    held: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A trade to be made. ``reserved`` is what it holds of the lane's capital, in quote units.
+
+    ``max_fee_per_gas_budget_wei`` bounds every replacement of its transaction.
+    """
+
+    purpose: Purpose
+    strategy: str
+    plan: Plan
+    reserved: int
+    price_impact_bps: int
+    max_fee_per_gas_budget_wei: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Why nothing is done: one word, and sentences. ``passing`` says that waiting may help, without a new event."""
+
+    outcome: str
+    reasons: tuple[str, ...]
+    passing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """One reason against a trade."""
+
+    outcome: str
+    sentence: str
+    passing: bool = False
+
+
+def refusal(objections: list[Objection]) -> Refused:
+    """All objections as one refusal, named after the first; it passes by waiting when all of them do."""
+    return Refused(
+        outcome=objections[0].outcome,
+        reasons=tuple(objection.sentence for objection in objections),
+        passing=all(objection.passing for objection in objections),
+    )

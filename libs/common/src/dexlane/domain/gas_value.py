@@ -1,0 +1,67 @@
+"""What gas costs in units of a quote token, by the pools that trade the wrapped native coin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from dexlane.domain.amm.quoting import InsufficientLiquidity, spot_price_ratio
+from dexlane.values.pools import ConstantProductState, Pool
+
+WRAPPED_NATIVE: Mapping[int, str] = MappingProxyType(
+    {
+        1: "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2",
+        10: "0x4200000000000000000000000000000000000006",
+        56: "0xbb4cdb9cbd36b01bd1cbaebf2de08d9173bc095c",
+        137: "0x0d500b1d8e8ef31e21c99d1db9a6444d3adf1270",
+        8_453: "0x4200000000000000000000000000000000000006",
+        42_161: "0x82af49447d8a07e3bd95bd0d56f35241523fbab1",
+    }
+)
+"""The wrapped native coin by chain id (WETH9 or its equivalent)."""
+
+
+def native_in_quote(pools: Mapping[str, Pool], chain_id: int, quote: str, amount_wei: int) -> int | None:
+    """What ``amount_wei`` of the native coin is worth in the smallest unit of ``quote``, rounded up.
+
+    The price is the spot price of the deepest pool between the wrapped coin and the quote token; of equal pools the
+    one with the lower address. None when there is no such pool: then the cost is not known, and nothing may assume
+    that it is small.
+    """
+    wrapped = WRAPPED_NATIVE.get(chain_id)
+    if wrapped is None:
+        return None
+    if wrapped == quote:
+        return amount_wei
+    pool = deepest_pool(pools, wrapped, quote)
+    if pool is None:
+        return None
+    numerator, denominator = spot_price_ratio(pool, wrapped)
+    return -(-amount_wei * numerator // denominator)
+
+
+def deepest_pool(pools: Mapping[str, Pool], token: str, quote: str) -> Pool | None:
+    """The pool of two tokens with the largest (virtual) reserve of ``quote``; None when no pool has a price."""
+    best: tuple[int, Pool] | None = None
+    for address in sorted(pools):
+        pool = pools[address]
+        if {pool.key.token0.address, pool.key.token1.address} != {token, quote}:
+            continue
+        try:
+            spot_price_ratio(pool, token)
+        except InsufficientLiquidity:
+            continue
+        depth = _reserve_of(pool, quote)
+        if best is None or depth > best[0]:
+            best = (depth, pool)
+    return None if best is None else best[1]
+
+
+def _reserve_of(pool: Pool, token: str) -> int:
+    """Units of ``token`` in the pool, for a V3 pool the virtual reserve at its price (whitepaper, 6.2)."""
+    state, is_token0 = pool.state, pool.key.token0.address == token
+    if isinstance(state, ConstantProductState):
+        return state.reserve0 if is_token0 else state.reserve1
+    if is_token0:
+        return (state.liquidity << 96) // state.sqrt_price_x96
+    return state.liquidity * state.sqrt_price_x96 >> 96

@@ -1,0 +1,161 @@
+"""What speaks against trading before a price is even asked: status, appetite, age of what is known, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dexlane.domain.circumstances import Holdings, Market, Objection, PlanningRules
+from dexlane.domain.sizing import appetite
+from dexlane.events.control import Status
+from dexlane.events.execution import Purpose
+from dexlane.events.portfolio import ExitTriggered, ExposureChanged
+from dexlane.events.risk import VerdictApproved
+from dexlane.values.amounts import decimal_text
+from dexlane.values.books import Book, LaneLimits
+
+NATIVE_DECIMALS = 18
+
+
+def against_entry(
+    verdict: VerdictApproved, book: Book, holdings: Holdings, market: Market, rules: PlanningRules
+) -> list[Objection]:
+    """Everything that forbids an entry or a gap, whatever its size."""
+    limits = book.limits.get(verdict.lane)
+    if limits is None:
+        return [Objection("lane_off", f"the book has no account in the {verdict.lane} lane")]
+    objections = [*_of_the_book(verdict, book, market), *_of_appetite(verdict, book)]
+    objections += _of_age(market, rules)
+    if verdict.opportunity.deadline_block <= market.block.number:
+        objections.append(
+            Objection(
+                "deadline_passed",
+                f"the chance ends with block {verdict.opportunity.deadline_block}, "
+                f"and block {market.block.number} is already there",
+            )
+        )
+    purpose = Purpose.GAP if verdict.opportunity.route.is_cycle else Purpose.ENTRY
+    objections += _of_limits(purpose, limits, holdings, book)
+    objections += _of_gas_reserve(book, holdings)
+    return objections
+
+
+def against_exit(
+    exit_: ExitTriggered, book: Book, holdings: Holdings, market: Market, rules: PlanningRules
+) -> list[Objection]:
+    """Everything that forbids closing a position now. Limits do not, nor does the age of the fee quote."""
+    objections: list[Objection] = []
+    if market.status is Status.HALTED:
+        objections.append(Objection("halted", "trading is halted: only cancels are sent", passing=True))
+    if book.accounts.get(exit_.lane) != exit_.account:
+        objections.append(Objection("wrong_account", f"{exit_.account} is not this book's account in the lane"))
+    if exit_.token.address == book.quote.address:
+        objections.append(Objection("nothing_to_sell", f"{book.quote.symbol} is what positions are sold for"))
+    if holdings.held == 0:
+        objections.append(Objection("nothing_to_sell", f"the account holds no {exit_.token.symbol}", passing=True))
+    if exit_.token.address in holdings.reserved.tokens_in_flight:
+        objections.append(_in_flight(exit_.token.symbol))
+    if market.age_ms > rules.max_state_age_ms:
+        objections.append(_stale_state(market, rules))
+    if market.fee_quote is None:
+        objections.append(Objection("stale_fee_quote", "there is no fee quote yet", passing=True))
+    return objections
+
+
+def _of_the_book(verdict: VerdictApproved, book: Book, market: Market) -> Iterator[Objection]:
+    opportunity = verdict.opportunity
+    if market.status is not Status.ACTIVE:
+        yield Objection(market.status.value, f"trading is {market.status.value}: no new entries")
+    if not book.enabled:
+        yield Objection("book_disabled", "the book is switched off")
+    # An opportunity addressed to this book is its own standing order, whatever strategies it listens to.
+    if opportunity.addressee is None and opportunity.strategy not in book.strategies:
+        yield Objection("strategy_off", f"the book does not take the strategy {opportunity.strategy}")
+
+
+def _of_appetite(verdict: VerdictApproved, book: Book) -> Iterator[Objection]:
+    accepted = appetite(book.profile, book.level)
+    whose = f"a {book.profile} book of level {book.level}"
+    if verdict.risk_score > accepted.max_risk_score:
+        yield Objection(
+            "too_risky",
+            f"the risk score {verdict.risk_score} is above {accepted.max_risk_score}, the most for {whose}",
+        )
+    if verdict.confidence_bps < accepted.min_confidence_bps:
+        yield Objection(
+            "too_uncertain",
+            f"the confidence of {percent(verdict.confidence_bps)} is below "
+            f"{percent(accepted.min_confidence_bps)}, the least for {whose}",
+        )
+
+
+def _of_age(market: Market, rules: PlanningRules) -> Iterator[Objection]:
+    if market.age_ms > rules.max_state_age_ms:
+        yield _stale_state(market, rules)
+    if market.fee_quote is None:
+        yield Objection("stale_fee_quote", "there is no fee quote yet", passing=True)
+    else:
+        behind = market.block.number - market.fee_quote.block.number
+        if behind > rules.max_fee_age_blocks:
+            yield Objection(
+                "stale_fee_quote",
+                f"the fee quote is {behind} blocks old, more than {rules.max_fee_age_blocks}",
+                passing=True,
+            )
+
+
+def _of_limits(purpose: Purpose, limits: LaneLimits, holdings: Holdings, book: Book) -> Iterator[Objection]:
+    exposure, reserved = holdings.exposure, holdings.reserved
+    if exposure is None:
+        yield Objection("no_exposure", "what the book has at work is not known yet", passing=True)
+        return
+    if exposure.realised_today <= -limits.max_daily_loss:
+        loss, most = (
+            decimal_text(amount, book.quote.decimals) for amount in (-exposure.realised_today, limits.max_daily_loss)
+        )
+        yield Objection("daily_loss", f"today's loss of {loss} {book.quote.symbol} has reached the limit of {most}")
+    if purpose is Purpose.ENTRY and exposure.open_positions + reserved.open_entries >= limits.max_open_positions:
+        yield Objection(
+            "open_positions",
+            f"{exposure.open_positions} positions and {reserved.open_entries} entries are open; "
+            f"the limit is {limits.max_open_positions}",
+        )
+    if reserved.orders_last_minute >= limits.max_orders_per_minute:
+        yield Objection(
+            "order_rate",
+            f"{reserved.orders_last_minute} orders in the last minute; the limit is {limits.max_orders_per_minute}",
+        )
+    if book.quote.address in reserved.tokens_in_flight:
+        yield _in_flight(book.quote.symbol)
+    yield from _of_capital(limits, exposure, reserved.capital, book)
+
+
+def _of_capital(limits: LaneLimits, exposure: ExposureChanged, reserved: int, book: Book) -> Iterator[Objection]:
+    if exposure.at_work + reserved >= limits.capital:
+        used, most = (
+            decimal_text(amount, book.quote.decimals) for amount in (exposure.at_work + reserved, limits.capital)
+        )
+        yield Objection("capital", f"{used} {book.quote.symbol} are at work or reserved; the limit is {most}")
+
+
+def _of_gas_reserve(book: Book, holdings: Holdings) -> Iterator[Objection]:
+    balance = holdings.native_balance_wei
+    if balance is not None and balance < book.gas_reserve_wei:
+        have, least = (decimal_text(amount, NATIVE_DECIMALS) for amount in (balance, book.gas_reserve_wei))
+        yield Objection("gas_reserve", f"{have} of native coin are left for gas; the reserve is {least}")
+
+
+def _stale_state(market: Market, rules: PlanningRules) -> Objection:
+    return Objection(
+        "stale_state",
+        f"the last block came {market.age_ms} ms ago, more than {rules.max_state_age_ms} ms",
+        passing=True,
+    )
+
+
+def _in_flight(symbol: str) -> Objection:
+    return Objection("in_flight", f"another trade paying with {symbol} is still on its way", passing=True)
+
+
+def percent(bps: int) -> str:
+    """Basis points as a percentage: ``percent(150) == "1.5 %"``."""
+    return f"{decimal_text(bps, 2)} %"

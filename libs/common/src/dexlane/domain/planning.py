@@ -1,0 +1,315 @@
+"""From an approved opportunity, or a triggered exit, to what one book will do about it: a plan, or reasons why not.
+
+Pure: everything comes in as values. Routes are quoted again, exactly, on the current pool states; what was expected
+when the opportunity was found is only compared with that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from dexlane.domain.amm.quoting import (
+    InsufficientLiquidity,
+    RouteQuote,
+    optimal_cycle_size,
+    price_impact_bps,
+    quote_route,
+)
+from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
+from dexlane.domain.fees import fee_parameters, highest_base_fee_after
+from dexlane.domain.gas_value import native_in_quote
+from dexlane.domain.objections import against_entry, against_exit, percent
+from dexlane.domain.routing import QuotedRoute, best_route, rotated_to
+from dexlane.domain.sizing import candidate_sizes
+from dexlane.events.base import FeeCap
+from dexlane.events.execution import Plan, Purpose
+from dexlane.events.fees import FeeTier
+from dexlane.events.opportunity import OpportunityFound
+from dexlane.events.portfolio import ExitReason, ExitTriggered
+from dexlane.events.risk import VerdictApproved
+from dexlane.values.amounts import BPS_DENOMINATOR, apply_bps, decimal_text
+from dexlane.values.books import Book, Lane, LaneLimits
+from dexlane.values.routes import Route
+
+MAX_GAS_LIMIT = 16_777_216
+"""The most gas of one transaction (EIP-7825)."""
+
+ENTRY_TIERS: Mapping[Lane, FeeTier] = MappingProxyType({Lane.FAST: FeeTier.SPEED, Lane.SMART: FeeTier.BALANCED})
+URGENT_EXITS = frozenset({ExitReason.STOP_LOSS, ExitReason.HALT})
+EXIT_BASE_FEE_BLOCKS = 6
+"""An exit's fee cap survives so many full blocks in a row, even when the last fee quote is old."""
+URGENT_TOLERANCE_FACTOR = 2
+"""An urgent exit accepts this multiple of the book's slippage tolerance: not getting out is worse."""
+MAX_TOLERANCE_BPS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """How a trade will be sent."""
+
+    fee_cap: FeeCap
+    deadline_block: int
+    deadline_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """A size with its quoted route and the least it may bring."""
+
+    route: Route
+    quote: RouteQuote
+    minimum_out: int
+    price_impact_bps: int
+
+
+def plan(
+    cause: VerdictApproved | ExitTriggered, book: Book, holdings: Holdings, market: Market, rules: PlanningRules
+) -> Planned | Refused:
+    """What the book does about a verdict or an exit, with plain reasons when that is nothing."""
+    if isinstance(cause, ExitTriggered):
+        return plan_exit(cause, book, holdings, market, rules)
+    return plan_entry(cause, book, holdings, market, rules)
+
+
+def plan_entry(
+    verdict: VerdictApproved, book: Book, holdings: Holdings, market: Market, rules: PlanningRules
+) -> Planned | Refused:
+    """Plan an entry, or a price gap when the route is a cycle.
+
+    The size is the largest that the level, the limits, the free capital and the balance allow and that still pays.
+    """
+    objections = against_entry(verdict, book, holdings, market, rules)
+    if objections:
+        return refusal(objections)
+    opportunity = verdict.opportunity
+    start = _route_for(opportunity, book, market)
+    if isinstance(start, Refused):
+        return start
+    terms = _entry_terms(verdict, market, rules, is_gap=start.is_cycle)
+    if isinstance(terms, Refused):
+        return terms
+    desk = _Desk(book, market, rules, terms)
+    limits = book.limits[verdict.lane]
+    ceiling = _ceiling(opportunity, start, limits, holdings, market)
+    first: Objection | None = None
+    for size in candidate_sizes(limits.capital, book.level, ceiling):
+        offer = _offer(opportunity, start, size, desk)
+        if isinstance(offer, _Offer):
+            return _planned_entry(opportunity, offer, desk)
+        first = first or offer
+    return refusal([first or Objection("nothing_free", "no capital, balance or size is left for this trade")])
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What every offer is judged with."""
+
+    book: Book
+    market: Market
+    rules: PlanningRules
+    terms: _Terms
+
+
+def plan_exit(
+    exit_: ExitTriggered, book: Book, holdings: Holdings, market: Market, rules: PlanningRules
+) -> Planned | Refused:
+    """Plan to sell a position whole, for the book's quote token, where it brings most."""
+    objections = against_exit(exit_, book, holdings, market, rules)
+    fee_quote = market.fee_quote
+    if objections or fee_quote is None:
+        return refusal(objections)
+    amount = exit_.quantity if holdings.held is None else min(exit_.quantity, holdings.held)
+    found = best_route(market.pools, exit_.token.address, book.quote.address, amount, max_legs=rules.max_legs)
+    if found is None:
+        quantity = decimal_text(amount, exit_.token.decimals)
+        sentence = f"no known pool takes {quantity} {exit_.token.symbol} for {book.quote.symbol}"
+        return refusal([Objection("no_route", sentence, passing=True)])
+    urgent = exit_.reason in URGENT_EXITS
+    tolerance = min(book.slippage_tolerance_bps * (URGENT_TOLERANCE_FACTOR if urgent else 1), MAX_TOLERANCE_BPS)
+    cap = _lifted(fee_quote.tiers[FeeTier.EMERGENCY if urgent else FeeTier.PROTECTED], market)
+    terms = _terms(cap, market, market.block.number + rules.exit_wait_blocks)
+    offer = _Offer(
+        found.route,
+        found.quote,
+        _less(found.quote.amount_out, tolerance),
+        price_impact_bps(market.pools, found.route, found.quote),
+    )
+    return Planned(
+        purpose=Purpose.EXIT,
+        strategy=exit_.strategy,
+        plan=_trade(offer, _Desk(book, market, rules, terms)),
+        reserved=0,
+        price_impact_bps=offer.price_impact_bps,
+        max_fee_per_gas_budget_wei=apply_bps(cap.max_fee_per_gas_wei, rules.exit_fee_budget_bps),
+    )
+
+
+def _route_for(opportunity: OpportunityFound, book: Book, market: Market) -> Route | Refused:
+    """The route as this book can trade it: it is paid with the book's quote token."""
+    route, quote = opportunity.route, book.quote
+    if route.is_cycle and route.token_in != quote.address:
+        rotated = rotated_to(route, quote.address)
+        if rotated is None:
+            return refusal([Objection("other_quote", f"the cycle does not pass through {quote.symbol}")])
+        route = rotated
+    if route.token_in != quote.address:
+        return refusal([Objection("other_quote", f"the trade is not paid with {quote.symbol}")])
+    unknown = [leg.pool for leg in route.legs if leg.pool not in market.pools]
+    if unknown:
+        return refusal([Objection("unknown_pool", f"the state of pool {pool} is not known") for pool in unknown])
+    return route
+
+
+def _ceiling(
+    opportunity: OpportunityFound, route: Route, limits: LaneLimits, holdings: Holdings, market: Market
+) -> int:
+    """The most that any level may put in: the hint, the largest trade, what capital and balance leave."""
+    at_work = 0 if holdings.exposure is None else holdings.exposure.at_work
+    ceiling = min(limits.max_trade, limits.capital - at_work - holdings.reserved.capital)
+    if holdings.quote_balance is not None:
+        ceiling = min(ceiling, holdings.quote_balance - holdings.reserved.capital)
+    if route == opportunity.route:
+        return max(0, min(ceiling, opportunity.size_hint))
+    # The hint is in another token: what the rotated cycle earns most with takes its place.
+    best = optimal_cycle_size(market.pools, route, ceiling) if ceiling > 0 else None
+    return 0 if best is None else best[0]
+
+
+def _entry_terms(verdict: VerdictApproved, market: Market, rules: PlanningRules, *, is_gap: bool) -> _Terms | Refused:
+    if market.fee_quote is None:
+        return refusal([Objection("stale_fee_quote", "there is no fee quote yet", passing=True)])
+    cap = market.fee_quote.tiers[ENTRY_TIERS[verdict.lane]]
+    if cap.max_fee_per_gas_wei < market.next_base_fee_wei:
+        base_fee = market.next_base_fee_wei
+        sentence = f"the fee cap of {cap.max_fee_per_gas_wei} wei is below the next base fee of {base_fee}"
+        return refusal([Objection("fee_too_low", sentence, passing=True)])
+    deadline_block = min(verdict.opportunity.deadline_block, market.block.number + rules.max_wait_blocks)
+    if is_gap:
+        cap = _dearest(cap, market, deadline_block)
+    return _terms(cap, market, deadline_block)
+
+
+def _terms(cap: FeeCap, market: Market, deadline_block: int) -> _Terms:
+    # One block time of slack: the block of the deadline may itself come late.
+    seconds = (deadline_block - market.block.number + 1) * market.block_time_s
+    return _Terms(cap, deadline_block, market.timestamp_s + seconds)
+
+
+def _dearest(cap: FeeCap, market: Market, deadline_block: int) -> FeeCap:
+    """The dearest gas a gap can be included at before its deadline, as its cap: so its cost is known beforehand."""
+    blocks = max(0, deadline_block - market.block.number - 1)
+    base_fee = highest_base_fee_after(market.next_base_fee_wei, blocks, fee_parameters(market.chain_id))
+    dearest = min(cap.max_fee_per_gas_wei, base_fee + cap.max_priority_fee_per_gas_wei)
+    tip = min(cap.max_priority_fee_per_gas_wei, dearest)
+    return FeeCap(max_fee_per_gas_wei=dearest, max_priority_fee_per_gas_wei=tip)
+
+
+def _lifted(cap: FeeCap, market: Market) -> FeeCap:
+    """The cap, raised where the base fee has run ahead of an old fee quote."""
+    params = fee_parameters(market.chain_id)
+    least = highest_base_fee_after(market.next_base_fee_wei, EXIT_BASE_FEE_BLOCKS, params)
+    least += cap.max_priority_fee_per_gas_wei
+    return cap.model_copy(update={"max_fee_per_gas_wei": max(cap.max_fee_per_gas_wei, least)})
+
+
+def _offer(opportunity: OpportunityFound, route: Route, size: int, desk: _Desk) -> _Offer | Objection:
+    """Quote one size exactly and say what speaks against it, if anything does."""
+    pools = desk.market.pools
+    try:
+        quote = quote_route(pools, route, size)
+    except InsufficientLiquidity as error:
+        return Objection("no_liquidity", f"the route cannot take the trade: {error}")
+    if quote.amount_out < 1:
+        return Objection("no_liquidity", "the route would give nothing for so small a trade")
+    if route.is_cycle:
+        return _gap_offer(route, quote, desk)
+    if desk.rules.max_legs > 1:
+        found = best_route(pools, route.token_in, route.token_out, size, max_legs=desk.rules.max_legs)
+        if found is not None and found.quote.amount_out > quote.amount_out:
+            route, quote = found.route, found.quote
+    return _entry_offer(opportunity, QuotedRoute(route, quote), desk)
+
+
+def _entry_offer(opportunity: OpportunityFound, found: QuotedRoute, desk: _Desk) -> _Offer | Objection:
+    quote, tolerance = found.quote, desk.book.slippage_tolerance_bps
+    # Cross-multiplied comparison of two rates: what this size gets now, and what the hint was to get.
+    now, expected = quote.amount_out * opportunity.size_hint, opportunity.expected_out * quote.amount_in
+    if now * BPS_DENOMINATOR < expected * (BPS_DENOMINATOR - tolerance):
+        lost = percent((expected - now) * BPS_DENOMINATOR // expected)
+        return Objection("price_moved", f"the route gives {lost} less than when the chance was found")
+    impact = price_impact_bps(desk.market.pools, found.route, quote)
+    if impact > desk.rules.max_price_impact_bps:
+        most = percent(desk.rules.max_price_impact_bps)
+        return Objection("price_impact", f"the trade would move the price by {percent(impact)}, more than {most}")
+    minimum_out = _less(quote.amount_out, tolerance)
+    if opportunity.edge_bps > 0:
+        cost = _gas_cost(quote, desk)
+        gain = apply_bps(quote.amount_in, opportunity.edge_bps)
+        if cost is None or cost >= gain:
+            return _not_worth_its_gas(cost, gain, desk.book)
+    return _Offer(found.route, quote, minimum_out, impact)
+
+
+def _gap_offer(route: Route, quote: RouteQuote, desk: _Desk) -> _Offer | Objection:
+    """A gap must return what went in, its gas at the dearest possible, and a profit; else it reverts."""
+    cost = _gas_cost(quote, desk)
+    gain = quote.amount_out - quote.amount_in
+    profit = max(1, apply_bps(quote.amount_in, desk.rules.min_gap_profit_bps))
+    if cost is None or gain < cost + profit:
+        return _not_worth_its_gas(cost, gain, desk.book)
+    tolerated = _less(quote.amount_out, desk.book.slippage_tolerance_bps)
+    minimum_out = max(tolerated, quote.amount_in + cost + profit)
+    return _Offer(route, quote, minimum_out, price_impact_bps(desk.market.pools, route, quote))
+
+
+def _gas_cost(quote: RouteQuote, desk: _Desk) -> int | None:
+    """Estimated gas at the fee cap, in quote units; None when the native coin has no price."""
+    wei = (quote.gas + desk.rules.permit_gas) * desk.terms.fee_cap.max_fee_per_gas_wei
+    return native_in_quote(desk.market.pools, desk.market.chain_id, desk.book.quote.address, wei)
+
+
+def _not_worth_its_gas(cost: int | None, gain: int, book: Book) -> Objection:
+    symbol, decimals = book.quote.symbol, book.quote.decimals
+    if cost is None:
+        return Objection("no_gas_price", f"gas cannot be valued: no pool trades the native coin for {symbol}")
+    sentence = (
+        f"the trade would bring {decimal_text(gain, decimals)} {symbol} before gas, "
+        f"and gas costs up to {decimal_text(cost, decimals)}"
+    )
+    return Objection("no_edge", sentence)
+
+
+def _planned_entry(opportunity: OpportunityFound, offer: _Offer, desk: _Desk) -> Planned:
+    cap = desk.terms.fee_cap.max_fee_per_gas_wei
+    is_gap = offer.route.is_cycle
+    return Planned(
+        purpose=Purpose.GAP if is_gap else Purpose.ENTRY,
+        strategy=opportunity.strategy,
+        plan=_trade(offer, desk),
+        reserved=offer.quote.amount_in,
+        price_impact_bps=offer.price_impact_bps,
+        max_fee_per_gas_budget_wei=cap if is_gap else max(cap, apply_bps(cap, desk.rules.entry_fee_budget_bps)),
+    )
+
+
+def _trade(offer: _Offer, desk: _Desk) -> Plan:
+    gas = offer.quote.gas + desk.rules.permit_gas
+    terms = desk.terms
+    return Plan(
+        route=offer.route,
+        amount_in=offer.quote.amount_in,
+        quoted_out=offer.quote.amount_out,
+        minimum_out=offer.minimum_out,
+        gas_limit=min(gas + apply_bps(gas, desk.rules.gas_margin_bps), MAX_GAS_LIMIT),
+        fee_cap=terms.fee_cap,
+        deadline_block=terms.deadline_block,
+        deadline_s=terms.deadline_s,
+        pool_digest=desk.market.pool_book.state_digest(leg.pool for leg in offer.route.legs),
+    )
+
+
+def _less(amount: int, bps: int) -> int:
+    """``amount`` less so many basis points, rounded up: the tolerance is never exceeded by rounding."""
+    return -(-amount * (BPS_DENOMINATOR - bps) // BPS_DENOMINATOR)
