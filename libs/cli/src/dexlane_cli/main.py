@@ -47,6 +47,7 @@ def up_command(
     port_shift: Shift = 0,
     speed: Annotated[float, typer.Option(help="Speed of the recorded flow, 1 to 1000.", min=1, max=1000)] = 100,
     block_time: Annotated[float, typer.Option(help="Seconds between devnet blocks.", min=0.2, max=60)] = 1.0,
+    flow: Annotated[bool, typer.Option(help="Replay the recorded flow; without it the chain is quiet.")] = True,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every line of every process.")] = False,
 ) -> None:
     """Start the bus, the cache, the devnet and all eight services, and show fills as they happen.
@@ -60,6 +61,7 @@ def up_command(
         speed=speed,
         block_time_s=block_time,
         rpc_ws_urls=given_nodes(),
+        flow=flow,
     )
     raise typer.Exit(asyncio.run(up(options, verbose=verbose, console=console)))
 
