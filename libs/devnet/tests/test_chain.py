@@ -132,12 +132,12 @@ async def test_the_block_before_the_last_but_one_is_final(chain: Devnet) -> None
 
 
 async def test_a_reorg_takes_a_swap_back(chain: Devnet) -> None:
-    before = await view(chain, ADDRESSES.usdc, "balanceOf(address)", account("noise-1").address)
+    before = await view(chain, ADDRESSES.usdc, "balanceOf(address)", account("noise-3").address)
     await chain.swap_exact_in(V3_POOL_005, ADDRESSES.weth, 10**18)
     height = int(await chain.rpc("eth_blockNumber"), 16)
     await chain.reorg(1)
     assert int(await chain.rpc("eth_blockNumber"), 16) == height
-    assert await view(chain, ADDRESSES.usdc, "balanceOf(address)", account("noise-1").address) == before
+    assert await view(chain, ADDRESSES.usdc, "balanceOf(address)", account("noise-3").address) == before
 
 
 async def test_automine_can_be_switched_on_and_off_on_a_ticking_chain(ticking_chain: Devnet) -> None:

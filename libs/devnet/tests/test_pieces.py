@@ -111,3 +111,21 @@ def test_load_is_split_into_transactions_the_protocol_allows() -> None:
 def test_speed_outside_its_range_is_refused(text: str) -> None:
     with pytest.raises(Exception, match="between 1 and 1000"):
         speed(text)
+
+
+def test_a_failing_npm_is_one_sentence_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "npm"
+    fake.write_text("#!/bin/sh\necho 'npm error code ENOTFOUND' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    with pytest.raises(DevnetError, match=r"could not fetch @uniswap/v2-core@1.0.1 \(npm error code ENOTFOUND\)"):
+        fetch(CONTRACT_PACKAGES[0], tmp_path / "cache", lambda line: None)
+
+
+def test_a_relative_cache_is_taken_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = Package("@dex/parts", "1.0.0", "sha512-", ("a.json",))
+    kept = tmp_path / "here" / "packages" / package.folder
+    kept.mkdir(parents=True)
+    (kept / "a.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert fetch(package, Path("here"), lambda line: None) == kept.resolve()

@@ -91,10 +91,12 @@ def test_shocks_arrive_every_20_to_60_seconds_at_the_default_speed() -> None:
     assert 20 < day_ms / 1000 / 100 / shocks < 60
 
 
-def test_shocks_open_gaps_of_six_to_forty_two_bps_beyond_fees() -> None:
-    offsets = [abs(item.offset_bps) for item in islice(intentions(1, V2_TRADER), 5_000) if item.kind == "shock"]
-    assert min(offsets) >= ROUND_TRIP_FEE_BPS + 6
-    assert max(offsets) <= ROUND_TRIP_FEE_BPS + 42
+@pytest.mark.parametrize("trader", TRADERS, ids=lambda trader: trader.role)
+def test_shocks_stay_within_the_gap_the_trader_is_meant_to_open(trader: Trader) -> None:
+    least, most = trader.shock_beyond_bps
+    shocks = [item for item in islice(intentions(1, trader), 5_000) if item.kind == "shock"]
+    assert all(least <= abs(item.offset_bps) - ROUND_TRIP_FEE_BPS <= most for item in shocks)
+    assert len({item.offset_bps for item in shocks}) > 5
 
 
 @pytest.mark.parametrize("offset_bps", [-60, 50])

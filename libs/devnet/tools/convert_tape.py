@@ -48,12 +48,12 @@ def convert_row(row: dict[str, str]) -> dict[str, object]:
         names = ("amount0", "amount1", "sqrt_price_x96", "liquidity", "tick")
         return out | dict(zip(names, words, strict=True))
     out |= {"tick_lower": signed(topics[2]), "tick_upper": signed(topics[3])}
-    names = {
+    fields: dict[str, tuple[str, ...]] = {
         "mint": ("sender", "liquidity", "amount0", "amount1"),
         "burn": ("liquidity", "amount0", "amount1"),
         "collect": ("recipient", "amount0", "amount1"),
-    }[kind]
-    return out | {name: word for name, word in zip(names, words, strict=True) if name in COLUMNS}
+    }
+    return out | {name: word for name, word in zip(fields[kind], words, strict=True) if name in COLUMNS}
 
 
 def main(source: str, target: str) -> None:

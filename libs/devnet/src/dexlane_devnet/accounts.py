@@ -38,12 +38,13 @@ _TABLE: tuple[tuple[str, str], ...] = (
     ("test-9", "0x09DB0a93B389bEF724429898f539AEB7ac2Dd55f"),
     ("test-10", "0x02484cb50AAC86Eae85610D6f4Bf026f30f6627D"),
     ("test-11", "0x08135Da0A343E492FA2d4282F2AE34c6c5CC1BbE"),
-    ("test-12", "0x5E661B79FE2D3F6cE70F5AAC07d8Cd9abb2743F1"),
+    ("noise-3", "0x5E661B79FE2D3F6cE70F5AAC07d8Cd9abb2743F1"),
 )
 
 ROLES = tuple(role for role, _ in _TABLE)
 TRADING_ROLES = ("live-fast", "live-smart", "spare-1", "spare-2")
-FLOW_ROLES = ("flow", "noise-1", "noise-2")
+FLOW_ROLES = ("flow", "noise-1", "noise-2", "noise-3")
+"""The market: ``noise-1`` and ``noise-2`` belong to the flow player, ``noise-3`` makes the swaps tests ask for."""
 ACCOUNT_COUNT = len(_TABLE)
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,8 @@ MIN_VERSION = (1, 7)
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
 HOST = "127.0.0.1"
+PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def find_anvil(cache: Path, report: Report) -> Path:
@@ -101,6 +105,12 @@ class AnvilProcess:
         self.scratch.cleanup()
 
 
+def _die_with_parent() -> None:
+    """Linux: the kernel ends anvil when its parent dies, even by SIGKILL; elsewhere such an orphan stays."""
+    if _LIBC is not None:
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 async def start_anvil(binary: Path, port: int, extra: list[str]) -> AnvilProcess:
     """Start anvil and wait until it answers.
 
@@ -121,6 +131,7 @@ async def start_anvil(binary: Path, port: int, extra: list[str]) -> AnvilProcess
         stderr=subprocess.PIPE,
         # Ctrl-C goes to the whole foreground group; the parent decides when its child stops.
         process_group=0,
+        preexec_fn=_die_with_parent if _LIBC is not None else None,  # one system call, no Python locks
     )
     anvil = AnvilProcess(port, process, scratch)
     try:

@@ -18,6 +18,7 @@ from dexlane_devnet.profile import starting_pool
 from dexlane_devnet.rpc import Rpc
 from dexlane_devnet.tape import DEFAULT_TAPE, Tape, load_tape
 
+STATES_KEPT = 6
 GENESIS_TIMESTAMP = 1_704_326_400
 """2024-01-04 00:00 UTC, a day before the tape; starting a chain moves its clock to the present."""
 
@@ -31,7 +32,18 @@ def default_cache() -> Path:
 def state_key(tape: Tape, chain_id: int) -> str:
     """Name of the state: hash over this package's source, the pinned packages, the tape and the chain id."""
     digest = hashlib.sha256()
-    for name in ("accounts", "addresses", "build", "contracts", "deploy", "desk", "funding", "liquidity", "profile"):
+    for name in (
+        "accounts",
+        "addresses",
+        "build",
+        "contracts",
+        "deploy",
+        "desk",
+        "funding",
+        "liquidity",
+        "profile",
+        "v3math",
+    ):
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     for package in CONTRACT_PACKAGES:
         digest.update(f"{package.spec} {package.integrity}\n".encode())
@@ -70,8 +82,16 @@ async def build_state(cache: Path, report: Report, *, chain_id: int = 1, tape_pa
     finally:
         await anvil.stop()
     _write(path, gzip.decompress(bytes.fromhex(dump[2:])))
+    _forget_old_states(path.parent)
     report(f"state built: {path.name}")
     return path
+
+
+def _forget_old_states(folder: Path) -> None:
+    """Keep the cache bounded: the newest states only."""
+    states = sorted(folder.glob("chain-*.json"), key=lambda state: state.stat().st_mtime_ns)
+    for state in states[:-STATES_KEPT]:
+        state.unlink(missing_ok=True)
 
 
 def _write(path: Path, state: bytes) -> None:

@@ -31,6 +31,8 @@ class DevnetConfig:
         block_time_s: seconds between blocks; None mines each transaction at once.
         cache_dir: where fetched parts and built states lie; default ``default_cache()``.
         prune_history: states of the past kept in memory (calls at older blocks fail).
+        transaction_blocks_kept: blocks whose transactions, receipts and logs are kept (older logs are gone; the blocks
+            of the loaded state stay). Without a bound the node grows by some 13 kB a swap for ever.
         start_base_fee_wei: base fee of the first block after the start; later ones follow EIP-1559.
     """
 
@@ -39,6 +41,7 @@ class DevnetConfig:
     block_time_s: float | None = 1.0
     cache_dir: Path = field(default_factory=default_cache)
     prune_history: int = 128
+    transaction_blocks_kept: int = 2048
     start_base_fee_wei: int = START_BASE_FEE_WEI
     tape_path: Path = DEFAULT_TAPE
 
@@ -113,7 +116,7 @@ class Devnet:
         if seconds is not None:
             await self.rpc("evm_setIntervalMining", int(seconds))
 
-    async def swap_exact_in(self, pool: DevnetPool, token_in: str, amount: int, *, role: str = "noise-1") -> int:
+    async def swap_exact_in(self, pool: DevnetPool, token_in: str, amount: int, *, role: str = "noise-3") -> int:
         """Sell ``amount`` of ``token_in`` as a market account and wait for inclusion; the amount received.
 
         Raises:
@@ -170,6 +173,7 @@ def node_arguments(config: DevnetConfig, state: Path) -> list[str]:
     arguments = [
         "--chain-id", str(config.chain_id), "--load-state", str(state),
         "--prune-history", str(config.prune_history), "--slots-in-an-epoch", "1",
+        "--transaction-block-keeper", str(config.transaction_blocks_kept),
     ]  # fmt: skip
     if config.block_time_s is not None:
         arguments += ["--block-time", f"{config.block_time_s:g}"]

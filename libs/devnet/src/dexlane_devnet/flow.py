@@ -88,7 +88,8 @@ class FlowPlayer:
         """
         async with await Rpc.connect(self._url) as rpc:
             outbox = Outbox(rpc, account("flow").address)
-            load = await self._load(rpc)
+            plan = LoadPlan(self._settings.target_base_fee_wei, self._seed)
+            load = BackgroundLoad(rpc, plan) if self._settings.background else None
             await top_up(rpc)
             await outbox.open()
             await rpc.subscribe_heads()
@@ -101,11 +102,6 @@ class FlowPlayer:
                 self._finished.wait(),
             )
         return self.stats
-
-    async def _load(self, rpc: Rpc) -> BackgroundLoad | None:
-        if not self._settings.background or await rpc.call("anvil_getAutomine"):
-            return None
-        return BackgroundLoad(rpc, LoadPlan(self._settings.target_base_fee_wei, self._seed))
 
     async def _play(self, rpc: Rpc, outbox: Outbox) -> None:
         await self._rewind(rpc, outbox)
@@ -126,6 +122,7 @@ class FlowPlayer:
                 await self._trade(rpc, outbox, intention)
             case Rewind():
                 await outbox.drained()
+                await top_up(rpc)
                 await self._rewind(rpc, outbox)
                 self._count(rewinds=1)
             case TapeEvent(kind="swap") as event:

