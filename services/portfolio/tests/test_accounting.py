@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+
 from dexlane.domain.ledger import AccountKind, LedgerAccount, Outcome
 from dexlane.domain.positions import fold_fills
 from dexlane.events.execution import Purpose

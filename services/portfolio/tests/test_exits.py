@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from dexlane.events.control import Status
 from dexlane.events.execution import Purpose
 from dexlane.events.portfolio import ExitReason, ExitTriggered, ExposureChanged, PositionChanged

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+
 from dexlane.testing.builders import BOOK_ID, ENTRY_IN, ENTRY_OUT, USDC, WETH, a_fill, an_account, an_opened_account
 from portfolio.handlers import http_app, routes
 

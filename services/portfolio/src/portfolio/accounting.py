@@ -18,7 +18,6 @@ from dexlane.domain.positions import Holdings, MixedQuote, Position, add_fill, f
 from dexlane.events.execution import AccountOpened, IntentFailed
 from dexlane.runtime.errors import Fatal, InvalidEvent
 from dexlane.runtime.journal import Journal, Tx
-
 from portfolio.marks import Announcer
 from portfolio.metrics import Moments
 from portfolio.store.entries import EntryStore

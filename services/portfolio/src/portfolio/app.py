@@ -8,7 +8,6 @@ from dexlane.runtime.journal import Journal
 from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.runtime.service import Service, run
-
 from portfolio.accounting import Accounting
 from portfolio.handlers import Deps, http_app, routes
 from portfolio.marks import Announcer, ExitWatch, Marks, SideValues

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
 from dexlane.domain.ledger import AccountKind, LedgerAccount
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.execution import AccountOpened, FillConfirmed, FillIncluded, FillReversed, IntentFailed
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.consuming import Routes
 from dexlane.runtime.journal import Journal
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-
 from portfolio.accounting import Accounting, trial_sums
 from portfolio.marks import Marks, SideValues
 from portfolio.store.entries import EntryStore

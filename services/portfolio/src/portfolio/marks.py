@@ -20,7 +20,6 @@ from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.values.books import Book
 from dexlane.values.chains import NATIVE, BlockRef
 from dexlane.values.tokens import Token
-
 from portfolio.metrics import Moments
 from portfolio.store.entries import EntryStore
 from portfolio.store.positions import (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dexlane.runtime.settings import MoneySettings, service_config
 from pydantic import Field
+
+from dexlane.runtime.settings import MoneySettings, service_config
 
 
 class Settings(MoneySettings):

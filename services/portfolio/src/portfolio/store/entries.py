@@ -10,11 +10,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from dexlane.domain.ledger import Entry, Fill, LedgerAccount, Outcome, OutcomeState, Posting
 from dexlane.events.execution import FillConfirmed, FillIncluded, FillReversed, IntentFailed
 from dexlane.values.chains import BlockRef
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portfolio.store.tables import balances, entries, of_account, outcomes, postings, put
 
 OUTCOME_TYPES: Mapping[str, type[Outcome]] = {

@@ -7,12 +7,12 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from dexlane.domain.positions import Holdings, Lot, Origin, Position
 from dexlane.events.execution import AccountOpened
 from dexlane.values.books import Lane, Mode
 from dexlane.values.tokens import Token
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from portfolio.store.tables import account_openings, daily_results, exits, lots, of_account, positions, put
 
 
