@@ -1,0 +1,67 @@
+"""Which service publishes and consumes which events: the one table behind AsyncAPI, tested against the services."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dexlane.events.base import Event
+from dexlane.events.control import BookChanged, TradingStatus
+from dexlane.events.execution import (
+    AccountOpened,
+    FillConfirmed,
+    FillIncluded,
+    FillReversed,
+    IntentCreated,
+    IntentFailed,
+    PaperScored,
+    TxChanged,
+)
+from dexlane.events.fees import FeeQuoted
+from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered
+from dexlane.events.opportunity import OpportunityFound
+from dexlane.events.portfolio import ExitTriggered, ExposureChanged, PositionChanged
+from dexlane.events.risk import DecisionRecorded, TokenFlagged, VerdictApproved, VerdictRejected
+from dexlane.events.streams import EVENTS
+
+Types = tuple[type[Event], ...]
+
+_OUTCOMES: Types = (FillIncluded, FillReversed, FillConfirmed, IntentFailed)
+_EXECUTION: Types = (IntentCreated, TxChanged, *_OUTCOMES, AccountOpened, DecisionRecorded, TradingStatus)
+_MIRROR: Types = (BlockApplied, BlockReorged)
+_EXECUTOR_INPUT: Types = (
+    VerdictApproved,
+    ExitTriggered,
+    *_MIRROR,
+    FeeQuoted,
+    ExposureChanged,
+    BookChanged,
+    TradingStatus,
+)
+
+PUBLISHED: Mapping[str, Types] = {
+    "market-feed": (BlockApplied, BlockReorged, PoolDiscovered, OpportunityFound),
+    "gas-oracle": (FeeQuoted,),
+    "risk-scorer": (VerdictApproved, VerdictRejected, TokenFlagged, DecisionRecorded),
+    "fast-executor": _EXECUTION,
+    "smart-executor": _EXECUTION,
+    "paper-sim": (TxChanged, *_OUTCOMES, AccountOpened, PaperScored, TradingStatus),
+    "portfolio": (PositionChanged, ExposureChanged, ExitTriggered, TradingStatus),
+    "gateway": (BookChanged, TradingStatus, OpportunityFound, ExitTriggered),
+}
+"""A money service publishes ``trading.status`` of its own when it stops for a broken invariant."""
+
+_CONSUMED: Mapping[str, Types] = {
+    "market-feed": (),
+    "gas-oracle": (BlockApplied,),
+    "risk-scorer": (OpportunityFound, *_MIRROR),
+    "fast-executor": _EXECUTOR_INPUT,
+    "smart-executor": _EXECUTOR_INPUT,
+    "paper-sim": (IntentCreated, *_MIRROR, FeeQuoted, BookChanged),
+    "portfolio": (*_OUTCOMES, AccountOpened, *_MIRROR, BookChanged, TradingStatus),
+    "gateway": EVENTS,
+}
+
+
+def consumed_by(service: str) -> Types:
+    """What a service reads; ``KeyError`` for a name that is no service."""
+    return _CONSUMED[service]
