@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from dexlane.runtime.books_edit import write_book
-from dexlane.runtime.books_file import load_books, paper_account
-from dexlane.values.amounts import decimal_text, parse_decimal_text
-from dexlane.values.books import Book, Lane, Mode, Profile
-from dexlane_devnet import account
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from dexlane.runtime.books_edit import write_book
+from dexlane.runtime.books_file import load_books, paper_account
+from dexlane.values.amounts import decimal_text, parse_decimal_text
+from dexlane.values.books import Book, Lane, Mode, Profile
 from dexlane_cli.errors import EXIT_USAGE, CommandError
 from dexlane_cli.stack import StackOptions, given_nodes
 from dexlane_cli.up import write_default_books
@@ -29,6 +28,8 @@ DEFAULT_HOME = Path(".dexlane")
 
 def roles() -> dict[str, str]:
     """Names of the devnet's trading accounts and their addresses."""
+    from dexlane_devnet import account
+
     return {role: account(role).address.lower() for role in DEVNET_ROLES}
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nats
-from dexlane.runtime.declare import declare
 from nats.errors import Error as NatsError
 
+from dexlane.runtime.declare import declare
 from dexlane_cli import probes
 from dexlane_cli.session import supervisor_pid
 from dexlane_cli.stack import StackOptions, cache_binary

@@ -7,13 +7,13 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable
 
 import nats
-from dexlane.events.base import DEFAULT_REALM, Event
-from dexlane.events.streams import EVENTS, stream_of
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import Error as JetStreamError
 
+from dexlane.events.base import DEFAULT_REALM, Event
+from dexlane.events.streams import EVENTS, stream_of
 from dexlane_cli.errors import EXIT_USAGE, CommandError
 
 DEFAULT_QUIET = frozenset({"block.applied", "fee.quoted", "exposure.changed", "paper.scored"})

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from dexlane.values.chains import NATIVE
 
+from dexlane.values.chains import NATIVE
 from dexlane_cli.errors import CommandError
 from dexlane_cli.stack import StackOptions
 

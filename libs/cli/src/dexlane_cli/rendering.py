@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from rich.text import Text
+
 from dexlane.events.base import Event
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.execution import (
@@ -24,7 +26,6 @@ from dexlane.events.portfolio import ExitTriggered, ExposureChanged, PositionCha
 from dexlane.events.risk import DecisionRecorded, VerdictApproved, VerdictRejected
 from dexlane.values.amounts import decimal_text
 from dexlane.values.chains import NATIVE
-from rich.text import Text
 
 WETH = "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
-from dexlane_devnet import account
 
 from dexlane_cli.errors import CommandError
 from dexlane_cli.stack import EXECUTORS, Ports, StackOptions
@@ -105,6 +104,9 @@ def prepare(options: StackOptions) -> None:
     )
     (options.session / "nats.conf").write_text(config)
     if options.uses_devnet:
+        # Imported when used: it takes most of a second, and no other command should wait for it.
+        from dexlane_devnet import account
+
         for executor, roles in EXECUTORS.items():
             keys = {account(role).address: account(role).private_key for role in roles}
             _write_private(options.session / "keys" / f"{executor}.json", orjson.dumps(keys))
@@ -115,8 +117,10 @@ def _set_aside(session: Path) -> None:
         return
     archive = session.parent / "sessions"
     archive.mkdir(exist_ok=True)
+    changed_ns = session.stat().st_mtime_ns
     shutil.rmtree(session / "nats", ignore_errors=True)
-    session.rename(archive / time.strftime("%Y%m%d-%H%M%S", time.gmtime(session.stat().st_mtime)))
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(changed_ns // 10**9))
+    session.rename(archive / f"{stamp}-{changed_ns % 10**9:09}")
     for old in sorted(archive.iterdir())[:-KEPT_SESSIONS]:
         shutil.rmtree(old)
 

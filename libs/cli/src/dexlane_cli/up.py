@@ -10,13 +10,13 @@ from typing import Any
 
 import nats
 import orjson
+from rich.console import Console
+from rich.text import Text
+
 from dexlane.events.execution import FillIncluded, FillReversed, IntentFailed
 from dexlane.events.portfolio import ExitTriggered
 from dexlane.runtime.books_file import default_books_text
 from dexlane.runtime.declare import declare
-from rich.console import Console
-from rich.text import Text
-
 from dexlane_cli.listening import listen
 from dexlane_cli.rendering import line
 from dexlane_cli.session import lock, prepare, require_free_ports

@@ -1,0 +1,179 @@
+"""Commands: clear sentences, exit codes, and books that stay valid."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dexlane.events.execution import FillIncluded
+from dexlane.events.risk import VerdictApproved, VerdictRejected
+from dexlane.runtime.books_file import load_books
+from dexlane.testing.builders import (
+    a_block,
+    a_failure,
+    a_fee_quote,
+    a_fill,
+    a_position,
+    a_rejection,
+    a_status,
+    a_tx,
+    a_verdict,
+    an_exit,
+    an_exposure,
+    an_intent,
+    an_opened_account,
+    an_opportunity,
+)
+from dexlane_cli import doctor, journals, listening, rendering, session, stack
+from dexlane_cli.books import roles
+from dexlane_cli.errors import CommandError
+from dexlane_cli.stack import Ports, StackOptions
+from dexlane_cli.up import paper_books_text
+
+COMMAND = str(Path(sys.executable).parent / "dexlane")
+
+
+def run(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *arguments, "--home", str(home)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "COLUMNS": "200", **environment},
+    )
+
+
+def test_books_show_and_add_keep_the_file_valid(tmp_path: Path) -> None:
+    added = run("books", "add", "cautious", "--level", "3", "--capital", "1000.50", "--max-trade", "100", home=tmp_path)
+    assert added.returncode == 0, added.stderr
+    shown = run("books", "show", home=tmp_path)
+    assert "cautious" in shown.stdout
+    assert "1000.5 USDC" in shown.stdout
+    books = {book.id: book for book in load_books(tmp_path / "books.toml", roles=roles()).books}
+    assert books["cautious"].level == 3
+    assert books["cautious"].accounts != books["paper-main"].accounts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("books", "add", "paper-main"), "there is a book 'paper-main' already"),
+        (("books", "add", "x", "--like", "nobody"), "there is no book 'nobody'; the books are"),
+        (("books", "add", "x", "--capital", "12,5"), "--capital: '12,5' is not a plain decimal number"),
+        (("books", "add", "x", "--capital", "1"), "max_trade may not exceed the capital"),
+        (("books", "add", "x", "--like", "live-devnet"), "a live book needs accounts of its own"),
+        (("halt", "why"), "there is no token at"),
+        (("migrate", "--service", "gas-oracle"), "'gas-oracle' keeps no journal"),
+        (("reconcile",), "does not answer"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(
+    tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    result = run(*arguments, *(("--port-shift", "3333") if arguments[0] in {"halt", "reconcile"} else ()), home=tmp_path)
+    assert result.returncode in {1, 2}
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_wrong_node_urls_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    http = run("status", home=tmp_path, DEXLANE_RPC_WS_URLS='{"1": "http://127.0.0.1:1"}')
+    assert http.returncode == 2
+    assert "must begin with ws:// or wss://" in http.stderr
+    nonsense = run("status", home=tmp_path, DEXLANE_RPC_WS_URLS="ws://127.0.0.1:1")
+    assert nonsense.returncode == 2
+    assert "DEXLANE_RPC_WS_URLS is JSON such as" in nonsense.stderr
+
+
+def test_status_of_nothing_says_so_and_fails(tmp_path: Path) -> None:
+    result = run("status", "--port-shift", "3333", home=tmp_path)
+    assert result.returncode == 1
+    assert "supervisor: none runs here" in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+def test_stopping_nothing_is_no_error(tmp_path: Path) -> None:
+    assert "nothing runs here" in run("down", home=tmp_path).stdout
+
+
+def test_migrate_brings_every_journal_to_the_newest_revision_twice(tmp_path: Path) -> None:
+    for _ in range(2):
+        result = run("migrate", home=tmp_path)
+        assert result.returncode == 0, result.stderr
+    made = {path.stem for path in (tmp_path / "session" / "data").glob("*.db")}
+    assert made == set(journals.PACKAGES)
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        shift = taken.getsockname()[1] - 14_222
+        with pytest.raises(CommandError, match=rf"port {14_222 + shift} \(nats\) is taken"):
+            session.require_free_ports(Ports(shift), devnet=True)
+
+
+def test_a_second_stack_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with session.lock(tmp_path), pytest.raises(CommandError, match="already runs here"), session.lock(tmp_path):
+        pass
+    with session.lock(tmp_path):
+        assert session.supervisor_pid(tmp_path) == os.getpid()
+    assert session.supervisor_pid(tmp_path) is None
+
+
+def test_a_new_devnet_run_sets_the_journals_of_the_last_one_aside_and_keeps_a_few(tmp_path: Path) -> None:
+    options = StackOptions(home=tmp_path)
+    for number in range(session.KEPT_SESSIONS + 3):
+        session.prepare(options)
+        (options.session / "data" / "mark").write_text(str(number))
+        os.utime(options.session, (number * 1000, number * 1000))
+    assert not (options.session / "data" / "mark.old").exists()
+    kept = sorted((tmp_path / "sessions").iterdir())
+    assert len(kept) == session.KEPT_SESSIONS
+    keys = options.session / "keys" / "fast-executor.json"
+    assert keys.stat().st_mode & 0o777 == 0o600
+
+
+def test_with_given_nodes_no_key_is_written_and_no_live_book_exists(tmp_path: Path) -> None:
+    options = StackOptions(home=tmp_path, rpc_ws_urls={1: "ws://127.0.0.1:9"})
+    session.prepare(options)
+    assert list((options.session / "keys").iterdir()) == []
+    assert "devnet" not in [spec.name for spec in stack.infrastructure(options)]
+    settings = stack.service("fast-executor", options).environment
+    assert settings["DEXLANE_NETWORK"] == "remote"
+    assert not any("KEY" in name for name in settings)
+    (tmp_path / "b.toml").write_text(paper_books_text())
+    assert {book.mode for book in load_books(tmp_path / "b.toml", roles={}).books} == {"paper"}
+
+
+def test_events_are_chosen_by_the_beginning_of_their_names() -> None:
+    assert listening.choose(["verdict"]) == [VerdictApproved, VerdictRejected]
+    assert FillIncluded in listening.choose([""])
+    assert "block.applied" not in {event.NAME for event in listening.choose([])}
+    with pytest.raises(CommandError, match="no event begins with 'nonsense'"):
+        listening.choose(["nonsense"])
+
+
+def test_every_event_is_one_line_for_a_person() -> None:
+    events = [
+        *(a_block(), a_fee_quote(), an_opportunity(), a_verdict(), a_rejection(), an_intent(), a_tx(), a_fill()),
+        *(a_failure(), an_exit(), a_position(), an_exposure(), an_opened_account(), a_status()),
+    ]
+    for event in events:
+        text = rendering.line(event).plain
+        assert event.NAME in text
+        assert "\n" not in text
+
+
+def test_the_doctor_finds_this_machine_able(tmp_path: Path) -> None:
+    well = {finding.name: finding for finding in doctor.examine(StackOptions(home=tmp_path, ports=Ports(3_333)))}
+    assert well["python"].well
+    assert well["node"].well
+    assert well["servers"].well
+    assert set(well) >= {"disk", "ports"}
