@@ -76,7 +76,8 @@ def test_books_show_and_add_keep_the_file_valid(tmp_path: Path) -> None:
 def test_what_cannot_be_done_is_one_sentence_and_an_exit_code(
     tmp_path: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
-    result = run(*arguments, *(("--port-shift", "3333") if arguments[0] in {"halt", "reconcile"} else ()), home=tmp_path)
+    shift = ("--port-shift", "3333") if arguments[0] in {"halt", "reconcile"} else ()
+    result = run(*arguments, *shift, home=tmp_path)
     assert result.returncode in {1, 2}
     assert sentence in result.stderr
     assert "Traceback" not in result.stderr

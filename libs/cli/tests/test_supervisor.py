@@ -21,7 +21,9 @@ async def always_ready() -> bool | str:
     return True
 
 
-def python(code: str, name: str, *, tier: int = 0, ready: Probe = always_ready, restartable: bool = True) -> ProcessSpec:
+def python(
+    code: str, name: str, *, tier: int = 0, ready: Probe = always_ready, restartable: bool = True
+) -> ProcessSpec:
     return ProcessSpec(
         name=name,
         command=(sys.executable, "-u", "-c", code),
@@ -94,7 +96,8 @@ async def test_what_does_not_become_ready_is_named_with_the_reason(tmp_path: Pat
         return "mirror: no block yet"
 
     keeper, _ = supervise(tmp_path, python(FOREVER, "slow", ready=never))
-    with pytest.raises(CommandError, match=r"slow was not ready after 2 s \(mirror: no block yet\); its last line was: up"):
+    sentence = r"slow was not ready after 2 s \(mirror: no block yet\); its last line was: up"
+    with pytest.raises(CommandError, match=sentence):
         await keeper.start()
     await keeper.stop()
 
