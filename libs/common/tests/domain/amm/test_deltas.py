@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dexlane.domain.amm.deltas import (
     InconsistentDelta,
     after_liquidity_change,
@@ -15,8 +18,6 @@ from dexlane.domain.amm.deltas import (
 from dexlane.domain.amm.quoting import quote_exact_in
 from dexlane.testing.builders import V2_POOL, WETH, a_pool_v2, a_pool_v3, a_reserves_delta, an_address
 from dexlane.values.pools import ConcentratedDelta, ConcentratedState, Tick
-from hypothesis import given
-from hypothesis import strategies as st
 
 EMPTY = ConcentratedState(sqrt_price_x96=1 << 96, tick=0, liquidity=0)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from dexlane.domain.amm import constant_product
 from dexlane.domain.amm.quoting import quote_exact_in, quote_exact_out
 from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool, PoolKey, Protocol, Tick

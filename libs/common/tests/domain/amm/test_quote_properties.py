@@ -5,6 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from hypothesis import assume, given, reject
+from hypothesis import strategies as st
+
 from dexlane.domain.amm import concentrated
 from dexlane.domain.amm.deltas import apply_mint
 from dexlane.domain.amm.quoting import (
@@ -21,8 +24,6 @@ from dexlane.domain.amm.quoting import (
 from dexlane.domain.amm.tick_math import MAX_SQRT_RATIO, MIN_SQRT_RATIO, sqrt_ratio_at_tick, tick_at_sqrt_ratio
 from dexlane.testing.builders import USDC, WETH, a_pool_v2, a_pool_v3, a_route, a_token
 from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool
-from hypothesis import assume, given, reject
-from hypothesis import strategies as st
 
 _FEES = st.sampled_from([100, 500, 2500, 3000, 10_000])
 _SPACINGS = {100: 1, 500: 10, 2500: 50, 3000: 60, 10_000: 200}

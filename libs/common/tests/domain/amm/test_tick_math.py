@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dexlane.domain.amm.tick_math import (
     MAX_SQRT_RATIO,
     MAX_TICK,
@@ -12,8 +15,6 @@ from dexlane.domain.amm.tick_math import (
     sqrt_ratio_at_tick,
     tick_at_sqrt_ratio,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(
