@@ -1,0 +1,136 @@
+"""What the routes work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+from fastapi import Header, Query
+
+from dexlane.runtime.clock import Clock
+from dexlane.runtime.journal import Journal
+from dexlane.runtime.observability import Log, Metrics
+from gateway.api.access import TokenCheck
+from gateway.api.envelope import AsOf, BlockAge, Envelope, Problem
+from gateway.books import BookKeeper
+from gateway.metrics import Moments
+from gateway.projections.display import Display
+from gateway.projections.health import HealthPoller
+from gateway.projections.hub import Hub
+from gateway.projections.picture import LivePicture, Place
+from gateway.settings import Settings
+from gateway.statuses import StatusKeeper
+
+T = TypeVar("T")
+
+Limit = Annotated[int, Query(ge=1, le=200, description="at most this many entries")]
+Cursor = Annotated[str | None, Query(max_length=160, description="`next` of the page before")]
+BookFilter = Annotated[str | None, Query(max_length=32, description="id of a book")]
+ChainFilter = Annotated[int | None, Query(ge=1, description="chain id")]
+IdFilter = Annotated[str | None, Query(pattern="^[0-9a-f]{32}$")]
+DEFAULT_LIMIT = 50
+
+
+@dataclass
+class Door:
+    """Closed until the journal is read: before that an answer would be invented."""
+
+    is_open: bool = False
+
+    def require_open(self) -> None:
+        """``Problem`` 503 while the gateway starts."""
+        if not self.is_open:
+            raise Problem(
+                503, "Not possible at this moment", "the gateway is starting; try again", {"Retry-After": "1"}
+            )
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Everything a route may need; built once in ``app``."""
+
+    settings: Settings
+    clock: Clock
+    journal: Journal
+    books: BookKeeper
+    statuses: StatusKeeper
+    display: Display
+    token: TokenCheck
+    moments: Moments
+    door: Door
+
+    def wrap(self, data: T, following: str | None = None) -> Envelope[T]:
+        """The envelope around an answer, with the moment it holds for."""
+        now_ms = self.clock.now_ms()
+        blocks = {
+            chain_id: BlockAge(block=head.event.block, age_ms=max(0, now_ms - head.at_ms))
+            for chain_id, head in self.display.picture.heads.items()
+        }
+        return Envelope(data=data, as_of=AsOf(at_ms=now_ms, blocks=blocks), next=following)
+
+    def chain_ids(self, chain_id: int | None) -> tuple[int, ...]:
+        """One chain or all; ``Problem`` for one that is not served."""
+        if chain_id is None:
+            return self.settings.chains
+        if chain_id not in self.settings.chains:
+            known = ", ".join(str(chain) for chain in self.settings.chains)
+            raise Problem(404, "Unknown chain", f"chain {chain_id} is not served; the chains are: {known}")
+        return (chain_id,)
+
+    def may_write(self, authorization: Annotated[str | None, Header()] = None) -> None:
+        """A dependency of every route that changes something."""
+        self._check(authorization)
+        self.door.require_open()
+
+    def may_read(self, authorization: Annotated[str | None, Header()] = None) -> None:
+        """A dependency of every other route: free on loopback, with the token beyond."""
+        if not self.settings.is_loopback:
+            self._check(authorization)
+        self.door.require_open()
+
+    def _check(self, authorization: str | None) -> None:
+        try:
+            self.token.require(authorization)
+        except Problem as problem:
+            self.moments.denied(problem.title, "")
+            raise
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the process gives to the desk. ``own`` tells why the gateway itself is not ready."""
+
+    clock: Clock
+    metrics: Metrics
+    log: Log
+    own: Callable[[], dict[str, str]]
+
+
+def make_desk(settings: Settings, given: Surroundings) -> Desk:
+    """A desk on the gateway's journal; its door is closed and it accepts no token yet."""
+    url = settings.database("gateway")
+    journal = Journal(url, clock=given.clock, log=given.log, realm=settings.realm)
+    picture = LivePicture(Place(settings.realm, settings.network, settings.chains))
+    hub = Hub(max_clients=settings.stream_clients, queue_size=settings.stream_queue)
+    health = HealthPoller(settings.service_urls, given.clock, own=given.own, interval_ms=settings.health_interval_ms)
+    return Desk(
+        settings=settings,
+        clock=given.clock,
+        journal=journal,
+        books=BookKeeper(journal),
+        statuses=StatusKeeper(journal, settings.chains),
+        display=Display(picture, hub, health, given.clock),
+        token=TokenCheck(),
+        moments=Moments(given.metrics, given.log),
+        door=Door(),
+    )
+
+
+def sequence_of(cursor: str | None) -> int | None:
+    """The place in the archive that a cursor names; ``Problem`` for anything else."""
+    if cursor is None:
+        return None
+    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
+        raise Problem(422, "Invalid request", "cursor: use the value of `next` of the page before")
+    return int(cursor)

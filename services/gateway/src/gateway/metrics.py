@@ -1,0 +1,69 @@
+"""The gateway's moments: each logs once and counts once."""
+
+from __future__ import annotations
+
+from dexlane.runtime.observability import Log, Metrics
+
+
+class Moments:
+    """What is worth telling about people and clients."""
+
+    def __init__(self, metrics: Metrics, log: Log) -> None:
+        self._log = log
+        self._archived = metrics.counter("archived_total", "Events written to the archive", ("event",))
+        self._pruned = metrics.counter("pruned_total", "Records deleted by the retention rules")
+        self._writes = metrics.counter("writes_total", "Changes made by people", ("kind",))
+        self._denied = metrics.counter("denied_total", "Requests that were refused", ("reason",))
+        self._clients = metrics.gauge("stream_clients", "Connected live clients")
+        self._dropped = metrics.gauge("stream_dropped_messages", "Messages that slow clients lost")
+
+    def archived(self, name: str) -> None:
+        """An event was written to the archive."""
+        self._archived.labels(name).inc()
+        self._log.debug("archived", archived_event=name)
+
+    def pruned(self, rows: int) -> None:
+        """Old records were deleted."""
+        self._pruned.inc(rows)
+        if rows:
+            self._log.info("archive_pruned", rows=rows)
+
+    def not_pruned(self, reason: str) -> None:
+        """The retention could not be applied; it is tried again."""
+        self._log.warning("archive_not_pruned", reason=reason)
+
+    def books_loaded(self, changed: list[str]) -> None:
+        """The books file was read."""
+        self._writes.labels("books_file").inc(len(changed))
+        self._log.info("books_loaded", changed=changed)
+
+    def book_changed(self, book_id: str, version: int) -> None:
+        """A person changed a book."""
+        self._writes.labels("book").inc()
+        self._log.info("book_changed", book_id=book_id, book_version=version)
+
+    def halted(self, scope: str, reason: str) -> None:
+        """A person stopped trading."""
+        self._writes.labels("halt").inc()
+        self._log.warning("trading_halted", scope=scope, reason=reason)
+
+    def resumed(self, source: str, to: str, reason: str) -> None:
+        """A person released a halt."""
+        self._writes.labels("resume").inc()
+        self._log.warning("trading_resumed", source=source, to=to, reason=reason)
+
+    def close_requested(self, book_id: str, token: str) -> None:
+        """A person closed a position."""
+        self._writes.labels("close").inc()
+        self._log.info("close_requested", book_id=book_id, token=token)
+
+    def denied(self, reason: str, path: str) -> None:
+        """A request was refused at the door."""
+        self._denied.labels(reason).inc()
+        self._log.warning("request_denied", reason=reason, path=path[:120])
+
+    def clients(self, connected: int, dropped: int) -> None:
+        """Live clients came or went."""
+        self._clients.set(connected)
+        self._dropped.set(dropped)
+        self._log.debug("stream_clients", connected=connected)

@@ -1,0 +1,243 @@
+"""The live picture: chains, fees, books, positions, statuses, and the sums that the page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from dexlane.events.base import Event
+from dexlane.events.control import BookChanged, Status, TradingStatus, strictest
+from dexlane.events.execution import TxChanged
+from dexlane.events.fees import FeeQuoted
+from dexlane.events.market import BlockApplied, PoolDiscovered
+from dexlane.events.portfolio import ExposureChanged, PositionChanged
+from dexlane.values.amounts import Amount, SignedAmount
+from dexlane.values.base import Value
+from dexlane.values.books import Book
+from dexlane.values.chains import BlockRef
+from gateway.projections.feed import Feed, FeedItem, TokenNames
+from gateway.projections.latency import LaneLatency, Latency
+
+DEVNET_NOTICE = (
+    "This is the devnet: its flow is recorded and does not react to our trades, so a profit made here proves nothing."
+)
+
+
+class SourceView(Value):
+    """What one source says about trading."""
+
+    source: str
+    status: Status
+    reason: str
+    since_ms: int
+
+
+class StatusView(Value):
+    """Whether a chain is traded: the strictest word of all sources holds."""
+
+    chain_id: int
+    effective: Status
+    sources: tuple[SourceView, ...]
+
+
+class ChainView(Value):
+    """Head and fees of a chain; None is no data."""
+
+    chain_id: int
+    block: BlockRef | None
+    head_age_ms: int | None
+    base_fee_per_gas_wei: Amount | None
+    next_base_fee_per_gas_wei: Amount | None
+    fees: FeeQuoted | None
+    fees_age_ms: int | None
+    status: StatusView
+
+
+class BookView(Value):
+    """A book and its sums over both lanes, in smallest units of its quote token; None is no data."""
+
+    book: Book
+    book_version: int
+    equity: SignedAmount | None
+    realised: SignedAmount | None
+    realised_today: SignedAmount | None
+    unrealised: SignedAmount | None
+    at_work: Amount | None
+    fees_paid_wei: Amount | None
+    open_positions: int | None
+
+
+class Overview(Value):
+    """Everything that the page shows but the list and the services."""
+
+    realm: str
+    network: str
+    notices: tuple[str, ...]
+    chains: tuple[ChainView, ...]
+    books: tuple[BookView, ...]
+    positions: tuple[PositionChanged, ...]
+    latency: tuple[LaneLatency, ...]
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last applied block of a chain and when it was heard of."""
+
+    event: BlockApplied
+    at_ms: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the picture is taken."""
+
+    realm: str
+    network: str
+    chains: tuple[int, ...]
+
+
+class LivePicture:
+    """Applies events in any order, keeps the newest version of everything, and sums up."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.tokens = TokenNames()
+        self.feed = Feed(self.tokens)
+        self.latency = Latency()
+        self.heads: dict[int, Head] = {}
+        self.fees: dict[int, tuple[FeeQuoted, int]] = {}
+        self.books: dict[str, BookChanged] = {}
+        self.exposures: dict[tuple[str, str], ExposureChanged] = {}
+        self.positions: dict[tuple[str, str, str], PositionChanged] = {}
+        self.words: dict[tuple[int, str], TradingStatus] = {}
+        self._appliers: dict[type[Event], Callable[[Any, int], None]] = {
+            BlockApplied: self._head,
+            PoolDiscovered: self._pool,
+            FeeQuoted: self._fee,
+            BookChanged: self._book,
+            ExposureChanged: self._exposure,
+            PositionChanged: self._position,
+            TradingStatus: self._word,
+            TxChanged: self._transaction,
+        }
+
+    def apply(self, event: Event, now_ms: int) -> FeedItem | None:
+        """Take an event in; returns the list's new entry when there is one."""
+        applier = self._appliers.get(type(event))
+        if applier is not None:
+            applier(event, now_ms)
+        return self.feed.apply(event)
+
+    def _head(self, event: BlockApplied, now_ms: int) -> None:
+        self.heads[event.chain_id] = Head(event, now_ms)
+
+    def _pool(self, event: PoolDiscovered, _now_ms: int) -> None:
+        self.tokens.learn(event.chain_id, (event.pool.key.token0, event.pool.key.token1))
+
+    def _fee(self, event: FeeQuoted, now_ms: int) -> None:
+        self.fees[event.chain_id] = (event, now_ms)
+
+    def _book(self, event: BookChanged, _now_ms: int) -> None:
+        known = self.books.get(event.book.id)
+        if known is None or known.book_version <= event.book_version:
+            self.books[event.book.id] = event
+        self.tokens.learn(event.chain_id, (event.book.quote,))
+
+    def _exposure(self, event: ExposureChanged, _now_ms: int) -> None:
+        key = (event.book_id, event.lane.value)
+        known = self.exposures.get(key)
+        if known is None or known.exposure_version <= event.exposure_version:
+            self.exposures[key] = event
+
+    def _position(self, event: PositionChanged, _now_ms: int) -> None:
+        key = (event.book_id, event.account, event.token.address)
+        known = self.positions.get(key)
+        if known is None or known.position_version <= event.position_version:
+            self.positions[key] = event
+        self.tokens.learn(event.chain_id, (event.token, event.quote))
+
+    def _word(self, event: TradingStatus, _now_ms: int) -> None:
+        key = (event.chain_id, event.source)
+        known = self.words.get(key)
+        if known is None or known.status_version <= event.status_version:
+            self.words[key] = event
+
+    def _transaction(self, event: TxChanged, _now_ms: int) -> None:
+        self.latency.apply(event)
+
+    def open_positions(self) -> list[PositionChanged]:
+        """Positions with something in them, the newest first."""
+        held = [position for position in self.positions.values() if position.quantity != 0]
+        return sorted(held, key=lambda position: (-position.occurred_at_ms, position.id))
+
+    def status(self, chain_id: int) -> StatusView:
+        """What holds on a chain, and who says what, strictest first."""
+        words = [word for (chain, _), word in sorted(self.words.items()) if chain == chain_id]
+        words.sort(key=lambda word: -word.status.severity)
+        return StatusView(
+            chain_id=chain_id,
+            effective=strictest([word.status for word in words]),
+            sources=tuple(
+                SourceView(source=word.source, status=word.status, reason=word.reason, since_ms=word.occurred_at_ms)
+                for word in words
+            ),
+        )
+
+    def chain(self, chain_id: int, now_ms: int) -> ChainView:
+        """Head, fees and status of a chain."""
+        head = self.heads.get(chain_id)
+        fees, fees_at_ms = self.fees.get(chain_id, (None, 0))
+        return ChainView(
+            chain_id=chain_id,
+            block=head.event.block if head else None,
+            head_age_ms=max(0, now_ms - head.at_ms) if head else None,
+            base_fee_per_gas_wei=head.event.base_fee_per_gas_wei if head else None,
+            next_base_fee_per_gas_wei=head.event.next_base_fee_per_gas_wei if head else None,
+            fees=fees,
+            fees_age_ms=max(0, now_ms - fees_at_ms) if fees else None,
+            status=self.status(chain_id),
+        )
+
+    def book(self, book_id: str) -> BookView:
+        """A book and its sums; a sum is None as soon as one of its parts is missing."""
+        changed = self.books[book_id]
+        lanes = [self.exposures.get((book_id, lane.value)) for lane in changed.book.limits]
+        held = [position for position in self.open_positions() if position.book_id == book_id]
+
+        def total(name: str) -> int | None:
+            return _total(None if lane is None else getattr(lane, name) for lane in lanes)
+
+        return BookView(
+            book=changed.book,
+            book_version=changed.book_version,
+            equity=total("equity"),
+            realised=total("realised_total"),
+            realised_today=total("realised_today"),
+            unrealised=_total(position.unrealised for position in held) if any(lanes) else None,
+            at_work=total("at_work"),
+            fees_paid_wei=total("fees_paid_wei"),
+            open_positions=total("open_positions"),
+        )
+
+    def overview(self, now_ms: int) -> Overview:
+        """Everything at once."""
+        return Overview(
+            realm=self.place.realm,
+            network=self.place.network,
+            notices=(DEVNET_NOTICE,) if self.place.network == "devnet" else (),
+            chains=tuple(self.chain(chain_id, now_ms) for chain_id in self.place.chains),
+            books=tuple(self.book(book_id) for book_id in sorted(self.books)),
+            positions=tuple(self.open_positions()),
+            latency=self.latency.view(),
+        )
+
+
+def _total(parts: Iterable[int | None]) -> int | None:
+    """The sum, or None when a part is missing: a sum without it would be an invented figure."""
+    total = 0
+    for part in parts:
+        if part is None:
+            return None
+        total += part
+    return total

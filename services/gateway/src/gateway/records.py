@@ -1,0 +1,234 @@
+"""What the gateway remembers: its tables, and the archive of what was decided and traded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from dexlane.events.base import Event
+from dexlane.events.execution import (
+    AccountOpened,
+    FillConfirmed,
+    FillIncluded,
+    FillReversed,
+    IntentCreated,
+    IntentFailed,
+    PaperScored,
+    TxChanged,
+)
+from dexlane.events.opportunity import OpportunityFound
+from dexlane.events.portfolio import ExitTriggered, PositionChanged
+from dexlane.events.risk import DecisionRecorded, TokenFlagged, VerdictApproved, VerdictRejected
+from dexlane.runtime.errors import Transient
+from dexlane.runtime.journal import Journal
+from gateway.metrics import Moments
+from gateway.settings import Settings
+
+PRUNE_INTERVAL_S = 60.0
+DAY_MS = 86_400_000
+
+metadata = sa.MetaData()
+book_versions = sa.Table(
+    "book_versions",
+    metadata,
+    sa.Column("book_id", sa.String(32), primary_key=True),
+    sa.Column("version", sa.BigInteger, primary_key=True),
+    sa.Column("source", sa.String(32), nullable=False),
+    sa.Column("changed_ms", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+loaded_files = sa.Table(
+    "loaded_files",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("loaded_ms", sa.BigInteger, nullable=False),
+)
+statuses = sa.Table(
+    "statuses",
+    metadata,
+    sa.Column("chain_id", sa.BigInteger, primary_key=True),
+    sa.Column("source", sa.String(48), primary_key=True),
+    sa.Column("version", sa.BigInteger, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
+positions = sa.Table(
+    "positions",
+    metadata,
+    sa.Column("book_id", sa.String(32), primary_key=True),
+    sa.Column("account", sa.String(42), primary_key=True),
+    sa.Column("token", sa.String(42), primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+archive = sa.Table(
+    "archive",
+    metadata,
+    sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("event_id", sa.String(32), nullable=False, unique=True),
+    sa.Column("name", sa.String(48), nullable=False),
+    sa.Column("chain_id", sa.BigInteger, nullable=False),
+    sa.Column("book_id", sa.String(32), nullable=True),
+    sa.Column("intent_id", sa.String(32), nullable=True),
+    sa.Column("subject_id", sa.String(64), nullable=True),
+    sa.Column("occurred_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+ARCHIVED: tuple[type[Event], ...] = (
+    OpportunityFound,
+    VerdictApproved,
+    VerdictRejected,
+    TokenFlagged,
+    DecisionRecorded,
+    IntentCreated,
+    TxChanged,
+    FillIncluded,
+    FillReversed,
+    FillConfirmed,
+    IntentFailed,
+    AccountOpened,
+    PaperScored,
+    PositionChanged,
+    ExitTriggered,
+)
+"""The events that are kept, each by its own durable consumer."""
+
+_TYPES = {event.NAME: event for event in ARCHIVED}
+
+# A redelivered event is refused by its unique id; one statement on both databases.
+_ADD = sa.text(
+    "INSERT INTO archive (event_id, name, chain_id, book_id, intent_id, subject_id, occurred_at_ms, body) VALUES"
+    " (:event_id, :name, :chain_id, :book_id, :intent_id, :subject_id, :occurred_at_ms, :body) ON CONFLICT DO NOTHING"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Which records to list, newest first. ``before`` is the sequence of the last record already seen."""
+
+    names: tuple[str, ...]
+    book_id: str | None = None
+    intent_id: str | None = None
+    subject_id: str | None = None
+    chain_id: int | None = None
+    before: int | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True)
+class Record:
+    """One archived event and its place in the archive."""
+
+    sequence: int
+    event: Event
+
+
+def _subject_of(event: Event) -> str | None:
+    """What the event is about, so that the story of one opportunity can be followed."""
+    if isinstance(event, VerdictApproved | VerdictRejected):
+        return event.opportunity.id
+    if isinstance(event, DecisionRecorded):
+        return event.subject_id
+    if isinstance(event, IntentCreated):
+        cause = event.verdict or event.exit
+        return None if cause is None else cause.id
+    return None
+
+
+def _intent_of(event: Event) -> str | None:
+    if isinstance(event, IntentCreated):
+        return event.id
+    return getattr(event, "intent_id", None)
+
+
+async def add(conn: AsyncConnection, event: Event) -> bool:
+    """Archive an event, and keep the newest version of a position; False when it was archived before."""
+    result = await conn.execute(
+        _ADD,
+        {
+            "event_id": event.id,
+            "name": event.NAME,
+            "chain_id": event.chain_id,
+            "book_id": getattr(event, "book_id", None),
+            "intent_id": _intent_of(event),
+            "subject_id": _subject_of(event),
+            "occurred_at_ms": event.occurred_at_ms,
+            "body": event.to_wire().decode(),
+        },
+    )
+    if result.rowcount and isinstance(event, PositionChanged):
+        await _put_position(conn, event)
+    return bool(result.rowcount)
+
+
+async def _put_position(conn: AsyncConnection, event: PositionChanged) -> None:
+    key = sa.and_(
+        positions.c.book_id == event.book_id,
+        positions.c.account == event.account,
+        positions.c.token == event.token.address,
+    )
+    version = (await conn.execute(sa.select(positions.c.version).where(key))).scalar()
+    values = {"version": event.position_version, "body": event.to_wire().decode()}
+    if version is None:
+        identity = {"book_id": event.book_id, "account": event.account, "token": event.token.address}
+        await conn.execute(positions.insert().values(**identity, **values))
+    elif version < event.position_version:
+        await conn.execute(positions.update().where(key).values(**values))
+
+
+async def find(conn: AsyncConnection, search: Search) -> list[Record]:
+    """The records that match, newest first."""
+    query = sa.select(archive.c.sequence, archive.c.name, archive.c.body).where(archive.c.name.in_(search.names))
+    for column in ("book_id", "intent_id", "subject_id", "chain_id"):
+        value = getattr(search, column)
+        if value is not None:
+            query = query.where(archive.c[column] == value)
+    if search.before is not None:
+        query = query.where(archive.c.sequence < search.before)
+    rows = await conn.execute(query.order_by(archive.c.sequence.desc()).limit(search.limit))
+    return [Record(row.sequence, _TYPES[row.name].from_wire(row.body)) for row in rows]
+
+
+async def of_intents(conn: AsyncConnection, intent_ids: Sequence[str], names: Iterable[str]) -> list[Event]:
+    """Everything archived under these names that happened to these intents, oldest first."""
+    query = sa.select(archive.c.name, archive.c.body).where(
+        archive.c.intent_id.in_(intent_ids), archive.c.name.in_(tuple(names))
+    )
+    rows = await conn.execute(query.order_by(archive.c.sequence))
+    return [_TYPES[row.name].from_wire(row.body) for row in rows]
+
+
+async def all_positions(conn: AsyncConnection) -> list[PositionChanged]:
+    """The newest version of every position that ever was."""
+    rows = await conn.execute(sa.select(positions.c.body))
+    return [PositionChanged.from_wire(row.body) for row in rows]
+
+
+async def keep_bounded(journal: Journal, settings: Settings, moments: Moments) -> None:
+    """Apply the retention again and again, for ever."""
+    while True:
+        try:
+            async with journal.transaction() as tx:
+                oldest = tx.now_ms - settings.archive_days * DAY_MS
+                rows = await prune(tx.conn, rows_per_event=settings.archive_rows_per_event, older_than_ms=oldest)
+            moments.pruned(rows)
+        except Transient as error:
+            moments.not_pruned(str(error))
+        await asyncio.sleep(PRUNE_INTERVAL_S)
+
+
+async def prune(conn: AsyncConnection, *, rows_per_event: int, older_than_ms: int) -> int:
+    """Delete what is beyond the retention; returns how many records went. Positions are never deleted."""
+    gone = (await conn.execute(archive.delete().where(archive.c.occurred_at_ms < older_than_ms))).rowcount
+    for name in _TYPES:
+        newest_first = sa.select(archive.c.sequence).where(archive.c.name == name).order_by(archive.c.sequence.desc())
+        last_to_go = (await conn.execute(newest_first.offset(rows_per_event).limit(1))).scalar()
+        if last_to_go is not None:
+            doomed = sa.and_(archive.c.name == name, archive.c.sequence <= last_to_go)
+            gone += (await conn.execute(archive.delete().where(doomed))).rowcount
+    return gone

@@ -1,0 +1,136 @@
+"""Halt and resume: the operator's word on each chain, kept in the journal and published as ``trading.status``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from dexlane.events.control import Status, TradingStatus
+from dexlane.runtime.errors import DexlaneError
+from dexlane.runtime.journal import Journal, Tx
+from dexlane.runtime.settings import SERVICES
+from gateway.records import statuses
+
+OPERATOR = "operator"
+
+
+class StatusRefused(DexlaneError):  # noqa: N818
+    """A change of the trading status that is not allowed."""
+
+
+class StatusKeeper:
+    """The last word of every source on every chain. The operator's is written here; others' are remembered."""
+
+    def __init__(self, journal: Journal, chains: tuple[int, ...]) -> None:
+        self._journal = journal
+        self._chains = chains
+        self._words: dict[tuple[int, str], TradingStatus] = {}
+
+    @property
+    def words(self) -> Mapping[tuple[int, str], TradingStatus]:
+        """The last word by chain and source."""
+        return self._words
+
+    async def load(self, published: Iterable[TradingStatus]) -> None:
+        """Read the journal. Where the bus holds a newer word of the operator, take that one, so that a lost or restored
+        journal never lifts a halt; where there is none at all, trading begins as active. What the bus lacks is told
+        again."""
+        on_bus = {word.chain_id: word for word in published if word.source == OPERATOR}
+        async with self._journal.transaction() as tx:
+            self._words = await _newest(tx.conn)
+            for chain_id in self._chains:
+                known, newer = self._words.get((chain_id, OPERATOR)), on_bus.get(chain_id)
+                if newer is None and known is None:
+                    newer = _first_word(chain_id, tx.now_ms)
+                if newer is not None and (known is None or newer.status_version > known.status_version):
+                    await _insert(tx.conn, newer)
+                    self._words[chain_id, OPERATOR] = newer
+                word = self._words[chain_id, OPERATOR]
+                if chain_id not in on_bus or on_bus[chain_id].status_version < word.status_version:
+                    await tx.emit(word)
+
+    async def remember(self, word: TradingStatus) -> bool:
+        """Keep what a source said; False when something as new is known already."""
+        key = (word.chain_id, word.source)
+        known = self._words.get(key)
+        if known is not None and known.status_version >= word.status_version:
+            return False
+        async with self._journal.transaction() as tx:
+            await _insert(tx.conn, word)
+        self._words[key] = word
+        return True
+
+    async def halt(self, scope: Status, reason: str, chain_ids: tuple[int, ...]) -> list[TradingStatus]:
+        """Tighten the operator's word. It never loosens one: a halt stays a halt when less is asked for."""
+        async with self._journal.transaction() as tx:
+            said = [
+                await self._say(tx, self._words[chain_id, OPERATOR], scope, reason)
+                for chain_id in chain_ids
+                if self._words[chain_id, OPERATOR].status.severity < scope.severity
+            ]
+        self._keep(said)
+        return said
+
+    async def resume(
+        self, to: Status, reason: str, chain_ids: tuple[int, ...], source: str = OPERATOR
+    ) -> list[TradingStatus]:
+        """Loosen a word: the operator's own, or that of a service which halted when it failed.
+
+        Breakers and the signer release themselves. ``StatusRefused`` for those, and where nothing is to be released.
+        """
+        if source != OPERATOR and source not in SERVICES:
+            raise StatusRefused(f"{source!r} releases its halt itself; look there for the cause")
+        held = [
+            word
+            for chain_id in chain_ids
+            if (word := self._words.get((chain_id, source))) is not None and word.status.severity > to.severity
+        ]
+        if not held:
+            raise StatusRefused(f"{source} holds nothing back that {to.value!r} would release")
+        async with self._journal.transaction() as tx:
+            said = [await self._say(tx, word, to, reason) for word in held]
+        self._keep(said)
+        return said
+
+    async def _say(self, tx: Tx, before: TradingStatus, status: Status, reason: str) -> TradingStatus:
+        version = before.status_version + 1
+        word = before.model_copy(
+            update={
+                "id": TradingStatus.make_id(before.chain_id, before.source, version),
+                "occurred_at_ms": tx.now_ms,
+                "status": status,
+                "status_version": version,
+                "reason": reason,
+            }
+        )
+        await _insert(tx.conn, word)
+        await tx.emit(word)
+        return word
+
+    def _keep(self, words: Iterable[TradingStatus]) -> None:
+        self._words.update({(word.chain_id, word.source): word for word in words})
+
+
+def _first_word(chain_id: int, now_ms: int) -> TradingStatus:
+    return TradingStatus(
+        id=TradingStatus.make_id(chain_id, OPERATOR, 1),
+        chain_id=chain_id,
+        occurred_at_ms=now_ms,
+        source=OPERATOR,
+        status=Status.ACTIVE,
+        status_version=1,
+        reason="first start",
+    )
+
+
+async def _insert(conn: AsyncConnection, word: TradingStatus) -> None:
+    key = {"chain_id": word.chain_id, "source": word.source, "version": word.status_version}
+    await conn.execute(statuses.insert().values(**key, body=word.to_wire().decode()))
+
+
+async def _newest(conn: AsyncConnection) -> dict[tuple[int, str], TradingStatus]:
+    rows = await conn.execute(sa.select(statuses.c.body).order_by(statuses.c.version))
+    words = (TradingStatus.from_wire(row.body) for row in rows)
+    return {(word.chain_id, word.source): word for word in words}
