@@ -1,0 +1,1 @@
+"""Paper intents to simulated fills."""
