@@ -18,6 +18,7 @@ from dexlane.events.portfolio import ExitTriggered
 from dexlane.runtime.books_file import default_books_text
 from dexlane.runtime.declare import declare
 from dexlane_cli.listening import listen
+from dexlane_cli.nodes import require_nodes
 from dexlane_cli.rendering import line
 from dexlane_cli.session import lock, prepare, require_free_ports
 from dexlane_cli.stack import SERVICE_PORTS, StackOptions, gateway_url, infrastructure, services
@@ -92,6 +93,7 @@ async def up(options: StackOptions, *, verbose: bool, console: Console) -> int:
     """Run until Ctrl-C or ``dexlane down``; returns the exit code."""
     with lock(options.home):
         require_free_ports(options.ports, devnet=options.uses_devnet)
+        await require_nodes(options.rpc_ws_urls)
         write_default_books(options)
         prepare(options)
         screen = Screen(console, verbose=verbose)
