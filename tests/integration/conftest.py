@@ -13,11 +13,11 @@ from dexlane.testing.stack import Stack
 
 def _shift(offset: int) -> int:
     """Ports of their own for each test process."""
-    return 1_000 + os.getpid() % 400 * 100 + offset
+    return 1_000 + os.getpid() % 110 * 100 + offset
 
 
 def _running(home: Path, offset: int, *arguments: str) -> Iterator[Stack]:
-    stack = Stack(home, _shift(offset) % 30_000)
+    stack = Stack(home, _shift(offset))
     stack.start(*arguments)
     try:
         stack.wait_ready()

@@ -42,7 +42,7 @@ def node_port() -> Iterator[int]:
 
 
 def remote(home: Path, offset: int, nodes: str) -> Stack:
-    shift = (1_000 + os.getpid() % 400 * 100 + offset) % 30_000
+    shift = 1_000 + os.getpid() % 110 * 100 + offset
     return Stack(home, shift, {"DEXLANE_RPC_WS_URLS": nodes})
 
 
