@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
+from dexlane.domain.strategies.registry import STRATEGIES
 from dexlane.runtime.errors import Fatal
 from dexlane.values.amounts import parse_decimal_text
 from dexlane.values.base import Value, digest
@@ -59,7 +60,6 @@ KNOWN_QUOTES: Mapping[tuple[int, str], Token] = {
 V = TypeVar("V", bound=Value)
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?:\s+(?P<symbol>\S+))?")
-_STRATEGY = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
 
 class BooksFileError(Fatal):
@@ -226,8 +226,10 @@ class _Reader:
             self.fault(name, "strategies must be a list of names that is not empty, such as ['price_gap']")
             return ()
         for strategy in value:
-            if not isinstance(strategy, str) or _STRATEGY.fullmatch(strategy) is None:
-                self.fault(name, f"{strategy!r} is no name of a strategy; write it like 'price_gap'")
+            if not isinstance(strategy, str) or strategy not in STRATEGIES:
+                near = difflib.get_close_matches(str(strategy), STRATEGIES, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(STRATEGIES))}"
+                self.fault(name, f"{strategy!r} is no known strategy; {hint}")
         if len({str(strategy) for strategy in value}) != len(value):
             self.fault(name, "strategies names one strategy twice")
         return tuple(value)
