@@ -95,6 +95,7 @@ async def test_the_final_word_on_a_failed_exit_does_not_arm_it_twice(portfolio: 
     await portfolio.book(a_failure(intent, outcome_version=2))
     await portfolio.block(103, usdc=CRASHED)
     assert len(await portfolio.emitted(ExitTriggered)) == 2
+    assert [event.position_version for event in await portfolio.emitted(PositionChanged)] == [1, 2]
 
 
 async def test_a_filled_exit_realises_its_result_and_triggers_no_more(portfolio: Portfolio) -> None:
@@ -150,8 +151,8 @@ async def test_exits_fire_while_entries_are_stopped_but_wait_while_all_is_halted
     assert len(await portfolio.emitted(ExitTriggered)) == 1
 
 
-async def test_nothing_is_closed_on_an_old_block(portfolio: Portfolio) -> None:
-    await holding(portfolio)
+async def test_nothing_is_closed_on_an_old_block_not_even_by_age(portfolio: Portfolio) -> None:
+    await portfolio.book(a_fill(occurred_at_ms=1))
     portfolio.clock.advance(600_000)
     await portfolio.block(101, usdc=CRASHED)
     assert await portfolio.emitted(ExitTriggered) == []

@@ -43,12 +43,25 @@ class EntryStore:
             "reverses": entry.reverses,
         }
         await self._conn.execute(entries.insert().values(**row))
-        for ordinal, posting in enumerate(entry.postings):
-            amount = {"path": posting.account.path, "token": posting.token}
-            values = {"entry_id": entry.id, "ordinal": ordinal, "amount": posting.amount, **amount}
-            await self._conn.execute(postings.insert().values(**values))
-            held = await self.balance(posting.account, posting.token)
-            await put(self._conn, balances, amount, {"amount": held + posting.amount})
+        if entry.postings:
+            await self._post(entry)
+
+    async def _post(self, entry: Entry) -> None:
+        rows = [
+            {"entry_id": entry.id, "ordinal": n, "path": p.account.path, "token": p.token, "amount": p.amount}
+            for n, p in enumerate(entry.postings)
+        ]
+        await self._conn.execute(postings.insert(), rows)
+        # An entry has one posting for each account and token, so each balance is moved once.
+        touched = sa.or_(*(sa.and_(balances.c.path == r["path"], balances.c.token == r["token"]) for r in rows))
+        before = await self._conn.execute(sa.select(balances).where(touched))
+        held = {(row.path, row.token): row.amount for row in before}
+        moved = [
+            {"path": p.account.path, "token": p.token, "amount": held.get((p.account.path, p.token), 0) + p.amount}
+            for p in entry.postings
+        ]
+        await self._conn.execute(balances.delete().where(touched))
+        await self._conn.execute(balances.insert(), moved)
 
     async def balance(self, account: LedgerAccount, token: str) -> int:
         """The running balance."""

@@ -163,9 +163,12 @@ class PositionStore:
         await self._conn.execute(
             lots.delete().where(of_account(lots, account.book_id, account.address), lots.c.token == token)
         )
-        for ordinal, lot in enumerate(position.lots):
-            row = {"ordinal": ordinal, "quantity": lot.quantity, "cost": lot.cost, **_origin_columns(lot.origin)}
-            await self._conn.execute(lots.insert().values(**key, **row))
+        rows = [
+            {**key, "ordinal": ordinal, "quantity": lot.quantity, "cost": lot.cost, **_origin_columns(lot.origin)}
+            for ordinal, lot in enumerate(position.lots)
+        ]
+        if rows:
+            await self._conn.execute(lots.insert(), rows)
         return StoredPosition(account, token, version, position)
 
     async def save_day(self, account: AccountRef, day: int, realised: int) -> None:
