@@ -1,8 +1,8 @@
 """Candles from per-block prices and volumes, with undo for reorganisations.
 
-A price is an integer: smallest quote units for one whole base token, times ``PRICE_SCALE``. With USDC (6 decimals), 2,000
-USDC per WETH is ``2_000 * 10**6 * PRICE_SCALE``. The scale keeps twelve further digits for tokens worth less than one
-unit; prices are rounded down to it. Volume is in smallest quote units.
+A price is an integer: smallest quote units for one whole base token, times ``PRICE_SCALE``. With USDC (6 decimals),
+2,000 USDC per WETH is ``2_000 * 10**6 * PRICE_SCALE``. The scale keeps twelve further digits for tokens worth
+less than one unit; prices are rounded down to it. Volume is in smallest quote units.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class _Undo:
 
 
 class CandleSeries:
-    """Candles of one market in every interval: the last ``keep`` of each, with undo of the last ``undo_depth`` blocks."""
+    """Candles of one market: the last ``keep`` of every interval, with undo of the last ``undo_depth`` blocks."""
 
     def __init__(self, keep: int = 1_500, undo_depth: int = 128) -> None:
         self._candles: dict[str, deque[Candle]] = {interval: deque(maxlen=keep) for interval in INTERVALS}
