@@ -23,7 +23,7 @@ class PlanningRules:
     """A tip that came longer ago is no ground to trade on."""
     max_fee_age_blocks: int = 2
     """A fee quote may be this many blocks behind the tip; the base fee itself is always that of the tip."""
-    max_wait_blocks: int = 10
+    max_wait_blocks: int = 25
     """An entry waits at most so many blocks for its inclusion, even when its chance lasts longer."""
     exit_wait_blocks: int = 6
     min_gap_profit_bps: int = 1

@@ -1,0 +1,1 @@
+"""Executing intents: the core that the fast and the smart executor share."""

@@ -1,0 +1,72 @@
+"""The named moments of an executor: each logs once and counts once."""
+
+from __future__ import annotations
+
+from dexlane.domain.publish_answers import PublishAnswer
+from dexlane.events.execution import IntentCreated, TxState
+from dexlane.runtime.observability import Log, Metrics
+
+
+class ExecutionMoments:
+    """What is worth knowing while intents are planned and sent."""
+
+    def __init__(self, metrics: Metrics, log: Log) -> None:
+        self._log = log
+        self._intents = metrics.counter("intents_total", "Intents by mode and purpose", ("mode", "purpose"))
+        self._refusals = metrics.counter("refusals_total", "Refusals by outcome", ("outcome",))
+        self._answers = metrics.counter("publish_answers_total", "Answers to sent transactions", ("answer",))
+        self._changes = metrics.counter("tx_changes_total", "Transaction changes by state", ("state",))
+        self._denials = metrics.counter("signing_denials_total", "Signatures that were refused")
+        self._failures = metrics.counter("pass_failures_total", "Passes over the open slots that could not finish")
+        self._open = metrics.gauge("open_slots", "Slots that are not final")
+        self._planning = metrics.histogram("planning_seconds", "From a verdict or exit to its plan")
+        self._sending = metrics.histogram("verdict_to_send_seconds", "From a verdict or exit to bytes at the node")
+
+    def planned(self, intent: IntentCreated, seconds: float) -> None:
+        """An intent was journalled."""
+        self._intents.labels(intent.mode.value, intent.purpose.value).inc()
+        self._planning.observe(seconds)
+        self._log.info(
+            "intent_planned", intent_id=intent.id, book_id=intent.book_id, mode=intent.mode, purpose=intent.purpose
+        )
+
+    def refused(self, subject_id: str, book_id: str, outcome: str, reasons: tuple[str, ...]) -> None:
+        """A book does nothing about a verdict or an exit."""
+        self._refusals.labels(outcome).inc()
+        self._log.info("refused", subject_id=subject_id, book_id=book_id, outcome=outcome, reasons=reasons)
+
+    def answered(self, intent_id: str, answer: PublishAnswer, text: str) -> None:
+        """A node answered to signed bytes."""
+        self._answers.labels(answer.value).inc()
+        ordinary = answer in {PublishAnswer.ACCEPTED, PublishAnswer.ALREADY_KNOWN}
+        (self._log.debug if ordinary else self._log.warning)(
+            "transaction_answered", intent_id=intent_id, answer=answer, text=text[:300]
+        )
+
+    def sent(self, intent_id: str, seconds: float) -> None:
+        """A transaction was handed to the node for the first time."""
+        self._sending.observe(seconds)
+        self._log.info("transaction_sent", intent_id=intent_id, ms=round(seconds * 1e3, 3))
+
+    def changed(self, intent_id: str, state: TxState, reason: str | None) -> None:
+        """A slot moved on."""
+        self._changes.labels(state.value).inc()
+        self._log.info("transaction_changed", intent_id=intent_id, state=state, reason=reason)
+
+    def denied(self, intent_id: str, reason: str) -> None:
+        """The signer, or the encoding, refused a payload."""
+        self._denials.inc()
+        self._log.error("signing_denied", intent_id=intent_id, reason=reason)
+
+    def pass_failed(self, chain_id: int, reason: str) -> None:
+        """The node or the journal did not answer; the next block tries again."""
+        self._failures.inc()
+        self._log.warning("pass_failed", chain_id=chain_id, reason=reason)
+
+    def live_refused(self, chain_id: int, book_id: str, reason: str) -> None:
+        """A live book may not trade here."""
+        self._log.error("live_book_refused", chain_id=chain_id, book_id=book_id, reason=reason)
+
+    def open_slots(self, count: int) -> None:
+        """How many slots are open."""
+        self._open.set(count)

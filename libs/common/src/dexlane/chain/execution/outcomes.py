@@ -1,0 +1,148 @@
+"""From changes of a slot to events: every change is a ``tx.<state>``, some are an outcome of the intent as well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dexlane.chain.answers import Receipt
+from dexlane.chain.calldata import token_flows
+from dexlane.chain.execution.slots import Slot, SlotRecord
+from dexlane.domain.send_state import AttemptKind, Change, Inclusion, Step
+from dexlane.events.base import Event
+from dexlane.events.execution import (
+    FailureReason,
+    FillConfirmed,
+    FillIncluded,
+    FillReversed,
+    IntentFailed,
+    TxChanged,
+    TxState,
+)
+from dexlane.values.tokens import TokenDelta
+
+ENDS = frozenset({TxState.CONFIRMED, TxState.FAILED, TxState.CANCELLED, TxState.EXPIRED})
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The events of a step and the record that counts them."""
+
+    record: SlotRecord
+    events: tuple[Event, ...]
+
+
+def tell(slot: Slot, step: Step, now_ns: int, receipt: Receipt | None = None) -> Told:
+    """All events of one step, numbered after those before it. ``receipt`` is that of the included attempt."""
+    record = slot.record.model_copy(update={"state": step.state})
+    events: list[Event] = []
+    for change in step.changes:
+        record = record.model_copy(update={"sequence": record.sequence + 1})
+        events.append(_tx_changed(slot, change, record, now_ns))
+        outcome = _outcome(slot, change, record, receipt, now_ns)
+        if outcome is not None:
+            record = record.model_copy(update={"outcome_version": record.outcome_version + 1})
+            events.append(outcome)
+    return Told(record, tuple(events))
+
+
+def _tx_changed(slot: Slot, change: Change, record: SlotRecord, now_ns: int) -> TxChanged:
+    attempt = record.state.attempt(change.attempt) if change.attempt else None
+    return TxChanged(
+        id=TxChanged.make_id(slot.intent.id, record.sequence),
+        **_common(slot, now_ns),
+        state=change.state,
+        sequence=record.sequence,
+        attempt=change.attempt,
+        nonce=slot.nonce,
+        tx_hash=None if attempt is None else attempt.tx_hash,
+        fee_cap=None if attempt is None else attempt.fee,
+        block=change.block,
+        reason=change.reason,
+        elapsed_ms=max(0, now_ns - slot.intent.received_at_ns) / 1e6,
+    )
+
+
+def _outcome(slot: Slot, change: Change, record: SlotRecord, receipt: Receipt | None, now_ns: int) -> Event | None:
+    version = record.outcome_version + 1
+    if change.state is TxState.REORGED:
+        return FillReversed(
+            id=FillReversed.make_id(slot.intent.id, version),
+            **_common(slot, now_ns),
+            outcome_version=version,
+            fee_paid_wei=0,
+            tx_hash=record.state.attempt(change.attempt).tx_hash if change.attempt else None,
+            block=change.block,
+            reason=change.reason or "",
+        )
+    included = record.state.included
+    if change.state is not TxState.MINED and change.state not in ENDS:
+        return None
+    if receipt is None or included is None:
+        raise ValueError(f"the receipt of intent {slot.intent.id} is missing at {change.state}")
+    facts = {**_common(slot, now_ns), **_paid(receipt), "outcome_version": version}
+    if record.state.attempt(included.number).kind is AttemptKind.TRADE and included.success:
+        return _fill(slot, change, record, facts, receipt)
+    return _failure(slot, change, included, facts)
+
+
+def _fill(slot: Slot, change: Change, record: SlotRecord, facts: dict[str, Any], receipt: Receipt) -> Event:
+    plan = slot.intent.plan
+    facts |= {
+        "quote": slot.intent.quote,
+        "deltas": () if plan is None else deltas_of(receipt, slot.intent.account),
+        "quoted_out": 0 if plan is None else plan.quoted_out,
+        "price_impact_bps": record.price_impact_bps,
+    }
+    intent_id, version = slot.intent.id, facts["outcome_version"]
+    if change.state is TxState.CONFIRMED:
+        return FillConfirmed(id=FillConfirmed.make_id(intent_id, version), **facts)
+    return FillIncluded(id=FillIncluded.make_id(intent_id, version), **facts)
+
+
+def _failure(slot: Slot, change: Change, included: Inclusion, facts: dict[str, Any]) -> IntentFailed:
+    """A revert, or a cancel in the trade's place: nothing was traded, and gas was paid."""
+    state = slot.state
+    reverted = state.attempt(included.number).kind is AttemptKind.TRADE
+    reason = FailureReason.REVERTED if reverted else state.giving_up or FailureReason.CANCELLED
+    detail = "the transaction reverted" if reverted else f"cancelled in its own slot: {reason.value}"
+    return IntentFailed(
+        id=IntentFailed.make_id(slot.intent.id, facts["outcome_version"]),
+        **facts,
+        reason=reason,
+        detail=detail,
+        final=change.state in ENDS,
+    )
+
+
+def deltas_of(receipt: Receipt, account: str) -> tuple[TokenDelta, ...]:
+    """What the account gained and lost of each token, by the Transfer logs of one transaction."""
+    logs = ({"address": log.address, "topics": log.topics, "data": "0x" + log.data.hex()} for log in receipt.logs)
+    flows = token_flows(logs, account)
+    nets = {token: flows.net(token) for token in {*flows.received, *flows.spent}}
+    return tuple(TokenDelta(token=token, amount=nets[token]) for token in sorted(nets) if nets[token])
+
+
+def _paid(receipt: Receipt) -> dict[str, Any]:
+    return {
+        "fee_paid_wei": receipt.gas_used * receipt.effective_gas_price_wei + receipt.l1_fee_wei,
+        "gas_used": receipt.gas_used,
+        "tx_hash": receipt.tx_hash,
+        "block": receipt.block,
+    }
+
+
+def _common(slot: Slot, now_ns: int) -> dict[str, Any]:
+    intent = slot.intent
+    strategy = intent.strategy
+    return {
+        "chain_id": intent.chain_id,
+        "occurred_at_ms": now_ns // 1_000_000,
+        "intent_id": intent.id,
+        "book_id": intent.book_id,
+        "mode": intent.mode,
+        "lane": intent.lane,
+        "account": intent.account,
+        "purpose": intent.purpose,
+        "strategy": strategy,
+    }

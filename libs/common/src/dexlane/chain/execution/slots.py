@@ -1,0 +1,181 @@
+"""Nonce slots and the intents that own them: what the journal keeps of them, and how it is written and read."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from dexlane.chain.execution.tables import accounts, attempts, intents, slots
+from dexlane.domain.send_state import Attempt, SendState, Stage
+from dexlane.events.execution import IntentCreated
+from dexlane.runtime.journal import Tx
+from dexlane.values.base import Value
+from dexlane.values.chains import BlockRef
+
+
+class SlotRecord(Value):
+    """What changes in the life of a slot. ``sequence`` counts its ``tx`` events, ``outcome_version`` its outcomes."""
+
+    state: SendState
+    sequence: int = 0
+    outcome_version: int = 0
+    fallback_fee_wei: int = 0
+    """Fee cap of the first attempt when the intent has no plan (an allowance)."""
+    price_impact_bps: int | None = None
+
+
+@dataclass
+class Slot:
+    """One slot in memory: what the journal holds, and the lock under which it is moved on."""
+
+    intent: IntentCreated
+    nonce: int
+    reserved: int
+    record: SlotRecord
+    calldata: bytes | None = None
+    raws: dict[int, bytes] = field(default_factory=dict)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def state(self) -> SendState:
+        """Its send state."""
+        return self.record.state
+
+    @property
+    def blocks_its_token(self) -> bool:
+        """Whether another trade paying with the same token must wait: until this one is in a block, nobody knows
+        which Permit2 nonce comes next."""
+        return self.intent.plan is not None and self.state.stage not in {Stage.INCLUDED, Stage.FINAL}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredIntent:
+    """An open intent of either mode, or a recent one, as the reservations need it."""
+
+    intent: IntentCreated
+    reserved: int
+    is_open: bool
+    created_ms: int
+
+
+async def add_intent(tx: Tx, intent: IntentCreated, reserved: int) -> None:
+    """Write an intent and what it reserves."""
+    row = {
+        "intent_id": intent.id,
+        "chain_id": intent.chain_id,
+        "book_id": intent.book_id,
+        "mode": intent.mode.value,
+        "purpose": intent.purpose.value,
+        "reserved": str(reserved),
+        "is_open": True,
+        "created_ms": tx.now_ms,
+        "payload": intent.to_wire(),
+    }
+    await tx.conn.execute(intents.insert(), row)
+
+
+async def add_slot(tx: Tx, slot: Slot) -> None:
+    """Give an intent its slot, for life."""
+    row = {
+        "chain_id": slot.intent.chain_id,
+        "account": slot.intent.account,
+        "nonce": slot.nonce,
+        "intent_id": slot.intent.id,
+        "is_open": True,
+        "record": slot.record.model_dump_json(),
+        "calldata": None,
+    }
+    await tx.conn.execute(slots.insert(), row)
+
+
+async def add_attempt(tx: Tx, slot: Slot, attempt: Attempt, raw: bytes) -> None:
+    """Store signed bytes; they may be sent once this is committed."""
+    row = {
+        "intent_id": slot.intent.id,
+        "number": attempt.number,
+        "kind": attempt.kind.value,
+        "tx_hash": attempt.tx_hash,
+        "max_fee_per_gas_wei": str(attempt.fee.max_fee_per_gas_wei),
+        "max_priority_fee_per_gas_wei": str(attempt.fee.max_priority_fee_per_gas_wei),
+        "raw": raw,
+        "signed_ms": tx.now_ms,
+    }
+    await tx.conn.execute(attempts.insert(), row)
+
+
+async def save_slot(tx: Tx, slot: Slot, record: SlotRecord, calldata: bytes | None) -> None:
+    """Write a slot's new record; the end of the slot is the end of its intent and of what it reserved."""
+    values = {"record": record.model_dump_json(), "is_open": record.state.is_open, "calldata": calldata}
+    await tx.conn.execute(slots.update().where(slots.c.intent_id == slot.intent.id), values)
+    if not record.state.is_open:
+        await close_intent(tx, slot.intent.id)
+
+
+async def close_intent(tx: Tx, intent_id: str) -> None:
+    """The intent reserves nothing any more."""
+    await tx.conn.execute(intents.update().where(intents.c.intent_id == intent_id), {"is_open": False})
+
+
+async def open_account(tx: Tx, book_id: str, account: str, block: BlockRef) -> None:
+    """Note with which block an account of a book begins."""
+    row = {"block_number": block.number, "block_hash": block.hash, "opened_ms": tx.now_ms}
+    await tx.conn.execute(accounts.insert(), {"book_id": book_id, "account": account, **row})
+
+
+async def opened_accounts(conn: AsyncConnection) -> set[tuple[str, str]]:
+    """(book, account) of everything opened."""
+    rows = await conn.execute(sa.select(accounts.c.book_id, accounts.c.account))
+    return {(row.book_id, row.account) for row in rows}
+
+
+async def load_open_slots(conn: AsyncConnection, chain_id: int) -> list[Slot]:
+    """Every slot that is not final, in the order of accounts and nonces, with all signed bytes."""
+    query = (
+        sa.select(slots, intents.c.payload, intents.c.reserved)
+        .join(intents, intents.c.intent_id == slots.c.intent_id)
+        .where(slots.c.is_open, slots.c.chain_id == chain_id)
+        .order_by(slots.c.account, slots.c.nonce)
+    )
+    found = {
+        row.intent_id: Slot(
+            intent=IntentCreated.from_wire(row.payload),
+            nonce=row.nonce,
+            reserved=int(row.reserved),
+            record=SlotRecord.model_validate_json(row.record),
+            calldata=row.calldata,
+        )
+        for row in await conn.execute(query)
+    }
+    signed = sa.select(attempts.c.intent_id, attempts.c.number, attempts.c.raw)
+    for row in await conn.execute(signed.where(attempts.c.intent_id.in_(found))):
+        found[row.intent_id].raws[row.number] = row.raw
+    return list(found.values())
+
+
+async def has_open_slots(conn: AsyncConnection, chain_id: int) -> bool:
+    """Whether any transaction of this chain is not final."""
+    query = sa.select(slots.c.nonce).where(slots.c.is_open, slots.c.chain_id == chain_id).limit(1)
+    return (await conn.execute(query)).first() is not None
+
+
+async def highest_nonces(conn: AsyncConnection, chain_id: int) -> dict[str, tuple[int, int]]:
+    """For each account the highest nonce given to an intent, and the highest of a final one (-1 for none)."""
+    final = sa.func.max(sa.case((slots.c.is_open, -1), else_=slots.c.nonce))
+    query = (
+        sa.select(slots.c.account, sa.func.max(slots.c.nonce).label("given"), final.label("final"))
+        .where(slots.c.chain_id == chain_id)
+        .group_by(slots.c.account)
+    )
+    return {row.account: (int(row.given), int(row.final)) for row in await conn.execute(query)}
+
+
+async def load_reservations(conn: AsyncConnection, since_ms: int) -> list[StoredIntent]:
+    """Open intents of every chain and mode, and those created since then."""
+    query = sa.select(intents).where(sa.or_(intents.c.is_open, intents.c.created_ms >= since_ms))
+    return [
+        StoredIntent(IntentCreated.from_wire(row.payload), int(row.reserved), bool(row.is_open), row.created_ms)
+        for row in await conn.execute(query)
+    ]

@@ -1,0 +1,20 @@
+"""Handing signed bytes to a node, and what its answer means."""
+
+from __future__ import annotations
+
+from dexlane.chain.rpc import Rpc, RpcError, RpcUnavailable
+from dexlane.domain.publish_answers import PublishAnswer, classify_refusal
+
+
+async def submit(rpc: Rpc, raw: bytes) -> tuple[PublishAnswer, str]:
+    """Send once; never raises for what the node or the link says. The text is the node's own, empty when accepted.
+
+    A lost answer is ``UNKNOWN``: the bytes may have been accepted, and only receipts can tell.
+    """
+    try:
+        await rpc.send_raw_transaction(raw)
+    except RpcError as error:
+        return classify_refusal(error.message), error.message
+    except RpcUnavailable as error:
+        return PublishAnswer.UNKNOWN, str(error)
+    return PublishAnswer.ACCEPTED, ""
