@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from dexlane.domain.amm.quoting import quote_exact_in
 from dexlane.domain.exits import ExecutableValue, HeldPosition, evaluate_exit, executable_value
 from dexlane.events.portfolio import ExitReason

@@ -6,6 +6,10 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
 from dexlane.domain.ledger import (
     AccountKind,
     ConflictingOutcome,
@@ -38,9 +42,6 @@ from dexlane.values.base import digest
 from dexlane.values.books import Lane, Mode
 from dexlane.values.chains import NATIVE, BlockRef
 from dexlane.values.tokens import Token, TokenDelta
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 USDC = Token(address="0x" + "a" * 40, symbol="USDC", decimals=6)
 WETH = "0x" + "c" * 40

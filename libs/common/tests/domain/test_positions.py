@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dexlane.domain.positions import Holdings, MixedQuote, Origin, Position, add_fill, fold_fills, trade
 from dexlane.events.execution import FillIncluded, Purpose
 from dexlane.values.base import digest
 from dexlane.values.books import Lane, Mode
 from dexlane.values.chains import BlockRef
 from dexlane.values.tokens import Token, TokenDelta
-from hypothesis import given
-from hypothesis import strategies as st
 
 USDC = Token(address="0x" + "a" * 40, symbol="USDC", decimals=6)
 WETH, DAI = "0x" + "c" * 40, "0x" + "d" * 40
