@@ -1,0 +1,57 @@
+"""The gas oracle: blocks in, fee quotes out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from dexlane.chain.link import LinkPolicy
+from dexlane.chain.node import NodeRpc
+from dexlane.chain.rpc import RpcClient
+from dexlane.runtime.errors import Transient
+from dexlane.runtime.service import Service, run
+from gas_oracle.fee_window import FeeWindow
+from gas_oracle.handlers import Deps, routes
+from gas_oracle.metrics import OracleMoments
+from gas_oracle.settings import Settings
+
+
+def build(settings: Settings) -> Service:
+    """The service."""
+    service = Service("gas-oracle", settings)
+    policy = LinkPolicy(jitter=random.random, call_timeout_s=settings.history_timeout_s)
+    clients = {
+        chain: RpcClient(settings.rpc_ws_urls[chain], name=f"fees-{chain}", policy=policy, chain_id=chain)
+        for chain in settings.chains
+    }
+    deps = Deps(
+        bus=service.bus,
+        nodes={chain: NodeRpc(client) for chain, client in clients.items()},
+        windows={chain: FeeWindow(settings.window_blocks) for chain in settings.chains},
+        clock=service.clock,
+        moments=OracleMoments(service.metrics, service.log),
+    )
+    service.include(routes(deps))
+    for chain, client in clients.items():
+        service.on_start(client.start)
+        service.on_stop(client.stop)
+        service.ready_when(f"quote {chain}", why_not_fresh(deps, chain, int(settings.quote_max_age_s * 1000)))
+    return service
+
+
+def why_not_fresh(deps: Deps, chain: int, max_age_ms: int) -> Callable[[], bool | str]:
+    """A readiness probe: True, or why the chain's quote cannot be relied on."""
+
+    def probe() -> bool | str:
+        try:
+            deps.quotes.fresh(chain, deps.clock.now_ms(), max_age_ms)
+        except Transient as stale:
+            return str(stale)
+        return True
+
+    return probe
+
+
+def main() -> None:
+    """Console entry."""
+    run(build, Settings)

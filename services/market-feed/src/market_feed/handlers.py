@@ -1,0 +1,160 @@
+"""What happens with each step of a chain: publish the fact first, then what follows from it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from dexlane.chain.answers import Header
+from dexlane.domain.pool_book import PoolBook
+from dexlane.domain.strategies import BlockContext, Strategy, build_strategies
+from dexlane.events.base import Event
+from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered
+from dexlane.events.opportunity import OpportunityFound
+from dexlane.runtime.clock import Clock
+from dexlane.runtime.errors import Fatal, Transient
+from dexlane.values.pools import Pool
+from market_feed.feed import AppliedBlock
+from market_feed.metrics import FeedMoments
+from market_feed.price_cache import PriceCache
+from market_feed.snapshots import SnapshotWriter
+
+RETRY_S = 0.1
+LONGEST_RETRY_S = 2.0
+
+
+class Publisher(Protocol):
+    """The bus, as far as the feed needs it."""
+
+    async def publish(self, event: Event) -> object:
+        """Store a fact; ``Transient`` when it is unknown whether it was stored."""
+        ...
+
+
+class OpportunityFinder:
+    """The strategies of one chain; they see every block, also those that are only caught up with."""
+
+    def __init__(self, configured: Mapping[str, Mapping[str, Any]], quote_address: str) -> None:
+        self._configured = configured
+        self._quote_address = quote_address
+        self._strategies: list[Strategy] = []
+
+    def begin(self, pools: Mapping[str, Pool]) -> None:
+        """Build the strategies anew. ``Fatal`` when no watched pool trades the quote token, or a parameter is wrong."""
+        tokens = (token for pool in pools.values() for token in (pool.key.token0, pool.key.token1))
+        quote = next((token for token in tokens if token.address == self._quote_address), None)
+        if quote is None:
+            raise Fatal(f"no watched pool trades the quote token {self._quote_address}")
+        try:
+            self._strategies = build_strategies(self._configured, quote)
+        except ValueError as error:
+            raise Fatal(f"DEXLANE_MARKET_FEED_STRATEGIES: {error}") from error
+
+    def find(self, event: BlockApplied, book: PoolBook, now_ms: int) -> list[OpportunityFound]:
+        """What the block offers, in the order of the strategies."""
+        context = BlockContext.of(event, book, now_ms)
+        return [found for strategy in self._strategies for found in strategy.on_block(context)]
+
+
+@dataclass(slots=True, kw_only=True)
+class FeedHandlers:
+    """The steps of one chain, carried to bus, bucket and cache.
+
+    A block is published until the bus takes it, because a missing one would break every mirror; an opportunity is
+    worth nothing later and is tried once.
+    """
+
+    chain_id: int
+    bus: Publisher
+    snapshots: SnapshotWriter
+    cache: PriceCache
+    finder: OpportunityFinder
+    clock: Clock
+    moments: FeedMoments
+    snapshot_every_blocks: int
+    _since_snapshot: int = field(default=0, init=False)
+    _every_price: bool = field(default=True, init=False)
+    """Prices of untouched pools are due too: nothing was written yet, or what was written is undone."""
+
+    async def loaded(self, book: PoolBook, tip: Header) -> None:
+        """Announce every pool, and write the snapshots before anything else is published."""
+        self.finder.begin(book.pools)
+        for pool in book.pools.values():
+            await self._store(self._discovered(pool, tip))
+        self.cache.begin(tip.timestamp_s)
+        self._every_price = True
+        await self._write_snapshots(book, tip)
+
+    async def applied(self, block: AppliedBlock, book: PoolBook) -> None:
+        """Publish the block, then opportunities, then what only screens and late starters need."""
+        event = block.event
+        await self._store(event)
+        self.moments.block_applied(event, self.clock.now_ns())
+        found = self.finder.find(event, book, self.clock.now_ms())
+        for opportunity in found if block.newest else ():
+            await self._offer(opportunity)
+        self._since_snapshot += 1
+        if self._since_snapshot >= self.snapshot_every_blocks:
+            await self._request_snapshots(book, event)
+        for address in book.pools if self._every_price else [delta.pool for delta in event.deltas]:
+            self.cache.record(book.pools[address], event, block.volumes.get(address, (0, 0)))
+        self._every_price = False
+
+    async def reorged(self, event: BlockReorged) -> None:
+        """Publish what is undone; the next block is followed by fresh snapshots."""
+        await self._store(event)
+        self.moments.reorg_followed(event)
+        self.cache.undo(event.ancestor)
+        self._every_price = True
+        self._since_snapshot = self.snapshot_every_blocks
+
+    def _discovered(self, pool: Pool, tip: Header) -> PoolDiscovered:
+        return PoolDiscovered(
+            id=PoolDiscovered.make_id(self.chain_id, pool.key.address),
+            chain_id=self.chain_id,
+            occurred_at_ms=self.clock.now_ms(),
+            block=tip.ref,
+            pool=pool,
+        )
+
+    async def _store(self, event: Event) -> None:
+        wait_s = RETRY_S
+        while True:
+            try:
+                await self.bus.publish(event)
+            except Transient as error:
+                self.moments.publish_retried(self.chain_id, str(error))
+                await asyncio.sleep(wait_s)
+                wait_s = min(LONGEST_RETRY_S, 2 * wait_s)
+            else:
+                return
+
+    async def _offer(self, found: OpportunityFound) -> None:
+        try:
+            await self.bus.publish(found)
+        except Transient as error:
+            self.moments.opportunity_lost(found, str(error))
+        else:
+            self.moments.opportunity_found(found)
+
+    async def _write_snapshots(self, book: PoolBook, tip: Header) -> None:
+        wait_s = RETRY_S
+        while True:
+            try:
+                await self.snapshots.write(await self.snapshots.capture(book, tip.ref))
+            except Transient as error:
+                self.moments.publish_retried(self.chain_id, str(error))
+                await asyncio.sleep(wait_s)
+                wait_s = min(LONGEST_RETRY_S, 2 * wait_s)
+            else:
+                self._since_snapshot = 0
+                return
+
+    async def _request_snapshots(self, book: PoolBook, event: BlockApplied) -> None:
+        try:
+            self.snapshots.request(await self.snapshots.capture(book, event.block))
+            self._since_snapshot = 0
+        except Transient as error:  # the next block tries again
+            self.moments.publish_retried(self.chain_id, str(error))

@@ -1,0 +1,68 @@
+"""Settings of the market feed: nodes, watched pools, and when silence is an alarm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from dexlane.chain.pool_loading import WatchedPool
+from dexlane.runtime.settings import ChainSettings, service_config
+from dexlane.values.chains import Address
+from dexlane.values.pools import Protocol
+
+DEFAULT_POOLS: dict[int, tuple[WatchedPool, ...]] = {
+    1: (
+        WatchedPool(address="0x88e6a0c2ddd26feeb64f039a2c41296fcb3f5640", protocol=Protocol.UNISWAP_V3),
+        WatchedPool(address="0x8ad599c3a0ff1de082011efddc58f1908eb6e6d8", protocol=Protocol.UNISWAP_V3),
+        WatchedPool(address="0xb4e16d0168e52d35cacd2c6185b44281ec28c9dc", protocol=Protocol.UNISWAP_V2),
+    ),
+}
+"""USDC/WETH on Ethereum: V3 at 0.05 % and 0.3 %, V2. The devnet has the same pools at the same addresses."""
+
+DEFAULT_QUOTE_TOKENS: dict[int, str] = {
+    1: "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48",
+    8_453: "0x833589fcd6edb6e08f4c7c32d4f71b54bda02913",
+}
+"""Native USDC."""
+
+DEFAULT_STRATEGIES: dict[str, dict[str, Any]] = {
+    "price_gap": {"min_profit": "1000000", "max_size": "100000000000"},
+    "momentum": {"size": "1000000000"},
+}
+"""A gap counts from 1 USDC gain before gas and is sized up to 100,000 USDC; a breakout buys for 1,000 USDC."""
+
+
+class Settings(ChainSettings):
+    """``DEXLANE_MARKET_FEED_*``."""
+
+    model_config = service_config("market-feed")
+
+    port: int = Field(default=7101, ge=0, le=65_535)
+    pools: dict[int, tuple[WatchedPool, ...]] = Field(
+        default=DEFAULT_POOLS,
+        description='pools per chain id, as JSON: {"1": [{"address": "0x...", "protocol": "uniswap_v3"}]}',
+    )
+    quote_tokens: dict[int, Address] = Field(
+        default=DEFAULT_QUOTE_TOKENS, description="the token that strategies count in, per chain id, as JSON"
+    )
+    strategies: dict[str, dict[str, Any]] = Field(
+        default=DEFAULT_STRATEGIES,
+        description="strategies to run with their parameters, as JSON; amounts in smallest quote units",
+    )
+    head_silence_s: float = Field(default=30.0, gt=0, le=3_600, description="without a head for so long: reconnect")
+    head_max_age_s: float = Field(default=30.0, gt=0, le=3_600, description="without a block for so long: not ready")
+    snapshot_every_blocks: int = Field(default=32, ge=1, le=1_024)
+    undo_depth_blocks: int = Field(default=128, ge=1, le=4_096, description="deepest reorganisation that is followed")
+    backfill_max_blocks: int = Field(default=256, ge=1, le=10_000, description="a longer gap begins from a snapshot")
+
+    @model_validator(mode="after")
+    def _every_chain_is_served(self) -> Settings:
+        for chain in self.chains:
+            if chain not in self.rpc_ws_urls:
+                raise ValueError(f"chain {chain} has no node; add it to DEXLANE_RPC_WS_URLS")
+            if not self.pools.get(chain):
+                raise ValueError(f"chain {chain} has no pools; add some to DEXLANE_MARKET_FEED_POOLS")
+            if chain not in self.quote_tokens:
+                raise ValueError(f"chain {chain} has no quote token; add it to DEXLANE_MARKET_FEED_QUOTE_TOKENS")
+        return self

@@ -1,0 +1,108 @@
+"""Full pool states in the bucket POOLS, for late starters: every pool first, then the checkpoint that names them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from nats.errors import Error as NatsError
+from nats.js.errors import Error as JetStreamError
+
+from dexlane.domain.pool_book import PoolBook
+from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
+from dexlane.events.streams import MARKET
+from dexlane.runtime.bus import Bus
+from dexlane.runtime.errors import Transient
+from dexlane.values.chains import BlockRef
+from dexlane.values.pools import Pool
+
+RETRY_S = 0.5
+
+
+class Bucket(Protocol):
+    """The pool bucket of a bus."""
+
+    realm: str
+
+    async def kv_put(self, key: str, value: bytes) -> None:
+        """Write an entry; ``Transient`` when it may not have been stored."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """All pools after one block, and the position in MARKET just behind that block's event. ``number`` grows."""
+
+    number: int
+    block: BlockRef
+    market_sequence: int
+    pools: tuple[Pool, ...]
+
+
+class SnapshotWriter:
+    """Writes captures of one chain, one after the other; a newer one replaces one that still waits."""
+
+    def __init__(self, chain_id: int, bucket: Bucket, market_sequence: Callable[[], Awaitable[int]]) -> None:
+        self.chain_id = chain_id
+        self.published: BlockRef | None = None
+        """The block of the last checkpoint written; None before the first."""
+        self._bucket = bucket
+        self._market_sequence = market_sequence
+        self._wanted: asyncio.Queue[Capture] = asyncio.Queue(1)
+        self._writing = asyncio.Lock()
+        self._captured = 0
+        self._written = 0
+
+    async def capture(self, book: PoolBook, block: BlockRef) -> Capture:
+        """Take the pools as they are now. The caller publishes nothing meanwhile, so that the position is right."""
+        self._captured += 1
+        return Capture(self._captured, block, await self._market_sequence(), tuple(book.pools.values()))
+
+    def request(self, capture: Capture) -> None:
+        """Let it be written in the background."""
+        if self._wanted.full():
+            self._wanted.get_nowait()
+        self._wanted.put_nowait(capture)
+
+    async def run(self) -> None:
+        """Write what is requested, for ever; a bus that does not take it is tried again with the newest capture."""
+        while True:
+            capture = await self._wanted.get()
+            try:
+                await self.write(capture)
+            except Transient:
+                await asyncio.sleep(RETRY_S)
+                if self._wanted.empty():
+                    self._wanted.put_nowait(capture)
+
+    async def write(self, capture: Capture) -> None:
+        """Write every pool, then the checkpoint; nothing when a newer capture is written already. Raises
+        ``Transient``."""
+        async with self._writing:
+            if capture.number <= self._written:
+                return
+            realm = self._bucket.realm
+            for pool in capture.pools:
+                snapshot = PoolSnapshot(chain_id=self.chain_id, block=capture.block, pool=pool)
+                key = PoolSnapshot.key(realm, self.chain_id, pool.key.address)
+                await self._bucket.kv_put(key, snapshot.model_dump_json().encode())
+            checkpoint = PoolCheckpoint(
+                chain_id=self.chain_id,
+                block=capture.block,
+                market_sequence=capture.market_sequence,
+                pools=tuple(pool.key.address for pool in capture.pools),
+            )
+            await self._bucket.kv_put(PoolCheckpoint.key(realm, self.chain_id), checkpoint.model_dump_json().encode())
+            self._written = capture.number
+            self.published = capture.block
+
+
+async def last_market_sequence(bus: Bus) -> int:
+    """Sequence of the last message in MARKET. Raises ``Transient``."""
+    try:
+        info = await bus.js.stream_info(MARKET.name)
+    except (NatsError, JetStreamError, TimeoutError) as error:
+        raise Transient(f"the state of stream {MARKET.name} could not be read: {error}") from error
+    return int(info.state.last_seq)

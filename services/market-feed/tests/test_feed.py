@@ -1,0 +1,337 @@
+"""The block follower as a specification, on a chain in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dexlane.chain import abi
+from dexlane.chain.answers import Header
+from dexlane.chain.logs import V2_SYNC_TOPIC, LiquidityChanged, PoolSwapped, ReservesSynced
+from dexlane.chain.pool_loading import WatchedPool
+from dexlane.chain.rpc import RpcError, RpcUnavailable
+from dexlane.chain.subscriptions import Gap, Notification
+from dexlane.domain.fees import fee_parameters, next_base_fee
+from dexlane.domain.pool_book import PoolBook
+from dexlane.events.market import BlockApplied, BlockReorged
+from dexlane.runtime.clock import ManualClock
+from dexlane.runtime.errors import Fatal
+from dexlane.runtime.observability import Log, Metrics
+from dexlane.testing.fake_chain import FakeChain, FakeLog
+from dexlane.testing.fake_rpc import FakeRpc
+from dexlane.values.pools import ConstantProductState, Protocol
+from market_feed.feed import AppliedBlock, BlockFollower, FollowLimits, swapped_amounts
+from market_feed.metrics import FeedMoments
+
+PAIR = "0xb4e16d0168e52d35cacd2c6185b44281ec28c9dc"
+USDC = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
+WETH = "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
+WATCHED = [WatchedPool(address=PAIR, protocol=Protocol.UNISWAP_V2)]
+
+
+def word(value: int) -> bytes:
+    return value.to_bytes(32, "big")
+
+
+def sync(reserve0: int, reserve1: int = 1_000) -> FakeLog:
+    return FakeLog(address=PAIR, topics=(V2_SYNC_TOPIC,), data=word(reserve0) + word(reserve1))
+
+
+class World:
+    """A pair on a chain: reserves follow from the canonical Sync logs, as on a real one."""
+
+    def __init__(self, limits: FollowLimits | None = None) -> None:
+        self.chain = FakeChain(1)
+        self.chain.answer_call = self._call
+        self.rpc: FakeRpc = self.chain.rpc()
+        self.clock = ManualClock()
+        self.moments = FeedMoments(Metrics("market-feed"), Log(logging.getLogger("test")))
+        self.follower = BlockFollower(1, self.rpc, WATCHED, clock=self.clock, limits=limits or FollowLimits())
+        self.steps: list[Any] = []
+        self._value = 100
+
+    def swap(self) -> FakeLog:
+        self._value += 1
+        return sync(self._value)
+
+    def reserve_on_chain(self, at: Header | None = None) -> int:
+        limit = (at or self.chain.tip).number
+        logs = [log for block in self.chain.blocks[: limit + 1] for log in block.logs]
+        return int.from_bytes(logs[-1].data[:32], "big") if logs else 100
+
+    def reserve_in_book(self) -> int:
+        state = self.follower.book.pools[PAIR].state
+        assert isinstance(state, ConstantProductState)
+        return state.reserve0
+
+    async def loaded(self, book: PoolBook, tip: Header) -> None:
+        self.steps.append(("loaded", tip.number))
+
+    async def applied(self, block: AppliedBlock, book: PoolBook) -> None:
+        self.steps.append(block.event)
+
+    async def reorged(self, event: BlockReorged) -> None:
+        self.steps.append(event)
+
+    @property
+    def blocks(self) -> list[BlockApplied]:
+        return [step for step in self.steps if isinstance(step, BlockApplied)]
+
+    @property
+    def reorgs(self) -> list[BlockReorged]:
+        return [step for step in self.steps if isinstance(step, BlockReorged)]
+
+    async def start(self) -> World:
+        await self.follower.load(self)
+        return self
+
+    async def follow(self, *heads: Header) -> str:
+        reason = ""
+        for head in heads:
+            reason = await self.follower.follow(head, self)
+        return reason
+
+    def _call(self, to: str, data: bytes, header: Header) -> bytes:
+        answers = {
+            "0dfe1681": abi.address(USDC),
+            "d21220a7": abi.address(WETH),
+            "95d89b41": abi.frame(abi.byte_string(b"T")),
+            "313ce567": word(18),
+            "0902f1ac": word(self.reserve_on_chain(header)) + word(1_000) + word(0),
+        }
+        if to not in (PAIR, USDC, WETH):
+            raise RpcError(3, "execution reverted")
+        return answers[data[:4].hex()]
+
+
+@pytest.fixture
+async def world() -> World:
+    return await World().start()
+
+
+async def test_each_block_is_applied_with_its_changes_and_the_exact_next_base_fee(world: World) -> None:
+    await world.follow(*world.chain.mine(logs=[world.swap(), world.swap()]), *world.chain.mine())
+    first, second = world.blocks
+    assert [delta.reserve0 for delta in first.deltas] == [102]  # type: ignore[union-attr]
+    assert second.deltas == ()
+    assert first.next_base_fee_per_gas_wei == second.base_fee_per_gas_wei
+    assert second.next_base_fee_per_gas_wei == next_base_fee(
+        second.base_fee_per_gas_wei, second.gas_used, second.gas_limit, fee_parameters(1)
+    )
+    assert world.reserve_in_book() == 102
+
+
+async def test_the_same_head_twice_is_harmless(world: World) -> None:
+    [head] = world.chain.mine(logs=[world.swap()])
+    await world.follow(head, head)
+    [newer] = world.chain.mine(logs=[world.swap()])
+    await world.follow(newer, head, newer)
+    assert [event.block.number for event in world.blocks] == [1, 2]
+    assert world.reorgs == []
+
+
+async def test_missed_heads_are_filled_in_without_losing_a_log(world: World) -> None:
+    heads = [world.chain.mine(logs=[world.swap()])[0] for _ in range(10)]
+    await world.follow(heads[0], heads[-1])
+    assert [event.block.hash for event in world.blocks] == [head.hash for head in heads]
+    assert [event.deltas[0].reserve0 for event in world.blocks] == list(range(101, 111))  # type: ignore[union-attr]
+    assert world.reorgs == []
+
+
+async def test_a_reorg_is_followed_by_parent_hash_alone(world: World) -> None:
+    old = [world.chain.mine(logs=[world.swap()])[0] for _ in range(4)]
+    await world.follow(*old)
+    new = world.chain.reorg(2, logs=[sync(555)])
+    await world.follow(new[-1])
+    [reorg] = world.reorgs
+    assert (reorg.old_tip.hash, reorg.ancestor.hash, reorg.new_tip.hash) == (old[3].hash, old[1].hash, new[-1].hash)
+    assert reorg.depth == 2
+    assert [event.block.hash for event in world.blocks[-2:]] == [head.hash for head in new]
+    assert world.steps.index(reorg) < world.steps.index(world.blocks[-2])
+    assert world.reserve_in_book() == world.reserve_on_chain() == 555
+
+
+async def test_a_reorg_that_drops_a_swap_takes_its_effect_back(world: World) -> None:
+    await world.follow(*world.chain.mine(logs=[world.swap()]), *world.chain.mine(logs=[world.swap()]))
+    await world.follow(*world.chain.reorg(1))
+    assert world.reserve_in_book() == 101
+
+
+async def test_heads_of_a_new_branch_one_by_one_undo_only_once(world: World) -> None:
+    await world.follow(*[world.chain.mine(logs=[world.swap()])[0] for _ in range(3)])
+    await world.follow(*world.chain.reorg(3, longer=1))
+    assert [reorg.depth for reorg in world.reorgs] == [3]
+    assert world.follower.tip == world.chain.tip
+
+
+async def test_a_rollback_without_a_notice_is_noticed_at_the_next_block(world: World) -> None:
+    await world.follow(*[world.chain.mine(logs=[world.swap()])[0] for _ in range(3)])
+    world.chain.blocks = world.chain.blocks[:2]
+    world.chain._salt += 1
+    await world.follow(*world.chain.mine())
+    assert [reorg.depth for reorg in world.reorgs] == [2]
+    assert world.reserve_in_book() == 101
+
+
+async def test_a_gap_above_the_limit_asks_for_fresh_pools() -> None:
+    world = await World(FollowLimits(backfill=8)).start()
+    head = world.chain.mine(9)[-1]
+    assert "9 blocks were missed" in await world.follow(head)
+    assert world.blocks == []
+
+
+async def test_a_reorg_deeper_than_remembered_asks_for_fresh_pools() -> None:
+    world = await World(FollowLimits(undo_depth=3)).start()
+    await world.follow(*world.chain.mine(6))
+    assert "leaves the chain" in await world.follow(world.chain.reorg(5)[-1])
+
+
+async def test_a_block_that_vanishes_while_it_is_read_changes_nothing(world: World) -> None:
+    [head] = world.chain.mine(logs=[world.swap()])
+    world.chain.reorg(1, logs=[sync(777)])
+    with pytest.raises(RpcError):
+        await world.follow(head)
+    assert world.follower.tip is not None
+    assert world.follower.tip.number == 0
+    await world.follow(world.chain.tip)
+    assert world.reserve_in_book() == 777
+
+
+async def test_a_failure_in_the_middle_of_a_branch_is_taken_up_again(world: World) -> None:
+    heads = [world.chain.mine(logs=[world.swap()])[0] for _ in range(3)]
+    await world.follow(heads[0])
+    world.rpc.fail_next("logs", RpcUnavailable("lost"))
+    with pytest.raises(RpcUnavailable):
+        await world.follow(heads[2])
+    await world.follow(heads[2])
+    assert [event.block.number for event in world.blocks] == [1, 2, 3]
+
+
+async def test_an_address_that_is_no_pool_stops_the_service() -> None:
+    world = World()
+    world.chain.answer_call = lambda to, data, header: b""
+    with pytest.raises(Fatal, match="DEXLANE_MARKET_FEED_POOLS"):
+        await world.start()
+
+
+class Script:
+    """Heads as a test gives them; when they are used up the run is over."""
+
+    def __init__(self, *items: Notification) -> None:
+        self._items = list(items)
+
+    async def next(self) -> Notification:
+        if self._items:
+            return self._items.pop(0)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def as_notice(header: Header) -> dict[str, Any]:
+    return {
+        "number": hex(header.number),
+        "hash": header.hash,
+        "parentHash": header.parent_hash,
+        "timestamp": hex(header.timestamp_s),
+        "baseFeePerGas": hex(header.base_fee_per_gas_wei),
+        "gasUsed": hex(header.gas_used),
+        "gasLimit": hex(header.gas_limit),
+    }
+
+
+async def run_until_at_tip(world: World, script: Script) -> None:
+    running = asyncio.create_task(world.follower.run(script, world, world.moments))
+    try:
+        async with asyncio.timeout(5):
+            while world.follower.tip != world.chain.tip or script._items:
+                if running.done():
+                    running.result()
+                await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_gap_looks_at_the_chain_and_fills_in() -> None:
+    world = World()
+    gap = Gap("subscribed")
+    world.chain.mine(3)
+    await run_until_at_tip(world, Script(gap))
+    world.chain.mine(4, logs=[world.swap()])
+    await run_until_at_tip(world, Script(gap))
+    assert [event.block.number for event in world.blocks] == [4, 5, 6, 7]
+
+
+async def test_after_a_failed_call_the_newest_block_is_tried_without_another_head() -> None:
+    world = await World().start()
+    [head] = world.chain.mine(logs=[world.swap()])
+    world.rpc.fail_next("logs", RpcUnavailable("lost"))
+    await run_until_at_tip(world, Script(as_notice(head)))
+    assert world.reserve_in_book() == world.reserve_on_chain()
+
+
+async def test_logs_that_contradict_the_book_make_it_read_everything_anew() -> None:
+    world = await World().start()
+    bad = FakeLog(address=PAIR, topics=(V2_SYNC_TOPIC,), data=word(1))
+    [head] = world.chain.mine(logs=[bad])
+    world.chain.blocks[-1].logs.append(world.chain.blocks[-1].logs[0])
+    world.reserve_on_chain = lambda at=None: 42  # type: ignore[method-assign,assignment]
+    await run_until_at_tip(world, Script(as_notice(head)))
+    assert world.steps[-1] == ("loaded", 1)
+    assert world.reserve_in_book() == 42
+
+
+async def test_readiness_says_why_a_chain_is_behind() -> None:
+    world = World()
+    probe = world.follower.why_not_current(1_000)
+    assert "not loaded" in str(probe())
+    await world.start()
+    assert probe() is True
+    world.clock.advance(1_001)
+    assert "1001 ms ago" in str(probe())
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.sampled_from(["mine", "reorg", "lose", "fail", "repeat"]), st.integers(1, 5)), max_size=40)
+)
+async def test_whatever_the_heads_do_the_book_ends_equal_to_the_chain(steps: list[tuple[str, int]]) -> None:
+    world = await World(FollowLimits(undo_depth=16, backfill=16)).start()
+    for step, amount in steps:
+        heads = _disturb(world, step, amount)
+        for head in heads:
+            try:
+                if await world.follow(head):
+                    await world.follower.load(world)
+            except (RpcUnavailable, RpcError):
+                continue
+    world.rpc._faults.clear()
+    if await world.follow(world.chain.tip):
+        await world.follower.load(world)
+    assert world.follower.tip == world.chain.tip
+    assert world.reserve_in_book() == world.reserve_on_chain()
+
+
+def _disturb(world: World, step: str, amount: int) -> list[Header]:
+    if step == "reorg":
+        depth = min(amount, len(world.chain.blocks) - 1)
+        return world.chain.reorg(depth, logs=[world.swap()]) if depth else []
+    if step == "fail":
+        world.rpc.fail_next("logs" if amount % 2 else "block", RpcUnavailable("lost"))
+    if step == "repeat":
+        return [block.header for block in world.chain.blocks[-amount:]]
+    made = world.chain.mine(amount, logs=[world.swap()])
+    return [] if step == "lose" else made
+
+
+def test_only_swaps_count_as_volume() -> None:
+    before = ConstantProductState(reserve0=100, reserve1=200)
+    assert swapped_amounts(before, ReservesSynced(110, 190)) == (10, 10)
+    assert swapped_amounts(before, ReservesSynced(110, 220)) == (0, 0)
+    assert swapped_amounts(before, LiquidityChanged(0, 10, 5)) == (0, 0)
+    assert swapped_amounts(before, PoolSwapped(-3, 4, 1, 1, 1)) == (3, 4)

@@ -1,0 +1,341 @@
+"""From chain steps to what leaves the service: order of publications, snapshots, prices, failures."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import orjson
+import pytest
+from pydantic import ValidationError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from dexlane.chain.answers import Header
+from dexlane.domain.pool_book import PoolBook
+from dexlane.events.base import Event
+from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered
+from dexlane.events.opportunity import OpportunityFound
+from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
+from dexlane.runtime.clock import ManualClock
+from dexlane.runtime.errors import Fatal, Transient
+from dexlane.runtime.observability import Log, Metrics
+from dexlane.values.chains import BlockRef
+from dexlane.values.pools import ConstantProductState, Pool, PoolKey, Protocol, ReservesDelta
+from dexlane.values.tokens import Token
+from market_feed.feed import AppliedBlock
+from market_feed.handlers import FeedHandlers, OpportunityFinder
+from market_feed.metrics import FeedMoments
+from market_feed.price_cache import PriceCache
+from market_feed.settings import Settings
+from market_feed.snapshots import SnapshotWriter
+
+USDC = Token(address="0x" + "a" * 40, symbol="USDC", decimals=6)
+WETH = Token(address="0x" + "c" * 40, symbol="WETH", decimals=18)
+CHEAP, DEAR = "0x" + "1" * 40, "0x" + "2" * 40
+
+
+def pool(address: str, price: int) -> Pool:
+    key = PoolKey(address=address, protocol=Protocol.UNISWAP_V2, token0=USDC, token1=WETH, fee_pips=3_000)
+    state = ConstantProductState(reserve0=price * 10_000 * 10**6, reserve1=10_000 * 10**18)
+    return Pool(key=key, state=state)
+
+
+def block_hash(number: int, fork: int = 0) -> str:
+    return f"0x{number:032x}{fork:032x}"
+
+
+def header(number: int) -> Header:
+    return Header(number, block_hash(number), block_hash(number - 1), 1_700_000_000 + 12 * number, 10**9, 0, 30_000_000)
+
+
+def applied(number: int, *deltas: ReservesDelta, newest: bool = True) -> AppliedBlock:
+    head = header(number)
+    event = BlockApplied(
+        id=BlockApplied.make_id(1, head.hash),
+        chain_id=1,
+        occurred_at_ms=head.timestamp_s * 1_000,
+        block=head.ref,
+        parent_hash=head.parent_hash,
+        timestamp_s=head.timestamp_s,
+        base_fee_per_gas_wei=10**9,
+        next_base_fee_per_gas_wei=10**9,
+        gas_used=0,
+        gas_limit=30_000_000,
+        deltas=deltas,
+        received_at_ns=1,
+    )
+    return AppliedBlock(event, {}, newest)
+
+
+class Bus:
+    """Remembers what was stored, in order; refuses as often as told."""
+
+    realm = "main"
+
+    def __init__(self) -> None:
+        self.stored: list[Any] = []
+        self.refusals = 0
+        self.refused: tuple[type[Event], ...] = ()
+
+    def _maybe_refuse(self, event: object) -> None:
+        if self.refusals and (not self.refused or isinstance(event, self.refused)):
+            self.refusals -= 1
+            raise Transient("the bus is away")
+
+    async def publish(self, event: Event) -> None:
+        self._maybe_refuse(event)
+        self.stored.append(event)
+
+    async def kv_put(self, key: str, value: bytes) -> None:
+        self._maybe_refuse(key)
+        self.stored.append((key, value))
+
+    async def sequence(self) -> int:
+        return len([event for event in self.stored if isinstance(event, Event)])
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event.NAME if isinstance(event, Event) else event[0].split(".")[2] for event in self.stored]
+
+
+class Pipeline:
+    def __init__(self, redis: RedisDouble) -> None:
+        self._redis = redis
+        self._commands: list[tuple[Any, ...]] = []
+
+    async def __aenter__(self) -> Pipeline:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    def __getattr__(self, command: str) -> Any:
+        return lambda *arguments, **_: self._commands.append((command, *arguments))
+
+    async def execute(self) -> None:
+        if self._redis.down:
+            raise RedisConnectionError("refused")
+        self._redis.commands += self._commands
+
+
+class RedisDouble:
+    def __init__(self) -> None:
+        self.down = False
+        self.commands: list[tuple[Any, ...]] = []
+
+    def pipeline(self, **_: object) -> Pipeline:
+        return Pipeline(self)
+
+
+class Feed:
+    def __init__(self) -> None:
+        self.bus = Bus()
+        self.redis = RedisDouble()
+        self.states: list[bool] = []
+        self.cache = PriceCache(self.redis, "dexlane:main:1", USDC.address, lambda up, reason: self.states.append(up))  # type: ignore[arg-type]
+        self.snapshots = SnapshotWriter(1, self.bus, self.bus.sequence)
+        self.book = PoolBook()
+        self.handlers = FeedHandlers(
+            chain_id=1,
+            bus=self.bus,
+            snapshots=self.snapshots,
+            cache=self.cache,
+            finder=OpportunityFinder({"price_gap": {"min_profit": "1", "max_size": "1000000000000"}}, USDC.address),
+            clock=ManualClock(),
+            moments=FeedMoments(Metrics("market-feed"), Log(logging.getLogger("test"))),
+            snapshot_every_blocks=4,
+        )
+
+    async def load(self) -> Feed:
+        for known in (pool(CHEAP, 2_000), pool(DEAR, 2_000)):
+            self.book.put(known, header(0).ref)
+        await self.handlers.loaded(self.book, header(0))
+        self.bus.stored.clear()
+        return self
+
+    async def step(self, block: AppliedBlock) -> None:
+        self.book.apply(block.event)
+        await self.handlers.applied(block, self.book)
+
+
+@pytest.fixture
+async def feed() -> Feed:
+    return await Feed().load()
+
+
+def gap() -> ReservesDelta:
+    """The dear pool's price jumps by five per cent."""
+    return ReservesDelta(pool=DEAR, reserve0=2_100 * 10_000 * 10**6, reserve1=10_000 * 10**18)
+
+
+async def test_pools_are_announced_and_stored_before_the_checkpoint_that_names_them() -> None:
+    feed = Feed()
+    for known in (pool(CHEAP, 2_000), pool(DEAR, 2_000)):
+        feed.book.put(known, header(0).ref)
+    await feed.handlers.loaded(feed.book, header(0))
+    assert feed.bus.kinds == [PoolDiscovered.NAME, PoolDiscovered.NAME, "pool", "pool", "checkpoint"]
+    key, value = feed.bus.stored[-1]
+    checkpoint = PoolCheckpoint.model_validate_json(value)
+    assert key == PoolCheckpoint.key("main", 1)
+    assert (checkpoint.block, checkpoint.market_sequence, checkpoint.pools) == (header(0).ref, 2, (CHEAP, DEAR))
+    assert PoolSnapshot.model_validate_json(feed.bus.stored[2][1]).pool == feed.book.pools[CHEAP]
+
+
+async def test_the_block_is_stored_before_the_opportunity_it_offers(feed: Feed) -> None:
+    await feed.step(applied(1, gap()))
+    assert feed.bus.kinds[:2] == [BlockApplied.NAME, OpportunityFound.NAME]
+    found = feed.bus.stored[1]
+    assert found.strategy == "price_gap"
+    assert found.route.is_cycle
+    assert found.block == header(1).ref
+
+
+async def test_a_block_that_is_only_caught_up_with_offers_nothing(feed: Feed) -> None:
+    await feed.step(applied(1, gap(), newest=False))
+    assert feed.bus.kinds == [BlockApplied.NAME]
+
+
+async def test_a_block_is_published_until_the_bus_takes_it(feed: Feed) -> None:
+    feed.bus.refusals = 2
+    await feed.step(applied(1))
+    assert feed.bus.kinds == [BlockApplied.NAME]
+
+
+async def test_an_opportunity_that_the_bus_refuses_is_given_up(feed: Feed) -> None:
+    feed.bus.refusals, feed.bus.refused = 99, (OpportunityFound,)
+    await feed.step(applied(1, gap()))
+    await feed.step(applied(2))
+    assert feed.bus.kinds == [BlockApplied.NAME, BlockApplied.NAME]
+
+
+async def test_snapshots_are_renewed_every_few_blocks_and_after_a_reorg(feed: Feed) -> None:
+    writing = asyncio.create_task(feed.snapshots.run())
+    try:
+        for number in range(1, 5):
+            await feed.step(applied(number))
+        await asyncio.sleep(0.01)
+        assert feed.bus.kinds == [*[BlockApplied.NAME] * 4, "pool", "pool", "checkpoint"]
+        assert feed.snapshots.published == header(4).ref
+        await feed.handlers.reorged(reorg(4, 3))
+        feed.book.undo_to(header(3).ref)
+        await feed.step(applied(4))
+        await asyncio.sleep(0.01)
+        assert feed.bus.kinds[-5:] == [BlockReorged.NAME, BlockApplied.NAME, "pool", "pool", "checkpoint"]
+        checkpoint = PoolCheckpoint.model_validate_json(feed.bus.stored[-1][1])
+        assert checkpoint.market_sequence == 6
+    finally:
+        writing.cancel()
+
+
+def reorg(old: int, ancestor: int) -> BlockReorged:
+    return BlockReorged(
+        id=BlockReorged.make_id(1, block_hash(old), block_hash(old, 1)),
+        chain_id=1,
+        occurred_at_ms=1,
+        old_tip=BlockRef(number=old, hash=block_hash(old)),
+        ancestor=BlockRef(number=ancestor, hash=block_hash(ancestor)),
+        new_tip=BlockRef(number=old, hash=block_hash(old, 1)),
+        depth=old - ancestor,
+    )
+
+
+async def test_an_older_capture_never_overwrites_a_newer_one(feed: Feed) -> None:
+    older = await feed.snapshots.capture(feed.book, header(1).ref)
+    newer = await feed.snapshots.capture(feed.book, header(2).ref)
+    await feed.snapshots.write(newer)
+    await feed.snapshots.write(older)
+    assert feed.snapshots.published == header(2).ref
+
+
+async def test_a_quote_token_that_no_pool_trades_stops_the_service() -> None:
+    with pytest.raises(Fatal, match="quote token"):
+        OpportunityFinder({}, "0x" + "9" * 40).begin({CHEAP: pool(CHEAP, 2_000)})
+
+
+async def test_a_misspelt_strategy_stops_the_service() -> None:
+    with pytest.raises(Fatal, match="unknown strategies price_gab"):
+        OpportunityFinder({"price_gab": {}}, USDC.address).begin({CHEAP: pool(CHEAP, 2_000)})
+
+
+async def test_a_lost_cache_is_reported_once_and_never_stops_the_feed(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("market_feed.price_cache.RETRY_S", 0.005)
+    feed.redis.down = True
+    writing = asyncio.create_task(feed.cache.run())
+    try:
+        for number in range(1, 30):
+            await feed.step(applied(number, gap()))
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.05)
+        assert feed.states == [False]
+        feed.redis.down = False
+        await asyncio.sleep(0.05)
+        assert feed.states == [False, True]
+        prices = [command for command in feed.redis.commands if command[0] == "set"]
+        assert {command[1] for command in prices} == {f"dexlane:main:1:price:{known}" for known in (CHEAP, DEAR)}
+    finally:
+        writing.cancel()
+
+
+class Candles:
+    """A price cache that is written into a double, minute by minute."""
+
+    def __init__(self) -> None:
+        self.redis = RedisDouble()
+        self.cache = PriceCache(self.redis, "p", USDC.address, lambda up, reason: None)  # type: ignore[arg-type]
+        self.cache.begin(1_700_000_000)
+
+    async def written(self) -> dict[int, dict[str, Any]]:
+        """Minute candles by start, as they end up in the sorted set."""
+        await self.cache._write([DEAR])
+        kept: dict[int, dict[str, Any]] = {}
+        for name, key, *arguments in self.redis.commands:
+            if ":1m:" not in key:
+                continue
+            if name == "zadd":
+                [(value, start)] = arguments[0].items()
+                kept[start] = orjson.loads(value)
+            elif name == "zremrangebyscore" and arguments[1] == "+inf":
+                kept = {start: value for start, value in kept.items() if start <= int(arguments[0][1:])}
+        return kept
+
+
+async def test_candles_are_in_whole_quote_tokens_and_follow_a_reorg() -> None:
+    candles = Candles()
+    for number, price in ((1, 2_000), (10, 2_100), (11, 2_050), (12, 1_900)):
+        candles.cache.record(pool(DEAR, price), applied(number).event, (5, 7))
+    [last] = [value for start, value in (await candles.written()).items() if start == 1_700_000_100]
+    assert (last["open"], last["high"], last["low"], last["close"]) == ("2100", "2100", "1900", "1900")
+    assert last["volume"] == "15"
+    candles.cache.undo(header(10).ref)
+    candles.cache.record(pool(DEAR, 2_222), applied(11).event, (5, 7))
+    [last] = [value for start, value in (await candles.written()).items() if start == 1_700_000_100]
+    assert (last["low"], last["close"], last["volume"]) == ("2100", "2222", "10")
+
+
+async def test_the_candle_in_which_the_feed_began_is_not_written() -> None:
+    candles = Candles()
+    candles.cache.record(pool(DEAR, 2_000), applied(1).event, (0, 0))
+    assert await candles.written() == {}
+
+
+async def test_a_pool_without_a_price_is_left_out() -> None:
+    candles = Candles()
+    empty = pool(DEAR, 1).model_copy(update={"state": ConstantProductState(reserve0=0, reserve1=0)})
+    candles.cache.record(empty, applied(10).event, (0, 0))
+    assert await candles.written() == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"chains": (1, 8453)}, "chain 8453 has no node"),
+        ({"pools": {}}, "chain 1 has no pools"),
+        ({"quote_tokens": {}}, "chain 1 has no quote token"),
+    ],
+)
+def test_a_chain_that_cannot_be_served_is_refused(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        Settings(**changes)
