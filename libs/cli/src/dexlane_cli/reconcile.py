@@ -82,16 +82,17 @@ def compare(options: StackOptions, chain_id: int) -> tuple[int, list[Line]]:
         content = ledger_balances(options, block)
         lines = [
             Line(
-                book_id=row["book_id"],
-                account=row["account"],
-                token=row["token"],
-                ledger=int(row["amount"]),
-                chain=node.balance(row["account"], row["token"], block),
+                book_id=account["book_id"],
+                account=account["account"],
+                token=token,
+                ledger=int(amount),
+                chain=node.balance(account["account"], token, block),
             )
-            for row in content["balances"]
-            if row["mode"] == "live" and row["chain_id"] == chain_id
+            for account in content["accounts"]
+            if account["mode"] == "live" and account["chain_id"] == chain_id
+            for token, amount in account["balances"].items()
         ]
-        agreed = content.get("mirror_block", 0) >= block and all(line.difference == 0 for line in lines)
+        agreed = all(line.difference == 0 for line in lines)
         if agreed or time.monotonic() > deadline:
             return block, lines
         time.sleep(0.5)
