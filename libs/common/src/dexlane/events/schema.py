@@ -21,7 +21,7 @@ from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
 from dexlane.events.streams import EVENTS, POOLS, stream_of
 from dexlane.events.traffic import PUBLISHED, consumed_by
 
-SCHEMAS = Path(__file__).parents[3] / "schemas"
+SCHEMAS = Path(__file__).parents[3].joinpath("schemas")
 """The folder of the generated files in a source tree; an installed wheel has none."""
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -192,11 +192,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 when a file differs")
     parser.add_argument("--into", type=Path, default=SCHEMAS, help="folder of the files")
     options = parser.parse_args(arguments)
-    differing = [name for name in FILES if _text(options.into / name) != render(name)]
+    differing = [name for name in FILES if _text(options.into.joinpath(name)) != render(name)]
     for name in differing:
         if not options.check:
             options.into.mkdir(parents=True, exist_ok=True)
-            (options.into / name).write_text(render(name), encoding="utf-8")
+            options.into.joinpath(name).write_text(render(name), encoding="utf-8")
         sys.stdout.write(f"{name}: {'differs; run `make schemas`' if options.check else 'written'}\n")
     return 1 if differing and options.check else 0
 

@@ -45,7 +45,7 @@ PUBLISHED: Mapping[str, Types] = {
     "fast-executor": _EXECUTION,
     "smart-executor": _EXECUTION,
     "paper-sim": (TxChanged, *_OUTCOMES, AccountOpened, PaperScored, TradingStatus),
-    "portfolio": (PositionChanged, ExposureChanged, ExitTriggered, TradingStatus),
+    "portfolio": (PositionChanged, ExposureChanged, ExitTriggered, DecisionRecorded, TradingStatus),
     "gateway": (BookChanged, TradingStatus, OpportunityFound, ExitTriggered),
 }
 """A money service publishes ``trading.status`` of its own when it stops for a broken invariant."""
