@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
 from dexlane.domain.amm.deltas import InconsistentDelta, after_liquidity_change, delta_between
 from dexlane.domain.pool_book import GapError, PoolBook
 from dexlane.events.market import BlockApplied
@@ -18,9 +22,6 @@ from dexlane.testing.builders import (
 )
 from dexlane.values.chains import BlockRef
 from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool, PoolDelta
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 DEPTH = 6
 
