@@ -1,0 +1,131 @@
+"""The market feed on a real node, a real bus and a real cache: its mirror elsewhere stays equal to the chain."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import orjson
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from dexlane.chain.link import LinkPolicy
+from dexlane.chain.node import NodeRpc
+from dexlane.chain.pool_loading import ChainReader, WatchedPool, load_pool
+from dexlane.chain.rpc import RpcClient
+from dexlane.events.market import BlockReorged
+from dexlane.runtime.bus import Bus
+from dexlane.runtime.clock import SystemClock
+from dexlane.runtime.observability import Log
+from dexlane.runtime.pool_mirror import PoolMirror
+from dexlane.runtime.service import Service
+from dexlane_devnet import V2_POOL, V3_POOL_005, Devnet, DevnetConfig, free_port, start_devnet
+from market_feed.app import build
+from market_feed.settings import Settings
+
+pytestmark = pytest.mark.integration
+USDC = V2_POOL.token0
+
+
+async def until(condition: Callable[[], Any], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  the condition belongs to another process
+            await asyncio.sleep(0.02)
+
+
+class Running:
+    """Chain, feed, and a mirror as another service would hold it."""
+
+    def __init__(self, devnet: Devnet, service: Service, mirror: PoolMirror, rpc: NodeRpc) -> None:
+        self.devnet = devnet
+        self.service = service
+        self.mirror = mirror
+        self.rpc = rpc
+        self.reorgs: list[BlockReorged] = []
+
+    async def mirror_equals_chain(self) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                tip = await self.rpc.block("latest")
+                assert tip is not None
+                if self.mirror.tip is not None and self.mirror.tip.hash == tip.hash:
+                    break
+                await asyncio.sleep(0.02)
+            reader = await ChainReader.at(self.rpc, tip.hash)
+            for address, known in self.mirror.book.pools.items():
+                watched = WatchedPool(address=address, protocol=known.key.protocol)
+                assert await load_pool(reader, watched) == known
+
+
+@pytest_asyncio.fixture
+async def running(bus: Bus, nats_url: str, redis_url: str, log: Log) -> AsyncIterator[Running]:
+    async with await start_devnet(DevnetConfig(port=free_port(), block_time_s=None)) as devnet:
+        settings = Settings(
+            nats_url=nats_url, redis_url=redis_url, rpc_ws_urls={1: devnet.ws_url}, port=0, log_level="ERROR"
+        )
+        service, mirror = build(settings), PoolMirror(1)
+        client = RpcClient(devnet.ws_url, name="test", policy=LinkPolicy(jitter=random.random), chain_id=1)
+        await client.start()
+        world = Running(devnet, service, mirror, NodeRpc(client))
+
+        @mirror.on_reorg
+        async def remember(event: BlockReorged) -> None:
+            world.reorgs.append(event)
+
+        tasks = [asyncio.create_task(service.run()), asyncio.create_task(mirror.run(bus, SystemClock(), log))]
+        await until(lambda: service.why_not_ready() == {})
+        await devnet.mine()
+        await until(lambda: mirror.tip is not None)
+        yield world
+        service.stop()
+        await asyncio.wait_for(tasks[0], 15)
+        tasks[1].cancel()
+        await asyncio.gather(tasks[1], return_exceptions=True)
+        await client.stop()
+
+
+async def test_a_mirror_stays_equal_to_the_chain_through_swaps_and_reorgs(running: Running) -> None:
+    devnet = running.devnet
+    for pool in (V3_POOL_005, V2_POOL):
+        for amount in (10**9, 5 * 10**10):
+            await devnet.swap_exact_in(pool, USDC, amount)
+    await running.mirror_equals_chain()
+    await devnet.reorg(2)
+    await until(lambda: running.reorgs)
+    assert running.reorgs[0].depth == 2
+    await running.mirror_equals_chain()
+    await devnet.swap_exact_in(V3_POOL_005, USDC, 10**10)
+    await running.mirror_equals_chain()
+
+
+async def test_a_silent_rollback_is_noticed_at_the_next_block(running: Running) -> None:
+    snapshot = await running.devnet.rpc("evm_snapshot")
+    await running.devnet.swap_exact_in(V3_POOL_005, USDC, 10**10)
+    await running.mirror_equals_chain()
+    await running.devnet.rpc("evm_revert", snapshot)
+    await running.devnet.mine(2)
+    await running.mirror_equals_chain()
+    assert running.reorgs
+
+
+async def test_blocks_are_not_lost_while_nobody_listens(running: Running) -> None:
+    before = running.mirror.tip
+    assert before is not None
+    await running.devnet.mine(50)
+    await running.mirror_equals_chain()
+    assert running.mirror.tip is not None
+    assert running.mirror.tip.number == before.number + 50
+
+
+async def test_prices_reach_the_cache(running: Running, redis_url: str) -> None:
+    await running.devnet.swap_exact_in(V3_POOL_005, USDC, 10**10)
+    key = f"dexlane:main:1:price:{V3_POOL_005.address.lower()}"
+    async with Redis.from_url(redis_url) as redis:
+        async with asyncio.timeout(10):
+            while (value := await redis.get(key)) is None:  # noqa: ASYNC110  another process writes it
+                await asyncio.sleep(0.05)
+    price = float(orjson.loads(value)["price"])
+    assert 500 < price < 20_000
