@@ -73,6 +73,9 @@ MARKET = StreamSpec(
     max_age_s=3_600,
     max_bytes=128 * MIB,
     max_messages=8_192,
+    # Long enough for a repeated publish, short enough that a block which comes back after two reorganisations is
+    # stored again: mirrors need to see it twice.
+    duplicate_window_s=2,
     description="Recent blocks; short and bounded, rebuilt from the chain",
 )
 TRADING = StreamSpec(
