@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import pytest
+
 from dexlane.domain.risk.assessment import Assessment, assess
 from dexlane.domain.risk.evidence import Evidence, Flag, Impact, PoolDepth, Seen, TokenFacts, Volatility
 from dexlane.domain.risk.factors import RiskLimits, pools_of, tokens_of

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from dexlane.domain.risk.assessment import needs_gathering
+
+from dexlane.domain.risk.assessment import tokens_to_gather
 from dexlane.domain.risk.evidence import Flag, Seen
 from dexlane.domain.risk.factors import FACTORS, WEIGHTS_BPS
 from dexlane.domain.risk.sanctions import BUILT_IN, SanctionsList
@@ -16,6 +17,7 @@ from dexlane.events.risk import Category
 from dexlane.values.books import Lane
 
 USDC = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
+WETH = "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
 UNKNOWN = "0x" + "7" * 40
 DAY_MS = 86_400_000
 
@@ -150,10 +152,12 @@ def test_fast_lane_needs_held_evidence_and_an_atomic_or_single_pool_route(cases:
     assert cases["single"].but(tokens={}).assess().lane is Lane.SMART
 
 
-def test_gathering_is_needed_exactly_when_something_is_missing_or_stale(case: Any) -> None:
-    arguments = (case.opportunity, case.evidence, case.now_block, case.limits)
-    assert not needs_gathering(*arguments)
-    assert needs_gathering(case.opportunity, case.but(tokens={}).evidence, case.now_block, case.limits)
+def test_exactly_the_tokens_with_missing_or_stale_facts_are_to_be_gathered(case: Any) -> None:
+    arguments = (case.now_block, case.limits)
+    assert tokens_to_gather(case.opportunity, case.evidence, *arguments) == ()
+    stale = {**case.evidence.tokens, USDC: replace(case.evidence.tokens[USDC], at_ms=0)}
+    assert tokens_to_gather(case.opportunity, case.but(tokens=stale).evidence, *arguments) == (USDC,)
+    assert tokens_to_gather(case.opportunity, case.but(tokens={}).evidence, *arguments) == (USDC, WETH)
 
 
 def test_assessment_is_the_same_in_every_process(case: Any) -> None:
@@ -177,3 +181,11 @@ def test_assessment_is_the_same_in_every_process(case: Any) -> None:
 def test_built_in_sanctions_list_holds_well_formed_addresses() -> None:
     assert len(BUILT_IN.addresses) == 97
     assert all(len(address) == 42 and address == address.lower() for address in BUILT_IN.addresses)
+
+
+def test_sanctions_list_is_read_whole_or_not_at_all() -> None:
+    text = f"2026-11-01  # taken by the operator\n\n{USDC.upper().replace('0X', '0x')}\n{UNKNOWN}\n"
+    assert SanctionsList.parse(text) == SanctionsList("2026-11-01", frozenset({USDC, UNKNOWN}))
+    for wrong in ("", "2026-11-01", "2026-11-01\n0x12", f"{USDC}\n{UNKNOWN}"):
+        with pytest.raises(ValueError, match=r"."):
+            SanctionsList.parse(wrong)

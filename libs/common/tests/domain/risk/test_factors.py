@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from dexlane.domain.risk.evidence import Flag
 from dexlane.domain.risk.factors import contract, liquidity, slippage, volatility
 from dexlane.domain.risk.scales import score
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 UNKNOWN = "0x" + "7" * 40
 amounts = st.integers(min_value=0, max_value=10**18)

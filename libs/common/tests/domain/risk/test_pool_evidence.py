@@ -5,6 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dexlane.domain.amm.deltas import delta_between
 from dexlane.domain.amm.tick_math import sqrt_ratio_at_tick, tick_at_sqrt_ratio
 from dexlane.domain.risk.depth import depth_of
@@ -17,8 +20,6 @@ from dexlane.values.chains import BlockRef
 from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool, PoolKey, Protocol, Tick
 from dexlane.values.routes import Leg, Route
 from dexlane.values.tokens import Token
-from hypothesis import given
-from hypothesis import strategies as st
 
 USDC = Token(address="0x" + "2" * 40, symbol="USDC", decimals=6)
 WETH = Token(address="0x" + "3" * 40, symbol="WETH", decimals=18)

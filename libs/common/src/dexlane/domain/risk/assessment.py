@@ -87,11 +87,20 @@ def assess(opportunity: OpportunityFound, evidence: Evidence, now_block: int, li
     )
 
 
-def needs_gathering(opportunity: OpportunityFound, evidence: Evidence, now_block: int, limits: RiskLimits) -> bool:
-    """Whether some required evidence is missing or stale, so that asking the node could help."""
-    return any(
-        item.fault(now_block, evidence.as_of_ms) is not None for item in _required(opportunity, evidence, limits)
+def tokens_to_gather(
+    opportunity: OpportunityFound, evidence: Evidence, now_block: int, limits: RiskLimits
+) -> tuple[str, ...]:
+    """Tokens of the route whose facts are missing or stale, so that asking the node could help."""
+    return tuple(
+        token
+        for token in tokens_of(opportunity.route)
+        if _token_item(token, evidence, limits).fault(now_block, evidence.as_of_ms) is not None
     )
+
+
+def _token_item(token: str, evidence: Evidence, limits: RiskLimits) -> _Item:
+    seen = evidence.tokens.get(token)
+    return _Item(f"token {token}", seen, limits.max_token_age_blocks, limits.max_token_age_ms)
 
 
 def _required(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> Iterator[_Item]:
@@ -100,9 +109,8 @@ def _required(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLim
         yield _Item(f"the depth of pool {pool}", evidence.depths.get(pool), *state_age)
         yield _Item(f"the volatility of pool {pool}", evidence.volatilities.get(pool), *state_age)
     yield _Item("the price impact", evidence.impact, *state_age)
-    token_age = (limits.max_token_age_blocks, limits.max_token_age_ms)
     for token in tokens_of(opportunity.route):
-        yield _Item(f"token {token}", evidence.tokens.get(token), *token_age)
+        yield _token_item(token, evidence, limits)
 
 
 def _vetoes(opportunity: OpportunityFound, evidence: Evidence, now_block: int, limits: RiskLimits) -> Iterator[str]:

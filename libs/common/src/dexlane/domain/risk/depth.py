@@ -49,8 +49,8 @@ def _concentrated(pool: Pool, state: ConcentratedState, move_bps: int) -> TokenD
     price = state.sqrt_price_x96
     higher = isqrt(price * price * (BPS_DENOMINATOR + move_bps) // BPS_DENOMINATOR)
     lower = isqrt(price * price * (BPS_DENOMINATOR - move_bps) // BPS_DENOMINATOR)
-    bought = Order(False, True, _MORE_THAN_ANY_POOL, min(higher, MAX_SQRT_RATIO - 1))  # noqa: FBT003
-    sold = Order(True, True, _MORE_THAN_ANY_POOL, max(lower, MIN_SQRT_RATIO + 1))  # noqa: FBT003
+    bought = Order(False, True, _MORE_THAN_ANY_POOL, min(higher, MAX_SQRT_RATIO - 1))
+    sold = Order(True, True, _MORE_THAN_ANY_POOL, max(lower, MIN_SQRT_RATIO + 1))
     return TokenDepth(_out(pool, state, bought), _out(pool, state, sold))
 
 

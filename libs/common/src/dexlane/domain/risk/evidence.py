@@ -62,7 +62,9 @@ class TokenFacts(Value):
     """What the chain says about a token contract. None means that the contract gave no such answer."""
 
     address: Address
-    code_hash: Hash32 | None = Field(description="Keccak-256 of the runtime code; None when there is no code")
+    code_hash: Hash32 | None = Field(
+        description="SHA-256 of the runtime code, to notice a change; None when there is no code"
+    )
     decimals: int | None = Field(default=None, ge=0, le=255)
     symbol: str | None = Field(default=None, max_length=64)
     implementation: Address | None = Field(default=None, description="what the proxy slots name; None: no such proxy")

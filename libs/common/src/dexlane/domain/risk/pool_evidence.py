@@ -25,6 +25,7 @@ class PoolEvidence:
         self._history = PriceHistory(window)
         self._depths: dict[str, TokenDepth] = {}
         self._prices: dict[str, Price] = {}
+        self._valuing: dict[str, Pool | None] = {}
         self._block = -1
         self._at_ms = 0
 
@@ -74,6 +75,7 @@ class PoolEvidence:
         return Seen(impact, self._block, self._at_ms)
 
     def _measure(self, pools: Mapping[str, Pool], addresses: Iterable[str]) -> None:
+        self._valuing.clear()
         for address in addresses:
             pool = pools[address]
             depth = depth_of(pool)
@@ -86,7 +88,9 @@ class PoolEvidence:
     def _quote_value(self, token: str, amount: int, pools: Mapping[str, Pool]) -> int | None:
         if token == self._quote_token:
             return amount
-        best = self._measure_of(token, pools)
+        if token not in self._valuing:
+            self._valuing[token] = self._deepest_against_quote(token, pools)
+        best = self._valuing[token]
         if best is None:
             return None
         numerator, denominator = self._prices[best.key.address]
@@ -94,7 +98,7 @@ class PoolEvidence:
             return amount * numerator // denominator
         return amount * denominator // numerator
 
-    def _measure_of(self, token: str, pools: Mapping[str, Pool]) -> Pool | None:
+    def _deepest_against_quote(self, token: str, pools: Mapping[str, Pool]) -> Pool | None:
         """The pool that values a token: of those against the quote token, the one deepest in the quote token."""
         best: Pool | None = None
         best_depth = 0

@@ -7,10 +7,14 @@ names addresses that were delisted since, so every check states the date of the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 
 from dexlane.domain.risk.evidence import SanctionsCheck
+
+_ADDRESS = re.compile("0x[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,19 @@ class SanctionsList:
         """Look the given addresses up."""
         checked = frozenset(addresses)
         return SanctionsCheck(list_date=self.date, checked=checked, hits=checked & self.addresses)
+
+    @classmethod
+    def parse(cls, text: str) -> SanctionsList:
+        """Read a list: its date (ISO 8601) on the first line, then one address a line; ``#`` begins a comment.
+
+        Raises ``ValueError`` for anything else, because a list that is read in part would let addresses pass.
+        """
+        lines = [line.partition("#")[0].strip().lower() for line in text.splitlines()]
+        first, *rest = [line for line in lines if line] or [""]
+        wrong = [line for line in rest if not _ADDRESS.fullmatch(line)]
+        if wrong or not rest:
+            raise ValueError(f"a sanctions list holds one address a line, not {wrong[0]!r}" if wrong else "it is empty")
+        return cls(date.fromisoformat(first).isoformat(), frozenset(rest))
 
 
 BUILT_IN = SanctionsList(

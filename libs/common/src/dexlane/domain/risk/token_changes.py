@@ -21,7 +21,7 @@ def findings(token: Token, facts: TokenFacts, before: TokenFacts | None, *, sanc
     found = list(_as_it_is(token, facts))
     if sanctioned:
         found.append(Finding(Flag.SANCTIONED, "the token or its owner is on the sanctions list"))
-    if before is not None:
+    if before is not None and facts.code_hash is not None:
         found.extend(_since(before, facts))
     return tuple(found)
 

@@ -1,0 +1,82 @@
+"""risk-scorer: opportunities in, verdicts out. Knows no books, keeps no database, scales out."""
+
+from __future__ import annotations
+
+import random
+
+from redis.asyncio import Redis
+
+from dexlane.chain.link import LinkPolicy
+from dexlane.chain.rpc import RpcClient
+from dexlane.domain.risk.sanctions import BUILT_IN, SanctionsList
+from dexlane.runtime.errors import Fatal
+from dexlane.runtime.pool_mirror import PoolMirror
+from dexlane.runtime.service import Service, run
+from risk_scorer.handlers import routes
+from risk_scorer.metrics import Moments
+from risk_scorer.node_facts import FactCache
+from risk_scorer.scorer import Policy, Scorer
+from risk_scorer.settings import Settings
+from risk_scorer.tokens import Surroundings, TokenDesk
+
+
+def build(settings: Settings) -> Service:
+    """The service, ready to run."""
+    service = Service("risk-scorer", settings)
+    moments = Moments(service.log, service.metrics)
+    sanctions = _sanctions(settings)
+    scorers = {chain_id: _add_chain(service, settings, chain_id, moments, sanctions) for chain_id in settings.chains}
+    service.include(routes(scorers, service.bus.publish))
+    return service
+
+
+def _add_chain(
+    service: Service, settings: Settings, chain_id: int, moments: Moments, sanctions: SanctionsList
+) -> Scorer:
+    client = RpcClient(
+        settings.rpc_ws_urls[chain_id],
+        name=f"risk-{chain_id}",
+        policy=LinkPolicy(jitter=random.random),
+        chain_id=chain_id,
+    )
+    redis = Redis.from_url(settings.redis_url, socket_timeout=1, socket_connect_timeout=1)
+    cache = FactCache(redis, f"dexlane:{settings.realm}:{chain_id}", moments.cache_lost)
+    around = Surroundings(client, cache, sanctions, service.bus.publish, service.clock, moments)
+    desk = TokenDesk(chain_id, around, settings.gather_timeout_ms / 1_000)
+    mirror = PoolMirror(chain_id)
+    scorer = Scorer(mirror, desk, _policy(settings, chain_id), clock=service.clock, moments=moments)
+    mirror.on_block(scorer.on_block)
+    mirror.on_reorg(scorer.on_reorg)
+    service.on_start(client.start)
+    service.on_stop(client.stop)
+    service.on_stop(cache.close)
+    service.background(f"mirror {chain_id}", lambda: mirror.run(service.bus, service.clock, service.log))
+    service.background(f"tokens {chain_id}", scorer.keep_tokens_fresh)
+    service.ready_when(
+        f"mirror {chain_id}", lambda: mirror.why_not_current(service.clock.now_ms(), settings.max_block_age_ms)
+    )
+    return scorer
+
+
+def _policy(settings: Settings, chain_id: int) -> Policy:
+    return Policy(
+        limits=settings.limits,
+        quote_token=settings.quote_tokens[chain_id],
+        volatility_blocks=settings.volatility_blocks,
+        refresh_blocks=settings.refresh_blocks,
+        block_wait_s=settings.block_wait_ms / 1_000,
+    )
+
+
+def _sanctions(settings: Settings) -> SanctionsList:
+    if settings.sanctions_file is None:
+        return BUILT_IN
+    try:
+        return SanctionsList.parse(settings.sanctions_file.read_text())
+    except (OSError, ValueError) as error:
+        raise Fatal(f"the sanctions list {settings.sanctions_file.name} cannot be used: {error}") from error
+
+
+def main() -> None:
+    """Entry point."""
+    run(build, Settings)

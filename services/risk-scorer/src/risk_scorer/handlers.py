@@ -1,0 +1,30 @@
+"""What risk-scorer consumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dexlane.events.opportunity import OpportunityFound
+from dexlane.events.risk import TokenFlagged, VerdictRejected
+from dexlane.runtime.consuming import Routes
+from risk_scorer.scorer import Scorer
+from risk_scorer.tokens import Publish
+
+
+def routes(scorers: Mapping[int, Scorer], publish: Publish) -> Routes:
+    """Opportunities of every chain, and the flags that any instance ever raised. Blocks come by the mirrors."""
+    consumed = Routes()
+
+    @consumed.decide(OpportunityFound, durable="risk-scorer")
+    async def judge(opportunity: OpportunityFound) -> None:
+        scorer = scorers[opportunity.chain_id]
+        verdict = await scorer.judge(opportunity)
+        await publish(verdict)
+        if isinstance(verdict, VerdictRejected):
+            await publish(scorer.record_of(verdict))
+
+    @consumed.follow(TokenFlagged, from_="all")
+    async def note_flag(event: TokenFlagged) -> None:
+        scorers[event.chain_id].desk.note(event)
+
+    return consumed

@@ -1,0 +1,156 @@
+"""Token facts as a node tells them, and the cache that keeps them between runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from dexlane.chain.abi import AbiError, Frame
+from dexlane.chain.link import Request, RpcError
+from dexlane.domain.risk.evidence import Seen, TokenFacts
+from dexlane.runtime.errors import Transient
+
+IMPLEMENTATION_SLOTS = (
+    # EIP-1967, implementation: keccak256("eip1967.proxy.implementation") - 1
+    "0x360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc",
+    # EIP-1967, beacon: keccak256("eip1967.proxy.beacon") - 1
+    "0xa3f0ad74e5423aebfd80d3ef4346578335a9a72aeaee59ff6cb3582b35133d50",
+    # OpenZeppelin before EIP-1967, which USDC uses: keccak256("org.zeppelinos.proxy.implementation")
+    "0x7050c9e0f4ca769c69bd3a8ef740bc37934f8e2c036e5a723fd8ee048ed3f8c3",
+)
+DECIMALS, SYMBOL, OWNER = "0x313ce567", "0x95d89b41", "0x8da5cb5b"
+"""Selectors of ``decimals()``, ``symbol()`` and ``owner()``."""
+FACTS_KEPT_S = 7 * 86_400
+
+_PER_TOKEN = 1 + len(IMPLEMENTATION_SLOTS) + 3
+
+
+class BatchClient(Protocol):
+    """The part of ``RpcClient`` that is needed here."""
+
+    async def batch(self, requests: Sequence[Request], *, timeout_s: float | None = None) -> list[Any]:
+        """Results in the order of the requests; refused ones as ``RpcError``. ``RpcUnavailable`` without an answer."""
+        ...
+
+
+async def read_facts(client: BatchClient, tokens: Sequence[str], timeout_s: float) -> dict[str, TokenFacts]:
+    """Ask the node about all tokens in one message. ``Transient`` when it does not answer, or refuses to."""
+    requests = [request for token in tokens for request in _questions(token)]
+    answers = await client.batch(requests, timeout_s=timeout_s)
+    return {
+        token: _facts(token, answers[index * _PER_TOKEN : (index + 1) * _PER_TOKEN])
+        for index, token in enumerate(tokens)
+    }
+
+
+def _questions(token: str) -> list[Request]:
+    slots: list[Request] = [("eth_getStorageAt", (token, slot, "latest")) for slot in IMPLEMENTATION_SLOTS]
+    calls: list[Request] = [
+        ("eth_call", ({"to": token, "data": selector}, "latest")) for selector in (DECIMALS, SYMBOL, OWNER)
+    ]
+    return [("eth_getCode", (token, "latest")), *slots, *calls]
+
+
+def _facts(token: str, answers: Sequence[Any]) -> TokenFacts:
+    code, *rest = answers
+    slots, calls = rest[: len(IMPLEMENTATION_SLOTS)], rest[len(IMPLEMENTATION_SLOTS) :]
+    runtime = bytes.fromhex(_required(code)[2:])
+    decimals, symbol, owner = (_returned(answer) for answer in calls)
+    return TokenFacts(
+        address=token,
+        code_hash="0x" + hashlib.sha256(runtime).hexdigest() if runtime else None,
+        decimals=_read(decimals, lambda frame: frame.uint(0, 8)),
+        symbol=_symbol(symbol),
+        implementation=next((address for slot in slots if (address := _slot_address(_required(slot)))), None),
+        owner=_read(owner, lambda frame: frame.address(0)),
+    )
+
+
+def _required(answer: Any) -> str:
+    if isinstance(answer, RpcError):
+        raise Transient(f"the node refused to say what a token is: {answer}") from answer
+    return str(answer)
+
+
+def _returned(answer: Any) -> bytes:
+    """What a call returned; nothing when the contract reverted. Any other refusal says nothing about the contract."""
+    if isinstance(answer, RpcError):
+        if answer.code == 3 or "revert" in answer.message.lower() or "invalid opcode" in answer.message.lower():
+            return b""
+        raise Transient(f"the node refused a call: {answer}") from answer
+    return bytes.fromhex(str(answer)[2:])
+
+
+def _read(data: bytes, field: Callable[[Frame], Any]) -> Any:
+    try:
+        return field(Frame(data))
+    except AbiError:
+        return None
+
+
+def _symbol(data: bytes) -> str | None:
+    """``symbol()`` as a string, or as the 32 bytes that early tokens return."""
+    raw = data.rstrip(b"\0") if len(data) == 32 else _read(data, lambda frame: frame.byte_string(0))
+    if not raw:
+        return None
+    text = bytes(raw).decode("utf-8", errors="replace")
+    return "".join(letter for letter in text if letter.isprintable())[:64] or None
+
+
+def _slot_address(word: str) -> str | None:
+    value = int(word, 16) & ((1 << 160) - 1)
+    return f"0x{value:040x}" if value else None
+
+
+class FactCache:
+    """Token facts of one chain in Redis. Losing it costs one round of questions; nothing is decided by its absence."""
+
+    def __init__(self, redis: Redis, prefix: str, on_lost: Callable[[str], None]) -> None:
+        self._redis = redis
+        self._key = f"{prefix}:token-facts"
+        self._on_lost = on_lost
+
+    async def recall(self) -> dict[str, Seen[TokenFacts]]:
+        """Everything that is kept; nothing when the cache does not answer."""
+        try:
+            rows = await self._redis.hgetall(self._key)
+        except (RedisError, OSError) as error:
+            self._on_lost(str(error) or type(error).__name__)
+            return {}
+        found = (_unpacked(row) for row in rows.values())
+        return {seen.value.address: seen for seen in found if seen is not None}
+
+    async def keep(self, facts: Iterable[Seen[TokenFacts]]) -> None:
+        """Write facts, for a week."""
+        rows: dict[Any, Any] = {seen.value.address: _packed(seen) for seen in facts}
+        if not rows:
+            return
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hset(self._key, mapping=rows)
+                pipe.expire(self._key, FACTS_KEPT_S)
+                await pipe.execute()
+        except (RedisError, OSError) as error:
+            self._on_lost(str(error) or type(error).__name__)
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._redis.aclose()
+
+
+def _packed(seen: Seen[TokenFacts]) -> bytes:
+    return orjson.dumps({"block": seen.block, "at_ms": seen.at_ms, "facts": seen.value.model_dump(mode="json")})
+
+
+def _unpacked(row: bytes | str) -> Seen[TokenFacts] | None:
+    """What another version wrote is no evidence."""
+    try:
+        content = orjson.loads(row)
+        return Seen(TokenFacts.model_validate(content["facts"]), int(content["block"]), int(content["at_ms"]))
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,189 @@
+"""Judges the opportunities of one chain: evidence held in memory, gathered only where it is missing."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from dexlane.domain.risk.assessment import Assessment, assess, tokens_to_gather
+from dexlane.domain.risk.evidence import Evidence, Seen, TokenFacts
+from dexlane.domain.risk.factors import RiskLimits, pools_of, tokens_of
+from dexlane.domain.risk.pool_evidence import PoolEvidence
+from dexlane.events.market import BlockApplied, BlockReorged
+from dexlane.events.opportunity import OpportunityFound
+from dexlane.events.risk import DecisionRecorded, VerdictApproved, VerdictRejected
+from dexlane.runtime.clock import Clock
+from dexlane.runtime.errors import Transient
+from dexlane.runtime.pool_mirror import PoolMirror
+from dexlane.values.base import digest
+from dexlane.values.chains import BlockRef
+from risk_scorer.metrics import Moments
+from risk_scorer.tokens import TokenDesk, tokens_in
+
+Verdict = VerdictApproved | VerdictRejected
+SERVICE = "risk-scorer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How this scorer judges. Times in seconds."""
+
+    limits: RiskLimits
+    quote_token: str
+    volatility_blocks: int
+    refresh_blocks: int
+    block_wait_s: float
+
+    @property
+    def limits_digest(self) -> str:
+        """Names the limits in recorded decisions."""
+        return digest("risk limits", self.limits.model_dump(mode="json"))
+
+
+class Scorer:
+    """One chain's evidence and verdicts. No instance differs from another: ids follow from the opportunity alone."""
+
+    def __init__(self, mirror: PoolMirror, desk: TokenDesk, policy: Policy, *, clock: Clock, moments: Moments) -> None:
+        self.chain_id = mirror.chain_id
+        self.desk = desk
+        self._mirror = mirror
+        self._policy = policy
+        self._clock = clock
+        self._moments = moments
+        self._pools = PoolEvidence(policy.quote_token, policy.volatility_blocks)
+        self._next_block = asyncio.Event()
+        self._refresh = asyncio.Event()
+        self._refreshed_at = -1
+
+    async def on_block(self, event: BlockApplied) -> None:
+        """Keep the evidence about pools at the tip; ask for token facts when it is time."""
+        self._pools.applied(event, self._mirror.book.pools, event.received_at_ns // 1_000_000)
+        arrived, self._next_block = self._next_block, asyncio.Event()
+        arrived.set()
+        due = not 0 <= event.block.number - self._refreshed_at < self._policy.refresh_blocks
+        if due or len(self._known()) < len(tokens_in(self._mirror.book.pools)):
+            self._refreshed_at = event.block.number
+            self._refresh.set()
+
+    async def on_reorg(self, event: BlockReorged) -> None:
+        """Go back with the mirror."""
+        self._pools.undone(event.ancestor.number, self._mirror.book.pools)
+
+    async def keep_tokens_fresh(self) -> None:
+        """Read the facts of all known tokens again whenever a block asks for it, for ever."""
+        await self.desk.recall()
+        while True:
+            await self._refresh.wait()
+            self._refresh.clear()
+            tip = self._mirror.tip
+            if tip is not None and not await self._read_all(tip):
+                self._refreshed_at = -1
+
+    async def judge(self, opportunity: OpportunityFound) -> Verdict:
+        """The verdict on an opportunity. Reads nothing outside this process unless token facts are missing."""
+        began = self._clock.monotonic_ns()
+        await self._wait_for_block(opportunity.block.number)
+        evidence = self._evidence(opportunity, held=True)
+        missing = tokens_to_gather(opportunity, evidence, self._newest, self._policy.limits)
+        if missing and await self._gather(missing):
+            evidence = self._evidence(opportunity, held=False)
+        assessment = assess(opportunity, evidence, self._newest, self._policy.limits)
+        verdict = verdict_of(opportunity, assessment, self._clock.now_ms())
+        seconds = (self._clock.monotonic_ns() - began) / 1e9
+        if isinstance(verdict, VerdictApproved):
+            self._moments.approved(verdict, seconds, held=evidence.held)
+        else:
+            self._moments.rejected(verdict, seconds, held=evidence.held)
+        return verdict
+
+    def record_of(self, verdict: VerdictRejected) -> DecisionRecorded:
+        """The decision behind a rejection, with what it was computed from."""
+        known = [pool for pool in pools_of(verdict.opportunity.route) if pool in self._mirror.book.pools]
+        return DecisionRecorded(
+            id=DecisionRecorded.make_id(SERVICE, verdict.opportunity.id, None, "rejected"),
+            chain_id=verdict.chain_id,
+            occurred_at_ms=verdict.occurred_at_ms,
+            service=SERVICE,
+            subject_id=verdict.id,
+            outcome="rejected",
+            reasons=verdict.vetoes,
+            inputs={
+                "opportunity": verdict.opportunity.id,
+                "block": str(self._newest),
+                "pools": self._mirror.book.state_digest(known),
+                "limits": self._policy.limits_digest,
+                "sanctions_list": self.desk.sanctions.date,
+                "risk_score": str(verdict.risk_score),
+            },
+        )
+
+    @property
+    def _newest(self) -> int:
+        return self._pools.block
+
+    def _known(self) -> dict[str, Seen[TokenFacts]]:
+        return self.desk.facts(tokens_in(self._mirror.book.pools))
+
+    async def _read_all(self, tip: BlockRef) -> bool:
+        try:
+            return await self.desk.gather(list(tokens_in(self._mirror.book.pools).values()), tip)
+        except Transient as error:
+            self._moments.gathering_failed(str(error))
+            return False
+
+    async def _gather(self, missing: tuple[str, ...]) -> bool:
+        tokens, tip = tokens_in(self._mirror.book.pools), self._mirror.tip
+        if tip is None:
+            return False
+        return await self.desk.gather([tokens[token] for token in missing if token in tokens], tip)
+
+    async def _wait_for_block(self, number: int) -> None:
+        """Blocks and opportunities come on two streams: give the block of an opportunity a moment to arrive."""
+        if self._newest >= number:
+            return
+        try:
+            async with asyncio.timeout(self._policy.block_wait_s):
+                while self._newest < number:
+                    await self._next_block.wait()
+        except TimeoutError:
+            return
+
+    def _evidence(self, opportunity: OpportunityFound, *, held: bool) -> Evidence:
+        route, pools = opportunity.route, self._mirror.book.pools
+        addresses, tokens = pools_of(route), tokens_of(route)
+        depths = {
+            address: depth
+            for address in addresses
+            if address in pools and (depth := self._pools.depth(pools[address], pools)) is not None
+        }
+        volatilities = {
+            address: volatility for address in addresses if (volatility := self._pools.volatility(address)) is not None
+        }
+        facts = self.desk.facts(tokens)
+        behind = [a for seen in facts.values() for a in (seen.value.owner, seen.value.implementation) if a is not None]
+        return Evidence(
+            as_of_ms=self._clock.now_ms(),
+            held=held,
+            depths=depths,
+            volatilities=volatilities,
+            impact=self._pools.impact(route, opportunity.size_hint, pools),
+            tokens=facts,
+            flags=self.desk.flags(tokens),
+            sanctions=self.desk.sanctions.check((*addresses, *tokens, *behind)),
+        )
+
+
+def verdict_of(opportunity: OpportunityFound, assessment: Assessment, now_ms: int) -> Verdict:
+    """The event that tells an assessment."""
+    common = {
+        "id": VerdictApproved.make_id(opportunity.id),
+        "chain_id": opportunity.chain_id,
+        "occurred_at_ms": now_ms,
+        "opportunity": opportunity,
+        "risk_score": assessment.risk_score,
+        "confidence_bps": assessment.confidence_bps,
+        "factors": assessment.factors,
+    }
+    if assessment.approved:
+        return VerdictApproved(**common, lane=assessment.lane)
+    return VerdictRejected(**common, vetoes=assessment.vetoes)

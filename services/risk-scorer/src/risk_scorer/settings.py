@@ -1,0 +1,45 @@
+"""Settings of risk-scorer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from dexlane.domain.risk.factors import RiskLimits
+from dexlane.runtime.settings import ChainSettings, service_config
+from dexlane.values.chains import Address
+
+USDC_OF_ETHEREUM = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
+
+
+class Settings(ChainSettings):
+    """What risk-scorer needs to know."""
+
+    model_config = service_config("risk-scorer")
+
+    port: int = Field(default=7102, ge=0, le=65_535)
+    quote_tokens: dict[int, Address] = Field(
+        default={1: USDC_OF_ETHEREUM}, description='the token that depth is measured in, per chain: {"1": "0x..."}'
+    )
+    limits: RiskLimits = Field(
+        default=RiskLimits(minimum_depth=10_000 * 10**6),
+        description="vetoes for every book, as JSON; the depth in units of the quote token",
+    )
+    volatility_blocks: int = Field(default=32, ge=2, le=1_024, description="window of the volatility")
+    refresh_blocks: int = Field(default=50, ge=1, description="token facts are read again this often")
+    gather_timeout_ms: int = Field(default=1_500, ge=1, description="most that missing facts may delay one verdict")
+    block_wait_ms: int = Field(default=250, ge=0, description="how long an opportunity may wait for its own block")
+    max_block_age_ms: int = Field(default=60_000, ge=1_000, description="not ready while the last block is older")
+    sanctions_file: Path | None = Field(
+        default=None, description="a newer list: its date on the first line, then one address a line"
+    )
+
+    @model_validator(mode="after")
+    def _every_chain_is_covered(self) -> Settings:
+        for chain_id in self.chains:
+            if chain_id not in self.rpc_ws_urls:
+                raise ValueError(f"chain {chain_id} has no node; add it to DEXLANE_RPC_WS_URLS")
+            if chain_id not in self.quote_tokens:
+                raise ValueError(f"chain {chain_id} has no quote token; add it to DEXLANE_RISK_SCORER_QUOTE_TOKENS")
+        return self

@@ -1,0 +1,241 @@
+"""Opportunities in, verdicts out: from held evidence without I/O, gathered where it is missing, vetoed without it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from dexlane.chain.link import RpcError
+from dexlane.domain.risk.sanctions import SanctionsList
+from dexlane.events.opportunity import OpportunityFound
+from dexlane.events.risk import DecisionRecorded, TokenFlagged, VerdictApproved, VerdictRejected
+from dexlane.testing.builders import (
+    USDC,
+    V2_POOL,
+    WETH,
+    a_block_ref,
+    a_gap_route,
+    a_pool_v2,
+    a_pool_v3,
+    a_reorg,
+    a_reserves_delta,
+    a_route,
+    an_address,
+    an_entry_opportunity,
+    an_opportunity,
+)
+from dexlane.values.books import Lane
+from risk_scorer.handlers import routes
+from risk_scorer.node_facts import IMPLEMENTATION_SLOTS, read_facts
+
+
+def entry(number: int = 100, **fields: Any) -> OpportunityFound:
+    """An entry found at that block, expecting what the V2 pool gives."""
+    return an_entry_opportunity(**({"block": a_block_ref(number), "deadline_block": number + 2} | fields))
+
+
+async def test_held_evidence_gives_a_fast_verdict_without_asking_the_node(bench: Any) -> None:
+    verdict = await bench.scorer.judge(entry())
+    assert isinstance(verdict, VerdictApproved)
+    assert verdict.lane is Lane.FAST
+    assert verdict.confidence_bps > 9_000
+    assert bench.node.batches == 0
+    assert verdict.id == VerdictApproved.make_id(entry().id)
+
+
+async def test_same_opportunity_gives_the_same_verdict_id_whichever_instance_judges(bench: Any, cold: Any) -> None:
+    first, second = await bench.scorer.judge(entry()), await cold.scorer.judge(entry())
+    assert isinstance(second, VerdictRejected)
+    assert first.id == second.id
+
+
+async def test_missing_token_facts_are_gathered_and_send_the_opportunity_the_smart_way(cold: Any) -> None:
+    await cold.blocks(96, 100)
+    verdict = await cold.scorer.judge(entry())
+    assert isinstance(verdict, VerdictApproved)
+    assert verdict.lane is Lane.SMART
+    assert cold.node.batches == 1
+    assert (await cold.scorer.judge(entry())).lane is Lane.FAST
+
+
+async def test_missing_facts_and_a_silent_node_are_a_veto(cold: Any) -> None:
+    await cold.blocks(96, 100)
+    cold.node.down = True
+    verdict = await cold.scorer.judge(entry())
+    assert isinstance(verdict, VerdictRejected)
+    assert any("cannot be checked" in veto for veto in verdict.vetoes)
+
+
+async def test_node_that_refuses_a_call_says_nothing_about_the_token(cold: Any) -> None:
+    await cold.blocks(96, 100)
+    cold.node.refusal = RpcError(-32005, "too many requests")
+    assert isinstance(await cold.scorer.judge(entry()), VerdictRejected)
+    assert cold.desk.facts([USDC.address]) == {}
+    assert cold.told == []
+
+
+async def test_stale_facts_are_gathered_again(bench: Any) -> None:
+    bench.clock.advance(1_800_001)
+    await bench.mirror.apply(_block_now(bench, 101))
+    await bench.scorer.judge(entry(101))
+    assert bench.node.batches == 1
+
+
+def _block_now(bench: Any, number: int) -> Any:
+    from dexlane.testing.builders import a_block
+
+    return a_block(number, received_at_ns=bench.clock.now_ns())
+
+
+async def test_mirror_that_stands_still_is_a_veto(bench: Any) -> None:
+    bench.clock.advance(30_001)
+    verdict = await bench.scorer.judge(entry())
+    assert isinstance(verdict, VerdictRejected)
+    assert any("ms old" in veto for veto in verdict.vetoes)
+
+
+async def test_opportunity_waits_for_its_own_block(bench: Any) -> None:
+    judging = asyncio.create_task(bench.scorer.judge(entry(101)))
+    await asyncio.sleep(0)
+    await bench.blocks(101, 101)
+    assert isinstance(await judging, VerdictApproved)
+
+
+async def test_opportunity_of_a_block_that_never_comes_is_rejected(bench: Any) -> None:
+    verdict = await bench.scorer.judge(entry(105))
+    assert any("newest known block is 100" in veto for veto in verdict.vetoes)
+
+
+async def test_opportunity_whose_chance_has_gone_is_rejected(bench: Any) -> None:
+    await bench.blocks(101, 101, a_reserves_delta(reserve1=9_800 * 10**18))
+    verdict = await bench.scorer.judge(entry(100))
+    assert any("the chance has gone" in veto for veto in verdict.vetoes)
+
+
+async def test_gap_between_two_pools_is_atomic_and_goes_fast(bench: Any) -> None:
+    await bench.blocks(101, 101, a_reserves_delta(reserve1=10_150 * 10**18))
+    cheap = a_pool_v2(reserve1=10_150 * 10**18)
+    gap = an_opportunity(
+        block=a_block_ref(101),
+        deadline_block=103,
+        route=a_gap_route(cheap, a_pool_v3()),
+        size_hint=1_000 * 10**6,
+        edge_bps=100,
+        expected_out=1_010 * 10**6,
+    )
+    verdict = await bench.scorer.judge(gap)
+    assert isinstance(verdict, VerdictApproved), getattr(verdict, "vetoes", None)
+    assert verdict.lane is Lane.FAST
+
+
+async def test_unknown_pool_is_rejected_and_its_tokens_are_not_asked_for(bench: Any) -> None:
+    foreign = a_pool_v2(address=an_address("foreign pool"))
+    verdict = await bench.scorer.judge(entry(route=a_route(foreign)))
+    assert isinstance(verdict, VerdictRejected)
+    assert bench.node.batches == 0
+
+
+async def test_sanctioned_owner_of_a_token_is_a_veto_and_a_flag(cold: Any) -> None:
+    cold.sanctions = SanctionsList("2026-11-01", frozenset({"0x" + "5" * 40}))
+    cold.start()
+    await cold.blocks(96, 100)
+    verdict = await cold.scorer.judge(entry())
+    assert any("sanctions list of 2026-11-01" in veto for veto in verdict.vetoes)
+    assert [event.flag for event in cold.told] == ["sanctioned"]
+
+
+async def test_changed_code_is_flagged_once_and_vetoed_by_every_instance(bench: Any) -> None:
+    bench.node.tokens[WETH.address].code = "0x6002"
+    assert await bench.gather()
+    assert await bench.gather()
+    [flagged] = [event for event in bench.told if isinstance(event, TokenFlagged)]
+    assert (flagged.token, flagged.flag) == (WETH.address, "code_changed")
+    assert any("code changed" in veto for veto in (await bench.scorer.judge(entry())).vetoes)
+    bench.cache.kept.clear()
+    bench.start()
+    await bench.blocks(96, 100)
+    bench.desk.note(flagged)  # from the stream
+    assert any("code changed" in veto for veto in (await bench.scorer.judge(entry())).vetoes)
+
+
+async def test_change_while_it_was_down_is_noticed_with_what_the_cache_kept(bench: Any) -> None:
+    bench.node.tokens[USDC.address].slots[IMPLEMENTATION_SLOTS[2]] = "0x" + "0" * 24 + "6" * 40
+    bench.start()
+    await bench.desk.recall()
+    assert await bench.gather()
+    assert [event.flag for event in bench.told] == ["implementation_changed"]
+
+
+async def test_flag_that_could_not_be_stored_is_found_again(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dexlane.runtime.errors import Transient
+
+    async def lost(_event: Any) -> None:
+        raise Transient("no broker")
+
+    bench.node.tokens[WETH.address].code = "0x6002"
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.desk, "_around", bench.desk._around._replace(publish=lost))
+        with pytest.raises(Transient):
+            await bench.gather()
+    assert await bench.gather()
+    assert [event.flag for event in bench.told] == ["code_changed"]
+
+
+async def test_token_that_lost_its_code_is_vetoed_only_while_it_has_none(bench: Any) -> None:
+    code, bench.node.tokens[WETH.address].code = bench.node.tokens[WETH.address].code, "0x"
+    assert await bench.gather()
+    assert [event.flag for event in bench.told] == ["no_code"]
+    assert isinstance(await bench.scorer.judge(entry()), VerdictRejected)
+    bench.node.tokens[WETH.address].code = code
+    assert await bench.gather()
+    assert isinstance(await bench.scorer.judge(entry()), VerdictApproved)
+
+
+async def test_facts_are_read_in_full_in_one_message(bench: Any) -> None:
+    facts = await read_facts(bench.node, [USDC.address, WETH.address, an_address("nothing there")], 1.0)
+    assert bench.node.batches == 1
+    dollar, ether, nothing = facts.values()
+    assert (dollar.symbol, dollar.decimals, dollar.owner) == ("USDC", 6, "0x" + "5" * 40)
+    assert dollar.implementation == "0x" + "4" * 40
+    assert (ether.symbol, ether.decimals, ether.owner, ether.implementation) == ("WETH", 18, None, None)
+    assert nothing.code_hash is None
+
+
+async def test_background_task_reads_all_tokens_and_survives_a_silent_node(cold: Any) -> None:
+    cold.node.down = True
+    task = asyncio.create_task(cold.scorer.keep_tokens_fresh())
+    await cold.blocks(96, 97)
+    await asyncio.sleep(0.01)
+    assert cold.node.batches > 0
+    cold.node.down = False
+    await cold.blocks(98, 98)
+    await asyncio.sleep(0.01)
+    assert set(cold.desk.facts([USDC.address, WETH.address])) == {USDC.address, WETH.address}
+    read = cold.node.batches
+    await cold.blocks(99, 101)
+    await asyncio.sleep(0.01)
+    assert cold.node.batches == read
+    task.cancel()
+
+
+async def test_reorganisation_takes_the_undone_moves_out_of_the_volatility(bench: Any) -> None:
+    await bench.blocks(101, 101, a_reserves_delta(reserve1=12_000 * 10**18))
+    wild = await bench.scorer.judge(entry(101))
+    await bench.mirror.reorg(a_reorg(a_block_ref(101), a_block_ref(100), a_block_ref(101, "other")))
+    await bench.blocks(101, 101, fork="other", parent_fork="main")
+    calm = await bench.scorer.judge(entry(101))
+    assert isinstance(wild, VerdictRejected)
+    assert isinstance(calm, VerdictApproved)
+
+
+async def test_handler_publishes_the_verdict_first_and_a_decision_for_each_rejection(bench: Any) -> None:
+    [route] = routes({1: bench.scorer}, bench.publish).decisions
+    await route.handler(entry(), None)
+    await route.handler(entry(105), None)
+    assert [type(event) for event in bench.told] == [VerdictApproved, VerdictRejected, DecisionRecorded]
+    decision = bench.told[-1]
+    assert decision.reasons == bench.told[1].vetoes
+    assert decision.inputs["sanctions_list"] == "2026-06-25"
+    assert V2_POOL in {leg.pool for leg in bench.told[1].opportunity.route.legs}
