@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+
 from dexlane_devnet import Devnet, DevnetConfig, Tape, free_port, load_tape, start_devnet
 
 

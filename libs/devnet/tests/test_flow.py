@@ -7,6 +7,7 @@ import sys
 
 import orjson
 import pytest
+
 from dexlane_devnet import (
     ADDRESSES,
     V3_POOL_005,

@@ -5,6 +5,9 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
+from eth_account import Account
+from eth_utils.address import is_checksum_address
+
 from dexlane_devnet import ADDRESSES, POOLS, ROLES, DevnetError, account
 from dexlane_devnet.addresses import GAS_BURNER, LIQUIDITY_DESK
 from dexlane_devnet.contracts import calldata, split_types
@@ -21,8 +24,6 @@ from dexlane_devnet.v3math import (
     sqrt_price_before,
     sqrt_ratio_at_tick,
 )
-from eth_account import Account
-from eth_utils.address import is_checksum_address
 
 
 def test_every_role_owns_the_key_of_its_address() -> None:

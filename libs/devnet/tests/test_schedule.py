@@ -4,6 +4,7 @@ from itertools import islice, pairwise
 from math import isqrt
 
 import pytest
+
 from dexlane_devnet import Tape, TapeEvent
 from dexlane_devnet.profile import net_change, starting_pool
 from dexlane_devnet.schedule import Rewind, Step, steps
@@ -74,10 +75,19 @@ def test_same_seed_same_synthetic_trades(trader: Trader) -> None:
     assert first(7) != first(8)
 
 
-def test_a_shock_is_always_followed_by_a_revert_and_no_second_push() -> None:
-    aimed = [item for item in islice(intentions(5, V2_TRADER), 2_000) if item.kind != "noise"]
-    after_shocks = [after.kind for item, after in pairwise(aimed) if item.kind == "shock"]
-    assert set(after_shocks) == {"revert"}
+def test_a_shock_is_held_and_then_reverted_and_never_pushed_again() -> None:
+    aimed = [item.kind for item in islice(intentions(5, V2_TRADER), 2_000) if item.kind != "noise"]
+    assert {after for kind, after in pairwise(aimed) if kind in ("shock", "hold")} == {"hold", "revert"}
+    assert "track" not in {before for before, kind in pairwise(aimed) if kind == "revert"}
+
+
+@pytest.mark.parametrize(("current_bps", "acts"), [(0, False), (50, False), (-30, False), (80, True)])
+def test_holding_a_shock_stops_a_growing_gap_and_never_opens_one(current_bps: int, *, acts: bool) -> None:
+    hold = Intention(0, V3_TRADER, "hold", offset_bps=50)
+    order = order_for(hold, REFERENCE, (REFERENCE * (20_000 + current_bps) // 20_000, 0))
+    assert (order is not None) is acts
+    if order is not None:
+        assert order.token_in == V3_TRADER.pool.token0
 
 
 def test_shocks_arrive_every_20_to_60_seconds_at_the_default_speed() -> None:

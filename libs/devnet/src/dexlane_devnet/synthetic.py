@@ -20,7 +20,8 @@ ROUND_TRIP_FEE_BPS = 35
 ETHER = 10**18
 MAX_TRADE_WEI = 3_000 * ETHER
 """No synthetic trade sells more than this (or its worth in USDC)."""
-TRACK_DEAD_BAND_BPS = 8
+TRACK_DEAD_BAND_BPS = 15
+HOLD_SLACK_BPS = 8
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,15 @@ class Trader:
     pool: DevnetPool
     shock_beyond_bps: tuple[int, int]
     noise_wei: tuple[int, int]
-    track_every_ms: tuple[int, int] = (150_000, 450_000)
+    track_every_ms: tuple[int, int] = (60_000, 240_000)
     noise_every_ms: tuple[int, int] = (200_000, 800_000)
-    shock_every_ms: tuple[int, int] = (4_000_000, 9_000_000)
+    shock_every_ms: tuple[int, int] = (3_000_000, 6_000_000)
     revert_after_ms: tuple[int, int] = (700_000, 1_800_000)
 
 
 TRADERS = (
-    Trader("noise-1", V2_POOL, (6, 36), (ETHER // 5, 5 * ETHER)),
-    Trader("noise-2", V3_POOL_030, (4, 14), (ETHER // 2, 15 * ETHER)),
+    Trader("noise-1", V2_POOL, (6, 30), (ETHER // 5, 5 * ETHER)),
+    Trader("noise-2", V3_POOL_030, (3, 10), (ETHER // 2, 15 * ETHER)),
 )
 
 
@@ -51,8 +52,9 @@ TRADERS = (
 class Intention:
     """What a trader means to do at a moment of recorded time.
 
-    ``track``, ``shock`` and ``revert`` want the pool's price at ``offset_bps`` from the recorded pool's; ``noise``
-    sells ``size_wei`` worth of WETH or of USDC regardless of any price.
+    ``track``, ``shock`` and ``revert`` want the pool's price at ``offset_bps`` from the recorded pool's. ``hold`` comes
+    between shock and revert: it only stops the gap from growing when the recorded price runs away from it, and never
+    widens one that somebody narrowed. ``noise`` sells ``size_wei`` worth of WETH or of USDC regardless of any price.
     """
 
     at_ms: int
@@ -75,13 +77,14 @@ class Order:
 def intentions(seed: int, trader: Trader) -> Iterator[Intention]:
     """Everything a trader ever intends, in time order, endless; equal for equal seeds."""
     rng = random.Random(f"{seed}/{trader.role}")  # noqa: S311 - reproducible noise, no secret
+    held_bps = 0
     due = {kind: rng.randint(*_every(trader, kind)) for kind in ("track", "noise", "shock")}
     while True:
         kind = min(due, key=lambda name: due[name])
         now = due[kind]
         if kind == "revert":
             del due["revert"]
-            due["track"] = now + rng.randint(*trader.track_every_ms)
+            held_bps = 0
             due["shock"] = now + rng.randint(*trader.shock_every_ms)
             yield Intention(now, trader, "revert", _calm_offset(rng))
             continue
@@ -90,11 +93,13 @@ def intentions(seed: int, trader: Trader) -> Iterator[Intention]:
             size = rng.randint(*trader.noise_wei)
             yield Intention(now, trader, "noise", size_wei=size, sells_weth=rng.random() < 0.5)
         elif kind == "track":
-            yield Intention(now, trader, "track", _calm_offset(rng))
+            calm = _calm_offset(rng)
+            yield Intention(now, trader, "hold", held_bps) if held_bps else Intention(now, trader, "track", calm)
         else:
-            del due["track"], due["shock"]
+            del due["shock"]
             due["revert"] = now + rng.randint(*trader.revert_after_ms)
-            yield Intention(now, trader, "shock", _shock_offset(rng, trader))
+            held_bps = _shock_offset(rng, trader)
+            yield Intention(now, trader, "shock", held_bps)
 
 
 def order_for(intention: Intention, reference: int, state: tuple[int, int]) -> Order | None:
@@ -114,6 +119,10 @@ def order_for(intention: Intention, reference: int, state: tuple[int, int]) -> O
     gap_bps = abs(current - wanted) * 2 * BPS // wanted
     if intention.kind == "track" and gap_bps <= TRACK_DEAD_BAND_BPS:
         return None
+    if intention.kind == "hold":
+        apart_bps = abs(current - reference) * 2 * BPS // reference
+        if apart_bps <= abs(intention.offset_bps) + HOLD_SLACK_BPS:
+            return None
     return _v3_order(pool, current, wanted, reference) if state[1] == 0 else _v2_order(pool, state, wanted)
 
 
