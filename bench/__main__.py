@@ -1,0 +1,39 @@
+"""``make bench``: print every promised figure beside its floor of the same run."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+
+from bench import floor, path
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60, help="how long the system trades")
+    parser.add_argument("--only", choices=("floor", "path"), default=None)
+    options = parser.parse_args()
+    print(f"machine: {platform.machine()}, {platform.system()} {platform.release()}, Python {platform.python_version()}")
+    if options.only != "path":
+        print(f"floor: one write on disk (4 KiB append + fsync): {floor.fsync_floor()}")
+        print(f"floor: two stored hops, plain nats-py, one process: {floor.hops_floor()}")
+    if options.only != "floor":
+        show(path.run(options.seconds))
+
+
+def show(result: path.PathResult) -> None:
+    """One line for each figure."""
+    print(f"start: first {result.ready_s:.1f} s, again {result.again_ready_s:.1f} s until every /readyz (promised 20 s)")
+    print(f"load: {result.swaps_per_s:.1f} swaps/s; fills: {result.live_fills} live, {result.paper_fills} paper")
+    handed = result.handed_over or "no live trade in the time; run longer"
+    print(f"log received -> signed live transaction handed over, fast lane: {handed} (promised p50 5, p99 20)")
+    for item in sorted(result.costs, key=lambda item: -item.pss_mib):
+        print(f"  {item.name:<24} {item.pss_mib:7.1f} MiB  {item.cpu_s:7.1f} CPU-s")
+    services = [item for item in result.costs if item.name.startswith("dexlane-")]
+    print(f"eight services: {sum(item.pss_mib for item in services):.0f} MiB PSS (promised 1,024)")
+    print(f"all but the chain: {result.cpu_cores:.2f} cores (promised 1)")
+
+
+if __name__ == "__main__":
+    main()
