@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="how long the system trades")
     parser.add_argument("--only", choices=("floor", "path"), default=None)
     options = parser.parse_args()
-    print(f"machine: {platform.machine()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}")
+    print(f"machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     if options.only != "path":
         print(f"floor: one write on disk (4 KiB append + fsync): {floor.fsync_floor()}")
         print(f"floor: two stored hops, plain nats-py, one process: {floor.hops_floor()}")
@@ -25,7 +25,7 @@ def main() -> None:
 
 def show(result: path.PathResult) -> None:
     """One line for each figure."""
-    print(f"start until every /readyz: first {result.ready_s:.1f} s, again {result.again_ready_s:.1f} s (promised 20 s)")
+    print(f"start until every /readyz: first {result.ready_s:.1f} s, again {result.again_ready_s:.1f} s (aim 20)")
     print(f"load: {result.swaps_per_s:.1f} swaps/s; fills: {result.live_fills} live, {result.paper_fills} paper")
     handed = result.handed_over or "no live trade in the time; run longer"
     print(f"log received -> signed live transaction handed over, fast lane: {handed} (promised p50 5, p99 20)")
