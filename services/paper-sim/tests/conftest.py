@@ -66,9 +66,10 @@ class Bench:
         self.clock.advance(1_000)
         await self.mirror.apply(a_block(number, *deltas, **fields))  # type: ignore[arg-type]
 
-    async def reorg(self, old: int, ancestor: int, fork: str = "other") -> None:
-        """Blocks above the ancestor are replaced; the new ones come with ``block(..., fork=fork)``."""
-        await self.mirror.reorg(a_reorg(a_block_ref(old), a_block_ref(ancestor), a_block_ref(old, fork)))
+    async def reorg(self, old: int, ancestor: int, *, frm: str = "main", to: str = "other", at_ms: int = 0) -> None:
+        """Blocks above the ancestor are replaced; the new ones come with ``block(..., fork=to)``."""
+        event = a_reorg(a_block_ref(old, frm), a_block_ref(ancestor), a_block_ref(old, to))
+        await self.mirror.reorg(event.model_copy(update={"occurred_at_ms": event.occurred_at_ms + at_ms}))
 
     async def told(self) -> list[Event]:
         """Every fact in the outbox, in order."""

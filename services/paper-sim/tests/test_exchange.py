@@ -302,6 +302,20 @@ async def test_reorganisation_told_twice_reverses_once(bench: Any) -> None:
     assert len(await bench.told_of(FillIncluded)) == 2
 
 
+async def test_tips_that_replace_each_other_again_and_again_are_followed(bench: Any) -> None:
+    await bench.exchange.accept(intent(deadline_block=110))
+    await bench.block(101)
+    await bench.reorg(101, 100)
+    await bench.block(101, fork="other", parent_fork="main")
+    await bench.reorg(101, 100, frm="other", to="main")
+    await bench.block(101)
+    await bench.reorg(101, 100, at_ms=5_000)
+    await bench.block(101, fork="other", parent_fork="main")
+    assert len(await bench.told_of(FillReversed)) == 3
+    fills = await bench.told_of(FillIncluded)
+    assert [fill.block for fill in fills] == [a_block_ref(101, fork) for fork in ("main", "other", "main", "other")]
+
+
 async def test_reorganisation_takes_a_paid_revert_back(bench: Any) -> None:
     await bench.exchange.accept(intent(minimum_out=ENTRY_OUT, deadline_block=110))
     await bench.block(101, a_reserves_delta(reserve1=9_900 * 10**18))

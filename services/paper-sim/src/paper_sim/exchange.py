@@ -30,6 +30,7 @@ from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import InvalidEvent, Transient
 from dexlane.runtime.journal import Journal, Tx
 from dexlane.runtime.pool_mirror import PoolMirror
+from dexlane.values.base import digest
 from dexlane.values.books import Book, Lane, Mode
 from dexlane.values.chains import NATIVE, BlockRef
 from dexlane.values.tokens import TokenDelta
@@ -197,7 +198,8 @@ class PaperExchange:
     async def _take_back_above(self, event: BlockReorged) -> None:
         world = self._world.copy()
         async with self._journal.transaction() as tx:
-            if not await tx.first_time(CONSUMER, event.id):
+            # Two tips that replace each other twice give two events of one id; their times tell them apart.
+            if not await tx.first_time(CONSUMER, digest(event.id, event.occurred_at_ms)):
                 return
             steps = []
             for trade in self._open.values():
