@@ -37,7 +37,7 @@ from dexlane.events.base import FeeCap
 from dexlane.events.execution import FailureReason, IntentCreated
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
-from dexlane.runtime.errors import Fatal
+from dexlane.runtime.errors import Fatal, Transient
 from dexlane.runtime.journal import Journal, Tx
 from dexlane_signer import GuardUnavailableError, SigningDenied
 
@@ -54,6 +54,8 @@ class Equipment:
     journal: Journal
     clock: Clock
     moments: ExecutionMoments
+    on_final: Callable[[Slot], None] = lambda slot: None
+    """Told of every slot that came to its end, after that was committed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,7 @@ class Transactions:
         self._journal = equipment.journal
         self._clock = equipment.clock
         self._moments = equipment.moments
+        self._on_final = equipment.on_final
         self._policy = policy or SendPolicy()
         self._open: dict[str, Slot] = {}
         self._next_nonce: dict[str, int] = {}
@@ -107,7 +110,7 @@ class Transactions:
     async def watch(self, accounts: Iterable[str], highest_signed: HighestSigned) -> None:
         """Find the next nonce of accounts, and refuse to go on when chain, journal and signer disagree.
 
-        Raises ``Fatal`` with one sentence, or ``RpcUnavailable`` while the node does not answer.
+        Raises ``Fatal`` with one sentence, or ``Transient`` while the node does not answer.
         """
         wanted = [account for account in accounts if account not in self._next_nonce]
         if not wanted:
@@ -116,7 +119,7 @@ class Transactions:
             known = await store.highest_nonces(conn, self._payloads.chain_id)
         for account in wanted:
             given, final = known.get(account, (-1, -1))
-            on_chain = await self._rpc.transaction_count(account)
+            on_chain = await self._count(account)
             signed = highest_signed(account)
             fault = _nonce_fault(
                 account, given=given, final=final, on_chain=on_chain, signed=-1 if signed is None else signed
@@ -168,7 +171,7 @@ class Transactions:
 
         Raises ``Fatal`` when somebody else uses one of the accounts, ``Transient`` when the journal does not commit.
         """
-        self._tip = tip.block.number
+        is_new, self._tip = tip.block.number > self._tip, tip.block.number
         slots = self.open_slots
         if not slots:
             return
@@ -181,7 +184,8 @@ class Transactions:
                 number=tip.block.number,
                 next_base_fee_wei=tip.next_base_fee_per_gas_wei,
                 sightings=[Sighting(r.tx_hash, r.block, r.success) for r in receipts.values()],
-                slot_used=nonce is not None and nonce > slot.nonce,
+                # A second pass at one block is no further evidence of foreign use.
+                slot_used=is_new and nonce is not None and nonce > slot.nonce,
                 complete=complete and nonce is not None,
             )
             async with slot.lock:
@@ -261,6 +265,13 @@ class Transactions:
             self._moments.changed(slot.intent.id, change.state, change.reason)
         if not slot.state.is_open:
             self._open.pop(slot.intent.id, None)
+            self._on_final(slot)
+
+    async def _count(self, account: str) -> int:
+        try:
+            return await self._rpc.transaction_count(account)
+        except RpcError as error:
+            raise Transient(f"the nonce of account {account} could not be read: {error}") from error
 
     async def _nonces(self, accounts: set[str]) -> dict[str, int]:
         nonces: dict[str, int] = {}

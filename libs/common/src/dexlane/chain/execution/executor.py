@@ -1,0 +1,287 @@
+"""The executor of one chain in one lane: verdicts and exits in, intents out, live ones carried to finality."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from dexlane.chain.calldata import UnroutableError
+from dexlane.chain.execution import slots as store
+from dexlane.chain.execution.allowances import Approvals
+from dexlane.chain.execution.holdings import live_holdings, paper_holdings
+from dexlane.chain.execution.live import LiveAccess, LiveDesk, LiveParts
+from dexlane.chain.execution.market_view import MarketView
+from dexlane.chain.execution.moments import ExecutionMoments
+from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, decision, trade_intent
+from dexlane.chain.execution.reservations import Reservations
+from dexlane.chain.execution.side_values import SideValues
+from dexlane.chain.execution.slots import Slot
+from dexlane.chain.execution.txmgr import SlotTerms
+from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
+from dexlane.domain.planning import plan
+from dexlane.domain.send_state import AttemptKind
+from dexlane.events.control import Status
+from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed
+from dexlane.events.market import BlockApplied
+from dexlane.events.portfolio import ExitTriggered
+from dexlane.events.risk import VerdictApproved
+from dexlane.runtime.clock import Clock
+from dexlane.runtime.errors import Transient
+from dexlane.runtime.journal import Journal, Tx, inbox
+from dexlane.runtime.pool_mirror import PoolMirror
+from dexlane.values.books import Book, Lane, Mode
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorParts:
+    """What an executor is made of; journal, reservations and side values serve all chains of its service."""
+
+    service: str
+    lane: Lane
+    mirror: PoolMirror
+    journal: Journal
+    clock: Clock
+    moments: ExecutionMoments
+    side: SideValues
+    reservations: Reservations
+    rules: PlanningRules = field(default_factory=PlanningRules)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What one book does about a cause."""
+
+    book: Book
+    outcome: Planned | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """An intent in the journal; ``slot`` when it is live."""
+
+    intent: IntentCreated
+    reserved: int
+    slot: Slot | None
+
+
+class Executor:
+    """Plans for every book of its chain and lane, and executes what is live."""
+
+    def __init__(self, parts: ExecutorParts, access: LiveAccess) -> None:
+        self._parts = parts
+        self._side = parts.side
+        self._journal = parts.journal
+        self._clock = parts.clock
+        self._reservations = parts.reservations
+        self._consumer = f"{parts.service}-{access.chain_id}"
+        self._chain_id = access.chain_id
+        self.view = MarketView(parts.mirror, parts.side, parts.clock)
+        self.live = LiveDesk(
+            access,
+            LiveParts(journal=parts.journal, clock=parts.clock, moments=parts.moments, on_final=self._on_final),
+        )
+        # One decision at a time: what it reserves and the nonce it takes must be visible to the next.
+        self._deciding = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._approvals = Approvals(parts.lane)
+        parts.mirror.on_block(self._on_block)
+
+    async def on_verdict(self, verdict: VerdictApproved) -> None:
+        """Plan for every book that the verdict is for, journal all of it at once, send what is live."""
+        began = self._clock.monotonic_ns()
+        await self.view.reach(verdict.opportunity.block.number)
+        async with self._deciding:
+            market = self.view.market()
+            decided = [self._decide(verdict, book, market) for book in self._addressed(verdict)]
+            written = await self._commit(verdict, decided, market)
+        seconds = (self._clock.monotonic_ns() - began) / 1e9
+        for one in written:
+            self._parts.moments.planned(one.intent, seconds)
+        await self._launch(written)
+
+    async def on_exit(self, exit_: ExitTriggered) -> None:
+        """Close a position. What forbids it only for the moment is recorded once, and the exit comes again."""
+        began = self._clock.monotonic_ns()
+        book = self._side.book(exit_.book_id)
+        if book is None:
+            raise Transient(f"book {exit_.book_id} is not known yet")
+        async with self._deciding:
+            market = self.view.market()
+            decided = self._decide(exit_, book, market)
+            if isinstance(decided.outcome, Refused) and decided.outcome.passing:
+                await self._postpone(exit_, decided, market)
+                return
+            written = await self._commit(exit_, [decided], market)
+        for one in written:
+            self._parts.moments.planned(one.intent, (self._clock.monotonic_ns() - began) / 1e9)
+        await self._launch(written)
+
+    async def on_outcome(self, event: FillConfirmed | IntentFailed) -> None:
+        """A paper intent of ours came to its end: it reserves nothing any more. Live ones are seen on the chain."""
+        is_end = isinstance(event, FillConfirmed) or event.final
+        if event.mode is not Mode.PAPER or not is_end or not self._reservations.is_held(event.intent_id):
+            return
+        async with self._journal.transaction() as tx:
+            await store.close_intent(tx, event.intent_id)
+        self._reservations.release(event.intent_id, self._clock.now_ms(), filled=isinstance(event, FillConfirmed))
+
+    def books_changed(self) -> None:
+        """A book is new or different."""
+        self.live.books_changed(self._side.books(self._chain_id))
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Something changed that open transactions should hear of before the next block, such as a halt."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Follow the chain for ever: after each block settle open transactions and tend the accounts."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            tip = self.view.tip
+            if tip is None:
+                continue
+            try:
+                await self.step(tip)
+            except Transient as error:
+                self._parts.moments.pass_failed(self._chain_id, str(error))
+
+    async def step(self, tip: BlockApplied) -> None:
+        """One pass over everything live."""
+        await self.live.on_head(tip, self._side.status(self._chain_id), self._parts.mirror.book.pools)
+        if self.live.keys_loaded:
+            await self._approve_missing(tip)
+
+    async def _on_block(self, event: BlockApplied) -> None:
+        await self.view.on_block(event)
+        self._wake.set()
+
+    def _stamp(self) -> Stamp:
+        return Stamp(self._parts.service, self._chain_id, self._parts.lane, self._clock.now_ns())
+
+    def _on_final(self, slot: Slot) -> None:
+        included = slot.state.included
+        filled = (
+            included is not None and included.success and slot.state.attempt(included.number).kind is AttemptKind.TRADE
+        )
+        self._reservations.release(slot.intent.id, self._clock.now_ms(), filled=filled)
+        if not filled:
+            self._approvals.failed(slot.intent)
+
+    def _addressed(self, verdict: VerdictApproved) -> Iterator[Book]:
+        addressee = verdict.opportunity.addressee
+        return (book for book in self._side.books(self._chain_id) if addressee in {None, book.id})
+
+    def _decide(self, cause: Cause, book: Book, market: Market) -> _Decided:
+        outcome = plan(cause, book, self._account_holdings(cause, book), market, self._parts.rules)
+        if isinstance(outcome, Planned):
+            objection = self._objection(book, outcome)
+            if objection is not None:
+                outcome = refusal([objection])
+        return _Decided(book, outcome)
+
+    def _account_holdings(self, cause: Cause, book: Book) -> Holdings:
+        lane, now_ms = self._parts.lane, self._clock.now_ms()
+        if book.mode is Mode.PAPER:
+            return paper_holdings(book, lane, self._side, self._reservations, now_ms)
+        sold = cause.token.address if isinstance(cause, ExitTriggered) else None
+        account = book.accounts.get(lane)
+        in_flight = frozenset[str]() if account is None else self.live.tokens_in_flight(account)
+        exposure = self._side.exposure(book.id, lane)
+        reserved = self._reservations.of(book.id, now_ms, exposure, in_flight)
+        facts = None if account is None else self.live.facts(account)
+        return live_holdings(facts, book.quote.address, sold, exposure, reserved)
+
+    def _objection(self, book: Book, planned: Planned) -> Objection | None:
+        """What stands against carrying a plan out, in either mode for the route, in live mode for the account."""
+        try:
+            self.live.payloads.check_routable(planned.plan)
+        except UnroutableError as error:
+            return Objection("unroutable", str(error))
+        if book.mode is Mode.PAPER:
+            return None
+        return self.live.objection(book, planned.plan.route.token_in, planned.plan.amount_in)
+
+    async def _commit(self, cause: Cause, decided: Sequence[_Decided], market: Market) -> list[_Written]:
+        """Inbox, reservations, intents, slots and events in one transaction; nothing for a cause seen before."""
+        written: list[_Written] = []
+        async with self._journal.transaction() as tx:
+            if not await tx.first_time(self._consumer, cause.id):
+                return []
+            for one in decided:
+                if isinstance(one.outcome, Refused):
+                    await tx.emit(decision(cause, one.book, one.outcome, market, self._stamp()))
+                else:
+                    written.append(await self._write(tx, cause, one.book, one.outcome, market))
+        for one in decided:
+            if isinstance(one.outcome, Refused):
+                self._parts.moments.refused(cause.id, one.book.id, one.outcome.outcome, one.outcome.reasons)
+        self._take(written)
+        return written
+
+    async def _write(self, tx: Tx, cause: Cause, book: Book, planned: Planned, market: Market) -> _Written:
+        intent = trade_intent(cause, book, planned, market.block, self._stamp())
+        if book.mode is Mode.PAPER:
+            await store.add_intent(tx, intent, planned.reserved)
+            await tx.emit(intent)
+            return _Written(intent, planned.reserved, None)
+        terms = SlotTerms(
+            deadline_block=planned.plan.deadline_block,
+            fee_budget_wei=planned.max_fee_per_gas_budget_wei,
+            price_impact_bps=planned.price_impact_bps,
+        )
+        slot = self.live.transactions.draft(intent, planned.reserved, terms)
+        await self.live.transactions.write(tx, slot)
+        return _Written(intent, planned.reserved, slot)
+
+    def _take(self, written: Sequence[_Written]) -> None:
+        """Memory follows the journal, without a pause after the commit."""
+        for one in written:
+            self._reservations.hold(one.intent, one.reserved, self._clock.now_ms())
+            if one.slot is not None:
+                self.live.transactions.adopt(one.slot)
+                if one.intent.plan is not None:
+                    self.live.watch(one.intent.account, one.intent.plan.route.token_out)
+
+    async def _launch(self, written: Sequence[_Written]) -> None:
+        for one in written:
+            if one.slot is not None:
+                await self.live.transactions.launch(one.slot)
+
+    async def _postpone(self, exit_: ExitTriggered, decided: _Decided, market: Market) -> None:
+        """Record once why an exit waits, and have it delivered again; unless it was carried out before."""
+        outcome = decided.outcome
+        if not isinstance(outcome, Refused) or await self._consumed(exit_.id):
+            return
+        waiting = decision(exit_, decided.book, outcome, market, self._stamp())
+        async with self._journal.transaction() as tx:
+            if await tx.first_time(f"{self._consumer}-waits", waiting.id):
+                await tx.emit(waiting)
+        raise Transient("; ".join(outcome.reasons))
+
+    async def _consumed(self, message_id: str) -> bool:
+        query = sa.select(inbox.c.message_id).where(
+            inbox.c.consumer == self._consumer, inbox.c.message_id == message_id
+        )
+        async with self._journal.reading() as conn:
+            return (await conn.execute(query)).first() is not None
+
+    async def _approve_missing(self, tip: BlockApplied) -> None:
+        """Set the bounded allowances to Permit2 that the live accounts need, each by an intent of its own."""
+        if self._side.status(self._chain_id) is Status.HALTED:
+            return
+        fee_quote = self._side.fee_quote(self._chain_id)
+        pools = self._parts.mirror.book.pools
+        for book in list(self.live.books.values()):
+            for wanted in self._approvals.missing(book, self.live, pools, fee_quote, tip):
+                async with self._deciding:
+                    intent = allowance_intent(book, wanted.token, wanted.amount, tip.block, self._stamp())
+                    slot = self.live.transactions.draft(intent, 0, wanted.terms)
+                    async with self._journal.transaction() as tx:
+                        await self.live.transactions.write(tx, slot)
+                    self._take([_Written(intent, 0, slot)])
+                await self.live.transactions.launch(slot)

@@ -1,0 +1,186 @@
+"""From key files to a signer. Nothing here runs before a live book asks for it."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from dexlane.chain.calldata import RouterDeployment
+from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT
+from dexlane.runtime.errors import Fatal
+from dexlane.values.books import Book, Lane
+from dexlane_signer import (
+    InvalidKeyError,
+    KeystoreError,
+    LocalSigner,
+    NonceGuard,
+    Policy,
+    PrivateKey,
+    TokenLimit,
+    load_keystore,
+    normal_address,
+)
+
+EXECUTE_SELECTOR = "0x3593564c"
+MAX_GAS_LIMIT = 16_777_216
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyFiles:
+    """Where keys lie. ``plain`` is JSON of address to hex key, for the devnet's public test keys; ``keystores`` are
+    Web3 Secret Storage files whose password is the content of ``password``."""
+
+    plain: Path | None = None
+    keystores: tuple[Path, ...] = ()
+    password: Path | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether any key is configured."""
+        return self.plain is not None or bool(self.keystores)
+
+
+def load_keys(files: KeyFiles) -> list[PrivateKey]:
+    """Read every key. ``Fatal`` with one sentence, which never repeats key material."""
+    keys = [] if files.plain is None else _plain_keys(files.plain)
+    if files.keystores:
+        password = _password(files.password)
+        try:
+            keys += [load_keystore(path, password) for path in files.keystores]
+        except (KeystoreError, OSError) as error:
+            raise Fatal(f"a keystore cannot be used: {error}") from error
+    return keys
+
+
+def _plain_keys(path: Path) -> list[PrivateKey]:
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise Fatal(f"{path.name} may be read by others; run chmod 600 on it")
+        table = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        raise Fatal(f"{path.name} is no readable JSON file of addresses and keys") from None
+    if not isinstance(table, dict):
+        raise Fatal(f"{path.name} must be a JSON object of addresses and keys")
+    return [_checked_key(path.name, address, secret) for address, secret in table.items()]
+
+
+def _checked_key(name: str, address: object, secret: object) -> PrivateKey:
+    try:
+        key = PrivateKey.from_hex(str(secret))
+        wanted = normal_address(str(address))
+    except (InvalidKeyError, ValueError):
+        raise Fatal(f"{name} holds an entry that is no address with its private key") from None
+    if key.address != wanted:
+        raise Fatal(f"the key that {name} gives for {wanted} belongs to {key.address}")
+    return key
+
+
+def _password(path: Path | None) -> str:
+    if path is None:
+        raise Fatal("keystores are configured, but no file with their password")
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise Fatal(f"{path.name} may be read by others; run chmod 600 on it")
+        return path.read_text(encoding="utf-8").strip("\n")
+    except OSError as error:
+        raise Fatal(f"the password file {path.name} cannot be read") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigningRules:
+    """Bounds that the signer enforces whatever planning says. Wei per gas, and a multiple of a lane's capital."""
+
+    max_fee_per_gas_wei: int = 500 * 10**9
+    allowance_factor: int = 20
+
+
+def policy_for(
+    chain_id: int, lane: Lane, books: Iterable[Book], deployment: RouterDeployment, rules: SigningRules
+) -> Policy:
+    """What may be signed for these books on one chain: their accounts, our router, their quote tokens within limits.
+
+    Position tokens have no limit of their own in quote units, so only the form of a call restrains them: they can be
+    sold to the own account through the router, or approved to Permit2, and nothing else.
+    """
+    live = [book for book in books if lane in book.accounts]
+    tokens: dict[str, TokenLimit] = {}
+    for book in live:
+        limits, known = book.limits[lane], tokens.get(book.quote.address, TokenLimit(0, 0))
+        tokens[book.quote.address] = TokenLimit(
+            max_allowance=max(known.max_allowance, limits.capital * rules.allowance_factor),
+            max_trade=max(known.max_trade, limits.max_trade),
+        )
+    return Policy(
+        chain_ids=frozenset({chain_id}),
+        own_addresses=frozenset(book.accounts[lane] for book in live),
+        routers={deployment.router: frozenset({EXECUTE_SELECTOR})},
+        permit_spenders=frozenset({deployment.router}),
+        tokens=tokens,
+        max_fee_per_gas_wei=rules.max_fee_per_gas_wei,
+        max_gas_limit=MAX_GAS_LIMIT,
+        unlisted_token_limit=TokenLimit(max_allowance=MAX_PERMIT_AMOUNT, max_trade=MAX_PERMIT_AMOUNT),
+    )
+
+
+class SignerSource:
+    """The signer of one chain, whose policy follows its live books. Keys are read when the first one comes."""
+
+    def __init__(self, files: KeyFiles, guard_path: Path, *, clock_s: Callable[[], int]) -> None:
+        self._files = files
+        self._guard_path = guard_path
+        self._clock_s = clock_s
+        self._keys: list[PrivateKey] = []
+        self._guard: NonceGuard | None = None
+        self._signer: LocalSigner | None = None
+
+    @property
+    def loaded(self) -> bool:
+        """Whether keys are in this process."""
+        return bool(self._keys)
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Accounts whose keys are here."""
+        return frozenset(key.address for key in self._keys)
+
+    def load(self) -> None:
+        """Read the keys and open the record of signatures, once. ``Fatal`` when either cannot be used."""
+        if self._keys:
+            return
+        keys = load_keys(self._files)
+        if not keys:
+            raise Fatal("a live book is there, but no key: set private_keys_file or keystore_files")
+        self._guard_path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._guard = NonceGuard(self._guard_path)
+        except PermissionError as error:
+            raise Fatal(str(error)) from error
+        self._keys = keys
+
+    def use(self, policy: Policy) -> None:
+        """Sign by these rules from now on."""
+        if self._guard is None:
+            raise Fatal("the signer was given rules before its keys were loaded")
+        self._signer = LocalSigner(self._keys, [policy], self._guard, clock_s=self._clock_s)
+
+    def signer(self) -> LocalSigner:
+        """The signer by the newest rules."""
+        if self._signer is None:
+            raise Fatal("the signer was used before its rules were known")
+        return self._signer
+
+    def highest_signed(self, chain_id: int) -> Mapping[str, int]:
+        """The highest nonce ever signed for each account of ours."""
+        if self._guard is None:
+            return {}
+        found = {address: self._guard.highest_nonce(chain_id, address) for address in self.addresses}
+        return {address: nonce for address, nonce in found.items() if nonce is not None}
+
+    def close(self) -> None:
+        """Close the record of signatures."""
+        if self._guard is not None:
+            self._guard.close()

@@ -1,0 +1,319 @@
+"""The live side of one chain: who may trade here, with which accounts, and what must stand before the first trade.
+
+Nothing is connected, and no key is read, before a live book or an open transaction asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dexlane.chain.calldata import MAINNET_ROUTER, RouterDeployment
+from dexlane.chain.execution import slots as store
+from dexlane.chain.execution.accounts import AccountFacts, read_account, read_balances
+from dexlane.chain.execution.keys import KeyFiles, SignerSource, SigningRules, policy_for
+from dexlane.chain.execution.moments import ExecutionMoments
+from dexlane.chain.execution.payloads import Payloads
+from dexlane.chain.execution.slots import Slot
+from dexlane.chain.execution.txmgr import Equipment, Transactions
+from dexlane.chain.network import identify_network
+from dexlane.chain.rpc import Rpc, RpcError
+from dexlane.domain.circumstances import Objection
+from dexlane.domain.send_state import SendPolicy
+from dexlane.events.control import Status
+from dexlane.events.execution import AccountOpened, FailureReason
+from dexlane.events.market import BlockApplied
+from dexlane.runtime.clock import Clock
+from dexlane.runtime.errors import Transient
+from dexlane.runtime.journal import Journal
+from dexlane.runtime.settings import REAL_MONEY_WORDS
+from dexlane.values.books import Book, Lane, Mode
+from dexlane.values.chains import NATIVE
+from dexlane.values.pools import Pool
+from dexlane.values.tokens import TokenDelta
+
+MAX_WATCHED = 200
+"""Tokens of an account that are looked at when it is opened or taken up again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveAccess:
+    """How a chain is reached and signed for. ``connect`` returns a node client that is connected, or raises
+    ``RpcUnavailable``; it is called once."""
+
+    chain_id: int
+    lane: Lane
+    url: str
+    connect: Callable[[], Awaitable[Rpc]]
+    key_files: KeyFiles
+    guard_path: Path
+    is_devnet_expected: bool = True
+    real_money_words: str = ""
+    deployment: RouterDeployment = MAINNET_ROUTER
+    signing: SigningRules = field(default_factory=SigningRules)
+    sending: SendPolicy = field(default_factory=SendPolicy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveParts:
+    """What the live side shares with the executor."""
+
+    journal: Journal
+    clock: Clock
+    moments: ExecutionMoments
+    on_final: Callable[[Slot], None]
+
+
+class LiveDesk:
+    """Accounts, transactions and permission to trade live on one chain, in one lane."""
+
+    def __init__(self, access: LiveAccess, parts: LiveParts) -> None:
+        self.access = access
+        self._parts = parts
+        self._chain_time_s = 0
+        self._source = SignerSource(access.key_files, access.guard_path, clock_s=lambda: self._chain_time_s)
+        self._rpc: Rpc | None = None
+        self._books: dict[str, Book] = {}
+        self._opened: set[tuple[str, str]] = set()
+        self._facts: dict[str, AccountFacts] = {}
+        self._watched: dict[str, set[str]] = {}
+        self._refusal: str | None = None
+        self._settled = False
+        self.payloads = Payloads(
+            chain_id=access.chain_id,
+            signer=self._source.signer,
+            permit_nonce=self._permit_nonce,
+            deployment=access.deployment,
+        )
+        self._transactions: Transactions | None = None
+
+    @property
+    def transactions(self) -> Transactions:
+        """The open transactions; ``Transient`` before the chain was reached."""
+        if self._transactions is None:
+            raise Transient(f"the transactions of chain {self.access.chain_id} are not taken up yet")
+        return self._transactions
+
+    @property
+    def books(self) -> Mapping[str, Book]:
+        """The live books of this chain with an account in this lane."""
+        return self._books
+
+    @property
+    def keys_loaded(self) -> bool:
+        """Whether any key is in this process."""
+        return self._source.loaded
+
+    def why_not_settled(self) -> bool | str:
+        """A readiness probe: open transactions of an earlier run are settled, or there are none and no live book."""
+        if self._settled or self._refusal is not None or not self._books:
+            return True
+        return f"the open transactions of chain {self.access.chain_id} are not settled yet"
+
+    def books_changed(self, books: Iterable[Book]) -> None:
+        """The books as they now are. The signer's rules follow them."""
+        chain_id, lane = self.access.chain_id, self.access.lane
+        self._books = {
+            book.id: book
+            for book in books
+            if book.mode is Mode.LIVE and book.chain_id == chain_id and lane in book.accounts
+        }
+        if self._source.loaded:
+            self._use_policy()
+
+    def objection(self, book: Book, token_in: str, amount_in: int) -> Objection | None:
+        """Why this live book cannot pay with that token just now; None when it can."""
+        account = book.accounts[self.access.lane]
+        return self.objection_to_account(book) or self._token_objection(account, token_in, amount_in)
+
+    def objection_to_account(self, book: Book) -> Objection | None:
+        """Why this live book's account cannot send anything just now; None when it can."""
+        if self._refusal is not None:
+            return Objection("live_refused", self._refusal)
+        if not self._settled:
+            return Objection("not_ready", "open transactions of an earlier run are not settled yet", passing=True)
+        account = book.accounts[self.access.lane]
+        if account not in self._source.addresses:
+            return Objection("no_key", f"the signer holds no key of account {account}")
+        if (book.id, account) not in self._opened or not self.transactions.knows(account):
+            return Objection("not_open", f"account {account} is not opened yet", passing=True)
+        return None
+
+    def _token_objection(self, account: str, token_in: str, amount_in: int) -> Objection | None:
+        facts = self._facts.get(account)
+        token = None if facts is None else facts.tokens.get(token_in)
+        if token is None:
+            self.watch(account, token_in)
+            return Objection("not_ready", f"the balances of account {account} are being read", passing=True)
+        if token.allowance_to_permit2 < amount_in:
+            return Objection("no_allowance", f"the allowance of {token_in} to Permit2 is not in place", passing=True)
+        return None
+
+    def tokens_in_flight(self, account: str) -> frozenset[str]:
+        """Tokens that trades on their way from this account pay with."""
+        return frozenset() if self._transactions is None else self._transactions.tokens_in_flight(account)
+
+    def allowances_in_flight(self, account: str) -> frozenset[str]:
+        """Tokens whose allowance is being set."""
+        intents = (slot.intent for slot in self.transactions.open_slots if slot.intent.account == account)
+        return frozenset(intent.allowance_token for intent in intents if intent.allowance_token is not None)
+
+    def facts(self, account: str) -> AccountFacts | None:
+        """What the chain last said about an account; None while that is not known."""
+        return self._facts.get(account)
+
+    def watched(self, account: str) -> frozenset[str]:
+        """Tokens that are kept approved for an account."""
+        return frozenset(self._watched.get(account, ()))
+
+    def watch(self, account: str, token: str) -> None:
+        """Keep this token's balance, allowance and permit nonce at hand from the next block on."""
+        self._watched.setdefault(account, set()).add(token)
+
+    async def on_head(self, tip: BlockApplied, status: Status, pools: Mapping[str, Pool]) -> None:
+        """A new block (or a new status): settle what is open, read the accounts, open new ones.
+
+        Raises ``Transient`` when the node or the journal does not answer, ``Fatal`` when trading must stop.
+        """
+        self._chain_time_s = max(self._chain_time_s, tip.timestamp_s)
+        if not await self._started():
+            return
+        transactions = self.transactions
+        await self._forget_facts_in_flight(transactions)
+        if status is Status.HALTED:
+            await transactions.cancel_all(FailureReason.HALTED)
+        await transactions.settle(tip)
+        self._settled = True
+        for book in list(self._books.values()):
+            await self._tend(book, tip, pools)
+
+    async def close(self) -> None:
+        """Close the record of signatures."""
+        self._source.close()
+
+    async def _forget_facts_in_flight(self, transactions: Transactions) -> None:
+        """Until the pass is over nobody knows the next permit nonce of an account with a trade on its way. A trade
+        that is not signed yet (the process stopped between) gets the nonce that the chain has now: it is the only one
+        of its token on the way."""
+        for slot in transactions.open_slots:
+            if not slot.blocks_its_token:
+                continue
+            account, plan = slot.intent.account, slot.intent.plan
+            self._facts.pop(account, None)
+            if plan is not None and not slot.state.attempts and self._rpc is not None:
+                token = plan.route.token_in
+                router = self.access.deployment.router
+                self._facts[account] = await read_account(self._rpc, account, [token], router)
+
+    def _permit_nonce(self, account: str, token: str) -> int:
+        facts = self._facts.get(account)
+        known = None if facts is None else facts.tokens.get(token)
+        if known is None:
+            raise Transient(f"the next permit nonce of account {account} is not known yet")
+        return known.permit_nonce
+
+    async def _started(self) -> bool:
+        """Reach the chain, once, when a live book or an open transaction needs it; whether live trading may go on."""
+        if self._transactions is not None or self._refusal is not None:
+            return self._refusal is None
+        async with self._parts.journal.reading() as conn:
+            has_open = await store.has_open_slots(conn, self.access.chain_id)
+            opened = await store.opened_accounts(conn)
+        if not self._books and not has_open:
+            return False
+        rpc = self._rpc = self._rpc or await self.access.connect()
+        self._refusal = await self._why_not_live(rpc)
+        if self._refusal is not None:
+            for book_id in self._books:
+                self._parts.moments.live_refused(self.access.chain_id, book_id, self._refusal)
+            return False
+        self._source.load()
+        self._use_policy()
+        equipment = Equipment(
+            rpc=rpc,
+            payloads=self.payloads,
+            journal=self._parts.journal,
+            clock=self._parts.clock,
+            moments=self._parts.moments,
+            on_final=self._parts.on_final,
+        )
+        transactions = Transactions(equipment, self.access.sending)
+        await transactions.recover()
+        self._opened = opened
+        self._transactions = transactions
+        return True
+
+    async def _why_not_live(self, rpc: Rpc) -> str | None:
+        if self.access.real_money_words == REAL_MONEY_WORDS:
+            return None
+        try:
+            network = await identify_network(rpc, self.access.url)
+        except RpcError as error:
+            raise Transient(f"the node does not say what it is: {error}") from error
+        if network == "devnet" and self.access.is_devnet_expected:
+            return None
+        return (
+            f"chain {self.access.chain_id} is not the local devnet; live books trade there only when "
+            f'live_trading_on_real_chains is set to "{REAL_MONEY_WORDS}"'
+        )
+
+    def _use_policy(self) -> None:
+        access = self.access
+        policy = policy_for(access.chain_id, access.lane, self._books.values(), access.deployment, access.signing)
+        self._source.use(policy)
+
+    async def _tend(self, book: Book, tip: BlockApplied, pools: Mapping[str, Pool]) -> None:
+        account = book.accounts[self.access.lane]
+        if account not in self._source.addresses or self._rpc is None:
+            return
+        highest = self._source.highest_signed(self.access.chain_id)
+        await self.transactions.watch([account], highest.get)
+        if (book.id, account) not in self._opened:
+            await self._open(book, account, tip, pools)
+        if account not in self._watched:
+            paired = await read_balances(self._rpc, account, paired_tokens(book, pools), block="latest")
+            self._watched[account] = {token for token, balance in paired.items() if balance}
+        self.watch(account, book.quote.address)
+        tokens = sorted(self._watched[account])
+        self._facts[account] = await read_account(self._rpc, account, tokens, self.access.deployment.router)
+
+    async def _open(self, book: Book, account: str, tip: BlockApplied, pools: Mapping[str, Pool]) -> None:
+        """The opening entries: balances at one block, before any transaction of ours."""
+        if self._rpc is None:
+            return
+        at = tip.block.hash
+        tokens = [book.quote.address, *paired_tokens(book, pools)]
+        try:
+            native = await self._rpc.balance(account, block=at)
+        except RpcError as error:
+            raise Transient(f"the balance of account {account} could not be read: {error}") from error
+        balances = await read_balances(self._rpc, account, tokens, block=at)
+        held = {token: amount for token, amount in balances.items() if amount or token == book.quote.address}
+        opened = AccountOpened(
+            id=AccountOpened.make_id(book.id, account),
+            chain_id=self.access.chain_id,
+            occurred_at_ms=self._parts.clock.now_ms(),
+            book_id=book.id,
+            mode=book.mode,
+            lane=self.access.lane,
+            account=account,
+            quote=book.quote,
+            block=tip.block,
+            balances=(
+                *(TokenDelta(token=token, amount=amount) for token, amount in held.items()),
+                TokenDelta(token=NATIVE, amount=native),
+            ),
+        )
+        async with self._parts.journal.transaction() as tx:
+            await store.open_account(tx, book.id, account, tip.block)
+            await tx.emit(opened)
+        self._opened.add((book.id, account))
+
+
+def paired_tokens(book: Book, pools: Mapping[str, Pool]) -> list[str]:
+    """Tokens that a known pool trades against the book's quote token, sorted."""
+    quote = book.quote.address
+    keys = (pool.key for pool in pools.values())
+    found = {key.other(quote).address for key in keys if quote in {key.token0.address, key.token1.address}}
+    return sorted(found)[:MAX_WATCHED]

@@ -1,0 +1,76 @@
+"""The market as planning sees it, put together from the mirror, the last values and the clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from dexlane.chain.execution.side_values import SideValues
+from dexlane.domain.circumstances import Market
+from dexlane.events.market import BlockApplied
+from dexlane.runtime.clock import Clock
+from dexlane.runtime.errors import Transient
+from dexlane.runtime.pool_mirror import PoolMirror
+
+REACH_S = 0.25
+"""How long to wait for the block a verdict was found at, when the mirror has not got it yet."""
+BLOCK_TIMES = 32
+DEFAULT_BLOCK_TIME_S = 12
+
+
+class MarketView:
+    """One chain's market. ``on_block`` must be told of every block that the mirror applied."""
+
+    def __init__(self, mirror: PoolMirror, side: SideValues, clock: Clock) -> None:
+        self._mirror = mirror
+        self._side = side
+        self._clock = clock
+        self._times_s: deque[int] = deque(maxlen=BLOCK_TIMES)
+        self._received_ms = 0
+        self._arrived = asyncio.Event()
+
+    @property
+    def tip(self) -> BlockApplied | None:
+        """The block that the mirror shows; None before the first, and while a reorganisation is being followed."""
+        event = self._mirror.tip_event
+        return event if event is not None and event.block == self._mirror.tip else None
+
+    async def on_block(self, event: BlockApplied) -> None:
+        """The mirror applied a block."""
+        self._times_s.append(event.timestamp_s)
+        self._received_ms = self._clock.now_ms()
+        self._arrived.set()
+        self._arrived = asyncio.Event()
+
+    async def reach(self, block_number: int) -> None:
+        """Wait a moment until the mirror has reached a block; return in any case."""
+        try:
+            async with asyncio.timeout(REACH_S):
+                while (tip := self._mirror.tip) is None or tip.number < block_number:
+                    await self._arrived.wait()
+        except TimeoutError:
+            return
+
+    def market(self) -> Market:
+        """The market now. ``Transient`` while there is no consistent state to plan on."""
+        tip = self.tip
+        if tip is None:
+            raise Transient(f"the pool states of chain {self._mirror.chain_id} are not known at this moment")
+        return Market(
+            chain_id=self._mirror.chain_id,
+            block=tip.block,
+            timestamp_s=tip.timestamp_s,
+            next_base_fee_wei=tip.next_base_fee_per_gas_wei,
+            age_ms=max(0, self._clock.now_ms() - self._received_ms),
+            block_time_s=self._block_time_s(),
+            pool_book=self._mirror.book,
+            fee_quote=self._side.fee_quote(self._mirror.chain_id),
+            status=self._side.status(self._mirror.chain_id),
+        )
+
+    def _block_time_s(self) -> int:
+        """Mean distance of the last blocks, rounded up, at least one second."""
+        if len(self._times_s) < 2:
+            return DEFAULT_BLOCK_TIME_S
+        distance, steps = self._times_s[-1] - self._times_s[0], len(self._times_s) - 1
+        return max(1, -(-distance // steps))

@@ -1,0 +1,101 @@
+"""Intents and decisions as events: who, what, why, and from which block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dexlane.domain.circumstances import Market, Planned, Refused
+from dexlane.events.execution import IntentCreated, Purpose
+from dexlane.events.portfolio import ExitTriggered
+from dexlane.events.risk import DecisionRecorded, VerdictApproved
+from dexlane.values.base import digest
+from dexlane.values.books import Book, Lane
+from dexlane.values.chains import BlockRef
+
+Cause = VerdictApproved | ExitTriggered
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Where and when a record is written. Unix nanoseconds."""
+
+    service: str
+    chain_id: int
+    lane: Lane
+    now_ns: int
+
+    @property
+    def now_ms(self) -> int:
+        """The same in milliseconds."""
+        return self.now_ns // 1_000_000
+
+
+def trade_intent(cause: Cause, book: Book, planned: Planned, block: BlockRef, stamp: Stamp) -> IntentCreated:
+    """The intent to carry a plan out."""
+    verdict = cause if isinstance(cause, VerdictApproved) else None
+    exit_ = cause if isinstance(cause, ExitTriggered) else None
+    return IntentCreated(
+        id=IntentCreated.make_id(book.id, cause.id, planned.purpose),
+        chain_id=stamp.chain_id,
+        occurred_at_ms=stamp.now_ms,
+        book_id=book.id,
+        mode=book.mode,
+        lane=stamp.lane,
+        account=book.accounts[stamp.lane],
+        quote=book.quote,
+        purpose=planned.purpose,
+        strategy=planned.strategy,
+        block=block,
+        plan=planned.plan,
+        verdict=verdict,
+        exit=exit_,
+        received_at_ns=exit_.received_at_ns if verdict is None and exit_ is not None else _found_ns(verdict),
+    )
+
+
+def _found_ns(verdict: VerdictApproved | None) -> int:
+    return 0 if verdict is None else verdict.opportunity.received_at_ns
+
+
+def allowance_intent(book: Book, token: str, amount: int, block: BlockRef, stamp: Stamp) -> IntentCreated:
+    """The intent to let Permit2 take up to an amount of a token; one per account, token and block."""
+    account = book.accounts[stamp.lane]
+    cause = digest("allowance", account, token, block.hash)
+    return IntentCreated(
+        id=IntentCreated.make_id(book.id, cause, Purpose.ALLOWANCE),
+        chain_id=stamp.chain_id,
+        occurred_at_ms=stamp.now_ms,
+        book_id=book.id,
+        mode=book.mode,
+        lane=stamp.lane,
+        account=account,
+        quote=book.quote,
+        purpose=Purpose.ALLOWANCE,
+        strategy="allowance",
+        block=block,
+        allowance_token=token,
+        allowance_amount=amount,
+        received_at_ns=stamp.now_ns,
+    )
+
+
+def decision(cause: Cause, book: Book, refused: Refused, market: Market, stamp: Stamp) -> DecisionRecorded:
+    """Why a book does nothing about a cause, with what that was decided from."""
+    inputs = {
+        "block": f"{market.block.number} {market.block.hash}",
+        "status": market.status.value,
+        "profile": f"{book.profile.value}, level {book.level}",
+    }
+    if market.fee_quote is not None:
+        inputs["fee_quote_block"] = str(market.fee_quote.block.number)
+    return DecisionRecorded(
+        id=DecisionRecorded.make_id(stamp.service, cause.id, book.id, refused.outcome),
+        chain_id=stamp.chain_id,
+        occurred_at_ms=stamp.now_ms,
+        service=stamp.service,
+        subject_id=cause.id,
+        book_id=book.id,
+        outcome=refused.outcome,
+        reasons=refused.reasons,
+        inputs=inputs,
+    )

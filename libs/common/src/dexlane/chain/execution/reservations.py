@@ -1,0 +1,96 @@
+"""What open intents hold of each book's limits in this lane. Rebuilt from the journal, then kept by its commits."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dexlane.chain.execution.slots import StoredIntent
+from dexlane.domain.circumstances import Reserved
+from dexlane.events.execution import IntentCreated, Purpose
+from dexlane.events.portfolio import ExposureChanged
+
+MINUTE_MS = 60_000
+LINGER_MS = 5_000
+"""How long a filled intent goes on counting when no newer exposure arrives: portfolio may not have seen its fill."""
+ORDERS = frozenset({Purpose.ENTRY, Purpose.GAP, Purpose.EXIT})
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    intent: IntentCreated
+    reserved: int
+    released_ms: int | None = None
+
+
+class Reservations:
+    """Reservations of all books of one lane. A book's limits are its own, so books never share an entry here."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, _Held] = {}
+        self._orders: dict[str, deque[int]] = {}
+
+    def restore(self, stored: Iterable[StoredIntent]) -> None:
+        """Take up what the journal holds."""
+        for row in sorted(stored, key=lambda row: row.created_ms):
+            if row.is_open:
+                self.hold(row.intent, row.reserved, row.created_ms)
+            else:
+                self._count_order(row.intent, row.created_ms)
+
+    def hold(self, intent: IntentCreated, reserved: int, now_ms: int) -> None:
+        """An intent was committed."""
+        self._held[intent.id] = _Held(intent, reserved)
+        self._count_order(intent, now_ms)
+
+    def release(self, intent_id: str, now_ms: int, *, filled: bool) -> None:
+        """An intent came to its end. After a fill it lingers until the exposure that contains it can have come."""
+        held = self._held.pop(intent_id, None)
+        if held is not None and filled and held.reserved:
+            self._held[intent_id] = _Held(held.intent, held.reserved, now_ms)
+
+    def is_held(self, intent_id: str) -> bool:
+        """Whether the intent is open here."""
+        held = self._held.get(intent_id)
+        return held is not None and held.released_ms is None
+
+    def of(
+        self, book_id: str, now_ms: int, exposure: ExposureChanged | None, tokens_in_flight: frozenset[str]
+    ) -> Reserved:
+        """What a book's open intents reserve now."""
+        self._forget(now_ms)
+        capital = entries = 0
+        exits: set[str] = set()
+        for held in self._held.values():
+            if held.intent.book_id != book_id or self._is_counted_by(exposure, held):
+                continue
+            capital += held.reserved
+            if held.released_ms is None:
+                entries += held.intent.purpose is Purpose.ENTRY
+                if held.intent.exit is not None:
+                    exits.add(held.intent.exit.token.address)
+        recent = [at for at in self._orders.get(book_id, ()) if now_ms - at < MINUTE_MS]
+        return Reserved(
+            capital=capital,
+            open_entries=entries,
+            orders_last_minute=len(recent),
+            tokens_in_flight=tokens_in_flight | exits,
+        )
+
+    @staticmethod
+    def _is_counted_by(exposure: ExposureChanged | None, held: _Held) -> bool:
+        released = held.released_ms
+        return released is not None and exposure is not None and exposure.occurred_at_ms >= released
+
+    def _forget(self, now_ms: int) -> None:
+        for key, held in list(self._held.items()):
+            if held.released_ms is not None and now_ms - held.released_ms > LINGER_MS:
+                del self._held[key]
+
+    def _count_order(self, intent: IntentCreated, at_ms: int) -> None:
+        if intent.purpose in ORDERS:
+            times = self._orders.setdefault(intent.book_id, deque())
+            times.append(at_ms)
+            while times and at_ms - times[0] >= MINUTE_MS:
+                times.popleft()
