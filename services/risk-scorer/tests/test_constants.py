@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dexlane_signer.keccak import keccak256
-
 from risk_scorer.node_facts import DECIMALS, IMPLEMENTATION_SLOTS, OWNER, SYMBOL
 
 
@@ -18,4 +17,4 @@ def test_slots_are_the_hashes_their_standards_define() -> None:
         for name in ("implementation", "beacon")
     )
     zeppelin = "0x" + keccak256(b"org.zeppelinos.proxy.implementation").hex()
-    assert IMPLEMENTATION_SLOTS == (implementation, beacon, zeppelin)
+    assert (implementation, beacon, zeppelin) == IMPLEMENTATION_SLOTS
