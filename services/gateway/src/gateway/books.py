@@ -46,10 +46,10 @@ class LaneLimitsChange(Value):
 class BookChange(Value):
     """A change of a book; what is left out stays. With ``expected_version`` it holds only for that version."""
 
-    level: int | None = Field(default=None, strict=True, ge=1, le=10)
-    enabled: bool | None = Field(default=None, strict=True)
-    limits: dict[Lane, LaneLimitsChange] = Field(default_factory=dict)
-    expected_version: int | None = Field(default=None, ge=1)
+    level: int | None = Field(default=None, strict=True, ge=1, le=10, description="1 (least) to 10 (most)")
+    enabled: bool | None = Field(default=None, strict=True, description="false: no entries")
+    limits: dict[Lane, LaneLimitsChange] = Field(default_factory=dict, description="by lane, smallest quote units")
+    expected_version: int | None = Field(default=None, ge=1, description="refuse the change at any other version")
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ class Settings(MoneySettings):
         default="", description=f'"{REAL_MONEY_WORDS}" to allow live books where network is remote'
     )
     books_file: Path = Field(
-        default=Path("books.toml"), validation_alias=AliasChoices("books_file", "DEXLANE_BOOKS_FILE")
+        default=Path("books.toml"),
+        validation_alias=AliasChoices("books_file", "DEXLANE_GATEWAY_BOOKS_FILE", "DEXLANE_BOOKS_FILE"),
     )
     live_accounts: dict[str, Address] = Field(
         default={}, description='addresses of named live accounts, as JSON: {"live-fast": "0x..."}; devnet: built in'

@@ -100,32 +100,35 @@ class TokenCheck:
 
 @dataclass
 class _Bucket:
-    tokens: float
+    credit_ns: int
     at_ns: int
 
 
 class RateLimit:
-    """A token bucket for each client: ``per_minute`` at once, refilled evenly."""
+    """A bucket of credit for each client: ``per_minute`` requests at once, refilled evenly. Credit is time, so it is
+    exact: a minute of it pays ``per_minute`` requests."""
+
+    MINUTE_NS = 60 * 10**9
 
     def __init__(self, per_minute: int, clock: Clock) -> None:
-        self._size = float(per_minute)
-        self._per_ns = per_minute / 60e9
+        self._cost_ns = self.MINUTE_NS // per_minute
         self._clock = clock
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def take(self, client: str) -> int:
-        """Take one; 0 when it was there, else the seconds until it will be."""
+        """Pay for one request; 0 when there was credit, else the whole seconds until there will be."""
         now = self._clock.monotonic_ns()
-        bucket = self._buckets.pop(client, None) or _Bucket(self._size, now)
-        bucket.tokens = min(self._size, bucket.tokens + (now - bucket.at_ns) * self._per_ns)
+        bucket = self._buckets.pop(client, None) or _Bucket(self.MINUTE_NS, now)
+        bucket.credit_ns = min(self.MINUTE_NS, bucket.credit_ns + now - bucket.at_ns)
         bucket.at_ns = now
         self._buckets[client] = bucket
         if len(self._buckets) > MAX_BUCKETS:
             self._buckets.popitem(last=False)
-        if bucket.tokens >= 1:
-            bucket.tokens -= 1
-            return 0
-        return int((1 - bucket.tokens) / self._per_ns / 1e9) + 1
+        missing_ns = self._cost_ns - bucket.credit_ns
+        if missing_ns > 0:
+            return -(-missing_ns // 10**9)
+        bucket.credit_ns -= self._cost_ns
+        return 0
 
 
 class Guard:

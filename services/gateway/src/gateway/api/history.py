@@ -94,7 +94,8 @@ def _add_judgements(api: APIRouter, desk: Desk) -> None:
     @api.get("/feed", tags=["live"])
     async def read_feed(limit: Limit = DEFAULT_LIMIT) -> Envelope[list[FeedItem]]:
         """The newest entries of the page's list, in plain words, newest first."""
-        return desk.wrap(list(reversed(desk.display.picture.feed.items))[:limit])
+        oldest_first = sorted(desk.display.picture.feed.items, key=lambda item: item.at_ms)
+        return desk.wrap(oldest_first[: -limit - 1 : -1])
 
 
 def _add_trades(api: APIRouter, desk: Desk) -> None:

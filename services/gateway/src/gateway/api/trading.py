@@ -19,17 +19,17 @@ class HaltRequest(Value):
     """Stop entries (``reducing``) or everything but cancels (``halted``), on one chain or on all."""
 
     scope: Literal["reducing", "halted"]
-    reason: str = Field(min_length=1, max_length=500)
-    chain_id: int | None = None
+    reason: str = Field(min_length=1, max_length=500, description="kept with the halt and shown")
+    chain_id: int | None = Field(default=None, description="every chain when left out")
 
 
 class ResumeRequest(Value):
     """Release the operator's halt, or the halt of a service that failed and was looked at."""
 
-    reason: str = Field(min_length=1, max_length=500)
-    to: Literal["active", "reducing"] = "active"
-    source: str = Field(default=OPERATOR, pattern="^[a-z][a-z0-9-]{0,47}$")
-    chain_id: int | None = None
+    reason: str = Field(min_length=1, max_length=500, description="why trading may go on")
+    to: Literal["active", "reducing"] = Field(default="active", description="what to go back to")
+    source: str = Field(default=OPERATOR, pattern="^[a-z][a-z0-9-]{0,47}$", description="whose halt to release")
+    chain_id: int | None = Field(default=None, description="every chain when left out")
 
 
 def router(desk: Desk) -> APIRouter:

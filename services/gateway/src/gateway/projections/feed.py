@@ -22,6 +22,7 @@ from dexlane.events.execution import (
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.portfolio import ExitTriggered
 from dexlane.events.risk import DecisionRecorded, TokenFlagged, VerdictApproved, VerdictRejected
+from dexlane.runtime.books_file import NATIVE_DECIMALS, NATIVE_SYMBOLS
 from dexlane.values.amounts import decimal_text
 from dexlane.values.base import Value
 from dexlane.values.chains import NATIVE
@@ -74,14 +75,14 @@ class TokenNames:
     def symbol(self, chain_id: int, address: str) -> str:
         """The symbol, or a shortened address."""
         if address == NATIVE:
-            return "native coin"
+            return NATIVE_SYMBOLS.get(chain_id, "native coin")
         token = self.known.get((chain_id, address))
         return token.symbol if token else f"{address[:6]}…{address[-4:]}"
 
     def amount(self, chain_id: int, address: str, amount: int) -> str:
         """An amount with its symbol, shortened for reading; in smallest units when the token is unknown."""
         token = self.known.get((chain_id, address))
-        decimals = 18 if address == NATIVE else token.decimals if token else None
+        decimals = NATIVE_DECIMALS if address == NATIVE else token.decimals if token else None
         symbol = self.symbol(chain_id, address)
         return f"{amount} units of {symbol}" if decimals is None else f"{_short(amount, decimals)} {symbol}"
 

@@ -11,6 +11,7 @@ from dexlane.runtime.clock import Clock
 from dexlane.values.base import Value
 
 TIMEOUT_S = 1.0
+OWN_NAME = "gateway"
 
 
 class ServiceHealth(Value):
@@ -34,7 +35,7 @@ class HealthPoller:
         interval_ms: int,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._urls = dict(urls)
+        self._urls = {name: url for name, url in urls.items() if name != OWN_NAME}
         self._clock = clock
         self._own = own
         self._interval_s = interval_ms / 1_000
@@ -44,7 +45,7 @@ class HealthPoller:
     def view(self) -> tuple[ServiceHealth, ...]:
         """Every service in the order of the settings, the gateway last."""
         reasons = self._own()
-        own = ServiceHealth(name="gateway", ready=not reasons, reasons=reasons, checked_at_ms=self._clock.now_ms())
+        own = ServiceHealth(name=OWN_NAME, ready=not reasons, reasons=reasons, checked_at_ms=self._clock.now_ms())
         return (*(self._answers.get(name, _unknown(name)) for name in self._urls), own)
 
     async def run(self) -> None:

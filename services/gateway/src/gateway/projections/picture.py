@@ -12,6 +12,7 @@ from dexlane.events.execution import TxChanged
 from dexlane.events.fees import FeeQuoted
 from dexlane.events.market import BlockApplied, PoolDiscovered
 from dexlane.events.portfolio import ExposureChanged, PositionChanged
+from dexlane.runtime.books_file import NATIVE_SYMBOLS
 from dexlane.values.amounts import Amount, SignedAmount
 from dexlane.values.base import Value
 from dexlane.values.books import Book
@@ -20,7 +21,7 @@ from gateway.projections.feed import Feed, FeedItem, TokenNames
 from gateway.projections.latency import LaneLatency, Latency
 
 DEVNET_NOTICE = (
-    "This is the devnet: its flow is recorded and does not react to our trades, so a profit made here proves nothing."
+    "This is the devnet: its recorded flow does not react to our trades, so profits made here prove nothing."
 )
 
 
@@ -66,6 +67,7 @@ class BookView(Value):
     at_work: Amount | None
     fees_paid_wei: Amount | None
     open_positions: int | None
+    native_symbol: str
 
 
 class Overview(Value):
@@ -167,9 +169,9 @@ class LivePicture:
         self.latency.apply(event)
 
     def open_positions(self) -> list[PositionChanged]:
-        """Positions with something in them, the newest first."""
+        """Positions with something in them, by book, lane and token."""
         held = [position for position in self.positions.values() if position.quantity != 0]
-        return sorted(held, key=lambda position: (-position.occurred_at_ms, position.id))
+        return sorted(held, key=lambda position: (position.book_id, position.lane.value, position.token.symbol))
 
     def status(self, chain_id: int) -> StatusView:
         """What holds on a chain, and who says what, strictest first."""
@@ -218,6 +220,7 @@ class LivePicture:
             at_work=total("at_work"),
             fees_paid_wei=total("fees_paid_wei"),
             open_positions=total("open_positions"),
+            native_symbol=NATIVE_SYMBOLS.get(changed.chain_id, "native coin"),
         )
 
     def overview(self, now_ms: int) -> Overview:

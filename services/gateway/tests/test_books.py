@@ -1,0 +1,173 @@
+"""Rules of merging the books file with what was set through the API, and of what a start tells the bus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dexlane.events.control import BookChanged, Status, TradingStatus
+from dexlane.runtime.books_file import BooksFile, default_books_text, parse_books
+from dexlane.runtime.errors import Fatal
+from dexlane.testing.builders import a_book, a_status
+from dexlane.values.base import digest
+from dexlane.values.books import Book, Mode
+from gateway.books import refuse_unsafe_books
+from gateway.settings import Settings
+from gateway.statuses import StatusKeeper
+
+REAL_MONEY = "I accept that real money can be lost"
+
+
+def a_file(*changes: tuple[str, str]) -> BooksFile:
+    text = default_books_text()
+    for old, new in changes:
+        text = text.replace(old, new)
+    books = parse_books(text, roles=Settings().roles)
+    return BooksFile(books=books, digest=digest(*(book.model_dump(mode="json") for book in books)))
+
+
+async def told(gateway: Any) -> list[tuple[str, int]]:
+    return [(event.book.id, event.book_version) for event in await gateway.sent(BookChanged)]
+
+
+async def test_the_first_start_tells_every_book_as_version_one(gateway: Any) -> None:
+    assert await told(gateway) == [("live-devnet", 1), ("paper-main", 1)]
+
+
+async def test_what_was_set_through_the_api_survives_a_restart(open_gateway: Any) -> None:
+    first = await open_gateway()
+    await first.put("/books/paper-main", {"level": 2})
+    second = await open_gateway()
+    assert (await second.get("/books/paper-main"))["book"]["level"] == 2
+
+
+async def test_the_file_wins_when_it_changed(open_gateway: Any) -> None:
+    first = await open_gateway()
+    await first.put("/books/paper-main", {"level": 2})
+    second = await open_gateway(a_file(("level = 6", "level = 7")))
+    book = await second.get("/books/paper-main")
+    assert (book["book"]["level"], book["book_version"]) == (7, 3)
+
+
+async def test_a_change_of_comments_is_no_change(open_gateway: Any) -> None:
+    first = await open_gateway()
+    await first.put("/books/paper-main", {"level": 2})
+    second = await open_gateway(a_file(("# Copy this file", "# Please copy this file")))
+    assert (await second.get("/books/paper-main"))["book"]["level"] == 2
+
+
+async def test_a_book_that_left_the_file_is_disabled_not_forgotten(open_gateway: Any) -> None:
+    first = await open_gateway()
+    await first.put("/books/paper-main", {"level": 2})
+    only_live = a_file()
+    only_live = BooksFile(books=only_live.books[:1], digest="other")
+    second = await open_gateway(only_live)
+    book = await second.get("/books/paper-main")
+    assert (book["book"]["enabled"], book["book"]["level"], book["book_version"]) == (False, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "moved"),
+    [
+        ("0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266", "0x" + "7" * 40, "accounts"),
+        ('mode = "live"', 'mode = "paper"', "mode"),
+    ],
+)
+async def test_a_book_cannot_become_another_one_under_the_same_id(
+    open_gateway: Any, old: str, new: str, moved: str
+) -> None:
+    explicit = (('live-fast"', f'{"0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"}"'), ('live-smart"', f'0x{"5" * 40}"'))
+    await open_gateway(a_file(*explicit))
+    with pytest.raises(Fatal, match=f"'live-devnet' changed its .*{moved}.*give the new book another id"):
+        await open_gateway(a_file(*explicit, (old, new)))
+
+
+async def test_a_lost_journal_continues_above_the_versions_on_the_bus(open_gateway: Any) -> None:
+    gateway = await open_gateway(published={"paper-main": 7})
+    assert await told(gateway) == [("live-devnet", 1), ("paper-main", 8)]
+
+
+async def test_a_restored_journal_continues_above_the_versions_on_the_bus(open_gateway: Any) -> None:
+    await open_gateway()
+    gateway = await open_gateway(published={"paper-main": 7, "live-devnet": 1})
+    assert (await told(gateway))[2:] == [("paper-main", 8)]
+
+
+async def test_what_the_bus_lacks_is_told_again(open_gateway: Any) -> None:
+    await open_gateway()
+    again = await open_gateway(published={"paper-main": 1})
+    assert (await told(again))[2:] == [("live-devnet", 1)]
+
+
+# ---------------------------------------------------------------- real money
+
+
+def a_live_book(**fields: Any) -> Book:
+    return a_book(id="live-real", mode=Mode.LIVE, **fields)
+
+
+def test_a_live_book_on_a_real_chain_is_refused_unless_accepted_in_words() -> None:
+    with pytest.raises(Fatal, match="is live and the network is not the devnet"):
+        refuse_unsafe_books([a_live_book()], Settings(network="remote"))
+    with pytest.raises(Fatal, match=REAL_MONEY):
+        refuse_unsafe_books([a_live_book()], Settings(network="remote", live_trading_on_real_chains="yes"))
+    refuse_unsafe_books([a_live_book()], Settings(network="remote", live_trading_on_real_chains=REAL_MONEY))
+    refuse_unsafe_books([a_live_book()], Settings(network="devnet"))
+    refuse_unsafe_books([a_book()], Settings(network="remote"))
+
+
+def test_an_account_whose_key_is_public_never_holds_real_money() -> None:
+    settings = Settings(network="remote", live_trading_on_real_chains=REAL_MONEY)
+    accounts = a_live_book().accounts | {"fast": "0xF39fd6e51aad88f6f4ce6ab8827279cfffb92266"}
+    with pytest.raises(Fatal, match="whose key is public"):
+        refuse_unsafe_books([a_live_book(accounts=accounts)], settings)
+
+
+def test_the_devnets_roles_exist_only_on_the_devnet() -> None:
+    assert "live-fast" in Settings(network="devnet").roles
+    assert Settings(network="remote", live_accounts={"main": "0x" + "A" * 40}).roles == {"main": "0x" + "a" * 40}
+
+
+def test_a_book_on_a_chain_that_is_not_served_is_refused() -> None:
+    with pytest.raises(Fatal, match="which DEXLANE_CHAINS does not name"):
+        refuse_unsafe_books([a_book(chain_id=8453)], Settings())
+
+
+# ---------------------------------------------------------------- the operator's word over restarts
+
+
+async def load(gateway: Any, *published: TradingStatus) -> StatusKeeper:
+    keeper = StatusKeeper(gateway.desk.journal, (1,))
+    await keeper.load(published)
+    return keeper
+
+
+async def test_a_halt_survives_a_restart(open_gateway: Any) -> None:
+    first = await open_gateway()
+    await first.post("/halt", {"scope": "halted", "reason": "drill"})
+    second = await open_gateway()
+    (status,) = await second.get("/status")
+    assert (status["effective"], status["sources"][0]["reason"]) == ("halted", "drill")
+
+
+async def test_a_lost_journal_never_lifts_a_halt(gateway: Any) -> None:
+    keeper = await load(gateway, a_status(Status.HALTED, status_version=5))
+    assert keeper.words[1, "operator"].status is Status.HALTED
+    (resumed,) = await keeper.resume(Status.ACTIVE, "looked at it", (1,))
+    assert resumed.status_version == 6
+
+
+async def test_an_older_word_on_the_bus_is_replaced_by_the_journals(gateway: Any) -> None:
+    await gateway.post("/halt", {"scope": "halted", "reason": "drill"})
+    keeper = await load(gateway, a_status(Status.ACTIVE, status_version=1))
+    assert keeper.words[1, "operator"].status is Status.HALTED
+    assert [word.status_version for word in await gateway.sent(TradingStatus)] == [1, 2, 2]
+
+
+async def test_a_word_heard_twice_or_late_changes_nothing(gateway: Any) -> None:
+    statuses = gateway.desk.statuses
+    assert await statuses.remember(a_status(Status.HALTED, "breaker-gas", status_version=2))
+    assert not await statuses.remember(a_status(Status.HALTED, "breaker-gas", status_version=2))
+    assert not await statuses.remember(a_status(Status.ACTIVE, "breaker-gas", status_version=1))
+    assert (await load(gateway)).words[1, "breaker-gas"].status is Status.HALTED

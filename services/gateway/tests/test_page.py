@@ -1,0 +1,64 @@
+"""Rules of the page and of the description: nothing from elsewhere, nothing undocumented."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.api.openapi import document
+
+HERE = Path(__file__).parents[1]
+STATIC = HERE / "src" / "gateway" / "static"
+PATHS = ("/", "/docs", "/static/page.css", "/static/page.js", "/static/icon.svg")
+NAMESPACE = "http://www.w3.org/2000/svg"
+
+
+def test_the_description_in_the_repository_is_the_current_one() -> None:
+    assert (HERE / "openapi.json").read_text() == document(), (
+        "run: python -m gateway.api.openapi > services/gateway/openapi.json"
+    )
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_the_page_loads_nothing_from_elsewhere(gateway: Any, path: str) -> None:
+    answer = await gateway.client.get(path)
+    assert answer.status_code == 200
+    text = answer.text.replace(NAMESPACE, "")
+    assert re.findall(r"(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}", text) == []
+    assert "@import" not in text
+    assert answer.headers["content-security-policy"].startswith("default-src 'self';")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "DENY"
+
+
+async def test_the_page_has_nothing_inline_that_the_policy_would_block(gateway: Any) -> None:
+    for path in ("/", "/docs"):
+        page = (await gateway.client.get(path)).text
+        assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\son[a-z]+=|\sstyle=", page)
+
+
+def test_the_page_never_writes_markup_from_data() -> None:
+    script = (STATIC / "page.js").read_text()
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b", script)
+
+
+def test_every_element_that_the_script_names_is_on_the_page() -> None:
+    page, script = (STATIC / "index.html").read_text(), (STATIC / "page.js").read_text()
+    assert set(re.findall(r'byId\("([a-z-]+)"\)', script)) <= set(re.findall(r'id="([a-z-]+)"', page))
+
+
+async def test_every_route_is_described(gateway: Any) -> None:
+    description = (await gateway.client.get("/openapi.json")).json()
+    page = (await gateway.client.get("/docs")).text
+    for path, operations in description["paths"].items():
+        for method, operation in operations.items():
+            assert operation["description"].endswith("."), path
+            assert f"{method.upper()} {path}" in page
+    assert "/api/v1/stream" in page
+
+
+async def test_answers_of_the_interface_are_not_cached(gateway: Any) -> None:
+    assert (await gateway.client.get("/api/v1/status")).headers["cache-control"] == "no-store"

@@ -1,0 +1,170 @@
+"""Rules of the live stream, on a real server and a real client on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+import pytest_asyncio
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from dexlane.runtime.endpoints import HttpServer
+from dexlane.testing.builders import a_block, a_fill, an_opportunity
+from dexlane.testing.servers import free_port
+from gateway.api import build_api
+
+Serve = Callable[..., Any]
+
+
+@pytest_asyncio.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Serves gateways on ports of their own."""
+    running: list[tuple[HttpServer, asyncio.Task[None]]] = []
+
+    async def start(gateway: Any) -> str:
+        port = free_port()
+        server = HttpServer(build_api(gateway.desk), "127.0.0.1", port)
+        running.append((server, asyncio.create_task(server.run())))
+        for _ in range(100):
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                break
+        return f"ws://127.0.0.1:{port}/api/v1/stream"
+
+    yield start
+    for server, task in running:
+        server.stop()
+        await task
+
+
+@asynccontextmanager
+async def subscribed(url: str, *names: str, **extra: Any) -> AsyncIterator[ClientConnection]:
+    async with connect(url) as socket:
+        await socket.send(orjson.dumps({"subscribe": names, **extra}).decode())
+        yield socket
+
+
+async def received(socket: ClientConnection) -> Any:
+    return orjson.loads(await asyncio.wait_for(socket.recv(), 5))
+
+
+async def until_subscribed(gateway: Any, name: str) -> None:
+    for _ in range(200):
+        if gateway.desk.display.hub.wanted(name):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"nobody subscribed to {name}")
+
+
+async def test_a_client_gets_what_it_subscribed_to_in_the_one_envelope(gateway: Any, serve: Serve) -> None:
+    async with subscribed(await serve(gateway), "fill.included", "feed") as socket:
+        await until_subscribed(gateway, "feed")
+        await gateway.archive(an_opportunity(), a_fill())
+        messages = [await received(socket) for _ in range(3)]
+    assert [message["event"] for message in messages] == ["feed", "fill.included", "feed"]
+    assert messages[1]["data"] == orjson.loads(a_fill().to_wire())
+    assert (messages[1]["version"], messages[1]["as_of"]) == (1, {"at_ms": gateway.clock.now_ms()})
+
+
+async def test_the_sums_come_at_once_and_later_wishes_replace_earlier_ones(gateway: Any, serve: Serve) -> None:
+    async with subscribed(await serve(gateway), "overview") as socket:
+        overview = await received(socket)
+        assert [book["book"]["id"] for book in overview["data"]["books"]] == ["live-devnet", "paper-main"]
+        await socket.send('{"subscribe": ["block.applied"]}')
+        await until_subscribed(gateway, "block.applied")
+        assert not gateway.desk.display.hub.wanted("overview")
+        gateway.desk.display.show(a_block(100))
+        assert (await received(socket))["data"]["block"]["number"] == 100
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        *(
+            "",
+            "{",
+            "[]",
+            "null",
+            '{"subscribe": "feed"}',
+            '{"subscribe": ["nothing"]}',
+            '{"subscribe": ["feed"], "x": 1}',
+        ),
+        '{"subscribe": ["' + "x" * 5_000 + '"]}',
+        b'{"subscribe": ["feed"]}',
+    ],
+)
+async def test_a_message_that_is_no_wish_ends_the_connection_with_a_reason(
+    gateway: Any, serve: Serve, message: str | bytes
+) -> None:
+    async with connect(await serve(gateway)) as socket:
+        await socket.send(message)
+        with pytest.raises(ConnectionClosed) as closed:
+            await asyncio.wait_for(socket.recv(), 5)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1008
+    assert closed.value.rcvd.reason
+    assert gateway.desk.display.hub.size == 0
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
+async def test_a_foreign_page_cannot_listen(gateway: Any, serve: Serve, headers: dict[str, str]) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(await serve(gateway), additional_headers=headers)
+    assert refused.value.response.status_code == 403
+
+
+async def test_a_foreign_host_cannot_listen(gateway: Any, serve: Serve) -> None:
+    url = await serve(gateway)
+    port = int(url.split(":")[2].split("/")[0])
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(url.replace("127.0.0.1", "evil.example"), host="127.0.0.1", port=port)
+    assert refused.value.response.status_code == 403
+
+
+async def test_clients_are_bounded_and_make_room_when_they_leave(open_gateway: Any, serve: Serve) -> None:
+    gateway = await open_gateway(stream_clients=1)
+    url = await serve(gateway)
+    async with subscribed(url, "feed"):
+        await until_subscribed(gateway, "feed")
+        with pytest.raises(InvalidStatus):
+            await connect(url)
+    for _ in range(200):
+        if gateway.desk.display.hub.size == 0:
+            break
+        await asyncio.sleep(0.01)
+    async with subscribed(url, "feed"):
+        await until_subscribed(gateway, "feed")
+
+
+async def test_beyond_loopback_the_first_message_must_carry_the_token(open_gateway: Any, serve: Serve) -> None:
+    remote = {"host": "0.0.0.0", "allow_remote": "yes, behind TLS", "public_hosts": ("desk.example",)}
+    gateway = await open_gateway(**remote)
+    url = await serve(gateway)
+    for wrong in ({}, {"token": "wrong"}):
+        async with subscribed(url, "overview", **wrong) as socket:
+            with pytest.raises(ConnectionClosed) as closed:
+                await asyncio.wait_for(socket.recv(), 5)
+            assert closed.value.rcvd is not None
+            assert "token" in closed.value.rcvd.reason
+    async with subscribed(url, "overview", token="t" * 43) as socket:
+        assert (await received(socket))["event"] == "overview"
+
+
+async def test_a_client_that_reads_nothing_does_not_hold_up_the_others(open_gateway: Any, serve: Serve) -> None:
+    gateway = await open_gateway(stream_queue=10)
+    async with subscribed(await serve(gateway), "block.applied") as socket:
+        await until_subscribed(gateway, "block.applied")
+        for number in range(100, 150):
+            gateway.desk.display.show(a_block(number))
+        first = await received(socket)
+        assert (first["event"], first["data"]["dropped"]) == ("gap", 40)
+        assert [(await received(socket))["data"]["block"]["number"] for _ in range(10)] == list(range(140, 150))
