@@ -27,14 +27,9 @@ pytestmark = pytest.mark.integration
 @asynccontextmanager
 async def running(nats_url: str, folder: Path, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
     (folder / "books.toml").write_text(changes.pop("books", default_books_text()))
-    settings = Settings(
-        nats_url=nats_url,
-        data_dir=folder,
-        books_file=folder / "books.toml",
-        port=free_port(),
-        log_level="ERROR",
-        **changes,
-    )
+    # The built events are years old, and must not fall to the retention.
+    where = {"data_dir": folder, "books_file": folder / "books.toml", "port": free_port(), "archive_days": 100_000}
+    settings = Settings(nats_url=nats_url, log_level="ERROR", **where, **changes)
     service = build(settings)
     life = asyncio.create_task(service.run())
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.port}", trust_env=False) as client:
@@ -112,8 +107,11 @@ async def test_what_happened_while_the_gateway_was_away_is_archived(nats_url: st
 
 @pytest.mark.parametrize(
     ("books", "network"),
-    [("[books]\n", "devnet"), (default_books_text().replace("level = 6", "level = 60"), "devnet")]
-    + [(default_books_text().replace("live-fast", "0x" + "1" * 40).replace("live-smart", "0x" + "2" * 40), "remote")],
+    [
+        ("[books]\n", "devnet"),
+        (default_books_text().replace("level = 6", "level = 60"), "devnet"),
+        (default_books_text().replace("live-fast", "0x" + "1" * 40).replace("live-smart", "0x" + "2" * 40), "remote"),
+    ],
 )
 async def test_books_that_cannot_be_used_refuse_the_start(
     nats_url: str, bus: Bus, tmp_path: Path, books: str, network: Any
