@@ -172,6 +172,29 @@ def test_only_changed_pools_are_measured_again_and_undone_blocks_are_taken_back(
     assert evidence.block == 2
 
 
+def test_pool_that_changed_in_a_gap_is_measured_again() -> None:
+    shallow, deep = {A: v2(A, 2_000_000_000, 10**18)}, {A: v2(A, 4_000_000_000, 2 * 10**18)}
+    evidence = PoolEvidence(USDC.address)
+    evidence.applied(block(1), shallow, at_ms=0)
+    evidence.applied(block(9), deep, at_ms=0)
+    depth = evidence.depth(deep[A], deep)
+    assert depth is not None
+    assert depth.value.side0 == depth_of(deep[A]).out0
+    assert evidence.volatility(A) is None
+
+
+def test_drained_pool_loses_its_price_and_its_depth() -> None:
+    full, empty = {A: v2(A, 2_000_000_000, 10**18)}, {A: v2(A, 0, 0)}
+    evidence = PoolEvidence(USDC.address)
+    for number in (1, 2, 3):
+        evidence.applied(block(number), full, at_ms=0)
+    evidence.applied(block(4), empty, at_ms=0)
+    assert evidence.depth(empty[A], empty) is None
+    last_known = evidence.volatility(A)
+    assert last_known is not None
+    assert last_known.block == 3
+
+
 def test_route_through_an_unknown_or_exhausted_pool_has_no_impact_evidence() -> None:
     pools = {A: v2(A, 2_000_000_000, 10**18)}
     evidence = PoolEvidence(USDC.address)

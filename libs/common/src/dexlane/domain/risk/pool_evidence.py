@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from dexlane.domain.amm.quoting import InsufficientLiquidity, price_impact_bps, quote_route, spot_price_ratio
 from dexlane.domain.risk.depth import TokenDepth, depth_of
@@ -23,6 +23,7 @@ class PoolEvidence:
     def __init__(self, quote_token: str, window: int = 32) -> None:
         self._quote_token = quote_token
         self._history = PriceHistory(window)
+        self._measured: dict[str, Pool] = {}
         self._depths: dict[str, TokenDepth] = {}
         self._prices: dict[str, Price] = {}
         self._valuing: dict[str, Pool | None] = {}
@@ -38,8 +39,7 @@ class PoolEvidence:
         """Take in the pool states after a block. ``at_ms`` is when the block was received."""
         if event.block.number <= self._block:
             self.undone(event.block.number - 1, pools)
-        changed = {delta.pool for delta in event.deltas}
-        self._measure(pools, (address for address in pools if address in changed or address not in self._depths))
+        self._measure(pools)
         self._block, self._at_ms = event.block.number, at_ms
         self._history.record(self._block, self._prices)
 
@@ -47,7 +47,7 @@ class PoolEvidence:
         """Go back to a block. The next block gives the evidence its date again."""
         self._history.undo_to(ancestor)
         self._block = min(self._block, ancestor)
-        self._measure(pools, pools)
+        self._measure(pools)
 
     def depth(self, pool: Pool, pools: Mapping[str, Pool]) -> Seen[PoolDepth] | None:
         """Both sides of a pool in units of the quote token."""
@@ -61,9 +61,9 @@ class PoolEvidence:
         return Seen(PoolDepth(side0, side1), self._block, self._at_ms)
 
     def volatility(self, pool: str) -> Seen[Volatility] | None:
-        """Moves of a pool's price over the window."""
+        """Moves of a pool's price over the window; of an older block when the pool has lost its price since."""
         volatility = self._history.volatility(pool)
-        return None if volatility is None else Seen(volatility, self._block, self._at_ms)
+        return None if volatility is None else Seen(volatility, self._history.newest(pool), self._at_ms)
 
     def impact(self, route: Route, amount_in: int, pools: Mapping[str, Pool]) -> Seen[Impact] | None:
         """The route quoted again on the newest state; None when a pool is unknown or cannot carry the amount."""
@@ -74,12 +74,14 @@ class PoolEvidence:
         impact = Impact(quote.amount_out, price_impact_bps(pools, route, quote))
         return Seen(impact, self._block, self._at_ms)
 
-    def _measure(self, pools: Mapping[str, Pool], addresses: Iterable[str]) -> None:
+    def _measure(self, pools: Mapping[str, Pool]) -> None:
+        """Measure every pool that is another value than the one measured last, however it came to change."""
         self._valuing.clear()
-        for address in addresses:
-            pool = pools[address]
+        for address, pool in pools.items():
+            if self._measured.get(address) is pool:
+                continue
             depth = depth_of(pool)
-            self._depths[address] = depth
+            self._measured[address], self._depths[address] = pool, depth
             if depth.out0 and depth.out1:
                 self._prices[address] = Price(*spot_price_ratio(pool, pool.key.token0.address))
             else:

@@ -27,8 +27,8 @@ def move_pips(before: Price, after: Price) -> int:
 class PriceHistory:
     """Prices per pool and block over a sliding window; a state machine without a clock.
 
-    ``window`` counts moves, so ``window + 1`` prices are kept. A reorganisation is followed with :meth:`undo_to`,
-    a gap with :meth:`forget`.
+    ``window`` counts moves, so ``window + 1`` prices are kept. A reorganisation is followed with :meth:`undo_to`; after
+    a gap between blocks the history of a pool begins anew.
     """
 
     def __init__(self, window: int = 32) -> None:
@@ -54,10 +54,10 @@ class PriceHistory:
                 kept.pop()
         self._memory.clear()
 
-    def forget(self) -> None:
-        """Forget everything, after a gap."""
-        self._prices.clear()
-        self._memory.clear()
+    def newest(self, pool: str) -> int:
+        """The last block with a price of the pool; -1 when there is none."""
+        kept = self._prices.get(pool)
+        return kept[-1][0] if kept else -1
 
     def volatility(self, pool: str) -> Volatility | None:
         """Mean (rounded up) and peak move per block; None while no move of the pool is known."""
