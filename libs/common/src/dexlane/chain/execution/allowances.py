@@ -92,8 +92,6 @@ class Approvals:
         in_flight, factor = live.allowances_in_flight(account), live.access.signing.allowance_factor
         return [
             WantedAllowance(token, amount, terms)
-            for token, amount in missing_allowances(
-                book, self._lane, facts, pools, live.access.signing.allowance_factor
-            )
+            for token, amount in missing_allowances(book, self._lane, facts, pools, factor)
             if token not in in_flight and (account, token) not in self._failed
         ]

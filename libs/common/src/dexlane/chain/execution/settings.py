@@ -1,0 +1,62 @@
+"""What both executors can be told. Each service adds its name and port."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from dexlane.chain.execution.keys import KeyFiles, SigningRules
+from dexlane.domain.send_state import SendPolicy
+from dexlane.runtime.settings import ChainSettings, MoneySettings
+
+
+class ExecutorSettings(ChainSettings, MoneySettings):
+    """Keys, safety and patience of an executor. Without any live book no key is read."""
+
+    private_keys_file: Path | None = Field(
+        default=None, description="JSON of address to hex key with mode 0600: for the devnet's public test keys"
+    )
+    keystore_files: tuple[Path, ...] = Field(default=(), description="Web3 Secret Storage files, as a JSON list")
+    keystore_password_file: Path | None = Field(default=None, description="file with their password, mode 0600")
+    live_trading_on_real_chains: str = Field(
+        default="", description="the exact words that allow live books on anything but the devnet"
+    )
+    confirmations: int = Field(default=2, ge=1, le=128, description="blocks until a transaction counts as final")
+    bump_after_blocks: int = Field(default=2, ge=1, le=100)
+    bump_percent: int = Field(default=13, ge=13, le=100, description="rise of both fee fields of a replacement")
+    max_fee_per_gas_gwei: int = Field(default=500, ge=1, description="the signer refuses trades above it")
+    allowance_factor: int = Field(default=20, ge=1, le=1_000, description="allowance to Permit2 in lane capitals")
+    max_state_age_ms: int = Field(default=15_000, ge=100, description="older pool states are not traded on")
+    max_fee_age_blocks: int = Field(default=2, ge=0, le=50)
+
+    @model_validator(mode="after")
+    def _keys_are_complete(self) -> Self:
+        if self.keystore_files and self.keystore_password_file is None:
+            raise ValueError("keystore_files need keystore_password_file")
+        missing = [chain for chain in self.chains if chain not in self.rpc_ws_urls]
+        if missing:
+            raise ValueError(f"rpc_ws_urls names no node for chain {missing[0]}")
+        return self
+
+    def key_files(self) -> KeyFiles:
+        """Where the keys lie."""
+        return KeyFiles(
+            plain=self.private_keys_file, keystores=self.keystore_files, password=self.keystore_password_file
+        )
+
+    def signing_rules(self) -> SigningRules:
+        """Bounds of the signer."""
+        return SigningRules(
+            max_fee_per_gas_wei=self.max_fee_per_gas_gwei * 10**9, allowance_factor=self.allowance_factor
+        )
+
+    def send_policy(self) -> SendPolicy:
+        """How transactions are brought home. A cancel may pay a quarter more than the dearest trade."""
+        return SendPolicy(
+            confirmations=self.confirmations,
+            bump_after_blocks=self.bump_after_blocks,
+            bump_percent=self.bump_percent,
+            cancel_fee_cap_wei=self.max_fee_per_gas_gwei * 10**9 * 5 // 4,
+        )
