@@ -1,0 +1,115 @@
+"""The compose file is valid, and mounts, publishes and sets only what it may."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from deployment import DEPLOY, compose, default_port, scripts, setting_names
+
+from dexlane.runtime.books_file import load_books
+from dexlane.runtime.settings import SERVICES
+from dexlane.values.books import Mode
+
+HERE = DEPLOY / "compose"
+CHECKER = Path(sys.executable).parent / "check-jsonschema"
+
+
+def test_compose_file_satisfies_the_compose_specification() -> None:
+    command = [str(CHECKER), "--builtin-schema", "vendor.compose-spec", str(HERE / "compose.yaml")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_all_eight_services_run() -> None:
+    assert set(SERVICES) <= set(compose()["services"])
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_setting_is_known_to_its_service(service: str) -> None:
+    given = set(compose()["services"][service]["environment"])
+    assert given <= setting_names(service), given - setting_names(service)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_image_is_built_for_the_service_and_its_port(service: str) -> None:
+    build = compose()["services"][service]["build"]
+    assert build["args"] == {"SERVICE": service, "PORT": str(default_port(service))}
+    assert (HERE / build["context"] / build["dockerfile"]).resolve() == DEPLOY / "Dockerfile"
+
+
+def test_every_container_is_hardened() -> None:
+    for name, service in compose()["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert not service.get("privileged"), name
+
+
+def test_ports_are_published_on_loopback_only() -> None:
+    published = [port for service in compose()["services"].values() for port in service.get("ports", [])]
+    assert published
+    assert [port for port in published if not port.startswith("127.0.0.1:")] == []
+
+
+def test_only_services_that_talk_to_nodes_and_pages_have_a_way_out() -> None:
+    out = {name for name, service in compose()["services"].items() if "outside" in service["networks"]}
+    nodes = {
+        name
+        for name, service in compose()["services"].items()
+        if "DEXLANE_RPC_WS_URLS" in service.get("environment", {})
+    }
+    assert out == nodes | {"gateway", "prometheus", "grafana"}
+    assert compose()["networks"]["inside"]["internal"] is True
+
+
+def test_every_dependency_that_must_be_healthy_has_a_health_check() -> None:
+    services = compose()["services"]
+    for name, service in services.items():
+        needs = service.get("depends_on", {})
+        for other, how in needs.items() if isinstance(needs, dict) else ():
+            assert other in services, name
+            if how["condition"] == "service_healthy":
+                assert "test" in services[other]["healthcheck"], other
+
+
+def test_no_secret_is_written_in_the_file() -> None:
+    text = (HERE / "compose.yaml").read_text()
+    for name in ("BUS_PASSWORD", "SERVICES_PASSWORD", "NODE_URLS"):
+        assert set(re.findall(r"\$\{" + name + "([^}]*)\\}", text)) == {":?set it in .env"}
+    for secret in compose()["secrets"].values():
+        assert set(secret) == {"environment"}
+
+
+def test_example_environment_names_everything_that_is_used() -> None:
+    text = (HERE / "compose.yaml").read_text()
+    used = set(re.findall(r"\$\{([A-Z_]+)", text))
+    used |= {secret["environment"] for secret in compose()["secrets"].values()}
+    named = set(re.findall(r"^([A-Z_]+)=", (HERE / ".env.example").read_text(), re.MULTILINE))
+    assert named == used
+
+
+def test_mounted_files_exist() -> None:
+    for name, service in compose()["services"].items():
+        for mount in service.get("volumes", []):
+            source = mount.split(":")[0]
+            assert source in compose()["volumes"] or (HERE / source).exists(), f"{name}: {source}"
+
+
+def test_no_key_is_mounted_and_every_book_is_a_paper_book() -> None:
+    for service in compose()["services"].values():
+        assert not [name for name in service.get("environment", {}) if "KEY" in name or "LIVE" in name]
+    books = load_books(DEPLOY / "books" / "books.paper.toml", roles={}).books
+    assert {book.mode for book in books} == {Mode.PAPER}
+
+
+def test_streams_are_declared_by_a_command_that_exists() -> None:
+    streams = compose()["services"]["streams"]
+    assert scripts()[streams["build"]["args"]["COMMAND"]] == streams["build"]["args"]["SERVICE"]
+    done = subprocess.run(
+        [Path(sys.executable).parent / "dexlane", *streams["command"], "--help"], check=False, capture_output=True
+    )
+    assert done.returncode == 0
