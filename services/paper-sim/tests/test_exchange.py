@@ -55,7 +55,7 @@ async def states(bench: Any, of: IntentCreated | None = None) -> list[str]:
     """The states told of an intent, in order; sequences must have no hole."""
     changes = [tx for tx in await bench.told_of(TxChanged) if of is None or tx.intent_id == of.id]
     if of is not None:
-        assert [tx.sequence for tx in changes] == list(range(2, 2 + len(changes)))
+        assert [tx.sequence for tx in changes] == list(range(1, 1 + len(changes)))
     return [tx.state.value for tx in changes]
 
 
@@ -94,10 +94,10 @@ async def test_book_that_comes_before_any_block_opens_at_the_first_block(bench: 
 async def test_intent_walks_through_the_life_of_a_transaction(bench: Any) -> None:
     entry = intent()
     await bench.exchange.accept(entry)
-    assert await states(bench, entry) == ["submitted", "pending"]
+    assert await states(bench, entry) == ["planned", "submitted", "pending"]
     for number in range(101, 105):
         await bench.block(number)
-    assert await states(bench, entry) == ["submitted", "pending", "mined", "confirmed"]
+    assert await states(bench, entry) == ["planned", "submitted", "pending", "mined", "confirmed"]
     [included] = await bench.told_of(FillIncluded)
     [confirmed] = await bench.told_of(FillConfirmed)
     assert (included.block, included.outcome_version) == (a_block_ref(101), 1)
@@ -144,7 +144,7 @@ async def test_intent_expires_by_fee_at_its_deadline_and_costs_nothing(bench: An
     entry = intent(fee_cap=a_fee_cap(max_fee_per_gas_wei=9 * GWEI), deadline_block=102)
     await bench.exchange.accept(entry)
     await bench.block(101)
-    assert await states(bench, entry) == ["submitted", "pending"]
+    assert await states(bench, entry) == ["planned", "submitted", "pending"]
     await bench.block(102)
     assert (await states(bench, entry))[-1] == "expired"
     [failed] = await bench.told_of(IntentFailed)
@@ -175,7 +175,7 @@ async def test_output_below_the_minimum_reverts_with_gas_paid_and_becomes_final(
     final = (await bench.told_of(IntentFailed))[-1]
     assert final.final
     assert final.outcome_version > failed.outcome_version
-    assert await states(bench, entry) == ["submitted", "pending", "failed"]
+    assert await states(bench, entry) == ["planned", "submitted", "pending", "mined", "failed"]
 
 
 async def test_intent_beyond_the_balance_is_refused(bench: Any) -> None:
@@ -184,7 +184,7 @@ async def test_intent_beyond_the_balance_is_refused(bench: Any) -> None:
     [failed] = await bench.told_of(IntentFailed)
     assert (failed.reason, failed.final, failed.fee_paid_wei) == (FailureReason.INSUFFICIENT_FUNDS, True, 0)
     await bench.block(101)
-    assert await states(bench, entry) == ["failed"]
+    assert await states(bench, entry) == ["planned", "failed"]
 
 
 async def test_waiting_intents_cannot_spend_the_same_balance_twice(bench: Any) -> None:
@@ -201,7 +201,7 @@ async def test_intent_of_an_unknown_account_waits_for_its_book(bench: Any) -> No
         await bench.exchange.accept(early)
     await bench.exchange.note_book(a_book_changed(a_book(id="paper-two")))
     await bench.exchange.accept(early)
-    assert await states(bench, early) == ["submitted", "pending"]
+    assert await states(bench, early) == ["planned", "submitted", "pending"]
 
 
 async def test_intent_of_a_book_that_never_came_is_refused_after_its_deadline(bench: Any) -> None:
@@ -224,7 +224,7 @@ async def test_restart_between_acceptance_and_block_completes_the_trade(bench: A
     await bench.exchange.accept(intent())
     for number in range(101, 105):
         await bench.block(number)
-    assert await states(bench, intent()) == ["submitted", "pending", "mined", "confirmed"]
+    assert await states(bench, intent()) == ["planned", "submitted", "pending", "mined", "confirmed"]
     assert len(await bench.told_of(FillIncluded)) == len(await bench.told_of(FillConfirmed)) == 1
     assert await balance(bench, USDC.address) == 20_000 * 10**6 - ENTRY_IN
 
@@ -236,7 +236,7 @@ async def test_restart_after_inclusion_keeps_the_fill_and_confirms_it(bench: Any
     await bench.start(100)  # the new mirror tells blocks again that were told before
     for number in range(101, 105):
         await bench.block(number)
-    assert await states(bench, intent()) == ["submitted", "pending", "mined", "confirmed"]
+    assert await states(bench, intent()) == ["planned", "submitted", "pending", "mined", "confirmed"]
     assert len(await bench.told_of(PaperScored)) == 1
     assert await balance(bench, WETH.address) == ENTRY_OUT
 
@@ -289,7 +289,16 @@ async def test_reorganisation_reverses_the_fill_and_the_new_block_fills_it_again
     assert second.outcome_version > reversal.outcome_version > first.outcome_version
     assert second.block == a_block_ref(101, "other")
     assert second.deltas[1].amount > first.deltas[1].amount
-    assert await states(bench, entry) == ["submitted", "pending", "mined", "reorged", "pending", "mined", "confirmed"]
+    assert await states(bench, entry) == [
+        "planned",
+        "submitted",
+        "pending",
+        "mined",
+        "reorged",
+        "pending",
+        "mined",
+        "confirmed",
+    ]
 
 
 async def test_reorganisation_told_twice_reverses_once(bench: Any) -> None:

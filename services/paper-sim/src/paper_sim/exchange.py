@@ -183,7 +183,8 @@ class PaperExchange:
                 step = trades.scored(current, scene.block.block, score, now_ms)
                 current = step.trade
                 yield step
-            if scene.block.block.number - block.number >= self._terms.confirmations:
+            # Counted as live: the block of the trade is its first confirmation.
+            if scene.block.block.number - block.number + 1 >= self._terms.confirmations:
                 yield trades.confirmed(current, now_ms)
 
     def _market_tip_wei(self) -> int | None:

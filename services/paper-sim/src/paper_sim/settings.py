@@ -14,7 +14,7 @@ class Settings(MoneySettings):
     model_config = service_config("paper-sim")
 
     port: int = Field(default=7107, ge=0, le=65_535)
-    confirmations: int = Field(default=3, ge=1, le=128, description="blocks on top after which a fill is final")
+    confirmations: int = Field(default=2, ge=1, le=128, description="blocks until a fill counts as final, as live")
     opening_native_wei: int = Field(default=10**18, ge=0, description="native coin a paper account opens with, for gas")
     max_block_age_ms: int = Field(default=60_000, ge=1_000, description="not ready while the last block is older")
     seed: int = Field(default=0, description="seed of the delay model")

@@ -1,8 +1,8 @@
-"""The life of a paper trade: a pure state machine whose steps carry the facts to tell.
+"""The life of a paper trade: a pure state machine whose steps carry the facts to tell, as a live executor tells them.
 
-``submitted, pending`` at acceptance; then ``mined`` or ``failed`` (reverted) in a block, ``confirmed`` some blocks
-later, ``reorged, pending`` when the block was replaced; or ``expired``, or ``failed`` when it could not be paid for.
-Paper skips ``signed`` because no key exists. ``planned`` is told by the executor, with sequence 1.
+``planned, submitted, pending`` at acceptance; ``mined`` in a block, also when it reverted there; then ``confirmed`` or
+``failed`` some blocks later, or ``reorged, pending`` when the block was replaced; ``expired`` when no block took it in
+time, ``failed`` when it could not be paid for. Paper skips ``signed`` because no key exists.
 """
 
 from __future__ import annotations
@@ -27,9 +27,6 @@ from dexlane.events.execution import (
 from dexlane.values.base import Value
 from dexlane.values.chains import BlockRef
 
-PLANNED_SEQUENCE = 1
-"""The executor tells ``planned`` under this sequence; the steps here follow it."""
-
 
 class Status(StrEnum):
     """Where a trade stands."""
@@ -46,7 +43,7 @@ class PaperTrade(Value):
     ordinal: int
     eligible_from: int
     status: Status = Status.WAITING
-    sequence: int = PLANNED_SEQUENCE
+    sequence: int = 0
     outcome_version: int = 0
     outcome: Outcome | None = None
     scored: bool = False
@@ -87,6 +84,7 @@ def accepted(intent: IntentCreated, *, ordinal: int, eligible_from: int, now_ns:
     trade = PaperTrade(intent=intent, ordinal=ordinal, eligible_from=eligible_from)
     teller = _Teller(Moment.ACCEPTED, trade, now_ns // 1_000_000)
     elapsed_ms = max(0, now_ns - intent.received_at_ns) / 1e6
+    teller.tell_tx(TxState.PLANNED)
     teller.tell_tx(TxState.SUBMITTED, elapsed_ms=elapsed_ms)
     teller.tell_tx(TxState.PENDING)
     return teller.step()
@@ -96,6 +94,7 @@ def refused(intent: IntentCreated, *, ordinal: int, reason: FailureReason, detai
     """The intent never got as far as a block."""
     teller = _Teller(Moment.REFUSED, PaperTrade(intent=intent, ordinal=ordinal, eligible_from=0), now_ms)
     outcome = Outcome(result=Result.REFUSED, reason=reason, detail=detail)
+    teller.tell_tx(TxState.PLANNED)
     return teller.fail(outcome, TxState.FAILED, Status.CLOSED)
 
 
@@ -108,7 +107,7 @@ def ended(trade: PaperTrade, outcome: Outcome, now_ms: int) -> Step:
         teller.tell_fill(FillIncluded)
         return teller.step()
     if outcome.result is Result.REVERTED:
-        return teller.fail(outcome, TxState.FAILED, Status.IN_BLOCK)
+        return teller.fail(outcome, TxState.MINED, Status.IN_BLOCK)
     state = TxState.EXPIRED if outcome.result is Result.EXPIRED else TxState.FAILED
     return teller.fail(outcome, state, Status.CLOSED)
 
@@ -118,7 +117,7 @@ def confirmed(trade: PaperTrade, now_ms: int) -> Step:
     outcome = _outcome(trade)
     teller = _Teller(Moment.CONFIRMED, trade, now_ms)
     if outcome.result is Result.REVERTED:
-        return teller.tell_failure(outcome, Status.CLOSED)
+        return teller.fail(outcome, TxState.FAILED, Status.CLOSED)
     teller.become(status=Status.CLOSED, outcome_version=trade.outcome_version + 1)
     teller.tell_tx(TxState.CONFIRMED, block=outcome.block)
     teller.tell_fill(FillConfirmed)
@@ -210,9 +209,6 @@ class _Teller:
 
     def fail(self, outcome: Outcome, state: TxState, status: Status) -> Step:
         self.tell_tx(state, block=outcome.block, reason=outcome.detail)
-        return self.tell_failure(outcome, status)
-
-    def tell_failure(self, outcome: Outcome, status: Status) -> Step:
         version = self.trade.outcome_version + 1
         self.become(status=status, outcome=outcome, outcome_version=version)
         self.facts.append(
