@@ -15,8 +15,6 @@ NAMES = {event_type.__name__: event_type for event_type in EVENTS}
 MIRRORED = ("BlockApplied", "BlockReorged")
 SHARED_CONSUMERS = ("dexlane.chain",)
 """Packages beside a service's own in which its routes may be declared."""
-BEFORE_IT_STOPS = {"TradingStatus"}
-"""What the runtime publishes for a money service."""
 
 
 def consumed_in(source: Source) -> Iterator[str]:

@@ -21,7 +21,7 @@ from pydantic import AliasChoices
 
 from dexlane.runtime.consuming import ConsumingMetrics
 from dexlane.runtime.observability import Metrics, configure_logging
-from dexlane.runtime.settings import SERVICES, SHARED_NAMES, ServiceSettings
+from dexlane.runtime.settings import SERVICES, SHARED_NAMES, ServiceSettings, load_settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -155,3 +155,12 @@ def _sample_names(metrics: Metrics) -> Iterator[str]:
     endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
     for family in metrics.registry.collect():
         yield from (family.name + ending for ending in endings.get(family.type, ("",)))
+
+
+def accepted(service: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> ServiceSettings:
+    """The settings that a service makes of this environment; fails with its sentence when it refuses to start."""
+    for name in [name for name in os.environ if name.startswith("DEXLANE_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return load_settings(settings_of(service), environment)

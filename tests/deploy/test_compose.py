@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from deployment import DEPLOY, compose, default_port, scripts, setting_names
+from deployment import DEPLOY, accepted, compose, default_port, scripts, setting_names
 
 from dexlane.runtime.books_file import load_books
 from dexlane.runtime.settings import SERVICES
@@ -113,3 +113,14 @@ def test_streams_are_declared_by_a_command_that_exists() -> None:
         [Path(sys.executable).parent / "dexlane", *streams["command"], "--help"], check=False, capture_output=True
     )
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_settings_are_accepted_by_the_service(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled = {"NODE_URLS": '{"1": "wss://node.example"}', "CHAINS": "1"}
+    environment = {
+        name: re.sub(r"\$\{([A-Z_]+)[^}]*\}", lambda match: filled.get(match.group(1), "secret"), str(value))
+        for name, value in compose()["services"][service]["environment"].items()
+    }
+    settings = accepted(service, environment, monkeypatch)
+    assert (settings.host, settings.port) == ("0.0.0.0", default_port(service))

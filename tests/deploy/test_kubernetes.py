@@ -10,6 +10,7 @@ from deployment import (
     DEPLOY,
     SINGLE_WRITERS,
     Object,
+    accepted,
     containers,
     default_port,
     named,
@@ -238,3 +239,16 @@ def test_nothing_can_sign(folder: str) -> None:
 def test_everything_is_in_one_namespace(folder: str) -> None:
     for found in of(folder):
         assert found["kind"] == "Namespace" or found["metadata"]["namespace"] == "dexlane"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_settings_are_accepted_by_the_service(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = of("overlays/paper")
+    (container,) = [container for name, container in containers(objects) if name == service]
+    maps = named(objects, "ConfigMap")
+    environment = dict(maps[container["envFrom"][0]["configMapRef"]["name"]]["data"])
+    for variable in container["env"]:
+        kept_secret = '{"1": "wss://node.example"}' if variable["name"].endswith("RPC_WS_URLS") else "secret"
+        environment[variable["name"]] = variable.get("value", kept_secret)
+    settings = accepted(service, environment, monkeypatch)
+    assert (settings.host, settings.port) == ("0.0.0.0", default_port(service))

@@ -36,6 +36,10 @@ _EXECUTOR_INPUT: Types = (
     ExposureChanged,
     BookChanged,
     TradingStatus,
+    # Outcomes of their paper intents free what planning reserved; opened accounts are known without asking a node.
+    AccountOpened,
+    FillConfirmed,
+    IntentFailed,
 )
 
 PUBLISHED: Mapping[str, Types] = {
@@ -44,11 +48,11 @@ PUBLISHED: Mapping[str, Types] = {
     "risk-scorer": (VerdictApproved, VerdictRejected, TokenFlagged, DecisionRecorded),
     "fast-executor": _EXECUTION,
     "smart-executor": _EXECUTION,
-    "paper-sim": (TxChanged, *_OUTCOMES, AccountOpened, PaperScored, TradingStatus),
+    "paper-sim": (TxChanged, *_OUTCOMES, AccountOpened, PaperScored),
     "portfolio": (PositionChanged, ExposureChanged, ExitTriggered, DecisionRecorded, TradingStatus),
     "gateway": (BookChanged, TradingStatus, OpportunityFound, ExitTriggered),
 }
-"""A money service publishes ``trading.status`` of its own when it stops for a broken invariant."""
+"""Executors and portfolio publish a ``trading.status`` of their own when they stop for a broken invariant."""
 
 _CONSUMED: Mapping[str, Types] = {
     "market-feed": (),
