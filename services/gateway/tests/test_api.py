@@ -72,7 +72,7 @@ async def test_answers_say_no_data_where_nothing_was_heard(gateway: Any) -> None
 
 async def test_amounts_are_decimal_strings(gateway: Any) -> None:
     book = (await gateway.get("/books/paper-main"))["book"]
-    assert book["limits"]["fast"]["capital"] == "25000000000"
+    assert book["limits"]["fast"]["capital"] == "100000000000"
     assert book["gas_reserve_wei"] == "50000000000000000"
 
 
@@ -214,7 +214,7 @@ async def test_a_change_of_a_book_is_a_new_version_for_everybody(gateway: Any) -
     changed = (await gateway.put("/books/paper-main", body))["data"]
     assert (changed["book_version"], changed["book"]["level"], changed["book"]["enabled"]) == (2, 3, False)
     assert changed["book"]["limits"]["fast"]["max_trade"] == "1000000"
-    assert changed["book"]["limits"]["smart"]["max_trade"] == "2500000000"
+    assert changed["book"]["limits"]["smart"]["max_trade"] == "10000000000"
     told = (await gateway.sent(BookChanged))[-1]
     assert (told.book.level, told.book_version) == (3, 2)
 
@@ -235,7 +235,7 @@ async def test_a_change_to_the_same_is_no_new_version(gateway: Any) -> None:
         ({"limits": {"quick": {}}}, 422, "limits"),
         ({"limits": {"fast": {"capital": 2.5}}}, 422, "capital"),
         ({"limits": {"fast": {"capital": "-1"}}}, 422, "capital"),
-        ({"limits": {"fast": {"max_trade": "99000000000"}}}, 409, "max_trade may not exceed the capital"),
+        ({"limits": {"fast": {"max_trade": "990000000000"}}}, 409, "max_trade may not exceed the capital"),
         ({"level": 4, "expected_version": 7}, 409, "is at version 1 now, not 7"),
     ],
 )

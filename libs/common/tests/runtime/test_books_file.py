@@ -6,11 +6,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dexlane.runtime.books_edit import render_book, with_book, write_book
 from dexlane.runtime.books_file import BooksFileError, default_books_text, load_books, paper_account, parse_books
 from dexlane.values.books import Book, Lane, Mode
-from hypothesis import given
-from hypothesis import strategies as st
 
 ROLES = {"live-fast": "0x" + "A1" * 20, "live-smart": "0x" + "b2" * 20}
 REPOSITORY = Path(__file__).parents[4]
@@ -45,7 +46,7 @@ def test_example_holds_one_paper_and_one_live_book_with_the_same_settings() -> N
 
 def test_amounts_become_smallest_units_exactly() -> None:
     book = parse(PAPER)["paper-main"]
-    assert book.limits[Lane.FAST].capital == 25_000_000_000
+    assert book.limits[Lane.FAST].capital == 100_000_000_000
     assert book.gas_reserve_wei == 5 * 10**16
 
 
@@ -54,7 +55,7 @@ def test_amounts_become_smallest_units_exactly() -> None:
     [('"2500"', 2_500_000_000), ('"2500.000001 USDC"', 2_500_000_001), ("2500", 2_500_000_000), ('"0.5"', 500_000)],
 )
 def test_money_may_be_text_with_or_without_symbol_or_a_whole_number(written: str, units: int) -> None:
-    book = parse(changed('max_trade = "2500 USDC"', f"max_trade = {written}"))["paper-main"]
+    book = parse(changed('max_trade = "10000 USDC"', f"max_trade = {written}"))["paper-main"]
     assert book.limits[Lane.FAST].max_trade == units
 
 
@@ -69,12 +70,12 @@ def test_money_may_be_text_with_or_without_symbol_or_a_whole_number(written: str
         ("-5", "is no amount"),
         ('"2500 WETH"', "the amount is in WETH, but this key is in USDC"),
         ('"0.0000001"', "more than 6 decimal places"),
-        ('"30000"', "max_trade may not exceed the capital of its lane"),
+        ('"100000.000001"', "max_trade may not exceed the capital of its lane"),
         ("1979-05-27", "an amount is a decimal number in quotes"),
     ],
 )
 def test_money_that_is_not_exact_is_refused_with_its_place(written: str, sentence: str) -> None:
-    found = faults(changed('max_trade = "2500 USDC"', f"max_trade = {written}"))
+    found = faults(changed('max_trade = "10000 USDC"', f"max_trade = {written}"))
     assert any(line.startswith("books.toml [books.paper-main.limits.fast]: ") and sentence in line for line in found)
 
 
@@ -110,7 +111,7 @@ def test_every_fault_is_named_with_file_table_and_key(old: str, new: str, place:
 
 
 def test_all_faults_are_told_at_once() -> None:
-    text = changed("max_age_s = 3600", "max_age = 3600").replace('capital = "25000 USDC"', "capital = 25.5")
+    text = changed("max_age_s = 3600", "max_age = 3600").replace('capital = "100000 USDC"', "capital = 25.5")
     assert len(faults(text)) == 3
 
 
@@ -175,7 +176,7 @@ def test_a_declared_token_can_be_the_quote() -> None:
     token = '[tokens.DAI]\nchain_id = 1\naddress = "0x6b175474e89094c44da98b954eedeac495271d0f"\ndecimals = 18\n'
     book = parse(token + PAPER.replace("USDC", "DAI"))["paper-main"]
     assert book.quote.decimals == 18
-    assert book.limits[Lane.FAST].capital == 25_000 * 10**18
+    assert book.limits[Lane.FAST].capital == 100_000 * 10**18
 
 
 def test_a_known_symbol_cannot_be_given_another_address() -> None:
