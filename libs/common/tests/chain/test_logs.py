@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dexlane.chain import abi
 from dexlane.chain.answers import Header, RawLog
 from dexlane.chain.logs import (
@@ -33,8 +36,6 @@ from dexlane.domain.amm.deltas import InconsistentDelta
 from dexlane.domain.amm.tick_math import sqrt_ratio_at_tick, tick_at_sqrt_ratio
 from dexlane.testing.fake_chain import FakeChain
 from dexlane.values.pools import ConcentratedState, ConstantProductState, Protocol, Tick
-from hypothesis import given
-from hypothesis import strategies as st
 
 POOL = "0x88e6a0c2ddd26feeb64f039a2c41296fcb3f5640"
 USDC = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"

@@ -8,14 +8,15 @@ from typing import Any
 
 import orjson
 import pytest
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
 from dexlane.chain.link import LinkPolicy, host_of
 from dexlane.chain.network import network_of
 from dexlane.chain.node import NodeRpc
 from dexlane.chain.rpc import RpcClient, RpcError, RpcUnavailable
 from dexlane.chain.subscriptions import Gap, Subscription, SubscriptionPolicy
 from dexlane.runtime.errors import Fatal
-from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
 
 SILENT = object()
 POLICY = LinkPolicy(

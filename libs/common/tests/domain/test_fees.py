@@ -8,6 +8,9 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dexlane.domain.fees import (
     TIER_RULES,
     TIP_PERCENTILES,
@@ -19,8 +22,6 @@ from dexlane.domain.fees import (
     tiers,
 )
 from dexlane.events.fees import FeeTier
-from hypothesis import given
-from hypothesis import strategies as st
 
 GOLDEN = Path(__file__).parent / "golden"
 GAS_LIMITS = {"base": 150_000_000, "polygon": 45_000_000}

@@ -26,6 +26,7 @@ from dexlane.values.pools import ConstantProductState, PoolState
 from market_feed.metrics import FeedMoments
 
 RETRY_S = 0.25
+LONGEST_RETRY_S = 2.0
 LOAD_ATTEMPTS = 5
 """Blocks that may leave the chain while all pools are being read from them, before something else must be wrong."""
 
@@ -112,10 +113,10 @@ class BlockFollower:
 
     async def run(self, heads: HeadSource, handlers: ChainHandlers, moments: FeedMoments) -> None:
         """Follow for ever. After a failed call the newest block is looked at again, heads or no heads."""
-        owed = False
+        retry_s: float | None = None
         while True:
             try:
-                async with asyncio.timeout(RETRY_S if owed else None):
+                async with asyncio.timeout(retry_s):
                     notification = await heads.next()
             except TimeoutError:
                 notification = Gap("an earlier block is still to be applied")
@@ -124,10 +125,10 @@ class BlockFollower:
                     moments.heads_missed(self.chain_id, notification.reason)
             try:
                 await self._take(notification, handlers, moments)
-                owed = False
+                retry_s = None
             except (RpcError, RpcUnavailable) as error:
-                moments.node_troubled(self.chain_id, str(error))
-                owed = True
+                moments.node_troubled(self.chain_id, str(error), first=retry_s is None)
+                retry_s = RETRY_S if retry_s is None else min(LONGEST_RETRY_S, 2 * retry_s)
 
     async def _take(self, notification: Notification, handlers: ChainHandlers, moments: FeedMoments) -> None:
         head = await self._rpc.block("latest") if isinstance(notification, Gap) else parse_header(notification)

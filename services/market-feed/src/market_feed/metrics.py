@@ -54,10 +54,11 @@ class FeedMoments:
         self._gaps.labels(str(chain_id)).inc()
         self._log.info("heads_missed", chain_id=chain_id, reason=reason)
 
-    def node_troubled(self, chain_id: int, reason: str) -> None:
-        """A call to the node failed; it will be tried again."""
+    def node_troubled(self, chain_id: int, reason: str, *, first: bool) -> None:
+        """A call to the node failed; it will be tried again. Only the ``first`` failure in a row is a warning."""
         self._troubles.labels(str(chain_id)).inc()
-        self._log.warning("node_troubled", chain_id=chain_id, reason=reason)
+        tell = self._log.warning if first else self._log.debug
+        tell("node_troubled", chain_id=chain_id, reason=reason)
 
     def opportunity_found(self, event: OpportunityFound) -> None:
         """A strategy found a chance and it is stored."""

@@ -80,10 +80,7 @@ class ChainReader:
         return frames
 
     async def _aggregate(self, calls: Sequence[Call]) -> list[bytes | None]:
-        entries = [
-            abi.Dynamic(abi.frame(abi.address(to), abi.flag(True), abi.byte_string(data)))  # noqa: FBT003
-            for to, data in calls
-        ]
+        entries = [abi.Dynamic(abi.frame(abi.address(to), abi.flag(True), abi.byte_string(data))) for to, data in calls]
         answer = await self._rpc.eth_call(MULTICALL3, _AGGREGATE3 + abi.frame(abi.array(entries)), block=self._block)
         results = abi.Frame(answer).tuples(0)
         return [result.byte_string(1) if result.flag(0) else None for result in results]

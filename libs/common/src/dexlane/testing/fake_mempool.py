@@ -5,13 +5,14 @@ Messages are go-ethereum's (``core/txpool/errors.go``), because clients tell the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from coincurve import PublicKey
-from dexlane_signer import rlp
-from dexlane_signer.keccak import keccak256
 
 from dexlane.chain.rpc import RpcError
+from dexlane_signer import rlp
+from dexlane_signer.keccak import keccak256
 
 REPLACEMENT_BUMP_PERCENT = 10
 """Both fee fields of a replacement must rise by this much (go-ethereum ``legacypool`` ``PriceBump``)."""
@@ -83,9 +84,9 @@ def decode_transaction(raw: bytes) -> PooledTransaction:
     )
 
 
-def _sender(fields: rlp.Item) -> str:
+def _sender(fields: Sequence[rlp.Item]) -> str:
     unsigned = keccak256(b"\x02" + rlp.encode(fields[:9]))
-    parity, r, s = (_uint(item) for item in fields[9:])
+    parity, r, s = _uint(fields[9]), _uint(fields[10]), _uint(fields[11])
     if parity > 1:
         raise refuse("invalid transaction v, r, s values")
     signature = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes((parity,))
