@@ -15,7 +15,7 @@ from dexlane.events.base import Event
 from dexlane.events.control import Status
 from dexlane.events.execution import Purpose, TxState
 from dexlane.events.market import PoolDiscovered
-from dexlane.events.risk import TokenFlagged
+from dexlane.events.risk import DecisionRecorded, TokenFlagged
 from dexlane.runtime.clock import ManualClock
 from dexlane.testing.builders import (
     NOW_MS,
@@ -167,6 +167,19 @@ def test_entries_say_in_plain_words_what_happened_and_why(
     item = written(event)
     assert (item.outcome, item.headline) == (outcome, headline)
     assert item.reasons if reasons is None else item.reasons == reasons
+
+
+def test_a_decision_says_what_it_was_about() -> None:
+    picture = a_picture()
+    fields = {"chain_id": 1, "occurred_at_ms": NOW_MS, "service": "fast-executor", "subject_id": a_verdict().id}
+    refused = DecisionRecorded(id="0" * 32, outcome="no_edge", reasons=("gas costs more",), **fields)
+    before = picture.apply(refused, NOW_MS)
+    picture.apply(a_verdict(), NOW_MS)
+    after = picture.apply(refused, NOW_MS)
+    assert before is not None
+    assert after is not None
+    assert (before.headline, before.outcome) == ("decided by fast-executor", "no_edge")
+    assert after.headline == "fast-executor on price_gap, USDC → WETH → USDC"
 
 
 def test_an_allowance_names_its_token() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -30,6 +30,7 @@ from dexlane.values.routes import Route
 from dexlane.values.tokens import Token, TokenDelta
 
 KEPT = 200
+REMEMBERED = 1_000
 SHOWN_DIGITS = 6
 
 
@@ -107,6 +108,7 @@ class Feed:
     def __init__(self, tokens: TokenNames) -> None:
         self._tokens = tokens
         self.items: deque[FeedItem] = deque(maxlen=KEPT)
+        self._about: OrderedDict[str, str] = OrderedDict()
         self._writers: dict[type[Event], Callable[[Any], FeedItem]] = {
             OpportunityFound: self._opportunity,
             VerdictApproved: self._approved,
@@ -153,12 +155,13 @@ class Feed:
     def _verdict(
         self, event: VerdictApproved | VerdictRejected, outcome: str, told: str, reasons: tuple[str, ...]
     ) -> FeedItem:
-        path = self._tokens.route(event.chain_id, event.opportunity.route)
+        about = f"{event.opportunity.strategy}, {self._tokens.route(event.chain_id, event.opportunity.route)}"
+        self._remember(event.id, about)
         return _item(
             event,
             Kind.VERDICT,
             outcome=outcome,
-            headline=f"{event.opportunity.strategy}, {path}: {told}",
+            headline=f"{about}: {told}",
             reasons=reasons,
             lane=event.lane.value if isinstance(event, VerdictApproved) else None,
             subject_id=event.opportunity.id,
@@ -169,12 +172,18 @@ class Feed:
         headline = f"{symbol} carries the flag {event.flag.replace('_', ' ')}"
         return _item(event, Kind.VERDICT, outcome="flagged", headline=headline, reasons=(event.reason,))
 
+    def _remember(self, subject_id: str, about: str) -> None:
+        self._about[subject_id] = about
+        if len(self._about) > REMEMBERED:
+            self._about.popitem(last=False)
+
     def _decision(self, event: DecisionRecorded) -> FeedItem:
+        about = self._about.get(event.subject_id)
         return _item(
             event,
             Kind.DECISION,
             outcome=event.outcome,
-            headline=f"{event.service} decided: {event.outcome.replace('_', ' ')}",
+            headline=f"{event.service} on {about}" if about else f"decided by {event.service}",
             reasons=event.reasons,
             book_id=event.book_id,
             subject_id=event.subject_id,
@@ -221,6 +230,7 @@ class Feed:
 
     def _exit(self, event: ExitTriggered) -> FeedItem:
         held = self._tokens.amount(event.chain_id, event.token.address, event.quantity)
+        self._remember(event.id, f"closing {held}")
         headline = f"close {held}: {event.reason.value.replace('_', ' ')}"
         return _of_intent(event, Kind.EXIT, outcome="triggered", headline=headline, reasons=(event.detail,))
 

@@ -14,7 +14,7 @@ const TONES = {
   active: "good", reducing: "care", halted: "bad",
   approved: "good", rejected: "bad", flagged: "bad", failed: "bad", reversed: "bad", dropped: "bad", expired: "bad", reorged: "bad",
   included: "good", confirmed: "good", mined: "good", refused: "care", skipped: "care", cancelled: "care", bumped: "care", replaced: "care",
-  found: "calm", created: "calm", signed: "calm", submitted: "calm", pending: "calm", planned: "calm", triggered: "calm",
+  found: "calm", created: "calm", signed: "calm", submitted: "calm", pending: "calm", planned: "calm", triggered: "calm", exit_triggered: "calm",
 };
 const FILTERS = {
   all: null,
@@ -60,7 +60,8 @@ function money(text, token, { signed = false, places = 2 } = {}) {
 
 function gwei(text) {
   if (text === null || text === undefined) return el("span", "nodata", "no data");
-  return el("span", "", units(text, 9, 3), el("span", "unit", "gwei"));
+  const small = BigInt(text) < 1000000n;
+  return el("span", "", small ? units(text, 9, 9).replace(/\.?0+$/, "") : units(text, 9, 3), el("span", "unit", "gwei"));
 }
 
 function age(ms) {
@@ -179,14 +180,21 @@ function drawPositions(overview) {
   }));
 }
 
+const shortened = (text) => text.replace(/0x[0-9a-f]{40}/g, (address) => `${address.slice(0, 6)}…${address.slice(-4)}`);
+
+function tone(item) {
+  // A decision that is not known to be good news is one not to trade.
+  return TONES[item.outcome] ?? (item.kind === "decision" ? "care" : "");
+}
+
 function feedItem(item) {
   const at = new Date(item.at_ms);
   const when = el("time", "", at.toLocaleTimeString("en-GB"));
   when.dateTime = at.toISOString();
   const who = [item.book_id, item.lane].filter(Boolean).join(", ");
-  return el("li", "", when, el("span", `tag ${TONES[item.outcome] ?? ""}`, item.outcome.replaceAll("_", " ")),
+  return el("li", "", when, el("span", `tag ${tone(item)}`, item.outcome.replaceAll("_", " ")),
     el("span", "headline", item.headline), el("span", "who", who),
-    item.reasons.length ? el("span", "reasons", item.reasons.join("; ")) : null);
+    item.reasons.length ? el("span", "reasons", shortened(item.reasons.join("; "))) : null);
 }
 
 const wanted = (item) => FILTERS[filter] === null || FILTERS[filter].includes(item.kind);
@@ -295,7 +303,10 @@ async function send(path, body) {
     body: JSON.stringify(body),
   });
   if (response.ok) return;
-  if (response.status === 401) sessionStorage.removeItem("token");
+  if (response.status === 401) {
+    sessionStorage.removeItem("token");
+    throw new Error("This is not the token. A new one is made at every start of the gateway.");
+  }
   const problem = await response.json().catch(() => ({ detail: `the gateway answered ${response.status}` }));
   throw new Error(problem.detail);
 }
