@@ -1,0 +1,536 @@
+"""From a verdict to finality on a chain in memory, whatever breaks on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dexlane.chain.execution import slots as store
+from dexlane.chain.execution import submission, txmgr
+from dexlane.chain.rpc import RpcUnavailable
+from dexlane.events.control import Status
+from dexlane.events.execution import (
+    FailureReason,
+    FillConfirmed,
+    FillIncluded,
+    FillReversed,
+    IntentCreated,
+    IntentFailed,
+    Purpose,
+)
+from dexlane.events.risk import DecisionRecorded, VerdictApproved
+from dexlane.runtime.errors import Fatal, Transient
+from dexlane.testing.builders import USDC, WETH, a_status
+from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, live_book, reborn, running
+from dexlane_signer import DynamicFeeTransaction, PrivateKey, SigningDenied
+
+
+def entry_id(verdict: VerdictApproved) -> str:
+    return IntentCreated.make_id("live-one", verdict.id, Purpose.ENTRY)
+
+
+def trade_hashes(bench: Bench) -> list[str]:
+    return [tx.hash for tx in bench.chain.pool.values() if tx.to == ROUTER]
+
+
+async def test_a_live_account_is_opened_and_approved_before_its_first_trade(tmp_path: Path) -> None:
+    async with running(tmp_path, ready=False) as bench:
+        await bench.head()
+        assert (await bench.names())[:2] == ["account.opened", "intent.created"]
+        await bench.executor.on_verdict(bench.verdict())
+        refused = [event for event in await bench.events() if isinstance(event, DecisionRecorded)]
+        assert [event.outcome for event in refused] == ["no_allowance"]
+        assert bench.effects() == 0
+
+
+async def test_an_allowance_is_a_fill_without_deltas_and_bounded_by_the_capital(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        created = [event for event in await bench.events() if isinstance(event, IntentCreated)]
+        assert [event.purpose for event in created] == [Purpose.ALLOWANCE]
+        assert created[0].allowance_amount == 20 * live_book().limits[created[0].lane].capital
+        fill = (await bench.of_intent(created[0].id, FillConfirmed))[0]
+        assert fill.deltas == ()
+        assert fill.fee_paid_wei > 0
+
+
+async def test_a_verdict_becomes_a_confirmed_fill(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict()
+        await bench.executor.on_verdict(verdict)
+        await bench.head()
+        await bench.head()
+        assert await bench.names(entry_id(verdict)) == [
+            "intent.created", "tx.planned", "tx.signed", "tx.submitted", "tx.mined", "fill.included",
+            "tx.confirmed", "fill.confirmed",
+        ]  # fmt: skip
+        fill = (await bench.of_intent(entry_id(verdict), FillIncluded))[0]
+        gained = {delta.token: delta.amount for delta in fill.deltas}
+        assert gained == {USDC.address: -1_000 * 10**6, WETH.address: BOUGHT}
+        receipt = next(r for b in bench.chain.blocks for r in b.receipts if r.tx_hash == fill.tx_hash)
+        assert fill.fee_paid_wei == receipt.gas_used * receipt.effective_gas_price_wei
+        assert not bench.reservations.is_held(entry_id(verdict))
+
+
+async def test_a_verdict_delivered_again_is_traded_once(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict(blocks=10)
+        await bench.executor.on_verdict(verdict)
+        await bench.executor.on_verdict(verdict)
+        await bench.head()
+        again = await reborn(bench)
+        await again.head()
+        await again.executor.on_verdict(verdict)
+        await again.head()
+        assert again.effects() == 1
+        assert (await again.names(entry_id(verdict))).count("tx.signed") == 1
+        await again.die()
+
+
+Break = Callable[[pytest.MonkeyPatch], None]
+
+
+class ProcessDiedError(Exception):
+    """The process is gone at this instruction."""
+
+
+def dies(*_: Any, **__: Any) -> Any:
+    raise ProcessDiedError
+
+
+async def dies_async(*_: Any, **__: Any) -> Any:
+    raise ProcessDiedError
+
+
+async def accepted_and_dies(rpc: Any, raw: bytes) -> Any:
+    await rpc.send_raw_transaction(raw)
+    raise ProcessDiedError
+
+
+BOUNDARIES: dict[str, Break] = {
+    "while the intent is being journalled": lambda patch: patch.setattr(store, "add_slot", dies_async),
+    "after the intent, before the permit": lambda patch: patch.setattr(
+        "dexlane.chain.execution.payloads.Payloads.calldata", dies
+    ),
+    "after the permit, before the signature": lambda patch: patch.setattr(
+        "dexlane.chain.execution.payloads.Payloads.sign", dies
+    ),
+    "after the signature, before it is stored": lambda patch: patch.setattr(store, "add_attempt", dies_async),
+    "while the attempt is being stored": lambda patch: patch.setattr(store, "save_slot", dies_async),
+    "after the attempt is stored, before the broadcast": lambda patch: patch.setattr(txmgr, "submit", dies_async),
+    "after the broadcast, before its answer is recorded": lambda patch: patch.setattr(
+        txmgr, "submit", accepted_and_dies
+    ),
+}
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+async def test_a_crash_at_any_boundary_leaves_exactly_one_effect(
+    tmp_path: Path, boundary: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict(blocks=20)
+        with monkeypatch.context() as patch:
+            BOUNDARIES[boundary](patch)
+            with pytest.raises(ProcessDiedError):
+                await bench.executor.on_verdict(verdict)
+        again = await reborn(bench)
+        await again.head()
+        await again.executor.on_verdict(verdict)  # the broker delivers what was not acknowledged
+        for _ in range(5):
+            await again.head()
+        assert again.effects() == 1
+        assert (await again.names(entry_id(verdict))).count("fill.confirmed") == 1
+        assert (await again.names(entry_id(verdict))).count("intent.created") == 1
+        assert again.executor.live.transactions.open_slots == []
+        await again.die()
+
+
+async def test_a_crash_between_inclusion_and_record_still_publishes_the_fill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(verdict)
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "save_slot", dies_async)
+            with pytest.raises(ProcessDiedError):
+                await bench.head()
+        again = await reborn(bench)
+        await again.head()
+        await again.head()
+        names = await again.names(entry_id(verdict))
+        assert (names.count("fill.included"), names.count("fill.confirmed")) == (1, 1)
+        await again.die()
+
+
+async def test_an_intent_that_expired_unsigned_is_cancelled_in_its_own_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict(blocks=2)
+        with monkeypatch.context() as patch:
+            patch.setattr("dexlane.chain.execution.payloads.Payloads.calldata", dies)
+            with pytest.raises(ProcessDiedError):
+                await bench.executor.on_verdict(verdict)
+        bench.chain.mine(5)
+        again = await reborn(bench)
+        for _ in range(4):
+            await again.head()
+        failures = await again.of_intent(entry_id(verdict), IntentFailed)
+        assert [(event.reason, event.final) for event in failures] == [
+            (FailureReason.EXPIRED, False),
+            (FailureReason.EXPIRED, True),
+        ]
+        assert failures[-1].fee_paid_wei > 0
+        assert again.effects() == 0
+        await again.die()
+
+
+async def test_a_trade_not_included_by_its_deadline_is_cancelled_in_the_same_slot(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict(blocks=2)
+        await bench.executor.on_verdict(verdict)
+        for _ in range(2):
+            await bench.head(only=())
+        for _ in range(3):
+            await bench.head()
+        names = await bench.names(entry_id(verdict))
+        assert names[-4:] == ["tx.mined", "intent.failed", "tx.expired", "intent.failed"]
+        assert "tx.replaced" in names
+        assert bench.effects() == 0
+        assert not bench.reservations.is_held(entry_id(verdict))
+
+
+async def test_an_original_that_beats_its_cancel_is_reported_as_the_fill_it_is(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict(blocks=2)
+        await bench.executor.on_verdict(verdict)
+        original = bench.chain.pool[trade_hashes(bench)[0]]
+        for _ in range(2):
+            await bench.head(only=())
+        bench.chain.pool = {original.hash: original}  # a block producer that never saw the cancel
+        await bench.head()
+        await bench.head()
+        assert (await bench.names(entry_id(verdict)))[-1] == "fill.confirmed"
+
+
+async def test_a_reorganisation_reverses_the_fill_and_includes_it_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(verdict)
+        await bench.head()
+        bench.chain.reorg(1, reinclude=False, longer=1)
+        await bench.follow()
+        await bench.head()
+        await bench.head()
+        outcomes = [
+            (event.NAME, event.outcome_version)
+            for event in await bench.events()
+            if isinstance(event, FillIncluded | FillReversed | FillConfirmed) and event.intent_id == entry_id(verdict)
+        ]
+        assert outcomes == [
+            ("fill.included", 1), ("fill.reversed", 2), ("fill.included", 3), ("fill.confirmed", 4),
+        ]  # fmt: skip
+
+
+async def test_a_transaction_lost_in_a_reorganisation_is_sent_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(verdict)
+        await bench.head()
+        lost = (await bench.of_intent(entry_id(verdict), FillIncluded))[0].tx_hash
+        bench.chain.reorg(1, drop=[str(lost)], longer=1)
+        await bench.follow()
+        await bench.head()
+        await bench.head()
+        assert (await bench.names(entry_id(verdict)))[-1] == "fill.confirmed"
+        assert bench.effects() == 1
+
+
+async def test_a_reorganisation_that_moves_the_transaction_dates_the_fill_anew(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(verdict)
+        await bench.head()
+        bench.chain.reorg(1, longer=0)
+        await bench.follow()
+        included = await bench.of_intent(entry_id(verdict), FillIncluded)
+        assert [event.outcome_version for event in included] == [1, 3]
+        assert included[0].block != included[1].block
+
+
+async def test_a_reorganisation_that_turns_success_into_revert_corrects_the_position(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(verdict)
+        await bench.head()
+        bench.world.reverts.add(str((await bench.of_intent(entry_id(verdict), FillIncluded))[0].tx_hash))
+        bench.chain.reorg(1, longer=0)
+        await bench.follow()
+        await bench.head()
+        names = await bench.names(entry_id(verdict))
+        assert names[-6:] == [
+            "tx.reorged", "fill.reversed", "tx.mined", "intent.failed", "tx.failed", "intent.failed",
+        ]  # fmt: skip
+
+
+async def test_a_revert_is_final_only_after_its_confirmations_and_pays_its_gas(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict()
+        await bench.executor.on_verdict(verdict)
+        bench.world.reverts.update(trade_hashes(bench))
+        await bench.head()
+        await bench.head()
+        failures = await bench.of_intent(entry_id(verdict), IntentFailed)
+        assert [(event.reason, event.final) for event in failures] == [
+            (FailureReason.REVERTED, False),
+            (FailureReason.REVERTED, True),
+        ]
+        assert failures[0].fee_paid_wei == failures[1].fee_paid_wei > 0
+
+
+async def test_a_lost_answer_means_nothing_until_a_receipt_is_seen(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict()
+        bench.rpc.fail_next("send_raw_transaction", RpcUnavailable("timed out"), after=True)
+        await bench.executor.on_verdict(verdict)
+        await bench.head()
+        await bench.head()
+        assert bench.effects() == 1
+        assert (await bench.names(entry_id(verdict)))[-1] == "fill.confirmed"
+
+
+async def test_a_send_that_never_arrived_goes_out_again_with_the_same_bytes(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict(blocks=10)
+        bench.rpc.fail_next("send_raw_transaction", RpcUnavailable("connection reset"))
+        await bench.executor.on_verdict(verdict)
+        await bench.head()
+        assert len(trade_hashes(bench)) == 1
+        await bench.head()
+        await bench.head()
+        assert (await bench.names(entry_id(verdict))).count("tx.signed") == 1
+        assert (await bench.names(entry_id(verdict)))[-1] == "fill.confirmed"
+
+
+async def test_a_transaction_the_node_forgot_is_sent_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict(blocks=10)
+        await bench.executor.on_verdict(verdict)
+        bench.chain.drop(trade_hashes(bench)[0])
+        await bench.head()
+        assert "tx.dropped" in await bench.names(entry_id(verdict))
+        await bench.head()
+        assert bench.effects() == 1
+
+
+async def test_nonce_too_low_after_our_own_inclusion_adopts_the_receipt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict(blocks=10)
+        with monkeypatch.context() as patch:
+            patch.setattr(txmgr, "submit", accepted_and_dies)
+            with pytest.raises(ProcessDiedError):
+                await bench.executor.on_verdict(verdict)
+        again = await reborn(bench)
+        again.chain.mine()
+        await again.applied()
+        slot_answer, text = await submission.submit(again.rpc, b"".join(_raws(again)))
+        assert (slot_answer, "nonce too low" in text) == ("nonce_too_low", True)
+        await again.follow()
+        await again.head()
+        assert again.effects() == 1
+        assert (await again.names(entry_id(verdict)))[-1] == "fill.confirmed"
+        await again.die()
+
+
+def _raws(bench: Bench) -> list[bytes]:
+    return [tx.raw for block in bench.chain.blocks for tx in block.transactions if tx.to == ROUTER]
+
+
+async def test_foreign_use_of_the_key_stops_the_process(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.executor.on_verdict(bench.verdict(blocks=20))
+        nonce = bench.chain.pool[trade_hashes(bench)[0]].nonce
+        bench.chain.pool.clear()
+        bench.chain.submit(_foreign(nonce))
+        for _ in range(2):
+            await bench.head()
+        with pytest.raises(Fatal, match="somebody else"):
+            await bench.head()
+
+
+def _foreign(nonce: int) -> bytes:
+    transaction = DynamicFeeTransaction(
+        chain_id=1,
+        nonce=nonce,
+        max_priority_fee_per_gas_wei=10**9,
+        max_fee_per_gas_wei=10**10,
+        gas_limit=21_000,
+        to=ACCOUNT,
+        value_wei=1,
+        data=b"",
+    )
+    return PrivateKey.from_hex(KEY).sign_transaction(transaction).raw
+
+
+async def test_a_key_used_elsewhere_between_two_runs_refuses_the_start(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        next_nonce = await bench.rpc.transaction_count(ACCOUNT)
+        bench.chain.submit(_foreign(next_nonce))
+        bench.chain.mine()
+        again = await reborn(bench)
+        with pytest.raises(Fatal, match="somebody else uses its key"):
+            await again.head()
+        await again.die()
+
+
+async def test_a_journal_older_than_the_signers_record_refuses_the_start(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.die()
+        (tmp_path / "executor.db").unlink()
+        again = await reborn(bench)
+        with pytest.raises(Fatal, match="the signer has signed nonce 0"):
+            await again.head()
+        await again.die()
+
+
+async def test_without_funds_for_gas_the_same_bytes_wait_for_funds(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict(blocks=20)
+        for block in bench.chain.blocks:
+            block.balances[ACCOUNT] = 0
+        await bench.executor.on_verdict(verdict)
+        assert "tx.dropped" in await bench.names(entry_id(verdict))
+        await bench.head()
+        bench.chain.fund(ACCOUNT, 10**18)
+        await bench.head()
+        await bench.head()
+        await bench.head()
+        names = await bench.names(entry_id(verdict))
+        assert names.count("tx.signed") == 1
+        assert names[-1] == "fill.confirmed"
+
+
+async def test_a_transaction_that_waits_is_bumped_by_at_least_an_eighth_within_its_budget(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(verdict)
+        first = bench.chain.pool[trade_hashes(bench)[0]]
+        for _ in range(9):
+            await bench.head(only=())
+        last = bench.chain.pool[trade_hashes(bench)[0]]
+        assert last.nonce == first.nonce
+        assert last.max_fee_per_gas_wei * 8 >= first.max_fee_per_gas_wei * 9
+        assert last.max_priority_fee_per_gas_wei * 8 >= first.max_priority_fee_per_gas_wei * 9
+        assert last.max_fee_per_gas_wei <= first.max_fee_per_gas_wei * 3 // 2
+        assert "tx.bumped" in await bench.names(entry_id(verdict))
+
+
+async def test_a_second_trade_with_the_same_token_waits_for_the_first_inclusion(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.executor.on_verdict(bench.verdict(blocks=10))
+        second = bench.verdict(blocks=10, strategy_version=2)
+        await bench.executor.on_verdict(second)
+        refused = [event for event in await bench.events() if isinstance(event, DecisionRecorded)]
+        assert [(event.subject_id, event.outcome) for event in refused] == [(second.id, "in_flight")]
+        await bench.head()
+        third = bench.verdict(blocks=10, strategy_version=3)
+        await bench.executor.on_verdict(third)
+        await bench.head()
+        assert bench.effects() == 2
+
+
+async def test_while_halted_open_trades_are_cancelled_and_nothing_new_is_sent(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(verdict)
+        bench.side.take_status(a_status(Status.HALTED, status_version=2))
+        await bench.head(only=())
+        await bench.head()
+        await bench.head()
+        failures = await bench.of_intent(entry_id(verdict), IntentFailed)
+        assert failures[-1].reason is FailureReason.HALTED
+        assert failures[-1].final
+        assert bench.effects() == 0
+
+
+async def test_a_denied_signature_gives_the_slot_back_by_a_cancel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dexlane_signer import Denial, DenialReason
+
+    def denied(*_: Any) -> Any:
+        raise SigningDenied(Denial(DenialReason.AMOUNT_OVER_CAP, "too much"))
+
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict(blocks=20)
+        with monkeypatch.context() as patch:
+            patch.setattr("dexlane.chain.execution.payloads.Payloads.calldata", denied)
+            await bench.executor.on_verdict(verdict)
+        for _ in range(4):
+            await bench.head()
+        failures = await bench.of_intent(entry_id(verdict), IntentFailed)
+        assert failures[-1].reason is FailureReason.DENIED
+        assert bench.effects() == 0
+
+
+async def test_a_node_that_does_not_answer_decides_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        verdict = bench.verdict(blocks=3)
+        await bench.executor.on_verdict(verdict)
+        before = await bench.names(entry_id(verdict))
+        bench.rpc.fail_next("receipt", RpcUnavailable("timed out"))
+        await bench.head()
+        assert await bench.names(entry_id(verdict)) == before
+        await bench.head()
+        assert (await bench.names(entry_id(verdict)))[-1] == "fill.confirmed"
+
+
+async def test_no_key_is_read_while_all_books_are_paper(tmp_path: Path) -> None:
+    from dexlane.testing.builders import a_book
+
+    async with running(tmp_path, a_book(), ready=False) as bench:
+        (tmp_path / "keys.json").unlink()
+        for _ in range(3):
+            await bench.head()
+        await bench.executor.on_verdict(bench.verdict())
+        assert not bench.executor.live.keys_loaded
+        assert bench.rpc.calls == []
+        assert not (tmp_path / "guard.db").exists()
+        assert "intent.created" in await bench.names()
+
+
+async def test_a_live_book_off_the_devnet_is_refused_without_the_words(tmp_path: Path) -> None:
+    async with running(tmp_path, ready=False) as bench:
+        bench.chain.client_version = "Geth/v1.16.0"
+        await bench.head()
+        await bench.executor.on_verdict(bench.verdict())
+        decisions = [event for event in await bench.events() if isinstance(event, DecisionRecorded)]
+        assert [event.outcome for event in decisions] == ["live_refused"]
+        assert "I accept that real money can be lost" in decisions[0].reasons[0]
+        assert not bench.executor.live.keys_loaded
+
+
+async def test_an_exit_waits_while_halted_and_sells_afterwards(tmp_path: Path) -> None:
+    from dexlane.testing.builders import an_exit
+
+    async with running(tmp_path) as bench:
+        await bench.executor.on_verdict(bench.verdict(blocks=10))
+        for _ in range(6):
+            await bench.head()
+        exit_ = an_exit(book_id="live-one", mode="live", account=ACCOUNT, quantity=BOUGHT)
+        bench.side.take_status(a_status(Status.HALTED, status_version=2))
+        for _ in range(2):
+            with pytest.raises(Transient, match="halted"):
+                await bench.executor.on_exit(exit_)
+        bench.side.take_status(a_status(Status.REDUCING, status_version=3))
+        await bench.executor.on_exit(exit_)
+        await bench.head()
+        decisions = [event.outcome for event in await bench.events() if isinstance(event, DecisionRecorded)]
+        assert decisions == ["halted"]
+        assert bench.effects() == 2

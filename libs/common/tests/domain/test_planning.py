@@ -1,0 +1,323 @@
+"""Which verdicts and exits become trades, at which size, and why the others do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dexlane.domain.amm.quoting import quote_route
+from dexlane.domain.circumstances import Holdings, Market, Planned, PlanningRules, Refused, Reserved
+from dexlane.domain.gas_value import native_in_quote
+from dexlane.domain.planning import plan
+from dexlane.domain.pool_book import PoolBook
+from dexlane.domain.routing import best_route, rotated_to
+from dexlane.events.base import FeeCap
+from dexlane.events.control import Status
+from dexlane.events.execution import Purpose
+from dexlane.events.fees import FeeTier
+from dexlane.events.portfolio import ExitReason
+from dexlane.testing.builders import (
+    USDC,
+    V2_POOL,
+    WETH,
+    a_block_ref,
+    a_book,
+    a_fee_quote,
+    a_pool_v2,
+    a_pool_v3,
+    a_token,
+    a_verdict,
+    an_account,
+    an_entry_opportunity,
+    an_exit,
+    an_exposure,
+    an_opportunity,
+    lane_limits,
+)
+from dexlane.values.books import Book, Lane, Profile
+from dexlane.values.pools import Pool
+from dexlane.values.routes import Route
+
+GWEI = 10**9
+CAP = FeeCap(max_fee_per_gas_wei=2 * GWEI, max_priority_fee_per_gas_wei=GWEI // 10)
+WIDE = a_pool_v2(reserve0=20_200_000 * 10**6)
+"""The V2 pool with USDC one per cent cheaper than in the V3 pool."""
+
+
+def a_market(*pools: Pool, **fields: Any) -> Market:
+    book = PoolBook()
+    for pool in pools or (a_pool_v2(), a_pool_v3()):
+        book.put(pool, a_block_ref())
+    defaults: dict[str, Any] = {
+        "chain_id": 1,
+        "block": a_block_ref(),
+        "timestamp_s": 1_700_000_000,
+        "next_base_fee_wei": GWEI,
+        "age_ms": 5,
+        "block_time_s": 12,
+        "pool_book": book,
+        "fee_quote": a_fee_quote(next_base_fee_per_gas_wei=GWEI, tiers=dict.fromkeys(FeeTier, CAP)),
+        "status": Status.ACTIVE,
+    }
+    return Market(**(defaults | fields))
+
+
+def some_holdings(**fields: Any) -> Holdings:
+    exposure = fields.pop("exposure", an_exposure(at_work=0, open_positions=0, realised_today=0))
+    return Holdings(exposure=exposure, **fields)
+
+
+def decide(cause: Any = None, book: Book | None = None, **fields: Any) -> Planned | Refused:
+    return plan(
+        cause or a_verdict(an_entry_opportunity()),
+        book or a_book(),
+        fields.pop("holdings", some_holdings()),
+        fields.pop("market", a_market()),
+        fields.pop("rules", PlanningRules()),
+    )
+
+
+def planned(outcome: Planned | Refused) -> Planned:
+    assert isinstance(outcome, Planned), outcome
+    return outcome
+
+
+def limited(**fields: Any) -> Book:
+    return a_book(limits={lane: lane_limits(**fields) for lane in Lane})
+
+
+def test_an_entry_is_planned_with_the_exact_quote_and_a_minimum_out_from_the_tolerance() -> None:
+    made = planned(decide())
+    trade = made.plan
+    exact = quote_route(a_market().pools, trade.route, trade.amount_in)
+    assert (made.purpose, trade.amount_in, trade.quoted_out) == (Purpose.ENTRY, 1_000 * 10**6, exact.amount_out)
+    assert trade.minimum_out == -(-exact.amount_out * 9_950 // 10_000)
+    assert made.reserved == trade.amount_in
+    assert (trade.deadline_block, trade.deadline_s) == (102, 1_700_000_000 + 3 * 12)
+
+
+REFUSALS: dict[str, dict[str, Any]] = {
+    "too_risky": {"cause": a_verdict(an_entry_opportunity(), risk_score=80)},
+    "too_uncertain": {"cause": a_verdict(an_entry_opportunity(), confidence_bps=5_000)},
+    "book_disabled": {"book": a_book(enabled=False)},
+    "strategy_off": {"book": a_book(strategies=("price_gap",))},
+    "reducing": {"market": a_market(status=Status.REDUCING)},
+    "halted": {"market": a_market(status=Status.HALTED)},
+    "stale_state": {"market": a_market(age_ms=60_000)},
+    "stale_fee_quote": {"market": a_market(fee_quote=a_fee_quote(block=a_block_ref(90)))},
+    "deadline_passed": {"market": a_market(block=a_block_ref(102))},
+    "no_exposure": {"holdings": some_holdings(exposure=None)},
+    "daily_loss": {"holdings": some_holdings(exposure=an_exposure(realised_today=-500 * 10**6))},
+    "open_positions": {"holdings": some_holdings(reserved=Reserved(open_entries=5))},
+    "order_rate": {"holdings": some_holdings(reserved=Reserved(orders_last_minute=30))},
+    "in_flight": {"holdings": some_holdings(reserved=Reserved(tokens_in_flight=frozenset({USDC.address})))},
+    "capital": {"holdings": some_holdings(reserved=Reserved(capital=20_000 * 10**6))},
+    "gas_reserve": {"holdings": some_holdings(native_balance_wei=10**16)},
+    "nothing_free": {"holdings": some_holdings(quote_balance=0)},
+    "lane_off": {
+        "book": a_book(accounts={Lane.SMART: an_account(lane=Lane.SMART)}, limits={Lane.SMART: lane_limits()})
+    },
+    "other_quote": {"book": a_book(quote=a_token("DAI"))},
+    "unknown_pool": {"market": a_market(a_pool_v3())},
+    "price_moved": {"market": a_market(a_pool_v2(reserve0=30_000_000 * 10**6))},
+    "price_impact": {"market": a_market(a_pool_v2(reserve0=8_000 * 10**6, reserve1=10**19))},
+    "fee_too_low": {"market": a_market(next_base_fee_wei=3 * GWEI)},
+    "no_edge": {"market": a_market(next_base_fee_wei=3 * GWEI, fee_quote=a_fee_quote())},
+}
+
+
+@pytest.mark.parametrize("outcome", REFUSALS)
+def test_every_refusal_is_named_and_says_why_in_a_sentence(outcome: str) -> None:
+    refused = decide(**REFUSALS[outcome])
+    assert isinstance(refused, Refused)
+    assert refused.outcome == outcome
+    assert all(len(reason.split()) > 4 for reason in refused.reasons)
+
+
+def test_all_reasons_are_given_not_only_the_first() -> None:
+    refused = decide(a_verdict(an_entry_opportunity(), risk_score=90, confidence_bps=1_000), a_book(enabled=False))
+    assert isinstance(refused, Refused)
+    assert len(refused.reasons) == 3
+
+
+def test_a_standing_order_of_the_book_is_taken_whatever_strategies_it_listens_to() -> None:
+    order = an_entry_opportunity(strategy="dca", addressee="paper-one", edge_bps=0)
+    assert planned(decide(a_verdict(order))).strategy == "dca"
+
+
+def gap_market(**fields: Any) -> Market:
+    return a_market(WIDE, a_pool_v3(), **fields)
+
+
+def gap_verdict(**fields: Any) -> Any:
+    from dexlane.testing.builders import a_gap_route
+
+    market = gap_market()
+    forward = a_gap_route()
+    size = 5_000 * 10**6
+    best = max(
+        (forward, Route(legs=tuple(_back(leg) for leg in reversed(forward.legs)))),
+        key=lambda route: quote_route(market.pools, route, size).amount_out,
+    )
+    return a_verdict(an_opportunity(route=best, size_hint=size, expected_out=size + 1), **fields)
+
+
+def _back(leg: Any) -> Any:
+    return leg.model_copy(update={"token_in": leg.token_out, "token_out": leg.token_in})
+
+
+def test_a_gap_reverts_rather_than_losing_its_gas() -> None:
+    made = planned(decide(gap_verdict(), market=gap_market()))
+    trade = made.plan
+    gas = quote_route(gap_market().pools, trade.route, trade.amount_in).gas + PlanningRules().permit_gas
+    cost = native_in_quote(gap_market().pools, 1, USDC.address, gas * trade.fee_cap.max_fee_per_gas_wei)
+    assert made.purpose is Purpose.GAP
+    assert cost is not None
+    assert trade.minimum_out >= trade.amount_in + cost + 1
+    assert made.max_fee_per_gas_budget_wei == trade.fee_cap.max_fee_per_gas_wei, "a bump would eat the profit"
+
+
+def test_a_gap_that_does_not_pay_its_gas_is_refused() -> None:
+    dear = FeeCap(max_fee_per_gas_wei=600 * GWEI, max_priority_fee_per_gas_wei=500 * GWEI)
+    market = gap_market(fee_quote=a_fee_quote(tiers=dict.fromkeys(FeeTier, dear)))
+    refused = decide(gap_verdict(), market=market)
+    assert isinstance(refused, Refused)
+    assert refused.outcome == "no_edge"
+
+
+def test_a_gap_is_refused_when_the_gas_has_no_price() -> None:
+    assert native_in_quote({}, 1, USDC.address, 10**18) is None
+
+
+def test_a_cycle_that_starts_in_another_token_is_turned_to_the_quote_token() -> None:
+    cycle = gap_verdict().opportunity.route
+    turned = rotated_to(cycle, WETH.address)
+    assert turned is not None
+    made = decide(a_verdict(an_opportunity(route=turned, size_hint=10**18)), market=gap_market())
+    assert planned(made).plan.route == cycle
+
+
+def test_the_smart_lane_takes_the_better_pool() -> None:
+    market = gap_market()
+    opportunity = an_entry_opportunity(expected_out=1)
+    kept = planned(decide(a_verdict(opportunity), market=market))
+    searched = planned(decide(a_verdict(opportunity), market=market, rules=PlanningRules(max_legs=2)))
+    assert kept.plan.route == opportunity.route
+    assert searched.plan.quoted_out > kept.plan.quoted_out
+
+
+def test_two_pools_are_used_when_no_single_pool_trades_the_pair() -> None:
+    middle = a_token("MID")
+    pools = {}
+    for pool in (_pair(USDC, middle, 1), _pair(WETH, middle, 2)):
+        pools[pool.key.address] = pool
+    assert best_route(pools, USDC.address, WETH.address, 10**6) is None
+    found = best_route(pools, USDC.address, WETH.address, 10**6, max_legs=2)
+    assert found is not None
+    assert len(found.route.legs) == 2
+
+
+def _pair(one: Any, other: Any, number: int) -> Pool:
+    token0, token1 = sorted((one, other), key=lambda token: int(token.address, 16))
+    return a_pool_v2(address=f"0x{number:040x}", token0=token0, token1=token1, reserve0=10**24, reserve1=10**24)
+
+
+def exit_of(**fields: Any) -> Any:
+    return an_exit(quantity=10**18, **fields)
+
+
+@pytest.mark.parametrize("status", [Status.ACTIVE, Status.REDUCING])
+def test_an_exit_sells_the_whole_quantity_where_it_brings_most_even_while_reducing(status: Status) -> None:
+    market = a_market(status=status)
+    made = planned(decide(exit_of(), market=market))
+    best = best_route(market.pools, WETH.address, USDC.address, 10**18)
+    assert best is not None
+    assert (made.purpose, made.plan.amount_in, made.plan.route) == (Purpose.EXIT, 10**18, best.route)
+    assert made.reserved == 0
+
+
+def test_an_exit_waits_while_trading_is_halted() -> None:
+    refused = decide(exit_of(), market=a_market(status=Status.HALTED))
+    assert isinstance(refused, Refused)
+    assert (refused.outcome, refused.passing) == ("halted", True)
+
+
+def test_an_exit_asks_neither_limits_nor_the_age_of_the_fee_quote() -> None:
+    holdings = some_holdings(
+        exposure=an_exposure(realised_today=-(10**12)),
+        reserved=Reserved(capital=10**15, orders_last_minute=999),
+        native_balance_wei=1,
+    )
+    old = a_fee_quote(block=a_block_ref(1), tiers=dict.fromkeys(FeeTier, CAP))
+    made = planned(decide(exit_of(), holdings=holdings, market=a_market(fee_quote=old, next_base_fee_wei=50 * GWEI)))
+    assert made.plan.fee_cap.max_fee_per_gas_wei > 100 * GWEI
+
+
+def test_an_exit_never_sells_more_than_is_held() -> None:
+    assert planned(decide(exit_of(), holdings=some_holdings(held=10**17))).plan.amount_in == 10**17
+    refused = decide(exit_of(), holdings=some_holdings(held=0))
+    assert isinstance(refused, Refused)
+    assert refused.outcome == "nothing_to_sell"
+
+
+def test_an_urgent_exit_accepts_more_slippage_and_pays_the_emergency_tier() -> None:
+    tiers = dict.fromkeys(FeeTier, CAP) | {
+        FeeTier.EMERGENCY: FeeCap(max_fee_per_gas_wei=99 * GWEI, max_priority_fee_per_gas_wei=9 * GWEI)
+    }
+    market = a_market(fee_quote=a_fee_quote(tiers=tiers))
+    calm = planned(decide(exit_of(reason=ExitReason.TAKE_PROFIT), market=market))
+    urgent = planned(decide(exit_of(reason=ExitReason.STOP_LOSS), market=market))
+    assert urgent.plan.minimum_out < calm.plan.minimum_out
+    assert urgent.plan.fee_cap.max_fee_per_gas_wei == 99 * GWEI > calm.plan.fee_cap.max_fee_per_gas_wei
+
+
+amounts = st.integers(1, 40_000 * 10**6)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    level=st.integers(1, 9), profile=st.sampled_from(Profile), risk=st.integers(0, 100), gap=st.booleans(),
+    confidence=st.integers(0, 10_000), hint=amounts, tip=st.integers(0, 300 * GWEI),
+)  # fmt: skip
+def test_what_a_level_approves_the_next_approves_with_at_least_the_size(
+    *, level: int, profile: Profile, risk: int, gap: bool, confidence: int, hint: int, tip: int
+) -> None:
+    route = gap_verdict().opportunity.route if gap else an_entry_opportunity().route
+    found = an_opportunity(route=route, size_hint=hint, expected_out=1)
+    verdict = a_verdict(found, risk_score=risk, confidence_bps=confidence)
+    cap = FeeCap(max_fee_per_gas_wei=GWEI + tip, max_priority_fee_per_gas_wei=tip)
+    market = gap_market(fee_quote=a_fee_quote(tiers=dict.fromkeys(FeeTier, cap)))
+    lower = decide(verdict, a_book(level=level, profile=profile), market=market)
+    higher = decide(verdict, a_book(level=level + 1, profile=profile), market=market)
+    if isinstance(lower, Planned):
+        assert planned(higher).plan.amount_in >= lower.plan.amount_in
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    level=st.integers(1, 10), hint=amounts, capital=amounts, share=st.integers(1, 100), at_work=st.integers(0, 10**10),
+    reserved=st.integers(0, 10**10), balance=st.none() | st.integers(0, 10**11),
+)  # fmt: skip
+def test_no_amount_passes_any_limit_and_a_minimum_is_always_demanded(
+    *, level: int, hint: int, capital: int, share: int, at_work: int, reserved: int, balance: int | None
+) -> None:
+    max_trade = max(1, capital * share // 100)
+    book = a_book(level=level, limits={lane: lane_limits(capital=capital, max_trade=max_trade) for lane in Lane})
+    holdings = some_holdings(
+        exposure=an_exposure(at_work=at_work, open_positions=0, realised_today=0),
+        reserved=Reserved(capital=reserved),
+        quote_balance=balance,
+    )
+    opportunity = an_opportunity(route=an_entry_opportunity().route, size_hint=hint, edge_bps=0, expected_out=1)
+    made = decide(a_verdict(opportunity), book, holdings=holdings)
+    if isinstance(made, Refused):
+        return
+    amount = made.plan.amount_in
+    assert made.plan.minimum_out > 0
+    assert 0 < amount <= min(hint, max_trade, capital * level // 100)
+    assert at_work + reserved + amount <= capital
+    assert balance is None or amount + reserved <= balance
+    assert V2_POOL in {leg.pool for leg in made.plan.route.legs}

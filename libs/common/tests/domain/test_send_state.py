@@ -1,0 +1,278 @@
+"""The life of one slot, as rules."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from dexlane.domain import send_state
+from dexlane.domain.publish_answers import PublishAnswer
+from dexlane.domain.send_state import (
+    Attempt,
+    AttemptKind,
+    Change,
+    Head,
+    Resend,
+    SendPolicy,
+    SendState,
+    Sighting,
+    Sign,
+    Stage,
+    Step,
+    StopForeignUse,
+)
+from dexlane.events.base import FeeCap
+from dexlane.events.execution import FailureReason, TxState
+from dexlane.testing.builders import a_block_ref, a_hash
+
+GWEI = 10**9
+FEE = FeeCap(max_fee_per_gas_wei=20 * GWEI, max_priority_fee_per_gas_wei=GWEI)
+POLICY = SendPolicy(confirmations=2, bump_after_blocks=2)
+
+
+def an_attempt(number: int = 1, kind: AttemptKind = AttemptKind.TRADE, fee: FeeCap = FEE, block: int = 100) -> Attempt:
+    return Attempt(number=number, kind=kind, tx_hash=a_hash(f"{kind} {number}"), fee=fee, block=block)
+
+
+def a_head(
+    number: int = 101, *, seen: Attempt | None = None, success: bool = True, fork: str = "main", **fields: Any
+) -> Head:
+    at = fields.pop("at", number)
+    sightings = () if seen is None else (Sighting(seen.tx_hash, a_block_ref(at, fork), success),)
+    return Head(number=number, next_base_fee_wei=fields.pop("base_fee", 5 * GWEI), sightings=sightings, **fields)
+
+
+def sent(deadline: int = 110, budget: int = 40 * GWEI) -> SendState:
+    state = send_state.planned(deadline, budget).state
+    state = send_state.signed(state, an_attempt()).state
+    return send_state.answered(state, 1, PublishAnswer.ACCEPTED).state
+
+
+def states(step: Step) -> list[TxState]:
+    return [change.state for change in step.changes]
+
+
+def test_a_plan_is_signed_at_the_next_head_when_nothing_was_signed_yet() -> None:
+    step = send_state.at_head(send_state.planned(110, GWEI).state, a_head(), POLICY)
+    assert step.action == Sign(AttemptKind.TRADE, None)
+
+
+def test_the_first_answer_submits_and_the_first_head_without_a_receipt_makes_it_pending() -> None:
+    state = send_state.signed(send_state.planned(110, GWEI).state, an_attempt()).state
+    step = send_state.answered(state, 1, PublishAnswer.ACCEPTED)
+    assert states(step) == [TxState.SUBMITTED]
+    step = send_state.at_head(step.state, a_head(), POLICY)
+    assert (states(step), step.action) == ([TxState.PENDING], Resend((1,)))
+    assert states(send_state.at_head(step.state, a_head(), POLICY)) == []
+
+
+@pytest.mark.parametrize("answer", [PublishAnswer.ALREADY_KNOWN, PublishAnswer.UNKNOWN])
+def test_already_known_and_no_answer_both_count_as_possibly_sent(answer: PublishAnswer) -> None:
+    state = send_state.signed(send_state.planned(110, GWEI).state, an_attempt()).state
+    assert send_state.answered(state, 1, answer).state.stage is Stage.SENT
+
+
+def test_being_accepted_again_means_the_node_had_forgotten_it() -> None:
+    assert states(send_state.answered(sent(), 1, PublishAnswer.ACCEPTED)) == [TxState.DROPPED, TxState.SUBMITTED]
+    assert states(send_state.answered(sent(), 1, PublishAnswer.ALREADY_KNOWN)) == []
+
+
+def test_a_used_nonce_decides_nothing_before_receipts_are_seen() -> None:
+    state = sent()
+    assert send_state.answered(state, 1, PublishAnswer.NONCE_TOO_LOW).state == state
+
+
+def test_a_receipt_is_final_only_at_its_depth() -> None:
+    step = send_state.at_head(sent(), a_head(101, seen=an_attempt()), POLICY)
+    assert (states(step), step.state.stage) == ([TxState.MINED], Stage.INCLUDED)
+    step = send_state.at_head(step.state, a_head(102, seen=an_attempt(), at=101), POLICY)
+    assert (states(step), step.state.stage) == ([TxState.CONFIRMED], Stage.FINAL)
+
+
+def test_a_revert_fails_only_at_its_depth() -> None:
+    step = send_state.at_head(sent(), a_head(101, seen=an_attempt(), success=False), POLICY)
+    assert states(step) == [TxState.MINED]
+    step = send_state.at_head(step.state, a_head(102, seen=an_attempt(), at=101, success=False), POLICY)
+    assert states(step) == [TxState.FAILED]
+
+
+def test_a_vanished_receipt_goes_back_to_waiting_and_everything_is_sent_again() -> None:
+    included = send_state.at_head(sent(), a_head(101, seen=an_attempt()), POLICY).state
+    step = send_state.at_head(included, a_head(101, fork="other"), POLICY)
+    assert (states(step), step.action, step.state.stage) == ([TxState.REORGED], Resend((1,)), Stage.SENT)
+
+
+def test_a_moved_receipt_is_reorged_and_mined_again() -> None:
+    included = send_state.at_head(sent(), a_head(101, seen=an_attempt()), POLICY).state
+    step = send_state.at_head(included, a_head(101, seen=an_attempt(), fork="other"), POLICY)
+    assert states(step) == [TxState.REORGED, TxState.MINED]
+
+
+def test_an_unanswered_look_up_decides_nothing() -> None:
+    for state in (sent(), send_state.at_head(sent(), a_head(101, seen=an_attempt()), POLICY).state):
+        step = send_state.at_head(state, a_head(120, complete=False), POLICY)
+        assert (step.state, step.changes, step.action) == (state, (), None)
+
+
+def test_a_waiting_trade_is_bumped_on_both_fields_within_its_budget() -> None:
+    step = send_state.at_head(sent(), a_head(102), POLICY)
+    assert isinstance(step.action, Sign)
+    assert step.action.fee == FeeCap(max_fee_per_gas_wei=22_600_000_000, max_priority_fee_per_gas_wei=1_130_000_000)
+    assert send_state.at_head(sent(budget=21 * GWEI), a_head(102), POLICY).action == Resend((1,))
+
+
+def test_a_trade_below_the_base_fee_is_bumped_at_once() -> None:
+    assert isinstance(send_state.at_head(sent(), a_head(101, base_fee=21 * GWEI), POLICY).action, Sign)
+    assert send_state.at_head(sent(), a_head(101), POLICY).action == Resend((1,))
+
+
+def test_an_underpriced_answer_asks_for_a_bump_at_the_next_head() -> None:
+    step = send_state.answered(sent(), 1, PublishAnswer.REPLACEMENT_UNDERPRICED)
+    assert isinstance(send_state.at_head(step.state, a_head(101), POLICY).action, Sign)
+
+
+def test_without_funds_nothing_is_bumped_and_the_same_bytes_are_tried_again() -> None:
+    step = send_state.answered(sent(), 1, PublishAnswer.INSUFFICIENT_FUNDS)
+    assert states(step) == [TxState.DROPPED]
+    assert states(send_state.answered(step.state, 1, PublishAnswer.INSUFFICIENT_FUNDS)) == []
+    assert send_state.at_head(step.state, a_head(105), POLICY).action == Resend((1,))
+
+
+def test_at_the_deadline_block_the_trade_is_replaced_by_a_cancel_that_outbids_it() -> None:
+    step = send_state.at_head(sent(), a_head(110), POLICY)
+    assert isinstance(step.action, Sign)
+    assert step.action.kind is AttemptKind.CANCEL
+    assert step.action.fee is not None
+    assert step.action.fee.max_fee_per_gas_wei * 8 >= FEE.max_fee_per_gas_wei * 9
+    assert step.state.giving_up is FailureReason.EXPIRED
+
+
+def test_a_cancel_is_replaced_bumped_and_ends_as_expired() -> None:
+    waiting = send_state.at_head(sent(), a_head(110), POLICY).state
+    cancel = an_attempt(2, AttemptKind.CANCEL, send_state.raised(FEE, 13), 110)
+    step = send_state.signed(waiting, cancel)
+    assert step.changes == (Change(TxState.REPLACED, 2, reason="expired"),)
+    mined = send_state.at_head(step.state, a_head(111, seen=cancel), POLICY).state
+    assert states(send_state.at_head(mined, a_head(112, seen=cancel, at=111), POLICY)) == [TxState.EXPIRED]
+
+
+def test_an_original_that_wins_against_its_cancel_is_what_counts() -> None:
+    waiting = send_state.at_head(sent(), a_head(110), POLICY).state
+    cancel = an_attempt(2, AttemptKind.CANCEL, send_state.raised(FEE, 13), 110)
+    raced = send_state.signed(waiting, cancel).state
+    mined = send_state.at_head(raced, a_head(111, seen=an_attempt()), POLICY).state
+    assert states(send_state.at_head(mined, a_head(112, seen=an_attempt(), at=111), POLICY)) == [TxState.CONFIRMED]
+
+
+def test_a_plan_that_expired_unsigned_signs_only_its_cancel() -> None:
+    step = send_state.at_head(send_state.planned(100, GWEI).state, a_head(101), POLICY)
+    assert isinstance(step.action, Sign)
+    assert step.action.kind is AttemptKind.CANCEL
+
+
+def test_foreign_use_needs_more_heads_than_finality() -> None:
+    state = sent()
+    for number in (101, 102):
+        step = send_state.at_head(state, a_head(number, slot_used=True), POLICY)
+        assert step.action is None
+        state = step.state
+    assert isinstance(send_state.at_head(state, a_head(103, slot_used=True), POLICY).action, StopForeignUse)
+    found = send_state.at_head(state, a_head(103, slot_used=True, seen=an_attempt()), POLICY)
+    assert found.state.stage is Stage.INCLUDED
+
+
+def test_bytes_that_can_never_be_included_are_given_up() -> None:
+    step = send_state.answered(sent(), 1, PublishAnswer.UNUSABLE)
+    assert step.state.giving_up is FailureReason.DENIED
+
+
+@given(fee=st.integers(0, 10**12), tip=st.integers(0, 10**12))
+def test_a_raised_fee_always_satisfies_the_strictest_node(fee: int, tip: int) -> None:
+    cap = FeeCap(max_fee_per_gas_wei=max(fee, tip), max_priority_fee_per_gas_wei=tip)
+    up = send_state.raised(cap, 13)
+    for name in ("max_fee_per_gas_wei", "max_priority_fee_per_gas_wei"):
+        assert getattr(up, name) * 8 >= getattr(cap, name) * 9
+        assert getattr(up, name) > getattr(cap, name)
+    assert up.max_priority_fee_per_gas_wei <= up.max_fee_per_gas_wei
+
+
+class SlotLife(RuleBasedStateMachine):
+    """Anything may happen in any order; what must never happen is stated as invariants."""
+
+    @initialize(deadline=st.integers(101, 110))
+    def begin(self, deadline: int) -> None:
+        self.state = send_state.planned(deadline, 30 * GWEI).state
+        self.number = 100
+        self.was_final = False
+        self.counted = 0
+
+    def take(self, step: Step) -> None:
+        assert not (self.was_final and step.changes)
+        for change in step.changes:
+            self.counted += {TxState.MINED: 1, TxState.REORGED: -1}.get(change.state, 0)
+        self.state = step.state
+        self.was_final = self.was_final or self.state.stage is Stage.FINAL
+        if isinstance(step.action, Sign):
+            fee = step.action.fee or FEE
+            attempt = an_attempt(len(self.state.attempts) + 1, step.action.kind, fee, self.number)
+            self.take(send_state.signed(self.state, attempt))
+
+    @rule(grows=st.integers(0, 2), complete=st.booleans(), used=st.booleans())
+    def head_without_receipt(self, grows: int, complete: bool, used: bool) -> None:
+        self.number += grows
+        self.take(send_state.at_head(self.state, a_head(self.number, complete=complete, slot_used=used), POLICY))
+
+    @precondition(lambda self: self.state.attempts)
+    @rule(data=st.data(), success=st.booleans(), fork=st.sampled_from(["main", "other"]))
+    def head_with_receipt(self, data: st.DataObject, success: bool, fork: str) -> None:
+        self.number += 1
+        seen = data.draw(st.sampled_from(self.state.attempts))
+        at = data.draw(st.integers(max(1, self.number - 3), self.number + 1))
+        head = a_head(self.number, seen=seen, success=success, fork=fork, at=at)
+        self.take(send_state.at_head(self.state, head, POLICY))
+
+    @precondition(lambda self: self.state.attempts)
+    @rule(data=st.data(), answer=st.sampled_from(PublishAnswer))
+    def answer(self, data: st.DataObject, answer: PublishAnswer) -> None:
+        number = data.draw(st.integers(1, len(self.state.attempts)))
+        self.take(send_state.answered(self.state, number, answer))
+
+    @rule(reason=st.sampled_from([FailureReason.HALTED, FailureReason.CANCELLED]))
+    def give_up(self, reason: FailureReason) -> None:
+        self.take(send_state.give_up(self.state, reason))
+
+    @invariant()
+    def an_inclusion_is_counted_once_and_taken_back_once(self) -> None:
+        assert self.counted == (1 if self.state.included is not None else 0)
+
+    @invariant()
+    def after_a_cancel_no_trade_is_signed(self) -> None:
+        kinds = [attempt.kind for attempt in self.state.attempts]
+        if AttemptKind.CANCEL in kinds:
+            assert AttemptKind.TRADE not in kinds[kinds.index(AttemptKind.CANCEL) :]
+
+    @invariant()
+    def fees_only_rise_and_trades_stay_within_their_budget(self) -> None:
+        fees = [attempt.fee for attempt in self.state.attempts]
+        for before, after in pairwise(fees):
+            assert after.max_fee_per_gas_wei > before.max_fee_per_gas_wei
+            assert after.max_priority_fee_per_gas_wei > before.max_priority_fee_per_gas_wei
+        trades = [attempt for attempt in self.state.attempts if attempt.kind is AttemptKind.TRADE]
+        assert all(attempt.fee.max_fee_per_gas_wei <= self.state.fee_budget_wei for attempt in trades)
+
+    @invariant()
+    def the_end_needs_an_inclusion(self) -> None:
+        assert self.state.stage is not Stage.FINAL or self.state.included is not None
+
+    @invariant()
+    def the_stored_form_is_the_state(self) -> None:
+        assert SendState.model_validate_json(self.state.model_dump_json()) == self.state
+
+
+SlotLife.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestSlotLife = SlotLife.TestCase
