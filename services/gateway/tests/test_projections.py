@@ -185,6 +185,8 @@ def test_a_decision_says_what_it_was_about() -> None:
 def test_an_allowance_names_its_token() -> None:
     allowance = an_intent(purpose=Purpose.ALLOWANCE, verdict=None, allowance_token=USDC.address, allowance_amount=5)
     assert written(allowance).headline == "allow the router to spend USDC"
+    assert written(a_fill(allowance, deltas=(), quoted_out=1)).headline == "allowance: set"
+    assert written(a_tx(TxState.MINED, allowance)).headline == "allowance"
 
 
 def test_a_flag_names_its_token() -> None:

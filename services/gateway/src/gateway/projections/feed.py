@@ -204,13 +204,14 @@ class Feed:
     def _transaction(self, event: TxChanged) -> FeedItem:
         took = f" {event.elapsed_ms:.1f} ms after the logs" if event.elapsed_ms is not None else ""
         reasons = (event.reason,) if event.reason else ()
-        headline = f"{event.purpose.value} by {event.strategy}{took}"
+        headline = f"{_deed(event)}{took}"
         return _of_intent(event, Kind.TRANSACTION, outcome=event.state.value, headline=headline, reasons=reasons)
 
     def _fill(self, event: FillIncluded | FillConfirmed) -> FeedItem:
         outcome = "included" if isinstance(event, FillIncluded) else "confirmed"
         gas = self._tokens.amount(event.chain_id, NATIVE, event.fee_paid_wei)
-        headline = f"{event.purpose.value} by {event.strategy}: {self._changes(event.chain_id, event.deltas)}"
+        changes = "set" if event.purpose is Purpose.ALLOWANCE else self._changes(event.chain_id, event.deltas)
+        headline = f"{_deed(event)}: {changes}"
         return _of_intent(event, Kind.FILL, outcome=outcome, headline=headline, reasons=(f"gas {gas}",))
 
     def _changes(self, chain_id: int, deltas: tuple[TokenDelta, ...]) -> str:
@@ -224,7 +225,7 @@ class Feed:
         )
 
     def _failed(self, event: IntentFailed) -> FeedItem:
-        headline = f"{event.purpose.value} by {event.strategy} failed: {event.reason.value.replace('_', ' ')}"
+        headline = f"{_deed(event)} failed: {event.reason.value.replace('_', ' ')}"
         reasons = (event.detail,) if event.detail else ()
         return _of_intent(event, Kind.FILL, outcome="failed", headline=headline, reasons=reasons)
 
@@ -237,6 +238,12 @@ class Feed:
     def _status(self, event: TradingStatus) -> FeedItem:
         headline = f"{event.source} says {event.status.value}"
         return _item(event, Kind.STATUS, outcome=event.status.value, headline=headline, reasons=(event.reason,))
+
+
+def _deed(event: TxChanged | FillIncluded | FillConfirmed | IntentFailed) -> str:
+    """What was done and by which strategy; nobody's strategy sets an allowance."""
+    purpose = event.purpose.value
+    return purpose if event.purpose is Purpose.ALLOWANCE else f"{purpose} by {event.strategy}"
 
 
 def _item(event: Event, kind: Kind, **fields: Any) -> FeedItem:
