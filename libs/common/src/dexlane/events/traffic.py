@@ -50,7 +50,7 @@ PUBLISHED: Mapping[str, Types] = {
     "smart-executor": _EXECUTION,
     "paper-sim": (TxChanged, *_OUTCOMES, AccountOpened, PaperScored),
     "portfolio": (PositionChanged, ExposureChanged, ExitTriggered, DecisionRecorded, TradingStatus),
-    "gateway": (BookChanged, TradingStatus, OpportunityFound, ExitTriggered),
+    "gateway": (BookChanged, TradingStatus, ExitTriggered),
 }
 """Executors and portfolio publish a ``trading.status`` of their own when they stop for a broken invariant."""
 
