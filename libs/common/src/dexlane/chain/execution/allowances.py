@@ -67,13 +67,18 @@ class Approvals:
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
-        self._failed: set[tuple[str, str | None]] = set()
+        self._failed: set[tuple[str, str]] = set()
+        self._penniless: set[str] = set()
 
     def failed(self, intent: IntentCreated) -> None:
         """An intent ended without success. A token that refuses to be approved would burn gas at every block, so it
         is left alone until the next start."""
         if intent.allowance_token is not None:
             self._failed.add((intent.account, intent.allowance_token))
+
+    def is_hopeless(self, account: str, token: str) -> bool:
+        """Whether waiting will not bring the allowance: it failed, or nothing is there to pay its gas with."""
+        return account in self._penniless or (account, token) in self._failed
 
     def missing(
         self, book: Book, live: LiveDesk, pools: Mapping[str, Pool], fee_quote: FeeQuoted | None, tip: BlockApplied
@@ -85,7 +90,9 @@ class Approvals:
             return []
         cap = max(fee_quote.tiers[FeeTier.BALANCED].max_fee_per_gas_wei, 2 * tip.next_base_fee_per_gas_wei)
         if facts.native_wei < ALLOWANCE_GAS * cap:
+            self._penniless.add(account)
             return []
+        self._penniless.discard(account)
         terms = SlotTerms(
             deadline_block=tip.block.number + WAIT_BLOCKS, fee_budget_wei=cap * BUDGET_FACTOR, first_fee_wei=cap
         )

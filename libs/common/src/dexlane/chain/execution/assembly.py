@@ -133,7 +133,7 @@ def _executor(chain_id: int, shared: _Shared) -> Executor:
     service.background(f"mirror {chain_id}", _following(mirror, service))
     service.background(f"settle {chain_id}", executor.run)
     service.ready_when(f"mirror {chain_id}", _probe(mirror, service, settings.max_state_age_ms))
-    service.ready_when(f"transactions {chain_id}", executor.live.why_not_settled)
+    service.ready_when(f"books {chain_id}", executor.why_not_ready)
     return executor
 
 

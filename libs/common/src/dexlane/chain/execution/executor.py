@@ -137,6 +137,26 @@ class Executor:
         """Something changed that open transactions should hear of before the next block, such as a halt."""
         self._wake.set()
 
+    def why_not_ready(self) -> bool | str:
+        """A readiness probe: open transactions are settled, and every enabled book could trade or never will."""
+        settled = self.live.why_not_settled()
+        if settled is not True:
+            return settled
+        for book in self._side.books(self._chain_id):
+            reason = self._why_not_set_up(book) if book.enabled and self._parts.lane in book.accounts else None
+            if reason is not None:
+                return f"book {book.id}: {reason}"
+        return True
+
+    def _why_not_set_up(self, book: Book) -> str | None:
+        lane = self._parts.lane
+        if book.mode is Mode.LIVE:
+            objection = self.live.objection(book, book.quote.address, book.limits[lane].max_trade)
+            hopeless = self._approvals.is_hopeless(book.accounts[lane], book.quote.address)
+            if objection is not None:
+                return objection.sentence if objection.passing and not hopeless else None
+        return None if self._side.exposure(book.id, lane) else "what it has at work is not known yet"
+
     async def run(self) -> None:
         """Follow the chain for ever: after each block settle open transactions and tend the accounts."""
         while True:
