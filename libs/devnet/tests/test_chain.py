@@ -121,7 +121,7 @@ async def test_clock_gas_limit_and_base_fee_are_of_the_present_after_a_load(tick
     head = await ticking_chain.rpc("eth_getBlockByNumber", "latest", False)
     assert abs(int(head["timestamp"], 16) - time.time()) < 5
     assert int(head["gasLimit"], 16) == 30_000_000
-    assert int(head["baseFeePerGas"], 16) <= 12 * 10**9
+    assert int(head["baseFeePerGas"], 16) <= 2 * 10**9
 
 
 async def test_the_block_before_the_last_but_one_is_final(chain: Devnet) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dexlane.chain import abi
-from dexlane.chain.answers import Header
+from dexlane.chain.answers import Header, RawLog
+from dexlane.chain.bloom import bloom_mask
 from dexlane.chain.logs import V2_SYNC_TOPIC, LiquidityChanged, PoolSwapped, ReservesSynced
 from dexlane.chain.pool_loading import WatchedPool
 from dexlane.chain.rpc import RpcError, RpcUnavailable
@@ -124,6 +127,28 @@ async def test_each_block_is_applied_with_its_changes_and_the_exact_next_base_fe
         second.base_fee_per_gas_wei, second.gas_used, second.gas_limit, fee_parameters(1)
     )
     assert world.reserve_in_book() == 102
+
+
+async def test_a_head_announced_before_its_logs_can_be_read_loses_none(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [head] = world.chain.mine(logs=[world.swap()])
+    readable, early = world.rpc.logs, 2
+
+    async def late(block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
+        nonlocal early
+        early -= 1
+        return [] if early >= 0 else list(await readable(block_hash, addresses))
+
+    monkeypatch.setattr(world.rpc, "logs", late)
+    await world.follow(dataclasses.replace(head, logs_bloom=bloom_mask(PAIR) | bloom_mask(V2_SYNC_TOPIC)))
+    assert [len(event.deltas) for event in world.blocks] == [1]
+
+
+async def test_a_bloom_that_names_a_pool_by_chance_delays_but_never_stops_the_feed(world: World) -> None:
+    [head] = world.chain.mine()
+    await world.follow(dataclasses.replace(head, logs_bloom=bloom_mask(PAIR)))
+    assert [event.deltas for event in world.blocks] == [()]
 
 
 async def test_the_same_head_twice_is_harmless(world: World) -> None:

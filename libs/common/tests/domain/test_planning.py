@@ -125,7 +125,7 @@ REFUSALS: dict[str, dict[str, Any]] = {
     "price_moved": {"market": a_market(a_pool_v2(reserve0=30_000_000 * 10**6))},
     "price_impact": {"market": a_market(a_pool_v2(reserve0=8_000 * 10**6, reserve1=10**19))},
     "fee_too_low": {"market": a_market(next_base_fee_wei=3 * GWEI)},
-    "no_edge": {"market": a_market(next_base_fee_wei=3 * GWEI, fee_quote=a_fee_quote())},
+    "no_edge": {"market": a_market(next_base_fee_wei=20 * GWEI, fee_quote=a_fee_quote())},
 }
 
 

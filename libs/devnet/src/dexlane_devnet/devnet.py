@@ -17,7 +17,7 @@ from dexlane_devnet.swaps import amount_out, exact_in_calldata
 from dexlane_devnet.tape import DEFAULT_TAPE
 
 BLOCK_GAS_LIMIT = 30_000_000
-START_BASE_FEE_WEI = 12 * 10**9
+START_BASE_FEE_WEI = 2 * 10**9
 SWAP_GAS_LIMIT = 1_000_000
 
 

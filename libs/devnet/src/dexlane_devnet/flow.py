@@ -43,7 +43,7 @@ class FlowSettings:
 
     synthetic: bool = True
     background: bool = True
-    target_base_fee_wei: int = 12 * GWEI
+    target_base_fee_wei: int = 2 * GWEI
     max_swaps: int | None = None
     report_every_s: float = 10.0
 

@@ -59,7 +59,7 @@ class Outbox:
         self._lock = asyncio.Lock()
         self._room = asyncio.Condition()
         self.outstanding: deque[Sent] = deque()
-        self.next_base_fee_wei = 12 * 10**9
+        self.next_base_fee_wei = 2 * 10**9
         self.lost_to_reorg = 0
         self.resyncs = 0
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from dexlane.chain.answers import Header, RawLog, parse_header
+from dexlane.chain.bloom import bloom_mask, may_log
 from dexlane.chain.logs import LiquidityChanged, PoolChange, PoolSwapped, UnreadableLog, after_change, decode_log
 from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, WatchedPool, load_pool
 from dexlane.chain.rpc import Rpc, RpcError, RpcUnavailable
@@ -27,6 +28,8 @@ from market_feed.metrics import FeedMoments
 
 RETRY_S = 0.25
 LONGEST_RETRY_S = 2.0
+LOGS_RETRY_S = 0.002
+LOGS_ATTEMPTS = 4
 LOAD_ATTEMPTS = 5
 """Blocks that may leave the chain while all pools are being read from them, before something else must be wrong."""
 
@@ -106,6 +109,7 @@ class BlockFollower:
         self._rpc = rpc
         self._watched = tuple(watched)
         self._addresses = [pool.address for pool in watched]
+        self._blooms = {pool.address: bloom_mask(pool.address) for pool in watched}
         self._clock = clock
         self._limits = limits
         self._fees = fee_parameters(chain_id)
@@ -223,7 +227,7 @@ class BlockFollower:
         await handlers.reorged(event)
 
     async def _apply(self, header: Header, handlers: ChainHandlers, *, newest: bool) -> None:
-        logs = await self._rpc.logs(header.hash, self._addresses)
+        logs = await self._logs(header)
         received_at_ns = self._clock.now_ns()
         if any(log.block_hash != header.hash for log in logs):
             raise BrokenAnswer(f"the node gave logs of another block for block {header.number}")
@@ -250,6 +254,23 @@ class BlockFollower:
         self.book.apply(event)
         self._remember(header)
         await handlers.applied(AppliedBlock(event, changes.volumes, newest), self.book)
+
+    async def _logs(self, header: Header) -> list[RawLog]:
+        """The block's logs of our pools.
+
+        A node may announce a head before its logs can be read, and then answers with none of them. The header's bloom
+        tells: it names every pool that has logs (and by chance one that has none, hence the bound).
+        """
+        wait_s = LOGS_RETRY_S
+        for attempt in range(LOGS_ATTEMPTS):
+            logs = list(await self._rpc.logs(header.hash, self._addresses))
+            seen = {log.address for log in logs}
+            if all(address in seen or not may_log(header.logs_bloom, mask) for address, mask in self._blooms.items()):
+                break
+            if attempt < LOGS_ATTEMPTS - 1:
+                await asyncio.sleep(wait_s)
+                wait_s *= 2
+        return logs
 
     def _remember(self, header: Header) -> None:
         self.tip = header

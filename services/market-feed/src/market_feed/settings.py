@@ -28,10 +28,10 @@ DEFAULT_QUOTE_TOKENS: dict[int, str] = {
 
 DEFAULT_STRATEGIES: dict[str, dict[str, Any]] = {
     "price_gap": {"min_profit": "3000000", "max_size": "100000000000"},
-    "momentum": {"size": "1000000000", "breakout_bps": 20},
+    "momentum": {"size": "2000000000", "breakout_bps": 20},
 }
 """A gap counts from 3 USDC gain before gas and is sized up to 100,000 USDC; a breakout of 0.2 % in 20 blocks buys for
-1,000 USDC."""
+2,000 USDC."""
 
 
 class Settings(ChainSettings):

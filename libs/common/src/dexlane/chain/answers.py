@@ -14,7 +14,10 @@ BlockId: TypeAlias = "int | str"
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A block header, as far as dexlane reads it. ``timestamp_s`` is Unix seconds, fees are wei per gas."""
+    """A block header, as far as dexlane reads it. ``timestamp_s`` is Unix seconds, fees are wei per gas.
+
+    ``logs_bloom`` tells what the block has logs of (``dexlane.chain.bloom``); zero when it is not known.
+    """
 
     number: int
     hash: str
@@ -23,6 +26,7 @@ class Header:
     base_fee_per_gas_wei: int
     gas_used: int
     gas_limit: int
+    logs_bloom: int = 0
 
     @property
     def ref(self) -> BlockRef:
@@ -99,6 +103,7 @@ def parse_header(answer: Mapping[str, Any]) -> Header:
         base_fee_per_gas_wei=quantity(answer.get("baseFeePerGas")),
         gas_used=int(answer["gasUsed"], 16),
         gas_limit=int(answer["gasLimit"], 16),
+        logs_bloom=quantity(answer.get("logsBloom")),
     )
 
 

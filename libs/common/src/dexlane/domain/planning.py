@@ -47,9 +47,11 @@ MAX_TOLERANCE_BPS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """How a trade will be sent."""
+    """How a trade will be sent. ``dearest_gas_wei`` is the most a unit of gas can cost until the deadline block: the
+    cap lies above it for a better place in the queue, but cannot be reached in time."""
 
     fee_cap: FeeCap
+    dearest_gas_wei: int
     deadline_block: int
     deadline_s: int
 
@@ -87,7 +89,7 @@ def plan_entry(
     start = _route_for(opportunity, book, market)
     if isinstance(start, Refused):
         return start
-    terms = _entry_terms(verdict, market, rules, is_gap=start.is_cycle)
+    terms = _entry_terms(verdict, market, rules)
     if isinstance(terms, Refused):
         return terms
     desk = _Desk(book, market, rules, terms)
@@ -177,7 +179,7 @@ def _ceiling(
     return 0 if best is None else best[0]
 
 
-def _entry_terms(verdict: VerdictApproved, market: Market, rules: PlanningRules, *, is_gap: bool) -> _Terms | Refused:
+def _entry_terms(verdict: VerdictApproved, market: Market, rules: PlanningRules) -> _Terms | Refused:
     if market.fee_quote is None:
         return refusal([Objection("stale_fee_quote", "there is no fee quote yet", passing=True)])
     cap = market.fee_quote.tiers[ENTRY_TIERS[verdict.lane]]
@@ -186,24 +188,16 @@ def _entry_terms(verdict: VerdictApproved, market: Market, rules: PlanningRules,
         sentence = f"the fee cap of {cap.max_fee_per_gas_wei} wei is below the next base fee of {base_fee}"
         return refusal([Objection("fee_too_low", sentence, passing=True)])
     deadline_block = min(verdict.opportunity.deadline_block, market.block.number + rules.max_wait_blocks)
-    if is_gap:
-        cap = _dearest(cap, market, deadline_block)
     return _terms(cap, market, deadline_block)
 
 
 def _terms(cap: FeeCap, market: Market, deadline_block: int) -> _Terms:
     # One block time of slack: the block of the deadline may itself come late.
     seconds = (deadline_block - market.block.number + 1) * market.block_time_s
-    return _Terms(cap, deadline_block, market.timestamp_s + seconds)
-
-
-def _dearest(cap: FeeCap, market: Market, deadline_block: int) -> FeeCap:
-    """The dearest gas a gap can be included at before its deadline, as its cap: so its cost is known beforehand."""
     blocks = max(0, deadline_block - market.block.number - 1)
     base_fee = highest_base_fee_after(market.next_base_fee_wei, blocks, fee_parameters(market.chain_id))
     dearest = min(cap.max_fee_per_gas_wei, base_fee + cap.max_priority_fee_per_gas_wei)
-    tip = min(cap.max_priority_fee_per_gas_wei, dearest)
-    return FeeCap(max_fee_per_gas_wei=dearest, max_priority_fee_per_gas_wei=tip)
+    return _Terms(cap, dearest, deadline_block, market.timestamp_s + seconds)
 
 
 def _lifted(cap: FeeCap, market: Market) -> FeeCap:
@@ -265,8 +259,8 @@ def _gap_offer(route: Route, quote: RouteQuote, desk: _Desk) -> _Offer | Objecti
 
 
 def _gas_cost(quote: RouteQuote, desk: _Desk) -> int | None:
-    """Estimated gas at the fee cap, in quote units; None when the native coin has no price."""
-    wei = (quote.gas + desk.rules.permit_gas) * desk.terms.fee_cap.max_fee_per_gas_wei
+    """Estimated gas at its dearest until the deadline, in quote units; None when the native coin has no price."""
+    wei = (quote.gas + desk.rules.permit_gas) * desk.terms.dearest_gas_wei
     return native_in_quote(desk.market.pools, desk.market.chain_id, desk.book.quote.address, wei)
 
 

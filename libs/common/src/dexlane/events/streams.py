@@ -36,7 +36,6 @@ class StreamSpec:
     name: str
     events: tuple[type[Event], ...] = ()
     extra_subjects: tuple[str, ...] = ()
-    on_disk: bool = True
     max_age_s: int = 0
     max_bytes: int = 0
     max_messages: int = 0
@@ -69,7 +68,7 @@ class BucketSpec:
 MARKET = StreamSpec(
     name="MARKET",
     events=(BlockApplied, BlockReorged, PoolDiscovered),
-    on_disk=False,
+    # On disk although it can be rebuilt: after a restart of the server readers go on at the sequence they know.
     max_age_s=3_600,
     max_bytes=128 * MIB,
     max_messages=8_192,

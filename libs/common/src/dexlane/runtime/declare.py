@@ -38,7 +38,7 @@ def stream_config(spec: StreamSpec, realm: str = DEFAULT_REALM, replicas: int = 
         description=spec.description,
         subjects=list(spec.subjects_in(realm)),
         retention=RetentionPolicy.LIMITS,
-        storage=StorageType.FILE if spec.on_disk else StorageType.MEMORY,
+        storage=StorageType.FILE,
         discard=DiscardPolicy.OLD,
         max_age=float(spec.max_age_s),
         max_bytes=spec.max_bytes or -1,

@@ -1,0 +1,21 @@
+"""The logs bloom of a block header: what a node must have logs of (Ethereum Yellow Paper, section 4.4.3)."""
+
+from __future__ import annotations
+
+from Crypto.Hash import keccak
+
+BITS = 2_048
+
+
+def bloom_mask(item: str) -> int:
+    """The three bits that an address or a topic (hex) sets in the bloom of every block that logs it."""
+    hashed = keccak.new(digest_bits=256, data=bytes.fromhex(item.removeprefix("0x"))).digest()
+    mask = 0
+    for at in (0, 2, 4):
+        mask |= 1 << (int.from_bytes(hashed[at : at + 2], "big") % BITS)
+    return mask
+
+
+def may_log(bloom: int, mask: int) -> bool:
+    """False when the block certainly has no log of that item; True when it has one, or by chance."""
+    return bloom & mask == mask
