@@ -141,7 +141,8 @@ def exposed_metrics(service: str) -> frozenset[str]:
     ConsumingMetrics(metrics)
     metrics.gauge("consumer_pending", "as dexlane.runtime.watchdogs declares it", ("durable",))
     for module in (f"{package_of(service)}.metrics", *_shared_metrics(service)):
-        for _, kind in inspect.getmembers(importlib.import_module(module), inspect.isclass):
+        kinds: list[tuple[str, Any]] = inspect.getmembers(importlib.import_module(module), inspect.isclass)
+        for _, kind in kinds:
             if kind.__module__ == module and {"metrics", "log"} <= set(inspect.signature(kind).parameters):
                 kind(metrics=metrics, log=log)
     return frozenset(_sample_names(metrics))
