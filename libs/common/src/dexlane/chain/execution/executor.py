@@ -34,6 +34,9 @@ from dexlane.runtime.journal import Journal, Tx, inbox
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.values.books import Book, Lane, Mode
 
+BOOKS_WAIT_NS = 10 * 10**9
+"""Books are announced while the system starts; after this time an executor without any is ready to wait for one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorParts:
@@ -86,6 +89,7 @@ class Executor:
         # One decision at a time: what it reserves and the nonce it takes must be visible to the next.
         self._deciding = asyncio.Lock()
         self._wake = asyncio.Event()
+        self._born_ns = parts.clock.monotonic_ns()
         self._approvals = Approvals(parts.lane)
         parts.mirror.on_block(self._on_block)
 
@@ -142,7 +146,10 @@ class Executor:
         settled = self.live.why_not_settled()
         if settled is not True:
             return settled
-        for book in self._side.books(self._chain_id):
+        books = list(self._side.books(self._chain_id))
+        if not books and self._clock.monotonic_ns() - self._born_ns < BOOKS_WAIT_NS:
+            return "no book is known yet"
+        for book in books:
             reason = self._why_not_set_up(book) if book.enabled and self._parts.lane in book.accounts else None
             if reason is not None:
                 return f"book {book.id}: {reason}"

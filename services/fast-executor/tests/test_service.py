@@ -1,0 +1,112 @@
+"""The running service: a verdict on the bus becomes a paper intent, or a recorded refusal, on the bus."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
+from pydantic import ValidationError
+
+from dexlane.events.base import Event
+from dexlane.events.control import Status
+from dexlane.events.execution import IntentCreated
+from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
+from dexlane.events.risk import DecisionRecorded, VerdictApproved
+from dexlane.events.streams import MARKET, stream_of
+from dexlane.runtime.bus import Bus
+from dexlane.runtime.clock import SystemClock
+from dexlane.runtime.service import Service
+from dexlane.testing.builders import (
+    V2_POOL,
+    a_block,
+    a_block_ref,
+    a_book_changed,
+    a_fee_quote,
+    a_pool_v2,
+    a_status,
+    a_verdict,
+    an_entry_opportunity,
+    an_exposure,
+)
+from dexlane.testing.servers import free_port
+from dexlane.values.books import Lane
+from fast_executor.app import build
+from fast_executor.settings import Settings
+
+E = TypeVar("E", bound=Event)
+LANE = Lane.FAST
+
+
+def a_verdict_of_the_lane() -> VerdictApproved:
+    return a_verdict(an_entry_opportunity(edge_bps=0), lane=LANE)
+
+
+async def eventually(js: JetStreamContext, kind: type[E], subject: str) -> E:
+    for _ in range(200):
+        try:
+            message = await js.get_last_msg(stream_of(kind).name, subject)
+        except NotFoundError:
+            await asyncio.sleep(0.05)
+        else:
+            return kind.from_wire(message.data or b"")
+    raise AssertionError(f"no {kind.NAME} within ten seconds")
+
+
+async def market(bus: Bus, js: JetStreamContext) -> None:
+    sequence = (await js.stream_info(MARKET.name)).state.last_seq
+    snapshot = PoolSnapshot(chain_id=1, block=a_block_ref(99), pool=a_pool_v2())
+    checkpoint = PoolCheckpoint(chain_id=1, block=a_block_ref(99), market_sequence=sequence, pools=(V2_POOL,))
+    await bus.kv_put(PoolSnapshot.key("main", 1, V2_POOL), snapshot.model_dump_json().encode())
+    await bus.kv_put(PoolCheckpoint.key("main", 1), checkpoint.model_dump_json().encode())
+    await bus.publish(a_block(100, received_at_ns=SystemClock().now_ns()))
+    await bus.publish(a_book_changed())
+    await bus.publish(an_exposure(lane=LANE, at_work=0, open_positions=0, realised_today=0))
+    await bus.publish(a_fee_quote())
+
+
+def a_service(bus: Bus, folder: Path) -> tuple[asyncio.Task[int], Service]:
+    service = build(Settings(nats_url=bus.url, data_dir=folder, port=free_port(), log_level="ERROR"))
+    return asyncio.create_task(service.run()), service
+
+
+@pytest.mark.integration
+async def test_a_verdict_becomes_a_paper_intent_without_any_node_or_key(
+    bus: Bus, js: JetStreamContext, tmp_path: Path
+) -> None:
+    await market(bus, js)
+    running, service = a_service(bus, tmp_path)
+    verdict = a_verdict_of_the_lane()
+    await bus.publish(verdict)
+    intent = await eventually(js, IntentCreated, f"main.1.intent.created.paper.{LANE}")
+    assert (intent.verdict, intent.book_id, intent.lane) == (verdict, "paper-one", LANE)
+    assert not list(tmp_path.glob("*guard*"))
+    service.stop()
+    assert await running == 0
+
+
+@pytest.mark.integration
+async def test_a_halt_that_was_stored_before_the_start_is_known_to_the_first_verdict(
+    bus: Bus, js: JetStreamContext, tmp_path: Path
+) -> None:
+    await market(bus, js)
+    await bus.publish(a_status(Status.HALTED))
+    await bus.publish(a_verdict_of_the_lane())
+    running, service = a_service(bus, tmp_path)
+    decision = await eventually(js, DecisionRecorded, "main.1.decision.recorded")
+    assert decision.outcome == "halted"
+    service.stop()
+    assert await running == 0
+
+
+def test_keystores_need_their_password_file() -> None:
+    with pytest.raises(ValidationError, match="keystore_password_file"):
+        Settings(keystore_files=(Path("key.json"),))
+
+
+def test_every_chain_needs_a_node() -> None:
+    with pytest.raises(ValidationError, match="names no node for chain 8453"):
+        Settings(chains=(1, 8453))
