@@ -248,11 +248,12 @@ def test_a_percentile_is_a_measured_value_that_enough_do_not_exceed(values: list
     assert sum(value <= found for value in values) * 10_000 >= share * len(values)
 
 
-def test_latency_is_measured_from_signed_transactions_alone() -> None:
+def test_latency_is_measured_from_signed_entries_alone() -> None:
     latency = Latency()
     assert {(entry.p50_ms, entry.samples) for entry in latency.view()} == {(None, 0)}
     for state, elapsed_ms in ((TxState.SIGNED, 5.0), (TxState.SUBMITTED, 90.0), (TxState.SIGNED, None)):
         latency.apply(a_tx(state, elapsed_ms=elapsed_ms))
+    latency.apply(a_tx(TxState.SIGNED, elapsed_ms=700.0, purpose=Purpose.EXIT))
     (entry,) = [entry for entry in latency.view() if entry.samples]
     assert (entry.lane, entry.mode, entry.p50_ms, entry.p99_ms) == (Lane.FAST, Mode.PAPER, 5.0, 5.0)
 

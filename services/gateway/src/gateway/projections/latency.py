@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from dexlane.events.execution import TxChanged, TxState
+from dexlane.events.execution import Purpose, TxChanged, TxState
 from dexlane.values.base import Value
 from dexlane.values.books import Lane, Mode
 
 KEPT = 1_000
+MEASURED = frozenset({Purpose.ENTRY, Purpose.GAP})
 
 
 class LaneLatency(Value):
-    """Log received to signed, over the last ``samples`` transactions of one lane; None means no data."""
+    """Log received to signed, over the last ``samples`` entries and gaps of one lane; None means no data."""
 
     lane: Lane
     mode: Mode
@@ -37,8 +38,9 @@ class Latency:
         }
 
     def apply(self, event: TxChanged) -> None:
-        """Take the measurement of a signed transaction; everything else is passed over."""
-        if event.state is TxState.SIGNED and event.elapsed_ms is not None:
+        """Take the measurement of a signed entry or gap. Nothing else counts: allowances and exits by hand do
+        not begin with the logs of a block."""
+        if event.state is TxState.SIGNED and event.purpose in MEASURED and event.elapsed_ms is not None:
             self._samples[event.mode, event.lane].append(event.elapsed_ms)
 
     def view(self) -> tuple[LaneLatency, ...]:
