@@ -15,6 +15,7 @@ from dexlane.chain import abi
 from dexlane.chain.answers import Header
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.executor import Executor, ExecutorParts
+from dexlane.chain.execution.inline_sqlite import run_inline
 from dexlane.chain.execution.keys import KeyFiles
 from dexlane.chain.execution.live import LiveAccess
 from dexlane.chain.execution.moments import ExecutionMoments
@@ -232,6 +233,7 @@ async def born(home: Path, chain: FakeChain, world: TokenWorld, clock: ManualClo
     await upgrade(url, "dexlane.chain")
     log = configure_logging("bench", "ERROR")
     journal = Journal(url, clock=clock, log=log)
+    run_inline(journal.engine)
     keys = home / "keys.json"
     keys.touch(0o600)
     keys.write_bytes(orjson.dumps({ACCOUNT: KEY}))

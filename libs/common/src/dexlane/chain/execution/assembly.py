@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.executor import Executor, ExecutorParts
+from dexlane.chain.execution.inline_sqlite import run_inline
 from dexlane.chain.execution.last_values import load_last_values
 from dexlane.chain.execution.live import LiveAccess
 from dexlane.chain.execution.moments import ExecutionMoments
@@ -71,6 +72,7 @@ def assemble(
     """Build the executors of every chain and hang them into the service; returns what the routes need."""
     url = settings.database(service.name)
     journal = Journal(url, clock=service.clock, log=service.log, realm=settings.realm)
+    run_inline(journal.engine)
     shared = _Shared(service, settings, lane, rules, journal, moments, SideValues(), Reservations())
     executors: dict[int, Executor] = {}
 

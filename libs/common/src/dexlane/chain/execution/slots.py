@@ -15,6 +15,16 @@ from dexlane.runtime.journal import Tx
 from dexlane.values.base import Value
 from dexlane.values.chains import BlockRef
 
+# Built once: on the way of a trade, putting a statement together costs more than running it.
+_ADD_INTENT = intents.insert()
+_ADD_SLOT = slots.insert()
+_ADD_ATTEMPT = attempts.insert()
+_SAVE_SLOT = (
+    slots.update()
+    .where(slots.c.intent_id == sa.bindparam("of_intent"))
+    .values(record=sa.bindparam("record"), is_open=sa.bindparam("is_open"), calldata=sa.bindparam("calldata"))
+)
+
 
 class SlotRecord(Value):
     """What changes in the life of a slot. ``sequence`` counts its ``tx`` events, ``outcome_version`` its outcomes."""
@@ -74,7 +84,7 @@ async def add_intent(tx: Tx, intent: IntentCreated, reserved: int) -> None:
         "created_ms": tx.now_ms,
         "payload": intent.to_wire(),
     }
-    await tx.conn.execute(intents.insert(), row)
+    await tx.conn.execute(_ADD_INTENT, row)
 
 
 async def add_slot(tx: Tx, slot: Slot) -> None:
@@ -88,7 +98,7 @@ async def add_slot(tx: Tx, slot: Slot) -> None:
         "record": slot.record.model_dump_json(),
         "calldata": None,
     }
-    await tx.conn.execute(slots.insert(), row)
+    await tx.conn.execute(_ADD_SLOT, row)
 
 
 async def add_attempt(tx: Tx, slot: Slot, attempt: Attempt, raw: bytes) -> None:
@@ -103,13 +113,18 @@ async def add_attempt(tx: Tx, slot: Slot, attempt: Attempt, raw: bytes) -> None:
         "raw": raw,
         "signed_ms": tx.now_ms,
     }
-    await tx.conn.execute(attempts.insert(), row)
+    await tx.conn.execute(_ADD_ATTEMPT, row)
 
 
 async def save_slot(tx: Tx, slot: Slot, record: SlotRecord, calldata: bytes | None) -> None:
     """Write a slot's new record; the end of the slot is the end of its intent and of what it reserved."""
-    values = {"record": record.model_dump_json(), "is_open": record.state.is_open, "calldata": calldata}
-    await tx.conn.execute(slots.update().where(slots.c.intent_id == slot.intent.id), values)
+    row = {
+        "of_intent": slot.intent.id,
+        "record": record.model_dump_json(),
+        "is_open": record.state.is_open,
+        "calldata": calldata,
+    }
+    await tx.conn.execute(_SAVE_SLOT, row)
     if not record.state.is_open:
         await close_intent(tx, slot.intent.id)
 
