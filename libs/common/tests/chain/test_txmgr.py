@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -533,4 +534,18 @@ async def test_an_exit_waits_while_halted_and_sells_afterwards(tmp_path: Path) -
         await bench.head()
         decisions = [event.outcome for event in await bench.events() if isinstance(event, DecisionRecorded)]
         assert decisions == ["halted"]
+        assert bench.effects() == 2
+
+
+async def test_a_verdict_of_the_block_that_includes_the_last_trade_waits_for_its_receipt(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.executor.on_verdict(bench.verdict(blocks=10))
+        bench.chain.mine()
+        tip = await bench.applied()
+        second = bench.verdict(blocks=10, strategy_version=2)
+        deciding = asyncio.create_task(bench.executor.on_verdict(second))
+        await asyncio.sleep(0.01)
+        await bench.executor.step(tip)
+        await deciding
+        await bench.head()
         assert bench.effects() == 2

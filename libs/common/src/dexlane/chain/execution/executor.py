@@ -13,7 +13,7 @@ from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.allowances import Approvals
 from dexlane.chain.execution.holdings import live_holdings, paper_holdings
 from dexlane.chain.execution.live import LiveAccess, LiveDesk, LiveParts
-from dexlane.chain.execution.market_view import MarketView
+from dexlane.chain.execution.market_view import MarketView, Milestone
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, decision, trade_intent
 from dexlane.chain.execution.reservations import Reservations
@@ -91,12 +91,17 @@ class Executor:
         self._wake = asyncio.Event()
         self._born_ns = parts.clock.monotonic_ns()
         self._approvals = Approvals(parts.lane)
+        self._passes = Milestone()
         parts.mirror.on_block(self._on_block)
 
     async def on_verdict(self, verdict: VerdictApproved) -> None:
         """Plan for every book that the verdict is for, journal all of it at once, send what is live."""
         began = self._clock.monotonic_ns()
         await self.view.reach(verdict.opportunity.block.number)
+        tip = self.view.tip
+        if tip is not None and self.live.is_busy:
+            # The last trade may be in this very block; once the pass has seen that, the next one may go.
+            await self._passes.wait_for(tip.block.number)
         async with self._deciding:
             market = self.view.market()
             decided = [self._decide(verdict, book, market) for book in self._addressed(verdict)]
@@ -179,9 +184,12 @@ class Executor:
 
     async def step(self, tip: BlockApplied) -> None:
         """One pass over everything live."""
-        await self.live.on_head(tip, self._side.status(self._chain_id), self._parts.mirror.book.pools)
-        if self.live.keys_loaded:
-            await self._approve_missing(tip)
+        try:
+            await self.live.on_head(tip, self._side.status(self._chain_id), self._parts.mirror.book.pools)
+            if self.live.keys_loaded:
+                await self._approve_missing(tip)
+        finally:
+            self._passes.reached(tip.block.number)
 
     async def _on_block(self, event: BlockApplied) -> None:
         await self.view.on_block(event)

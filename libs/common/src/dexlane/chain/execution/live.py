@@ -101,6 +101,15 @@ class LiveDesk:
         return self._books
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a trade of ours is not in a block yet, or an account is being read after one was."""
+        if self._transactions is None or not self._settled:
+            return False
+        return len(self._facts) < len(self._books) or any(
+            slot.blocks_its_token for slot in self._transactions.open_slots
+        )
+
+    @property
     def keys_loaded(self) -> bool:
         """Whether any key is in this process."""
         return self._source.loaded
@@ -223,7 +232,7 @@ class LiveDesk:
         if not self._books and not has_open:
             return False
         rpc = self._rpc = self._rpc or await self.access.connect()
-        self._refusal = await self._why_not_live(rpc)
+        self._refusal = await why_not_live(self.access, rpc)
         if self._refusal is not None:
             for book_id in self._books:
                 self._parts.moments.live_refused(self.access.chain_id, book_id, self._refusal)
@@ -243,20 +252,6 @@ class LiveDesk:
         self._opened = opened
         self._transactions = transactions
         return True
-
-    async def _why_not_live(self, rpc: Rpc) -> str | None:
-        if self.access.real_money_words == REAL_MONEY_WORDS:
-            return None
-        try:
-            network = await identify_network(rpc, self.access.url)
-        except RpcError as error:
-            raise Transient(f"the node does not say what it is: {error}") from error
-        if network == "devnet" and self.access.is_devnet_expected:
-            return None
-        return (
-            f"chain {self.access.chain_id} is not the local devnet; live books trade there only when "
-            f'live_trading_on_real_chains is set to "{REAL_MONEY_WORDS}"'
-        )
 
     def _use_policy(self) -> None:
         access = self.access
@@ -309,6 +304,22 @@ class LiveDesk:
             await store.open_account(tx, book.id, account, tip.block)
             await tx.emit(opened)
         self._opened.add((book.id, account))
+
+
+async def why_not_live(access: LiveAccess, rpc: Rpc) -> str | None:
+    """Why live books may not trade on this chain; None on the devnet, or when the words were written out."""
+    if access.real_money_words == REAL_MONEY_WORDS:
+        return None
+    try:
+        network = await identify_network(rpc, access.url)
+    except RpcError as error:
+        raise Transient(f"the node does not say what it is: {error}") from error
+    if network == "devnet" and access.is_devnet_expected:
+        return None
+    return (
+        f"chain {access.chain_id} is not the local devnet; live books trade there only when "
+        f'live_trading_on_real_chains is set to "{REAL_MONEY_WORDS}"'
+    )
 
 
 def paired_tokens(book: Book, pools: Mapping[str, Pool]) -> list[str]:

@@ -13,9 +13,32 @@ from dexlane.runtime.errors import Transient
 from dexlane.runtime.pool_mirror import PoolMirror
 
 REACH_S = 0.25
-"""How long to wait for the block a verdict was found at, when the mirror has not got it yet."""
+"""How long a verdict waits for its block, or for the pass over it."""
 BLOCK_TIMES = 32
 DEFAULT_BLOCK_TIME_S = 12
+
+
+class Milestone:
+    """A block number that grows, and those who wait for it."""
+
+    def __init__(self) -> None:
+        self._number = -1
+        self._changed = asyncio.Event()
+
+    def reached(self, number: int) -> None:
+        """The number is now this; after a reorganisation it may be lower than before."""
+        self._number = number
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def wait_for(self, number: int) -> None:
+        """Wait a moment until at least this number is reached; return in any case."""
+        try:
+            async with asyncio.timeout(REACH_S):
+                while self._number < number:
+                    await self._changed.wait()
+        except TimeoutError:
+            return
 
 
 class MarketView:
@@ -27,7 +50,7 @@ class MarketView:
         self._clock = clock
         self._times_s: deque[int] = deque(maxlen=BLOCK_TIMES)
         self._received_ms = 0
-        self._arrived = asyncio.Event()
+        self._applied = Milestone()
 
     @property
     def tip(self) -> BlockApplied | None:
@@ -39,17 +62,11 @@ class MarketView:
         """The mirror applied a block."""
         self._times_s.append(event.timestamp_s)
         self._received_ms = self._clock.now_ms()
-        self._arrived.set()
-        self._arrived = asyncio.Event()
+        self._applied.reached(event.block.number)
 
     async def reach(self, block_number: int) -> None:
         """Wait a moment until the mirror has reached a block; return in any case."""
-        try:
-            async with asyncio.timeout(REACH_S):
-                while (tip := self._mirror.tip) is None or tip.number < block_number:
-                    await self._arrived.wait()
-        except TimeoutError:
-            return
+        await self._applied.wait_for(block_number)
 
     def market(self) -> Market:
         """The market now. ``Transient`` while there is no consistent state to plan on."""
