@@ -143,9 +143,12 @@ async def test_a_killed_service_comes_back_and_nothing_is_lost_or_doubled(
 
 
 async def until_ready(stack: Stack, timeout_s: float = 60) -> None:
-    async with asyncio.timeout(timeout_s):
-        while (await asyncio.to_thread(stack.command, "status")).returncode != 0:  # noqa: ASYNC110
-            await asyncio.sleep(0.5)
+    for _ in range(int(timeout_s)):
+        status = await asyncio.to_thread(stack.command, "status")
+        if status.returncode == 0:
+            return
+        await asyncio.sleep(0.5)
+    pytest.fail(f"not ready after {timeout_s} looks:\n{status.stdout}\n{stack.tails()}")
 
 
 async def test_while_halted_entries_are_refused_and_a_close_still_sells(quiet_stack: Stack, witness: Witness) -> None:

@@ -154,5 +154,11 @@ async def _live(
 
 async def _show_fills(nats_url: str, screen: Screen) -> None:
     types = (FillIncluded, FillReversed, IntentFailed, ExitTriggered)
+    failed: set[str] = set()
     async for event in listen(nats_url, types, since_start=True):
+        if isinstance(event, IntentFailed):
+            # A failure is told when it is mined and again when it is final; a person needs it once.
+            if event.intent_id in failed:
+                continue
+            failed.add(event.intent_id)
         screen.say(line(event))

@@ -180,7 +180,9 @@ async def test_an_event_under_a_foreign_subject_is_refused(nats_url: str, js: Je
     assert seen == []
 
 
-async def test_a_fatal_error_stops_the_service_and_keeps_the_message(nats_url: str, js: JetStreamContext, bus: Bus) -> None:
+async def test_a_fatal_error_stops_the_service_and_keeps_the_message(
+    nats_url: str, js: JetStreamContext, bus: Bus
+) -> None:
     routes = Routes()
 
     @routes.decide(DecisionRecorded, durable="test-fatal")
@@ -240,3 +242,24 @@ async def test_a_follower_goes_on_after_its_consumer_was_deleted(nats_url: str, 
             await until(lambda: seen == [1, 2])
     finally:
         Follower.IDLE_CHECK_S = before
+
+
+async def test_a_slow_handler_keeps_its_message(
+    nats_url: str, js: JetStreamContext, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert js is not None
+    monkeypatch.setattr(consuming, "ACK_WAIT_S", 0.6)
+    deliveries: list[int] = []
+    finished: list[str] = []
+    routes = Routes()
+
+    @routes.decide(DecisionRecorded, durable="test-slow")
+    async def handle(event: DecisionRecorded, delivery: Delivery) -> None:
+        deliveries.append(delivery.deliveries)
+        await asyncio.sleep(2)
+        finished.append(event.subject_id)
+
+    async with consuming_service(nats_url, routes):
+        await bus.publish(a_decision(1))
+        await until(lambda: finished == ["1"])
+    assert deliveries == [1]

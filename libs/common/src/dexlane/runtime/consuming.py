@@ -31,7 +31,9 @@ from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Fatal, InvalidEvent, Transient
 from dexlane.runtime.observability import Log, Metrics, trace_context
 
-ACK_WAIT_S = 30.0
+ACK_WAIT_S = 6.0
+"""How long the server waits before it gives a message of a killed process to the next one. A handler that takes longer
+says so every third of this time."""
 BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 MAX_DELIVERIES = 8
 """After this many deliveries that ended in an unforeseen error the message is set aside."""
@@ -165,7 +167,7 @@ class ConsumerPolicy:
         delivery = delivery_of(message)
         outcome = "acked"
         try:
-            await self._run(route.event_type, route.handler, message, delivery)
+            await self._run_long(route, message, delivery)
             await message.ack()
         except (InvalidEvent, ValidationError) as error:
             outcome = await self._set_aside(message, delivery, error)
@@ -200,6 +202,16 @@ class ConsumerPolicy:
             outcome = "failed"
             self._log.error("follower_failed", cause=error, handled_event=name)
         self._metrics.outcomes.labels(name, outcome).inc()
+
+    async def _run_long(self, route: DecisionRoute, message: Msg, delivery: Delivery) -> None:
+        handling = asyncio.ensure_future(self._run(route.event_type, route.handler, message, delivery))
+        try:
+            while not (await asyncio.wait({handling}, timeout=ACK_WAIT_S / 3))[0]:
+                await message.in_progress()
+        except asyncio.CancelledError:
+            handling.cancel()
+            raise
+        handling.result()
 
     async def _run(self, event_type: type[Event], handler: Handler, message: Msg, delivery: Delivery) -> None:
         event = event_type.from_wire(message.data)
