@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from dexlane_signer import DynamicFeeTransaction, Policy, PrivateKey, TokenLimit
 from eth_abi.abi import encode
+
+from dexlane_signer import DynamicFeeTransaction, Policy, PrivateKey, TokenLimit
 
 KEY = PrivateKey.from_hex("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
 ROUTER = "0x66a9893cc07d91d95644aedd05d03f95e1dba8af"

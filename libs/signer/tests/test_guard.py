@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from dexlane_signer import Attempt, DenialReason, GuardUnavailableError, NonceGuard, Slot
-from dexlane_signer.policy import Kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from dexlane_signer import Attempt, DenialReason, GuardUnavailableError, NonceGuard, Slot
+from dexlane_signer.policy import Kind
 
 ADDRESS = "0x" + "ab" * 20
 SLOT = Slot(1, ADDRESS, 7)

@@ -9,11 +9,12 @@ import traceback
 from pathlib import Path
 
 import pytest
-from dexlane_signer import InvalidKeyError, KeystoreError, PermitSingle, PrivateKey, load_keystore, write_keystore
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from dexlane_signer import InvalidKeyError, KeystoreError, PermitSingle, PrivateKey, load_keystore, write_keystore
 
 SECRET = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"  # the first public key of anvil
 ADDRESS = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"

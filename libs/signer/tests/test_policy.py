@@ -6,6 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from eth_abi.abi import encode
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dexlane_signer import PERMIT2, CheckContext, DenialReason, Policy, TokenLimit, check, keccak256
 from dexlane_signer.router_calls import (
     MalformedCalldataError,
@@ -13,9 +17,6 @@ from dexlane_signer.router_calls import (
     UnknownCommandError,
     decode_execute,
 )
-from eth_abi.abi import encode
-from hypothesis import given
-from hypothesis import strategies as st
 
 from .conftest import (
     ALL,

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_account import Account
+
 from dexlane_signer import (
     DenialReason,
     GuardUnavailableError,
@@ -18,7 +20,6 @@ from dexlane_signer import (
     SigningDenied,
     SignRequest,
 )
-from eth_account import Account
 
 from .conftest import KEY, NOW_S, ROUTER, USDC, transaction
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import rlp as reference_rlp  # type: ignore[import-untyped]
-from dexlane_signer import DynamicFeeTransaction, PrivateKey, checksum_address, keccak256, rlp
 from eth_account import Account
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from dexlane_signer import DynamicFeeTransaction, PrivateKey, checksum_address, keccak256, rlp
 
 KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"  # the first public key of anvil
 

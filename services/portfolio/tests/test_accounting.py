@@ -178,7 +178,9 @@ def history(rng: random.Random) -> list[Outcome]:
         if fate == "failed":
             events.append(a_failure(intent, outcome_version=2))
         if fate == "confirmed":
-            events.append(a_confirmed_fill(intent, block=events[-1].block, **more))
+            # Finality is noticed later than inclusion, and says so.
+            later = events[-1].occurred_at_ms + 12_000
+            events.append(a_confirmed_fill(intent, block=events[-1].block, occurred_at_ms=later, **more))
     return events
 
 

@@ -20,6 +20,11 @@ DEFAULT_QUIET = frozenset({"block.applied", "fee.quoted", "exposure.changed", "p
 """Events that come with every block; shown only when asked for by name."""
 
 
+def host_of(url: str) -> str:
+    """The server's address without the password that a URL may carry."""
+    return url.rsplit("@", 1)[-1].removeprefix("nats://")
+
+
 def choose(names: Iterable[str]) -> list[type[Event]]:
     """Event types by name or beginning of a name (``fill``, ``verdict``); all but the quiet ones when none is given."""
     wanted = [name.strip() for name in names if name.strip()]
@@ -38,9 +43,9 @@ async def listen(
 ) -> AsyncIterator[Event]:
     """Events as they are stored, in the order of their arrival; with ``since_start`` what is stored comes first."""
     try:
-        client = await nats.connect(url, max_reconnect_attempts=-1, connect_timeout=3, allow_reconnect=True)
+        client = await nats.connect(url, connect_timeout=3, max_reconnect_attempts=20, reconnect_time_wait=0.25)
     except (NatsError, OSError) as error:
-        raise CommandError(f"no NATS server answers at {url}; start dexlane with `make run`") from error
+        raise CommandError(f"no NATS server lets us in at {host_of(url)}; start dexlane with `make run`") from error
     queue: asyncio.Queue[tuple[type[Event], Msg]] = asyncio.Queue(maxsize=10_000)
     try:
         for event_type in types:

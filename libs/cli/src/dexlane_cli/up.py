@@ -10,6 +10,7 @@ from typing import Any
 
 import nats
 import orjson
+from nats.errors import Error as NatsError
 from rich.console import Console
 from rich.text import Text
 
@@ -17,7 +18,8 @@ from dexlane.events.execution import FillIncluded, FillReversed, IntentFailed
 from dexlane.events.portfolio import ExitTriggered
 from dexlane.runtime.books_file import default_books_text
 from dexlane.runtime.declare import declare
-from dexlane_cli.listening import listen
+from dexlane_cli.errors import CommandError
+from dexlane_cli.listening import host_of, listen
 from dexlane_cli.nodes import require_nodes
 from dexlane_cli.rendering import line
 from dexlane_cli.session import lock, prepare, require_free_ports
@@ -82,7 +84,10 @@ def _is_progress(name: str, record: dict[str, object] | None, text: str) -> bool
 
 async def declare_streams(url: str) -> list[str]:
     """Create what is missing on the server; returns the differences as lines."""
-    client = await nats.connect(url)
+    try:
+        client = await nats.connect(url, connect_timeout=5, allow_reconnect=False)
+    except (NatsError, OSError) as error:
+        raise CommandError(f"no NATS server lets us in at {host_of(url)}; check its address and password") from error
     try:
         return [str(difference) for difference in await declare(client.jetstream(), apply=True)]
     finally:

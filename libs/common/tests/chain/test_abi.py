@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from dexlane.chain import abi
 from eth_abi.abi import encode
 from hypothesis import given
 from hypothesis import strategies as st
+
+from dexlane.chain import abi
 
 addresses = st.binary(min_size=20, max_size=20).map(lambda raw: "0x" + raw.hex())
 uints = st.integers(0, 2**256 - 1)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from eth_abi.abi import decode, encode
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dexlane.chain import calldata, permit2
 from dexlane.chain.calldata import ADDRESS_THIS, CONTRACT_BALANCE, MAINNET_ROUTER, MSG_SENDER, ExactInput
 from dexlane.values.pools import Protocol
 from dexlane.values.routes import Leg
 from dexlane_signer import CheckContext, DynamicFeeTransaction, Policy, TokenLimit, check, keccak256
-from eth_abi.abi import decode, encode
-from hypothesis import given
-from hypothesis import strategies as st
 
 USDC = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
 WETH = "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from dexlane.chain import abi, permit2
-from dexlane_signer import keccak256
 from eth_abi.abi import encode
 from hypothesis import given
 from hypothesis import strategies as st
+
+from dexlane.chain import abi, permit2
+from dexlane_signer import keccak256
 
 addresses = st.binary(min_size=20, max_size=20).map(lambda raw: "0x" + raw.hex())
 OWNER, SPENDER, TOKEN = "0x" + "11" * 20, "0x" + "22" * 20, "0x" + "33" * 20

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from dexlane.domain.amm.deltas import delta_between
 from dexlane.domain.amm.quoting import quote_route
 from dexlane.domain.simulation import (
@@ -45,8 +48,6 @@ from dexlane.testing.builders import (
 from dexlane.values.chains import NATIVE
 from dexlane.values.pools import Pool
 from dexlane.values.routes import Route
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 GWEI = 10**9
 MODEL = SimulationModel()

@@ -37,11 +37,14 @@ async def test_a_message_is_new_only_once_for_each_consumer(journal: Journal) ->
 
 
 async def test_a_failed_transaction_leaves_neither_inbox_nor_outbox(journal: Journal) -> None:
-    with pytest.raises(ValueError, match="effect"):
+    async def failing() -> None:
         async with journal.transaction() as tx:
             await tx.first_time("ledger", "m1")
             await tx.emit(a_decision(1))
             raise ValueError("the effect failed")
+
+    with pytest.raises(ValueError, match="effect"):
+        await failing()
     assert journal.unsent == 0
     async with journal.transaction() as tx:
         assert await tx.first_time("ledger", "m1")

@@ -44,7 +44,7 @@ def test_shared_and_own_names_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_misspelt_name_refuses_the_start_and_the_nearest_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Fatal, match="unknown setting DEXLANE_GAS_ORACLE_HISTORY_BLOKS; did you mean .*HISTORY_BLOCKS"):
+    with pytest.raises(Fatal, match=r"unknown setting DEXLANE_GAS_ORACLE_HISTORY_BLOKS; did you mean .*_BLOCKS"):
         load(monkeypatch, DEXLANE_GAS_ORACLE_HISTORY_BLOKS="7")
     with pytest.raises(Fatal, match="unknown setting DEXLANE_NATS_URI; did you mean DEXLANE_NATS_URL"):
         load(monkeypatch, DEXLANE_NATS_URI="x")

@@ -165,11 +165,18 @@ def trial_sums(balances: dict[tuple[str, str], int]) -> dict[str, int]:
 
 
 def same_holdings(left: Holdings, right: Holdings) -> bool:
-    """Whether two holdings are equal apart from positions and days in which nothing is left."""
+    """Whether two holdings are equal apart from positions and days in which nothing is left.
+
+    The time of a lot does not count: a confirmation says the same as the inclusion it confirms, only later, and which
+    of the two a lot was read from depends on when it was last rebuilt.
+    """
+
+    def lots(position: Position) -> list[tuple[object, ...]]:
+        return [(lot.quantity, lot.cost, lot.origin.block_number, lot.origin.strategy) for lot in position.lots]
 
     def essence(holdings: Holdings) -> tuple[dict[str, tuple[object, ...]], dict[int, int]]:
         rows: dict[str, tuple[object, ...]] = {
-            token: (one.lots, one.realised, one.cost_in, one.cost_sold)
+            token: (lots(one), one.realised, one.cost_in, one.cost_sold)
             for token, one in holdings.positions.items()
             if one.lots or one.realised or one.cost_in or one.cost_sold
         }
