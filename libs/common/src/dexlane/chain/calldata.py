@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any, Protocol
 
-from dexlane_signer import keccak256
-
 from dexlane.chain import abi
 from dexlane.chain.permit2 import SignedPermit, permit_input
+from dexlane_signer import keccak256
 
 V3_SWAP_EXACT_IN, V2_SWAP_EXACT_IN, PERMIT2_PERMIT = 0x00, 0x08, 0x0A
 """Router commands (``libraries/Commands.sol``), without the flag that allows them to fail."""

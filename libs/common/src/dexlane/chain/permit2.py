@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dexlane_signer import PERMIT2, PermitSingle
-
 from dexlane.chain import abi
+from dexlane_signer import PERMIT2, PermitSingle
 
 __all__ = [
     "MAX_PERMIT_AMOUNT",
