@@ -179,8 +179,8 @@ def history(rng: random.Random) -> list[Outcome]:
             events.append(a_failure(intent, outcome_version=2))
         if fate == "confirmed":
             # Finality is noticed later than inclusion, and says so.
-            later = events[-1].occurred_at_ms + 12_000
-            events.append(a_confirmed_fill(intent, block=events[-1].block, occurred_at_ms=later, **more))
+            more["occurred_at_ms"] = events[-1].occurred_at_ms + 12_000
+            events.append(a_confirmed_fill(intent, block=events[-1].block, **more))
     return events
 
 
