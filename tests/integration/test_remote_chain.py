@@ -67,7 +67,7 @@ async def test_the_given_chain_is_traded_on_paper_only(remote_stack: Stack) -> N
     assert all(change.tx_hash is None for change in changes)
     async with httpx.AsyncClient(base_url=remote_stack.gateway, timeout=10, trust_env=False) as client:
         books = (await client.get("/api/v1/books")).json()["data"]
-    assert {book["mode"] for book in books} == {"paper"}
+    assert {entry["book"]["mode"] for entry in books} == {"paper"}
 
 
 async def test_a_live_book_is_refused_there_in_one_sentence(tmp_path: Path, node_port: int) -> None:

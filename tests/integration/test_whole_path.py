@@ -21,11 +21,12 @@ async def test_a_stranger_sees_both_books_trade_the_same_verdicts_with_exact_boo
             await witness.until(
                 FillIncluded, lambda event, mode=mode: event.mode == mode and event.deltas != (), timeout_s=180
             )
-        opportunities = {event.id for event in await witness.stored(OpportunityFound)}
+        # Causes are read after their effects, because the flow goes on meanwhile.
+        entries = [i for i in await witness.stored(IntentCreated) if i.purpose in {Purpose.ENTRY, Purpose.GAP}]
         judged = [*await witness.stored(VerdictApproved), *await witness.stored(VerdictRejected)]
+        opportunities = {event.id for event in await witness.stored(OpportunityFound)}
         assert judged
         assert {verdict.opportunity.id for verdict in judged} <= opportunities
-        entries = [i for i in await witness.stored(IntentCreated) if i.purpose in {Purpose.ENTRY, Purpose.GAP}]
         approved = {verdict.id for verdict in judged if isinstance(verdict, VerdictApproved)}
         assert {intent.verdict.id for intent in entries if intent.verdict} <= approved
     reconciled = await asyncio.to_thread(flowing_stack.command, "reconcile")

@@ -83,6 +83,18 @@ async def test_a_process_that_cannot_be_restarted_takes_everything_down_with_its
     await keeper.stop()
 
 
+async def test_the_reason_of_the_last_error_is_told_even_when_other_lines_follow(tmp_path: Path) -> None:
+    code = (
+        "import time, sys; time.sleep(0.3);"
+        "print('{\"ts\":1,\"level\":\"error\",\"event\":\"service_failed\",\"reason\":\"no key is configured\"}');"
+        "print('{\"ts\":2,\"level\":\"info\",\"event\":\"service_stopped\"}'); sys.exit(2)"
+    )
+    keeper, _ = supervise(tmp_path, python(code, "fast-executor"))
+    await keeper.start()
+    assert await asyncio.wait_for(keeper.failed, 5) == "fast-executor ended with exit code 2: no key is configured"
+    await keeper.stop()
+
+
 async def test_a_fault_in_the_settings_is_not_retried(tmp_path: Path) -> None:
     code = "import time, sys; time.sleep(0.3); print('unknown setting'); sys.exit(2)"
     keeper, _ = supervise(tmp_path, python(code, "service"))
@@ -96,7 +108,7 @@ async def test_what_does_not_become_ready_is_named_with_the_reason(tmp_path: Pat
         return "mirror: no block yet"
 
     keeper, _ = supervise(tmp_path, python(FOREVER, "slow", ready=never))
-    sentence = r"slow was not ready after 2 s \(mirror: no block yet\); its last line was: up"
+    sentence = r"slow was not ready after 2 s \(mirror: no block yet\); its last words were: up"
     with pytest.raises(CommandError, match=sentence):
         await keeper.start()
     await keeper.stop()

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import orjson
+
 from dexlane_cli.errors import CommandError
 from dexlane_cli.probes import Probe
 
@@ -38,6 +40,17 @@ class ProcessSpec:
     ready_timeout_s: float = 60.0
 
 
+def error_reason(line: str) -> str:
+    """The reason that a service's JSON log line of an error gives; empty for any other line."""
+    if not line.startswith('{"ts"'):
+        return ""
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return ""
+    return str(record.get("reason", "")) if record.get("level") == "error" else ""
+
+
 class Child:
     """One kept process and its log file."""
 
@@ -48,7 +61,9 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self.restarts = 0
-        self.last_line = ""
+        self.last_words = ""
+        """The reason of the last error it logged, else its last line."""
+        self._said_why = False
 
     @property
     def pid(self) -> int | None:
@@ -81,8 +96,13 @@ class Child:
                     log.flush()
                 text = line.decode(errors="replace").rstrip()
                 if text:
-                    self.last_line = text
+                    self._remember(text)
                     self._report(self.spec.name, text)
+
+    def _remember(self, text: str) -> None:
+        reason = error_reason(text)
+        if reason or not self._said_why:
+            self.last_words, self._said_why = reason or text, bool(reason)
 
     async def wait(self) -> int:
         """Wait for the end of the process and of its output; returns the exit code."""
@@ -146,7 +166,7 @@ class Supervisor:
             await asyncio.sleep(0.1)
         raise CommandError(
             f"{child.spec.name} was not ready after {child.spec.ready_timeout_s:.0f} s ({reason}); "
-            f"its last line was: {child.last_line or 'nothing'}"
+            f"its last words were: {child.last_words or 'nothing'}"
         )
 
     async def _watch(self, child: Child) -> None:
@@ -156,7 +176,7 @@ class Supervisor:
             if self._stopping:
                 return
             if not child.spec.restartable or code == 2:
-                self._fail(f"{child.spec.name} ended with exit code {code}: {child.last_line}")
+                self._fail(f"{child.spec.name} ended with exit code {code}: {child.last_words}")
                 return
             if time.monotonic() - began > STABLE_AFTER_S:
                 child.restarts = 0

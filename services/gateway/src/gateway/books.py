@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dexlane.events.control import BookChanged
 from dexlane.runtime.books_file import BooksFile
-from dexlane.runtime.errors import DexlaneError, Fatal
+from dexlane.runtime.errors import DexlaneError, Misconfigured
 from dexlane.runtime.journal import Journal, Tx
 from dexlane.runtime.settings import REAL_MONEY_WORDS
 from dexlane.values.amounts import Amount
@@ -65,17 +65,17 @@ def refuse_unsafe_books(books: Iterable[Book], settings: Settings) -> None:
     was accepted in words and the keys of their accounts are not public."""
     for book in books:
         if book.chain_id not in settings.chains:
-            raise Fatal(f"book {book.id!r} trades on chain {book.chain_id}, which DEXLANE_CHAINS does not name")
+            raise Misconfigured(f"book {book.id!r} trades on chain {book.chain_id}, which DEXLANE_CHAINS does not name")
         if book.mode is not Mode.LIVE or settings.network == "devnet":
             continue
         if settings.live_trading_on_real_chains != REAL_MONEY_WORDS:
-            raise Fatal(
+            raise Misconfigured(
                 f"book {book.id!r} is live and the network is not the devnet; make it a paper book, or set "
                 f'DEXLANE_GATEWAY_LIVE_TRADING_ON_REAL_CHAINS="{REAL_MONEY_WORDS}"'
             )
         public = set(book.accounts.values()) & set(DEVNET_ACCOUNTS.values())
         if public:
-            raise Fatal(f"book {book.id!r} uses {min(public)}, whose key is public; funds sent there are lost")
+            raise Misconfigured(f"book {book.id!r} uses {min(public)}, whose key is public; funds sent there are lost")
 
 
 def changed_book(book: Book, change: BookChange) -> Book:
@@ -152,7 +152,7 @@ class BookKeeper:
             return True
         moved = [key for key in IDENTITY if getattr(before.book, key) != getattr(book, key)]
         if moved:
-            raise Fatal(
+            raise Misconfigured(
                 f"book {book.id!r} changed its {' and '.join(moved)}; its ledger is counted in the old one, "
                 "so give the new book another id"
             )

@@ -22,7 +22,7 @@ from dexlane.domain.fees import fee_parameters, next_base_fee
 from dexlane.domain.pool_book import GapError, PoolBook
 from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.runtime.clock import Clock
-from dexlane.runtime.errors import Fatal
+from dexlane.runtime.errors import Misconfigured
 from dexlane.values.pools import ConstantProductState, PoolState
 from market_feed.metrics import FeedMoments
 
@@ -176,7 +176,7 @@ class BlockFollower:
             try:
                 book.put(await load_pool(reader, watched), tip.ref)
             except PoolUnreadable as error:
-                raise Fatal(f"{error}; correct DEXLANE_MARKET_FEED_POOLS") from error
+                raise Misconfigured(f"{error}; correct DEXLANE_MARKET_FEED_POOLS") from error
         return book
 
     async def follow(self, head: Header, handlers: ChainHandlers) -> str:

@@ -14,7 +14,7 @@ from dexlane.events.base import Event
 from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.runtime.clock import Clock
-from dexlane.runtime.errors import Fatal, Transient
+from dexlane.runtime.errors import Misconfigured, Transient
 from dexlane.values.pools import Pool
 from market_feed.feed import AppliedBlock
 from market_feed.metrics import FeedMoments
@@ -46,11 +46,11 @@ class OpportunityFinder:
         tokens = (token for pool in pools.values() for token in (pool.key.token0, pool.key.token1))
         quote = next((token for token in tokens if token.address == self._quote_address), None)
         if quote is None:
-            raise Fatal(f"no watched pool trades the quote token {self._quote_address}")
+            raise Misconfigured(f"no watched pool trades the quote token {self._quote_address}")
         try:
             self._strategies = build_strategies(self._configured, quote)
         except ValueError as error:
-            raise Fatal(f"DEXLANE_MARKET_FEED_STRATEGIES: {error}") from error
+            raise Misconfigured(f"DEXLANE_MARKET_FEED_STRATEGIES: {error}") from error
 
     def find(self, event: BlockApplied, book: PoolBook, now_ms: int) -> list[OpportunityFound]:
         """What the block offers, in the order of the strategies."""

@@ -20,7 +20,7 @@ from typing import Any, TypeVar, cast
 from pydantic import ValidationError
 
 from dexlane.domain.strategies.registry import STRATEGIES
-from dexlane.runtime.errors import Fatal
+from dexlane.runtime.errors import Misconfigured
 from dexlane.values.amounts import parse_decimal_text
 from dexlane.values.base import Value, digest
 from dexlane.values.books import Book, ExitRules, Lane, LaneLimits, Mode
@@ -62,7 +62,7 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?:\s+(?P<symbol>\S+))?")
 
 
-class BooksFileError(Fatal):
+class BooksFileError(Misconfigured):
     """The books cannot be used as written. One sentence for each fault, each on its own line."""
 
 

@@ -24,3 +24,7 @@ class InvalidEvent(DexlaneError):  # noqa: N818
 
 class Fatal(DexlaneError):  # noqa: N818
     """An invariant is broken or the configuration cannot work: this process must not go on."""
+
+
+class Misconfigured(Fatal):
+    """What was configured cannot work, and starting again would end the same way: exit code 2, no restart."""

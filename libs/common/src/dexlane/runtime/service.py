@@ -35,7 +35,7 @@ from dexlane.runtime.consuming import (
     raw_message,
 )
 from dexlane.runtime.endpoints import HttpServer, endpoints
-from dexlane.runtime.errors import DexlaneError, Fatal, Transient
+from dexlane.runtime.errors import DexlaneError, Fatal, Misconfigured, Transient
 from dexlane.runtime.observability import Log, Metrics, configure_logging, configure_tracing
 from dexlane.runtime.settings import ServiceSettings, load_settings
 from dexlane.runtime.watchdogs import ProgressWatchdog, watch_loop
@@ -120,7 +120,7 @@ class Service:
         return reasons
 
     async def run(self) -> int:
-        """Live until a signal, ``stop`` or a fatal error; returns the exit code."""
+        """Live until a signal, ``stop`` or a fatal error; returns the exit code (see ``_exit_code``)."""
         self._policy.use_tracer(configure_tracing(self.name, self.settings.otlp_endpoint, self.settings.trace_ratio))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -152,7 +152,7 @@ class Service:
         http.stop()
         await asyncio.gather(serving, return_exceptions=True)
         self.log.info("service_stopped")
-        return 0 if self._failure is None else 1
+        return _exit_code(self._failure)
 
     async def _drain(self, broker: NatsBroker | None, tasks: list[asyncio.Task[None]]) -> None:
         if self._failure is not None:
@@ -250,6 +250,13 @@ class Service:
                 decoder=whole_message,
             )
             subscriber(handle)
+
+
+def _exit_code(failure: Fatal | None) -> int:
+    """0 asked to stop; 1 worth starting again; 2 the configuration must change first."""
+    if failure is None:
+        return 0
+    return 2 if isinstance(failure, Misconfigured) else 1
 
 
 def run(build: Callable[[S], Service], settings_type: type[S]) -> None:

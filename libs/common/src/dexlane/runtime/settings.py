@@ -15,7 +15,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from dexlane.runtime.errors import Fatal
+from dexlane.runtime.errors import Misconfigured
 
 SERVICES = (
     "market-feed",
@@ -137,12 +137,12 @@ def unknown_settings(settings_type: type[ServiceSettings], environment: Mapping[
 
 
 def load_settings(settings_type: type[S], environment: Mapping[str, str]) -> S:
-    """Read and check the settings; ``Fatal`` with one line per fault when they cannot work."""
+    """Read and check the settings; ``Misconfigured`` with one line per fault when they cannot work."""
     unknown = unknown_settings(settings_type, environment)
     if unknown:
-        raise Fatal("; ".join(unknown))
+        raise Misconfigured("; ".join(unknown))
     try:
         return settings_type()
     except ValidationError as error:
         faults = [f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
-        raise Fatal("settings: " + "; ".join(faults)) from error
+        raise Misconfigured("settings: " + "; ".join(faults)) from error

@@ -11,7 +11,7 @@ import orjson
 
 from dexlane.chain.calldata import RouterDeployment
 from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT
-from dexlane.runtime.errors import Fatal
+from dexlane.runtime.errors import Misconfigured
 from dexlane.values.books import Book, Lane
 from dexlane_signer import (
     InvalidKeyError,
@@ -52,19 +52,19 @@ def load_keys(files: KeyFiles) -> list[PrivateKey]:
         try:
             keys += [load_keystore(path, password) for path in files.keystores]
         except (KeystoreError, OSError) as error:
-            raise Fatal(f"a keystore cannot be used: {error}") from error
+            raise Misconfigured(f"a keystore cannot be used: {error}") from error
     return keys
 
 
 def _plain_keys(path: Path) -> list[PrivateKey]:
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise Fatal(f"{path.name} may be read by others; run chmod 600 on it")
+            raise Misconfigured(f"{path.name} may be read by others; run chmod 600 on it")
         table = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError):
-        raise Fatal(f"{path.name} is no readable JSON file of addresses and keys") from None
+        raise Misconfigured(f"{path.name} is no readable JSON file of addresses and keys") from None
     if not isinstance(table, dict):
-        raise Fatal(f"{path.name} must be a JSON object of addresses and keys")
+        raise Misconfigured(f"{path.name} must be a JSON object of addresses and keys")
     return [_checked_key(path.name, address, secret) for address, secret in table.items()]
 
 
@@ -73,21 +73,21 @@ def _checked_key(name: str, address: object, secret: object) -> PrivateKey:
         key = PrivateKey.from_hex(str(secret))
         wanted = normal_address(str(address))
     except (InvalidKeyError, ValueError):
-        raise Fatal(f"{name} holds an entry that is no address with its private key") from None
+        raise Misconfigured(f"{name} holds an entry that is no address with its private key") from None
     if key.address != wanted:
-        raise Fatal(f"the key that {name} gives for {wanted} belongs to {key.address}")
+        raise Misconfigured(f"the key that {name} gives for {wanted} belongs to {key.address}")
     return key
 
 
 def _password(path: Path | None) -> str:
     if path is None:
-        raise Fatal("keystores are configured, but no file with their password")
+        raise Misconfigured("keystores are configured, but no file with their password")
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise Fatal(f"{path.name} may be read by others; run chmod 600 on it")
+            raise Misconfigured(f"{path.name} may be read by others; run chmod 600 on it")
         return path.read_text(encoding="utf-8").strip("\n")
     except OSError as error:
-        raise Fatal(f"the password file {path.name} cannot be read") from error
+        raise Misconfigured(f"the password file {path.name} cannot be read") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,24 +153,24 @@ class SignerSource:
             return
         keys = load_keys(self._files)
         if not keys:
-            raise Fatal("a live book is there, but no key: set private_keys_file or keystore_files")
+            raise Misconfigured("a live book is there, but no key: set private_keys_file or keystore_files")
         self._guard_path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._guard = NonceGuard(self._guard_path)
         except PermissionError as error:
-            raise Fatal(str(error)) from error
+            raise Misconfigured(str(error)) from error
         self._keys = keys
 
     def use(self, policy: Policy) -> None:
         """Sign by these rules from now on."""
         if self._guard is None:
-            raise Fatal("the signer was given rules before its keys were loaded")
+            raise Misconfigured("the signer was given rules before its keys were loaded")
         self._signer = LocalSigner(self._keys, [policy], self._guard, clock_s=self._clock_s)
 
     def signer(self) -> LocalSigner:
         """The signer by the newest rules."""
         if self._signer is None:
-            raise Fatal("the signer was used before its rules were known")
+            raise Misconfigured("the signer was used before its rules were known")
         return self._signer
 
     def highest_signed(self, chain_id: int) -> Mapping[str, int]:
