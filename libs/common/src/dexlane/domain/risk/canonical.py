@@ -1,15 +1,17 @@
-"""Tokens whose issuer is known: an allow list by chain, with its sources and the day they were read.
+"""Tokens whose issuer is known: an allow list by chain.
 
-Sources: wrapped native coins from ``WETH9`` in @uniswap/sdk-core (MIT), USDC from Circle's list of contract
-addresses, USDT from Tether's list of supported protocols, DAI from MakerDAO's chain log, WBTC from wbtc.network.
+On 2026-11-24 every address was compared with the entry of its chain in the token list "Uniswap Labs Default", version
+22.21.0 of 2026-09-23. All eleven are in it under the same symbol, except that the list still names the wrapped coin of
+Polygon (137) by its old symbol WMATIC. Uniswap's table of contract addresses by chain (of @uniswap/sdk-core) was
+searched too and holds none of them. The issuers' own pages were not read for this comparison.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-LIST_DATE = "2026-06-25"
-"""The day on which the list was last compared with its sources (ISO 8601)."""
+LIST_DATE = "2026-11-24"
+"""The day on which the list was last compared with the token list named above (ISO 8601)."""
 
 CANONICAL_TOKENS: Mapping[int, Mapping[str, str]] = {
     1: {
