@@ -52,6 +52,7 @@ class Portfolio:
     clock: ManualClock
     deps: Deps
     watch: ExitWatch
+    metrics: Metrics
 
     @property
     def accounting(self) -> Accounting:
@@ -100,13 +101,14 @@ async def a_portfolio(url: str, log: Log) -> Portfolio:
     mirror = PoolMirror(1)
     mirror.book.put(a_pool_v2(), a_block_ref(99))
     marks = Marks({1: mirror}, clock, 60_000)
-    moments = Moments(log, Metrics("portfolio"))
+    metrics = Metrics("portfolio")
+    moments = Moments(log, metrics)
     announcer = Announcer(marks, moments)
     accounting = Accounting(journal, announcer, moments)
     sides = SideValues()
     watch = ExitWatch(journal, announcer, sides, 5, 10)
     mirror.on_block(watch.on_block)
-    portfolio = Portfolio(journal, mirror, clock, Deps(accounting, sides, marks, journal, clock), watch)
+    portfolio = Portfolio(journal, mirror, clock, Deps(accounting, sides, marks, journal, clock), watch, metrics)
     portfolio.use(a_book())
     await portfolio.block(100)
     return portfolio

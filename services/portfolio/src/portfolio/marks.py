@@ -123,25 +123,25 @@ class Announcer:
         owned = {token: amount for (_, token), amount in (await entries.running_balances(assets)).items()}
         gas = LedgerAccount(AccountKind.GAS, account.book_id, account.address)
         version = await positions.next_exposure_version(account)
-        await tx.emit(
-            ExposureChanged(
-                id=ExposureChanged.make_id(account.book_id, account.lane, version),
-                chain_id=account.chain_id,
-                occurred_at_ms=tx.now_ms,
-                book_id=account.book_id,
-                lane=account.lane,
-                quote=account.quote,
-                exposure_version=version,
-                at_work=sum(max(0, position.cost) for position in held),
-                open_positions=len(held),
-                realised_today=await positions.realised_on(account, tx.now_ms // DAY_MS),
-                realised_total=sum(one.position.realised for one in stored),
-                fees_paid_wei=await entries.balance(gas, NATIVE),
-                equity=self._equity(account, owned),
-                native_balance_wei=owned.get(NATIVE, 0),
-                block=block,
-            )
+        event = ExposureChanged(
+            id=ExposureChanged.make_id(account.book_id, account.lane, version),
+            chain_id=account.chain_id,
+            occurred_at_ms=tx.now_ms,
+            book_id=account.book_id,
+            lane=account.lane,
+            quote=account.quote,
+            exposure_version=version,
+            at_work=sum(max(0, position.cost) for position in held),
+            open_positions=len(held),
+            realised_today=await positions.realised_on(account, tx.now_ms // DAY_MS),
+            realised_total=sum(one.position.realised for one in stored),
+            fees_paid_wei=await entries.balance(gas, NATIVE),
+            equity=self._equity(account, owned),
+            native_balance_wei=owned.get(NATIVE, 0),
+            block=block,
         )
+        await tx.emit(event)
+        self.moments.exposure_told(event, account.mode)
 
     async def rearm(self, tx: Tx, triggered: StoredExit, block: BlockRef | None, why: ExitState) -> None:
         """Give a position whose exit came to nothing its next version, under which every rule can fire again."""

@@ -6,8 +6,11 @@ from typing import Any
 
 from dexlane.domain.ledger import Outcome
 from dexlane.events.execution import AccountOpened
-from dexlane.events.portfolio import ExitTriggered
+from dexlane.events.portfolio import ExitTriggered, ExposureChanged
 from dexlane.runtime.observability import Log, Metrics
+from dexlane.values.books import Mode
+
+BOOK_LABELS = ("book", "lane", "mode", "quote")
 
 
 class Moments:
@@ -22,6 +25,15 @@ class Moments:
         self._unpriced = metrics.counter("unpriced_total", "Valuations left out because a price was missing")
         self._unnamed = metrics.counter("unnamed_tokens_total", "Position changes not told: token unknown")
         self._late = metrics.counter("final_changed_total", "Outcomes that changed after they were final")
+        # Whole quote tokens as floats: for the eye only. Exact amounts are in the ledger and in exposure.changed.
+        self._realised = metrics.gauge("realised_quote", "Realised result in whole quote tokens, display", BOOK_LABELS)
+        self._equity = metrics.gauge(
+            "equity_quote", "Equity in whole quote tokens, display; absent if unknown", BOOK_LABELS
+        )
+        self._at_work = metrics.gauge(
+            "at_work_quote", "Cost of open positions in whole quote tokens, display", BOOK_LABELS
+        )
+        self._open = metrics.gauge("open_positions", "Positions in which something is held", BOOK_LABELS)
 
     def outcome_booked(self, event: Outcome, entries: int) -> None:
         """An outcome took hold, and this many entries were posted for it."""
@@ -47,6 +59,19 @@ class Moments:
         """An outcome changed the past, so the positions of its account were folded anew."""
         self._refolds.inc()
         self._log.info("positions_refolded", book_id=book_id, account=account)
+
+    def exposure_told(self, event: ExposureChanged, mode: Mode) -> None:
+        """What an account has at work was announced. Its equity shows no value at all while a price is missing."""
+        labels = (event.book_id, event.lane, mode, event.quote.symbol)
+        scale = 10**event.quote.decimals
+        self._realised.labels(*labels).set(event.realised_total / scale)
+        self._at_work.labels(*labels).set(event.at_work / scale)
+        self._open.labels(*labels).set(event.open_positions)
+        if event.equity is None:
+            self._equity.remove(*labels)
+        else:
+            self._equity.labels(*labels).set(event.equity / scale)
+        self._log.debug("exposure_told", book_id=event.book_id, lane=event.lane, version=event.exposure_version)
 
     def exit_triggered(self, event: ExitTriggered) -> None:
         """A rule closes a position."""
