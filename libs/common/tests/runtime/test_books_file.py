@@ -96,8 +96,8 @@ def test_money_that_is_not_exact_is_refused_with_its_place(written: str, sentenc
         ('["price_gap", "momentum"]', '["momentun"]', "books.paper-main", "did you mean 'momentum'?"),
         ('["price_gap", "momentum"]', "[3, {}]", "books.paper-main", "3 is no known strategy"),
         ('["price_gap", "momentum"]', '["momentum", "momentum"]', "books.paper-main", "names one strategy twice"),
-        ("stop_loss_bps = 300", "stop_los_bps = 300", "books.paper-main.exits", "did you mean 'stop_loss_bps'?"),
-        ("stop_loss_bps = 300", "stop_loss_bps = 0", "books.paper-main.exits", "greater than or equal to 1"),
+        ("stop_loss_bps = 150", "stop_los_bps = 150", "books.paper-main.exits", "did you mean 'stop_loss_bps'?"),
+        ("stop_loss_bps = 150", "stop_loss_bps = 0", "books.paper-main.exits", "greater than or equal to 1"),
         ("max_open_positions = 10", "max_open_positions = 1.5", "books.paper-main.limits.fast", "whole number"),
         ("limits.fast]", "limits.quick]", "books.paper-main.limits", "'quick' is no lane"),
         ('"0.05 ETH"', '"0.05 USDC"', "books.paper-main", "gas_reserve: the amount is in USDC"),
@@ -111,7 +111,7 @@ def test_every_fault_is_named_with_file_table_and_key(old: str, new: str, place:
 
 
 def test_all_faults_are_told_at_once() -> None:
-    text = changed("max_age_s = 3600", "max_age = 3600").replace('capital = "100000 USDC"', "capital = 25.5")
+    text = changed("max_age_s = 600", "max_age = 600").replace('capital = "100000 USDC"', "capital = 25.5")
     assert len(faults(text)) == 3
 
 
