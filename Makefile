@@ -19,8 +19,8 @@ setup: $(STAMP) ## Install everything that is pinned into .venv
 $(STAMP): requirements.lock $(addsuffix pyproject.toml,$(MEMBERS))
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "dexlane needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Say which with: make PYTHON=python3.12 ..."; exit 1; }
-	@command -v npm >/dev/null || \
-		{ echo "dexlane needs Node 20 or newer with npm: the devnet's chain and contracts come through it"; exit 1; }
+	@command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null || \
+		{ echo "dexlane needs Node 20 or newer with npm (found: $$(node --version 2>&1 | head -n 1)): the devnet's parts come through it"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing what requirements.lock pins ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
@@ -48,7 +48,7 @@ bench: $(STAMP) ## Measure the promised figures on this machine
 
 schemas: $(STAMP) ## Write the JSON Schemas, AsyncAPI and OpenAPI files from the code
 	@$(BIN)/python -m dexlane.events.schema
-	@$(BIN)/python -m gateway.openapi
+	@$(BIN)/python -m gateway.api.openapi > services/gateway/openapi.json
 
 streams: $(STAMP) ## Declare streams and buckets on the bus and print what differed
 	@$(BIN)/dexlane streams

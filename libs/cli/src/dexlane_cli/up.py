@@ -19,6 +19,7 @@ from dexlane.events.portfolio import ExitTriggered
 from dexlane.runtime.books_file import default_books_text
 from dexlane.runtime.declare import declare
 from dexlane_cli.errors import CommandError
+from dexlane_cli.gateway_client import token
 from dexlane_cli.listening import host_of, listen
 from dexlane_cli.nodes import require_nodes
 from dexlane_cli.rendering import line
@@ -144,6 +145,7 @@ async def _live(
     screen.say(f"ready after {time.monotonic() - began:.1f} s: [bold]{gateway_url(options.ports)}[/bold]", "green")
     if options.uses_devnet:
         screen.say(HONESTY, "yellow")
+    screen.say(f"token of this run, asked for when you halt, resume or close: {token(options)}")
     screen.say("fills appear below; stop with Ctrl-C or `make stop`", "dim")
     fills = asyncio.create_task(_show_fills(nats_url, screen))
     ends: list[asyncio.Future[Any]] = [stopping, supervisor.failed, fills]
