@@ -7,6 +7,7 @@ rules here: while anything is under way the fee cap never rises, and every trans
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ TIP_WEI = 50_000_000
 GAS_LIMIT = 1_500_000
 """Of every transaction of the flow; the swap back to the start of the day crosses up to forty ticks."""
 STALLED_BLOCKS = 5
+SETTLED_READS = 3
+SETTLE_PAUSE_S = 0.02
+REFUSAL_PAUSE_S = 0.2
 MAX_OUTSTANDING = 200
 """Back-pressure: more unmined transactions than this are never sent (anvil's automine collapses at some 2,000)."""
 
@@ -66,7 +70,13 @@ class Outbox:
     async def open(self) -> None:
         """Learn the account's nonce; forget transactions an earlier run left in the pool."""
         await self._rpc.call("anvil_removePoolTransactions", self._sender)
-        self._next_nonce = self._confirmed = await self._mined_nonce("latest")
+        # A node that mines each transaction at once goes on for a moment with what it took out of the pool before.
+        nonce, reads = await self._mined_nonce("latest"), 0
+        while reads < SETTLED_READS:
+            await asyncio.sleep(SETTLE_PAUSE_S)
+            before, nonce = nonce, await self._mined_nonce("latest")
+            reads = reads + 1 if nonce == before else 0
+        self._next_nonce = self._confirmed = nonce
 
     async def send(self, to: str, data: str, event: TapeEvent | None = None) -> None:
         """Send one transaction, after waiting until there is room for it and its fee cap."""
@@ -82,8 +92,17 @@ class Outbox:
                     self._next_nonce += 1
                     self.outstanding.append(sent)
                     return
-            async with self._room:
-                await self._room.wait()  # refused at this base fee; the next block brings a new one
+            await self._after_refusal()
+
+    async def _after_refusal(self) -> None:
+        """The base fee was too high or the nonce used up: learn the nonce if none of ours is under way, and wait for
+        the next block, but not for long: a node that mines on demand has no next block while we send nothing."""
+        async with self._lock:
+            if not self.outstanding:
+                self._next_nonce = await self._mined_nonce("latest")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REFUSAL_PAUSE_S), self._room:
+                await self._room.wait()
 
     def _may_send(self) -> bool:
         if not self.outstanding:
