@@ -85,7 +85,7 @@ async def bus(options: StackOptions) -> Finding:
     """The bus answers and its streams are as declared."""
     url = f"nats://127.0.0.1:{options.ports.nats}"
     try:
-        client = await nats.connect(url, connect_timeout=2, allow_reconnect=False)
+        client = await nats.connect(url, connect_timeout=2, max_reconnect_attempts=2, reconnect_time_wait=0.25)
     except (NatsError, OSError):
         return Finding("bus", False, f"no NATS server answers at {url}; start dexlane with `make run`")
     try:

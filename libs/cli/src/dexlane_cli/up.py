@@ -86,7 +86,7 @@ def _is_progress(name: str, record: dict[str, object] | None, text: str) -> bool
 async def declare_streams(url: str) -> list[str]:
     """Create what is missing on the server; returns the differences as lines."""
     try:
-        client = await nats.connect(url, connect_timeout=5, allow_reconnect=False)
+        client = await nats.connect(url, connect_timeout=5, max_reconnect_attempts=3, reconnect_time_wait=0.25)
     except (NatsError, OSError) as error:
         raise CommandError(f"no NATS server lets us in at {host_of(url)}; check its address and password") from error
     try:

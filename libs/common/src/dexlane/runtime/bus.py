@@ -20,6 +20,7 @@ from dexlane.runtime.errors import Fatal, Transient
 from dexlane.runtime.observability import Log, trace_headers
 
 PUBLISH_TIMEOUT_S = 2.0
+FIRST_CONNECTION_S = 30.0
 CONNECTION_POLICY: Mapping[str, object] = {
     # With a finite number of attempts the client closes for good and pull loops freeze the process.
     "max_reconnect_attempts": -1,
@@ -61,11 +62,14 @@ class Bus:
             self._log.warning("bus_error", reason=str(error) or type(error).__name__)
 
         try:
-            self._client = await nats.connect(
-                self.url, name=self._name, error_cb=on_error, allow_reconnect=True, **CONNECTION_POLICY
+            # With endless reconnection the first connection would be awaited for ever, too.
+            self._client = await asyncio.wait_for(
+                nats.connect(self.url, name=self._name, error_cb=on_error, allow_reconnect=True, **CONNECTION_POLICY),
+                FIRST_CONNECTION_S,
             )
-        except (NatsError, OSError) as error:
-            raise Fatal(f"no NATS server answers at {self.url}; start one or set DEXLANE_NATS_URL") from error
+        except (NatsError, OSError, TimeoutError) as error:
+            where = self.url.rsplit("@", 1)[-1]
+            raise Fatal(f"no NATS server lets us in at {where}; start one or set DEXLANE_NATS_URL") from error
         self._js = self._client.jetstream(timeout=5)
         await self._require_declared()
 
