@@ -11,11 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import nats
-from nats.errors import Error as NatsError
-
 from dexlane.runtime.declare import declare
 from dexlane_cli import probes
+from dexlane_cli.errors import CommandError
+from dexlane_cli.listening import connect
 from dexlane_cli.session import supervisor_pid
 from dexlane_cli.stack import StackOptions, cache_binary
 
@@ -85,9 +84,9 @@ async def bus(options: StackOptions) -> Finding:
     """The bus answers and its streams are as declared."""
     url = f"nats://127.0.0.1:{options.ports.nats}"
     try:
-        client = await nats.connect(url, connect_timeout=2, max_reconnect_attempts=2, reconnect_time_wait=0.25)
-    except (NatsError, OSError):
-        return Finding("bus", False, f"no NATS server answers at {url}; start dexlane with `make run`")
+        client = await connect(url, attempts=2)
+    except CommandError as error:
+        return Finding("bus", False, str(error))
     try:
         differences = await declare(client.jetstream(), apply=False)
     finally:

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable
 
 import nats
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import ConsumerConfig, DeliverPolicy
@@ -18,6 +19,24 @@ from dexlane_cli.errors import EXIT_USAGE, CommandError
 
 DEFAULT_QUIET = frozenset({"block.applied", "fee.quoted", "exposure.changed", "paper.scored"})
 """Events that come with every block; shown only when asked for by name."""
+
+
+async def connect(url: str, *, attempts: int) -> Client:
+    """Connect, or one sentence after so many attempts a quarter of a second apart.
+
+    The client's own report of each failed attempt is a traceback, which helps nobody at a terminal.
+    """
+
+    async def keep_quiet(_error: Exception) -> None:
+        return
+
+    try:
+        return await nats.connect(
+            url, connect_timeout=3, max_reconnect_attempts=attempts, reconnect_time_wait=0.25, error_cb=keep_quiet
+        )
+    except (NatsError, OSError) as error:
+        sentence = f"no NATS server lets us in at {host_of(url)}; is dexlane running, and is the address right?"
+        raise CommandError(sentence) from error
 
 
 def host_of(url: str) -> str:
@@ -42,10 +61,7 @@ async def listen(
     url: str, types: Iterable[type[Event]], *, realm: str = DEFAULT_REALM, since_start: bool = False
 ) -> AsyncIterator[Event]:
     """Events as they are stored, in the order of their arrival; with ``since_start`` what is stored comes first."""
-    try:
-        client = await nats.connect(url, connect_timeout=3, max_reconnect_attempts=20, reconnect_time_wait=0.25)
-    except (NatsError, OSError) as error:
-        raise CommandError(f"no NATS server lets us in at {host_of(url)}; start dexlane with `make run`") from error
+    client = await connect(url, attempts=20)
     queue: asyncio.Queue[tuple[type[Event], Msg]] = asyncio.Queue(maxsize=10_000)
     try:
         for event_type in types:

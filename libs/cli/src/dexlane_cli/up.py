@@ -8,9 +8,7 @@ import signal
 import time
 from typing import Any
 
-import nats
 import orjson
-from nats.errors import Error as NatsError
 from rich.console import Console
 from rich.text import Text
 
@@ -18,9 +16,8 @@ from dexlane.events.execution import FillIncluded, FillReversed, IntentFailed
 from dexlane.events.portfolio import ExitTriggered
 from dexlane.runtime.books_file import default_books_text
 from dexlane.runtime.declare import declare
-from dexlane_cli.errors import CommandError
 from dexlane_cli.gateway_client import token
-from dexlane_cli.listening import host_of, listen
+from dexlane_cli.listening import connect, listen
 from dexlane_cli.nodes import require_nodes
 from dexlane_cli.rendering import line
 from dexlane_cli.session import lock, prepare, require_free_ports
@@ -85,10 +82,7 @@ def _is_progress(name: str, record: dict[str, object] | None, text: str) -> bool
 
 async def declare_streams(url: str) -> list[str]:
     """Create what is missing on the server; returns the differences as lines."""
-    try:
-        client = await nats.connect(url, connect_timeout=5, max_reconnect_attempts=3, reconnect_time_wait=0.25)
-    except (NatsError, OSError) as error:
-        raise CommandError(f"no NATS server lets us in at {host_of(url)}; check its address and password") from error
+    client = await connect(url, attempts=3)
     try:
         return [str(difference) for difference in await declare(client.jetstream(), apply=True)]
     finally:
