@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,16 +79,40 @@ def test_every_dependency_that_must_be_healthy_has_a_health_check() -> None:
 
 def test_no_secret_is_written_in_the_file() -> None:
     text = (HERE / "compose.yaml").read_text()
-    for name in ("BUS_PASSWORD", "SERVICES_PASSWORD", "NODE_URLS"):
+    for name in ("BUS_PASSWORD", "NODE_URLS"):
         assert set(re.findall(r"\$\{" + name + "([^}]*)\\}", text)) == {":?set it in .env"}
-    for secret in compose()["secrets"].values():
-        assert set(secret) == {"environment"}
+    # A read-only container takes no secret from the environment, only files.
+    assert compose()["secrets"] == {name: {"file": f"secrets/{name}"} for name in compose()["secrets"]}
+    assert {".env", "secrets/"} <= set((HERE / ".gitignore").read_text().split())
+
+
+def test_secrets_are_those_that_the_command_makes_and_they_stay_as_they_are(tmp_path: Path) -> None:
+    command = shutil.copy(HERE / "make-secrets.sh", tmp_path)
+    subprocess.run(["sh", command], check=True)
+    made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    assert set(made) == set(compose()["secrets"])
+    url = f"postgresql+asyncpg://portfolio:{made['services_password'].strip()}@postgres:5432/portfolio\n"
+    assert made["portfolio_database_url"] == url
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    subprocess.run(["sh", command], check=True)
+    assert {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()} == made
+
+
+def test_services_read_their_database_url_from_the_secret_they_mount() -> None:
+    services = compose()["services"]
+    for service in ("fast-executor", "smart-executor", "paper-sim", "portfolio", "gateway"):
+        (secret,) = services[service]["secrets"]
+        prefix = service.upper().replace("-", "_")
+        given = services[service]["environment"]
+        assert given[f"DEXLANE_{prefix}_DATABASE_URL_FILE"] == f"/run/secrets/{secret}"
+        assert f"DEXLANE_{prefix}_DATABASE_URL" not in given
+    used = {secret for service in services.values() for secret in service.get("secrets", [])}
+    assert used == set(compose()["secrets"])
 
 
 def test_example_environment_names_everything_that_is_used() -> None:
     text = (HERE / "compose.yaml").read_text()
     used = set(re.findall(r"\$\{([A-Z_]+)", text))
-    used |= {secret["environment"] for secret in compose()["secrets"].values()}
     named = set(re.findall(r"^([A-Z_]+)=", (HERE / ".env.example").read_text(), re.MULTILINE))
     assert named == used
 

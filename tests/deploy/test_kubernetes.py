@@ -158,8 +158,30 @@ def test_secrets_are_those_that_the_readme_makes(folder: str) -> None:
             reference = variable.get("valueFrom", {}).get("secretKeyRef")
             if reference:
                 used.add((reference["name"], reference["key"]))
+    for _, pod in pods(of(folder)):
+        for volume in pod["spec"].get("volumes", []):
+            secret = volume.get("secret", {})
+            used |= {(secret["secretName"], item["key"]) for item in secret.get("items", [])}
     assert used <= secret_keys_in_the_readme()
     assert used
+
+
+@every_folder
+def test_database_urls_are_mounted_and_stand_in_no_environment(folder: str) -> None:
+    keeping = {name for name, pod in pods(of(folder)) if pod["metadata"]["labels"].get("dexlane/journal") == "true"}
+    assert keeping >= {"fast-executor", "smart-executor", "paper-sim", "portfolio", "gateway"}
+    specs = {name: pod["spec"] for name, pod in pods(of(folder))}
+    for name, container in containers(of(folder)):
+        if name not in keeping:
+            continue
+        prefix = f"DEXLANE_{name.upper().replace('-', '_')}"
+        given = {variable["name"]: variable.get("value", "") for variable in container["env"]}
+        assert f"{prefix}_DATABASE_URL" not in given
+        (mount,) = [one for one in container["volumeMounts"] if one["name"] == "database"]
+        (volume,) = [one for one in specs[name]["volumes"] if one["name"] == "database"]
+        (item,) = volume["secret"]["items"]
+        assert item["key"] == f"{name}-url"
+        assert given[f"{prefix}_DATABASE_URL_FILE"] == f"{mount['mountPath']}/{item['path']}"
 
 
 @every_folder

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import Field
 
-from dexlane.runtime.errors import Fatal
+from dexlane.runtime.errors import Fatal, Misconfigured
 from dexlane.runtime.settings import ChainSettings, MoneySettings, load_settings, service_config, unknown_settings
 
 
@@ -68,3 +70,33 @@ def test_a_database_url_with_a_password_is_never_printed() -> None:
 
 def test_without_a_database_url_the_journal_is_a_file_in_the_data_folder() -> None:
     assert PortfolioSettings().database("portfolio").startswith("sqlite+aiosqlite:////")
+
+
+def test_a_database_url_comes_from_a_mounted_file_and_is_never_printed(tmp_path: Path) -> None:
+    mounted = tmp_path / "url"
+    mounted.write_text("postgresql+asyncpg://u:topsecret@127.0.0.1/x\n")
+    settings = PortfolioSettings(database_url_file=mounted)
+    assert settings.database("portfolio") == "postgresql+asyncpg://u:topsecret@127.0.0.1/x"
+    assert "topsecret" not in repr(settings)
+
+
+def test_a_database_url_is_given_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {
+        "DEXLANE_PORTFOLIO_DATABASE_URL": "sqlite+aiosqlite:///x.db",
+        "DEXLANE_PORTFOLIO_DATABASE_URL_FILE": str(tmp_path / "url"),
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Fatal, match="give database_url or database_url_file, not both"):
+        load_settings(PortfolioSettings, environment)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(None, "cannot be read"), ("", "one database URL"), ("a b", "one database")]
+)
+def test_a_file_without_a_database_url_refuses_the_start(tmp_path: Path, content: str | None, why: str) -> None:
+    mounted = tmp_path / "url"
+    if content is not None:
+        mounted.write_text(content)
+    with pytest.raises(Misconfigured, match=why):
+        PortfolioSettings(database_url_file=mounted).database("portfolio")

@@ -268,6 +268,11 @@ def run(build: Callable[[S], Service], settings_type: type[S]) -> None:
         sys.exit(2)
 
     async def live() -> int:
-        return await build(settings).run()
+        try:
+            service = build(settings)
+        except Misconfigured as error:
+            sys.stderr.write(f"{error}\n")
+            return 2
+        return await service.run()
 
     sys.exit(uvloop.run(live()))

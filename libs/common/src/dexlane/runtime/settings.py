@@ -9,9 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -90,12 +90,33 @@ class MoneySettings(ServiceSettings):
     database_url: SecretStr | None = Field(
         default=None, description="SQLAlchemy async URL; a file in data_dir by default"
     )
+    database_url_file: Path | None = Field(
+        default=None, description="mounted file that holds the URL instead, so that no environment shows its password"
+    )
+
+    @model_validator(mode="after")
+    def _one_database(self) -> Self:
+        if self.database_url is not None and self.database_url_file is not None:
+            raise ValueError("give database_url or database_url_file, not both")
+        return self
 
     def database(self, service: str) -> str:
-        """The URL of this service's journal."""
+        """The URL of this service's journal; ``Misconfigured`` when its file holds none."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
+        if self.database_url_file is not None:
+            return _only_line(self.database_url_file)
         return f"sqlite+aiosqlite:///{self.data_dir.resolve() / service}.db"
+
+
+def _only_line(path: Path) -> str:
+    try:
+        lines = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"the database URL in {path} cannot be read: {error}") from error
+    if len(lines) != 1:
+        raise Misconfigured(f"{path} must hold one database URL and nothing else")
+    return lines[0]
 
 
 S = TypeVar("S", bound=ServiceSettings)
