@@ -139,6 +139,12 @@ async def test_positions_continue_at_the_cursor(gateway: Any) -> None:
     assert len(await gateway.get("/positions", book_id="paper-main")) == 2
 
 
+async def test_the_result_of_a_price_gap_is_no_open_position(gateway: Any) -> None:
+    await gateway.archive(a_position(token=USDC, quantity=0, cost=0, realised=5 * 10**6, opened_block=None))
+    assert await gateway.get("/positions") == []
+    assert (await gateway.get("/overview"))["positions"] == []
+
+
 async def test_closed_positions_are_listed_only_on_request(gateway: Any) -> None:
     await gateway.archive(a_position(), a_position(position_version=2, quantity=0))
     assert await gateway.get("/positions") == []

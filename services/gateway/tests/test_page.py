@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,25 @@ def test_the_page_never_writes_markup_from_data() -> None:
 def test_every_element_that_the_script_names_is_on_the_page() -> None:
     page, script = (STATIC / "index.html").read_text(), (STATIC / "page.js").read_text()
     assert set(re.findall(r'byId\("([a-z-]+)"\)', script)) <= set(re.findall(r'id="([a-z-]+)"', page))
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not here")
+@pytest.mark.parametrize(
+    ("wei", "shown"),
+    [
+        *(("null", "no data"), ('"0"', "0 gwei"), ('"1"', "under 0.01 gwei"), ('"9999999"', "under 0.01 gwei")),
+        *(('"10000000"', "0.010 gwei"), ('"2000000000"', "2.000 gwei")),
+    ],
+)
+def test_a_price_too_small_to_matter_is_not_written_out(wei: str, shown: str) -> None:
+    script = (STATIC / "page.js").read_text()
+    functions = [
+        re.search(rf"^function {name}\(.*?^}}$", script, re.MULTILINE | re.DOTALL) for name in ("units", "gwei")
+    ]
+    stub = "const el = (tag, className, ...parts) => parts.filter((part) => part).join(' ');"
+    program = "\n".join([stub, *(found.group() for found in functions if found), f"console.log(gwei({wei}));"])
+    done = subprocess.run(["node", "-e", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == shown
 
 
 async def test_every_route_is_described(gateway: Any) -> None:

@@ -60,8 +60,10 @@ function money(text, token, { signed = false, places = 2 } = {}) {
 
 function gwei(text) {
   if (text === null || text === undefined) return el("span", "nodata", "no data");
-  const small = BigInt(text) < 1000000n;
-  return el("span", "", small ? units(text, 9, 9).replace(/\.?0+$/, "") : units(text, 9, 3), el("span", "unit", "gwei"));
+  const value = BigInt(text);
+  // A tip of one wei is a price of nothing; the exact figure stands in the API.
+  const written = value === 0n ? "0" : value < 10000000n ? "under 0.01" : units(text, 9, 3);
+  return el("span", "", written, el("span", "unit", "gwei"));
 }
 
 function age(ms) {
