@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +19,7 @@ from dexlane.testing.builders import (
     a_fill,
     a_reversed_fill,
     a_status,
+    an_exit,
     an_exit_intent,
     an_opened_account,
 )
@@ -173,3 +174,72 @@ async def test_a_sale_outside_of_an_exit_is_no_exit(portfolio: Portfolio) -> Non
     await holding(portfolio)
     await portfolio.book(a_failure(an_exit_intent(), purpose=Purpose.EXIT))
     assert [event.position_version for event in await portfolio.emitted(PositionChanged)] == [1]
+
+
+def by_hand(**fields: Any) -> ExitTriggered:
+    return an_exit(reason=ExitReason.MANUAL, detail="I want out", **fields)
+
+
+async def test_no_rule_closes_a_position_that_a_person_is_closing(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    await portfolio.accounting.adopt_exit(by_hand())
+    await portfolio.block(101, usdc=CRASHED)
+    assert await portfolio.emitted(ExitTriggered) == []
+
+
+@pytest.mark.parametrize("outcome_first", [True, False])
+async def test_a_failed_exit_by_hand_leaves_the_position_to_its_rules(
+    portfolio: Portfolio, outcome_first: bool
+) -> None:
+    await holding(portfolio)
+    failure = a_failure(an_exit_intent(by_hand()))
+    if outcome_first:
+        await portfolio.book(failure)
+    await portfolio.accounting.adopt_exit(by_hand())
+    if not outcome_first:
+        await portfolio.book(failure)
+    await portfolio.block(101, usdc=CRASHED)
+    assert [event.reason for event in await portfolio.emitted(ExitTriggered)] == [ExitReason.STOP_LOSS]
+
+
+@pytest.mark.parametrize("outcome_first", [True, False])
+async def test_what_an_exit_by_hand_left_over_is_closed_by_a_rule(portfolio: Portfolio, outcome_first: bool) -> None:
+    await holding(portfolio)
+    part = (TokenDelta(token=WETH.address, amount=-ENTRY_OUT // 2), TokenDelta(token=USDC.address, amount=490 * 10**6))
+    fill = a_fill(an_exit_intent(by_hand(quantity=ENTRY_OUT // 2)), block=a_block_ref(101), deltas=part)
+    if outcome_first:
+        await portfolio.book(fill)
+    await portfolio.accounting.adopt_exit(by_hand(quantity=ENTRY_OUT // 2))
+    if not outcome_first:
+        await portfolio.book(fill)
+    await portfolio.block(101, usdc=CRASHED)
+    (triggered,) = await portfolio.emitted(ExitTriggered)
+    assert triggered.quantity == ENTRY_OUT // 2
+
+
+async def test_an_exit_by_hand_of_which_nothing_is_heard_shields_the_position_no_longer(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    await portfolio.accounting.adopt_exit(by_hand(block=a_block_ref(100)))
+    for number in range(101, 111):
+        await portfolio.block(number, usdc=CRASHED)
+    assert await portfolio.emitted(ExitTriggered) == []
+    for number in range(111, 114):
+        await portfolio.block(number, usdc=CRASHED)
+    assert len(await portfolio.emitted(ExitTriggered)) == 1
+
+
+async def test_the_own_exit_coming_back_from_the_bus_changes_nothing(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    await portfolio.block(101, usdc=CRASHED)
+    (own,) = await portfolio.emitted(ExitTriggered)
+    await portfolio.book(a_failure(an_exit_intent(own)))
+    await portfolio.accounting.adopt_exit(own)
+    await portfolio.block(102, usdc=CRASHED)
+    assert len(await portfolio.emitted(ExitTriggered)) == 2
+
+
+async def test_an_exit_of_what_is_not_held_is_let_go(portfolio: Portfolio) -> None:
+    await portfolio.accounting.adopt_exit(by_hand())
+    await holding(portfolio)
+    await portfolio.block(101, usdc=CRASHED)
+    assert [event.reason for event in await portfolio.emitted(ExitTriggered)] == [ExitReason.STOP_LOSS]

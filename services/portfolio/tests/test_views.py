@@ -57,6 +57,9 @@ async def test_positions_carry_their_present_value(portfolio: Portfolio) -> None
 async def test_every_outcome_is_consumed_durably(portfolio: Portfolio) -> None:
     consumed = routes(portfolio.deps)
     names = {route.event_type.NAME for route in consumed.decisions}
-    assert names == {"fill.included", "fill.confirmed", "fill.reversed", "intent.failed", "account.opened"}
-    assert len({route.durable for route in consumed.decisions}) == 5
+    assert names == {
+        *("fill.included", "fill.confirmed", "fill.reversed", "intent.failed"),
+        *("account.opened", "exit.triggered"),
+    }
+    assert len({route.durable for route in consumed.decisions}) == 6
     assert {route.event_type.NAME for route in consumed.followers} == {"book.changed", "trading.status"}

@@ -15,10 +15,11 @@ from dexlane.domain.ledger import (
     opening_entry,
 )
 from dexlane.domain.positions import Holdings, MixedQuote, Position, add_fill, fold_fills
-from dexlane.events.execution import AccountOpened, IntentFailed
+from dexlane.events.execution import AccountOpened, IntentCreated, IntentFailed, Purpose
+from dexlane.events.portfolio import ExitTriggered
 from dexlane.runtime.errors import Fatal, InvalidEvent
 from dexlane.runtime.journal import Journal, Tx
-from portfolio.marks import Announcer
+from portfolio.marks import Announcer, noted_exit
 from portfolio.metrics import Moments
 from portfolio.store.entries import EntryStore
 from portfolio.store.positions import AccountRef, ExitState, ExitStore, PositionStore
@@ -117,6 +118,21 @@ class Accounting:
             if realised != before.realised_by_day.get(day, 0):
                 await positions.save_day(account, day, realised)
 
+    async def adopt_exit(self, event: ExitTriggered) -> None:
+        """Take an exit that somebody else triggered, such as a person, for an open one of its position, so that no rule
+        closes the same position while that one is under way. Its outcome may have been booked before it is heard of."""
+        async with self.journal.transaction() as tx:
+            exits, intent_id = ExitStore(tx.conn), IntentCreated.make_id(event.book_id, event.id, Purpose.EXIT)
+            if not await tx.first_time(CONSUMER, event.id) or await exits.of_intent(intent_id) is not None:
+                return
+            stored = await PositionStore(tx.conn).position(event.book_id, event.account, event.token.address)
+            if stored is None:
+                return
+            outcome = await EntryStore(tx.conn).outcome(intent_id)
+            state = ExitState.OPEN if outcome is None else _exit_state(outcome.event)
+            await exits.add(noted_exit(event, stored, state))
+        self.moments.exit_adopted(event)
+
     async def _settle_exit(self, tx: Tx, event: Outcome) -> None:
         """Note what became of the exit behind this intent. A failed one raises the position's version, so that the
         same rule can fire again; one that a reorganisation took back is open again, because its bytes still live."""
@@ -124,8 +140,7 @@ class Accounting:
         triggered = await exits.of_intent(event.intent_id)
         if triggered is None:
             return
-        state = ExitState.FAILED if isinstance(event, IntentFailed) else ExitState.OPEN
-        state = ExitState.FILLED if isinstance(event, Fill) else state
+        state = _exit_state(event)
         if state is triggered.state:
             return
         await exits.settle(triggered.exit_id, state)
@@ -153,6 +168,12 @@ class Accounting:
                 rebuilt = fold_fills(await entries.standing_fills(book_id, address))
                 if not same_holdings(stored, rebuilt):
                     raise Fatal(f"the positions of book {book_id} at {address} differ from a rebuild of its outcomes")
+
+
+def _exit_state(event: Outcome) -> ExitState:
+    if isinstance(event, IntentFailed):
+        return ExitState.FAILED
+    return ExitState.FILLED if isinstance(event, Fill) else ExitState.OPEN
 
 
 def trial_sums(balances: dict[tuple[str, str], int]) -> dict[str, int]:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from dexlane.domain.ledger import AccountKind, LedgerAccount
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.execution import AccountOpened, FillConfirmed, FillIncluded, FillReversed, IntentFailed
+from dexlane.events.portfolio import ExitTriggered
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.consuming import Routes
 from dexlane.runtime.journal import Journal
@@ -34,7 +35,7 @@ class Deps:
 
 
 def routes(deps: Deps) -> Routes:
-    """Outcomes and openings durably; books and trading status as last values."""
+    """Outcomes, openings and exits durably; books and trading status as last values."""
     routes = Routes()
     book = deps.accounting.book
 
@@ -57,6 +58,10 @@ def routes(deps: Deps) -> Routes:
     @routes.decide(AccountOpened, durable="portfolio-account-opened")
     async def on_account_opened(event: AccountOpened) -> None:
         await deps.accounting.open_account(event)
+
+    @routes.decide(ExitTriggered, durable="portfolio-exit-triggered")
+    async def on_exit_triggered(event: ExitTriggered) -> None:
+        await deps.accounting.adopt_exit(event)
 
     @routes.follow(BookChanged, from_="last")
     async def on_book_changed(event: BookChanged) -> None:

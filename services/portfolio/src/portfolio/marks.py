@@ -237,7 +237,7 @@ class ExitWatch:
             now = await PositionStore(tx.conn).position(account.book_id, account.address, stored.token)
             if now is None or now.version != stored.version:
                 return
-            await ExitStore(tx.conn).add(_noted(exit_event, stored))
+            await ExitStore(tx.conn).add(noted_exit(exit_event, stored, ExitState.OPEN))
             await tx.emit(exit_event)
             await tx.emit(_decision(exit_event, stored))
         self.announcer.moments.exit_triggered(exit_event)
@@ -270,7 +270,8 @@ def _exit_event(stored: StoredPosition, token: Token, signal: ExitSignal, event:
     )
 
 
-def _noted(event: ExitTriggered, stored: StoredPosition) -> StoredExit:
+def noted_exit(event: ExitTriggered, stored: StoredPosition, state: ExitState) -> StoredExit:
+    """A triggered exit as it is kept with the position that it closes."""
     return StoredExit(
         exit_id=event.id,
         intent_id=IntentCreated.make_id(event.book_id, event.id, Purpose.EXIT),
@@ -280,7 +281,7 @@ def _noted(event: ExitTriggered, stored: StoredPosition) -> StoredExit:
         token=event.token.address,
         position_version=stored.version,
         reason=event.reason,
-        state=ExitState.OPEN,
+        state=state,
         triggered_block=event.block.number,
     )
 

@@ -78,6 +78,11 @@ class Moments:
         self._exits.labels(event.reason, "triggered").inc()
         self._log.info("exit_triggered", exit_id=event.id, book_id=event.book_id, detail=event.detail)
 
+    def exit_adopted(self, event: ExitTriggered) -> None:
+        """Somebody else, such as a person, closes a position; no rule closes it meanwhile."""
+        self._exits.labels(event.reason, "adopted").inc()
+        self._log.info("exit_adopted", exit_id=event.id, book_id=event.book_id, detail=event.detail)
+
     def exit_rearmed(self, exit_id: str, reason: str, why: str) -> None:
         """An exit came to nothing, and its position may trigger another."""
         self._exits.labels(reason, why).inc()

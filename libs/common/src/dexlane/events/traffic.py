@@ -61,7 +61,7 @@ _CONSUMED: Mapping[str, Types] = {
     "fast-executor": _EXECUTOR_INPUT,
     "smart-executor": _EXECUTOR_INPUT,
     "paper-sim": (IntentCreated, *_MIRROR, FeeQuoted, BookChanged),
-    "portfolio": (*_OUTCOMES, AccountOpened, *_MIRROR, BookChanged, TradingStatus),
+    "portfolio": (*_OUTCOMES, AccountOpened, ExitTriggered, *_MIRROR, BookChanged, TradingStatus),
     "gateway": EVENTS,
 }
 
