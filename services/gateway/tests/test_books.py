@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,16 @@ from gateway.settings import Settings
 from gateway.statuses import StatusKeeper
 
 REAL_MONEY = "I accept that real money can be lost"
+
+
+@pytest.fixture
+def settings_for(tmp_path: Path, database_url: str) -> Callable[..., Settings]:
+    """What the journal keeps is the same on both databases."""
+
+    def make(**changes: Any) -> Settings:
+        return Settings(**{"data_dir": tmp_path, "database_url": database_url, **changes})
+
+    return make
 
 
 def a_file(*changes: tuple[str, str]) -> BooksFile:

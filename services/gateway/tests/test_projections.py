@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -48,6 +50,17 @@ from gateway.projections.latency import Latency, percentile
 from gateway.projections.picture import LivePicture, Place
 from gateway.projections.recovery import rebuild
 from gateway.records import prune
+from gateway.settings import Settings
+
+
+@pytest.fixture
+def settings_for(tmp_path: Path, database_url: str) -> Callable[..., Settings]:
+    """What the journal keeps is the same on both databases."""
+
+    def make(**changes: Any) -> Settings:
+        return Settings(**{"data_dir": tmp_path, "database_url": database_url, **changes})
+
+    return make
 
 
 def a_picture() -> LivePicture:

