@@ -28,7 +28,7 @@ Report = Callable[[str, str], None]
 class ProcessSpec:
     """A process to keep alive. Processes of one ``tier`` start together, after the tiers below are ready.
 
-    One that is not ``restartable`` takes everything down with it, because the others cannot go on without its state.
+    ``niceness`` above zero gives way to the others when processors are short. One that is not ``restartable`` takes everything down with it, because the others cannot go on without its state.
     """
 
     name: str
@@ -37,6 +37,7 @@ class ProcessSpec:
     tier: int
     environment: Mapping[str, str] = field(default_factory=dict)
     restartable: bool = True
+    niceness: int = 0
     ready_timeout_s: float = 60.0
 
 
@@ -75,6 +76,7 @@ class Child:
         """Start the process in a session of its own, so that a Ctrl-C reaches only the supervisor."""
         try:
             self._process = await asyncio.create_subprocess_exec(
+                *(("nice", "-n", str(self.spec.niceness)) if self.spec.niceness else ()),
                 *self.spec.command,
                 env={**os.environ, **self.spec.environment},
                 stdout=asyncio.subprocess.PIPE,
