@@ -25,8 +25,13 @@ from dexlane.events.execution import (
 from dexlane.events.risk import DecisionRecorded, VerdictApproved
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.testing.builders import USDC, WETH, a_status
-from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, live_book, reborn, running
+from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, live_book, reborn, running
 from dexlane_signer import DynamicFeeTransaction, PrivateKey, SigningDenied
+
+
+@pytest.fixture
+def home(tmp_path: Path, database_url: str) -> Home:
+    return Home(tmp_path, database_url)
 
 
 def entry_id(verdict: VerdictApproved) -> str:
@@ -37,8 +42,8 @@ def trade_hashes(bench: Bench) -> list[str]:
     return [tx.hash for tx in bench.chain.pool.values() if tx.to == ROUTER]
 
 
-async def test_a_live_account_is_opened_and_approved_before_its_first_trade(tmp_path: Path) -> None:
-    async with running(tmp_path, ready=False) as bench:
+async def test_a_live_account_is_opened_and_approved_before_its_first_trade(home: Home) -> None:
+    async with running(home, ready=False) as bench:
         await bench.head()
         assert (await bench.names())[:2] == ["account.opened", "intent.created"]
         await bench.executor.on_verdict(bench.verdict())
@@ -47,8 +52,8 @@ async def test_a_live_account_is_opened_and_approved_before_its_first_trade(tmp_
         assert bench.effects() == 0
 
 
-async def test_an_allowance_is_a_fill_without_deltas_and_bounded_by_the_capital(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_an_allowance_is_a_fill_without_deltas_and_bounded_by_the_capital(home: Home) -> None:
+    async with running(home) as bench:
         created = [event for event in await bench.events() if isinstance(event, IntentCreated)]
         assert [event.purpose for event in created] == [Purpose.ALLOWANCE]
         assert created[0].allowance_amount == 20 * live_book().limits[created[0].lane].capital
@@ -57,8 +62,8 @@ async def test_an_allowance_is_a_fill_without_deltas_and_bounded_by_the_capital(
         assert fill.fee_paid_wei > 0
 
 
-async def test_a_verdict_becomes_a_confirmed_fill(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_a_verdict_becomes_a_confirmed_fill(home: Home) -> None:
+    async with running(home) as bench:
         verdict = bench.verdict()
         await bench.executor.on_verdict(verdict)
         await bench.head()
@@ -75,8 +80,8 @@ async def test_a_verdict_becomes_a_confirmed_fill(tmp_path: Path) -> None:
         assert not bench.reservations.is_held(entry_id(verdict))
 
 
-async def test_a_verdict_delivered_again_is_traded_once(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_a_verdict_delivered_again_is_traded_once(home: Home) -> None:
+    async with running(home) as bench:
         verdict = bench.verdict(blocks=10)
         await bench.executor.on_verdict(verdict)
         await bench.executor.on_verdict(verdict)
@@ -129,9 +134,9 @@ BOUNDARIES: dict[str, Break] = {
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 async def test_a_crash_at_any_boundary_leaves_exactly_one_effect(
-    tmp_path: Path, boundary: str, monkeypatch: pytest.MonkeyPatch
+    home: Home, boundary: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(tmp_path) as bench:
+    async with running(home) as bench:
         verdict = bench.verdict(blocks=20)
         with monkeypatch.context() as patch:
             BOUNDARIES[boundary](patch)
@@ -150,9 +155,9 @@ async def test_a_crash_at_any_boundary_leaves_exactly_one_effect(
 
 
 async def test_a_crash_between_inclusion_and_record_still_publishes_the_fill(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(tmp_path) as bench:
+    async with running(home) as bench:
         verdict = bench.verdict(blocks=20)
         await bench.executor.on_verdict(verdict)
         with monkeypatch.context() as patch:
@@ -168,9 +173,9 @@ async def test_a_crash_between_inclusion_and_record_still_publishes_the_fill(
 
 
 async def test_an_intent_that_expired_unsigned_is_cancelled_in_its_own_slot(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(tmp_path) as bench:
+    async with running(home) as bench:
         verdict = bench.verdict(blocks=2)
         with monkeypatch.context() as patch:
             patch.setattr("dexlane.chain.execution.payloads.Payloads.calldata", dies)
@@ -190,8 +195,8 @@ async def test_an_intent_that_expired_unsigned_is_cancelled_in_its_own_slot(
         await again.die()
 
 
-async def test_a_trade_not_included_by_its_deadline_is_cancelled_in_the_same_slot(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_a_trade_not_included_by_its_deadline_is_cancelled_in_the_same_slot(home: Home) -> None:
+    async with running(home) as bench:
         verdict = bench.verdict(blocks=2)
         await bench.executor.on_verdict(verdict)
         for _ in range(2):
@@ -205,8 +210,8 @@ async def test_a_trade_not_included_by_its_deadline_is_cancelled_in_the_same_slo
         assert not bench.reservations.is_held(entry_id(verdict))
 
 
-async def test_an_original_that_beats_its_cancel_is_reported_as_the_fill_it_is(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_an_original_that_beats_its_cancel_is_reported_as_the_fill_it_is(home: Home) -> None:
+    async with running(home) as bench:
         verdict = bench.verdict(blocks=2)
         await bench.executor.on_verdict(verdict)
         original = bench.chain.pool[trade_hashes(bench)[0]]
@@ -218,8 +223,8 @@ async def test_an_original_that_beats_its_cancel_is_reported_as_the_fill_it_is(t
         assert (await bench.names(entry_id(verdict)))[-1] == "fill.confirmed"
 
 
-async def test_a_reorganisation_reverses_the_fill_and_includes_it_again(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_a_reorganisation_reverses_the_fill_and_includes_it_again(home: Home) -> None:
+    async with running(home) as bench:
         verdict = bench.verdict(blocks=20)
         await bench.executor.on_verdict(verdict)
         await bench.head()
@@ -237,8 +242,8 @@ async def test_a_reorganisation_reverses_the_fill_and_includes_it_again(tmp_path
         ]  # fmt: skip
 
 
-async def test_a_transaction_lost_in_a_reorganisation_is_sent_again(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_a_transaction_lost_in_a_reorganisation_is_sent_again(home: Home) -> None:
+    async with running(home) as bench:
         verdict = bench.verdict(blocks=20)
         await bench.executor.on_verdict(verdict)
         await bench.head()
@@ -251,8 +256,8 @@ async def test_a_transaction_lost_in_a_reorganisation_is_sent_again(tmp_path: Pa
         assert bench.effects() == 1
 
 
-async def test_a_reorganisation_that_moves_the_transaction_dates_the_fill_anew(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_a_reorganisation_that_moves_the_transaction_dates_the_fill_anew(home: Home) -> None:
+    async with running(home) as bench:
         verdict = bench.verdict(blocks=20)
         await bench.executor.on_verdict(verdict)
         await bench.head()
@@ -263,8 +268,8 @@ async def test_a_reorganisation_that_moves_the_transaction_dates_the_fill_anew(t
         assert included[0].block != included[1].block
 
 
-async def test_a_reorganisation_that_turns_success_into_revert_corrects_the_position(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_a_reorganisation_that_turns_success_into_revert_corrects_the_position(home: Home) -> None:
+    async with running(home) as bench:
         verdict = bench.verdict(blocks=20)
         await bench.executor.on_verdict(verdict)
         await bench.head()
@@ -278,8 +283,8 @@ async def test_a_reorganisation_that_turns_success_into_revert_corrects_the_posi
         ]  # fmt: skip
 
 
-async def test_a_revert_is_final_only_after_its_confirmations_and_pays_its_gas(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_a_revert_is_final_only_after_its_confirmations_and_pays_its_gas(home: Home) -> None:
+    async with running(home) as bench:
         verdict = bench.verdict()
         await bench.executor.on_verdict(verdict)
         bench.world.reverts.update(trade_hashes(bench))
@@ -293,8 +298,8 @@ async def test_a_revert_is_final_only_after_its_confirmations_and_pays_its_gas(t
         assert failures[0].fee_paid_wei == failures[1].fee_paid_wei > 0
 
 
-async def test_a_lost_answer_means_nothing_until_a_receipt_is_seen(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_a_lost_answer_means_nothing_until_a_receipt_is_seen(home: Home) -> None:
+    async with running(home) as bench:
         verdict = bench.verdict()
         bench.rpc.fail_next("send_raw_transaction", RpcUnavailable("timed out"), after=True)
         await bench.executor.on_verdict(verdict)
@@ -304,8 +309,8 @@ async def test_a_lost_answer_means_nothing_until_a_receipt_is_seen(tmp_path: Pat
         assert (await bench.names(entry_id(verdict)))[-1] == "fill.confirmed"
 
 
-async def test_a_send_that_never_arrived_goes_out_again_with_the_same_bytes(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_a_send_that_never_arrived_goes_out_again_with_the_same_bytes(home: Home) -> None:
+    async with running(home) as bench:
         verdict = bench.verdict(blocks=10)
         bench.rpc.fail_next("send_raw_transaction", RpcUnavailable("connection reset"))
         await bench.executor.on_verdict(verdict)
@@ -317,8 +322,8 @@ async def test_a_send_that_never_arrived_goes_out_again_with_the_same_bytes(tmp_
         assert (await bench.names(entry_id(verdict)))[-1] == "fill.confirmed"
 
 
-async def test_a_transaction_the_node_forgot_is_sent_again(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_a_transaction_the_node_forgot_is_sent_again(home: Home) -> None:
+    async with running(home) as bench:
         verdict = bench.verdict(blocks=10)
         await bench.executor.on_verdict(verdict)
         bench.chain.drop(trade_hashes(bench)[0])
@@ -329,9 +334,9 @@ async def test_a_transaction_the_node_forgot_is_sent_again(tmp_path: Path) -> No
 
 
 async def test_nonce_too_low_after_our_own_inclusion_adopts_the_receipt(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(tmp_path) as bench:
+    async with running(home) as bench:
         verdict = bench.verdict(blocks=10)
         with monkeypatch.context() as patch:
             patch.setattr(txmgr, "submit", accepted_and_dies)
@@ -353,8 +358,8 @@ def _raws(bench: Bench) -> list[bytes]:
     return [tx.raw for block in bench.chain.blocks for tx in block.transactions if tx.to == ROUTER]
 
 
-async def test_foreign_use_of_the_key_stops_the_process(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_foreign_use_of_the_key_stops_the_process(home: Home) -> None:
+    async with running(home) as bench:
         await bench.executor.on_verdict(bench.verdict(blocks=20))
         nonce = bench.chain.pool[trade_hashes(bench)[0]].nonce
         bench.chain.pool.clear()
@@ -379,8 +384,8 @@ def _foreign(nonce: int) -> bytes:
     return PrivateKey.from_hex(KEY).sign_transaction(transaction).raw
 
 
-async def test_a_key_used_elsewhere_between_two_runs_refuses_the_start(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_a_key_used_elsewhere_between_two_runs_refuses_the_start(home: Home) -> None:
+    async with running(home) as bench:
         next_nonce = await bench.rpc.transaction_count(ACCOUNT)
         bench.chain.submit(_foreign(next_nonce))
         bench.chain.mine()
@@ -390,18 +395,18 @@ async def test_a_key_used_elsewhere_between_two_runs_refuses_the_start(tmp_path:
         await again.die()
 
 
-async def test_a_journal_older_than_the_signers_record_refuses_the_start(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_a_journal_older_than_the_signers_record_refuses_the_start(home: Home) -> None:
+    async with running(home) as bench:
         await bench.die()
-        (tmp_path / "executor.db").unlink()
+        bench.home = Home(home.folder, f"sqlite+aiosqlite:///{home.folder}/older.db")
         again = await reborn(bench)
         with pytest.raises(Fatal, match="the signer has signed nonce 0"):
             await again.head()
         await again.die()
 
 
-async def test_without_funds_for_gas_the_same_bytes_wait_for_funds(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_without_funds_for_gas_the_same_bytes_wait_for_funds(home: Home) -> None:
+    async with running(home) as bench:
         verdict = bench.verdict(blocks=20)
         for block in bench.chain.blocks:
             block.balances[ACCOUNT] = 0
@@ -417,8 +422,8 @@ async def test_without_funds_for_gas_the_same_bytes_wait_for_funds(tmp_path: Pat
         assert names[-1] == "fill.confirmed"
 
 
-async def test_a_transaction_that_waits_is_bumped_by_at_least_an_eighth_within_its_budget(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_a_transaction_that_waits_is_bumped_by_at_least_an_eighth_within_its_budget(home: Home) -> None:
+    async with running(home) as bench:
         verdict = bench.verdict(blocks=20)
         await bench.executor.on_verdict(verdict)
         first = bench.chain.pool[trade_hashes(bench)[0]]
@@ -432,8 +437,8 @@ async def test_a_transaction_that_waits_is_bumped_by_at_least_an_eighth_within_i
         assert "tx.bumped" in await bench.names(entry_id(verdict))
 
 
-async def test_a_second_trade_with_the_same_token_waits_for_the_first_inclusion(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_a_second_trade_with_the_same_token_waits_for_the_first_inclusion(home: Home) -> None:
+    async with running(home) as bench:
         await bench.executor.on_verdict(bench.verdict(blocks=10))
         second = bench.verdict(blocks=10, strategy_version=2)
         await bench.executor.on_verdict(second)
@@ -446,8 +451,8 @@ async def test_a_second_trade_with_the_same_token_waits_for_the_first_inclusion(
         assert bench.effects() == 2
 
 
-async def test_while_halted_open_trades_are_cancelled_and_nothing_new_is_sent(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_while_halted_open_trades_are_cancelled_and_nothing_new_is_sent(home: Home) -> None:
+    async with running(home) as bench:
         verdict = bench.verdict(blocks=20)
         await bench.executor.on_verdict(verdict)
         bench.side.take_status(a_status(Status.HALTED, status_version=2))
@@ -460,15 +465,13 @@ async def test_while_halted_open_trades_are_cancelled_and_nothing_new_is_sent(tm
         assert bench.effects() == 0
 
 
-async def test_a_denied_signature_gives_the_slot_back_by_a_cancel(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_denied_signature_gives_the_slot_back_by_a_cancel(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     from dexlane_signer import Denial, DenialReason
 
     def denied(*_: Any) -> Any:
         raise SigningDenied(Denial(DenialReason.AMOUNT_OVER_CAP, "too much"))
 
-    async with running(tmp_path) as bench:
+    async with running(home) as bench:
         verdict = bench.verdict(blocks=20)
         with monkeypatch.context() as patch:
             patch.setattr("dexlane.chain.execution.payloads.Payloads.calldata", denied)
@@ -480,8 +483,8 @@ async def test_a_denied_signature_gives_the_slot_back_by_a_cancel(
         assert bench.effects() == 0
 
 
-async def test_a_node_that_does_not_answer_decides_nothing(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_a_node_that_does_not_answer_decides_nothing(home: Home) -> None:
+    async with running(home) as bench:
         verdict = bench.verdict(blocks=3)
         await bench.executor.on_verdict(verdict)
         before = await bench.names(entry_id(verdict))
@@ -492,22 +495,22 @@ async def test_a_node_that_does_not_answer_decides_nothing(tmp_path: Path) -> No
         assert (await bench.names(entry_id(verdict)))[-1] == "fill.confirmed"
 
 
-async def test_no_key_is_read_while_all_books_are_paper(tmp_path: Path) -> None:
+async def test_no_key_is_read_while_all_books_are_paper(home: Home) -> None:
     from dexlane.testing.builders import a_book
 
-    async with running(tmp_path, a_book(), ready=False) as bench:
-        (tmp_path / "keys.json").unlink()
+    async with running(home, a_book(), ready=False) as bench:
+        (home.folder / "keys.json").unlink()
         for _ in range(3):
             await bench.head()
         await bench.executor.on_verdict(bench.verdict())
         assert not bench.executor.live.keys_loaded
         assert bench.rpc.calls == []
-        assert not (tmp_path / "guard.db").exists()
+        assert not (home.folder / "guard.db").exists()
         assert "intent.created" in await bench.names()
 
 
-async def test_a_live_book_off_the_devnet_is_refused_without_the_words(tmp_path: Path) -> None:
-    async with running(tmp_path, ready=False) as bench:
+async def test_a_live_book_off_the_devnet_is_refused_without_the_words(home: Home) -> None:
+    async with running(home, ready=False) as bench:
         bench.chain.client_version = "Geth/v1.16.0"
         await bench.head()
         await bench.executor.on_verdict(bench.verdict())
@@ -517,10 +520,10 @@ async def test_a_live_book_off_the_devnet_is_refused_without_the_words(tmp_path:
         assert not bench.executor.live.keys_loaded
 
 
-async def test_an_exit_waits_while_halted_and_sells_afterwards(tmp_path: Path) -> None:
+async def test_an_exit_waits_while_halted_and_sells_afterwards(home: Home) -> None:
     from dexlane.testing.builders import an_exit
 
-    async with running(tmp_path) as bench:
+    async with running(home) as bench:
         await bench.executor.on_verdict(bench.verdict(blocks=10))
         for _ in range(6):
             await bench.head()
@@ -537,8 +540,8 @@ async def test_an_exit_waits_while_halted_and_sells_afterwards(tmp_path: Path) -
         assert bench.effects() == 2
 
 
-async def test_a_verdict_of_the_block_that_includes_the_last_trade_waits_for_its_receipt(tmp_path: Path) -> None:
-    async with running(tmp_path) as bench:
+async def test_a_verdict_of_the_block_that_includes_the_last_trade_waits_for_its_receipt(home: Home) -> None:
+    async with running(home) as bench:
         await bench.executor.on_verdict(bench.verdict(blocks=10))
         bench.chain.mine()
         tip = await bench.applied()

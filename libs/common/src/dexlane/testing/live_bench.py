@@ -1,4 +1,4 @@
-"""A live desk in memory: a fake chain with token balances and Permit2, a journal in a file, the real signer."""
+"""A live desk in memory: a fake chain with token balances and Permit2, a real journal, the real signer."""
 
 from __future__ import annotations
 
@@ -108,11 +108,19 @@ class TokenWorld:
         return approvals[-1].data[36:68] if approvals else abi.uint(0)
 
 
+@dataclass(frozen=True)
+class Home:
+    """What outlives a process: the folder of its key and of the signer's record, and the database of its journal."""
+
+    folder: Path
+    database_url: str
+
+
 @dataclass
 class Bench:
-    """One process's life: an executor with its journal. ``reborn`` is the next process on the same files."""
+    """One process's life: an executor with its journal. ``reborn`` is the next process in the same home."""
 
-    home: Path
+    home: Home
     chain: FakeChain
     world: TokenWorld
     rpc: Any
@@ -227,14 +235,13 @@ def live_book(**fields: Any) -> Book:
     return a_book(**({"id": "live-one", "mode": Mode.LIVE, **limits} | fields))
 
 
-async def born(home: Path, chain: FakeChain, world: TokenWorld, clock: ManualClock, books: list[Book]) -> Bench:
-    """A new process on the files in ``home``."""
-    url = f"sqlite+aiosqlite:///{home}/executor.db"
-    await upgrade(url, "dexlane.chain")
+async def born(home: Home, chain: FakeChain, world: TokenWorld, clock: ManualClock, books: list[Book]) -> Bench:
+    """A new process in ``home``."""
+    await upgrade(home.database_url, "dexlane.chain")
     log = configure_logging("bench", "ERROR")
-    journal = Journal(url, clock=clock, log=log)
+    journal = Journal(home.database_url, clock=clock, log=log)
     run_inline(journal.engine)
-    keys = home / "keys.json"
+    keys = home.folder / "keys.json"
     keys.touch(0o600)
     keys.write_bytes(orjson.dumps({ACCOUNT: KEY}))
     rpc = chain.rpc()
@@ -251,7 +258,7 @@ async def born(home: Path, chain: FakeChain, world: TokenWorld, clock: ManualClo
         url="ws://127.0.0.1:1",
         connect=connect,
         key_files=KeyFiles(plain=keys),
-        guard_path=home / "guard.db",
+        guard_path=home.folder / "guard.db",
         sending=SendPolicy(confirmations=2),
     )
     parts = ExecutorParts(
@@ -275,7 +282,7 @@ async def born(home: Path, chain: FakeChain, world: TokenWorld, clock: ManualClo
 
 
 @asynccontextmanager
-async def running(home: Path, *books: Book, ready: bool = True) -> AsyncIterator[Bench]:
+async def running(home: Home, *books: Book, ready: bool = True) -> AsyncIterator[Bench]:
     """A bench on a new chain; with ``ready`` the accounts are open and the allowances stand."""
     chain = FakeChain(CHAIN_ID, block_time_s=1)
     chain.fund(ACCOUNT, 10 * 10**18)
