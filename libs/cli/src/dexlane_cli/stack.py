@@ -30,6 +30,7 @@ EXECUTORS = {"fast-executor": ("live-fast", "spare-1"), "smart-executor": ("live
 LATENCY_FIRST = frozenset({"market-feed", "risk-scorer", "fast-executor"})
 """The path of a fast trade. Every block wakes all services at once; on few cores the others give way to these."""
 GIVE_WAY_NICENESS = 10
+GIVE_WAY_MS = 25
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,8 @@ def service(name: str, options: StackOptions) -> ProcessSpec:
     port = options.ports.service(name)
     prefix = f"DEXLANE_{name.upper().replace('-', '_')}_"
     own = {**environment(options), f"{prefix}PORT": str(port)}
+    if name not in LATENCY_FIRST:
+        own[f"{prefix}GIVE_WAY_MS"] = str(GIVE_WAY_MS)
     if name == "gateway":
         own[f"{prefix}BOOKS_FILE"] = str(options.books_file)
         own[f"{prefix}SERVICE_URLS"] = orjson.dumps(

@@ -28,7 +28,8 @@ Report = Callable[[str, str], None]
 class ProcessSpec:
     """A process to keep alive. Processes of one ``tier`` start together, after the tiers below are ready.
 
-    ``niceness`` above zero gives way to the others when processors are short. One that is not ``restartable`` takes everything down with it, because the others cannot go on without its state.
+    ``niceness`` above zero gives way to the others when processors are short. One that is not ``restartable`` takes
+    everything down with it, because the others cannot go on without its state.
     """
 
     name: str

@@ -88,13 +88,16 @@ class FeedHandlers:
         await self._write_snapshots(book, tip)
 
     async def applied(self, block: AppliedBlock, book: PoolBook) -> None:
-        """Publish the block, then opportunities, then what only screens and late starters need."""
+        """Publish the block with its opportunities, then what only screens and late starters need.
+
+        Opportunities are looked for first: once the block is out, every other service wakes and wants a processor.
+        Readers wait for the block of an opportunity, so the two may be stored in either order.
+        """
         event = block.event
-        await self._store(event)
-        self.moments.block_applied(event, self.clock.now_ns())
         found = self.finder.find(event, book, self.clock.now_ms())
-        for opportunity in found if block.newest else ():
-            await self._offer(opportunity)
+        offers = [self._offer(opportunity) for opportunity in found if block.newest]
+        await asyncio.gather(self._store(event), *offers)
+        self.moments.block_applied(event, self.clock.now_ns())
         self._since_snapshot += 1
         if self._since_snapshot >= self.snapshot_every_blocks:
             await self._request_snapshots(book, event)

@@ -34,7 +34,9 @@ CONNECTION_POLICY: Mapping[str, object] = {
 class Bus:
     """Publishing and the pool bucket of one realm."""
 
-    def __init__(self, url: str, realm: str, name: str, log: Log) -> None:
+    def __init__(self, url: str, realm: str, name: str, log: Log, *, give_way_ms: int = 0) -> None:
+        self.give_way_ms = give_way_ms
+        """How long readers of market data wait before they handle it."""
         self.url = url
         self.realm = realm
         self._name = name

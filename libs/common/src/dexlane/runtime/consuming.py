@@ -25,7 +25,7 @@ from prometheus_client import Counter, Histogram
 from pydantic import ValidationError
 
 from dexlane.events.base import Event
-from dexlane.events.streams import stream_of
+from dexlane.events.streams import MARKET, stream_of
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Fatal, InvalidEvent, Transient
@@ -269,6 +269,7 @@ class Follower:
 
     def __init__(self, bus: Bus, stream: str, subject: str, *, start: Start, start_sequence: int | None = None) -> None:
         self._bus = bus
+        self._give_way_s = bus.give_way_ms / 1_000 if stream == MARKET.name_in(bus.realm) else 0.0
         self._stream = stream
         self._subject = subject
         self._start = start
@@ -327,6 +328,8 @@ class Follower:
             if sequence is None or sequence.consumer != expected:
                 return
             expected += 1
+            if self._give_way_s and not subscription.pending_msgs:
+                await asyncio.sleep(self._give_way_s)
             await handle(message)
             self._next_sequence = sequence.stream + 1
 

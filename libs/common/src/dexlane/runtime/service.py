@@ -58,7 +58,7 @@ class Service:
         self.clock: Clock = clock or SystemClock()
         self.log: Log = configure_logging(name, settings.log_level)
         self.metrics = Metrics(name)
-        self.bus = Bus(settings.nats_url, settings.realm, name, self.log)
+        self.bus = Bus(settings.nats_url, settings.realm, name, self.log, give_way_ms=settings.give_way_ms)
         self._handles_money = handles_money
         self._policy = ConsumerPolicy(
             self.bus, self.log, ConsumingMetrics(self.metrics), clock=self.clock, on_fatal=self.fail

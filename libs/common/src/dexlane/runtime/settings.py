@@ -67,6 +67,12 @@ class ServiceSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", validation_alias=_shared("log_level")
     )
+    give_way_ms: int = Field(
+        default=0,
+        ge=0,
+        le=1_000,
+        description="wait so long before handling a block: leaves the processors of a small machine to the fast lane",
+    )
     otlp_endpoint: str | None = Field(
         default=None, validation_alias=_shared("otlp_endpoint"), description="OTLP/HTTP collector; off when not set"
     )
