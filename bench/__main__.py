@@ -7,6 +7,7 @@ import os
 import platform
 
 from bench import floor, path
+from bench.stages import HANDED
 
 
 def main() -> None:
@@ -27,10 +28,15 @@ def show(result: path.PathResult) -> None:
     """One line for each figure."""
     print(f"start until every /readyz: first {result.ready_s:.1f} s, again {result.again_ready_s:.1f} s (aim 20)")
     print(f"load: {result.swaps_per_s:.1f} swaps/s; fills: {result.live_fills} live, {result.paper_fills} paper")
-    handed = result.handed_over or "no live trade in the time; run longer"
+    handed = result.stages.get(HANDED, "no live trade in the time; run longer")
     print(f"log received -> signed live transaction handed over, fast lane: {handed} (promised p50 5, p99 20)")
-    for item in sorted(result.costs, key=lambda item: -item.pss_mib):
-        print(f"  {item.name:<24} {item.pss_mib:7.1f} MiB  {item.cpu_s:7.1f} CPU-s")
+    for stage, found in result.stages.items():
+        print(f"  until {stage:<22} {found}")
+    for around in (False, True):
+        shown = [item for item in result.costs if item.is_surroundings is around]
+        print("the chain and its flow:" if around else "dexlane:")
+        for item in sorted(shown, key=lambda item: -item.pss_mib):
+            print(f"  {item.name:<24} {item.pss_mib:7.1f} MiB  {item.cpu_s:7.1f} CPU-s")
     services = [item for item in result.costs if item.name.startswith("dexlane-")]
     print(f"eight services: {sum(item.pss_mib for item in services):.0f} MiB PSS (promised 1,024)")
     print(f"all but the chain: {result.cpu_cores:.2f} cores (promised 1)")

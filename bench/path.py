@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.floor import Spread, spread
+from bench.floor import Spread
 from bench.processes import Cost, costs
-from dexlane.events.execution import FillIncluded, TxChanged, TxState
+from bench.stages import stages, summary
+from dexlane.events.execution import FillIncluded
+from dexlane.runtime.books_file import default_books_text
 from dexlane.testing.stack import Stack
 
 SPEED = "560"
 """The flow's speed at which recorded and synthetic trades add up to about 50 swaps a second."""
 
 EAGER = {
-    # Chances in nearly every block, so that a minute gives enough trades to speak of a 99th percentile.
+    # A small breakout every few blocks, so that minutes give enough trades to speak of a distribution, and no trade
+    # waits for the one before it (an account has one trade of a token on its way at a time).
     "DEXLANE_MARKET_FEED_STRATEGIES": (
-        '{"price_gap": {"min_profit": "1", "min_edge_bps": 0, "max_size": "2500000000"},'
-        ' "momentum": {"size": "20000000", "min_rise_bps": 1, "lookback_blocks": 2, "cooldown_blocks": 1}}'
+        '{"momentum": {"size": "200000000", "breakout_bps": 1, "lookback_blocks": 2, "cooldown_blocks": 3}}'
     ),
 }
 
 
+ROOMY_LIMITS = {"max_open_positions": 500, "max_orders_per_minute": 600}
+"""Limits of the default books that so many trades would run into."""
+
+
 @dataclass(frozen=True)
 class PathResult:
-    """What one run showed."""
+    """What one run showed. ``stages``: milliseconds since the logs were received."""
 
     ready_s: float
     again_ready_s: float
-    handed_over: Spread | None
+    stages: Mapping[str, Spread]
     live_fills: int
     paper_fills: int
     swaps_per_s: float
@@ -44,6 +52,7 @@ def run(seconds: float) -> PathResult:
     """Start the system twice (the second start is the figure), let it trade, and look."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         stack = Stack(Path(folder), 2_000 + os.getpid() % 100 * 100, EAGER)
+        (stack.home / "books.toml").write_text(_roomy(default_books_text()))
         first = _start(stack)
         stack.stop()
         (stack.home / "output").unlink()
@@ -52,6 +61,12 @@ def run(seconds: float) -> PathResult:
             return asyncio.run(_watch(stack, seconds, (first, again)))
         finally:
             stack.stop()
+
+
+def _roomy(books: str) -> str:
+    for limit, value in ROOMY_LIMITS.items():
+        books = re.sub(rf"^{limit} = \d+", f"{limit} = {value}", books, flags=re.MULTILINE)
+    return books
 
 
 def _start(stack: Stack) -> float:
@@ -64,24 +79,19 @@ def _start(stack: Stack) -> float:
 async def _watch(stack: Stack, seconds: float, ready: tuple[float, float]) -> PathResult:
     root = stack.process.pid if stack.process is not None else 0
     await asyncio.sleep(10)
-    before = {item.name: item.cpu_s for item in costs(root)}
+    before, since_ns = {item.name: item.cpu_s for item in costs(root)}, time.time_ns()
     swaps_before = await _swaps(stack)
     await asyncio.sleep(seconds)
     after = costs(root)
     swaps = await _swaps(stack) - swaps_before
     async with stack.bus() as witness:
-        changes = await witness.stored(TxChanged)
         fills = await witness.stored(FillIncluded)
-    samples = [
-        change.elapsed_ms
-        for change in changes
-        if change.state is TxState.SUBMITTED and change.mode == "live" and change.lane == "fast" and change.elapsed_ms
-    ]
-    ours = [item for item in after if not item.name.startswith("anvil") and item.name != "dexlane_devnet"]
+        found = await stages(witness.js, stack.home / "session" / "logs" / "fast-executor.log", since_ns)
+    ours = [item for item in after if not item.is_surroundings]
     return PathResult(
         ready_s=ready[0],
         again_ready_s=ready[1],
-        handed_over=spread(samples) if samples else None,
+        stages=summary(found),
         live_fills=sum(fill.mode == "live" for fill in fills),
         paper_fills=sum(fill.mode == "paper" for fill in fills),
         swaps_per_s=swaps / seconds,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+SURROUNDINGS = ("anvil", "dexlane_devnet")
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,11 @@ class Cost:
     name: str
     pss_mib: float
     cpu_s: float
+
+    @property
+    def is_surroundings(self) -> bool:
+        """Whether it plays the world around dexlane: the chain and its flow."""
+        return self.name.startswith(SURROUNDINGS)
 
 
 def tree(root: int) -> list[int]:

@@ -60,6 +60,9 @@ _NOTE = sa.text(
     " ON CONFLICT DO NOTHING"
 )
 
+_EMIT = outbox.insert()
+"""Built once: it runs several times in the transaction that a trade waits for."""
+
 
 @dataclass(frozen=True)
 class _OutboxRow:
@@ -95,7 +98,7 @@ class Tx:
             "payload": event.to_wire(),
             "headers": orjson.dumps(trace_headers()).decode(),
         }
-        result = await self.conn.execute(outbox.insert().values(created_ms=self.now_ms, **row))
+        result = await self.conn.execute(_EMIT, {**row, "created_ms": self.now_ms})
         key = result.inserted_primary_key
         if key is None:
             raise Transient("the database gave the outbox row no sequence")
