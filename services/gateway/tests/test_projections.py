@@ -25,6 +25,7 @@ from dexlane.testing.builders import (
     WETH,
     a_block,
     a_block_ref,
+    a_book,
     a_book_changed,
     a_confirmed_fill,
     a_failure,
@@ -352,3 +353,14 @@ async def test_health_tells_why_a_service_is_not_ready() -> None:
         "fast-executor": (False, "no answer; is it running?"),
         "gateway": (False, "no link to NATS"),
     }
+
+
+def test_an_account_that_runs_low_on_gas_is_named_before_entries_stop() -> None:
+    picture = LivePicture(Place("main", "remote", (1,)))
+    book = a_book(gas_reserve_wei=10**17)
+    picture.apply(a_book_changed(book), NOW_MS)
+    picture.apply(an_exposure(lane=Lane.FAST, native_balance_wei=2 * 10**17), NOW_MS)
+    assert picture.overview(NOW_MS).notices == ()
+    picture.apply(an_exposure(lane=Lane.FAST, exposure_version=2, native_balance_wei=19 * 10**16), NOW_MS)
+    (notice,) = picture.overview(NOW_MS).notices
+    assert f"top up {book.accounts[Lane.FAST]}. 0.19 ETH are left for gas; below 0.1 it opens nothing new" in notice

@@ -93,6 +93,8 @@ def status(home: Home = DEFAULT_HOME, port_shift: Shift = 0) -> None:
     console.print(gateway_url(options.ports))
     if not all_ready:
         raise typer.Exit(EXIT_FAILED)
+    for notice in gateway_client.call(options, "GET", "/overview")["notices"]:
+        console.print(notice, style="yellow")
 
 
 @app.command()

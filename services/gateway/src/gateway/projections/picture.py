@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ from dexlane.events.execution import TxChanged
 from dexlane.events.fees import FeeQuoted
 from dexlane.events.market import BlockApplied, PoolDiscovered
 from dexlane.events.portfolio import ExposureChanged, PositionChanged
-from dexlane.runtime.books_file import NATIVE_SYMBOLS
-from dexlane.values.amounts import Amount, SignedAmount
+from dexlane.runtime.books_file import NATIVE_DECIMALS, NATIVE_SYMBOLS
+from dexlane.values.amounts import Amount, SignedAmount, decimal_text
 from dexlane.values.base import Value
 from dexlane.values.books import Book
 from dexlane.values.chains import BlockRef
@@ -53,6 +53,10 @@ class ChainView(Value):
     fees: FeeQuoted | None
     fees_age_ms: int | None
     status: StatusView
+
+
+TOP_UP_AT_RESERVES = 2
+"""A warning comes when the native coin falls below so many times the reserve, before entries stop."""
 
 
 class BookView(Value):
@@ -223,12 +227,29 @@ class LivePicture:
             native_symbol=NATIVE_SYMBOLS.get(changed.chain_id, "native coin"),
         )
 
+    def top_ups(self) -> Iterator[str]:
+        """A sentence for every account of an enabled book whose native coin comes near the reserve kept for gas."""
+        for book_id in sorted(self.books):
+            book = self.books[book_id].book
+            symbol = NATIVE_SYMBOLS.get(book.chain_id, "native coin")
+            for lane, account in book.accounts.items():
+                exposure = self.exposures.get((book_id, lane.value))
+                if not book.enabled or exposure is None:
+                    continue
+                if exposure.native_balance_wei < TOP_UP_AT_RESERVES * book.gas_reserve_wei:
+                    left = decimal_text(exposure.native_balance_wei, NATIVE_DECIMALS)
+                    reserve = decimal_text(book.gas_reserve_wei, NATIVE_DECIMALS)
+                    yield (
+                        f"{book_id}, {lane.value} lane: top up {account}. {left} {symbol} are left for gas; "
+                        f"below {reserve} it opens nothing new."
+                    )
+
     def overview(self, now_ms: int) -> Overview:
         """Everything at once."""
         return Overview(
             realm=self.place.realm,
             network=self.place.network,
-            notices=(DEVNET_NOTICE,) if self.place.network == "devnet" else (),
+            notices=(*((DEVNET_NOTICE,) if self.place.network == "devnet" else ()), *self.top_ups()),
             chains=tuple(self.chain(chain_id, now_ms) for chain_id in self.place.chains),
             books=tuple(self.book(book_id) for book_id in sorted(self.books)),
             positions=tuple(self.open_positions()),
