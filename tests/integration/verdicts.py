@@ -33,9 +33,7 @@ async def a_verdict(
     block = await head(stack)
     await witness.until(BlockApplied, lambda event: event.block.number >= block.number)
     now_ns = time.time_ns()
-    route = Route(
-        legs=(Leg(pool=POOL, protocol=Protocol.UNISWAP_V3, fee_pips=500, token_in=USDC, token_out=WETH),)
-    )
+    route = Route(legs=(Leg(pool=POOL, protocol=Protocol.UNISWAP_V3, fee_pips=500, token_in=USDC, token_out=WETH),))
     opportunity = OpportunityFound(
         id=OpportunityFound.make_id("momentum", 1, block.hash, route, None),
         chain_id=1,

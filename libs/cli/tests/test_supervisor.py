@@ -86,8 +86,8 @@ async def test_a_process_that_cannot_be_restarted_takes_everything_down_with_its
 async def test_the_reason_of_the_last_error_is_told_even_when_other_lines_follow(tmp_path: Path) -> None:
     code = (
         "import time, sys; time.sleep(0.3);"
-        "print('{\"ts\":1,\"level\":\"error\",\"event\":\"service_failed\",\"reason\":\"no key is configured\"}');"
-        "print('{\"ts\":2,\"level\":\"info\",\"event\":\"service_stopped\"}'); sys.exit(2)"
+        'print(\'{"ts":1,"level":"error","event":"service_failed","reason":"no key is configured"}\');'
+        'print(\'{"ts":2,"level":"info","event":"service_stopped"}\'); sys.exit(2)'
     )
     keeper, _ = supervise(tmp_path, python(code, "fast-executor"))
     await keeper.start()

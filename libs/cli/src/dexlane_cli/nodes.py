@@ -24,9 +24,7 @@ async def require_nodes(urls: Mapping[int, str]) -> None:
                 f"the node of chain {chain_id} at {shown} does not answer; check DEXLANE_RPC_WS_URLS and that it runs"
             ) from error
         if found != chain_id:
-            raise CommandError(
-                f"the node at {shown} is on chain {found}, not {chain_id}; correct DEXLANE_RPC_WS_URLS"
-            )
+            raise CommandError(f"the node at {shown} is on chain {found}, not {chain_id}; correct DEXLANE_RPC_WS_URLS")
 
 
 async def _chain_id(url: str) -> int:
