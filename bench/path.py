@@ -18,7 +18,7 @@ from dexlane.events.execution import FillIncluded
 from dexlane.runtime.books_file import default_books_text
 from dexlane.testing.stack import Stack
 
-SPEED = "560"
+SPEED = "710"
 """The flow's speed at which recorded and synthetic trades add up to about 50 swaps a second."""
 
 EAGER = {
