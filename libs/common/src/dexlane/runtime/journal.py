@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,6 @@ from dexlane.runtime.errors import Transient
 from dexlane.runtime.observability import Log, trace_headers
 
 RELAY_RETRY_S = 0.25
-RELAY_HELD_S = 0.05
 MARK_SENT_AFTER_S = 0.1
 MARK_SENT_AT = 500
 
@@ -142,21 +141,6 @@ class Journal:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._held = 0
-        self._free = asyncio.Event()
-        self._free.set()
-
-    @contextmanager
-    def relay_held(self) -> Iterator[None]:
-        """Publish nothing for a moment, at most ``RELAY_HELD_S``: what is done here is in more of a hurry."""
-        self._held += 1
-        self._free.clear()
-        try:
-            yield
-        finally:
-            self._held -= 1
-            if not self._held:
-                self._free.set()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
@@ -200,7 +184,6 @@ class Journal:
         """Publish the outbox for ever, in order; a row is marked only after the broker acknowledged it."""
         while True:
             while self._queue:
-                await self._until_free()
                 await self._publish(bus, self._queue[0])
                 self._sent.append(self._queue.popleft().sequence)
                 if len(self._sent) >= MARK_SENT_AT:
@@ -212,12 +195,6 @@ class Journal:
                 await asyncio.wait_for(self._wake.wait(), MARK_SENT_AFTER_S if self._sent else None)
             except TimeoutError:
                 await self._mark_sent()
-
-    async def _until_free(self) -> None:
-        try:
-            await asyncio.wait_for(self._free.wait(), RELAY_HELD_S)
-        except TimeoutError:
-            self._free.set()
 
     async def _publish(self, bus: Bus, row: _OutboxRow) -> None:
         while True:

@@ -8,7 +8,6 @@ progress while messages wait, ends itself so that the supervisor can start it an
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -144,9 +143,6 @@ class Service:
             watchdog = ProgressWatchdog(self.bus, self.metrics, self._durables())
             tasks.append(self._supervised("progress", watchdog.run))
             watch_loop(loop, self.log)
-            # What was imported and built so far stays: no need to look at it again in the middle of a trade.
-            gc.collect()
-            gc.freeze()
             self._started = True
             self.log.info("service_started", chains=list(self.settings.chains), realm=self.settings.realm)
             await self._stopping.wait()
