@@ -149,4 +149,4 @@ def test_no_file_names_a_path_of_somebodys_machine() -> None:
 
 def test_machine_path_would_be_found() -> None:
     assert MACHINE_PATH.search("cd " + "/".join(("", "root", "dexlane")))
-    assert not MACHINE_PATH.search("/var/lib/dexlane and https://example.org/work/")
+    assert not MACHINE_PATH.search("/var/lib/dexlane and https://example.org/" + "work/")
