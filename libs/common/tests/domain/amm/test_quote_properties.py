@@ -9,10 +9,10 @@ from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
 from dexlane.domain.amm import concentrated
+from dexlane.domain.amm.adapters.uniswap_v3 import TICK_CROSSING_GAS
 from dexlane.domain.amm.deltas import apply_mint
 from dexlane.domain.amm.quoting import (
     ROUTE_GAS,
-    TICK_CROSSING_GAS,
     InsufficientLiquidity,
     Quote,
     price_impact_bps,

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isqrt
 
-from dexlane.domain.amm import concentrated, constant_product
+from dexlane.domain.amm.adapters import ADAPTERS, Pair, Quote
 from dexlane.domain.amm.errors import InsufficientLiquidity
 from dexlane.values.amounts import BPS_DENOMINATOR, PIPS_DENOMINATOR
-from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool, PoolState
+from dexlane.values.pools import Pool
 from dexlane.values.routes import Leg, Route
 
 __all__ = [
@@ -30,35 +30,11 @@ __all__ = [
 
 ROUTE_GAS = 40_000
 """Gas of a transaction around its legs: 21,000 intrinsic, call data, router dispatch, payment."""
-CONSTANT_PRODUCT_LEG_GAS = 65_000
-"""One V2 leg; with ``ROUTE_GAS`` 105,000 (measured on the real contracts: 104,000)."""
-CONCENTRATED_LEG_GAS = 86_000
-"""One V3 leg within a tick; with ``ROUTE_GAS`` 126,000 (measured: 114,000 to 136,000, depending on the router)."""
-TICK_CROSSING_GAS = 22_000
-"""An initialised tick: four cold slots read, three rewritten (EIP-2929: 4 x 2,100 + 3 x 2,900), and the loop."""
-BITMAP_WORD_GAS = 3_500
-"""A further bitmap word: one cold slot (EIP-2929: 2,100) and the loop."""
 
 _SIZE_PRECISION_BITS = 12
 """The size search ends within 1/4,096 of the best size: its profit then misses the best by some 10 ** -7 of it."""
 _SCANNED_SIZES = 4
 """A bracket of so few units is tried unit by unit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """What one pool does with an order, in smallest units.
-
-    ``amount_in`` includes ``fee_amount``, which is in the token paid in. ``gas`` is the leg alone, without
-    ``ROUTE_GAS``. With ``partial`` the pool ran out of liquidity: the amounts are what it really moves.
-    """
-
-    amount_in: int
-    amount_out: int
-    fee_amount: int
-    gas: int
-    next_state: PoolState
-    partial: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,35 +47,24 @@ class RouteQuote:
     legs: tuple[Quote, ...]
 
 
-def quote_exact_in(pool: Pool, token_in: str, amount_in: int) -> Quote:
-    """Sell exactly ``amount_in`` of ``token_in``; a V3 pool that cannot take all of it fills in part.
+def quote_exact_in(pool: Pool, token_in: str, amount_in: int, token_out: str | None = None) -> Quote:
+    """Sell exactly ``amount_in`` of ``token_in``; a pool with ticks that cannot take all of it fills in part.
 
-    Raises ``KeyError`` when the pool does not trade the token, ``ValueError`` for an amount below one and
-    ``InsufficientLiquidity`` when the contract would revert or no token would move.
+    ``token_out`` may be left out where the pool has two tokens. Raises ``KeyError`` when the pool does not trade the
+    pair, ``ValueError`` for an amount below one and ``InsufficientLiquidity`` when the contract would revert or no
+    token would move.
     """
-    zero_for_one = _direction(pool, token_in, amount_in)
-    if isinstance(pool.state, ConstantProductState):
-        swap = constant_product.swap_exact_in(
-            pool.state, pool.key.fee_pips, zero_for_one=zero_for_one, amount_in=amount_in
-        )
-        return _reserve_quote(swap)
-    order = concentrated.Order(zero_for_one=zero_for_one, exact_in=True, amount=amount_in)
-    return _tick_quote(pool, pool.state, order)
+    pair = _pair(pool, token_in, token_out, amount_in)
+    return ADAPTERS[pool.key.protocol].exact_in(pool, pair, amount_in)
 
 
-def quote_exact_out(pool: Pool, token_in: str, amount_out: int) -> Quote:
-    """Buy exactly ``amount_out`` with ``token_in``; a V3 pool that holds less fills in part.
+def quote_exact_out(pool: Pool, token_in: str, amount_out: int, token_out: str | None = None) -> Quote:
+    """Buy exactly ``amount_out`` with ``token_in``; a pool with ticks that holds less fills in part.
 
     Raises as :func:`quote_exact_in` does.
     """
-    zero_for_one = _direction(pool, token_in, amount_out)
-    if isinstance(pool.state, ConstantProductState):
-        swap = constant_product.swap_exact_out(
-            pool.state, pool.key.fee_pips, zero_for_one=zero_for_one, amount_out=amount_out
-        )
-        return _reserve_quote(swap)
-    order = concentrated.Order(zero_for_one=zero_for_one, exact_in=False, amount=amount_out)
-    return _tick_quote(pool, pool.state, order)
+    pair = _pair(pool, token_in, token_out, amount_out)
+    return ADAPTERS[pool.key.protocol].exact_out(pool, pair, amount_out)
 
 
 def quote_route(pools: Mapping[str, Pool], route: Route, amount_in: int) -> RouteQuote:
@@ -120,36 +85,22 @@ def quote_route(pools: Mapping[str, Pool], route: Route, amount_in: int) -> Rout
     return RouteQuote(amount_in=amount_in, amount_out=amount, gas=gas, legs=tuple(quotes))
 
 
-def spot_price_ratio(pool: Pool, token_in: str) -> tuple[int, int]:
+def spot_price_ratio(pool: Pool, token_in: str, token_out: str | None = None) -> tuple[int, int]:
     """The marginal price before fee as (numerator, denominator): units of the other token per unit of ``token_in``.
 
-    Raises ``KeyError`` when the pool does not trade the token, ``InsufficientLiquidity`` when it has no price.
+    Raises ``KeyError`` when the pool does not trade the pair, ``InsufficientLiquidity`` when it has no price.
     """
-    zero_for_one = _direction(pool, token_in, 1)
-    state = pool.state
-    if isinstance(state, ConstantProductState):
-        ratio = (state.reserve1, state.reserve0)
-    else:
-        ratio = (state.sqrt_price_x96 * state.sqrt_price_x96, 1 << 192)
+    ratio = ADAPTERS[pool.key.protocol].spot_price(pool, _pair(pool, token_in, token_out))
     if 0 in ratio:
         raise InsufficientLiquidity(f"pool {pool.key.address} has no price")
-    return ratio if zero_for_one else (ratio[1], ratio[0])
+    return ratio
 
 
-def virtual_reserves(pool: Pool, token_in: str) -> tuple[int, int]:
-    """Reserves of ``token_in`` and of the other token that act at the present price.
-
-    Of a V3 pool these are the reserves of the constant-product pool that prices alike within the current tick
-    (Uniswap V3 whitepaper, 6.2.1); zero where it has no liquidity. The measure for "deeper" among pools.
+def virtual_reserves(pool: Pool, token_in: str, token_out: str | None = None) -> tuple[int, int]:
+    """Reserves of ``token_in`` and of the other token of the constant-product pool that prices alike at the present
+    price; zero where there is no liquidity. The measure for "deeper" among pools.
     """
-    state = pool.state
-    if isinstance(state, ConstantProductState):
-        reserves = (state.reserve0, state.reserve1)
-    elif state.sqrt_price_x96 == 0:
-        reserves = (0, 0)
-    else:
-        reserves = ((state.liquidity << 96) // state.sqrt_price_x96, state.liquidity * state.sqrt_price_x96 >> 96)
-    return reserves if pool.key.token0.address == token_in else (reserves[1], reserves[0])
+    return ADAPTERS[pool.key.protocol].virtual_reserves(pool, _pair(pool, token_in, token_out))
 
 
 def price_impact_bps(pools: Mapping[str, Pool], route: Route, quote: RouteQuote) -> int:
@@ -159,7 +110,7 @@ def price_impact_bps(pools: Mapping[str, Pool], route: Route, quote: RouteQuote)
     """
     expected, scale = quote.amount_in, 1
     for leg in route.legs:
-        numerator, denominator = spot_price_ratio(pools[leg.pool], leg.token_in)
+        numerator, denominator = spot_price_ratio(pools[leg.pool], leg.token_in, leg.token_out)
         expected *= numerator * (PIPS_DENOMINATOR - leg.fee_pips)
         scale *= denominator * PIPS_DENOMINATOR
     shortfall = expected - quote.amount_out * scale
@@ -241,53 +192,24 @@ def _closed_form(pools: Mapping[str, Pool], route: Route) -> int:
     """
     gain, base, slope = 1, 1, 0
     for leg in route.legs:
-        reserve_in, reserve_out = virtual_reserves(pools[leg.pool], leg.token_in)
+        reserve_in, reserve_out = virtual_reserves(pools[leg.pool], leg.token_in, leg.token_out)
         keep = PIPS_DENOMINATOR - leg.fee_pips
         base, slope = base * reserve_in * PIPS_DENOMINATOR, slope * reserve_in * PIPS_DENOMINATOR + keep * gain
         gain *= keep * reserve_out
     return max(0, (isqrt(gain * base) - base) // slope) if slope else 0
 
 
-def _direction(pool: Pool, token_in: str, amount: int) -> bool:
+def _pair(pool: Pool, token_in: str, token_out: str | None, amount: int = 1) -> Pair:
     if amount < 1:
         raise ValueError("an amount to quote is at least one unit")
-    if token_in == pool.key.token0.address:
-        return True
-    if token_in == pool.key.token1.address:
-        return False
-    raise KeyError(f"pool {pool.key.address} does not trade {token_in}")
+    other = pool.key.other(token_in).address if token_out is None else pool.key.token(token_out).address
+    return Pair(pool.key.token(token_in).address, other)
 
 
 def _whole_leg(pool: Pool, leg: Leg, amount_in: int) -> Quote:
     if amount_in < 1:
         raise InsufficientLiquidity(f"nothing is left to sell in pool {leg.pool}")
-    quote = quote_exact_in(pool, leg.token_in, amount_in)
+    quote = quote_exact_in(pool, leg.token_in, amount_in, leg.token_out)
     if quote.partial:
         raise InsufficientLiquidity(f"pool {leg.pool} takes only {quote.amount_in} of {amount_in}")
     return quote
-
-
-def _reserve_quote(swap: constant_product.ReserveSwap) -> Quote:
-    return Quote(
-        amount_in=swap.amount_in,
-        amount_out=swap.amount_out,
-        fee_amount=swap.fee_amount,
-        gas=CONSTANT_PRODUCT_LEG_GAS,
-        next_state=swap.state,
-        partial=False,
-    )
-
-
-def _tick_quote(pool: Pool, state: ConcentratedState, order: concentrated.Order) -> Quote:
-    swap = concentrated.swap(state, pool.key.fee_pips, pool.key.tick_spacing, order)
-    if swap.amount_in == 0 and swap.amount_out == 0:
-        raise InsufficientLiquidity(f"pool {pool.key.address} has no liquidity on this side")
-    extra_words = max(0, swap.words_read - 1 - swap.ticks_crossed)
-    return Quote(
-        amount_in=swap.amount_in,
-        amount_out=swap.amount_out,
-        fee_amount=swap.fee_amount,
-        gas=CONCENTRATED_LEG_GAS + TICK_CROSSING_GAS * swap.ticks_crossed + BITMAP_WORD_GAS * extra_words,
-        next_state=swap.state,
-        partial=swap.remaining > 0,
-    )

@@ -1,0 +1,20 @@
+"""One adapter per protocol, and the table that finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from dexlane.domain.amm.adapters.base import Adapter, Pair, Quote
+from dexlane.domain.amm.adapters.uniswap_v2 import UniswapV2
+from dexlane.domain.amm.adapters.uniswap_v3 import UniswapV3
+from dexlane.values.pools import Protocol
+
+__all__ = ["ADAPTERS", "Adapter", "Pair", "Quote"]
+
+ADAPTERS: Mapping[Protocol, Adapter] = MappingProxyType(
+    {
+        Protocol.UNISWAP_V2: UniswapV2(),
+        Protocol.UNISWAP_V3: UniswapV3(),
+    }
+)
