@@ -177,6 +177,8 @@ def _devnet(options: StackOptions) -> ProcessSpec:
         ready=probes.json_rpc(f"http://127.0.0.1:{options.ports.devnet}"),
         tier=0,
         restartable=False,
+        # Elsewhere the chain does not live on our processors, so here it does not take them from a trade.
+        niceness=GIVE_WAY_NICENESS,
         # The first start fetches the contracts and builds the starting state.
         ready_timeout_s=300,
     )

@@ -21,11 +21,13 @@ from dexlane.events.execution import (
     IntentCreated,
     IntentFailed,
     Purpose,
+    TxState,
 )
 from dexlane.events.risk import DecisionRecorded, VerdictApproved
 from dexlane.runtime.errors import Fatal, Transient
-from dexlane.testing.builders import USDC, WETH, a_status
+from dexlane.testing.builders import USDC, WETH, a_book, a_status
 from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, live_book, reborn, running
+from dexlane.values.books import Mode
 from dexlane_signer import DynamicFeeTransaction, PrivateKey, SigningDenied
 
 
@@ -110,7 +112,7 @@ async def dies_async(*_: Any, **__: Any) -> Any:
     raise ProcessDiedError
 
 
-async def accepted_and_dies(rpc: Any, raw: bytes) -> Any:
+async def accepted_and_dies(rpc: Any, raw: bytes, **_: Any) -> Any:
     await rpc.send_raw_transaction(raw)
     raise ProcessDiedError
 
@@ -152,6 +154,39 @@ async def test_a_crash_at_any_boundary_leaves_exactly_one_effect(
         assert (await again.names(entry_id(verdict))).count("intent.created") == 1
         assert again.executor.live.transactions.open_slots == []
         await again.die()
+
+
+async def test_a_crash_between_live_and_paper_loses_neither_and_doubles_neither(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(home, live_book(), a_book(id="paper-one")) as bench:
+        verdict = bench.verdict(blocks=20)
+        with monkeypatch.context() as patch:
+            patch.setattr(txmgr, "submit", accepted_and_dies)
+            with pytest.raises(ProcessDiedError):
+                await bench.executor.on_verdict(verdict)
+        paper_id = IntentCreated.make_id("paper-one", verdict.id, Purpose.ENTRY)
+        assert await bench.names(paper_id) == []
+        again = await reborn(bench)
+        await again.head()
+        for _ in range(2):  # the broker delivers what was not acknowledged, and then once more
+            await again.executor.on_verdict(verdict)
+        for _ in range(4):
+            await again.head()
+        assert again.effects() == 1
+        for intent_id in (entry_id(verdict), paper_id):
+            assert (await again.names(intent_id)).count("intent.created") == 1
+        await again.die()
+
+
+async def test_live_trades_are_at_the_node_before_paper_is_planned(home: Home) -> None:
+    async with running(home, a_book(id="paper-one"), live_book()) as bench:
+        verdict = bench.verdict(blocks=10)
+        await bench.executor.on_verdict(verdict)
+        about = {entry_id(verdict), IntentCreated.make_id("paper-one", verdict.id, Purpose.ENTRY)}
+        events = [e for e in await bench.events() if getattr(e, "intent_id", e.id) in about]
+        names = [(e.NAME, getattr(e, "state", None), getattr(e, "mode", None)) for e in events]
+        assert names.index(("tx", TxState.SUBMITTED, Mode.LIVE)) < names.index(("intent.created", None, Mode.PAPER))
 
 
 async def test_a_crash_between_inclusion_and_record_still_publishes_the_fill(

@@ -65,6 +65,12 @@ async def until(condition: Callable[[], bool], timeout_s: float = 8.0) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.fixture(params=[False, True], ids=["through FastStream", "direct"])
+def direct(request: pytest.FixtureRequest) -> bool:
+    """Both ways to read a durable consumer keep the same policy."""
+    return bool(request.param)
+
+
 @pytest.fixture
 def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consuming, "BACKOFF_S", (0.02, 0.05))
@@ -80,11 +86,13 @@ async def dead_letters(js: JetStreamContext) -> list[tuple[str, str]]:
     return found
 
 
-async def test_a_decision_is_handled_once_and_acknowledged(nats_url: str, js: JetStreamContext, bus: Bus) -> None:
+async def test_a_decision_is_handled_once_and_acknowledged(
+    nats_url: str, js: JetStreamContext, bus: Bus, direct: bool
+) -> None:
     seen: list[str] = []
     routes = Routes()
 
-    @routes.decide(DecisionRecorded, durable="test-once")
+    @routes.decide(DecisionRecorded, durable="test-once", direct=direct)
     async def handle(event: DecisionRecorded) -> None:
         seen.append(event.subject_id)
 
@@ -100,11 +108,13 @@ async def test_a_decision_is_handled_once_and_acknowledged(nats_url: str, js: Je
 
 
 @pytest.mark.usefixtures("_quick_retries")
-async def test_a_transient_error_redelivers_until_it_succeeds(nats_url: str, js: JetStreamContext, bus: Bus) -> None:
+async def test_a_transient_error_redelivers_until_it_succeeds(
+    nats_url: str, js: JetStreamContext, bus: Bus, direct: bool
+) -> None:
     deliveries: list[int] = []
     routes = Routes()
 
-    @routes.decide(DecisionRecorded, durable="test-transient")
+    @routes.decide(DecisionRecorded, durable="test-transient", direct=direct)
     async def handle(_event: DecisionRecorded, delivery: Delivery) -> None:
         deliveries.append(delivery.deliveries)
         if delivery.deliveries < 5:
@@ -119,12 +129,12 @@ async def test_a_transient_error_redelivers_until_it_succeeds(nats_url: str, js:
 
 @pytest.mark.usefixtures("_quick_retries")
 async def test_an_unforeseen_error_goes_to_the_dead_letters_after_the_last_delivery(
-    nats_url: str, js: JetStreamContext, bus: Bus
+    nats_url: str, js: JetStreamContext, bus: Bus, direct: bool
 ) -> None:
     seen: list[str] = []
     routes = Routes()
 
-    @routes.decide(DecisionRecorded, durable="test-unforeseen")
+    @routes.decide(DecisionRecorded, durable="test-unforeseen", direct=direct)
     async def handle(event: DecisionRecorded) -> None:
         seen.append(event.subject_id)
         if event.subject_id == "1":
@@ -140,12 +150,12 @@ async def test_an_unforeseen_error_goes_to_the_dead_letters_after_the_last_deliv
 
 
 async def test_what_breaks_the_contract_is_set_aside_with_the_reason_and_stops_nothing(
-    nats_url: str, js: JetStreamContext, bus: Bus
+    nats_url: str, js: JetStreamContext, bus: Bus, direct: bool
 ) -> None:
     seen: list[str] = []
     routes = Routes()
 
-    @routes.decide(DecisionRecorded, durable="test-contract")
+    @routes.decide(DecisionRecorded, durable="test-contract", direct=direct)
     async def handle(event: DecisionRecorded) -> None:
         seen.append(event.subject_id)
         if event.subject_id == "2":
@@ -163,11 +173,11 @@ async def test_what_breaks_the_contract_is_set_aside_with_the_reason_and_stops_n
     assert [error.split(":")[0] for _, error in letters] == ["ValidationError", "ValidationError", "InvalidEvent"]
 
 
-async def test_an_event_under_a_foreign_subject_is_refused(nats_url: str, js: JetStreamContext) -> None:
+async def test_an_event_under_a_foreign_subject_is_refused(nats_url: str, js: JetStreamContext, direct: bool) -> None:
     seen: list[str] = []
     routes = Routes()
 
-    @routes.decide(DecisionRecorded, durable="test-foreign")
+    @routes.decide(DecisionRecorded, durable="test-foreign", direct=direct)
     async def handle(event: DecisionRecorded) -> None:
         seen.append(event.subject_id)
 
@@ -181,11 +191,11 @@ async def test_an_event_under_a_foreign_subject_is_refused(nats_url: str, js: Je
 
 
 async def test_a_fatal_error_stops_the_service_and_keeps_the_message(
-    nats_url: str, js: JetStreamContext, bus: Bus
+    nats_url: str, js: JetStreamContext, bus: Bus, direct: bool
 ) -> None:
     routes = Routes()
 
-    @routes.decide(DecisionRecorded, durable="test-fatal")
+    @routes.decide(DecisionRecorded, durable="test-fatal", direct=direct)
     async def handle(_event: DecisionRecorded) -> None:
         raise Fatal("the books do not balance")
 
@@ -229,7 +239,7 @@ async def test_a_follower_goes_on_after_its_consumer_was_deleted(nats_url: str, 
     async def handle(event: TradingStatus) -> None:
         seen.append(event.status_version)
 
-    from dexlane.runtime.consuming import Follower
+    from dexlane.runtime.reading import Follower
 
     Follower.IDLE_CHECK_S, before = 0.2, Follower.IDLE_CHECK_S
     try:
@@ -245,7 +255,7 @@ async def test_a_follower_goes_on_after_its_consumer_was_deleted(nats_url: str, 
 
 
 async def test_a_slow_handler_keeps_its_message(
-    nats_url: str, js: JetStreamContext, bus: Bus, monkeypatch: pytest.MonkeyPatch
+    nats_url: str, js: JetStreamContext, bus: Bus, monkeypatch: pytest.MonkeyPatch, direct: bool
 ) -> None:
     assert js is not None
     monkeypatch.setattr(consuming, "ACK_WAIT_S", 0.6)
@@ -253,7 +263,7 @@ async def test_a_slow_handler_keeps_its_message(
     finished: list[str] = []
     routes = Routes()
 
-    @routes.decide(DecisionRecorded, durable="test-slow")
+    @routes.decide(DecisionRecorded, durable="test-slow", direct=direct)
     async def handle(event: DecisionRecorded, delivery: Delivery) -> None:
         deliveries.append(delivery.deliveries)
         await asyncio.sleep(2)
@@ -263,3 +273,57 @@ async def test_a_slow_handler_keeps_its_message(
         await bus.publish(a_decision(1))
         await until(lambda: finished == ["1"])
     assert deliveries == [1]
+
+
+async def test_a_direct_reader_goes_on_after_its_consumer_was_deleted(
+    nats_url: str, js: JetStreamContext, bus: Bus
+) -> None:
+    seen: list[str] = []
+    routes = Routes()
+
+    @routes.decide(DecisionRecorded, durable="test-gone", direct=True)
+    async def handle(event: DecisionRecorded) -> None:
+        seen.append(event.subject_id)
+
+    async with consuming_service(nats_url, routes):
+        await bus.publish(a_decision(1))
+        await until(lambda: seen == ["1"])
+        await js.delete_consumer("TRADING", "test-gone-1")
+        await bus.publish(a_decision(2))
+        await until(lambda: "2" in seen)
+
+
+async def test_two_direct_readers_share_the_work(nats_url: str, js: JetStreamContext, bus: Bus) -> None:
+    assert js is not None
+    seen: list[str] = []
+    routes = Routes()
+
+    @routes.decide(DecisionRecorded, durable="test-shared", direct=True)
+    async def handle(event: DecisionRecorded) -> None:
+        await asyncio.sleep(0.01)
+        seen.append(event.subject_id)
+
+    async with consuming_service(nats_url, routes), consuming_service(nats_url, routes):
+        for number in range(20):
+            await bus.publish(a_decision(number))
+        await until(lambda: len(seen) == 20)
+        await asyncio.sleep(0.1)
+    assert sorted(seen, key=int) == [str(number) for number in range(20)]
+
+
+async def test_a_stopping_direct_reader_finishes_what_it_handles(nats_url: str, js: JetStreamContext, bus: Bus) -> None:
+    finished: list[str] = []
+    began = asyncio.Event()
+    routes = Routes()
+
+    @routes.decide(DecisionRecorded, durable="test-last", direct=True)
+    async def handle(event: DecisionRecorded) -> None:
+        began.set()
+        await asyncio.sleep(0.5)
+        finished.append(event.subject_id)
+
+    async with consuming_service(nats_url, routes):
+        await bus.publish(a_decision(1))
+        await asyncio.wait_for(began.wait(), 5)
+    assert finished == ["1"]
+    assert (await js.consumer_info("TRADING", "test-last-1")).num_ack_pending == 0

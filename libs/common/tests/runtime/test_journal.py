@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from nats.js import JetStreamContext
@@ -82,3 +83,53 @@ async def test_a_restart_publishes_what_was_committed_and_the_broker_drops_the_t
     third = Journal(database_url, clock=SystemClock(), log=log)
     assert await third.recover() == 0
     await third.stop()
+
+
+@pytest.mark.integration
+async def test_the_outbox_waits_a_moment_for_whoever_is_in_more_of_a_hurry(
+    journal: Journal, bus: Bus, js: JetStreamContext
+) -> None:
+    relay = asyncio.create_task(journal.relay(bus))
+    with journal.relay_held():
+        async with journal.transaction() as tx:
+            await tx.emit(a_decision(1))
+        await asyncio.sleep(0.01)
+        assert (await js.stream_info("TRADING")).state.messages == 0
+    assert await journal.drained(5)
+    with journal.relay_held():  # and no longer than a moment
+        async with journal.transaction() as tx:
+            await tx.emit(a_decision(2))
+        assert await journal.drained(5)
+    assert (await js.stream_info("TRADING")).state.messages == 2
+    relay.cancel()
+
+
+@pytest.mark.integration
+async def test_published_facts_are_marked_and_the_write_ahead_log_stays_small(
+    journal: Journal, bus: Bus, database_url: str, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dexlane.runtime.journal.CHECKPOINT_ROWS", 10)
+    monkeypatch.setattr("dexlane.runtime.journal.MARK_SENT_AT", 10)
+    relay = asyncio.create_task(journal.relay(bus))
+    for number in range(600):
+        async with journal.transaction() as tx:
+            await tx.emit(a_decision(number))
+        await asyncio.sleep(0.001)
+    assert await journal.drained(10)
+    relay.cancel()
+    if database_url.startswith("sqlite"):
+        size = Path(database_url.split("///", 1)[1] + "-wal").stat().st_size
+        assert size < 4_500_000  # without copying back it would be some 6 MB
+    await journal.stop()
+    again = Journal(database_url, clock=SystemClock(), log=log)
+    assert await again.recover() == 0
+    await again.stop()
+
+
+async def test_a_journal_that_writes_directly_offers_no_connection(journal: Journal, writes_directly: bool) -> None:
+    async with journal.transaction() as tx:
+        if writes_directly:
+            with pytest.raises(TypeError, match="run"):
+                _ = tx.conn
+        else:
+            assert tx.conn is not None

@@ -6,6 +6,7 @@ Source: Uniswap ``permit2``, ``libraries/PermitHash.sol`` and ``EIP712.sol`` (th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dexlane_signer.addresses import normal_address
 from dexlane_signer.keccak import keccak256
@@ -45,7 +46,7 @@ class PermitSingle:
 
     def digest(self, *, chain_id: int, verifying_contract: str = PERMIT2) -> bytes:
         """Return the 32 bytes that are signed: ``keccak(0x1901 || domain || struct)`` (EIP-712)."""
-        domain = keccak256(_DOMAIN_TYPE + _NAME + _word(chain_id) + _address_word(verifying_contract))
+        domain = _domain(chain_id, verifying_contract)
         details = keccak256(
             _DETAILS_TYPE
             + _address_word(self.token)
@@ -55,6 +56,11 @@ class PermitSingle:
         )
         single = keccak256(_SINGLE_TYPE + details + _address_word(self.spender) + _word(self.sig_deadline_s))
         return keccak256(b"\x19\x01" + domain + single)
+
+
+@lru_cache(maxsize=64)
+def _domain(chain_id: int, verifying_contract: str) -> bytes:
+    return keccak256(_DOMAIN_TYPE + _NAME + _word(chain_id) + _address_word(verifying_contract))
 
 
 def _word(value: int) -> bytes:

@@ -15,7 +15,7 @@ def routes(scorers: Mapping[int, Scorer], publish: Publish) -> Routes:
     """Opportunities of every chain, and the flags that any instance ever raised. Blocks come by the mirrors."""
     consumed = Routes()
 
-    @consumed.decide(OpportunityFound, durable="risk-scorer")
+    @consumed.decide(OpportunityFound, durable="risk-scorer", direct=True)
     async def judge(opportunity: OpportunityFound) -> None:
         scorer = scorers[opportunity.chain_id]
         verdict = await scorer.judge(opportunity)

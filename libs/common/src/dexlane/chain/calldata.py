@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import Any, Protocol
 
@@ -122,21 +123,26 @@ def routed_pool(leg: SwapLeg, deployment: RouterDeployment) -> str:
 
     Raises ``UnroutableError`` for a protocol without a command, or a V2 fee other than 0.3 %.
     """
-    token0, token1 = sorted((abi.raw_address(leg.token_in), abi.raw_address(leg.token_out)))
-    if leg.protocol == "uniswap_v3":
-        salt = keccak256(token0.rjust(32, b"\0") + token1.rjust(32, b"\0") + abi.uint(leg.fee_pips, 24))
+    return _derived_pool(str(leg.protocol), leg.fee_pips, leg.token_in, leg.token_out, deployment)
+
+
+@lru_cache(maxsize=4_096)
+def _derived_pool(protocol: str, fee_pips: int, token_in: str, token_out: str, deployment: RouterDeployment) -> str:
+    token0, token1 = sorted((abi.raw_address(token_in), abi.raw_address(token_out)))
+    if protocol == "uniswap_v3":
+        salt = keccak256(token0.rjust(32, b"\0") + token1.rjust(32, b"\0") + abi.uint(fee_pips, 24))
         factory, code_hash = deployment.v3_factory, deployment.v3_pool_code_hash
-    elif leg.protocol == "uniswap_v2" and leg.fee_pips == V2_FEE_PIPS:
+    elif protocol == "uniswap_v2" and fee_pips == V2_FEE_PIPS:
         salt = keccak256(token0 + token1)
         factory, code_hash = deployment.v2_factory, deployment.v2_pair_code_hash
     else:
-        raise UnroutableError(f"the router has no command for {leg.protocol} with a fee of {leg.fee_pips} pips")
+        raise UnroutableError(f"the router has no command for {protocol} with a fee of {fee_pips} pips")
     return "0x" + keccak256(b"\xff" + abi.raw_address(factory) + salt + code_hash)[12:].hex()
 
 
 def _swap_steps(order: ExactInput, deployment: RouterDeployment) -> list[tuple[int, bytes]]:
     """Neighbouring legs of one protocol share a command; between commands the router keeps the tokens."""
-    _check_order(order, deployment)
+    check_order(order, deployment)
     runs = [list(run) for _, run in groupby(order.legs, key=lambda leg: leg.protocol)]
     steps: list[tuple[int, bytes]] = []
     for position, run in enumerate(runs):
@@ -153,7 +159,8 @@ def _swap_steps(order: ExactInput, deployment: RouterDeployment) -> list[tuple[i
     return steps
 
 
-def _check_order(order: ExactInput, deployment: RouterDeployment) -> None:
+def check_order(order: ExactInput, deployment: RouterDeployment) -> None:
+    """Raise ``UnroutableError`` when the router would not trade exactly where the order says."""
     # Permit2 pulls at most 160 bits, and an amount of zero means "already paid" to the V2 command.
     if not (0 < order.amount_in < 1 << 160 and order.minimum_out > 0 and order.legs):
         raise UnroutableError("an order needs legs, a positive amount in and a positive minimum out")

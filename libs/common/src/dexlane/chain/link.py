@@ -105,14 +105,19 @@ class Link:
         await asyncio.gather(self._reader, return_exceptions=True)
         await self._socket.close()
 
-    async def request(self, method: str, params: Sequence[Any], timeout_s: float) -> Any:
-        """The result of one request. Raises ``RpcError`` or ``RpcUnavailable``."""
-        [answer] = await self.batch([(method, params)], timeout_s)
+    async def request(
+        self, method: str, params: Sequence[Any], timeout_s: float, on_sent: Callable[[], None] | None = None
+    ) -> Any:
+        """The result of one request; ``on_sent`` is called when it was written. Raises ``RpcError`` or
+        ``RpcUnavailable``."""
+        [answer] = await self.batch([(method, params)], timeout_s, on_sent)
         if isinstance(answer, RpcError):
             raise answer
         return answer
 
-    async def batch(self, requests: Sequence[Request], timeout_s: float) -> list[Any]:
+    async def batch(
+        self, requests: Sequence[Request], timeout_s: float, on_sent: Callable[[], None] | None = None
+    ) -> list[Any]:
         """Results in the order of the requests; a refused one is an ``RpcError`` in its place."""
         if not requests:
             return []
@@ -127,6 +132,8 @@ class Link:
         try:
             async with asyncio.timeout(timeout_s):
                 await self._send(bodies)
+                if on_sent is not None:
+                    on_sent()
                 return await asyncio.gather(*futures)
         except TimeoutError as error:
             raise RpcUnavailable(f"{requests[0][0]} was not answered within {timeout_s} s") from error

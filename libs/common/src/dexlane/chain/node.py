@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dexlane.chain.answers import (
@@ -91,9 +91,9 @@ class NodeRpc:
         """``eth_getCode``."""
         return _bytes(await self._client.call("eth_getCode", address, block_parameter(block)))
 
-    async def send_raw_transaction(self, raw: bytes) -> str:
+    async def send_raw_transaction(self, raw: bytes, *, on_sent: Callable[[], None] | None = None) -> str:
         """``eth_sendRawTransaction``."""
-        return str(await self._client.call("eth_sendRawTransaction", "0x" + raw.hex())).lower()
+        return str(await self._client.call("eth_sendRawTransaction", "0x" + raw.hex(), on_sent=on_sent)).lower()
 
     async def receipt(self, tx_hash: str) -> Receipt | None:
         """``eth_getTransactionReceipt``; None too while a node gives a receipt without a block."""

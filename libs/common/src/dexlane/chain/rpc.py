@@ -70,8 +70,9 @@ class Rpc(Protocol):
         """``eth_getCode``; empty for an account without code."""
         ...
 
-    async def send_raw_transaction(self, raw: bytes) -> str:
-        """``eth_sendRawTransaction``: the hash. After ``RpcUnavailable`` it may or may not have been accepted."""
+    async def send_raw_transaction(self, raw: bytes, *, on_sent: Callable[[], None] | None = None) -> str:
+        """``eth_sendRawTransaction``: the hash. After ``RpcUnavailable`` it may or may not have been accepted.
+        ``on_sent`` is called when the bytes were handed over, before the node has answered."""
         ...
 
     async def receipt(self, tx_hash: str) -> Receipt | None:
@@ -138,9 +139,12 @@ class RpcClient:
         except TimeoutError as error:
             raise RpcUnavailable(f"no connection to {host_of(self.url)} within {timeout_s} s") from error
 
-    async def call(self, method: str, *params: Any, timeout_s: float | None = None) -> Any:
-        """The result of one request. Raises ``RpcError`` or ``RpcUnavailable``."""
-        return await self._open_link().request(method, params, timeout_s or self._policy.call_timeout_s)
+    async def call(
+        self, method: str, *params: Any, timeout_s: float | None = None, on_sent: Callable[[], None] | None = None
+    ) -> Any:
+        """The result of one request; ``on_sent`` is called when it was written to the link. Raises ``RpcError`` or
+        ``RpcUnavailable``."""
+        return await self._open_link().request(method, params, timeout_s or self._policy.call_timeout_s, on_sent)
 
     async def batch(self, requests: Sequence[Request], *, timeout_s: float | None = None) -> list[Any]:
         """Results in the order of the requests, sent in as few messages as allowed; refused ones as ``RpcError``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 from dexlane.events.base import DEFAULT_REALM, Event
 from dexlane.events.control import BookChanged, TradingStatus
@@ -129,6 +130,7 @@ EVENTS: tuple[type[Event], ...] = tuple(event for stream in STREAMS for event in
 """Every event type, in the order of the streams."""
 
 
+@cache
 def stream_of(event: type[Event]) -> StreamSpec:
     """The stream that stores this event type; ``KeyError`` for a type that was never declared."""
     for stream in STREAMS:

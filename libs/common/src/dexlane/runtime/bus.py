@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import nats
 from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import PubAck
@@ -88,6 +90,20 @@ class Bus:
             except NotFoundError as error:
                 raise Fatal(f"bucket {bucket.name} is missing; declare the streams with `make streams`") from error
         self._pools = await self.js.key_value(POOLS.name)
+
+    async def subscribe_inbox(self, take: Callable[[Msg], Awaitable[None]]) -> Subscription:
+        """A subscription of one's own to an address that nobody else knows."""
+        return await self._connection.subscribe(self._connection.new_inbox(), cb=take)
+
+    async def request_next(self, stream: str, durable: str, request: bytes, inbox: str) -> None:
+        """Ask a durable consumer for what comes next, to be sent to an inbox."""
+        await self._connection.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}", request, reply=inbox)
+
+    @property
+    def _connection(self) -> Client:
+        if self._client is None:
+            raise Fatal("the bus was used before it was started")
+        return self._client
 
     async def stop(self) -> None:
         """Flush and close."""

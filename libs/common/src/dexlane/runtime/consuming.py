@@ -1,35 +1,35 @@
 """How messages are consumed: one policy for everything.
 
-Decisions (``Routes.decide``) are durable, pulled one at a time through FastStream, and acknowledged only after their
-handler finished. Market data and last values (``Routes.follow``) are read in order by an ephemeral consumer that
-recreates itself where it stopped. FastStream's defaults would terminate a message on the first exception, so its
-acknowledgement is switched off and ours applies: see ``ConsumerPolicy``.
+Decisions (``Routes.decide``) are durable, pulled one at a time, and acknowledged only after their handler finished:
+through FastStream, or with ``direct`` by a reader of our own where a trade waits for every tenth of a millisecond
+(``dexlane.runtime.reading``). Market data and last values (``Routes.follow``) are read in order by an ephemeral
+consumer. FastStream's defaults would terminate a message on the first exception, so its acknowledgement is switched
+off and ours applies: see ``ConsumerPolicy``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeoutError
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from nats.js.client import JetStreamContext
-from nats.js.errors import Error as JetStreamError
+from nats.js.api import ConsumerConfig
 from opentelemetry import trace
 from prometheus_client import Counter, Histogram
 from pydantic import ValidationError
 
 from dexlane.events.base import Event
-from dexlane.events.streams import MARKET, stream_of
+from dexlane.events.streams import stream_of
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Fatal, InvalidEvent, Transient
 from dexlane.runtime.observability import Log, Metrics, trace_context
+from dexlane.runtime.reading import Start
 
 ACK_WAIT_S = 6.0
 """How long the server waits before it gives a message of a killed process to the next one. A handler that takes longer
@@ -44,7 +44,6 @@ SERVER_MAX_DELIVER = MAX_TRANSIENT_DELIVERIES + 10
 """Above our own limits: the server would skip the message silently, so our dead letter must come first."""
 
 E = TypeVar("E", bound=Event)
-Start = Literal["last", "new", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +61,14 @@ Handler = Callable[[Any, Delivery], Awaitable[None]]
 
 @dataclass(frozen=True)
 class DecisionRoute:
-    """A durable consumer: its event type, the closed ending of its subject, its name and its handler."""
+    """A durable consumer: its event type, the closed ending of its subject, its name, its handler, and whether it is
+    read without FastStream."""
 
     event_type: type[Event]
     tail: str
     durable: str
     handler: Handler
+    direct: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,15 @@ class Routes:
     followers: list[FollowRoute] = field(default_factory=list)
 
     def decide(
-        self, event_type: type[E], *, durable: str, tail: str = ""
+        self, event_type: type[E], *, durable: str, tail: str = "", direct: bool = False
     ) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., Awaitable[None]]]:
         """Consume durably, one at a time, acknowledged after the handler. The handler takes ``(event)`` or
-        ``(event, delivery)``."""
+        ``(event, delivery)``. ``direct`` is for the hops that a fast trade waits for."""
         if tail and tail not in event_type.tails():
             raise ValueError(f"{event_type.__name__} has no subject ending in {tail!r}")
 
         def register(handler: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-            self.decisions.append(DecisionRoute(event_type, tail, durable, _with_delivery(handler)))
+            self.decisions.append(DecisionRoute(event_type, tail, durable, _with_delivery(handler), direct))
             return handler
 
         return register
@@ -167,7 +168,8 @@ class ConsumerPolicy:
         delivery = delivery_of(message)
         outcome = "acked"
         try:
-            await self._run_long(route, message, delivery)
+            with _said_to_be_alive(message):
+                await self._run(route.event_type, route.handler, message, delivery)
             await message.ack()
         except (InvalidEvent, ValidationError) as error:
             outcome = await self._set_aside(message, delivery, error)
@@ -202,16 +204,6 @@ class ConsumerPolicy:
             outcome = "failed"
             self._log.error("follower_failed", cause=error, handled_event=name)
         self._metrics.outcomes.labels(name, outcome).inc()
-
-    async def _run_long(self, route: DecisionRoute, message: Msg, delivery: Delivery) -> None:
-        handling = asyncio.ensure_future(self._run(route.event_type, route.handler, message, delivery))
-        try:
-            while not (await asyncio.wait({handling}, timeout=ACK_WAIT_S / 3))[0]:
-                await message.in_progress()
-        except asyncio.CancelledError:
-            handling.cancel()
-            raise
-        handling.result()
 
     async def _run(self, event_type: type[Event], handler: Handler, message: Msg, delivery: Delivery) -> None:
         event = event_type.from_wire(message.data)
@@ -261,91 +253,30 @@ def delivery_of(message: Msg) -> Delivery:
     )
 
 
-class Follower:
-    """An ordered reader of one subject: an ephemeral push consumer that is recreated where it stopped, after a lost
-    link, a restarted server or a gap. Call ``run`` once; ``start_sequence`` overrides ``start``."""
+@contextmanager
+def _said_to_be_alive(message: Msg) -> Iterator[None]:
+    """Tell the server every third of ``ACK_WAIT_S`` that the message is being handled."""
+    loop = asyncio.get_running_loop()
+    telling: set[asyncio.Task[None]] = set()
+    timers: list[asyncio.TimerHandle] = []
 
-    IDLE_CHECK_S = 5.0
+    def tell() -> None:
+        task = loop.create_task(_tell_progress(message))
+        telling.add(task)
+        task.add_done_callback(telling.discard)
+        timers[:] = [loop.call_later(ACK_WAIT_S / 3, tell)]
 
-    def __init__(self, bus: Bus, stream: str, subject: str, *, start: Start, start_sequence: int | None = None) -> None:
-        self._bus = bus
-        self._give_way_s = bus.give_way_ms / 1_000 if stream == MARKET.name_in(bus.realm) else 0.0
-        self._stream = stream
-        self._subject = subject
-        self._start = start
-        self._next_sequence = start_sequence
-
-    def _config(self) -> ConsumerConfig:
-        config = ConsumerConfig(
-            ack_policy=AckPolicy.NONE,
-            max_deliver=1,
-            mem_storage=True,
-            inactive_threshold=60.0,
-            flow_control=True,
-            idle_heartbeat=self.IDLE_CHECK_S,
-        )
-        if self._next_sequence is not None:
-            config.deliver_policy = DeliverPolicy.BY_START_SEQUENCE
-            config.opt_start_seq = max(1, self._next_sequence)
-        else:
-            policies = {
-                "last": DeliverPolicy.LAST_PER_SUBJECT,
-                "new": DeliverPolicy.NEW,
-                "all": DeliverPolicy.ALL,
-            }
-            config.deliver_policy = policies[self._start]
-        return config
-
-    async def run(self, handle: Callable[[Msg], Awaitable[None]]) -> None:
-        """Read for ever, one message after the other."""
-        while True:
-            try:
-                subscription = await self._bus.js.subscribe(
-                    self._subject, stream=self._stream, config=self._config(), manual_ack=True
-                )
-            except (NatsError, JetStreamError, TimeoutError):
-                await asyncio.sleep(0.25)
-                continue
-            try:
-                await self._read(subscription, handle)
-            finally:
-                await _forget(subscription)
-
-    async def _read(
-        self, subscription: JetStreamContext.PushSubscription, handle: Callable[[Msg], Awaitable[None]]
-    ) -> None:
-        expected = 1
-        while True:
-            try:
-                message = await subscription.next_msg(timeout=self.IDLE_CHECK_S)
-            except (NatsTimeoutError, TimeoutError):
-                if not await _alive(subscription):
-                    return
-                continue
-            except NatsError:
-                return
-            sequence = message.metadata.sequence
-            if sequence is None or sequence.consumer != expected:
-                return
-            expected += 1
-            if self._give_way_s and not subscription.pending_msgs:
-                await asyncio.sleep(self._give_way_s)
-            await handle(message)
-            self._next_sequence = sequence.stream + 1
-
-
-async def _alive(subscription: JetStreamContext.PushSubscription) -> bool:
+    timers.append(loop.call_later(ACK_WAIT_S / 3, tell))
     try:
-        await subscription.consumer_info()
-    except (NatsError, JetStreamError, TimeoutError):
-        return False
-    return True
+        yield
+    finally:
+        timers[0].cancel()
 
 
-async def _forget(subscription: JetStreamContext.PushSubscription) -> None:
+async def _tell_progress(message: Msg) -> None:
     try:
-        await subscription.unsubscribe()
-    except (NatsError, JetStreamError, TimeoutError):
+        await message.in_progress()
+    except NatsError:  # the link is down: the server will give the message again, and the inbox knows it
         return
 
 

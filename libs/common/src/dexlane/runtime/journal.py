@@ -8,9 +8,10 @@ database is therefore the truth, and the streams can be rebuilt from it.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,6 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy import event as sa_event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -28,8 +28,11 @@ from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.observability import Log, trace_headers
+from dexlane.runtime.statements import CHECKPOINT_ROWS, OnConnection, Row, SqliteMarker, SqliteWriter, Statements
 
 RELAY_RETRY_S = 0.25
+RELAY_HELD_S = 0.05
+"""How long the outbox waits at most for those who hold it."""
 MARK_SENT_AFTER_S = 0.1
 MARK_SENT_AT = 500
 
@@ -62,6 +65,7 @@ _NOTE = sa.text(
 
 _EMIT = outbox.insert()
 """Built once: it runs several times in the transaction that a trade waits for."""
+_MARK = "UPDATE outbox SET sent_ms = ? WHERE sequence = ?"
 
 
 @dataclass(frozen=True)
@@ -76,18 +80,31 @@ class _OutboxRow:
 
 @dataclass
 class Tx:
-    """One open journal transaction. ``conn`` runs the service's own statements in it."""
+    """One open journal transaction."""
 
-    conn: AsyncConnection
+    statements: Statements
     realm: str
     now_ms: int
     emitted: list[_OutboxRow] = field(default_factory=list)
+    headers: str = field(default_factory=lambda: orjson.dumps(trace_headers()).decode())
+    """Trace headers of every fact emitted here: the transaction belongs to one span."""
+
+    @property
+    def conn(self) -> AsyncConnection:
+        """The connection that runs the service's own queries in this transaction. A journal with a direct writer has
+        none: there, ``run`` takes prepared statements only."""
+        if not isinstance(self.statements, OnConnection):
+            raise TypeError("this journal writes directly; give its statements to run()")
+        return self.statements.conn
+
+    async def run(self, statement: sa.Executable, row: Row) -> int:
+        """Run a statement that was built once, and return how many rows it touched."""
+        return await self.statements.run(statement, row)
 
     async def first_time(self, consumer: str, message_id: str) -> bool:
         """Note a message as consumed; False when it was before, and then nothing may be done."""
         values = {"consumer": consumer, "message_id": message_id, "received_ms": self.now_ms}
-        result = await self.conn.execute(_NOTE, values)
-        return bool(result.rowcount)
+        return bool(await self.statements.run(_NOTE, values))
 
     async def emit(self, event: Event) -> None:
         """Write a fact to the outbox; it is published after the commit."""
@@ -96,13 +113,10 @@ class Tx:
             "subject": event.subject(self.realm),
             "stream": stream_of(type(event)).name_in(self.realm),
             "payload": event.to_wire(),
-            "headers": orjson.dumps(trace_headers()).decode(),
+            "headers": self.headers,
         }
-        result = await self.conn.execute(_EMIT, {**row, "created_ms": self.now_ms})
-        key = result.inserted_primary_key
-        if key is None:
-            raise Transient("the database gave the outbox row no sequence")
-        self.emitted.append(_OutboxRow(int(key[0]), **row))
+        sequence = await self.statements.add(_EMIT, {**row, "created_ms": self.now_ms})
+        self.emitted.append(_OutboxRow(sequence, **row))
 
 
 def make_engine(url: str) -> AsyncEngine:
@@ -130,8 +144,14 @@ def make_engine(url: str) -> AsyncEngine:
 class Journal:
     """Transactions with inbox and outbox, and the relay that publishes what was committed."""
 
-    def __init__(self, url: str, *, clock: Clock, log: Log, realm: str = "main") -> None:
+    def __init__(self, url: str, *, clock: Clock, log: Log, realm: str = "main", direct: bool = False) -> None:
+        """``direct``: write to a SQLite file without SQLAlchemy in between (see ``runtime.statements``); the tables
+        must exist when the first transaction begins. Without effect on PostgreSQL."""
         self.engine = make_engine(url)
+        self._direct = direct and self.engine.dialect.name == "sqlite"
+        self._direct_writer: SqliteWriter | None = None
+        self._marker: SqliteMarker | None = None
+        self._unchecked_rows = 0
         self._clock = clock
         self._log = log
         self._realm = realm
@@ -141,6 +161,21 @@ class Journal:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._holders = 0
+        self._free = asyncio.Event()
+        self._free.set()
+
+    @contextmanager
+    def relay_held(self) -> Iterator[None]:
+        """Publish nothing for a moment, at most ``RELAY_HELD_S``: what is done here is in more of a hurry."""
+        self._holders += 1
+        self._free.clear()
+        try:
+            yield
+        finally:
+            self._holders -= 1
+            if not self._holders:
+                self._free.set()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
@@ -148,16 +183,34 @@ class Journal:
         busy or gone, in which case nothing of the block holds."""
         async with self._writer:
             try:
-                async with self.engine.begin() as conn:
-                    tx = Tx(conn=conn, realm=self._realm, now_ms=self._clock.now_ms())
+                async with self._begun() as statements:
+                    tx = Tx(statements=statements, realm=self._realm, now_ms=self._clock.now_ms())
                     yield tx
-            except sa.exc.OperationalError as error:
+            except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
                 raise Transient(f"the journal did not commit: {error}") from error
             if tx.emitted:
                 # Still under the writer's lock, so rows are queued in the order of their commits.
                 self._queue.extend(tx.emitted)
                 self._idle.clear()
                 self._wake.set()
+
+    def _sqlite(self) -> SqliteWriter:
+        if self._direct_writer is None:
+            self._direct_writer = SqliteWriter(self._path)
+        return self._direct_writer
+
+    @asynccontextmanager
+    async def _begun(self) -> AsyncIterator[Statements]:
+        if not self._direct:
+            async with self.engine.begin() as conn:
+                yield OnConnection(conn)
+            return
+        with self._sqlite().transaction():
+            yield self._sqlite()
+
+    @property
+    def _path(self) -> str:
+        return self.engine.url.database or ":memory:"
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -184,6 +237,7 @@ class Journal:
         """Publish the outbox for ever, in order; a row is marked only after the broker acknowledged it."""
         while True:
             while self._queue:
+                await self._until_free()
                 await self._publish(bus, self._queue[0])
                 self._sent.append(self._queue.popleft().sequence)
                 if len(self._sent) >= MARK_SENT_AT:
@@ -195,6 +249,14 @@ class Journal:
                 await asyncio.wait_for(self._wake.wait(), MARK_SENT_AFTER_S if self._sent else None)
             except TimeoutError:
                 await self._mark_sent()
+
+    async def _until_free(self) -> None:
+        if self._free.is_set():
+            return
+        try:
+            await asyncio.wait_for(self._free.wait(), RELAY_HELD_S)
+        except TimeoutError:
+            return
 
     async def _publish(self, bus: Bus, row: _OutboxRow) -> None:
         while True:
@@ -216,14 +278,27 @@ class Journal:
         if not self._sent:
             return
         sent, self._sent = self._sent, []
+        rows = [(self._clock.now_ms(), sequence) for sequence in sent]
         try:
-            async with self._writer, self.engine.begin() as conn:
-                await conn.execute(
-                    outbox.update().where(outbox.c.sequence.in_(sent)).values(sent_ms=self._clock.now_ms())
-                )
-        except DBAPIError as error:
+            if self._direct:
+                await self._mark_aside(rows)
+            else:
+                async with self._writer, self.engine.begin() as conn:
+                    marked = outbox.update().where(outbox.c.sequence.in_(sent))
+                    await conn.execute(marked.values(sent_ms=self._clock.now_ms()))
+        except (sa.exc.DBAPIError, sqlite3.Error) as error:
             self._sent = sent + self._sent
             self._log.warning("outbox_not_marked", reason=str(error))
+
+    async def _mark_aside(self, rows: list[tuple[int, int]]) -> None:
+        """Mark, and now and then copy the write-ahead log back, in a thread: the event loop never waits for either."""
+        marker = self._marker = self._marker or SqliteMarker(self._path)
+        async with self._writer:
+            await asyncio.to_thread(marker.run_many, _MARK, rows)
+        self._unchecked_rows += len(rows)
+        if self._unchecked_rows >= CHECKPOINT_ROWS:
+            self._unchecked_rows = 0
+            await asyncio.to_thread(marker.checkpoint)
 
     async def drained(self, timeout_s: float) -> bool:
         """Wait until everything committed is published; False when the time ran out."""
@@ -241,4 +316,12 @@ class Journal:
     async def stop(self) -> None:
         """Mark what was sent and close the database."""
         await self._mark_sent()
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the database without marking anything, as a process that dies would leave it."""
+        for connection in (self._direct_writer, self._marker):
+            if connection is not None:
+                connection.close()
+        self._direct_writer = self._marker = None
         await self.engine.dispose()

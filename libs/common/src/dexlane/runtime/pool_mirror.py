@@ -14,9 +14,9 @@ from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
 from dexlane.events.streams import MARKET
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import Clock
-from dexlane.runtime.consuming import Follower
 from dexlane.runtime.errors import DexlaneError, Fatal, Transient
 from dexlane.runtime.observability import Log
+from dexlane.runtime.reading import Follower
 from dexlane.values.chains import BlockRef
 
 OnBlock = Callable[[BlockApplied], Awaitable[None]]

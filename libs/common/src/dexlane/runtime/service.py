@@ -8,6 +8,7 @@ progress while messages wait, ends itself so that the supervisor can start it an
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -27,7 +28,6 @@ from dexlane.runtime.consuming import (
     ConsumerPolicy,
     ConsumingMetrics,
     DecisionRoute,
-    Follower,
     FollowRoute,
     Routes,
     decision_config,
@@ -37,6 +37,7 @@ from dexlane.runtime.consuming import (
 from dexlane.runtime.endpoints import HttpServer, endpoints
 from dexlane.runtime.errors import DexlaneError, Fatal, Misconfigured, Transient
 from dexlane.runtime.observability import Log, Metrics, configure_logging, configure_tracing
+from dexlane.runtime.reading import Follower, Puller
 from dexlane.runtime.settings import ServiceSettings, load_settings
 from dexlane.runtime.watchdogs import ProgressWatchdog, watch_loop
 
@@ -64,6 +65,7 @@ class Service:
             self.bus, self.log, ConsumingMetrics(self.metrics), clock=self.clock, on_fatal=self.fail
         )
         self._routes = Routes()
+        self._pullers: list[Puller] = []
         self._background: list[tuple[str, Run]] = []
         self._start_hooks: list[Run] = []
         self._stop_hooks: list[Run] = []
@@ -140,9 +142,13 @@ class Service:
             tasks = [self._supervised(name, run) for name, run in self._background]
             tasks += [self._supervised(f"follow {r.event_type.NAME}", self._follow(r, c)) for r, c in self._followed()]
             broker = await self._start_decisions()
+            tasks += self._start_pullers()
             watchdog = ProgressWatchdog(self.bus, self.metrics, self._durables())
             tasks.append(self._supervised("progress", watchdog.run))
             watch_loop(loop, self.log)
+            # What was imported and built so far stays: no need to look at it again in the middle of a trade.
+            gc.collect()
+            gc.freeze()
             self._started = True
             self.log.info("service_started", chains=list(self.settings.chains), realm=self.settings.realm)
             await self._stopping.wait()
@@ -160,6 +166,8 @@ class Service:
             await self._halt_if_money()
         if broker is not None:
             await broker.stop()
+        for puller in self._pullers:
+            await asyncio.wait({asyncio.ensure_future(puller.stop())}, timeout=DRAIN_S)
         for hook in reversed(self._stop_hooks):
             try:
                 await asyncio.wait_for(hook(), DRAIN_S)
@@ -222,16 +230,31 @@ class Service:
         ]
 
     async def _start_decisions(self) -> NatsBroker | None:
-        if not self._routes.decisions:
+        routes = [route for route in self._routes.decisions if not route.direct]
+        if not routes:
             return None
         options: dict[str, Any] = dict(CONNECTION_POLICY)
         broker = NatsBroker(
             self.settings.nats_url, apply_types=False, ack_policy=AckPolicy.MANUAL, logger=None, **options
         )
-        for route in self._routes.decisions:
+        for route in routes:
             self._subscribe(broker, route)
         await broker.start()
         return broker
+
+    def _start_pullers(self) -> list[asyncio.Task[None]]:
+        tasks = []
+        for route in self._routes.decisions:
+            if not route.direct:
+                continue
+            for stream, subject, durable in decision_subjects(route, self.settings.realm, self.settings.chains):
+                puller = Puller(self.bus, stream, subject, durable, decision_config())
+                self._pullers.append(puller)
+                tasks.append(self._supervised(f"decide {durable}", self._pull(puller, route)))
+        return tasks
+
+    def _pull(self, puller: Puller, route: DecisionRoute) -> Run:
+        return lambda: puller.run(lambda message: self._policy.decide(route, message))
 
     def _subscribe(self, broker: NatsBroker, route: DecisionRoute) -> None:
         async def whole_message(message: Any, _default: Any = None) -> Any:

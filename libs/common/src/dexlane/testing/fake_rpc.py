@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -135,9 +135,11 @@ class FakeRpc:
         self._enter("code")
         return self.chain.codes.get(address.lower(), b"")
 
-    async def send_raw_transaction(self, raw: bytes) -> str:
+    async def send_raw_transaction(self, raw: bytes, *, on_sent: Callable[[], None] | None = None) -> str:
         """Submit to the pool."""
         self._enter("send_raw_transaction")
+        if on_sent is not None:
+            on_sent()
         tx_hash = self.chain.submit(raw)
         self._raise_fault("send_raw_transaction", after=True)
         return tx_hash

@@ -104,10 +104,18 @@ async def bus(nats_url: str, js: JetStreamContext, log: Log) -> AsyncIterator[Bu
     await bus.stop()
 
 
+@pytest.fixture(params=[False, True], ids=["sqlalchemy", "direct"])
+def writes_directly(request: pytest.FixtureRequest, database_url: str) -> bool:
+    """Both ways in which a journal writes; a direct one is for SQLite only."""
+    if request.param and not database_url.startswith("sqlite"):
+        pytest.skip("PostgreSQL is never written directly")
+    return bool(request.param)
+
+
 @pytest_asyncio.fixture
-async def journal(database_url: str, log: Log) -> AsyncIterator[Journal]:
+async def journal(database_url: str, log: Log, writes_directly: bool) -> AsyncIterator[Journal]:
     """An empty journal in a database of its own."""
     await upgrade(database_url)
-    journal = Journal(database_url, clock=SystemClock(), log=log)
+    journal = Journal(database_url, clock=SystemClock(), log=log, direct=writes_directly)
     yield journal
     await journal.stop()

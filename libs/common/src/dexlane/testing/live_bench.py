@@ -15,7 +15,6 @@ from dexlane.chain import abi
 from dexlane.chain.answers import Header
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.executor import Executor, ExecutorParts
-from dexlane.chain.execution.inline_sqlite import run_inline
 from dexlane.chain.execution.keys import KeyFiles
 from dexlane.chain.execution.live import LiveAccess
 from dexlane.chain.execution.moments import ExecutionMoments
@@ -210,7 +209,7 @@ class Bench:
     async def die(self) -> None:
         """The process ends without a word."""
         await self.executor.live.close()
-        await self.journal.engine.dispose()
+        await self.journal.close()
 
 
 def _name(subject: str, names: dict[str, Any]) -> str:
@@ -239,8 +238,7 @@ async def born(home: Home, chain: FakeChain, world: TokenWorld, clock: ManualClo
     """A new process in ``home``."""
     await upgrade(home.database_url, "dexlane.chain")
     log = configure_logging("bench", "ERROR")
-    journal = Journal(home.database_url, clock=clock, log=log)
-    run_inline(journal.engine)
+    journal = Journal(home.database_url, clock=clock, log=log, direct=True)
     keys = home.folder / "keys.json"
     keys.touch(0o600)
     keys.write_bytes(orjson.dumps({ACCOUNT: KEY}))

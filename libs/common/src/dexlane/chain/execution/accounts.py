@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -50,8 +51,7 @@ async def read_account(
         )
     ]
     try:
-        native = await rpc.balance(account, block=block)
-        answers = await rpc.eth_calls(calls, block=block) if calls else []
+        native, answers = await asyncio.gather(rpc.balance(account, block=block), rpc.eth_calls(calls, block=block))
         read = [_token_facts(answers[index : index + 3]) for index in range(0, len(answers), 3)]
     except (RpcError, AbiError) as error:
         raise Transient(f"the state of account {account} could not be read: {error}") from error

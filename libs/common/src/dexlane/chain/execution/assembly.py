@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.executor import Executor, ExecutorParts
-from dexlane.chain.execution.inline_sqlite import run_inline
 from dexlane.chain.execution.last_values import load_last_values
 from dexlane.chain.execution.live import LiveAccess
 from dexlane.chain.execution.moments import ExecutionMoments
@@ -71,8 +70,7 @@ def assemble(
 ) -> ExecutionDeps:
     """Build the executors of every chain and hang them into the service; returns what the routes need."""
     url = settings.database(service.name)
-    journal = Journal(url, clock=service.clock, log=service.log, realm=settings.realm)
-    run_inline(journal.engine)
+    journal = Journal(url, clock=service.clock, log=service.log, realm=settings.realm, direct=True)
     shared = _Shared(service, settings, lane, rules, journal, moments, SideValues(), Reservations())
     executors: dict[int, Executor] = {}
 

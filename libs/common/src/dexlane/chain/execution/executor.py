@@ -15,6 +15,7 @@ from dexlane.chain.execution.holdings import live_holdings, paper_holdings
 from dexlane.chain.execution.live import LiveAccess, LiveDesk, LiveParts
 from dexlane.chain.execution.market_view import MarketView, Milestone
 from dexlane.chain.execution.moments import ExecutionMoments
+from dexlane.chain.execution.readiness import Readiness
 from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, decision, trade_intent
 from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
@@ -34,8 +35,8 @@ from dexlane.runtime.journal import Journal, Tx, inbox
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.values.books import Book, Lane, Mode
 
-BOOKS_WAIT_NS = 10 * 10**9
-"""Books are announced while the system starts; after this time an executor without any is ready to wait for one."""
+PASS_GIVES_WAY_S = 0.02
+"""How long the pass over a block lets verdicts on that block go first, while no trade is on its way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,24 +93,35 @@ class Executor:
         self._born_ns = parts.clock.monotonic_ns()
         self._approvals = Approvals(parts.lane)
         self._passes = Milestone()
+        self._readiness = Readiness(parts.lane, self.live, parts.side, self._approvals)
         parts.mirror.on_block(self._on_block)
 
     async def on_verdict(self, verdict: VerdictApproved) -> None:
-        """Plan for every book that the verdict is for, journal all of it at once, send what is live."""
+        """Plan for every book that the verdict is for: what is live first, up to the node, then what is on paper."""
         began = self._clock.monotonic_ns()
         await self.view.reach(verdict.opportunity.block.number)
         tip = self.view.tip
         if tip is not None and self.live.is_busy:
             # The last trade may be in this very block; once the pass has seen that, the next one may go.
             await self._passes.wait_for(tip.block.number)
-        async with self._deciding:
-            market = self.view.market()
-            decided = [self._decide(verdict, book, market) for book in self._addressed(verdict)]
-            written = await self._commit(verdict, decided, market)
-        seconds = (self._clock.monotonic_ns() - began) / 1e9
+        books = list(self._addressed(verdict))
+        await self._act(verdict, [book for book in books if book.mode is Mode.LIVE], self._consumer, began)
+        paper = [book for book in books if book.mode is Mode.PAPER]
+        await self._act(verdict, paper, f"{self._consumer}-paper", began)
+
+    async def _act(self, verdict: VerdictApproved, books: Sequence[Book], consumer: str, began_ns: int) -> None:
+        """Plan, journal and launch for some books, noted in the inbox under a name of their own."""
+        if not books:
+            return
+        with self._journal.relay_held():
+            async with self._deciding:
+                market = self.view.market()
+                decided = [self._decide(verdict, book, market) for book in books]
+                written = await self._commit(verdict, decided, market, consumer)
+            await self._launch(written)
+        seconds = (self._clock.monotonic_ns() - began_ns) / 1e9
         for one in written:
             self._parts.moments.planned(one.intent, seconds)
-        await self._launch(written)
 
     async def on_exit(self, exit_: ExitTriggered) -> None:
         """Close a position. What forbids it only for the moment is recorded once, and the exit comes again."""
@@ -123,7 +135,7 @@ class Executor:
             if isinstance(decided.outcome, Refused) and decided.outcome.passing:
                 await self._postpone(exit_, decided, market)
                 return
-            written = await self._commit(exit_, [decided], market)
+            written = await self._commit(exit_, [decided], market, self._consumer)
         for one in written:
             self._parts.moments.planned(one.intent, (self._clock.monotonic_ns() - began) / 1e9)
         await self._launch(written)
@@ -148,26 +160,8 @@ class Executor:
 
     def why_not_ready(self) -> bool | str:
         """A readiness probe: open transactions are settled, and every enabled book could trade or never will."""
-        settled = self.live.why_not_settled()
-        if settled is not True:
-            return settled
-        books = list(self._side.books(self._chain_id))
-        if not books and self._clock.monotonic_ns() - self._born_ns < BOOKS_WAIT_NS:
-            return "no book is known yet"
-        for book in books:
-            reason = self._why_not_set_up(book) if book.enabled and self._parts.lane in book.accounts else None
-            if reason is not None:
-                return f"book {book.id}: {reason}"
-        return True
-
-    def _why_not_set_up(self, book: Book) -> str | None:
-        lane = self._parts.lane
-        if book.mode is Mode.LIVE:
-            objection = self.live.objection(book, book.quote.address, book.limits[lane].max_trade)
-            hopeless = self._approvals.is_hopeless(book.accounts[lane], book.quote.address)
-            if objection is not None:
-                return objection.sentence if objection.passing and not hopeless else None
-        return None if self._side.exposure(book.id, lane) else "what it has at work is not known yet"
+        age_ns = self._clock.monotonic_ns() - self._born_ns
+        return self._readiness.why_not(self._side.books(self._chain_id), age_ns)
 
     async def run(self) -> None:
         """Follow the chain for ever: after each block settle open transactions and tend the accounts."""
@@ -177,8 +171,11 @@ class Executor:
             tip = self.view.tip
             if tip is None:
                 continue
+            if not self.live.is_busy:
+                # Nobody waits for this pass, and a verdict on the block may be about to come.
+                await asyncio.sleep(PASS_GIVES_WAY_S)
             try:
-                await self.step(tip)
+                await self.step(self.view.tip or tip)
             except Transient as error:
                 self._parts.moments.pass_failed(self._chain_id, str(error))
 
@@ -241,11 +238,11 @@ class Executor:
             return None
         return self.live.objection(book, planned.plan.route.token_in, planned.plan.amount_in)
 
-    async def _commit(self, cause: Cause, decided: Sequence[_Decided], market: Market) -> list[_Written]:
+    async def _commit(self, cause: Cause, decided: Sequence[_Decided], market: Market, consumer: str) -> list[_Written]:
         """Inbox, reservations, intents, slots and events in one transaction; nothing for a cause seen before."""
         written: list[_Written] = []
         async with self._journal.transaction() as tx:
-            if not await tx.first_time(self._consumer, cause.id):
+            if not await tx.first_time(consumer, cause.id):
                 return []
             for one in decided:
                 if isinstance(one.outcome, Refused):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from dexlane.chain.calldata import MAINNET_ROUTER, ExactInput, RouterDeployment, execute
+from dexlane.chain.calldata import MAINNET_ROUTER, ExactInput, RouterDeployment, check_order, execute
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.permit2 import ONLY_THIS_BLOCK, PERMIT2, PermitSingle, SignedPermit, approve
 from dexlane.domain.send_state import AttemptKind
@@ -52,13 +52,15 @@ class Payloads:
         if intent.plan is None:
             return approve(PERMIT2, intent.allowance_amount or 0)
         permit = self._permit(intent, intent.plan)
-        return execute(
-            [_order(intent.plan)], deadline_s=intent.plan.deadline_s, permits=[permit], deployment=self.deployment
-        )
+        request = PermitRequest(owner=intent.account, chain_id=self.chain_id, permit=permit)
+        return self._call(intent.plan, SignedPermit(permit, self.signer().sign_permit(request)))
+
+    def _call(self, plan: Plan, permit: SignedPermit) -> bytes:
+        return execute([_order(plan)], deadline_s=plan.deadline_s, permits=[permit], deployment=self.deployment)
 
     def check_routable(self, plan: Plan) -> None:
         """Raise ``UnroutableError`` when the router would not trade exactly where the plan says."""
-        execute([_order(plan)], deadline_s=plan.deadline_s, deployment=self.deployment)
+        check_order(_order(plan), self.deployment)
 
     def sign(self, slot: Slot, kind: AttemptKind, fee: FeeCap, calldata: bytes | None) -> SignedTransaction:
         """Sign one attempt of a slot. Raises ``SigningDenied`` or ``GuardUnavailableError``."""
@@ -85,8 +87,8 @@ class Payloads:
     def _target(self, intent: IntentCreated) -> str:
         return self.deployment.router if intent.allowance_token is None else intent.allowance_token
 
-    def _permit(self, intent: IntentCreated, plan: Plan) -> SignedPermit:
-        permit = PermitSingle(
+    def _permit(self, intent: IntentCreated, plan: Plan) -> PermitSingle:
+        return PermitSingle(
             token=plan.route.token_in,
             amount=plan.amount_in,
             expiration_s=ONLY_THIS_BLOCK,
@@ -94,8 +96,6 @@ class Payloads:
             spender=self.deployment.router,
             sig_deadline_s=plan.deadline_s,
         )
-        request = PermitRequest(owner=intent.account, chain_id=self.chain_id, permit=permit)
-        return SignedPermit(permit, self.signer().sign_permit(request))
 
 
 def _order(plan: Plan) -> ExactInput:

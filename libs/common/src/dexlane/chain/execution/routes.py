@@ -36,12 +36,13 @@ def execution_routes(deps: ExecutionDeps) -> Routes:
 
 def _decisions(routes: Routes, deps: ExecutionDeps) -> None:
     executors, name, tail = deps.executors, deps.service, deps.lane.value
+    in_a_hurry = deps.lane is Lane.FAST
 
-    @routes.decide(VerdictApproved, durable=f"{name}-verdicts", tail=tail)
+    @routes.decide(VerdictApproved, durable=f"{name}-verdicts", tail=tail, direct=in_a_hurry)
     async def on_verdict(verdict: VerdictApproved) -> None:
         await executors[verdict.chain_id].on_verdict(verdict)
 
-    @routes.decide(ExitTriggered, durable=f"{name}-exits", tail=tail)
+    @routes.decide(ExitTriggered, durable=f"{name}-exits", tail=tail, direct=in_a_hurry)
     async def on_exit(exit_: ExitTriggered) -> None:
         await executors[exit_.chain_id].on_exit(exit_)
 

@@ -25,6 +25,11 @@ _SAVE_SLOT = (
     .values(record=sa.bindparam("record"), is_open=sa.bindparam("is_open"), calldata=sa.bindparam("calldata"))
 )
 
+_CLOSE_INTENT = (
+    intents.update().where(intents.c.intent_id == sa.bindparam("of_intent")).values(is_open=sa.bindparam("is_open"))
+)
+_OPEN_ACCOUNT = accounts.insert()
+
 
 class SlotRecord(Value):
     """What changes in the life of a slot. ``sequence`` counts its ``tx`` events, ``outcome_version`` its outcomes."""
@@ -84,7 +89,7 @@ async def add_intent(tx: Tx, intent: IntentCreated, reserved: int) -> None:
         "created_ms": tx.now_ms,
         "payload": intent.to_wire(),
     }
-    await tx.conn.execute(_ADD_INTENT, row)
+    await tx.run(_ADD_INTENT, row)
 
 
 async def add_slot(tx: Tx, slot: Slot) -> None:
@@ -98,7 +103,7 @@ async def add_slot(tx: Tx, slot: Slot) -> None:
         "record": slot.record.model_dump_json(),
         "calldata": None,
     }
-    await tx.conn.execute(_ADD_SLOT, row)
+    await tx.run(_ADD_SLOT, row)
 
 
 async def add_attempt(tx: Tx, slot: Slot, attempt: Attempt, raw: bytes) -> None:
@@ -113,7 +118,7 @@ async def add_attempt(tx: Tx, slot: Slot, attempt: Attempt, raw: bytes) -> None:
         "raw": raw,
         "signed_ms": tx.now_ms,
     }
-    await tx.conn.execute(_ADD_ATTEMPT, row)
+    await tx.run(_ADD_ATTEMPT, row)
 
 
 async def save_slot(tx: Tx, slot: Slot, record: SlotRecord, calldata: bytes | None) -> None:
@@ -124,20 +129,20 @@ async def save_slot(tx: Tx, slot: Slot, record: SlotRecord, calldata: bytes | No
         "is_open": record.state.is_open,
         "calldata": calldata,
     }
-    await tx.conn.execute(_SAVE_SLOT, row)
+    await tx.run(_SAVE_SLOT, row)
     if not record.state.is_open:
         await close_intent(tx, slot.intent.id)
 
 
 async def close_intent(tx: Tx, intent_id: str) -> None:
     """The intent reserves nothing any more."""
-    await tx.conn.execute(intents.update().where(intents.c.intent_id == intent_id), {"is_open": False})
+    await tx.run(_CLOSE_INTENT, {"of_intent": intent_id, "is_open": False})
 
 
 async def open_account(tx: Tx, book_id: str, account: str, block: BlockRef) -> None:
     """Note with which block an account of a book begins."""
     row = {"block_number": block.number, "block_hash": block.hash, "opened_ms": tx.now_ms}
-    await tx.conn.execute(accounts.insert(), {"book_id": book_id, "account": account, **row})
+    await tx.run(_OPEN_ACCOUNT, {"book_id": book_id, "account": account, **row})
 
 
 async def opened_accounts(conn: AsyncConnection) -> set[tuple[str, str]]:

@@ -234,9 +234,12 @@ class Transactions:
 
     async def _send(self, slot: Slot, number: int) -> None:
         first = slot.state.stage is send_state.Stage.SIGNED and number == 1
-        if first:
-            self._moments.sent(slot.intent.id, max(0, self._clock.now_ns() - slot.intent.received_at_ns) / 1e9)
-        answer, text = await submit(self._rpc, slot.raws[number])
+        handed_over_ns: list[int] = []
+        answer, text = await submit(
+            self._rpc, slot.raws[number], on_sent=lambda: handed_over_ns.append(self._clock.now_ns())
+        )
+        if first and handed_over_ns:
+            self._moments.sent(slot.intent.id, max(0, handed_over_ns[0] - slot.intent.received_at_ns) / 1e9)
         self._moments.answered(slot.intent.id, answer, text)
         await self._commit(slot, send_state.answered(slot.state, number, answer))
 
