@@ -64,7 +64,7 @@ class PriceCache:
         self._dirty.clear()
         self._began_s = timestamp_s
 
-    def record(self, pool: Pool, event: BlockApplied, volumes: tuple[int, int]) -> None:
+    def record(self, pool: Pool, event: BlockApplied, volumes: tuple[int, ...]) -> None:
         """Note a pool's price after a block; ``volumes`` are gross amounts of token0 and token1 that were swapped."""
         key = pool.key
         if self._quote not in (key.token0.address, key.token1.address):

@@ -1,0 +1,52 @@
+"""What the contracts' events say about a pool, decoded: the changes that a block's logs bring, in log order.
+
+A change is absolute (reserves, price) or relative (liquidity); ``dexlane.domain.amm.folding`` makes one delta of all
+changes of a pool in a block, ``after_change`` takes one alone. Fields are in the range of their Solidity type: decoders
+refuse anything else, so nothing behind them checks again.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+from dexlane.domain.amm.deltas import InconsistentDelta, after_liquidity_change, after_swap
+from dexlane.values.pools import ConcentratedState, ConstantProductState, PoolState
+
+
+class ReservesSynced(NamedTuple):
+    """V2 ``Sync``: reserves after the change."""
+
+    reserve0: int
+    reserve1: int
+
+
+class PoolSwapped(NamedTuple):
+    """V3 ``Swap``. Amounts are what the pool gained (positive) or paid out; price, liquidity and tick are as after."""
+
+    amount0: int
+    amount1: int
+    sqrt_price_x96: int
+    liquidity: int
+    tick: int
+
+
+class LiquidityChanged(NamedTuple):
+    """V3 ``Mint`` (positive) or ``Burn`` (negative; zero when a position was only touched)."""
+
+    tick_lower: int
+    tick_upper: int
+    liquidity_delta: int
+
+
+PoolChange: TypeAlias = ReservesSynced | PoolSwapped | LiquidityChanged
+
+
+def after_change(state: PoolState, change: PoolChange) -> PoolState:
+    """The pool state after one change. Raises ``InconsistentDelta`` when it cannot happen to such a pool."""
+    if isinstance(change, ReservesSynced) and isinstance(state, ConstantProductState):
+        return ConstantProductState(reserve0=change.reserve0, reserve1=change.reserve1)
+    if isinstance(change, PoolSwapped) and isinstance(state, ConcentratedState):
+        return after_swap(state, change.sqrt_price_x96, change.liquidity, change.tick)
+    if isinstance(change, LiquidityChanged) and isinstance(state, ConcentratedState):
+        return after_liquidity_change(state, change.tick_lower, change.tick_upper, change.liquidity_delta)
+    raise InconsistentDelta(f"a {type(change).__name__} event cannot happen to a {state.kind} pool")
