@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from dexlane.values.amounts import Amount, SignedAmount
 from dexlane.values.base import Value
-from dexlane.values.chains import Address
+from dexlane.values.chains import Address, Hash32
 from dexlane.values.tokens import Token
 
 
@@ -18,22 +18,36 @@ class Protocol(StrEnum):
     """The exchange protocol of a pool; it selects the quoting maths and the router command."""
 
     UNISWAP_V2 = "uniswap_v2"
+    """All forks too: fee and init-code hash are data of the pool and of its factory."""
     UNISWAP_V3 = "uniswap_v3"
     BALANCER_WEIGHTED = "balancer_weighted"
     BALANCER_STABLE = "balancer_stable"
     STABLESWAP = "stableswap"
+    PANCAKESWAP_V3 = "pancakeswap_v3"
+    SOLIDLY_VOLATILE = "solidly_volatile"
+    """``x * y = k`` with fees outside the reserves (Aerodrome, Velodrome V2)."""
+    SOLIDLY_STABLE = "solidly_stable"
+    """``x^3 * y + y^3 * x = k`` (Aerodrome, Velodrome V2)."""
+    UNISWAP_V4 = "uniswap_v4"
+    """Pools without hooks; the address of such a pool is the first 20 bytes of its id."""
 
 
-def _is_empty(value: tuple[object, ...]) -> bool:
+TICKED = frozenset({Protocol.UNISWAP_V3, Protocol.PANCAKESWAP_V3, Protocol.UNISWAP_V4})
+"""Protocols of concentrated liquidity."""
+
+
+def _is_empty(value: object) -> bool:
     """Fields that few pools have stay off the wire where they are empty."""
     return not value
 
 
 class PoolKey(Value):
-    """The immutable part of a pool. ``fee_pips`` is in hundredths of a basis point (3000 = 0.3 %).
+    """What stands beside a pool's state. ``fee_pips`` is in hundredths of a basis point (3000 = 0.3 %).
 
-    A pool whose fee can change has it in its state, exactly; ``fee_pips`` then is the fee when the pool was loaded,
-    rounded up: good for screening. Tokens are sorted by address; ``more_tokens`` are those after the second.
+    A balance-based pool whose fee can change has it in its state, exactly; ``fee_pips`` then is the fee when the pool
+    was loaded, rounded up: good for screening. Solidly's fee and the protocol's share of Uniswap V4 are as they were
+    when the pool was loaded; a change of them means loading it anew. Tokens are sorted by address; ``more_tokens`` are
+    those after the second. The native coin of a V4 pool is the zero address, as in its id.
     """
 
     address: Address
@@ -41,8 +55,15 @@ class PoolKey(Value):
     token0: Token
     token1: Token
     fee_pips: int = Field(ge=0, lt=1_000_000)
-    tick_spacing: int = Field(default=0, ge=0, le=16_384, description="zero for pools without ticks")
+    tick_spacing: int = Field(default=0, ge=0, le=32_767, description="zero for pools without ticks")
     more_tokens: tuple[Token, ...] = Field(default=(), exclude_if=_is_empty)
+    pool_id: Hash32 | None = Field(default=None, exclude_if=_is_empty, description="Uniswap V4 only")
+    protocol_fee0_pips: int = Field(
+        default=0, ge=0, le=1_000, exclude_if=_is_empty, description="V4: taken of token0 paid in, before fee_pips"
+    )
+    protocol_fee1_pips: int = Field(
+        default=0, ge=0, le=1_000, exclude_if=_is_empty, description="V4: taken of token1 paid in, before fee_pips"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> PoolKey:
@@ -52,8 +73,12 @@ class PoolKey(Value):
             addresses = [int(token.address, 16) for token in self.tokens[1:]]
             if any(first >= second for first, second in pairwise(addresses)):
                 raise ValueError("tokens must be sorted by address")
-        if (self.protocol is Protocol.UNISWAP_V3) != (self.tick_spacing > 0):
+        if (self.protocol in TICKED) != (self.tick_spacing > 0):
             raise ValueError("exactly the concentrated pools have a tick spacing")
+        if (self.protocol is Protocol.UNISWAP_V4) != (self.pool_id is not None):
+            raise ValueError("exactly the pools of Uniswap V4 have a pool id")
+        if self.pool_id is not None and self.address != self.pool_id[: len(self.address)]:
+            raise ValueError("a V4 pool is addressed by the first 20 bytes of its id")
         return self
 
     @property
@@ -92,7 +117,7 @@ class Tick(NamedTuple):
 
 
 class ConstantProductState(Value):
-    """Reserves of an ``x * y = k`` pool."""
+    """Reserves of a pool of two tokens: ``x * y = k``, or Solidly's stable curve; the protocol says which."""
 
     kind: Literal["constant_product"] = "constant_product"
     reserve0: Amount
