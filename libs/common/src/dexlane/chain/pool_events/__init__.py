@@ -10,12 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from dexlane.chain.pool_events import uniswap
+from dexlane.chain.pool_events import pancakeswap, solidly, uniswap, uniswap_v4
 from dexlane.chain.pool_events.base import PoolEvent
 
 __all__ = ["POOL_EVENTS", "PoolEvent"]
 
-_FAMILIES: tuple[Mapping[str, PoolEvent], ...] = (uniswap.EVENTS,)
+_FAMILIES: tuple[Mapping[str, PoolEvent], ...] = (
+    uniswap.EVENTS,
+    pancakeswap.EVENTS,
+    solidly.EVENTS,
+    uniswap_v4.EVENTS,
+)
 
 POOL_EVENTS: Mapping[str, PoolEvent] = MappingProxyType(
     {topic: event for family in _FAMILIES for topic, event in family.items()}

@@ -2,7 +2,7 @@
 
 The same measure for all kinds of pool, so that a deep narrow range and a shallow wide one compare. For a
 concentrated pool it is the swap of ``dexlane.domain.amm.concentrated`` stopped at a price limit; for a
-constant-product pool the closed form of ``x * y = k``, for a balance-based pool a search on exact quotes between its
+constant-product pool the closed form of ``x * y = k``, for pools of other curves a search on exact quotes between their
 first two tokens.
 """
 
@@ -17,7 +17,7 @@ from dexlane.domain.amm.errors import InsufficientLiquidity
 from dexlane.domain.amm.quoting import virtual_reserves
 from dexlane.domain.amm.tick_math import MAX_SQRT_RATIO, MIN_SQRT_RATIO
 from dexlane.values.amounts import BPS_DENOMINATOR
-from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool
+from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool, Protocol
 
 DEPTH_BPS = 200
 """The price move that bounds the measure: 2 %."""
@@ -37,7 +37,7 @@ def depth_of(pool: Pool, move_bps: int = DEPTH_BPS) -> TokenDepth:
     if not 0 < move_bps < BPS_DENOMINATOR:
         raise ValueError("the price move lies between 0 and 10,000 basis points")
     state = pool.state
-    if isinstance(state, ConstantProductState):
+    if isinstance(state, ConstantProductState) and pool.key.protocol is not Protocol.SOLIDLY_STABLE:
         return _constant_product(state, move_bps)
     if isinstance(state, ConcentratedState):
         return _concentrated(pool, state, move_bps)
