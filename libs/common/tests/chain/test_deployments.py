@@ -81,9 +81,7 @@ def test_known_v3_pools_follow_from_deployer_and_init_code_hash(
         ),
     ],
 )
-def test_known_volatile_pools_are_clones_of_the_implementation(
-    chain_id: int, name: str, token: str, pool: str
-) -> None:
+def test_known_volatile_pools_are_clones_of_the_implementation(chain_id: int, name: str, token: str, pool: str) -> None:
     entry = exchange(chain_id, name)
     found = solidly_pool_address(entry.factory, entry.implementation or "", token, weth(chain_id), stable=False)
     assert found == pool

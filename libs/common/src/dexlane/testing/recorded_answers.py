@@ -6,20 +6,13 @@ import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from dexlane.domain.amm.errors import InsufficientLiquidity
 from dexlane.domain.amm.quoting import Quote, quote_exact_in, quote_exact_out
+from dexlane.testing.recorded_swaps import Tally, compare_reserves, compare_ticked
 from dexlane.values.pools import BalancesState, BalanceTerms, Pool, PoolKey, Protocol
 from dexlane.values.tokens import Token
-
-
-class Tally(NamedTuple):
-    """How recorded swaps compare: quotes equal in amount and next balances, refusals where the contract refused too."""
-
-    equal: int
-    refused: int
-    different: tuple[str, ...]
 
 
 def read_answers(path: Path) -> Iterator[dict[str, Any]]:
@@ -48,7 +41,13 @@ def a_balances_pool(protocol: Protocol, row: dict[str, Any]) -> Pool:
 
 
 def compare(protocol: Protocol, row: dict[str, Any]) -> Tally:
-    """Every swap of one recorded pool, each on the balances that the contract left before it."""
+    """Every swap of one recorded pool, each on the state that the contract left before it."""
+    if "ticks" in row:
+        return compare_ticked(protocol, row)
+    return compare_reserves(protocol, row) if "reserves" in row else _compare_balances(protocol, row)
+
+
+def _compare_balances(protocol: Protocol, row: dict[str, Any]) -> Tally:
     pool = a_balances_pool(protocol, row)
     equal, refused, different = 0, 0, []
     for swap in row["swaps"]:

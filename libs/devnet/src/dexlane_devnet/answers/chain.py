@@ -78,9 +78,13 @@ class AnswerChain:
         """Receipt of a call that was mined."""
         return await self._send({"to": to, "data": calldata(signature, *arguments)})
 
-    async def try_in_order(self, calls: Sequence[tuple[str, str]]) -> list[bytes | None]:
+    async def give_ether(self, owner: str, amount_wei: int) -> None:
+        """Let an account hold that much of the native coin."""
+        await self._rpc.call("anvil_setBalance", owner, hex(amount_wei))
+
+    async def try_in_order(self, calls: Sequence[tuple[str, str]], gas: int = CALL_GAS) -> list[bytes | None]:
         """What calls answer, each on the state the one before left; None where it reverted. Nothing is kept."""
-        request = [{"from": self.trader, "to": to, "data": data, "gas": hex(CALL_GAS)} for to, data in calls]
+        request = [{"from": self.trader, "to": to, "data": data, "gas": hex(gas)} for to, data in calls]
         [block] = await self._rpc.call("eth_simulateV1", {"blockStateCalls": [{"calls": request}]}, "latest")
         return [
             bytes.fromhex(answer["returnData"][2:]) if answer["status"] == "0x1" else None for answer in block["calls"]

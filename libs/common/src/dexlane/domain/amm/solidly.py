@@ -64,7 +64,7 @@ def swap_exact_in(side: Side, amount_in: int) -> SolidlySwap:
 
 
 def swap_exact_out(side: Side, wanted: int) -> SolidlySwap:
-    """Buy ``wanted`` for the least input that gives at least as much; the rest of its output stays in the pool.
+    """Buy at least ``wanted``: the swap of the least input that gives as much.
 
     Raises ``InsufficientLiquidity`` when no input the contract accepts gives as much.
     """
@@ -72,7 +72,7 @@ def swap_exact_out(side: Side, wanted: int) -> SolidlySwap:
     if wanted >= side.reserve_out:
         raise InsufficientLiquidity(f"the pool holds {side.reserve_out}, cannot give {wanted}")
     amount_in = _least_input_stable(side, wanted) if side.stable else _least_input_volatile(side, wanted)
-    return _settle(side, amount_in, amount_in * side.fee_bps // BPS_DENOMINATOR, wanted)
+    return swap_exact_in(side, amount_in)
 
 
 def amount_out(side: Side, amount_in: int) -> int:

@@ -24,7 +24,7 @@ class Solidly:
         return self._quote(solidly.swap_exact_in(self._side(pool, pair), amount_in))
 
     def exact_out(self, pool: Pool, pair: Pair, amount_out: int) -> Quote:
-        """Buy ``amount_out`` for the least input that gives at least as much (no contract function does that)."""
+        """The quote of the least input that gives at least ``amount_out`` (no contract function does that)."""
         return self._quote(solidly.swap_exact_out(self._side(pool, pair), amount_out))
 
     def spot_price(self, pool: Pool, pair: Pair) -> tuple[int, int]:
