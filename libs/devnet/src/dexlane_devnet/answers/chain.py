@@ -63,8 +63,9 @@ def vyper_code(name: str) -> bytes:
 class AnswerChain:
     """A running chain: deploys, sends, and tries rows of calls without mining them."""
 
-    def __init__(self, rpc: Rpc) -> None:
+    def __init__(self, rpc: Rpc, url: str) -> None:
         self._rpc = rpc
+        self.url = url
         self.trader = account("deployer").address
         self.tokens: tuple[ListedToken, ...] = ()
 
@@ -77,6 +78,10 @@ class AnswerChain:
     async def send(self, to: str, signature: str, *arguments: object) -> Json:
         """Receipt of a call that was mined."""
         return await self._send({"to": to, "data": calldata(signature, *arguments)})
+
+    async def mine_call(self, to: str, data: str) -> Json:
+        """Receipt of an encoded call that was mined."""
+        return await self._send({"to": to, "data": data})
 
     async def give_ether(self, owner: str, amount_wei: int) -> None:
         """Let an account hold that much of the native coin."""
@@ -121,7 +126,7 @@ async def answer_chain(cache: Path, chance: random.Random, report: Report) -> As
     anvil = await start_anvil(find_anvil(cache, report), free_port(), extra)
     try:
         async with await Rpc.connect(anvil.ws_url) as rpc:
-            chain = AnswerChain(rpc)
+            chain = AnswerChain(rpc, anvil.ws_url)
             await chain.list_tokens(chance)
             yield chain
     finally:

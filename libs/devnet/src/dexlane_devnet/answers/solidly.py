@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 
 from dexlane_devnet.answers.chain import PLENTY, AnswerChain, Json, vyper_code
 from dexlane_devnet.contracts import calldata
@@ -19,31 +20,46 @@ async def deploy_swapper(chain: AnswerChain) -> str:
     return await chain.deploy(vyper_code("swapper"))
 
 
-async def make_and_ask(chain: AnswerChain, swapper: str, stable: bool, chance: random.Random, count: int) -> Json:
-    """A random pool, and what it says to a row of swaps.
+@dataclass(frozen=True)
+class MadePool:
+    """A pool; everything in the order of its tokens."""
 
-    Exact outputs have no function in the contract: the trader seeks the least input on chain. Rows are ``[zero_for_one,
-    "in" or "out", amount]``, then, unless the contract reverted, the other amount and both reserves afterwards.
-    """
+    address: str
+    tokens: list[str]
+    decimals: list[int]
+    reserves: list[int]
+    fee_bps: int
+
+
+async def make_pool(chain: AnswerChain, swapper: str, stable: bool, chance: random.Random) -> MadePool:
+    """A random pool with random reserves."""
     decimals = [chance.choice((6, 18, 18, 8, 6)) for _ in range(2)]
     tokens = sorted([(await _new_token(chain, swapper, places), places) for places in decimals])
     fee_bps = chance.choice((0, 1, 5, 30, 100, 300))
     types = ["address", "address", "bool", "uint256", "address"]
     arguments = [tokens[0][0], tokens[1][0], stable, fee_bps, FEES]
     pool = await chain.deploy(vyper_code("solidly_pool"), types, arguments)
-    size, lean = (
-        10 ** chance.uniform(1, 9),
-        10 ** chance.choice((0.0, chance.uniform(-0.5, 0.5), chance.uniform(-2, 2))),
-    )
+    size = 10 ** chance.uniform(1, 9)
+    lean = 10 ** chance.choice((0.0, chance.uniform(-0.5, 0.5), chance.uniform(-2, 2)))
     reserves = [int(size * 10 ** tokens[0][1]), int(size * lean * 10 ** tokens[1][1])]
     for (token, _), reserve in zip(tokens, reserves, strict=True):
         await chain.send(token, "mint(address,uint256)", pool, reserve)
     await chain.send(pool, "sync()")
+    return MadePool(pool, [token for token, _ in tokens], [places for _, places in tokens], reserves, fee_bps)
+
+
+async def make_and_ask(chain: AnswerChain, swapper: str, stable: bool, chance: random.Random, count: int) -> Json:
+    """A random pool, and what it says to a row of swaps.
+
+    Exact outputs have no function in the contract: the trader seeks the least input on chain. Rows are ``[zero_for_one,
+    "in" or "out", amount]``, then, unless the contract reverted, the other amount and both reserves afterwards.
+    """
+    pool = await make_pool(chain, swapper, stable, chance)
     return {
-        "decimals": [places for _, places in tokens],
-        "fee_bps": fee_bps,
-        "reserves": reserves,
-        "swaps": await _ask(chain, swapper, pool, [token for token, _ in tokens], (chance, reserves, count)),
+        "decimals": pool.decimals,
+        "fee_bps": pool.fee_bps,
+        "reserves": pool.reserves,
+        "swaps": await _ask(chain, swapper, pool, chance, count),
     }
 
 
@@ -53,19 +69,21 @@ async def _new_token(chain: AnswerChain, swapper: str, decimals: int) -> str:
     return token.lower()
 
 
+def swap_call(swapper: str, pool: MadePool, zero_for_one: bool, exact: str, amount: int) -> tuple[str, str]:
+    """The trader's call: sell exactly, or buy at least."""
+    token_in, reserve_in = (pool.tokens[0], pool.reserves[0]) if zero_for_one else (pool.tokens[1], pool.reserves[1])
+    if exact == "in":
+        return swapper, calldata("swap_solidly(address,address,uint256)", pool.address, token_in, amount)
+    signature = "buy_solidly(address,address,uint256,uint256)"
+    return swapper, calldata(signature, pool.address, token_in, amount, _MOST * reserve_in)
+
+
 async def _ask(
-    chain: AnswerChain, swapper: str, pool: str, tokens: list[str], plan: tuple[random.Random, list[int], int]
+    chain: AnswerChain, swapper: str, pool: MadePool, chance: random.Random, count: int
 ) -> list[list[object]]:
-    chance, reserves, count = plan
-    asks, calls = _random_asks(chance, reserves, count), []
-    for zero_for_one, exact, amount in asks:
-        token_in, reserve_in = (tokens[0], reserves[0]) if zero_for_one else (tokens[1], reserves[1])
-        if exact == "in":
-            data = calldata("swap_solidly(address,address,uint256)", pool, token_in, amount)
-        else:
-            most = _MOST * reserve_in
-            data = calldata("buy_solidly(address,address,uint256,uint256)", pool, token_in, amount, most)
-        calls += [(swapper, data), (pool, calldata("getReserves()"))]
+    asks, calls = _random_asks(chance, pool.reserves, count), []
+    for ask in asks:
+        calls += [swap_call(swapper, pool, *ask), (pool.address, calldata("getReserves()"))]
     answers = await chain.try_in_order(calls, gas=_BUY_GAS)
     rows = []
     for number, ask in enumerate(asks):

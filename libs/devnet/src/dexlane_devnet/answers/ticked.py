@@ -133,19 +133,35 @@ async def deploy_exchange(chain: AnswerChain, protocol: str, cache: Path, report
     return TickExchange(protocol, factory, swapper)
 
 
-async def make_and_ask(chain: AnswerChain, exchange: TickExchange, chance: random.Random, count: int) -> Json:
-    """A random pool with random positions, and what it says to a row of swaps."""
+@dataclass(frozen=True)
+class FilledPool:
+    """A pool with its positions: (gross, net) liquidity by tick."""
+
+    pool: TickPool
+    protocol_fees: list[int]
+    ticks: dict[int, tuple[int, int]]
+
+
+async def make_filled(chain: AnswerChain, exchange: TickExchange, chance: random.Random) -> FilledPool:
+    """A random pool with random positions."""
     price = _price(chance)
     pool, protocol_fees = await _make_pool(chain, exchange, chance, price)
-    ticks = await _fill(chain, pool, chance, price)
+    ticks = await _fill(chain, pool, chance)
+    return FilledPool(pool, protocol_fees, {index: ticks[index] for index in sorted(ticks)})
+
+
+async def make_and_ask(chain: AnswerChain, exchange: TickExchange, chance: random.Random, count: int) -> Json:
+    """A random pool with random positions, and what it says to a row of swaps."""
+    made = await make_filled(chain, exchange, chance)
+    pool = made.pool
     before = pool.state_in(await chain.try_in_order(pool.state_calls()))
     return {
         "fee_pips": pool.fee_pips,
         "tick_spacing": pool.spacing,
-        "protocol_fees": protocol_fees,
+        "protocol_fees": made.protocol_fees,
         "native": pool.tokens[0] == ZERO,
         "state": before,
-        "ticks": [[index, *ticks[index]] for index in sorted(ticks) if ticks[index][0]],
+        "ticks": [[index, *references] for index, references in made.ticks.items()],
         "swaps": await _ask(chain, pool, chance, before, count),
     }
 
@@ -189,7 +205,7 @@ def _price(chance: random.Random) -> int:
     return min(max(price, MIN_SQRT_PRICE + 10), MAX_SQRT_PRICE - 10**30)
 
 
-async def _fill(chain: AnswerChain, pool: TickPool, chance: random.Random, price: int) -> dict[int, tuple[int, int]]:
+async def _fill(chain: AnswerChain, pool: TickPool, chance: random.Random) -> dict[int, tuple[int, int]]:
     """Add positions around the price; (gross, net) by tick. What the pool refuses is left out."""
     ticks: dict[int, tuple[int, int]] = {}
     [_, tick, _] = pool.state_in(await chain.try_in_order(pool.state_calls()))

@@ -7,8 +7,7 @@ from types import MappingProxyType
 
 from dexlane.chain.answers import RawLog, UnreadableLog
 from dexlane.chain.pool_events.base import PoolEvent, first_20_bytes_of_topic_1, signed, tick_in_range, uint
-from dexlane.domain.amm.changes import LiquidityChanged, PoolChange, PoolSwapped
-from dexlane.domain.amm.deltas import InconsistentDelta
+from dexlane.domain.amm.changes import LiquidityChanged, PoolSwapped, ProtocolFeeChanged
 
 SWAP_TOPIC = "0x40e9cecb9f5f1f1c5b9c97dec2917b7ee92e57ba5563708daca94dd84ad7112f"
 """``Swap(bytes32,address,int128,int128,uint160,uint128,int24,uint24)``; the last word is the fee that was charged."""
@@ -40,9 +39,10 @@ def read_modify_liquidity(log: RawLog) -> LiquidityChanged:
     return LiquidityChanged(tick_in_range(signed(log.data, 0)), tick_in_range(signed(log.data, 1)), delta)
 
 
-def read_protocol_fee_updated(log: RawLog) -> PoolChange:
-    """Raises ``InconsistentDelta``: the fee stands in the pool's key, so that pool has to be loaded anew."""
-    raise InconsistentDelta(f"the protocol fee of pool {log.topics[1]} changed: it has to be loaded anew")
+def read_protocol_fee_updated(log: RawLog) -> ProtocolFeeChanged:
+    """The fee of token0 paid in stands in the lower twelve bits (``ProtocolFeeLibrary``)."""
+    packed = uint(log.data, 0, 24)
+    return ProtocolFeeChanged(packed & 0xFFF, packed >> 12)
 
 
 EVENTS: Mapping[str, PoolEvent] = MappingProxyType(

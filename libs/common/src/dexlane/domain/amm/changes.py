@@ -38,7 +38,14 @@ class LiquidityChanged(NamedTuple):
     liquidity_delta: int
 
 
-PoolChange: TypeAlias = ReservesSynced | PoolSwapped | LiquidityChanged
+class ProtocolFeeChanged(NamedTuple):
+    """The protocol's fees stand in the pool's key: no state can follow from this, the pool has to be loaded anew."""
+
+    fee0_pips: int
+    fee1_pips: int
+
+
+PoolChange: TypeAlias = ReservesSynced | PoolSwapped | LiquidityChanged | ProtocolFeeChanged
 
 
 def after_change(state: PoolState, change: PoolChange) -> PoolState:
