@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from dexlane.chain.deployments import Exchange, deployments, pair_fee_pips
+from dexlane.chain.deployments import Exchange, deployments, emitter_of, pair_fee_pips, singletons
 from dexlane.chain.pool_addresses import solidly_pool_address, v2_pair_address, v3_pool_address, v4_pool_id
 from dexlane.domain.gas_value import WRAPPED_NATIVE
+from dexlane.testing.builders.pools import a_pool_v2
 from dexlane.values.chains import ZERO_ADDRESS
+from dexlane.values.pools import PoolKey, Protocol
+from dexlane.values.tokens import Token
 
 CHAINS = {1, 10, 56, 137, 8_453, 42_161}
 KNOWN = deployments()
@@ -120,3 +123,22 @@ def test_the_fee_of_a_pair_follows_from_its_factory() -> None:
     assert pair_fee_pips(exchange(1, "uniswap_v2").factory) == 3_000
     assert pair_fee_pips(exchange(56, "pancakeswap_v2").factory) == 2_500
     assert pair_fee_pips(ZERO_ADDRESS) is None
+
+
+def test_the_logs_of_a_v4_pool_come_from_the_manager_of_its_chain() -> None:
+    pool_id = v4_pool_id(ZERO_ADDRESS, usdc(1), 500, 10)
+    eth = Token(address=ZERO_ADDRESS, symbol="ETH", decimals=18)
+    key = PoolKey(
+        address=pool_id[:42],
+        protocol=Protocol.UNISWAP_V4,
+        token0=eth,
+        token1=KNOWN.chain(1).quote_tokens[0],
+        fee_pips=500,
+        tick_spacing=10,
+        pool_id=pool_id,
+    )
+    assert emitter_of(1, key) == exchange(1, "uniswap_v4").factory
+    assert singletons(1) == {emitter_of(1, key)}
+    assert singletons(5) == frozenset()
+    alone = a_pool_v2().key
+    assert emitter_of(1, alone) == alone.address

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from dexlane.values.base import Value
 from dexlane.values.chains import Address, ChainId, Hash32
+from dexlane.values.pools import PoolKey, Protocol
 from dexlane.values.tokens import Token
 
 Family = Literal["uniswap_v2", "uniswap_v3", "pancakeswap_v3", "solidly", "uniswap_v4"]
@@ -101,3 +102,19 @@ def pair_fee_pips(factory: str) -> int | None:
         if exchange.family == "uniswap_v2" and exchange.factory == factory
     }
     return fees.pop() if len(fees) == 1 else None
+
+
+def singletons(chain_id: int) -> frozenset[str]:
+    """The contracts of a chain that each hold many pools: their logs name the pool in a topic."""
+    return frozenset(
+        exchange.factory
+        for exchange in deployments().exchanges
+        if exchange.chain_id == chain_id and exchange.family == "uniswap_v4"
+    )
+
+
+def emitter_of(chain_id: int, key: PoolKey) -> str:
+    """The contract whose logs tell of a pool: itself, or the one that holds it. ``KeyError`` for an unknown one."""
+    if key.protocol is Protocol.UNISWAP_V4:
+        return deployments().exchange(chain_id, "uniswap_v4").factory
+    return key.address

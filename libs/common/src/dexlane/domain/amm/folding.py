@@ -95,7 +95,7 @@ class ConcentratedFold:
         elif type(change) is LiquidityChanged:
             self._reposition(*change)
         else:
-            raise InconsistentDelta(f"no state of pool {self._address} follows from a {type(change).__name__} event")
+            raise InconsistentDelta(f"a {type(change).__name__} event cannot happen to pool {self._address}")
 
     def moved(self) -> tuple[int, int]:
         """Gross amounts of token0 and token1."""

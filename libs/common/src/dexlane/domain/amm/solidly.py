@@ -112,7 +112,7 @@ def virtual_reserves(side: Side) -> tuple[int, int]:
     """Reserves (in, out) of the constant-product pool with the same price and the same curvature at this point.
 
     With ``F = x^3 y + y^3 x`` the slope of the curve is ``p = Fx / Fy`` and its curvature ``N / Fy^3``, where
-    ``N = Fxx Fy^2 - 2 Fxy Fx Fy + Fyy Fx^2``; a constant product ``a * b`` has the slope ``b / a`` and the curvature
+    ``N = 2 Fxy Fx Fy - Fxx Fy^2 - Fyy Fx^2``; a constant product ``a * b`` has the slope ``b / a`` and the curvature
     ``2 b / a^2``. The reserve in is capped at ``MOST_DEPTH`` times the real one.
     """
     if not side.stable or not side.reserve_in or not side.reserve_out:
@@ -120,7 +120,7 @@ def virtual_reserves(side: Side) -> tuple[int, int]:
     x, y = side.reserve_in * side.unit_out, side.reserve_out * side.unit_in
     slope_x, slope_y = y * (3 * x * x + y * y), x * (x * x + 3 * y * y)
     mixed = 3 * (x * x + y * y)
-    curvature = 6 * x * y * (slope_x * slope_x + slope_y * slope_y) - 2 * mixed * slope_x * slope_y
+    curvature = 2 * mixed * slope_x * slope_y - 6 * x * y * (slope_x * slope_x + slope_y * slope_y)
     cap = MOST_DEPTH * side.reserve_in
     # ``a`` in the units of x, which are ``unit_out`` times the smallest units of the token in.
     flat = curvature <= 0 or 2 * slope_x * slope_y * slope_y >= cap * side.unit_out * curvature
