@@ -1,4 +1,4 @@
-"""Recording of the Uniswap and Solidly families: which module makes and asks the pools of which protocol."""
+"""Recording of PancakeSwap V3, Uniswap V4 and Solidly: which module makes and asks the pools of which protocol."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
-from dexlane_devnet.answers import pairs, solidly, ticked
+from dexlane_devnet.answers import solidly, ticked
 from dexlane_devnet.answers.chain import AnswerChain, Json
 from dexlane_devnet.packages import Report
 
 PROTOCOLS = (
-    "uniswap_v2",
-    "uniswap_v3",
     "pancakeswap_v3",
     "uniswap_v4",
     "solidly_volatile",
@@ -27,12 +25,9 @@ MakeRow = Callable[[], Awaitable[Json]]
 
 async def row_maker(protocol: str, chain: AnswerChain, chance: random.Random, cache: Path, report: Report) -> MakeRow:
     """Deploy what the protocol needs."""
-    if protocol == "uniswap_v2":
-        exchange = await pairs.deploy_exchange(chain, cache, report)
-        return partial(pairs.make_and_ask, chain, exchange, chance, SWAPS_PER_POOL)
     if protocol.startswith("solidly"):
         swapper = await solidly.deploy_swapper(chain)
         stable = protocol == "solidly_stable"
         return partial(solidly.make_and_ask, chain, swapper, stable, chance, SWAPS_PER_POOL)
-    ticked_exchange = await ticked.deploy_exchange(chain, protocol, cache, report)
-    return partial(ticked.make_and_ask, chain, ticked_exchange, chance, SWAPS_PER_POOL)
+    exchange = await ticked.deploy_exchange(chain, protocol, cache, report)
+    return partial(ticked.make_and_ask, chain, exchange, chance, SWAPS_PER_POOL)

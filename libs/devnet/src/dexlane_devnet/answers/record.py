@@ -20,7 +20,7 @@ async def record_answers(protocol: str, count: int, seed: int, cache: Path, repo
 
     A balance-based pool is ``{"decimals", "balances", "terms", "swaps"}``, lists in the order of sorted tokens. Its
     swaps follow one another: ``[paid, bought, "in" or "out", amount]``, then, unless the contract reverted, the other
-    amount and the balances after it. ``pairs``, ``solidly`` and ``ticked`` say what theirs are.
+    amount and the balances after it. ``solidly`` and ``ticked`` say what theirs are.
     """
     chance = random.Random(seed)  # noqa: S311 - test data
     async with answer_chain(cache, chance, report) as chain:
