@@ -138,7 +138,9 @@ def test_the_logs_of_a_v4_pool_come_from_the_manager_of_its_chain() -> None:
         pool_id=pool_id,
     )
     assert emitter_of(1, key) == exchange(1, "uniswap_v4").factory
-    assert singletons(1) == {emitter_of(1, key)}
+    assert singletons(1) == {emitter_of(1, key), exchange(1, "balancer_v2").factory}
+    held = a_pool_v2().key.model_copy(update={"protocol": Protocol.BALANCER_WEIGHTED})
+    assert emitter_of(1, held) == exchange(1, "balancer_v2").factory
     assert singletons(5) == frozenset()
     alone = a_pool_v2().key
     assert emitter_of(1, alone) == alone.address

@@ -14,7 +14,7 @@ from dexlane.values.chains import Address, ChainId, Hash32
 from dexlane.values.pools import PoolKey, Protocol
 from dexlane.values.tokens import Token
 
-Family = Literal["uniswap_v2", "uniswap_v3", "pancakeswap_v3", "solidly", "uniswap_v4"]
+Family = Literal["uniswap_v2", "uniswap_v3", "pancakeswap_v3", "solidly", "uniswap_v4", "balancer_v2"]
 """What an exchange's pools have in common: events, view functions, maths. A fork is of its original's family."""
 
 
@@ -33,7 +33,8 @@ class Chain(Value):
 class Exchange(Value):
     """One exchange on one chain.
 
-    ``factory`` announces its pools; for Uniswap V4 that is the ``PoolManager``, which holds them too. ``deployer`` is
+    ``factory`` announces its pools; for Uniswap V4 that is the ``PoolManager``, for Balancer V2 the Vault,
+    which hold them too. ``deployer`` is
     who creates them where that is not the factory (PancakeSwap V3). Pools of Uniswap V2 and V3 and of their forks are
     found by ``init_code_hash``, Solidly's by the ``implementation`` that they are clones of. ``fee_pips`` is the fixed
     fee of a V2 fork, in hundredths of a basis point; everywhere else the pool or its factory tells.
@@ -109,7 +110,7 @@ def singletons(chain_id: int) -> frozenset[str]:
     return frozenset(
         exchange.factory
         for exchange in deployments().exchanges
-        if exchange.chain_id == chain_id and exchange.family == "uniswap_v4"
+        if exchange.chain_id == chain_id and exchange.family in {"uniswap_v4", "balancer_v2"}
     )
 
 
@@ -117,4 +118,6 @@ def emitter_of(chain_id: int, key: PoolKey) -> str:
     """The contract whose logs tell of a pool: itself, or the one that holds it. ``KeyError`` for an unknown one."""
     if key.protocol is Protocol.UNISWAP_V4:
         return deployments().exchange(chain_id, "uniswap_v4").factory
+    if key.protocol in {Protocol.BALANCER_WEIGHTED, Protocol.BALANCER_STABLE}:
+        return deployments().exchange(chain_id, "balancer_v2").factory
     return key.address

@@ -188,6 +188,29 @@ async def ask_vault(
     }
 
 
+def small_swaps(
+    chain: AnswerChain, contracts: BalancerContracts, pool: MadePool, chance: random.Random
+) -> list[tuple[str, str]]:
+    """Calls of swaps that the pool can carry, ten in a row; the first two move each of the first two tokens."""
+    places = range(len(pool.tokens))
+    pairs = [(0, 1), (1, 0), *(tuple(chance.sample(places, 2)) for _ in range(8))]
+    asks = [Ask(paid, bought, "in", max(1, pool.balances[paid] // chance.randrange(40, 400))) for paid, bought in pairs]
+    return [(contracts.vault, _swap_data(chain.trader, pool, ask)) for ask in asks]
+
+
+async def join_again(chain: AnswerChain, contracts: BalancerContracts, pool: MadePool) -> Json:
+    """Receipt of a join with exact amounts, a hundredth of every balance."""
+    own = pool.pool_id[:42]
+    amounts = {token.address: balance // 100 for token, balance in zip(pool.tokens, pool.balances, strict=True)}
+    registered = sorted({*amounts, *(() if "weights" in pool.terms else (own,))}, key=lambda address: int(address, 16))
+    exact = [amount for _, amount in sorted(amounts.items(), key=lambda item: int(item[0], 16))]
+    join = encode(["uint256", "uint256[]", "uint256"], [1, exact, 0])
+    request = (registered, [MAX] * len(registered), join, False)
+    return await chain.send(
+        contracts.vault, _JOIN, bytes.fromhex(pool.pool_id[2:]), chain.trader, chain.trader, request
+    )
+
+
 def _swap_data(trader: str, pool: MadePool, ask: Ask) -> str:
     kind, limit = (0, 0) if ask.exact == "in" else (1, MAX)
     paid, bought = pool.tokens[ask.paid].address, pool.tokens[ask.bought].address

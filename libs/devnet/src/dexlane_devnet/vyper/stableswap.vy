@@ -49,7 +49,7 @@ admin_fee: public(immutable(uint256))
 
 coins: public(address[4])
 balances: public(uint256[4])
-stored_rates: public(DynArray[uint256, 4])
+rates: DynArray[uint256, 4]
 initial_A: public(uint256)
 future_A: public(uint256)
 initial_A_time: public(uint256)
@@ -60,10 +60,10 @@ balanceOf: public(HashMap[address, uint256])
 
 @deploy
 def __init__(
-    coins: DynArray[address, 4], rates: DynArray[uint256, 4], amplification: uint256, a_precision: uint256,
+    coins: DynArray[address, 4], coin_rates: DynArray[uint256, 4], amplification: uint256, a_precision: uint256,
     pool_fee: uint256, pool_admin_fee: uint256, revision: uint256
 ):
-    assert len(coins) >= 2 and len(coins) == len(rates)
+    assert len(coins) >= 2 and len(coins) == len(coin_rates)
     N_COINS = len(coins)
     A_PRECISION = a_precision
     pool_revision = revision
@@ -71,7 +71,7 @@ def __init__(
     admin_fee = pool_admin_fee
     self.initial_A = amplification
     self.future_A = amplification
-    self.stored_rates = rates
+    self.rates = coin_rates
     for k: uint256 in range(4):
         if k == len(coins):
             break
@@ -92,6 +92,12 @@ def A_precise() -> uint256:
 
 @external
 @view
+def stored_rates() -> DynArray[uint256, 4]:
+    return self.rates
+
+
+@external
+@view
 def get_virtual_price() -> uint256:
     return self._invariant(self._scaled()) * ONE // self.totalSupply
 
@@ -102,7 +108,7 @@ def get_dy(i: int128, j: int128, dx: uint256) -> uint256:
     bought: uint256 = 0
     fee_part: uint256 = 0
     bought, fee_part = self._bought(convert(i, uint256), convert(j, uint256), dx)
-    return (bought - fee_part) * ONE // self.stored_rates[convert(j, uint256)]
+    return (bought - fee_part) * ONE // self.rates[convert(j, uint256)]
 
 
 @external
@@ -112,9 +118,9 @@ def exchange(i: int128, j: int128, dx: uint256, min_dy: uint256) -> uint256:
     bought: uint256 = 0
     fee_part: uint256 = 0
     bought, fee_part = self._bought(sold, wanted, dx)
-    dy: uint256 = (bought - fee_part) * ONE // self.stored_rates[wanted]
+    dy: uint256 = (bought - fee_part) * ONE // self.rates[wanted]
     assert dy >= min_dy
-    admin_part: uint256 = (fee_part * admin_fee // FEE_DENOMINATOR) * ONE // self.stored_rates[wanted]
+    admin_part: uint256 = (fee_part * admin_fee // FEE_DENOMINATOR) * ONE // self.rates[wanted]
     self.balances[sold] += dx
     self.balances[wanted] -= dy + admin_part
     assert extcall IERC20(self.coins[sold]).transferFrom(msg.sender, self, dx)
@@ -205,7 +211,7 @@ def _scaled() -> DynArray[uint256, 4]:
     for k: uint256 in range(4):
         if k == N_COINS:
             break
-        xp.append(self.balances[k] * self.stored_rates[k] // ONE)
+        xp.append(self.balances[k] * self.rates[k] // ONE)
     return xp
 
 
@@ -216,7 +222,7 @@ def _bought(i: uint256, j: uint256, dx: uint256) -> (uint256, uint256):
     assert i != j and i < N_COINS and j < N_COINS
     xp: DynArray[uint256, 4] = self._scaled()
     invariant: uint256 = self._invariant(xp)
-    xp[i] += dx * self.stored_rates[i] // ONE
+    xp[i] += dx * self.rates[i] // ONE
     dy: uint256 = xp[j] - self._balance(j, xp, invariant) - 1
     return dy, dy * fee // FEE_DENOMINATOR
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from dexlane.chain.pool_events import pancakeswap, solidly, uniswap, uniswap_v4
+from dexlane.chain.pool_events import balancer, pancakeswap, solidly, stableswap, uniswap, uniswap_v4
 from dexlane.chain.pool_events.base import PoolEvent
 
 __all__ = ["POOL_EVENTS", "PoolEvent"]
@@ -20,6 +20,8 @@ _FAMILIES: tuple[Mapping[str, PoolEvent], ...] = (
     pancakeswap.EVENTS,
     solidly.EVENTS,
     uniswap_v4.EVENTS,
+    balancer.EVENTS,
+    stableswap.EVENTS,
 )
 
 POOL_EVENTS: Mapping[str, PoolEvent] = MappingProxyType(

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from dexlane.chain import abi
-from dexlane.chain.pool_loading import solidly, uniswap, uniswap_v4
+from dexlane.chain.pool_loading import balancer, solidly, stableswap, uniswap, uniswap_v4
 from dexlane.chain.pool_loading.base import (
     CALLS_PER_MULTICALL,
     MULTICALL3,
@@ -47,6 +47,9 @@ _LOADERS: Mapping[Protocol, Loader] = MappingProxyType(
         Protocol.SOLIDLY_VOLATILE: solidly.load,
         Protocol.SOLIDLY_STABLE: solidly.load,
         Protocol.UNISWAP_V4: uniswap_v4.load,
+        Protocol.BALANCER_WEIGHTED: balancer.load,
+        Protocol.BALANCER_STABLE: balancer.load,
+        Protocol.STABLESWAP: stableswap.load,
     }
 )
 

@@ -77,6 +77,13 @@ class WatchedPool(Value):
         """The contract whose logs tell of this pool."""
         return self.singleton or self.address
 
+    @property
+    def emitters(self) -> tuple[str, ...]:
+        """All contracts whose logs tell of this pool: Balancer's pools set their own fees, the Vault moves balances."""
+        if self.singleton is not None and self.protocol in {Protocol.BALANCER_WEIGHTED, Protocol.BALANCER_STABLE}:
+            return self.singleton, self.address
+        return (self.emitter,)
+
 
 class ChainReader:
     """Many view calls at one block: through Multicall3 where it has code, else as JSON-RPC batches."""

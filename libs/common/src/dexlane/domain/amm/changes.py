@@ -45,7 +45,52 @@ class ProtocolFeeChanged(NamedTuple):
     fee1_pips: int
 
 
-PoolChange: TypeAlias = ReservesSynced | PoolSwapped | LiquidityChanged | ProtocolFeeChanged
+class BalancesMoved(NamedTuple):
+    """What a pool's balances gained (positive) or lost, by token; ``traded`` when a swap moved them."""
+
+    moves: tuple[tuple[str, int], ...]
+    traded: bool
+
+
+class CoinsExchanged(NamedTuple):
+    """A StableSwap exchange between two coins by their place in the contract; the event has no balances."""
+
+    sold_id: int
+    sold: int
+    bought_id: int
+    bought: int
+
+
+class LiquidityShifted(NamedTuple):
+    """Amounts that came (positive) into a StableSwap pool or left it, and the fees on them, by coin of the contract."""
+
+    amounts: tuple[int, ...]
+    fees: tuple[int, ...]
+
+
+class SwapFeeChanged(NamedTuple):
+    """A new swap fee of a balance-based pool, in the unit of its terms."""
+
+    fee: int
+
+
+class TermsChanged(NamedTuple):
+    """Something that the event does not say in full: the pool has to be read anew."""
+
+    why: str
+
+
+PoolChange: TypeAlias = (
+    ReservesSynced
+    | PoolSwapped
+    | LiquidityChanged
+    | ProtocolFeeChanged
+    | BalancesMoved
+    | CoinsExchanged
+    | LiquidityShifted
+    | SwapFeeChanged
+    | TermsChanged
+)
 
 
 def after_change(state: PoolState, change: PoolChange) -> PoolState:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol, cast
 
+from dexlane.domain.amm.balances_folding import BalancesFold
 from dexlane.domain.amm.changes import LiquidityChanged, PoolChange, PoolSwapped, ReservesSynced
 from dexlane.domain.amm.deltas import InconsistentDelta
 from dexlane.values.pools import (
@@ -147,6 +148,8 @@ class ConcentratedFold:
 
 
 FOLDS: Mapping[str, Callable[[Pool], PoolFold]] = MappingProxyType(
-    cast("dict[str, Any]", {"constant_product": ReservesFold, "concentrated": ConcentratedFold})
+    cast(
+        "dict[str, Any]", {"constant_product": ReservesFold, "concentrated": ConcentratedFold, "balances": BalancesFold}
+    )
 )
 """How the changes of a pool are folded, by the ``kind`` of its state."""
