@@ -146,7 +146,7 @@ def test_the_invariant_never_falls(protocol: Protocol, data: st.DataObject) -> N
     measure = INVARIANTS[protocol]
     before = measure(order.pool)
     for quote in (sell(order.pool, order.pair, order.amount), buy(order.pool, order.pair, order.amount)):
-        assert measure(after(order.pool, quote)) >= before
+        assert measure(after(order.pool, quote)) + ROUNDING.get(protocol, 0) >= before
 
 
 @every_protocol
@@ -222,12 +222,15 @@ def test_spot_price_less_fee_is_the_price_of_a_small_trade(protocol: Protocol, d
 @given(data=st.data())
 def test_virtual_reserves_foretell_the_impact_of_a_small_trade(protocol: Protocol, data: st.DataObject) -> None:
     order = an_order(data, protocol)
-    amount, quote = a_small_trade(order, 10**3)
+    amount, quote = a_small_trade(order, 10**4)
     reserve_in, reserve_out = virtual_reserves(order.pool, *order.pair)
     after_fee = amount * (1 - fee_of(order.pool))
     expected = after_fee * reserve_out / (reserve_in + after_fee)
     impact = after_fee / reserve_in
-    assert abs(quote.amount_out - expected) <= expected * impact / 8 + 2 * expected / amount + 2 * noise(order) + 4
+    rounding = 2 * expected / amount + 2 * noise(order) + 4
+    # Where Solidly's curve is flat its virtual reserves are capped: they then promise less than the pool gives.
+    above = impact if protocol is Protocol.SOLIDLY_STABLE else impact / 8
+    assert -expected * impact / 8 - rounding <= quote.amount_out - expected <= expected * above + rounding
 
 
 def a_small_trade(order: Order, part: int) -> tuple[int, Quote]:
@@ -323,6 +326,10 @@ INVARIANTS: Mapping[Protocol, Callable[[Pool], int | Decimal]] = {
     Protocol.BALANCER_STABLE: _stable,
     Protocol.STABLESWAP: _stable,
 }
+
+
+ROUNDING = {Protocol.BALANCER_STABLE: 10**12, Protocol.STABLESWAP: 10**12}
+"""One unit of the contract's own D, which it rounds down before every swap, in the suite's thirty decimals."""
 
 
 def test_the_invariant_of_the_suite_is_that_of_the_contracts() -> None:
