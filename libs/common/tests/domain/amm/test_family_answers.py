@@ -7,6 +7,7 @@ anew as ``DEXLANE_ANSWERS`` says, on a chain that it starts.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,4 +43,4 @@ async def test_quotes_equal_fresh_answers_of_the_contracts(protocol: Protocol) -
         assert tally.different == (), f"with seed {seed}"
         equal, refused = equal + tally.equal, refused + tally.refused
     assert equal + refused >= ANSWERS
-    print(f"{protocol}: {equal} equal, {refused} refused by both, none different (seed {seed})")
+    sys.stdout.write(f"{protocol}: {equal} equal, {refused} refused by both, none different (seed {seed})\n")

@@ -54,6 +54,10 @@ class Ask:
     amount: int
 
 
+class Reverted(DevnetError):  # noqa: N818 - named for what the contract did
+    """A transaction was mined, and the contract refused it."""
+
+
 def vyper_code(name: str) -> bytes:
     """Creation code of one of our own contracts."""
     code: str = orjson.loads((_VYPER / f"{name}.json").read_bytes())["bytecode"]
@@ -115,7 +119,7 @@ class AnswerChain:
         request = {"from": self.trader, "gas": hex(30_000_000), **fields}
         receipt: Json = await self._rpc.call("eth_sendTransactionSync", request)
         if receipt["status"] != "0x1":
-            raise DevnetError(f"a transaction to {fields.get('to', 'make a contract')} failed.")
+            raise Reverted(f"a transaction to {fields.get('to', 'make a contract')} failed.")
         return receipt
 
 
