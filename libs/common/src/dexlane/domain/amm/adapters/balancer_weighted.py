@@ -11,7 +11,8 @@ from dexlane.domain.amm.adapters.base import Pair, Quote
 from dexlane.domain.amm.weighted_math import Side
 from dexlane.values.pools import BalancesState, Pool
 
-LEG_GAS = 80_000
+LEG_GAS = 75_000
+"""``Vault.swap`` alone took 96,000 to 100,000 with its transaction, for two to five tokens."""
 
 FIRST_REVISION = 1
 """Pools of the factories of April 2021 (they have no ``version()``): every power takes the logarithm."""

@@ -15,7 +15,10 @@ from dexlane.domain.amm.errors import InsufficientLiquidity
 from dexlane.domain.amm.stable_math import Curve, product_at_once, product_by_token
 from dexlane.values.pools import BalancesState, Pool
 
-LEG_GAS = 90_000
+LEG_GAS = 75_000
+"""``exchange`` took 96,000 to 102,000 with its transaction for two coins (measured on our own pool, not on Curve's)."""
+MORE_COIN_GAS = 9_000
+"""A further coin: 104,000 to 118,000 for three and four."""
 
 FEE_DENOMINATOR = 10**10
 FACTORY_REVISION = 1
@@ -87,7 +90,8 @@ class _Exchange:
         admin = fee * terms.admin_fee // FEE_DENOMINATOR * SCALE // factor
         after = state_after(self.state, self.position, amount_in, amount_out + admin)
         fee_amount = -(-amount_in * terms.fee // FEE_DENOMINATOR)
-        return Quote(amount_in, amount_out, fee_amount, LEG_GAS, after, partial=False)
+        gas = LEG_GAS + MORE_COIN_GAS * (len(self.ordered) - 2)
+        return Quote(amount_in, amount_out, fee_amount, gas, after, partial=False)
 
     def least_input(self, amount_out: int) -> int:
         """The least input whose output is at least ``amount_out``.
