@@ -13,6 +13,7 @@ from dexlane.domain.amm.deltas import InconsistentDelta, apply_delta
 from dexlane.domain.amm.quoting import quote_exact_in
 from dexlane.values.pools import BalancesState, BalanceTerms, Pool, PoolKey, Protocol
 from dexlane.values.tokens import Token
+from dexlane_signer import keccak256
 
 VAULT = "0xba12222222228d8ba445958a75a0704d566bf2c8"
 POOL_ID = "0x" + "c4" * 20 + "0001" + "00" * 9 + "07"
@@ -35,6 +36,10 @@ def a_log(topics: list[str], data: bytes, address: str = VAULT, index: int = 0) 
 
 def in_topic(address: str) -> str:
     return "0x" + "00" * 12 + address[2:]
+
+
+def topic_of(signature: str) -> str:
+    return "0x" + keccak256(signature.encode()).hex()
 
 
 def words(*values: int) -> bytes:
@@ -119,11 +124,7 @@ def test_an_exchange_is_computed_again_and_must_come_to_the_same() -> None:
 def test_liquidity_events_give_the_balances_less_the_admin_part_of_the_fee(fixed: bool) -> None:
     amounts, fees = [900, 0, 30], [10, 21, 0]
     name = "uint256[3],uint256[3]" if fixed else "uint256[],uint256[]"
-    topic = next(
-        topic
-        for topic in stableswap.EVENTS
-        if topic == stableswap._topic(f"AddLiquidity(address,{name},uint256,uint256)")
-    )
+    topic = topic_of(f"AddLiquidity(address,{name},uint256,uint256)")
     data = words(*amounts, *fees, 1, 1)
     if not fixed:
         lists = [abi.array([words(value) for value in values]) for values in (amounts, fees)]
@@ -134,7 +135,7 @@ def test_liquidity_events_give_the_balances_less_the_admin_part_of_the_fee(fixed
 
 
 def test_an_event_that_does_not_say_the_balances_asks_for_the_pool_anew() -> None:
-    one = stableswap._topic("RemoveLiquidityOne(address,uint256,uint256)")
+    one = topic_of("RemoveLiquidityOne(address,uint256,uint256)")
     with pytest.raises(InconsistentDelta, match="read anew"):
         balances_after(a_pool(Protocol.STABLESWAP), a_log([one, PROVIDER], words(1, 2), POOL))
 
@@ -145,3 +146,31 @@ def test_an_exchange_of_a_coin_that_the_pool_has_not_is_refused() -> None:
         balances_after(a_pool(Protocol.STABLESWAP), log)
     with pytest.raises(UnreadableLog, match="more than 8 bits"):
         decode_log(a_log([stableswap.EXCHANGE_TOPIC, PROVIDER], words(-1, 5, 0, 4), POOL))
+
+
+def test_topics_are_the_hashes_of_the_signatures() -> None:
+    assert topic_of("TokenExchange(address,int128,uint256,int128,uint256)") == stableswap.EXCHANGE_TOPIC
+    shapes = {}
+    for coins in (2, 3, 4, None):
+        lists = ",".join([f"uint256[{coins or ''}]"] * 2)
+        for name, sign, more in (
+            ("AddLiquidity", 1, 2),
+            ("RemoveLiquidity", -1, 1),
+            ("RemoveLiquidityImbalance", -1, 2),
+        ):
+            signature = f"{name}(address,{lists}{',uint256' * more})"
+            shapes[topic_of(signature)] = (sign, coins, None if coins is None else 2 * coins + more)
+    assert shapes == stableswap.SHIFTS
+    one = "RemoveLiquidityOne(address,{}uint256,uint256)"
+    unsaid = [one.format(more) for more in ("", "uint256,", "int128,uint256,")]
+    unsaid += ["RampA(uint256,uint256,uint256,uint256)", "StopRampA(uint256,uint256)", "NewFee(uint256,uint256)"]
+    assert {*stableswap.UNSAID} == {topic_of(signature) for signature in (*unsaid, "ApplyNewFee(uint256)")}
+    assert topic_of("Swap(bytes32,address,address,uint256,uint256)") == balancer.SWAP_TOPIC
+    changed = "PoolBalanceChanged(bytes32,address,address[],int256[],uint256[])"
+    assert topic_of(changed) == balancer.POOL_BALANCE_CHANGED_TOPIC
+    managed = "PoolBalanceManaged(bytes32,address,address,int256,int256)"
+    assert topic_of(managed) == balancer.POOL_BALANCE_MANAGED_TOPIC
+    assert topic_of("SwapFeePercentageChanged(uint256)") == balancer.SWAP_FEE_PERCENTAGE_CHANGED_TOPIC
+    assert topic_of("TokenRateCacheUpdated(uint256,uint256)") == balancer.RATE_CACHE_UPDATED_TOPIC
+    assert topic_of("AmpUpdateStarted(uint256,uint256,uint256,uint256)") == balancer.AMP_UPDATE_STARTED_TOPIC
+    assert topic_of("AmpUpdateStopped(uint256)") == balancer.AMP_UPDATE_STOPPED_TOPIC

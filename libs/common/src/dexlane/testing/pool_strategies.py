@@ -32,6 +32,15 @@ _DECIMALS = st.sampled_from([6, 8, 18])
 _POOL_ID = "0x" + "b7" * 32
 
 
+def _of_any_size(fewest_digits: int, most_digits: int) -> st.SearchStrategy[int]:
+    """Integers of so many digits after the first, every number of digits as likely as another."""
+    return st.builds(
+        lambda first, digits: first * 10**digits // 10**6,
+        st.integers(10**6, 10**7),
+        st.integers(fewest_digits, most_digits),
+    )
+
+
 def _pool(protocol: Protocol, state: PoolState, decimals: list[int], **fields: Any) -> Pool:
     tokens = [
         Token(address=f"0x{place + 1:040x}", symbol=f"T{place}", decimals=places)
@@ -51,7 +60,7 @@ def _pool(protocol: Protocol, state: PoolState, decimals: list[int], **fields: A
 @st.composite
 def reserves_pools(draw: st.DrawFn, protocol: Protocol) -> Pool:
     """Two reserves, from dust to the size of large pools."""
-    reserves, fee = st.integers(1_000, 10**26), draw(st.sampled_from([*_SPACINGS]))
+    reserves, fee = _of_any_size(3, 26), draw(st.sampled_from([*_SPACINGS]))
     state = ConstantProductState(reserve0=draw(reserves), reserve1=draw(reserves))
     return _pool(protocol, state, [18, 18], fee_pips=fee)
 
@@ -81,7 +90,7 @@ def ticked_pools(draw: st.DrawFn, protocol: Protocol) -> Pool:
     for _ in range(draw(st.integers(1, 6))):
         lower, upper = sorted((draw(steps), draw(steps)))
         assume(lower < upper)
-        liquidity = draw(st.integers(10**3, 10**24))
+        liquidity = draw(_of_any_size(3, 24))
         state = apply_mint(state, centre + lower * spacing, centre + upper * spacing, liquidity)
     more = {"pool_id": _POOL_ID} if protocol is Protocol.UNISWAP_V4 else {}
     return _pool(protocol, state, [18, 18], fee_pips=fee, tick_spacing=spacing, **more)

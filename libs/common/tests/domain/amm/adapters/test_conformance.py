@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import pytest
-from hypothesis import assume, given, reject
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 from dexlane.domain.amm.adapters import ADAPTERS, Pair, Quote
@@ -26,6 +26,8 @@ from dexlane.testing.pool_strategies import POOLS
 from dexlane.values.pools import BalancesState, ConcentratedState, ConstantProductState, Pool, PoolState, Protocol
 
 every_protocol = pytest.mark.parametrize("protocol", [*ADAPTERS], ids=str)
+EXAMPLES = settings(max_examples=40)
+"""Of every rule and protocol: there are near a hundred such pairs."""
 LEAST_INPUT = {Protocol.STABLESWAP, Protocol.SOLIDLY_VOLATILE, Protocol.SOLIDLY_STABLE}
 """Protocols whose contracts know no exact output: the adapter finds the least input."""
 
@@ -96,6 +98,7 @@ def test_every_protocol_has_an_adapter_and_a_strategy() -> None:
 
 
 @every_protocol
+@EXAMPLES
 @given(data=st.data())
 def test_a_round_trip_never_profits(protocol: Protocol, data: st.DataObject) -> None:
     order = an_order(data, protocol)
@@ -106,6 +109,7 @@ def test_a_round_trip_never_profits(protocol: Protocol, data: st.DataObject) -> 
 
 
 @every_protocol
+@EXAMPLES
 @given(data=st.data())
 def test_output_never_falls_when_the_input_grows(protocol: Protocol, data: st.DataObject) -> None:
     order = an_order(data, protocol)
@@ -115,6 +119,7 @@ def test_output_never_falls_when_the_input_grows(protocol: Protocol, data: st.Da
 
 
 @every_protocol
+@EXAMPLES
 @given(data=st.data())
 def test_exact_out_asks_for_enough(protocol: Protocol, data: st.DataObject) -> None:
     order = an_order(data, protocol)
@@ -125,6 +130,7 @@ def test_exact_out_asks_for_enough(protocol: Protocol, data: st.DataObject) -> N
 
 
 @pytest.mark.parametrize("protocol", sorted(LEAST_INPUT))
+@EXAMPLES
 @given(data=st.data())
 def test_exact_out_asks_for_no_unit_too_many_where_contracts_have_no_such_function(
     protocol: Protocol, data: st.DataObject
@@ -140,6 +146,7 @@ def test_exact_out_asks_for_no_unit_too_many_where_contracts_have_no_such_functi
 
 
 @every_protocol
+@EXAMPLES
 @given(data=st.data())
 def test_the_invariant_never_falls(protocol: Protocol, data: st.DataObject) -> None:
     order = an_order(data, protocol)
@@ -150,6 +157,7 @@ def test_the_invariant_never_falls(protocol: Protocol, data: st.DataObject) -> N
 
 
 @every_protocol
+@EXAMPLES
 @given(data=st.data())
 def test_only_what_a_swap_moves_changes_and_it_moves_as_quoted(protocol: Protocol, data: st.DataObject) -> None:
     order = an_order(data, protocol)
@@ -172,6 +180,7 @@ def test_only_what_a_swap_moves_changes_and_it_moves_as_quoted(protocol: Protoco
 
 
 @every_protocol
+@EXAMPLES
 @given(data=st.data())
 def test_a_quote_is_always_the_same_and_leaves_the_pool_alone(protocol: Protocol, data: st.DataObject) -> None:
     order = an_order(data, protocol)
@@ -182,6 +191,7 @@ def test_a_quote_is_always_the_same_and_leaves_the_pool_alone(protocol: Protocol
 
 
 @every_protocol
+@EXAMPLES
 @given(data=st.data())
 def test_the_next_state_travels_and_follows_from_its_delta(protocol: Protocol, data: st.DataObject) -> None:
     order = an_order(data, protocol)
@@ -193,6 +203,7 @@ def test_the_next_state_travels_and_follows_from_its_delta(protocol: Protocol, d
 
 
 @every_protocol
+@EXAMPLES
 @given(data=st.data(), amount=st.integers(-5, 0))
 def test_amounts_below_one_and_foreign_tokens_are_refused(protocol: Protocol, data: st.DataObject, amount: int) -> None:
     order = an_order(data, protocol)
@@ -209,6 +220,7 @@ def test_amounts_below_one_and_foreign_tokens_are_refused(protocol: Protocol, da
 
 
 @every_protocol
+@EXAMPLES
 @given(data=st.data())
 def test_spot_price_less_fee_is_the_price_of_a_small_trade(protocol: Protocol, data: st.DataObject) -> None:
     order = an_order(data, protocol)
@@ -219,6 +231,7 @@ def test_spot_price_less_fee_is_the_price_of_a_small_trade(protocol: Protocol, d
 
 
 @every_protocol
+@EXAMPLES
 @given(data=st.data())
 def test_virtual_reserves_foretell_the_impact_of_a_small_trade(protocol: Protocol, data: st.DataObject) -> None:
     order = an_order(data, protocol)
