@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dexlane.chain import abi
+from dexlane.chain.keccak import keccak256
 from dexlane.values.chains import ZERO_ADDRESS
-from dexlane_signer import keccak256
 
 _CLONE_BEFORE = bytes.fromhex("3d602d80600a3d3981f3363d3d373d3d3d363d73")
 _CLONE_AFTER = bytes.fromhex("5af43d82803e903d91602b57fd5bf3")

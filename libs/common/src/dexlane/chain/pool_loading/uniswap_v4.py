@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dexlane.chain import abi
+from dexlane.chain.keccak import keccak256
 from dexlane.chain.pool_loading.base import (
     ChainReader,
     PoolUnreadable,
@@ -21,7 +22,6 @@ from dexlane.chain.pool_loading.uniswap import bitmap_words, checked_state, init
 from dexlane.values.chains import ZERO_ADDRESS
 from dexlane.values.pools import Pool, PoolKey, Tick
 from dexlane.values.tokens import Token
-from dexlane_signer import keccak256
 
 _EXTSLOAD = bytes.fromhex("1e2eaeaf")
 _POOLS_SLOT = 6
