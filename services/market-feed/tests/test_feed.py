@@ -105,6 +105,7 @@ class World:
             "d21220a7": abi.address(WETH),
             "95d89b41": abi.frame(abi.byte_string(b"T")),
             "313ce567": word(18),
+            "c45a0155": abi.address("0x5c69bee701ef814a2b6a3edd4b1652cb9cc5aa6f"),
             "0902f1ac": word(self.reserve_on_chain(header)) + word(1_000) + word(0),
         }
         if to not in (PAIR, USDC, WETH):
