@@ -21,7 +21,7 @@ from dexlane.testing.builders import (
     an_address,
 )
 from dexlane.values.chains import BlockRef
-from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool, PoolDelta
+from dexlane.values.pools import BalancesState, BalanceTerms, ConcentratedState, ConstantProductState, Pool, PoolDelta
 
 DEPTH = 6
 
@@ -252,3 +252,15 @@ class BookAgainstModel(RuleBasedStateMachine):
 
 BookAgainstModel.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestBookAgainstModel = BookAgainstModel.TestCase
+
+
+def test_digest_tells_balances_and_terms_apart() -> None:
+    def digest_of(balances: tuple[int, ...], amplification: int) -> str:
+        terms = BalanceTerms(fee=1, scaling=(10**18, 10**18), amplification=amplification)
+        state = BalancesState(balances=balances, terms=terms)
+        book = PoolBook()
+        book.put(a_pool_v2().model_copy(update={"state": state}), a_block_ref())
+        return book.state_digest([V2_POOL])
+
+    assert digest_of((1, 2), 5) == digest_of((1, 2), 5)
+    assert len({digest_of((1, 2), 5), digest_of((2, 1), 5), digest_of((1, 2), 6)}) == 3

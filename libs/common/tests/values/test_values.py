@@ -23,7 +23,7 @@ from dexlane.testing.builders import (
 from dexlane.values.base import digest
 from dexlane.values.books import Lane
 from dexlane.values.chains import BlockRef
-from dexlane.values.pools import PoolKey, Protocol
+from dexlane.values.pools import BalancesState, BalanceTerms, PoolKey, Protocol
 from dexlane.values.routes import Leg, Route
 
 
@@ -82,6 +82,35 @@ def test_pool_names_its_other_token_and_no_strangers() -> None:
     assert key.other(WETH.address) == USDC
     with pytest.raises(KeyError, match="does not trade"):
         key.token(an_address("stranger"))
+
+
+def test_pool_of_more_tokens_sorts_them_all_and_leaves_the_pair_to_the_caller() -> None:
+    third = a_token("THIRD", address="0x" + "f" * 40)
+    key = a_key(protocol=Protocol.STABLESWAP, more_tokens=(third,))
+    assert key.tokens == (USDC, WETH, third)
+    assert key.token(third.address) == third
+    assert key.trades(third.address, USDC.address)
+    assert not key.trades(third.address, third.address)
+    with pytest.raises(KeyError, match="name both"):
+        key.other(USDC.address)
+    with pytest.raises(ValidationError, match="sorted by address"):
+        a_key(protocol=Protocol.STABLESWAP, more_tokens=(USDC,))
+
+
+def test_tokens_beyond_the_second_are_on_the_wire_only_where_there_are_any() -> None:
+    third = a_token("THIRD", address="0x" + "f" * 40)
+    assert "more_tokens" not in a_pool_v2().key.model_dump_json()
+    key = a_key(protocol=Protocol.STABLESWAP, more_tokens=(third,))
+    assert PoolKey.model_validate_json(key.model_dump_json()) == key
+
+
+def test_balances_need_a_scaling_factor_each_and_a_whole_order() -> None:
+    terms = BalanceTerms(fee=4_000_000, scaling=(10**30, 10**18), order=(1, 0))
+    assert BalancesState(balances=(1, 2), terms=terms).terms.order == (1, 0)
+    with pytest.raises(ValidationError, match="scaling factor"):
+        BalancesState(balances=(1, 2, 3), terms=terms)
+    with pytest.raises(ValidationError, match="each token once"):
+        BalancesState(balances=(1, 2), terms=terms.model_copy(update={"order": (1, 1)}))
 
 
 def test_letter_case_of_addresses_carries_no_meaning() -> None:

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from dexlane.chain.answers import Header, RawLog, parse_header
 from dexlane.chain.bloom import bloom_mask, may_log
-from dexlane.chain.logs import LiquidityChanged, PoolChange, PoolSwapped, UnreadableLog, after_change, decode_log
+from dexlane.chain.logs import UnreadableLog, fold_logs
 from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, WatchedPool, load_pool
 from dexlane.chain.rpc import Rpc, RpcError, RpcUnavailable
 from dexlane.chain.subscriptions import Gap, Notification
-from dexlane.domain.amm.deltas import InconsistentDelta, delta_between
+from dexlane.domain.amm.deltas import InconsistentDelta
 from dexlane.domain.fees import fee_parameters, next_base_fee
 from dexlane.domain.pool_book import GapError, PoolBook
 from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Misconfigured
-from dexlane.values.pools import ConstantProductState, PoolState
 from market_feed.metrics import FeedMoments
 
 RETRY_S = 0.25
@@ -46,12 +45,12 @@ class HeadSource(Protocol):
 class AppliedBlock:
     """A block in the pool book.
 
-    ``volumes``: gross amounts of token0 and token1 that swaps moved, by pool. ``newest`` is False for a block that is
-    only caught up with: what it made possible is gone.
+    ``volumes``: gross amounts that swaps moved, by pool, in the order of its tokens. ``newest`` is False for a block
+    that is only caught up with: what it made possible is gone.
     """
 
     event: BlockApplied
-    volumes: Mapping[str, tuple[int, int]]
+    volumes: Mapping[str, tuple[int, ...]]
     newest: bool = True
 
 
@@ -81,12 +80,6 @@ class FollowLimits:
 
     undo_depth: int = 128
     backfill: int = 256
-
-
-@dataclass(slots=True)
-class _BlockChanges:
-    states: dict[str, PoolState] = field(default_factory=dict)
-    volumes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 class BlockFollower:
@@ -231,8 +224,9 @@ class BlockFollower:
         received_at_ns = self._clock.now_ns()
         if any(log.block_hash != header.hash for log in logs):
             raise BrokenAnswer(f"the node gave logs of another block for block {header.number}")
-        changes = self._changes_in(logs)
-        pools = self.book.pools
+        changes = fold_logs(logs, self.book.pools)
+        if changes.foreign is not None:
+            raise BrokenAnswer(f"the node gave a log of {changes.foreign}, which was not asked for")
         event = BlockApplied(
             id=BlockApplied.make_id(self.chain_id, header.hash),
             chain_id=self.chain_id,
@@ -246,9 +240,7 @@ class BlockFollower:
             ),
             gas_used=header.gas_used,
             gas_limit=header.gas_limit,
-            deltas=tuple(
-                delta_between(address, pools[address].state, state) for address, state in changes.states.items()
-            ),
+            deltas=changes.deltas,
             received_at_ns=received_at_ns,
         )
         self.book.apply(event)
@@ -279,22 +271,6 @@ class BlockFollower:
             del self._recent[next(iter(self._recent))]
         self.applied_at_ms = self._clock.now_ms()
 
-    def _changes_in(self, logs: Sequence[RawLog]) -> _BlockChanges:
-        found = _BlockChanges()
-        for log in sorted(logs, key=lambda log: log.log_index):
-            change = decode_log(log)
-            if change is None:
-                continue
-            address = log.address
-            if address not in self.book.pools:
-                raise BrokenAnswer(f"the node gave a log of {address}, which was not asked for")
-            before = found.states.get(address, self.book.pools[address].state)
-            found.states[address] = after_change(before, change)
-            moved0, moved1 = swapped_amounts(before, change)
-            total0, total1 = found.volumes.get(address, (0, 0))
-            found.volumes[address] = (total0 + moved0, total1 + moved1)
-        return found
-
     def why_not_current(self, max_age_ms: int) -> Callable[[], bool | str]:
         """A readiness probe: True, or why this chain's book is behind."""
 
@@ -305,16 +281,3 @@ class BlockFollower:
             return True if age <= max_age_ms else f"the last block of chain {self.chain_id} came {age} ms ago"
 
         return probe
-
-
-def swapped_amounts(before: PoolState, change: PoolChange) -> tuple[int, int]:
-    """Gross amounts of token0 and token1 that one event traded; zeros for changes of liquidity.
-
-    A V2 swap moves the reserves in opposite directions, minting and burning move both the same way.
-    """
-    if isinstance(change, PoolSwapped):
-        return abs(change.amount0), abs(change.amount1)
-    if isinstance(change, LiquidityChanged) or not isinstance(before, ConstantProductState):
-        return 0, 0
-    moved0, moved1 = change.reserve0 - before.reserve0, change.reserve1 - before.reserve1
-    return (abs(moved0), abs(moved1)) if moved0 * moved1 < 0 else (0, 0)

@@ -43,7 +43,7 @@ class OpportunityFinder:
 
     def begin(self, pools: Mapping[str, Pool]) -> None:
         """Build the strategies anew. ``Fatal`` when no watched pool trades the quote token, or a parameter is wrong."""
-        tokens = (token for pool in pools.values() for token in (pool.key.token0, pool.key.token1))
+        tokens = (token for pool in pools.values() for token in pool.key.tokens)
         quote = next((token for token in tokens if token.address == self._quote_address), None)
         if quote is None:
             raise Misconfigured(f"no watched pool trades the quote token {self._quote_address}")

@@ -64,10 +64,10 @@ class PriceCache:
         self._dirty.clear()
         self._began_s = timestamp_s
 
-    def record(self, pool: Pool, event: BlockApplied, volumes: tuple[int, int]) -> None:
+    def record(self, pool: Pool, event: BlockApplied, volumes: tuple[int, ...]) -> None:
         """Note a pool's price after a block; ``volumes`` are gross amounts of token0 and token1 that were swapped."""
         key = pool.key
-        if self._quote not in (key.token0.address, key.token1.address):
+        if key.more_tokens or self._quote not in (key.token0.address, key.token1.address):
             return
         base, quote = key.other(self._quote), key.token(self._quote)
         try:

@@ -56,8 +56,9 @@ class Marks:
         """A token as the watched pools know it; None when none trades it."""
         mirror = self.mirrors.get(chain_id)
         for pool in () if mirror is None else mirror.book.pools.values():
-            if address in {pool.key.token0.address, pool.key.token1.address}:
-                return pool.key.token(address)
+            for token in pool.key.tokens:
+                if token.address == address:
+                    return token
         return None
 
     def value(self, account: AccountRef, token: str, quantity: int) -> ExecutableValue | None:

@@ -121,6 +121,6 @@ def tokens_in(pools: Mapping[str, Pool]) -> dict[str, Token]:
     """Every token that some pool trades, by address."""
     found: dict[str, Token] = {}
     for pool in pools.values():
-        for token in (pool.key.token0, pool.key.token1):
+        for token in pool.key.tokens:
             found.setdefault(token.address, token)
     return found

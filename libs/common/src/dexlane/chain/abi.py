@@ -111,6 +111,15 @@ class Frame:
         length = int.from_bytes(self._slice(at, WORD), "big")
         return self._slice(at + WORD, length)
 
+    def words(self, index: int) -> list[int]:
+        """The elements of a ``T[]`` of static words whose offset stands in word ``index``."""
+        at = self.uint(index)
+        count = int.from_bytes(self._slice(at, WORD), "big")
+        if count * WORD > len(self._data):
+            raise AbiError("the array is truncated")
+        elements = self._slice(at + WORD, count * WORD)
+        return [int.from_bytes(elements[place : place + WORD], "big") for place in range(0, len(elements), WORD)]
+
     def tuples(self, index: int) -> list[Frame]:
         """The elements of a ``T[]`` of dynamic tuples whose offset stands in word ``index``."""
         at = self.uint(index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from dexlane.values.chains import BlockRef
 
@@ -34,8 +34,11 @@ class Header:
         return BlockRef(number=self.number, hash=self.hash)
 
 
-@dataclass(frozen=True, slots=True)
-class RawLog:
+class UnreadableLog(ValueError):  # noqa: N818 - named for what the node gave
+    """A log that is not what it must be: missing or malformed fields, removed, or not the data that its topic says."""
+
+
+class RawLog(NamedTuple):
     """An event log as the node gives it: topics as hex, data as bytes."""
 
     address: str
@@ -108,16 +111,23 @@ def parse_header(answer: Mapping[str, Any]) -> Header:
 
 
 def parse_log(answer: Mapping[str, Any]) -> RawLog:
-    """Read one log."""
-    return RawLog(
-        address=answer["address"].lower(),
-        topics=tuple(answer["topics"]),
-        data=bytes.fromhex(answer["data"][2:]),
-        block_number=int(answer["blockNumber"], 16),
-        block_hash=answer["blockHash"].lower(),
-        tx_hash=answer["transactionHash"].lower(),
-        log_index=int(answer["logIndex"], 16),
-    )
+    """Read one log. Raises ``UnreadableLog`` when a field is missing or malformed, or the log was removed."""
+    try:
+        log = RawLog(
+            answer["address"].lower(),
+            tuple(answer["topics"]),
+            bytes.fromhex(answer["data"][2:]),
+            int(answer["blockNumber"], 16),
+            answer["blockHash"].lower(),
+            answer["transactionHash"].lower(),
+            int(answer["logIndex"], 16),
+        )
+        removed = answer.get("removed")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnreadableLog(f"a log lacks a field or has a malformed one: {error!r}") from error
+    if removed:
+        raise UnreadableLog(f"log {log.log_index} of block {log.block_number} was removed from the chain")
+    return log
 
 
 def parse_receipt(answer: Mapping[str, Any]) -> Receipt:

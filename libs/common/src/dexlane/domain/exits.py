@@ -54,10 +54,10 @@ def executable_value(pools: Mapping[str, Pool], token: str, quote: str, quantity
     best: ExecutableValue | None = None
     for address in sorted(pools):
         pool = pools[address]
-        if {pool.key.token0.address, pool.key.token1.address} != {token, quote}:
+        if not pool.key.trades(token, quote):
             continue
         try:
-            found = quote_exact_in(pool, token, quantity)
+            found = quote_exact_in(pool, token, quantity, quote)
         except InsufficientLiquidity:
             continue
         if not found.partial and (best is None or found.amount_out > best.proceeds):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from dexlane.domain.amm.quoting import InsufficientLiquidity, spot_price_ratio
-from dexlane.values.pools import ConstantProductState, Pool
+from dexlane.domain.amm.quoting import InsufficientLiquidity, spot_price_ratio, virtual_reserves
+from dexlane.values.pools import Pool
 
 WRAPPED_NATIVE: Mapping[int, str] = MappingProxyType(
     {
@@ -36,7 +36,7 @@ def native_in_quote(pools: Mapping[str, Pool], chain_id: int, quote: str, amount
     pool = deepest_pool(pools, wrapped, quote)
     if pool is None:
         return None
-    numerator, denominator = spot_price_ratio(pool, wrapped)
+    numerator, denominator = spot_price_ratio(pool, wrapped, quote)
     return -(-amount_wei * numerator // denominator)
 
 
@@ -45,23 +45,13 @@ def deepest_pool(pools: Mapping[str, Pool], token: str, quote: str) -> Pool | No
     best: tuple[int, Pool] | None = None
     for address in sorted(pools):
         pool = pools[address]
-        if {pool.key.token0.address, pool.key.token1.address} != {token, quote}:
+        if not pool.key.trades(token, quote):
             continue
         try:
-            spot_price_ratio(pool, token)
+            spot_price_ratio(pool, token, quote)
         except InsufficientLiquidity:
             continue
-        depth = _reserve_of(pool, quote)
+        depth, _ = virtual_reserves(pool, quote, token)
         if best is None or depth > best[0]:
             best = (depth, pool)
     return None if best is None else best[1]
-
-
-def _reserve_of(pool: Pool, token: str) -> int:
-    """Units of ``token`` in the pool, for a V3 pool the virtual reserve at its price (whitepaper, 6.2)."""
-    state, is_token0 = pool.state, pool.key.token0.address == token
-    if isinstance(state, ConstantProductState):
-        return state.reserve0 if is_token0 else state.reserve1
-    if is_token0:
-        return (state.liquidity << 96) // state.sqrt_price_x96
-    return state.liquidity * state.sqrt_price_x96 >> 96

@@ -11,7 +11,7 @@ from dexlane.domain.amm.deltas import apply_delta
 from dexlane.events.market import BlockApplied
 from dexlane.values.base import digest
 from dexlane.values.chains import BlockRef
-from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool, PoolDelta, Tick
+from dexlane.values.pools import BalancesState, ConcentratedState, ConstantProductState, Pool, PoolDelta, Tick
 
 
 class GapError(ValueError):
@@ -177,6 +177,8 @@ class PoolBook:
         state = self._pools[address].state
         if isinstance(state, ConstantProductState):
             return [address, str(state.reserve0), str(state.reserve1)]
+        if isinstance(state, BalancesState):
+            return [address, *map(str, state.balances), state.terms.model_dump_json()]
         return [
             address,
             str(state.sqrt_price_x96),

@@ -25,6 +25,9 @@ Hash32 = Annotated[str, BeforeValidator(_lower), Field(pattern="^0x[0-9a-f]{64}$
 NATIVE = "0x" + "e" * 40
 """The placeholder address under which books keep the chain's native coin."""
 
+ZERO_ADDRESS = "0x" + "0" * 40
+"""No account. Uniswap V4 names the native coin so, in its pools and their ids."""
+
 
 class BlockRef(Value):
     """A block, told apart from its competitors at the same height by its hash."""

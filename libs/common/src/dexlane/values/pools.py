@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from dexlane.values.amounts import Amount, SignedAmount
 from dexlane.values.base import Value
-from dexlane.values.chains import Address
+from dexlane.values.chains import Address, Hash32
 from dexlane.values.tokens import Token
 
 
@@ -17,36 +18,93 @@ class Protocol(StrEnum):
     """The exchange protocol of a pool; it selects the quoting maths and the router command."""
 
     UNISWAP_V2 = "uniswap_v2"
+    """All forks too: fee and init-code hash are data of the pool and of its factory."""
     UNISWAP_V3 = "uniswap_v3"
+    BALANCER_WEIGHTED = "balancer_weighted"
+    BALANCER_STABLE = "balancer_stable"
+    STABLESWAP = "stableswap"
+    PANCAKESWAP_V3 = "pancakeswap_v3"
+    SOLIDLY_VOLATILE = "solidly_volatile"
+    """``x * y = k`` with fees outside the reserves (Aerodrome, Velodrome V2)."""
+    SOLIDLY_STABLE = "solidly_stable"
+    """``x^3 * y + y^3 * x = k`` (Aerodrome, Velodrome V2)."""
+    UNISWAP_V4 = "uniswap_v4"
+    """Pools without hooks; the address of such a pool is the first 20 bytes of its id."""
+
+
+TICKED = frozenset({Protocol.UNISWAP_V3, Protocol.PANCAKESWAP_V3, Protocol.UNISWAP_V4})
+"""Protocols of concentrated liquidity."""
+
+
+def _is_empty(value: object) -> bool:
+    """Fields that few pools have stay off the wire where they are empty."""
+    return not value
 
 
 class PoolKey(Value):
-    """The immutable part of a pool. ``fee_pips`` is in hundredths of a basis point (3000 = 0.3 %)."""
+    """What stands beside a pool's state. ``fee_pips`` is in hundredths of a basis point (3000 = 0.3 %).
+
+    A balance-based pool whose fee can change has it in its state, exactly; ``fee_pips`` then is the fee when the pool
+    was loaded, rounded up: good for screening. Solidly's fee and the protocol's share of Uniswap V4 are as they were
+    when the pool was loaded; a change of them means loading it anew. Tokens are sorted by address; ``more_tokens`` are
+    those after the second. The native coin of a V4 pool is the zero address, as in its id.
+    """
 
     address: Address
     protocol: Protocol
     token0: Token
     token1: Token
     fee_pips: int = Field(ge=0, lt=1_000_000)
-    tick_spacing: int = Field(default=0, ge=0, le=16_384, description="zero for pools without ticks")
+    tick_spacing: int = Field(default=0, ge=0, le=32_767, description="zero for pools without ticks")
+    more_tokens: tuple[Token, ...] = Field(default=(), exclude_if=_is_empty)
+    pool_id: Hash32 | None = Field(default=None, exclude_if=_is_empty, description="Uniswap V4 only")
+    protocol_fee0_pips: int = Field(
+        default=0, ge=0, le=1_000, exclude_if=_is_empty, description="V4: taken of token0 paid in, before fee_pips"
+    )
+    protocol_fee1_pips: int = Field(
+        default=0, ge=0, le=1_000, exclude_if=_is_empty, description="V4: taken of token1 paid in, before fee_pips"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> PoolKey:
         if int(self.token0.address, 16) >= int(self.token1.address, 16):
             raise ValueError("token0 must sort before token1")
-        if (self.protocol is Protocol.UNISWAP_V3) != (self.tick_spacing > 0):
+        if self.more_tokens:
+            addresses = [int(token.address, 16) for token in self.tokens[1:]]
+            if any(first >= second for first, second in pairwise(addresses)):
+                raise ValueError("tokens must be sorted by address")
+        if (self.protocol in TICKED) != (self.tick_spacing > 0):
             raise ValueError("exactly the concentrated pools have a tick spacing")
+        if (self.protocol is Protocol.UNISWAP_V4) != (self.pool_id is not None):
+            raise ValueError("exactly the pools of Uniswap V4 have a pool id")
+        if self.pool_id is not None and self.address != self.pool_id[: len(self.address)]:
+            raise ValueError("a V4 pool is addressed by the first 20 bytes of its id")
         return self
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """All tokens of the pool, sorted by address."""
+        return (self.token0, self.token1, *self.more_tokens)
 
     def token(self, address: str) -> Token:
         """The token of this pool with that address; ``KeyError`` if the pool does not trade it."""
-        for token in (self.token0, self.token1):
+        for token in self.tokens:
             if token.address == address:
                 return token
         raise KeyError(f"pool {self.address} does not trade {address}")
 
+    def trades(self, first: str, second: str) -> bool:
+        """True when both addresses are tokens of this pool, and not the same one."""
+        if not self.more_tokens:
+            pair = (self.token0.address, self.token1.address)
+            return pair in ((first, second), (second, first))
+        addresses = {token.address for token in self.tokens}
+        return first != second and {first, second} <= addresses
+
     def other(self, address: str) -> Token:
-        """The token on the other side of the given one."""
+        """The token on the other side of the given one; ``KeyError`` where a pool of more tokens has no such thing."""
+        if self.more_tokens:
+            raise KeyError(f"pool {self.address} trades {len(self.tokens)} tokens: name both of a pair")
         return self.token1 if self.token(address) is self.token0 else self.token0
 
 
@@ -59,7 +117,7 @@ class Tick(NamedTuple):
 
 
 class ConstantProductState(Value):
-    """Reserves of an ``x * y = k`` pool."""
+    """Reserves of a pool of two tokens: ``x * y = k``, or Solidly's stable curve; the protocol says which."""
 
     kind: Literal["constant_product"] = "constant_product"
     reserve0: Amount
@@ -76,7 +134,46 @@ class ConcentratedState(Value):
     ticks: tuple[Tick, ...] = ()
 
 
-PoolState = Annotated[ConstantProductState | ConcentratedState, Field(discriminator="kind")]
+class BalanceTerms(Value):
+    """What the maths of a balance-based pool needs besides its balances; changes seldom, and never by a swap.
+
+    ``scaling`` and ``weights`` have an entry per token of the key, in its order. ``scaling`` turns smallest units into
+    eighteen decimals, as a fixed-point number with eighteen places: ``10 ** (36 - decimals)`` times the token's rate
+    where it has one. ``fee`` is in units of 10 ** -18 for Balancer, of 10 ** -10 for StableSwap; ``admin_fee`` is the
+    part of the fee that leaves the pool, in the same unit. Amplification is the present one: the contracts let it move
+    with time, and a state stands for one block.
+    """
+
+    fee: Amount
+    scaling: tuple[Amount, ...] = Field(min_length=2)
+    weights: tuple[Amount, ...] = Field(default=(), description="normalised, eighteen places; weighted pools only")
+    amplification: Amount = Field(default=0, description="in 1 / amplification_precision; stable pools only")
+    amplification_precision: Amount = 1
+    admin_fee: Amount = 0
+    order: tuple[int, ...] = Field(
+        default=(), description="positions of the contract's tokens in the key, where the contract does not sort them"
+    )
+    revision: int = Field(default=0, ge=0, description="of the contract's maths, where its versions round differently")
+
+
+class BalancesState(Value):
+    """Balances of a pool whose price follows from all of them, in the order of the key's tokens."""
+
+    kind: Literal["balances"] = "balances"
+    balances: tuple[Amount, ...] = Field(min_length=2)
+    terms: BalanceTerms
+
+    @model_validator(mode="after")
+    def _consistent(self) -> BalancesState:
+        count, terms = len(self.balances), self.terms
+        if len(terms.scaling) != count or len(terms.weights) not in {0, count}:
+            raise ValueError("every balance needs a scaling factor, and a weight where there are weights")
+        if terms.order and sorted(terms.order) != list(range(count)):
+            raise ValueError("the order names each token once")
+        return self
+
+
+PoolState = Annotated[ConstantProductState | ConcentratedState | BalancesState, Field(discriminator="kind")]
 
 
 class Pool(Value):
@@ -109,4 +206,13 @@ class ConcentratedDelta(Value):
     ticks: tuple[Tick, ...] = ()
 
 
-PoolDelta = Annotated[ReservesDelta | ConcentratedDelta, Field(discriminator="kind")]
+class BalancesDelta(Value):
+    """New balances of a balance-based pool, all of them (absolute), and its terms where those changed."""
+
+    kind: Literal["balances"] = "balances"
+    pool: Address
+    balances: tuple[Amount, ...] = Field(min_length=2)
+    terms: BalanceTerms | None = None
+
+
+PoolDelta = Annotated[ReservesDelta | ConcentratedDelta | BalancesDelta, Field(discriminator="kind")]

@@ -17,7 +17,7 @@ from dexlane.domain.amm.deltas import (
 )
 from dexlane.domain.amm.quoting import quote_exact_in
 from dexlane.testing.builders import V2_POOL, WETH, a_pool_v2, a_pool_v3, a_reserves_delta, an_address
-from dexlane.values.pools import ConcentratedDelta, ConcentratedState, Tick
+from dexlane.values.pools import BalancesDelta, BalancesState, BalanceTerms, ConcentratedDelta, ConcentratedState, Tick
 
 EMPTY = ConcentratedState(sqrt_price_x96=1 << 96, tick=0, liquidity=0)
 
@@ -134,3 +134,23 @@ def test_a_delta_of_another_kind_is_refused() -> None:
         apply_delta(pool, a_reserves_delta(pool=pool.key.address))
     with pytest.raises(InconsistentDelta, match="cannot turn"):
         delta_between(V2_POOL, a_pool_v2().state, pool.state)
+
+
+TERMS = BalanceTerms(fee=4_000_000, scaling=(10**30, 10**18), amplification=100)
+BALANCES = BalancesState(balances=(10**12, 10**24), terms=TERMS)
+
+
+def test_delta_of_balances_names_the_terms_only_when_they_changed() -> None:
+    pool = a_pool_v2().model_copy(update={"state": BALANCES})
+    swapped = BALANCES.model_copy(update={"balances": (5, 7)})
+    delta = delta_between(V2_POOL, BALANCES, swapped)
+    assert delta == BalancesDelta(pool=V2_POOL, balances=(5, 7))
+    assert apply_delta(pool, delta).state == swapped
+    ramped = swapped.model_copy(update={"terms": TERMS.model_copy(update={"amplification": 101})})
+    assert apply_delta(pool, delta_between(V2_POOL, BALANCES, ramped)).state == ramped
+
+
+def test_delta_with_another_number_of_balances_is_refused() -> None:
+    pool = a_pool_v2().model_copy(update={"state": BALANCES})
+    with pytest.raises(InconsistentDelta, match="has 2 balances"):
+        apply_delta(pool, BalancesDelta(pool=V2_POOL, balances=(1, 2, 3)))

@@ -16,8 +16,18 @@ from dexlane.domain.risk.pool_evidence import PoolEvidence
 from dexlane.domain.risk.price_history import Price, PriceHistory, move_pips
 from dexlane.domain.risk.token_changes import findings
 from dexlane.events.market import BlockApplied
+from dexlane.testing.builders import a_token
 from dexlane.values.chains import BlockRef
-from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool, PoolKey, Protocol, Tick
+from dexlane.values.pools import (
+    BalancesState,
+    BalanceTerms,
+    ConcentratedState,
+    ConstantProductState,
+    Pool,
+    PoolKey,
+    Protocol,
+    Tick,
+)
 from dexlane.values.routes import Leg, Route
 from dexlane.values.tokens import Token
 
@@ -220,3 +230,18 @@ def test_token_findings_name_what_is_wrong_and_what_changed() -> None:
     assert Flag.NO_CODE in {finding.flag for finding in findings(USDC, empty, None, sanctioned=False)}
     wrong = sound.model_copy(update={"decimals": 8})
     assert [finding.flag for finding in findings(USDC, wrong, None, sanctioned=False)] == [Flag.WRONG_DECIMALS]
+
+
+def test_depth_of_a_balance_based_pool_ends_where_the_price_has_moved_so_far() -> None:
+    tokens = {"token0": a_token("A", address="0x" + "1" * 40), "token1": a_token("B", address="0x" + "2" * 40)}
+    terms = BalanceTerms(fee=10**12, scaling=(10**18, 10**18), weights=(10**18 // 2, 10**18 // 2))
+    state = BalancesState(balances=(10**24, 4 * 10**24), terms=terms)
+    weighted = Pool(
+        key=PoolKey(address="0x" + "3" * 40, protocol=Protocol.BALANCER_WEIGHTED, fee_pips=1, **tokens), state=state
+    )
+    pair = Pool(
+        key=PoolKey(address="0x" + "4" * 40, protocol=Protocol.UNISWAP_V2, fee_pips=1, **tokens),
+        state=ConstantProductState(reserve0=10**24, reserve1=4 * 10**24),
+    )
+    for found, exact in zip(depth_of(weighted), depth_of(pair), strict=True):
+        assert exact * 98 // 100 <= found <= exact

@@ -139,7 +139,7 @@ class LivePicture:
         self.heads[event.chain_id] = Head(event, now_ms)
 
     def _pool(self, event: PoolDiscovered, _now_ms: int) -> None:
-        self.tokens.learn(event.chain_id, (event.pool.key.token0, event.pool.key.token1))
+        self.tokens.learn(event.chain_id, event.pool.key.tokens)
 
     def _fee(self, event: FeeQuoted, now_ms: int) -> None:
         self.fees[event.chain_id] = (event, now_ms)

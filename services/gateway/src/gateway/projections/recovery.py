@@ -58,6 +58,6 @@ async def learn_tokens(picture: LivePicture, bus: Bus, chain_id: int) -> None:
             raw = await bus.kv_get(PoolSnapshot.key(bus.realm, chain_id, address))
             if raw is not None:
                 key = PoolSnapshot.model_validate_json(raw).pool.key
-                picture.tokens.learn(chain_id, (key.token0, key.token1))
+                picture.tokens.learn(chain_id, key.tokens)
     except Transient:
         return  # they are learnt again from pool.discovered

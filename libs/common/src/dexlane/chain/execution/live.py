@@ -326,5 +326,5 @@ def paired_tokens(book: Book, pools: Mapping[str, Pool]) -> list[str]:
     """Tokens that a known pool trades against the book's quote token, sorted."""
     quote = book.quote.address
     keys = (pool.key for pool in pools.values())
-    found = {key.other(quote).address for key in keys if quote in {key.token0.address, key.token1.address}}
-    return sorted(found)[:MAX_WATCHED]
+    traded = [{token.address for token in key.tokens} for key in keys]
+    return sorted(set().union(*(found for found in traded if quote in found)) - {quote})[:MAX_WATCHED]

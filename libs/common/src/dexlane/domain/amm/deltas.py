@@ -6,6 +6,8 @@ from bisect import bisect_left
 from operator import itemgetter
 
 from dexlane.values.pools import (
+    BalancesDelta,
+    BalancesState,
     ConcentratedDelta,
     ConcentratedState,
     ConstantProductState,
@@ -72,6 +74,9 @@ def delta_between(pool_address: str, before: PoolState, after: PoolState) -> Poo
             liquidity=after.liquidity,
             ticks=_changed_ticks(before, after),
         )
+    if isinstance(before, BalancesState) and isinstance(after, BalancesState):
+        changed = None if before.terms == after.terms else after.terms
+        return BalancesDelta(pool=pool_address, balances=after.balances, terms=changed)
     raise InconsistentDelta(f"pool {pool_address} cannot turn from {before.kind} into {after.kind}")
 
 
@@ -89,6 +94,10 @@ def apply_delta(pool: Pool, delta: PoolDelta) -> Pool:
             "liquidity": delta.liquidity,
             "ticks": _merged_ticks(state.ticks, delta.ticks),
         }
+    elif isinstance(state, BalancesState) and isinstance(delta, BalancesDelta):
+        if len(delta.balances) != len(state.balances):
+            raise InconsistentDelta(f"pool {delta.pool} has {len(state.balances)} balances, not {len(delta.balances)}")
+        changes = {"balances": delta.balances, "terms": delta.terms or state.terms}
     else:
         raise InconsistentDelta(f"a {delta.kind} delta cannot apply to the {state.kind} pool {delta.pool}")
     return pool.model_copy(update={"state": state.model_copy(update=changes)})

@@ -1,8 +1,9 @@
 """How much a pool gives before its price has moved by two per cent.
 
-The same measure for both kinds of pool, so that a deep narrow range and a shallow wide one compare. For a
+The same measure for all kinds of pool, so that a deep narrow range and a shallow wide one compare. For a
 concentrated pool it is the swap of ``dexlane.domain.amm.concentrated`` stopped at a price limit; for a
-constant-product pool the closed form of ``x * y = k``.
+constant-product pool the closed form of ``x * y = k``, for pools of other curves a search on exact quotes between their
+first two tokens.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 from math import isqrt
 from typing import NamedTuple
 
+from dexlane.domain.amm.adapters import ADAPTERS, Pair
 from dexlane.domain.amm.concentrated import Order, swap
 from dexlane.domain.amm.errors import InsufficientLiquidity
+from dexlane.domain.amm.quoting import virtual_reserves
 from dexlane.domain.amm.tick_math import MAX_SQRT_RATIO, MIN_SQRT_RATIO
 from dexlane.values.amounts import BPS_DENOMINATOR
-from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool
+from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool, Protocol
 
 DEPTH_BPS = 200
 """The price move that bounds the measure: 2 %."""
@@ -34,9 +37,15 @@ def depth_of(pool: Pool, move_bps: int = DEPTH_BPS) -> TokenDepth:
     if not 0 < move_bps < BPS_DENOMINATOR:
         raise ValueError("the price move lies between 0 and 10,000 basis points")
     state = pool.state
-    if isinstance(state, ConstantProductState):
+    if isinstance(state, ConstantProductState) and pool.key.protocol is not Protocol.SOLIDLY_STABLE:
         return _constant_product(state, move_bps)
-    return _concentrated(pool, state, move_bps)
+    if isinstance(state, ConcentratedState):
+        return _concentrated(pool, state, move_bps)
+    token0, token1 = pool.key.token0.address, pool.key.token1.address
+    return TokenDepth(
+        _searched(pool, Pair(token1, token0), (BPS_DENOMINATOR, BPS_DENOMINATOR + move_bps)),
+        _searched(pool, Pair(token0, token1), (BPS_DENOMINATOR - move_bps, BPS_DENOMINATOR)),
+    )
 
 
 def _constant_product(state: ConstantProductState, move_bps: int) -> TokenDepth:
@@ -59,6 +68,29 @@ def _out(pool: Pool, state: ConcentratedState, order: Order) -> int:
         return swap(state, pool.key.fee_pips, pool.key.tick_spacing, order).amount_out
     except InsufficientLiquidity:
         return 0
+
+
+def _searched(pool: Pool, pair: Pair, kept: tuple[int, int]) -> int:
+    """What comes out before the price of ``token_in`` has fallen to the ratio ``kept`` of what it is.
+
+    Exact quotes, closing in until the input is known within 1/256.
+    """
+    adapter = ADAPTERS[pool.key.protocol]
+    best, low, high = 0, 0, max(1, virtual_reserves(pool, *pair)[0])
+    start_numerator, start_denominator = adapter.spot_price(pool, pair)
+    while high - low > max(1, high >> 8):
+        amount = (low + high) // 2
+        try:
+            quote = adapter.exact_in(pool, pair, amount)
+        except InsufficientLiquidity:
+            high = amount
+            continue
+        numerator, denominator = adapter.spot_price(pool.model_copy(update={"state": quote.next_state}), pair)
+        if numerator * start_denominator * kept[1] >= start_numerator * denominator * kept[0]:
+            best, low = quote.amount_out, amount
+        else:
+            high = amount
+    return best
 
 
 def _ceil_sqrt(numerator: int, denominator: int) -> int:

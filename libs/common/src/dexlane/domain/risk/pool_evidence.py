@@ -83,7 +83,7 @@ class PoolEvidence:
             depth = depth_of(pool)
             self._measured[address], self._depths[address] = pool, depth
             if depth.out0 and depth.out1:
-                self._prices[address] = Price(*spot_price_ratio(pool, pool.key.token0.address))
+                self._prices[address] = Price(*spot_price_ratio(pool, pool.key.token0.address, pool.key.token1.address))
             else:
                 self._prices.pop(address, None)
 

@@ -100,7 +100,7 @@ def leg_through(pool: Pool, token_in: str) -> Leg:
 
 
 class PoolsByBase:
-    """Pools that trade a quote token, grouped by the other token. Rebuilt only when the set of pools changes."""
+    """Pools of a quote token and one other, grouped by the other. Rebuilt only when the set of pools changes."""
 
     def __init__(self, quote: str) -> None:
         self._quote = quote
@@ -113,7 +113,7 @@ class PoolsByBase:
             groups: dict[str, list[str]] = {}
             for address in sorted(pools):
                 key = pools[address].key
-                if self._quote in (key.token0.address, key.token1.address):
+                if not key.more_tokens and self._quote in (key.token0.address, key.token1.address):
                     groups.setdefault(key.other(self._quote).address, []).append(address)
             self._groups = {base: tuple(addresses) for base, addresses in groups.items()}
             self._known = frozenset(pools)

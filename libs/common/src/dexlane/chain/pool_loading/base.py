@@ -1,35 +1,25 @@
-"""Complete pool states read from a node at one block: what never changes, reserves or price, and every tick."""
+"""Which pool to read, and how: many view calls at one block, tokens, ABI words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import Field, model_validator
+
 from dexlane.chain import abi
 from dexlane.chain.answers import BlockId
+from dexlane.chain.pool_addresses import v4_pool_id
 from dexlane.chain.rpc import Rpc, RpcError
-from dexlane.domain.amm.tick_math import MAX_TICK, MIN_TICK
 from dexlane.values.base import Value
 from dexlane.values.chains import Address
-from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool, PoolKey, Protocol, Tick
+from dexlane.values.pools import Protocol
 from dexlane.values.tokens import Token
 
 MULTICALL3 = "0xca11bde05977b3631167028862be2a173976ca11"
 CALLS_PER_MULTICALL = 400
 """About 4 million gas of storage reads: far below the 50 million that nodes grant a call."""
 
-UNISWAP_V2_FEE_PIPS = 3_000
-"""Fixed in ``UniswapV2Pair.swap``."""
-
 _AGGREGATE3 = bytes.fromhex("82ad56cb")
-_TOKEN0 = bytes.fromhex("0dfe1681")
-_TOKEN1 = bytes.fromhex("d21220a7")
-_GET_RESERVES = bytes.fromhex("0902f1ac")
-_FEE = bytes.fromhex("ddca3f43")
-_TICK_SPACING = bytes.fromhex("d0c93a7c")
-_SLOT0 = bytes.fromhex("3850c7bd")
-_LIQUIDITY = bytes.fromhex("1a686502")
-_TICK_BITMAP = bytes.fromhex("5339c296")
-_TICKS = bytes.fromhex("f30dba93")
 _SYMBOL = bytes.fromhex("95d89b41")
 _DECIMALS = bytes.fromhex("313ce567")
 
@@ -40,11 +30,59 @@ class PoolUnreadable(ValueError):  # noqa: N818
     """The address does not answer as a pool of its protocol does, or its parts contradict each other."""
 
 
+class V4Key(Value):
+    """What the id of a Uniswap V4 pool without hooks is made of (``PoolKey`` of v4-core); the fee is static."""
+
+    currency0: Address = Field(description="the zero address for the chain's native coin")
+    currency1: Address
+    fee_pips: int = Field(ge=0, lt=1_000_000)
+    tick_spacing: int = Field(ge=1, le=32_767)
+
+    @property
+    def pool_id(self) -> str:
+        """``keccak256(abi.encode(poolKey))`` (``PoolIdLibrary.toId``)."""
+        return v4_pool_id(self.currency0, self.currency1, self.fee_pips, self.tick_spacing)
+
+
 class WatchedPool(Value):
-    """Which pool to watch; everything else is read from the chain."""
+    """Which pool to watch; everything else is read from the chain.
+
+    A pool of Uniswap V4 is named by its key and the ``PoolManager`` that holds it, its ``address`` is the first 20
+    bytes of its id. ``fee_pips`` is needed only for a fork of Uniswap V2 whose factory is not among the known
+    deployments.
+    """
 
     address: Address
     protocol: Protocol
+    singleton: Address | None = Field(
+        default=None, description="the contract that holds the pool, where that is no contract of its own"
+    )
+    v4: V4Key | None = None
+    fee_pips: int | None = Field(default=None, ge=0, lt=1_000_000)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> WatchedPool:
+        if self.protocol is not Protocol.UNISWAP_V4:
+            if self.v4 is not None:
+                raise ValueError("only a pool of Uniswap V4 has a v4 key")
+            return self
+        if self.v4 is None or self.singleton is None:
+            raise ValueError("a pool of Uniswap V4 is named by its v4 key and its manager (singleton)")
+        if self.v4.pool_id[:42] != self.address:
+            raise ValueError(f"the id of that v4 key is {self.v4.pool_id}, and the address its first 20 bytes")
+        return self
+
+    @property
+    def emitter(self) -> str:
+        """The contract whose logs tell of this pool."""
+        return self.singleton or self.address
+
+    @property
+    def emitters(self) -> tuple[str, ...]:
+        """All contracts whose logs tell of this pool: Balancer's pools set their own fees, the Vault moves balances."""
+        if self.singleton is not None and self.protocol in {Protocol.BALANCER_WEIGHTED, Protocol.BALANCER_STABLE}:
+            return self.singleton, self.address
+        return (self.emitter,)
 
 
 class ChainReader:
@@ -86,37 +124,6 @@ class ChainReader:
         return [result.byte_string(1) if result.flag(0) else None for result in results]
 
 
-async def load_pool(reader: ChainReader, watched: WatchedPool) -> Pool:
-    """A pool with its complete state. Raises ``PoolUnreadable``, ``RpcError`` or ``RpcUnavailable``."""
-    try:
-        key = await load_key(reader, watched)
-        if watched.protocol is Protocol.UNISWAP_V2:
-            [reserves] = await reader.words([(key.address, _GET_RESERVES)])
-            state = ConstantProductState(reserve0=reserves.uint(0, 112), reserve1=reserves.uint(1, 112))
-            return Pool(key=key, state=state)
-        return Pool(key=key, state=await load_concentrated_state(reader, key))
-    except abi.AbiError as error:
-        raise PoolUnreadable(f"{watched.address} is no {watched.protocol} pool: {error}") from error
-
-
-async def load_key(reader: ChainReader, watched: WatchedPool) -> PoolKey:
-    """What never changes about a pool: tokens, fee, tick spacing."""
-    pool = watched.address
-    fee_pips, spacing = UNISWAP_V2_FEE_PIPS, 0
-    token0, token1 = await reader.words([(pool, _TOKEN0), (pool, _TOKEN1)])
-    if watched.protocol is Protocol.UNISWAP_V3:
-        fee, tick_spacing = await reader.words([(pool, _FEE), (pool, _TICK_SPACING)])
-        fee_pips, spacing = fee.uint(0, 24), tick_spacing.uint(0, 24)
-    return PoolKey(
-        address=pool,
-        protocol=watched.protocol,
-        token0=await load_token(reader, token0.address(0)),
-        token1=await load_token(reader, token1.address(0)),
-        fee_pips=fee_pips,
-        tick_spacing=spacing,
-    )
-
-
 async def load_token(reader: ChainReader, address: str) -> Token:
     """A token's metadata. Without ``decimals`` its amounts cannot be shown, so that raises ``PoolUnreadable``."""
     [symbol] = await reader.read([(address, _SYMBOL)])
@@ -141,37 +148,6 @@ def symbol_text(answer: bytes | None) -> str:
     return "".join(character for character in text if character.isprintable()).strip()[:32]
 
 
-async def load_concentrated_state(reader: ChainReader, key: PoolKey) -> ConcentratedState:
-    """Price, liquidity and every initialised tick of a V3 pool."""
-    pool = key.address
-    slot0, liquidity = await reader.words([(pool, _SLOT0), (pool, _LIQUIDITY)])
-    tick = _signed(slot0.uint(1))
-    ticks = await _load_ticks(reader, key)
-    active = liquidity.uint(0, 128)
-    below = sum(known.liquidity_net for known in ticks if known.tick <= tick)
-    if below != active:
-        raise PoolUnreadable(f"the ticks of {pool} add up to {below} liquidity, the pool says {active}")
-    return ConcentratedState(sqrt_price_x96=slot0.uint(0, 160), tick=tick, liquidity=active, ticks=ticks)
-
-
-async def _load_ticks(reader: ChainReader, key: PoolKey) -> tuple[Tick, ...]:
-    pool, spacing = key.address, key.tick_spacing
-    # Compressed ticks round toward minus infinity (TickBitmap.position), 256 of them share a bitmap word.
-    first, last = (MIN_TICK // spacing) >> 8, (MAX_TICK // spacing) >> 8
-    bitmap = await reader.words([(pool, _TICK_BITMAP + _word(index)) for index in range(first, last + 1)])
-    indices = [
-        ((first + offset) * 256 + bit) * spacing
-        for offset, frame in enumerate(bitmap)
-        if (bits := frame.uint(0))
-        for bit in range(256)
-        if bits >> bit & 1
-    ]
-    answers = await reader.words([(pool, _TICKS + _word(index)) for index in indices])
-    return tuple(
-        Tick(index, frame.uint(0, 128), _signed(frame.uint(1))) for index, frame in zip(indices, answers, strict=True)
-    )
-
-
 def _unless_reverted(answer: bytes | RpcError) -> bytes | None:
     """None for a revert; any other refusal (an unknown block, a limit of the provider) says nothing about the call."""
     if not isinstance(answer, RpcError):
@@ -181,10 +157,11 @@ def _unless_reverted(answer: bytes | RpcError) -> bytes | None:
     raise answer
 
 
-def _word(value: int) -> bytes:
+def signed_word(value: int) -> bytes:
     """A signed integer as an ABI word."""
     return value.to_bytes(abi.WORD, "big", signed=True)
 
 
-def _signed(word: int) -> int:
+def signed(word: int) -> int:
+    """The signed integer that an ABI word holds."""
     return word - (1 << 256) if word >> 255 else word

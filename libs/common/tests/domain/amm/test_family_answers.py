@@ -1,0 +1,46 @@
+"""Adapters of PancakeSwap V3, Uniswap V4 and Solidly against recorded answers of contracts, next state included.
+
+``libs/common/tests/golden/README.md`` says where the answers come from. The suite marked ``bytecode`` records as many
+anew as ``DEXLANE_ANSWERS`` says, on a chain that it starts.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from dexlane.testing.recorded_answers import compare, read_answers
+from dexlane.values.pools import Protocol
+from dexlane_devnet.answers import record_answers
+from dexlane_devnet.answers.families import PROTOCOLS
+from dexlane_devnet.build import default_cache
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+ANSWERS = int(os.environ.get("DEXLANE_ANSWERS", "0"))
+every_protocol = pytest.mark.parametrize("protocol", [Protocol(name) for name in PROTOCOLS])
+
+
+@every_protocol
+def test_quotes_equal_the_recorded_answers_of_the_contracts(protocol: Protocol) -> None:
+    tallies = [compare(protocol, row) for row in read_answers(GOLDEN / f"answers_{protocol}.jsonl.gz")]
+    assert [swap for tally in tallies for swap in tally.different] == []
+    assert sum(tally.equal for tally in tallies) >= 2_000
+    assert sum(tally.refused for tally in tallies) >= 50
+
+
+@pytest.mark.bytecode
+@pytest.mark.timeout(7_200)
+@pytest.mark.skipif(not ANSWERS, reason="DEXLANE_ANSWERS does not say how many answers to record")
+@every_protocol
+async def test_quotes_equal_fresh_answers_of_the_contracts(protocol: Protocol) -> None:
+    seed = int(os.environ.get("DEXLANE_SEED", "2"))
+    equal = refused = 0
+    async for row in record_answers(protocol, ANSWERS, seed, default_cache(), print):
+        tally = compare(protocol, row)
+        assert tally.different == (), f"with seed {seed}"
+        equal, refused = equal + tally.equal, refused + tally.refused
+    assert equal + refused >= ANSWERS
+    sys.stdout.write(f"{protocol}: {equal} equal, {refused} refused by both, none different (seed {seed})\n")
