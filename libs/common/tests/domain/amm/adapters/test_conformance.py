@@ -308,17 +308,18 @@ def _stable(pool: Pool) -> int:
 
 
 def _precise_invariant(balances: list[int], amplification: int, precision: int) -> int:
-    """Newton's method without a limit on the size of numbers."""
+    """Newton's method without a limit on the size of numbers; it may end between two neighbours of the root."""
     count, total, ann = len(balances), sum(balances), amplification * len(balances)
     found = total
-    while True:
+    for _ in range(1_000):
         product, before = found, found
         for balance in balances:
             product = product * found // (balance * count)
         numerator = (ann * total + product * count * precision) * found
         found = numerator // ((ann - precision) * found + (count + 1) * product * precision)
         if abs(found - before) <= 1:
-            return found
+            break
+    return found
 
 
 def _liquidity_below(pool: Pool) -> int:
