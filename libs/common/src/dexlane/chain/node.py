@@ -15,7 +15,7 @@ from dexlane.chain.answers import (
     block_parameter,
     parse_fee_history,
     parse_header,
-    parse_log,
+    parse_logs,
     parse_receipt,
     parse_transaction,
 )
@@ -52,7 +52,7 @@ class NodeRpc:
     async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
         """``eth_getLogs`` of one block by its hash (EIP-234)."""
         answers = await self._client.call("eth_getLogs", {"blockHash": block_hash, "address": list(addresses)})
-        return [parse_log(answer) for answer in answers]
+        return parse_logs(answers)
 
     async def eth_call(
         self, to: str, data: bytes, *, block: BlockId = "latest", sender: str | None = None, value_wei: int = 0

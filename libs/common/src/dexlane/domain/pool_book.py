@@ -43,7 +43,10 @@ class PoolBook:
             raise ValueError("a pool book remembers at least one block")
         self._pools: dict[str, Pool] = {}
         self._snapshots: dict[str, BlockRef] = {}
-        self._applied: deque[_Applied] = deque(maxlen=undo_depth)
+        self._applied: deque[_Applied] = deque()
+        self._hashes: set[str] = set()
+        self._undo_depth = undo_depth
+        self._newest_snapshot = 0
         self._tip: BlockRef | None = None
         self._tick_digests: dict[str, tuple[tuple[Tick, ...], str]] = {}
         self._view = MappingProxyType(self._pools)
@@ -71,6 +74,7 @@ class PoolBook:
             raise GapError(f"pool {address} may have changed after its snapshot of block {block.number}")
         self._pools[address] = pool
         self._snapshots[address] = block
+        self._newest_snapshot = max(self._newest_snapshot, block.number)
 
     def apply(self, event: BlockApplied) -> None:
         """Apply the deltas of the next block; a block that is already in the book is ignored.
@@ -78,15 +82,16 @@ class PoolBook:
         Raises ``GapError`` when the block's parent is not the tip (or, for the first block, when it leaves a gap after
         the oldest snapshot), and ``InconsistentDelta`` when a delta contradicts its pool; the book is then unchanged.
         """
-        if any(event.block.hash == applied.block.hash for applied in self._applied):
+        if event.block.hash in self._hashes:
             return
         self._check_connects(event)
         before: dict[str, Pool | None] = {}
         after: dict[str, Pool] = {}
+        number = event.block.number
         for delta in event.deltas:
-            self._replace(delta, event.block.number, before, after)
+            self._replace(delta, number, before, after)
         self._pools.update(after)
-        self._applied.append(_Applied(event.block, event.parent_hash, MappingProxyType(before)))
+        self._remember(_Applied(event.block, event.parent_hash, before))
         self._tip = event.block
 
     def undo_to(self, ancestor: BlockRef) -> int:
@@ -105,7 +110,7 @@ class PoolBook:
                 if pool is not None and address not in ahead:
                     restored[address] = pool
         for _ in undone:
-            self._applied.pop()
+            self._hashes.discard(self._applied.pop().block.hash)
         self._pools.update(restored)
         # Nothing touched these pools between the ancestor and their snapshot: it stands for the ancestor's state too.
         self._snapshots.update(dict.fromkeys(inside, ancestor))
@@ -115,6 +120,12 @@ class PoolBook:
     def state_digest(self, addresses: Iterable[str]) -> str:
         """A digest of the named pools' states, the same in every process. ``KeyError`` for an unwatched pool."""
         return digest("pools", *(self._digest_parts(address) for address in sorted(set(addresses))))
+
+    def _remember(self, applied: _Applied) -> None:
+        self._applied.append(applied)
+        self._hashes.add(applied.block.hash)
+        if len(self._applied) > self._undo_depth:
+            self._hashes.discard(self._applied.popleft().block.hash)
 
     def _check_connects(self, event: BlockApplied) -> None:
         number = event.block.number
@@ -130,11 +141,14 @@ class PoolBook:
     def _replace(self, delta: PoolDelta, number: int, before: dict[str, Pool | None], after: dict[str, Pool]) -> None:
         address = delta.pool
         known = self._pools.get(address)
-        if known is None or number <= self._snapshots[address].number:
+        if known is None or (number <= self._newest_snapshot and number <= self._snapshots[address].number):
             before[address] = None
             return
-        before.setdefault(address, known)
-        after[address] = apply_delta(after.get(address, known), delta)
+        if address not in after:
+            before[address] = known
+            after[address] = apply_delta(known, delta)
+        else:
+            after[address] = apply_delta(after[address], delta)
 
     def _holds_newer(self, address: str, block: BlockRef) -> bool:
         """True when the book shows this pool after a later block than ``block``."""
@@ -168,6 +182,8 @@ class PoolBook:
         A snapshot of any other later block is ahead of the book (it was read while older blocks still arrived):
         deltas up to it are skipped, so undoing them changes nothing.
         """
+        if self._newest_snapshot <= ancestor.number:  # the usual case, and no look at every pool
+            return {}, set()
         hashes = {applied.block.hash for applied in undone}
         later = {address: ref for address, ref in self._snapshots.items() if ref.number > ancestor.number}
         inside = {address: ref.number for address, ref in later.items() if ref.hash in hashes}

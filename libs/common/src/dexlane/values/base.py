@@ -8,7 +8,12 @@ from typing import Any, ClassVar, Self
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-_set = object.__setattr__
+_new = object.__new__
+# The four slots of a pydantic model, written as pydantic itself does, past the refusal of a frozen one.
+_put_fields = BaseModel.__dict__["__dict__"].__set__
+_put_fields_set = BaseModel.__dict__["__pydantic_fields_set__"].__set__
+_put_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
+_put_private = BaseModel.__dict__["__pydantic_private__"].__set__
 
 
 class Value(BaseModel):
@@ -30,11 +35,11 @@ class Value(BaseModel):
 
         Only for fields that were checked where they came in. ``fields`` belongs to the value from here on.
         """
-        made = cls.__new__(cls)
-        _set(made, "__dict__", fields)
-        _set(made, "__pydantic_fields_set__", cls._every_field)  # shared: pydantic copies it before it changes it
-        _set(made, "__pydantic_extra__", None)
-        _set(made, "__pydantic_private__", None)
+        made = _new(cls)
+        _put_fields(made, fields)
+        _put_fields_set(made, cls._every_field)  # shared: pydantic copies it before it changes it
+        _put_extra(made, None)
+        _put_private(made, None)
         return made
 
 

@@ -82,25 +82,32 @@ def delta_between(pool_address: str, before: PoolState, after: PoolState) -> Poo
 
 def apply_delta(pool: Pool, delta: PoolDelta) -> Pool:
     """The pool after a delta. Raises ``InconsistentDelta`` when the delta is of another pool or kind."""
-    if delta.pool != pool.key.address:
-        raise InconsistentDelta(f"a delta of pool {delta.pool} was given to pool {pool.key.address}")
-    state = pool.state
-    if isinstance(state, ConstantProductState) and isinstance(delta, ReservesDelta):
-        changes: dict[str, object] = {"reserve0": delta.reserve0, "reserve1": delta.reserve1}
-    elif isinstance(state, ConcentratedState) and isinstance(delta, ConcentratedDelta):
-        changes = {
-            "sqrt_price_x96": delta.sqrt_price_x96,
-            "tick": delta.tick,
-            "liquidity": delta.liquidity,
-            "ticks": _merged_ticks(state.ticks, delta.ticks),
-        }
-    elif isinstance(state, BalancesState) and isinstance(delta, BalancesDelta):
+    key, state = pool.key, pool.state
+    if delta.pool != key.address:
+        raise InconsistentDelta(f"a delta of pool {delta.pool} was given to pool {key.address}")
+    after: PoolState
+    # By exact type: ``isinstance`` on pydantic's metaclass costs more than the rest where it says no.
+    if type(state) is ConstantProductState and type(delta) is ReservesDelta:
+        after = ConstantProductState.unchecked(
+            {"kind": "constant_product", "reserve0": delta.reserve0, "reserve1": delta.reserve1}
+        )
+    elif type(state) is ConcentratedState and type(delta) is ConcentratedDelta:
+        after = ConcentratedState.unchecked(
+            {
+                "kind": "concentrated",
+                "sqrt_price_x96": delta.sqrt_price_x96,
+                "tick": delta.tick,
+                "liquidity": delta.liquidity,
+                "ticks": _merged_ticks(state.ticks, delta.ticks) if delta.ticks else state.ticks,
+            }
+        )
+    elif type(state) is BalancesState and type(delta) is BalancesDelta:
         if len(delta.balances) != len(state.balances):
             raise InconsistentDelta(f"pool {delta.pool} has {len(state.balances)} balances, not {len(delta.balances)}")
-        changes = {"balances": delta.balances, "terms": delta.terms or state.terms}
+        after = state.model_copy(update={"balances": delta.balances, "terms": delta.terms or state.terms})
     else:
         raise InconsistentDelta(f"a {delta.kind} delta cannot apply to the {state.kind} pool {delta.pool}")
-    return pool.model_copy(update={"state": state.model_copy(update=changes)})
+    return Pool.unchecked({"key": key, "state": after})
 
 
 def _reference(ticks: list[Tick], index: int, *, gross: int, net: int) -> None:
@@ -119,11 +126,9 @@ def _initialised(tick: Tick) -> list[Tick]:
 
 
 def _merged_ticks(ticks: tuple[Tick, ...], changes: tuple[Tick, ...]) -> tuple[Tick, ...]:
-    if not changes:
-        return ticks
     merged = list(ticks)
     for change in changes:
-        at = bisect_left(merged, change.tick, key=_TICK_INDEX)
+        at = bisect_left(merged, (change.tick,))  # a prefix sorts before every tick of that index
         known = at < len(merged) and merged[at].tick == change.tick
         merged[at : at + known] = _initialised(change)
     return tuple(merged)

@@ -1,17 +1,15 @@
 """All changes of one pool in one block, folded into one delta: the last price counts for the state, volumes need all.
 
-A fold is begun from the pool's state before the block and takes the changes in log order; it never builds the states in
-between. To fold a new kind of state, write a class with the methods of ``PoolFold`` and enter it in ``FOLDS``.
+The states in between are never built. To fold a new kind of state, write a ``Fold`` and enter it in ``FOLDS``.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol, cast
+from typing import NamedTuple, TypeAlias, cast
 
-from dexlane.domain.amm.balances_folding import BalancesFold
 from dexlane.domain.amm.changes import LiquidityChanged, PoolChange, PoolSwapped, ReservesSynced
 from dexlane.domain.amm.deltas import InconsistentDelta
 from dexlane.values.pools import (
@@ -25,112 +23,111 @@ from dexlane.values.pools import (
 )
 
 
-class PoolFold(Protocol):
-    """One pool while the logs of one block are read."""
+class Folded(NamedTuple):
+    """What a block did to one pool.
 
-    def take(self, change: PoolChange, /) -> None:
-        """The next change. Raises ``InconsistentDelta`` when it cannot follow; the fold is then of no more use."""
-        ...
+    ``delta`` is absolute, from before the block to after it; ``moved`` are the gross amounts that swaps moved, one for
+    each token in the order of the pool's key.
+    """
 
-    def moved(self) -> tuple[int, ...]:
-        """Gross amounts that swaps moved so far, one for each token in the order of the pool's key."""
-        ...
-
-    def delta(self) -> PoolDelta:
-        """The absolute delta from the state before the block to the state after all changes taken."""
-        ...
+    delta: PoolDelta
+    moved: tuple[int, ...]
 
 
-class ReservesFold:
-    """A constant-product pool: the last ``Sync`` is the state."""
+Fold: TypeAlias = Callable[[Pool, Sequence[PoolChange]], Folded]
+"""The pool as before the block and its changes (at least one) in log order. Raises ``InconsistentDelta`` for a change
+that cannot follow. Fields of changes are in the range of their type, so the delta is built unchecked."""
 
-    __slots__ = ("_address", "_moved0", "_moved1", "_reserve0", "_reserve1")
 
-    def __init__(self, pool: Pool) -> None:
-        state = cast("ConstantProductState", pool.state)
-        self._address = pool.key.address
-        self._reserve0, self._reserve1 = state.reserve0, state.reserve1
-        self._moved0 = self._moved1 = 0
+def fold_reserves(pool: Pool, changes: Sequence[PoolChange]) -> Folded:
+    """A constant-product pool: the last ``Sync`` is the state.
 
-    def take(self, change: PoolChange, /) -> None:
-        """A swap moves the reserves in opposite directions; minting and burning move both the same way."""
+    A swap moves the reserves in opposite directions; minting and burning move both the same way and are no volume.
+    """
+    address, state = pool.key.address, cast("ConstantProductState", pool.state)
+    reserve0, reserve1 = state.reserve0, state.reserve1
+    moved0 = moved1 = 0
+    for change in changes:
         if type(change) is not ReservesSynced:
-            raise InconsistentDelta(f"a {type(change).__name__} event cannot happen to pool {self._address}")
+            raise _impossible(change, pool)
+        before0, before1 = reserve0, reserve1
         reserve0, reserve1 = change
-        moved0, moved1 = reserve0 - self._reserve0, reserve1 - self._reserve1
-        if (moved0 > 0 > moved1) or (moved0 < 0 < moved1):
-            self._moved0 += abs(moved0)
-            self._moved1 += abs(moved1)
-        self._reserve0, self._reserve1 = reserve0, reserve1
-
-    def moved(self) -> tuple[int, int]:
-        """Gross amounts of token0 and token1."""
-        return self._moved0, self._moved1
-
-    def delta(self) -> ReservesDelta:
-        """The reserves after the last change."""
-        return ReservesDelta.unchecked(
-            {"kind": "reserves", "pool": self._address, "reserve0": self._reserve0, "reserve1": self._reserve1}
-        )
+        if (reserve0 > before0 and reserve1 < before1) or (reserve0 < before0 and reserve1 > before1):
+            moved0 += abs(reserve0 - before0)
+            moved1 += abs(reserve1 - before1)
+    delta = ReservesDelta.unchecked({"kind": "reserves", "pool": address, "reserve0": reserve0, "reserve1": reserve1})
+    return Folded(delta, (moved0, moved1))
 
 
-class ConcentratedFold:
-    """A concentrated-liquidity pool: price and tick of the last swap, active liquidity, and the ticks that changed."""
-
-    __slots__ = ("_address", "_before", "_changed", "_liquidity", "_moved0", "_moved1", "_sqrt_price_x96", "_tick")
-
-    def __init__(self, pool: Pool) -> None:
-        state = cast("ConcentratedState", pool.state)
-        self._address = pool.key.address
-        self._before = state.ticks
-        self._sqrt_price_x96, self._tick, self._liquidity = state.sqrt_price_x96, state.tick, state.liquidity
-        self._changed: dict[int, Tick] | None = None
-        self._moved0 = self._moved1 = 0
-
-    def take(self, change: PoolChange, /) -> None:
-        """A swap replaces price, tick and active liquidity; a mint or burn changes liquidity and two ticks."""
+def fold_concentrated(pool: Pool, changes: Sequence[PoolChange]) -> Folded:
+    """A concentrated-liquidity pool: a swap replaces price, tick and active liquidity, a mint or burn changes liquidity
+    and two ticks. The delta names each tick that is other than before the block."""
+    state = cast("ConcentratedState", pool.state)
+    sqrt_price_x96, tick, liquidity = state.sqrt_price_x96, state.tick, state.liquidity
+    ticks: _ChangedTicks | None = None
+    moved0 = moved1 = 0
+    for change in changes:
         if type(change) is PoolSwapped:
-            amount0, amount1, self._sqrt_price_x96, self._liquidity, self._tick = change
-            self._moved0 += abs(amount0)
-            self._moved1 += abs(amount1)
+            amount0, amount1, sqrt_price_x96, liquidity, tick = change
+            moved0 += abs(amount0)
+            moved1 += abs(amount1)
         elif type(change) is LiquidityChanged:
-            self._reposition(*change)
+            ticks = ticks or _ChangedTicks(state.ticks)
+            liquidity = ticks.reposition(change, tick, liquidity)
         else:
-            raise InconsistentDelta(f"a {type(change).__name__} event cannot happen to pool {self._address}")
+            raise _impossible(change, pool)
+    delta = ConcentratedDelta.unchecked(
+        {
+            "kind": "concentrated",
+            "pool": pool.key.address,
+            "sqrt_price_x96": sqrt_price_x96,
+            "tick": tick,
+            "liquidity": liquidity,
+            "ticks": ticks.differing() if ticks else (),
+        }
+    )
+    return Folded(delta, (moved0, moved1))
 
-    def moved(self) -> tuple[int, int]:
-        """Gross amounts of token0 and token1."""
-        return self._moved0, self._moved1
 
-    def delta(self) -> ConcentratedDelta:
-        """Price, tick and liquidity after the last change, and each tick that is now other than before the block."""
-        return ConcentratedDelta.unchecked(
-            {
-                "kind": "concentrated",
-                "pool": self._address,
-                "sqrt_price_x96": self._sqrt_price_x96,
-                "tick": self._tick,
-                "liquidity": self._liquidity,
-                "ticks": self._changed_ticks() if self._changed else (),
-            }
-        )
+def _impossible(change: PoolChange, pool: Pool) -> InconsistentDelta:
+    return InconsistentDelta(
+        f"a {type(change).__name__} event cannot happen to the {pool.state.kind} pool {pool.key.address}"
+    )
 
-    def _reposition(self, lower: int, upper: int, liquidity: int) -> None:
-        """``UniswapV3Pool._modifyPosition``; see ``after_liquidity_change``, which does the same to a whole state."""
+
+class _ChangedTicks:
+    """Initialised ticks of a pool while positions change: only what is touched is held anew."""
+
+    __slots__ = ("_before", "_changed")
+
+    def __init__(self, before: tuple[Tick, ...]) -> None:
+        self._before = before
+        self._changed: dict[int, Tick] = {}
+
+    def reposition(self, change: LiquidityChanged, tick: int, liquidity: int) -> int:
+        """Change two ticks and return the active liquidity after it (``UniswapV3Pool._modifyPosition``).
+
+        The same as ``after_liquidity_change`` does to a whole state, with the same errors.
+        """
+        lower, upper, added = change
         if lower >= upper:
             raise InconsistentDelta(f"a position from tick {lower} to {upper} is empty")
-        if not liquidity:
-            return
-        if lower <= self._tick < upper:
-            if self._liquidity + liquidity < 0:
-                raise InconsistentDelta(f"{-liquidity} liquidity leaves a pool that has only {self._liquidity} active")
-            self._liquidity += liquidity
-        self._reference(lower, liquidity, liquidity)
-        self._reference(upper, liquidity, -liquidity)
+        if not added:
+            return liquidity
+        if lower <= tick < upper:
+            if liquidity + added < 0:
+                raise InconsistentDelta(f"{-added} liquidity leaves a pool that has only {liquidity} active")
+            liquidity += added
+        self._reference(lower, added, added)
+        self._reference(upper, added, -added)
+        return liquidity
+
+    def differing(self) -> tuple[Tick, ...]:
+        """The ticks that are other than before, sorted; one that nothing references any more has zeros."""
+        changed = self._changed
+        return tuple(changed[index] for index in sorted(changed) if changed[index] != self._tick_before(index))
 
     def _reference(self, index: int, gross: int, net: int) -> None:
-        if self._changed is None:
-            self._changed = {}
         old = self._changed.get(index) or self._tick_before(index)
         gross += old.liquidity_gross
         if gross < 0:
@@ -139,17 +136,9 @@ class ConcentratedFold:
 
     def _tick_before(self, index: int) -> Tick:
         ticks = self._before
-        at = bisect_left(ticks, (index,))
+        at = bisect_left(ticks, (index,))  # a prefix sorts before every tick of that index
         return ticks[at] if at < len(ticks) and ticks[at].tick == index else Tick(index, 0, 0)
 
-    def _changed_ticks(self) -> tuple[Tick, ...]:
-        changed = self._changed or {}
-        return tuple(changed[index] for index in sorted(changed) if changed[index] != self._tick_before(index))
 
-
-FOLDS: Mapping[str, Callable[[Pool], PoolFold]] = MappingProxyType(
-    cast(
-        "dict[str, Any]", {"constant_product": ReservesFold, "concentrated": ConcentratedFold, "balances": BalancesFold}
-    )
-)
+FOLDS: Mapping[str, Fold] = MappingProxyType({"constant_product": fold_reserves, "concentrated": fold_concentrated})
 """How the changes of a pool are folded, by the ``kind`` of its state."""
