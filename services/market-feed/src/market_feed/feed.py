@@ -240,9 +240,8 @@ class BlockFollower:
             ),
             gas_used=header.gas_used,
             gas_limit=header.gas_limit,
-            deltas=changes.deltas,
             received_at_ns=received_at_ns,
-        )
+        ).model_copy(update={"deltas": changes.deltas})  # each is valid already
         self.book.apply(event)
         self._remember(header)
         await handlers.applied(AppliedBlock(event, changes.volumes, newest), self.book)

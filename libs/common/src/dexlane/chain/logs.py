@@ -109,7 +109,7 @@ def fold_logs(
             foreign = address
     folded = [FOLDS[pool.state.kind](pool, changes) for pool, changes in touched.values()]
     return FoldedLogs(
-        deltas=tuple([one.delta for one in folded]),
-        volumes=dict(zip(touched, [one.moved for one in folded], strict=True)),
+        deltas=tuple([delta for delta, _ in folded]),
+        volumes=dict(zip(touched, [moved for _, moved in folded], strict=True)),
         foreign=foreign,
     )

@@ -14,6 +14,8 @@ V3_SWAP_TOPIC = "0xc42079f94a6350d7e6235f29174924f928cc2ac818eb64fed8004e115fbcc
 V3_MINT_TOPIC = "0x7a53080ba414158be7ec69b987b5fb7d07dee101fe85488f0853ae16239d0bde"
 V3_BURN_TOPIC = "0x0c396cd989a39f4459b5fa1aed6a9a8dcdbc45908acfd67e028cd568da98982c"
 
+MAX_UINT112, MAX_UINT128, MAX_UINT160 = 2**112 - 1, 2**128 - 1, 2**160 - 1
+
 _number = int.from_bytes
 _new = tuple.__new__
 """Half the cost of a named tuple's own constructor, for the two events that nearly all logs are."""
@@ -23,7 +25,7 @@ def read_sync(log: RawLog) -> ReservesSynced:
     """``Sync(uint112 reserve0, uint112 reserve1)``."""
     data = log.data
     reserve0, reserve1 = _number(data[:32]), _number(data[32:64])
-    if reserve0 >> 112 or reserve1 >> 112:
+    if reserve0 > MAX_UINT112 or reserve1 > MAX_UINT112:
         raise UnreadableLog(f"log {log.log_index} of {log.tx_hash} has reserves above 112 bits")
     return _new(ReservesSynced, (reserve0, reserve1))
 
@@ -35,7 +37,7 @@ def read_swap(log: RawLog) -> PoolSwapped:
     """
     data = log.data
     price, liquidity, tick = _number(data[64:96]), _number(data[96:128]), _number(data[128:160], signed=True)
-    if price >> 160 or liquidity >> 128 or not -MAX_TICK <= tick <= MAX_TICK:
+    if price > MAX_UINT160 or liquidity > MAX_UINT128 or not -MAX_TICK <= tick <= MAX_TICK:
         raise UnreadableLog(f"log {log.log_index} of {log.tx_hash} has a price, liquidity or tick out of range")
     amount0, amount1 = _number(data[:32], signed=True), _number(data[32:64], signed=True)
     return _new(PoolSwapped, (amount0, amount1, price, liquidity, tick))

@@ -8,31 +8,21 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from dexlane.domain.amm.changes import LiquidityChanged, PoolChange, PoolSwapped, ReservesSynced
 from dexlane.domain.amm.deltas import InconsistentDelta
 from dexlane.values.pools import (
     ConcentratedDelta,
-    ConcentratedState,
-    ConstantProductState,
     Pool,
     PoolDelta,
     ReservesDelta,
     Tick,
 )
 
-
-class Folded(NamedTuple):
-    """What a block did to one pool.
-
-    ``delta`` is absolute, from before the block to after it; ``moved`` are the gross amounts that swaps moved, one for
-    each token in the order of the pool's key.
-    """
-
-    delta: PoolDelta
-    moved: tuple[int, ...]
-
+Folded: TypeAlias = tuple[PoolDelta, tuple[int, ...]]
+"""What a block did to one pool: the absolute delta from before the block to after it, and the gross amounts that swaps
+moved, one for each token in the order of the pool's key."""
 
 Fold: TypeAlias = Callable[[Pool, Sequence[PoolChange]], Folded]
 """The pool as before the block and its changes (at least one) in log order. Raises ``InconsistentDelta`` for a change
@@ -44,7 +34,7 @@ def fold_reserves(pool: Pool, changes: Sequence[PoolChange]) -> Folded:
 
     A swap moves the reserves in opposite directions; minting and burning move both the same way and are no volume.
     """
-    address, state = pool.key.address, cast("ConstantProductState", pool.state)
+    state: Any = pool.state
     reserve0, reserve1 = state.reserve0, state.reserve1
     moved0 = moved1 = 0
     for change in changes:
@@ -55,14 +45,16 @@ def fold_reserves(pool: Pool, changes: Sequence[PoolChange]) -> Folded:
         if (reserve0 > before0 and reserve1 < before1) or (reserve0 < before0 and reserve1 > before1):
             moved0 += abs(reserve0 - before0)
             moved1 += abs(reserve1 - before1)
-    delta = ReservesDelta.unchecked({"kind": "reserves", "pool": address, "reserve0": reserve0, "reserve1": reserve1})
-    return Folded(delta, (moved0, moved1))
+    delta = ReservesDelta.unchecked(
+        {"kind": "reserves", "pool": pool.key.address, "reserve0": reserve0, "reserve1": reserve1}
+    )
+    return delta, (moved0, moved1)
 
 
 def fold_concentrated(pool: Pool, changes: Sequence[PoolChange]) -> Folded:
     """A concentrated-liquidity pool: a swap replaces price, tick and active liquidity, a mint or burn changes liquidity
     and two ticks. The delta names each tick that is other than before the block."""
-    state = cast("ConcentratedState", pool.state)
+    state: Any = pool.state
     sqrt_price_x96, tick, liquidity = state.sqrt_price_x96, state.tick, state.liquidity
     ticks: _ChangedTicks | None = None
     moved0 = moved1 = 0
@@ -86,7 +78,7 @@ def fold_concentrated(pool: Pool, changes: Sequence[PoolChange]) -> Folded:
             "ticks": ticks.differing() if ticks else (),
         }
     )
-    return Folded(delta, (moved0, moved1))
+    return delta, (moved0, moved1)
 
 
 def _impossible(change: PoolChange, pool: Pool) -> InconsistentDelta:
@@ -102,7 +94,7 @@ class _ChangedTicks:
 
     def __init__(self, before: tuple[Tick, ...]) -> None:
         self._before = before
-        self._changed: dict[int, Tick] = {}
+        self._changed: dict[int, tuple[int, int, Tick]] = {}
 
     def reposition(self, change: LiquidityChanged, tick: int, liquidity: int) -> int:
         """Change two ticks and return the active liquidity after it (``UniswapV3Pool._modifyPosition``).
@@ -124,15 +116,23 @@ class _ChangedTicks:
 
     def differing(self) -> tuple[Tick, ...]:
         """The ticks that are other than before, sorted; one that nothing references any more has zeros."""
-        changed = self._changed
-        return tuple(changed[index] for index in sorted(changed) if changed[index] != self._tick_before(index))
+        return tuple(
+            [
+                Tick(index, gross, net)
+                for index, (gross, net, old) in sorted(self._changed.items())
+                if (gross, net) != (old.liquidity_gross, old.liquidity_net)
+            ]
+        )
 
     def _reference(self, index: int, gross: int, net: int) -> None:
-        old = self._changed.get(index) or self._tick_before(index)
-        gross += old.liquidity_gross
-        if gross < 0:
-            raise InconsistentDelta(f"tick {index} holds {old.liquidity_gross} liquidity, more was taken")
-        self._changed[index] = Tick(index, gross, old.liquidity_net + net) if gross else Tick(index, 0, 0)
+        known = self._changed.get(index)
+        if known is None:
+            old = self._tick_before(index)
+            known = (old.liquidity_gross, old.liquidity_net, old)
+        held, crossed, old = known
+        if held + gross < 0:
+            raise InconsistentDelta(f"tick {index} holds {held} liquidity, {-gross} was taken")
+        self._changed[index] = (held + gross, crossed + net if held + gross else 0, old)
 
     def _tick_before(self, index: int) -> Tick:
         ticks = self._before
