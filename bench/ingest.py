@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from dexlane.chain.answers import parse_logs
 from dexlane.chain.logs import fold_logs
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.market import BlockApplied
+from dexlane.runtime.collector import keep_for_good
 from dexlane.values.chains import BlockRef
 
 BLOCKS, LOGS_PER_BLOCK = 300, 200
@@ -136,12 +136,10 @@ class Run:
 def measure(pool_counts: Sequence[int], touched: int, blocks: int = BLOCKS) -> dict[int, Found]:
     """The cost for each number of pools, with so many of them touched in each block."""
     runs = {count: Run(count, touched) for count in pool_counts}
-    gc.collect()
-    gc.freeze()  # as services do after loading their pools
+    keep_for_good()  # as services do after loading their pools
     for _ in range(ROUNDS):
         for run in runs.values():
             run.round(blocks // ROUNDS)
-    gc.unfreeze()
     return {count: run.found for count, run in runs.items()}
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import dexlane.chain.logs
 from dexlane.chain import abi
-from dexlane.chain.answers import Header, RawLog
+from dexlane.chain.answers import Header, RawLog, parse_log, parse_logs
 from dexlane.chain.logs import (
     V2_SYNC_TOPIC,
     V3_BURN_TOPIC,
@@ -22,7 +24,11 @@ from dexlane.chain.logs import (
     UnreadableLog,
     after_change,
     decode_log,
+    fold_logs,
 )
+from dexlane.chain.pool_events import PoolEvent
+from dexlane.chain.pool_events.base import first_20_bytes_of_topic_1
+from dexlane.chain.pool_events.uniswap import read_sync
 from dexlane.chain.pool_loading import (
     MULTICALL3,
     ChainReader,
@@ -34,6 +40,7 @@ from dexlane.chain.pool_loading import (
 from dexlane.chain.rpc import RpcError
 from dexlane.domain.amm.deltas import InconsistentDelta
 from dexlane.domain.amm.tick_math import sqrt_ratio_at_tick, tick_at_sqrt_ratio
+from dexlane.testing.builders import a_pool_v2, a_reserves_delta
 from dexlane.testing.fake_chain import FakeChain
 from dexlane.values.pools import ConcentratedState, ConstantProductState, Protocol, Tick
 
@@ -119,6 +126,107 @@ def test_other_events_change_nothing() -> None:
 def test_a_known_topic_with_other_data_is_refused(topics: list[str], data: bytes) -> None:
     with pytest.raises(UnreadableLog):
         decode_log(raw_log(topics, "0x" + data.hex()))
+
+
+OUT_OF_RANGE = [
+    ([V2_SYNC_TOPIC], words(2**112, 1)),
+    ([V2_SYNC_TOPIC], words(1, -1)),
+    ([V3_SWAP_TOPIC, "0x" + "0" * 64, "0x" + "0" * 64], words(1, 2, 2**160, 4, 5)),
+    ([V3_SWAP_TOPIC, "0x" + "0" * 64, "0x" + "0" * 64], words(1, 2, 3, 2**128, 5)),
+    ([V3_SWAP_TOPIC, "0x" + "0" * 64, "0x" + "0" * 64], words(1, 2, 3, 4, 887_273)),
+    ([V3_BURN_TOPIC, "0x" + "0" * 64, "0x" + words(-887_273).hex(), "0x" + words(5).hex()], words(1, 2, 3)),
+    ([V3_BURN_TOPIC, "0x" + "0" * 64, "0x" + words(-5).hex(), "0x" + words(5).hex()], words(2**128, 2, 3)),
+    ([V3_BURN_TOPIC, "0x" + "0" * 64, "0x05", "0x" + words(5).hex()], words(1, 2, 3)),
+    ([V3_BURN_TOPIC, "0x" + "0" * 64, "0x" + "z" * 64, "0x" + words(5).hex()], words(1, 2, 3)),
+]
+
+
+@pytest.mark.parametrize(("topics", "data"), OUT_OF_RANGE)
+def test_a_field_outside_its_type_is_refused(topics: list[str], data: bytes) -> None:
+    with pytest.raises(UnreadableLog):
+        decode_log(raw_log(topics, "0x" + data.hex()))
+
+
+ANSWER = {
+    "address": POOL.upper().replace("0X", "0x"),
+    "topics": [V2_SYNC_TOPIC],
+    "data": "0x" + words(1, 2).hex(),
+    "blockNumber": "0x1",
+    "blockHash": "0x" + "A" * 64,
+    "transactionHash": "0x" + "B" * 64,
+    "logIndex": "0x7",
+    "removed": False,
+}
+
+
+def test_a_log_is_read_in_lower_case() -> None:
+    log = parse_log(ANSWER)
+    assert log == RawLog(POOL, (V2_SYNC_TOPIC,), words(1, 2), 1, "0x" + "a" * 64, "0x" + "b" * 64, 7)
+    other = ANSWER | {"blockHash": "0x" + "C" * 64, "blockNumber": "0x2", "logIndex": "0x8"}
+    assert parse_logs([ANSWER, other, ANSWER]) == [log, parse_log(other), log]
+    assert parse_log(other).block_hash == "0x" + "c" * 64
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"removed": True},
+        {"blockHash": None},
+        {"blockNumber": None},
+        {"logIndex": "seven"},
+        {"logIndex": 7},
+        {"data": "0x0"},
+        {"data": None},
+        {"address": None},
+        {"topics": None},
+        {"transactionHash": None},
+    ],
+)
+def test_a_broken_or_removed_answer_is_refused_by_name(broken: dict[str, Any]) -> None:
+    with pytest.raises(UnreadableLog):
+        parse_logs([ANSWER, ANSWER | broken])
+    with pytest.raises(UnreadableLog):
+        parse_log({name: value for name, value in (ANSWER | broken).items() if name not in broken or value is True})
+
+
+def at(index: int, log: RawLog) -> RawLog:
+    return log._replace(log_index=index)
+
+
+SYNC = raw_log([V2_SYNC_TOPIC], "0x" + words(11, 12).hex())
+PAIRS = {POOL: a_pool_v2(address=POOL, reserve0=20, reserve1=6)}
+
+
+def test_logs_count_in_the_order_of_their_index_whatever_the_order_they_come_in() -> None:
+    last = raw_log([V2_SYNC_TOPIC], "0x" + words(13, 10).hex())
+    folded = fold_logs([at(9, last), at(2, SYNC)], PAIRS)
+    assert folded.deltas == (a_reserves_delta(pool=POOL, reserve0=13, reserve1=10),)
+    assert folded.volumes == {POOL: (9 + 2, 6 + 2)}
+    assert folded.foreign is None
+
+
+def test_a_log_that_is_there_twice_is_refused() -> None:
+    with pytest.raises(UnreadableLog, match="log 3 of block 1 is there twice"):
+        fold_logs([at(3, SYNC), at(1, SYNC), at(3, SYNC)], PAIRS)
+
+
+def test_an_event_of_an_unwatched_address_changes_nothing_and_is_named() -> None:
+    spoof = at(1, SYNC)._replace(address=USDC)
+    folded = fold_logs([spoof], PAIRS)
+    assert (folded.deltas, folded.foreign) == ((), USDC)
+    assert fold_logs([raw_log(["0x" + "9" * 64], "0x")], {}).foreign is None
+
+
+def test_a_pool_inside_a_singleton_is_found_by_its_id_and_only_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    topic, manager = "0x" + "7" * 64, "0x" + "5" * 40
+    event = PoolEvent(topics=2, words=2, decode=read_sync, pool_in=first_20_bytes_of_topic_1)
+    monkeypatch.setitem(dexlane.chain.logs._EVENTS, topic, event)
+    log = at(0, raw_log([topic, POOL + "00" * 12], "0x" + words(1, 2).hex()))._replace(address=manager)
+    assert len(fold_logs([log], PAIRS, {manager}).deltas) == 1
+    assert fold_logs([log], PAIRS).deltas == ()
+    assert fold_logs([log], {}, {manager}) == ((), {}, None)
+    with pytest.raises(UnreadableLog):
+        fold_logs([log._replace(data=words(1))], PAIRS, {manager})
 
 
 def test_a_swap_cannot_happen_to_a_constant_product_pool() -> None:

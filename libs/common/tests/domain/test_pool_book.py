@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from dexlane.domain.amm.changes import LiquidityChanged, PoolChange, PoolSwapped, ReservesSynced, after_change
 from dexlane.domain.amm.deltas import InconsistentDelta, after_liquidity_change, delta_between
+from dexlane.domain.amm.folding import FOLDS
 from dexlane.domain.pool_book import GapError, PoolBook
 from dexlane.events.market import BlockApplied
 from dexlane.testing.builders import (
@@ -177,6 +179,67 @@ def test_the_view_of_the_pools_cannot_be_written() -> None:
 def test_a_book_needs_at_least_one_block_of_memory() -> None:
     with pytest.raises(ValueError, match="at least one"):
         PoolBook(0)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[list[tuple[str, PoolChange]]]:
+    """Blocks of changes of a pair and a concentrated pool; positions are closed only if they were opened."""
+    blocks: list[list[tuple[str, PoolChange]]] = []
+    for _ in range(draw(st.integers(0, 8))):
+        block: list[tuple[str, PoolChange]] = []
+        for kind in draw(st.lists(st.sampled_from(("sync", "swap", "mint")), max_size=6)):
+            number = draw(st.integers(1, 10**12))
+            if kind == "sync":
+                block.append((V2_POOL, ReservesSynced(number, 2 * number)))
+            elif kind == "swap":
+                block.append((V3_POOL_500, PoolSwapped(number, -number, 2**96 + number, 10**18, number % 800)))
+            else:
+                block.append((V3_POOL_500, LiquidityChanged(-10 * (number % 7 + 1), 10 * (number % 5 + 1), number)))
+                if number % 3:
+                    block.append((V3_POOL_500, LiquidityChanged(*block[-1][1][:2], -number // 2)))
+        blocks.append(block)
+    return blocks
+
+
+def _folded(book: PoolBook, changes: list[tuple[str, PoolChange]]) -> list[PoolDelta]:
+    touched: dict[str, list[PoolChange]] = {}
+    for address, change in changes:
+        touched.setdefault(address, []).append(change)
+    return [FOLDS[book.pools[key].state.kind](book.pools[key], some)[0] for key, some in touched.items()]
+
+
+def _grow(book: PoolBook, blocks: list[list[tuple[str, PoolChange]]], fork: str, parent: BlockRef) -> list[BlockRef]:
+    refs = []
+    for changes in blocks:
+        event = a_block(parent.number + 1, *_folded(book, changes), fork=fork, parent_hash=parent.hash)
+        book.apply(event)
+        parent = event.block
+        refs.append(parent)
+    return refs
+
+
+@given(histories(), histories(), st.integers(0, 8))
+def test_another_branch_after_an_undo_of_any_depth_is_equal_to_a_fresh_build(
+    first: list[list[tuple[str, PoolChange]]], second: list[list[tuple[str, PoolChange]]], kept: int
+) -> None:
+    genesis = a_block_ref(100)
+    kept = min(kept, len(first))
+    book = _book(depth=128)
+    refs = [genesis, *_grow(book, first, "a", genesis)]
+    if first:
+        book.undo_to(refs[kept])
+    _grow(book, second, "b", refs[kept])
+    fresh = _book(depth=128)
+    _grow(fresh, second, "b", (_grow(fresh, first[:kept], "a", genesis) or [genesis])[-1])
+    assert dict(book.pools) == dict(fresh.pools)
+    plain = {V2_POOL: a_pool_v2(), V3_POOL_500: a_pool_v3()}
+    for address, change in [each for block in first[:kept] + second for each in block]:
+        state = after_change(plain[address].state, change)
+        plain[address] = plain[address].model_copy(update={"state": state})
+    one_by_one = PoolBook()
+    for pool in plain.values():
+        one_by_one.put(pool, genesis)
+    assert book.state_digest(plain) == fresh.state_digest(plain) == one_by_one.state_digest(plain)
 
 
 class BookAgainstModel(RuleBasedStateMachine):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from dexlane.testing.builders import (
     an_address,
     lane_limits,
 )
-from dexlane.values.base import digest
+from dexlane.values.base import Value, digest
 from dexlane.values.books import Lane
 from dexlane.values.chains import BlockRef
 from dexlane.values.pools import BalancesState, BalanceTerms, PoolKey, Protocol
@@ -161,3 +162,18 @@ def test_digest_depends_on_order_of_parts_and_not_of_keys() -> None:
 
 def test_route_builder_matches_the_default_pool() -> None:
     assert a_route().legs[0].pool == V2_POOL
+
+
+@pytest.mark.parametrize("value", [a_pool_v2(), a_pool_v2().state, a_pool_v3(), a_pool_v3().state])
+def test_a_value_built_unchecked_is_like_the_validated_one_in_every_way(value: Value) -> None:
+    twin = type(value).unchecked(dict(value))
+    assert twin == value
+    assert hash(twin) == hash(value)
+    assert repr(twin) == repr(value)
+    assert twin.model_dump_json() == value.model_dump_json()
+    assert copy.deepcopy(twin) == copy.copy(twin) == twin
+    name = next(iter(dict(value)))
+    assert twin.model_copy(update={name: dict(value)[name]}) == value
+    assert twin.model_fields_set == set(type(value).model_fields)
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(twin, name, None)

@@ -22,6 +22,7 @@ from dexlane.domain.fees import fee_parameters, next_base_fee
 from dexlane.domain.pool_book import GapError, PoolBook
 from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.runtime.clock import Clock
+from dexlane.runtime.collector import keep_for_good
 from dexlane.runtime.errors import Misconfigured
 from market_feed.metrics import FeedMoments
 
@@ -147,6 +148,7 @@ class BlockFollower:
         tip, book = await self._read_newest()
         self.book, self.tip, self._recent = book, tip, {tip.hash: tip}
         self.applied_at_ms = self._clock.now_ms()
+        keep_for_good()
         await handlers.loaded(book, tip)
         return tip
 

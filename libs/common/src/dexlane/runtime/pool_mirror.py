@@ -14,6 +14,7 @@ from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
 from dexlane.events.streams import MARKET
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import Clock
+from dexlane.runtime.collector import keep_for_good
 from dexlane.runtime.errors import DexlaneError, Fatal, Transient
 from dexlane.runtime.observability import Log
 from dexlane.runtime.reading import Follower
@@ -93,6 +94,7 @@ class PoolMirror:
                 book = PoolBook(self._undo_depth)
                 if all([await self._put(bus, book, address) for address in checkpoint.pools]):
                     self.book = book
+                    keep_for_good()
                     return checkpoint
             await asyncio.sleep(0.25)
 
