@@ -205,7 +205,8 @@ def _folded(book: PoolBook, changes: list[tuple[str, PoolChange]]) -> list[PoolD
     touched: dict[str, list[PoolChange]] = {}
     for address, change in changes:
         touched.setdefault(address, []).append(change)
-    return [FOLDS[book.pools[key].state.kind](book.pools[key], some)[0] for key, some in touched.items()]
+    states = {address: book.pools[address].state for address in touched}
+    return [FOLDS[states[key].kind](key, states[key], some)[0] for key, some in touched.items()]
 
 
 def _grow(book: PoolBook, blocks: list[list[tuple[str, PoolChange]]], fork: str, parent: BlockRef) -> list[BlockRef]:

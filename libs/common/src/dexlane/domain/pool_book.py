@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from dexlane.domain.amm.deltas import apply_delta
+from dexlane.domain.amm.deltas import pool_after
 from dexlane.events.market import BlockApplied
 from dexlane.values.base import digest
 from dexlane.values.chains import BlockRef
@@ -146,9 +146,9 @@ class PoolBook:
             return
         if address not in after:
             before[address] = known
-            after[address] = apply_delta(known, delta)
+            after[address] = pool_after(known, delta)
         else:
-            after[address] = apply_delta(after[address], delta)
+            after[address] = pool_after(after[address], delta)
 
     def _holds_newer(self, address: str, block: BlockRef) -> bool:
         """True when the book shows this pool after a later block than ``block``."""

@@ -82,9 +82,14 @@ def delta_between(pool_address: str, before: PoolState, after: PoolState) -> Poo
 
 def apply_delta(pool: Pool, delta: PoolDelta) -> Pool:
     """The pool after a delta. Raises ``InconsistentDelta`` when the delta is of another pool or kind."""
-    key, state = pool.key, pool.state
-    if delta.pool != key.address:
-        raise InconsistentDelta(f"a delta of pool {delta.pool} was given to pool {key.address}")
+    if delta.pool != pool.key.address:
+        raise InconsistentDelta(f"a delta of pool {delta.pool} was given to pool {pool.key.address}")
+    return pool_after(pool, delta)
+
+
+def pool_after(pool: Pool, delta: PoolDelta) -> Pool:
+    """The same for a pool that was found by the delta's address."""
+    state = pool.state
     after: PoolState
     # By exact type: ``isinstance`` on pydantic's metaclass costs more than the rest where it says no.
     if type(state) is ConstantProductState and type(delta) is ReservesDelta:
@@ -107,7 +112,7 @@ def apply_delta(pool: Pool, delta: PoolDelta) -> Pool:
         after = state.model_copy(update={"balances": delta.balances, "terms": delta.terms or state.terms})
     else:
         raise InconsistentDelta(f"a {delta.kind} delta cannot apply to the {state.kind} pool {delta.pool}")
-    return Pool.unchecked({"key": key, "state": after})
+    return Pool.unchecked({"key": pool.key, "state": after})
 
 
 def _reference(ticks: list[Tick], index: int, *, gross: int, net: int) -> None:

@@ -14,8 +14,10 @@ from dexlane.domain.amm.changes import LiquidityChanged, PoolChange, PoolSwapped
 from dexlane.domain.amm.deltas import InconsistentDelta
 from dexlane.values.pools import (
     ConcentratedDelta,
-    Pool,
+    ConcentratedState,
+    ConstantProductState,
     PoolDelta,
+    PoolState,
     ReservesDelta,
     Tick,
 )
@@ -24,37 +26,33 @@ Folded: TypeAlias = tuple[PoolDelta, tuple[int, ...]]
 """What a block did to one pool: the absolute delta from before the block to after it, and the gross amounts that swaps
 moved, one for each token in the order of the pool's key."""
 
-Fold: TypeAlias = Callable[[Pool, Sequence[PoolChange]], Folded]
-"""The pool as before the block and its changes (at least one) in log order. Raises ``InconsistentDelta`` for a change
-that cannot follow. Fields of changes are in the range of their type, so the delta is built unchecked."""
+Fold: TypeAlias = Callable[[str, Any, Sequence[PoolChange]], Folded]
+"""A pool's address, its state before the block, and its changes (at least one) in log order. Raises ``InconsistentDelta`` for a change
+that cannot follow. Fields of changes are in the range of their type: the delta is built unchecked."""
 
 
-def fold_reserves(pool: Pool, changes: Sequence[PoolChange]) -> Folded:
+def fold_reserves(address: str, state: ConstantProductState, changes: Sequence[PoolChange]) -> Folded:
     """A constant-product pool: the last ``Sync`` is the state.
 
     A swap moves the reserves in opposite directions; minting and burning move both the same way and are no volume.
     """
-    state: Any = pool.state
     reserve0, reserve1 = state.reserve0, state.reserve1
     moved0 = moved1 = 0
     for change in changes:
         if type(change) is not ReservesSynced:
-            raise _impossible(change, pool)
+            raise _impossible(change, address, state)
         before0, before1 = reserve0, reserve1
         reserve0, reserve1 = change
         if (reserve0 > before0 and reserve1 < before1) or (reserve0 < before0 and reserve1 > before1):
             moved0 += abs(reserve0 - before0)
             moved1 += abs(reserve1 - before1)
-    delta = ReservesDelta.unchecked(
-        {"kind": "reserves", "pool": pool.key.address, "reserve0": reserve0, "reserve1": reserve1}
-    )
+    delta = ReservesDelta.unchecked({"kind": "reserves", "pool": address, "reserve0": reserve0, "reserve1": reserve1})
     return delta, (moved0, moved1)
 
 
-def fold_concentrated(pool: Pool, changes: Sequence[PoolChange]) -> Folded:
+def fold_concentrated(address: str, state: ConcentratedState, changes: Sequence[PoolChange]) -> Folded:
     """A concentrated-liquidity pool: a swap replaces price, tick and active liquidity, a mint or burn changes liquidity
     and two ticks. The delta names each tick that is other than before the block."""
-    state: Any = pool.state
     sqrt_price_x96, tick, liquidity = state.sqrt_price_x96, state.tick, state.liquidity
     ticks: _ChangedTicks | None = None
     moved0 = moved1 = 0
@@ -67,11 +65,11 @@ def fold_concentrated(pool: Pool, changes: Sequence[PoolChange]) -> Folded:
             ticks = ticks or _ChangedTicks(state.ticks)
             liquidity = ticks.reposition(change, tick, liquidity)
         else:
-            raise _impossible(change, pool)
+            raise _impossible(change, address, state)
     delta = ConcentratedDelta.unchecked(
         {
             "kind": "concentrated",
-            "pool": pool.key.address,
+            "pool": address,
             "sqrt_price_x96": sqrt_price_x96,
             "tick": tick,
             "liquidity": liquidity,
@@ -81,10 +79,8 @@ def fold_concentrated(pool: Pool, changes: Sequence[PoolChange]) -> Folded:
     return delta, (moved0, moved1)
 
 
-def _impossible(change: PoolChange, pool: Pool) -> InconsistentDelta:
-    return InconsistentDelta(
-        f"a {type(change).__name__} event cannot happen to the {pool.state.kind} pool {pool.key.address}"
-    )
+def _impossible(change: PoolChange, address: str, state: PoolState) -> InconsistentDelta:
+    return InconsistentDelta(f"a {type(change).__name__} event cannot happen to the {state.kind} pool {address}")
 
 
 class _ChangedTicks:
