@@ -27,8 +27,9 @@ Folded: TypeAlias = tuple[PoolDelta, tuple[int, ...]]
 moved, one for each token in the order of the pool's key."""
 
 Fold: TypeAlias = Callable[[str, Any, Sequence[PoolChange]], Folded]
-"""A pool's address, its state before the block, and its changes (at least one) in log order. Raises ``InconsistentDelta`` for a change
-that cannot follow. Fields of changes are in the range of their type: the delta is built unchecked."""
+"""A pool's address, its state before the block, and its changes (at least one) in log order. Raises
+``InconsistentDelta`` for a change that cannot follow. Fields of changes are in the range of their type: the delta is
+built unchecked."""
 
 
 def fold_reserves(address: str, state: ConstantProductState, changes: Sequence[PoolChange]) -> Folded:
