@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dexlane.chain.answers import Header, RawLog, parse_header
-from dexlane.chain.bloom import bloom_mask, may_log
+from dexlane.chain.block_logs import LogsWanted
 from dexlane.chain.logs import UnreadableLog, fold_logs
 from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, WatchedPool, load_pool
 from dexlane.chain.rpc import Rpc, RpcError, RpcUnavailable
@@ -102,8 +102,7 @@ class BlockFollower:
         """When a block was last applied or loaded, Unix milliseconds."""
         self._rpc = rpc
         self._watched = tuple(watched)
-        self._addresses = [pool.address for pool in watched]
-        self._blooms = {pool.address: bloom_mask(pool.address) for pool in watched}
+        self._wanted = LogsWanted([pool.address for pool in watched])
         self._clock = clock
         self._limits = limits
         self._fees = fee_parameters(chain_id)
@@ -227,7 +226,7 @@ class BlockFollower:
         if any(log.block_hash != header.hash for log in logs):
             raise BrokenAnswer(f"the node gave logs of another block for block {header.number}")
         changes = fold_logs(logs, self.book.pools)
-        if changes.foreign is not None:
+        if changes.foreign is not None and not self._wanted.by_topic:
             raise BrokenAnswer(f"the node gave a log of {changes.foreign}, which was not asked for")
         event = BlockApplied(
             id=BlockApplied.make_id(self.chain_id, header.hash),
@@ -256,9 +255,8 @@ class BlockFollower:
         """
         wait_s = LOGS_RETRY_S
         for attempt in range(LOGS_ATTEMPTS):
-            logs = list(await self._rpc.logs(header.hash, self._addresses))
-            seen = {log.address for log in logs}
-            if all(address in seen or not may_log(header.logs_bloom, mask) for address, mask in self._blooms.items()):
+            logs = list(await self._rpc.logs(header.hash, self._wanted.addresses))
+            if not self._wanted.may_lack(header.logs_bloom, logs):
                 break
             if attempt < LOGS_ATTEMPTS - 1:
                 await asyncio.sleep(wait_s)

@@ -19,6 +19,7 @@ from dexlane.chain.answers import (
     parse_receipt,
     parse_transaction,
 )
+from dexlane.chain.pool_events import POOL_EVENTS
 from dexlane.chain.rpc import RpcClient, RpcError
 
 WITHOUT_TRANSACTIONS = False
@@ -51,7 +52,8 @@ class NodeRpc:
 
     async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
         """``eth_getLogs`` of one block by its hash (EIP-234)."""
-        answers = await self._client.call("eth_getLogs", {"blockHash": block_hash, "address": list(addresses)})
+        restriction = {"address": list(addresses)} if addresses else {"topics": [list(POOL_EVENTS)]}
+        answers = await self._client.call("eth_getLogs", {"blockHash": block_hash, **restriction})
         return parse_logs(answers)
 
     async def eth_call(

@@ -39,7 +39,10 @@ class Rpc(Protocol):
         ...
 
     async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
-        """``eth_getLogs`` of one block by its hash, in order; ``RpcError`` when the node does not know the block."""
+        """``eth_getLogs`` of one block by its hash, in order; ``RpcError`` when the node does not know the block.
+
+        Without addresses: the events that change pools (``POOL_EVENTS``), whoever emitted them.
+        """
         ...
 
     async def eth_call(
