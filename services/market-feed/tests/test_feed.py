@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dexlane.chain import abi
+from dexlane.chain import abi, block_logs
 from dexlane.chain.answers import Header, RawLog
 from dexlane.chain.bloom import bloom_mask
 from dexlane.chain.logs import V2_SYNC_TOPIC
@@ -28,12 +28,13 @@ from dexlane.runtime.observability import Log, Metrics
 from dexlane.testing.fake_chain import FakeChain, FakeLog
 from dexlane.testing.fake_rpc import FakeRpc
 from dexlane.values.pools import ConstantProductState, Protocol
-from market_feed.feed import AppliedBlock, BlockFollower, FollowLimits
+from market_feed.feed import AppliedBlock, BlockFollower, BrokenAnswer, FollowLimits
 from market_feed.metrics import FeedMoments
 
 PAIR = "0xb4e16d0168e52d35cacd2c6185b44281ec28c9dc"
 USDC = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
 WETH = "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
+UNISWAP_V2_FACTORY = "0x5c69bee701ef814a2b6a3edd4b1652cb9cc5aa6f"
 WATCHED = [WatchedPool(address=PAIR, protocol=Protocol.UNISWAP_V2)]
 
 
@@ -103,6 +104,7 @@ class World:
         answers = {
             "0dfe1681": abi.address(USDC),
             "d21220a7": abi.address(WETH),
+            "c45a0155": abi.address(UNISWAP_V2_FACTORY),
             "95d89b41": abi.frame(abi.byte_string(b"T")),
             "313ce567": word(18),
             "c45a0155": abi.address("0x5c69bee701ef814a2b6a3edd4b1652cb9cc5aa6f"),
@@ -150,6 +152,26 @@ async def test_a_bloom_that_names_a_pool_by_chance_delays_but_never_stops_the_fe
     [head] = world.chain.mine()
     await world.follow(dataclasses.replace(head, logs_bloom=bloom_mask(PAIR)))
     assert [event.deltas for event in world.blocks] == [()]
+
+
+async def test_a_log_of_a_pool_that_was_not_asked_for_is_refused(world: World) -> None:
+    [head] = world.chain.mine(logs=[world.swap()])
+    world.chain.blocks[-1].logs.append(world.chain.blocks[-1].logs[0]._replace(address=USDC, log_index=1))
+    world.follower._wanted.addresses = (PAIR, USDC)
+    with pytest.raises(BrokenAnswer, match=USDC):
+        await world.follow(head)
+    assert world.reserve_in_book() == 100
+
+
+async def test_logs_asked_for_by_topic_bring_those_of_other_pools_which_count_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(block_logs, "MOST_ADDRESSES", 0)
+    world = await World().start()
+    [head] = world.chain.mine(logs=[world.swap()])
+    world.chain.blocks[-1].logs.append(world.chain.blocks[-1].logs[0]._replace(address=USDC, log_index=1))
+    await world.follow(head)
+    assert [delta.pool for delta in world.blocks[0].deltas] == [PAIR]
 
 
 async def test_the_same_head_twice_is_harmless(world: World) -> None:

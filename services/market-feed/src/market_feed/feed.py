@@ -13,6 +13,7 @@ from typing import Protocol
 
 from dexlane.chain.answers import Header, RawLog, parse_header
 from dexlane.chain.block_logs import LogsWanted
+from dexlane.chain.deployments import emitter_of, singletons
 from dexlane.chain.logs import UnreadableLog, fold_logs
 from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, WatchedPool, load_pool
 from dexlane.chain.rpc import Rpc, RpcError, RpcUnavailable
@@ -102,7 +103,8 @@ class BlockFollower:
         """When a block was last applied or loaded, Unix milliseconds."""
         self._rpc = rpc
         self._watched = tuple(watched)
-        self._wanted = LogsWanted([pool.address for pool in watched])
+        self._singletons = singletons(chain_id)
+        self._wanted = LogsWanted(())
         self._clock = clock
         self._limits = limits
         self._fees = fee_parameters(chain_id)
@@ -146,6 +148,7 @@ class BlockFollower:
         """
         tip, book = await self._read_newest()
         self.book, self.tip, self._recent = book, tip, {tip.hash: tip}
+        self._wanted = LogsWanted({emitter_of(self.chain_id, pool.key) for pool in book.pools.values()})
         self.applied_at_ms = self._clock.now_ms()
         keep_for_good()
         await handlers.loaded(book, tip)
@@ -225,7 +228,7 @@ class BlockFollower:
         received_at_ns = self._clock.now_ns()
         if any(log.block_hash != header.hash for log in logs):
             raise BrokenAnswer(f"the node gave logs of another block for block {header.number}")
-        changes = fold_logs(logs, self.book.pools)
+        changes = fold_logs(logs, self.book.pools, self._singletons)
         if changes.foreign is not None and not self._wanted.by_topic:
             raise BrokenAnswer(f"the node gave a log of {changes.foreign}, which was not asked for")
         event = BlockApplied(

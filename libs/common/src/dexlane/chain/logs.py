@@ -14,7 +14,7 @@ from dexlane.chain.pool_events import POOL_EVENTS, PoolEvent
 from dexlane.chain.pool_events.uniswap import V2_SYNC_TOPIC, V3_BURN_TOPIC, V3_MINT_TOPIC, V3_SWAP_TOPIC
 from dexlane.domain.amm.changes import LiquidityChanged, PoolChange, PoolSwapped, ReservesSynced, after_change
 from dexlane.domain.amm.folding import FOLDS
-from dexlane.values.pools import Pool, PoolDelta, PoolState
+from dexlane.values.pools import Pool, PoolDelta
 
 __all__ = [
     "V2_SYNC_TOPIC",
@@ -84,7 +84,7 @@ def fold_logs(
     ``InconsistentDelta`` for one that cannot follow from the pool's state. The cost is that of the logs, whatever the
     number of pools.
     """
-    touched: dict[str, tuple[PoolState, list[PoolChange]]] = {}
+    touched: dict[str, tuple[Pool, list[PoolChange]]] = {}
     foreign: str | None = None
     last_index = -1
     for log in sorted(logs, key=_BY_INDEX):
@@ -104,10 +104,10 @@ def fold_logs(
         if known is not None:
             known[1].append(_decoded(event, log))
         elif (pool := pools.get(address)) is not None:
-            touched[address] = (pool.state, [_decoded(event, log)])
+            touched[address] = (pool, [_decoded(event, log)])
         elif pool_in is None:
             foreign = address
-    folded = [FOLDS[state.kind](address, state, changes) for address, (state, changes) in touched.items()]
+    folded = [FOLDS[pool.state.kind](address, pool, changes) for address, (pool, changes) in touched.items()]
     return FoldedLogs(
         deltas=tuple([delta for delta, _ in folded]),
         volumes=dict(zip(touched, [moved for _, moved in folded], strict=True)),

@@ -30,7 +30,7 @@ V3_CHANGES = st.lists(SWAPS | POSITIONS, min_size=1, max_size=12)
 
 
 def fold(pool: Pool, changes: Sequence[PoolChange]) -> tuple[PoolDelta, tuple[int, ...]]:
-    return FOLDS[pool.state.kind](pool.key.address, pool.state, changes)
+    return FOLDS[pool.state.kind](pool.key.address, pool, changes)
 
 
 def one_by_one(state: PoolState, changes: Sequence[PoolChange]) -> PoolState:

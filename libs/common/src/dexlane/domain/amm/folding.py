@@ -10,14 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from dexlane.domain.amm.balances_folding import BalancesFold
 from dexlane.domain.amm.changes import LiquidityChanged, PoolChange, PoolSwapped, ReservesSynced
 from dexlane.domain.amm.deltas import InconsistentDelta
 from dexlane.values.pools import (
     ConcentratedDelta,
-    ConcentratedState,
-    ConstantProductState,
+    Pool,
     PoolDelta,
-    PoolState,
     ReservesDelta,
     Tick,
 )
@@ -26,22 +25,24 @@ Folded: TypeAlias = tuple[PoolDelta, tuple[int, ...]]
 """What a block did to one pool: the absolute delta from before the block to after it, and the gross amounts that swaps
 moved, one for each token in the order of the pool's key."""
 
-Fold: TypeAlias = Callable[[str, Any, Sequence[PoolChange]], Folded]
-"""A pool's address, its state before the block, and its changes (at least one) in log order. Raises
+Fold: TypeAlias = Callable[[str, Pool, Sequence[PoolChange]], Folded]
+"""A pool's address, the pool before the block, and its changes (at least one) in log order. Raises
 ``InconsistentDelta`` for a change that cannot follow. Fields of changes are in the range of their type: the delta is
-built unchecked."""
+built unchecked. The address comes beside the pool because it is at hand: a look into the key of one pool of very many
+waits for memory."""
 
 
-def fold_reserves(address: str, state: ConstantProductState, changes: Sequence[PoolChange]) -> Folded:
+def fold_reserves(address: str, pool: Pool, changes: Sequence[PoolChange]) -> Folded:
     """A constant-product pool: the last ``Sync`` is the state.
 
     A swap moves the reserves in opposite directions; minting and burning move both the same way and are no volume.
     """
+    state: Any = pool.state
     reserve0, reserve1 = state.reserve0, state.reserve1
     moved0 = moved1 = 0
     for change in changes:
         if type(change) is not ReservesSynced:
-            raise _impossible(change, address, state)
+            raise _impossible(change, address, pool)
         before0, before1 = reserve0, reserve1
         reserve0, reserve1 = change
         if (reserve0 > before0 and reserve1 < before1) or (reserve0 < before0 and reserve1 > before1):
@@ -51,9 +52,10 @@ def fold_reserves(address: str, state: ConstantProductState, changes: Sequence[P
     return delta, (moved0, moved1)
 
 
-def fold_concentrated(address: str, state: ConcentratedState, changes: Sequence[PoolChange]) -> Folded:
+def fold_concentrated(address: str, pool: Pool, changes: Sequence[PoolChange]) -> Folded:
     """A concentrated-liquidity pool: a swap replaces price, tick and active liquidity, a mint or burn changes liquidity
     and two ticks. The delta names each tick that is other than before the block."""
+    state: Any = pool.state
     sqrt_price_x96, tick, liquidity = state.sqrt_price_x96, state.tick, state.liquidity
     ticks: _ChangedTicks | None = None
     moved0 = moved1 = 0
@@ -66,7 +68,7 @@ def fold_concentrated(address: str, state: ConcentratedState, changes: Sequence[
             ticks = ticks or _ChangedTicks(state.ticks)
             liquidity = ticks.reposition(change, tick, liquidity)
         else:
-            raise _impossible(change, address, state)
+            raise _impossible(change, address, pool)
     delta = ConcentratedDelta.unchecked(
         {
             "kind": "concentrated",
@@ -80,8 +82,16 @@ def fold_concentrated(address: str, state: ConcentratedState, changes: Sequence[
     return delta, (moved0, moved1)
 
 
-def _impossible(change: PoolChange, address: str, state: PoolState) -> InconsistentDelta:
-    return InconsistentDelta(f"a {type(change).__name__} event cannot happen to the {state.kind} pool {address}")
+def fold_balances(_address: str, pool: Pool, changes: Sequence[PoolChange]) -> Folded:
+    """A balance-based pool: see ``BalancesFold``."""
+    fold = BalancesFold(pool)
+    for change in changes:
+        fold.take(change)
+    return fold.delta(), fold.moved()
+
+
+def _impossible(change: PoolChange, address: str, pool: Pool) -> InconsistentDelta:
+    return InconsistentDelta(f"a {type(change).__name__} event cannot happen to the {pool.state.kind} pool {address}")
 
 
 class _ChangedTicks:
@@ -137,5 +147,7 @@ class _ChangedTicks:
         return ticks[at] if at < len(ticks) and ticks[at].tick == index else Tick(index, 0, 0)
 
 
-FOLDS: Mapping[str, Fold] = MappingProxyType({"constant_product": fold_reserves, "concentrated": fold_concentrated})
+FOLDS: Mapping[str, Fold] = MappingProxyType(
+    {"constant_product": fold_reserves, "concentrated": fold_concentrated, "balances": fold_balances}
+)
 """How the changes of a pool are folded, by the ``kind`` of its state."""
