@@ -227,6 +227,8 @@ def test_a_pool_inside_a_singleton_is_found_by_its_id_and_only_there(monkeypatch
     assert fold_logs([log], {}, {manager}) == ((), {}, None)
     with pytest.raises(UnreadableLog):
         fold_logs([log._replace(data=words(1))], PAIRS, {manager})
+    with pytest.raises(UnreadableLog, match="names no pool"):
+        fold_logs([log._replace(topics=(topic,))], PAIRS, {manager})
 
 
 def test_a_swap_cannot_happen_to_a_constant_product_pool() -> None:

@@ -33,6 +33,8 @@ class PoolEvent(NamedTuple):
 
 def first_20_bytes_of_topic_1(log: RawLog) -> str:
     """The address under which a pool with a 32-byte id is watched, for ``PoolEvent.pool_in``."""
+    if len(log.topics) < 2:
+        raise UnreadableLog(f"log {log.log_index} of {log.tx_hash} names no pool")
     return log.topics[1][:42].lower()
 
 
