@@ -11,6 +11,7 @@ from house_rules import SERVICES, Rule, Source, breaches, name_of, package_of, p
 
 MONEY = ("dexlane.values", "dexlane.events", "dexlane.domain")
 STATISTICS: dict[str, str] = {
+    "dexlane.domain.amm.tick_math": "a logarithm finds the tick; near a tick's price exact integers decide",
     "dexlane.domain.fees": "gas_used_ratio is eth_feeHistory's statistic of past blocks, never an amount",
 }
 """Modules of the pure packages that may use floats, each with its reason."""

@@ -2,37 +2,34 @@
 
 The contract looks for the next tick one bitmap word (256 ticks of its spacing) at a time and rounds at every stop, also
 where the word ends without an initialised tick. Those stops are kept: leaving them out is wrong by some units in one
-quote out of five.
+quote out of five. A swap here is one step to the first stop, one search over the ranges it crosses in full
+(``tick_tables``), and one step beyond.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from operator import itemgetter
 from typing import NamedTuple
 
-from dexlane.domain.amm import sqrt_price_math as maths
 from dexlane.domain.amm.errors import InsufficientLiquidity
-from dexlane.domain.amm.tick_math import (
-    MAX_SQRT_RATIO,
-    MAX_TICK,
-    MIN_SQRT_RATIO,
-    MIN_TICK,
-    sqrt_ratio_at_tick,
-    tick_at_sqrt_ratio,
-)
-from dexlane.values.amounts import PIPS_DENOMINATOR
+from dexlane.domain.amm.swap_steps import STEPS
+from dexlane.domain.amm.tick_math import MAX_SQRT_RATIO, MIN_SQRT_RATIO, sqrt_ratio_at_tick, tick_at_sqrt_ratio
+from dexlane.domain.amm.tick_tables import TABLES, WORD, Lane, Place, Rows, next_stop, words_between
 from dexlane.values.pools import ConcentratedState, Tick
 
-_MAX_INT256 = (1 << 255) - 1
-_TICK_INDEX = itemgetter(0)
+MAX_ORDER = (1 << 255) - 1
+"""An order's amount is an int256."""
+_PRICE = itemgetter(0)
+_LOWEST, _HIGHEST = MIN_SQRT_RATIO + 1, MAX_SQRT_RATIO - 1
 
 
 class TickSwap(NamedTuple):
-    """A swap through ticks. ``amount_in`` includes ``fee_amount``, in the token paid in.
+    """A swap through ticks and where it left the pool. ``amount_in`` includes ``fee_amount``, in the token paid in.
 
     ``remaining`` is what the pool could not carry before its price reached the limit: unspent input of an exact-in
-    order, missing output of an exact-out order. ``ticks_crossed`` and ``words_read`` drive the gas estimate.
+    order, missing output of an exact-out order. ``ticks_crossed`` and ``words_read`` (the turns of the contract's loop)
+    drive the gas estimate.
     """
 
     amount_in: int
@@ -41,7 +38,22 @@ class TickSwap(NamedTuple):
     remaining: int
     ticks_crossed: int
     words_read: int
-    state: ConcentratedState
+    sqrt_price_x96: int
+    tick: int
+    liquidity: int
+    ticks: tuple[Tick, ...]
+
+    @property
+    def state(self) -> ConcentratedState:
+        """The pool after the swap."""
+        fields = {
+            "kind": "concentrated",
+            "sqrt_price_x96": self.sqrt_price_x96,
+            "tick": self.tick,
+            "liquidity": self.liquidity,
+            "ticks": self.ticks,
+        }
+        return ConcentratedState.unchecked(fields)
 
 
 class Order(NamedTuple):
@@ -56,161 +68,138 @@ class Order(NamedTuple):
     sqrt_price_limit_x96: int | None = None
 
 
-class _Step(NamedTuple):
-    sqrt_price: int
-    amount_in: int
-    amount_out: int
-    fee_amount: int
+_End = tuple[int, int, int]
+"""Price, tick and active liquidity where a swap stands."""
+_Tally = tuple[int, int, int, int, int]
+"""What has moved and what was passed: paid with the fee, received, fee, initialised ticks, words."""
 
 
 def swap(state: ConcentratedState, fee_pips: int, tick_spacing: int, order: Order) -> TickSwap:
     """Carry out an order as ``UniswapV3Pool.swap`` does and return what moved and the state after it.
 
-    Raises ``InsufficientLiquidity`` where the contract refuses: pool not initialised, or price already at the limit.
+    A price limit that is reached, or a pool that holds too little, fills the order in part; without any liquidity on
+    the way nothing moves but the price. Raises ``InsufficientLiquidity`` where the contract refuses: pool not
+    initialised, or price already at the limit; ``ValueError`` for an amount that is no positive int256, and for ticks
+    that take more liquidity than there is.
     """
-    if not 0 < order.amount <= _MAX_INT256:
+    down, exact_in, amount, asked_limit = order
+    if not 0 < amount <= MAX_ORDER:
         raise ValueError("an order's amount is a positive int256")
-    return _Walk(state, fee_pips, tick_spacing, order).run()
+    tick, liquidity, ticks, start_price = state.tick, state.liquidity, state.ticks, state.sqrt_price_x96
+    limit = _price_limit(start_price, down, asked_limit)
+    lane = (ticks, fee_pips, tick_spacing, down)
+    cursor = bisect_left(ticks, (tick + 1,)) - down
+    stop, initialised = next_stop(lane, tick, liquidity, cursor)
+    stop_price = sqrt_ratio_at_tick(stop)
+    target = stop_price if (stop_price > limit) == down else limit
+    price, paid, received, fees = STEPS[down][exact_in](start_price, target, liquidity, amount, fee_pips)
+    if price != stop_price:
+        end, words = _landed(lane, (start_price, tick, liquidity), price)
+        return _result(order, ticks, (paid, received, fees, 0, words), end)
+    words = 1 if liquidity else words_between(lane, tick, stop)
+    sign = -1 if down else 1
+    if initialised:
+        liquidity = _possible(liquidity + sign * ticks[cursor].liquidity_net, stop)
+        cursor += sign
+    tally = (paid, received, fees, int(initialised), words)
+    if price == limit or amount == (paid if exact_in else received):
+        return _result(order, ticks, tally, (price, stop - down, liquidity))
+    return _beyond(lane, order, limit, (sign * stop, liquidity, cursor), tally)
 
 
-class _Walk:
-    """The loop of ``UniswapV3Pool.swap`` with its local variables."""
-
-    __slots__ = ("cursor", "fee_pips", "limit", "liquidity", "order", "spacing", "sqrt_price", "state", "tick", "ticks")
-
-    def __init__(self, state: ConcentratedState, fee_pips: int, spacing: int, order: Order) -> None:
-        self.state = state
-        self.ticks: tuple[Tick, ...] = state.ticks
-        self.fee_pips = fee_pips
-        self.spacing = spacing
-        self.order = order
-        self.sqrt_price = state.sqrt_price_x96
-        self.tick = state.tick
-        self.liquidity = state.liquidity
-        self.limit = _price_limit(state, order)
-        after = bisect_right(self.ticks, state.tick, key=_TICK_INDEX)
-        self.cursor = after - 1 if order.zero_for_one else after
-        """Index of the next initialised tick in the direction of the swap."""
-
-    def run(self) -> TickSwap:
-        zero_for_one, exact_in = self.order.zero_for_one, self.order.exact_in
-        remaining, paid, received, fees, crossed, words = self.order.amount, 0, 0, 0, 0, 0
-        compute = _step_in if exact_in else _step_out
-        while remaining > 0 and self.sqrt_price != self.limit:
-            next_tick, initialised = self._next_stop()
-            stop_price = sqrt_ratio_at_tick(next_tick)
-            target = max(stop_price, self.limit) if zero_for_one else min(stop_price, self.limit)
-            step = compute(self, target, remaining)
-            remaining -= step.amount_in + step.fee_amount if exact_in else step.amount_out
-            paid += step.amount_in + step.fee_amount
-            received += step.amount_out
-            fees += step.fee_amount
-            words += 1
-            self.sqrt_price = step.sqrt_price
-            if step.sqrt_price == stop_price:
-                crossed += self._pass(next_tick, initialised=initialised)
-        return TickSwap(paid, received, fees, remaining, crossed, words, self._state_after())
-
-    def _next_stop(self) -> tuple[int, bool]:
-        """The next initialised tick within the current bitmap word, else the last tick of the word.
-
-        (``TickBitmap.nextInitializedTickWithinOneWord``.) Without liquidity nothing is rounded at the stops between,
-        so the walk goes straight to the next initialised tick, unless a price limit may coincide with such a stop.
-        """
-        known = 0 <= self.cursor < len(self.ticks)
-        by_word = self.liquidity > 0 or self.order.sqrt_price_limit_x96 is not None
-        if self.order.zero_for_one:
-            edge = (self.tick // self.spacing >> 8 << 8) * self.spacing if by_word else MIN_TICK
-            if known and self.ticks[self.cursor].tick >= edge:
-                return self.ticks[self.cursor].tick, True
-            return max(edge, MIN_TICK), False
-        edge = (self.tick // self.spacing + 1 | 255) * self.spacing if by_word else MAX_TICK
-        if known and self.ticks[self.cursor].tick <= edge:
-            return self.ticks[self.cursor].tick, True
-        return min(edge, MAX_TICK), False
-
-    def _pass(self, tick: int, *, initialised: bool) -> int:
-        """Step over a tick; returns how many initialised ticks that crossed."""
-        zero_for_one = self.order.zero_for_one
-        self.tick = tick - 1 if zero_for_one else tick
-        if not initialised:
-            return 0
-        net = self.ticks[self.cursor].liquidity_net
-        self.liquidity += -net if zero_for_one else net
-        self.cursor += -1 if zero_for_one else 1
-        if self.liquidity < 0:
-            raise ValueError(f"liquidity below zero after tick {tick}: the tick list contradicts the active liquidity")
-        return 1
-
-    def _state_after(self) -> ConcentratedState:
-        # Only the last step can end between two stops; the contract's own tick is then recomputed from the price.
-        boundary = self.tick + 1 if self.order.zero_for_one else self.tick
-        at_stop = boundary <= MAX_TICK and self.sqrt_price == sqrt_ratio_at_tick(boundary)
-        moved = self.sqrt_price != self.state.sqrt_price_x96
-        tick = self.tick if at_stop or not moved else tick_at_sqrt_ratio(self.sqrt_price)
-        return ConcentratedState.model_construct(
-            kind="concentrated",
-            sqrt_price_x96=self.sqrt_price,
-            tick=tick,
-            liquidity=self.liquidity,
-            ticks=self.ticks,
-        )
+def _beyond(lane: Lane, order: Order, limit: int, place: Place, tally: _Tally) -> TickSwap:
+    """The rest of a swap that has just crossed its first stop: whole ranges by their totals, then the last step."""
+    down, exact_in, amount, _ = order
+    table, first = TABLES.at(lane, place)
+    totals = table.rows.paid if exact_in else table.rows.received
+    wanted = totals[first] + amount - tally[not exact_in]
+    rows = table.rows if totals[-1] >= wanted else TABLES.rows_until(table, wanted, limit, exact_in=exact_in)
+    totals, ends = rows.paid if exact_in else rows.received, rows.ends
+    reachable = len(totals)
+    if (ends[-1][0] < limit) if down else (ends[-1][0] > limit):
+        reachable = _reachable(ends, first, limit)
+    last = bisect_left(totals, wanted, first + 1, reachable)
+    if last == reachable or totals[last] != wanted:
+        last -= 1
+    paid, received, fees, crossed, words = tally
+    paid_until, received_until, fees_until, crossed_until, words_until = rows.tallies[last]
+    paid_before, received_before, fees_before, crossed_before, words_before = rows.tallies[first]
+    tally = (
+        paid + paid_until - paid_before,
+        received + received_until - received_before,
+        fees + fees_until - fees_before,
+        crossed + crossed_until - crossed_before,
+        words + words_until - words_before,
+    )
+    _possible(ends[last][2], rows.stops[last])
+    if totals[last] == wanted or ends[last][0] == limit:
+        return _result(order, lane[0], tally, ends[last])
+    return _last_step(lane, order, limit, (rows, last), tally)
 
 
-def _price_limit(state: ConcentratedState, order: Order) -> int:
-    price = state.sqrt_price_x96
+def _last_step(lane: Lane, order: Order, limit: int, place: tuple[Rows, int], tally: _Tally) -> TickSwap:
+    """What an order still moves after the last range that it crosses in full."""
+    down, exact_in, amount, _ = order
+    (rows, last), (paid, received, fees, crossed, words) = place, tally
+    start = rows.ends[last]
+    stop_price, target = 0, limit
+    if last + 1 < len(rows.ends):
+        stop_price = rows.ends[last + 1][0]
+        target = stop_price if (stop_price > limit) == down else limit
+    remaining = amount - (paid if exact_in else received)
+    price, more_paid, more_received, more_fees = STEPS[down][exact_in](start[0], target, start[2], remaining, lane[1])
+    if price == stop_price:
+        # Rounding can carry an exact output just short of a whole range onto its end; the contract then crosses it.
+        end, more_words = rows.ends[last + 1], 1
+        crossed += rows.tallies[last + 1][3] - rows.tallies[last][3]
+        _possible(end[2], rows.stops[last + 1])
+    else:
+        end, more_words = _landed(lane, start, price)
+    tally = (paid + more_paid, received + more_received, fees + more_fees, crossed, words + more_words)
+    return _result(order, lane[0], tally, end)
+
+
+def _reachable(ends: list[_End], first: int, limit: int) -> int:
+    """How many rows end at or before the price limit, when the last one does not."""
+    if ends[-1][0] < limit:
+        return bisect_right(ends, -limit, first, key=lambda end: -end[0])
+    return bisect_right(ends, limit, first, key=_PRICE)
+
+
+def _possible(liquidity: int, stop: int) -> int:
+    if liquidity < 0:
+        raise ValueError(f"liquidity below zero after tick {abs(stop)}: the tick list contradicts the active liquidity")
+    return liquidity
+
+
+def _landed(lane: Lane, start: _End, price: int) -> tuple[_End, int]:
+    """Where a step ends that does not reach its stop, and how many words the contract has read for it."""
+    start_price, start_tick, liquidity = start
+    if price == start_price:
+        return start, 1
+    tick = tick_at_sqrt_ratio(price)
+    if liquidity:
+        return (price, tick, liquidity), 1
+    _, _, spacing, down = lane
+    on_tick = price == sqrt_ratio_at_tick(tick)
+    words = words_between(lane, start_tick, tick if on_tick or down else tick + 1)
+    if on_tick and down and tick % (WORD * spacing) == 0:
+        # Without liquidity the ends of words are no stops here; a limit on one of them is passed all the same.
+        return (price, tick - 1, 0), words
+    return (price, tick, 0), words
+
+
+def _result(order: Order, ticks: tuple[Tick, ...], tally: _Tally, end: _End) -> TickSwap:
+    paid, received, fees, crossed, words = tally
+    price, tick, liquidity = end
+    remaining = order[2] - (paid if order[1] else received)
+    return TickSwap(paid, received, fees, remaining, crossed, words, price, tick, liquidity, ticks)
+
+
+def _price_limit(price: int, down: bool, asked: int | None) -> int:
+    limit = asked if asked is not None else _LOWEST if down else _HIGHEST
+    if _LOWEST <= limit < price if down else 0 < price < limit <= _HIGHEST:
+        return limit
     if price == 0:
         raise InsufficientLiquidity("the pool is not initialised")
-    widest = MIN_SQRT_RATIO + 1 if order.zero_for_one else MAX_SQRT_RATIO - 1
-    limit = widest if order.sqrt_price_limit_x96 is None else order.sqrt_price_limit_x96
-    allowed = widest <= limit < price if order.zero_for_one else price < limit <= widest
-    if not allowed:
-        raise InsufficientLiquidity(f"the price {price} has no room before the limit {limit}")
-    return limit
-
-
-def _step_in(walk: _Walk, target: int, remaining: int) -> _Step:
-    """``SwapMath.computeSwapStep`` for an exact input."""
-    current, liquidity, fee_pips = walk.sqrt_price, walk.liquidity, walk.fee_pips
-    after_fee = remaining * (PIPS_DENOMINATOR - fee_pips) // PIPS_DENOMINATOR
-    if walk.order.zero_for_one:
-        amount_in = maths.amount0_delta_rounding_up(target, current, liquidity)
-        reached = after_fee >= amount_in
-        price = target if reached else maths.sqrt_price_after_adding_0(current, liquidity, after_fee)
-        if not reached:
-            amount_in = maths.amount0_delta_rounding_up(price, current, liquidity)
-        amount_out = maths.amount1_delta(price, current, liquidity)
-    else:
-        amount_in = maths.amount1_delta_rounding_up(current, target, liquidity)
-        reached = after_fee >= amount_in
-        price = target if reached else maths.sqrt_price_after_adding_1(current, liquidity, after_fee)
-        if not reached:
-            amount_in = maths.amount1_delta_rounding_up(current, price, liquidity)
-        amount_out = maths.amount0_delta(current, price, liquidity)
-    if price != target:
-        return _Step(price, amount_in, amount_out, remaining - amount_in)
-    return _Step(price, amount_in, amount_out, _fee_on_top(amount_in, fee_pips))
-
-
-def _step_out(walk: _Walk, target: int, remaining: int) -> _Step:
-    """``SwapMath.computeSwapStep`` for an exact output; the amount out is capped at what was asked."""
-    current, liquidity = walk.sqrt_price, walk.liquidity
-    if walk.order.zero_for_one:
-        amount_out = maths.amount1_delta(target, current, liquidity)
-        reached = remaining >= amount_out
-        price = target if reached else maths.sqrt_price_after_removing_1(current, liquidity, remaining)
-        if price != target:
-            amount_out = maths.amount1_delta(price, current, liquidity)
-        amount_in = maths.amount0_delta_rounding_up(price, current, liquidity)
-    else:
-        amount_out = maths.amount0_delta(current, target, liquidity)
-        reached = remaining >= amount_out
-        price = target if reached else maths.sqrt_price_after_removing_0(current, liquidity, remaining)
-        if price != target:
-            amount_out = maths.amount0_delta(current, price, liquidity)
-        amount_in = maths.amount1_delta_rounding_up(current, price, liquidity)
-    return _Step(price, amount_in, min(amount_out, remaining), _fee_on_top(amount_in, walk.fee_pips))
-
-
-def _fee_on_top(amount_in: int, fee_pips: int) -> int:
-    return maths.div_rounding_up(amount_in * fee_pips, PIPS_DENOMINATOR - fee_pips)
+    raise InsufficientLiquidity(f"the price {price} has no room before the limit {limit}")

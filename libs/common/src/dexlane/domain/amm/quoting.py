@@ -12,7 +12,7 @@ from math import isqrt
 from dexlane.domain.amm.adapters import ADAPTERS, Pair, Quote
 from dexlane.domain.amm.errors import InsufficientLiquidity
 from dexlane.values.amounts import BPS_DENOMINATOR, PIPS_DENOMINATOR
-from dexlane.values.pools import Pool
+from dexlane.values.pools import Pool, PoolState
 from dexlane.values.routes import Leg, Route
 
 __all__ = [
@@ -72,13 +72,15 @@ def quote_route(pools: Mapping[str, Pool], route: Route, amount_in: int) -> Rout
 
     Raises ``InsufficientLiquidity`` also when a leg could take only a part: the routers would leave the rest behind.
     """
-    changed: dict[str, Pool] = {}
+    changed: dict[str, PoolState] = {}
     quotes: list[Quote] = []
     amount, gas = amount_in, ROUTE_GAS
     for leg in route.legs:
-        pool = changed.get(leg.pool) or pools[leg.pool]
+        pool = pools[leg.pool]
+        if leg.pool in changed:
+            pool = pool.model_copy(update={"state": changed[leg.pool]})
         quote = _whole_leg(pool, leg, amount)
-        changed[leg.pool] = pool.model_copy(update={"state": quote.next_state})
+        changed[leg.pool] = quote.next_state
         quotes.append(quote)
         amount = quote.amount_out
         gas += quote.gas

@@ -7,6 +7,7 @@ A square-root price is ``sqrt(token1 / token0)`` in smallest units, as a Q64.96 
 from __future__ import annotations
 
 from functools import lru_cache
+from math import log
 
 MIN_TICK = -887_272
 MAX_TICK = 887_272
@@ -17,6 +18,10 @@ MAX_SQRT_RATIO = 1461446703485210103287273052203988822378723970342
 Q96 = 1 << 96
 
 _MAX_UINT256 = (1 << 256) - 1
+_SCALE = 1_000_000
+_DOUBT = 100
+_LOG_Q96 = log(Q96)
+_SCALED_TICKS = 2 * _SCALE / log(1.0001)
 _FACTORS = tuple(
     enumerate(
         (
@@ -71,20 +76,10 @@ def tick_at_sqrt_ratio(sqrt_price_x96: int) -> int:
     """
     if not MIN_SQRT_RATIO <= sqrt_price_x96 < MAX_SQRT_RATIO:
         raise ValueError(f"square-root price {sqrt_price_x96} is outside the range of ticks")
-    ratio = sqrt_price_x96 << 32
-    most_significant_bit = ratio.bit_length() - 1
-    mantissa = (
-        ratio >> most_significant_bit - 127 if most_significant_bit >= 128 else ratio << 127 - most_significant_bit
-    )
-    log_2 = most_significant_bit - 128 << 64
-    for shift in range(63, 49, -1):
-        mantissa = mantissa * mantissa >> 127
-        carry = mantissa >> 128
-        log_2 |= carry << shift
-        mantissa >>= carry
-    log_sqrt10001 = log_2 * 255738958999603826347141
-    low = log_sqrt10001 - 3402992956809132418596140100660247210 >> 128
-    high = log_sqrt10001 + 291339464771989622907027621153398088495 >> 128
-    if low == high:
-        return low
-    return high if sqrt_ratio_at_tick(high) <= sqrt_price_x96 else low
+    # The logarithm is good to a thousandth of what is doubted here, and rounding the prices of ticks up moves them by
+    # a twentieth of it at most (at MIN_TICK); so the price of the one tick in doubt decides exactly.
+    scaled = int((log(sqrt_price_x96) - _LOG_Q96) * _SCALED_TICKS)
+    nearest = (scaled + _SCALE // 2) // _SCALE
+    if abs(scaled - nearest * _SCALE) > _DOUBT:
+        return scaled // _SCALE
+    return nearest if sqrt_ratio_at_tick(nearest) <= sqrt_price_x96 else nearest - 1
