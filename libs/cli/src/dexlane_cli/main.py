@@ -16,6 +16,7 @@ from dexlane.events.control import Status
 from dexlane.runtime.errors import DexlaneError
 from dexlane_cli import books, doctor, gateway_client, journals, listening, rendering
 from dexlane_cli.errors import EXIT_FAILED, CommandError
+from dexlane_cli.quote import quote_command
 from dexlane_cli.reconcile import compare
 from dexlane_cli.session import stop_supervisor, supervisor_pid
 from dexlane_cli.stack import SERVICE_PORTS, Ports, StackOptions, gateway_url, given_nodes
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(books.app, name="books")
+app.command("quote")(quote_command)
 console = Console(soft_wrap=True)
 
 Home = Annotated[Path, typer.Option(envvar="DXL_HOME", help="Folder for books, journals, streams and logs.")]
