@@ -7,7 +7,7 @@ end give the contract's integers (``UniswapV3Pool.swap``, v3-core 1.0.1). The st
 ticks, and the ends of bitmap words, where it rounds too.
 
 Tables are made when a swap first crosses a stop and grow only as far as orders reach. They belong to one tuple of
-ticks, by identity: a swap keeps that tuple and so the tables, a mint or burn makes a new one. They are a cache, bounded,
+ticks, by identity: a swap keeps that tuple and so the tables, a mint or burn makes a new one. They are a bounded cache,
 and no result depends on what it holds. What is published is never changed afterwards.
 """
 
