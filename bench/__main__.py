@@ -6,7 +6,7 @@ import argparse
 import os
 import platform
 
-from bench import floor, ingest, mirrors, path
+from bench import floor, ingest, mirrors, path, quotes
 from bench.stages import HANDED
 
 
@@ -14,17 +14,19 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="how long the system trades")
-    parser.add_argument("--only", choices=("floor", "path", "ingest"), default=None)
+    parser.add_argument("--only", choices=("floor", "path", "ingest", "quotes"), default=None)
     options = parser.parse_args()
     print(f"machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     if options.only == "ingest":
         ingest.show()
         mirrors.show()
         return
-    if options.only != "path":
+    if options.only in {None, "quotes"}:
+        quotes.run()
+    if options.only in {None, "floor"}:
         print(f"floor: one write on disk (4 KiB append + fsync): {floor.fsync_floor()}")
         print(f"floor: two stored hops, plain nats-py, one process: {floor.hops_floor()}")
-    if options.only != "floor":
+    if options.only in {None, "path"}:
         show(path.run(options.seconds))
 
 

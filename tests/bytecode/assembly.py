@@ -1,4 +1,4 @@
-"""Two small contracts with which real pools can be asked anything: an obedient token, and a caller that pays its debts."""
+"""Two small contracts to ask real pools anything with: an obedient token, and a caller that pays its debts."""
 
 from __future__ import annotations
 

@@ -127,6 +127,21 @@ def test_exact_out_asks_for_enough_and_for_no_unit_too_many(pool: Pool, token_in
             assert bought.amount_out > 0
 
 
+@given(pools, tokens, amounts)
+def test_buying_what_a_sale_gives_costs_no_more_than_the_sale(pool: Pool, token_in: str, amount: int) -> None:
+    sold = _quote(pool, token_in, amount)
+    assume(sold.amount_out > 0)
+    bought = _exact_out(pool, token_in, sold.amount_out)
+    # Uniswap V2 always adds one unit to the amount it asks for.
+    assert bought.amount_in <= sold.amount_in + isinstance(pool.state, ConstantProductState)
+
+
+@given(pools, tokens, amounts, amounts)
+def test_the_cost_never_falls_when_more_is_bought(pool: Pool, token_in: str, one: int, other: int) -> None:
+    less, more = sorted((one, other))
+    assert _exact_out(pool, token_in, less).amount_in <= _exact_out(pool, token_in, more).amount_in
+
+
 @given(v3_pools(), tokens, amounts)
 def test_an_order_larger_than_the_pool_is_filled_in_part(pool: Pool, token_in: str, amount: int) -> None:
     quote = _quote(pool, token_in, amount)

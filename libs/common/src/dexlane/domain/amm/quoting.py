@@ -204,10 +204,11 @@ def _closed_form(pools: Mapping[str, Pool], route: Route) -> int:
 def _pair(pool: Pool, token_in: str, token_out: str | None, amount: int = 1) -> Pair:
     if amount < 1:
         raise ValueError("an amount to quote is at least one unit")
-    other = pool.key.other(token_in).address if token_out is None else token_out
-    if not pool.key.trades(token_in, other):
-        raise KeyError(f"pool {pool.key.address} does not trade {token_in} for {other}")
-    return Pair(token_in, other)
+    if token_out is None:
+        return Pair(token_in, pool.key.other(token_in).address)
+    if not pool.key.trades(token_in, token_out):
+        raise KeyError(f"pool {pool.key.address} does not trade {token_in} for {token_out}")
+    return Pair(token_in, token_out)
 
 
 def _whole_leg(pool: Pool, leg: Leg, amount_in: int) -> Quote:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from dexlane.values.pools import Pool, PoolState
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(NamedTuple):
     """What one pool does with an order, in smallest units.
 
     ``amount_in`` includes ``fee_amount``, which is in the token paid in. ``gas`` is the leg alone, without what the

@@ -42,12 +42,11 @@ class UniswapV3:
         return reserves if pair.token_in == pool.key.token0.address else (reserves[1], reserves[0])
 
     def _quote(self, pool: Pool, pair: Pair, *, exact_in: bool, amount: int) -> Quote:
-        order = concentrated.Order(
-            zero_for_one=pair.token_in == pool.key.token0.address, exact_in=exact_in, amount=amount
-        )
-        swap = concentrated.swap(_ticked(pool), pool.key.fee_pips, pool.key.tick_spacing, order)
+        key = pool.key
+        order = concentrated.Order(pair.token_in == key.token0.address, exact_in, amount)
+        swap = concentrated.swap(_ticked(pool), key.fee_pips, key.tick_spacing, order)
         if swap.amount_in == 0 and swap.amount_out == 0:
-            raise InsufficientLiquidity(f"pool {pool.key.address} has no liquidity on this side")
+            raise InsufficientLiquidity(f"pool {key.address} has no liquidity on this side")
         extra_words = max(0, swap.words_read - 1 - swap.ticks_crossed)
         return Quote(
             amount_in=swap.amount_in,
