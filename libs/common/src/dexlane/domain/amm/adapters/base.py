@@ -30,7 +30,7 @@ class Pair(NamedTuple):
 
 
 class Adapter(Protocol):
-    """The maths of one protocol, equal to the wei to its deployed contracts. Adapters keep nothing between calls.
+    """The maths of one protocol, equal to the wei to its deployed contracts. Adapters show nothing of earlier calls.
 
     Amounts are at least one. Both quotes raise ``InsufficientLiquidity`` when the contract would revert or no token
     would move. Callers have checked that the pool trades the pair.
