@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
@@ -20,7 +21,7 @@ from dexlane.domain.amm.tick_math import (
     sqrt_ratio_at_tick,
     tick_at_sqrt_ratio,
 )
-from dexlane.domain.amm.tick_tables import TABLES, TickTables, extended
+from dexlane.domain.amm.tick_tables import TABLES, TickTables
 from dexlane.testing.plain_walk import PlainPool, contract_tick, walk
 from dexlane.values.pools import ConcentratedState, Tick
 
@@ -148,31 +149,43 @@ def test_the_oldest_tables_go_when_there_are_too_many_rows() -> None:
     pools = [_deep_pool() for _ in range(3)]
     for pool in pools:
         lane = (pool.state.ticks, 500, 10, True)
-        table, row = tables.at(lane, (0, pool.state.liquidity - pool.nets.get(0, 0), 198))
+        table, rows, row = tables.at(lane, (0, pool.state.liquidity - pool.nets.get(0, 0), 198))
         assert row == 0
-        tables.rows_until(table, 1 << 250, MIN_SQRT_RATIO + 1, exact_in=True)
+        rows = tables.rows_until((table, rows), 1 << 250, MIN_SQRT_RATIO + 1, exact_in=True)
         assert len(tables) == 1
-        assert tables.rows == len(table.rows.stops)
+        assert tables.rows == len(rows.stops) > 100
+
+
+def test_threads_that_share_tables_get_the_same_numbers() -> None:
+    pool = _deep_pool()
+    chance = random.Random(9)  # noqa: S311 - a test's dice
+    asked = [Order(bool(turn % 2), bool(turn % 3), 10 ** chance.randrange(1, 22)) for turn in range(400)]
+    expected = [walk(pool, order) for order in asked]
+    TABLES.clear()
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda turn: _swap(pool, asked[turn % 400]), range(3_200)))
+    assert found == expected * 8
 
 
 def test_rows_are_published_whole_and_never_changed() -> None:
     pool = _deep_pool()
     lane = (pool.state.ticks, 500, 10, False)
     tables = TickTables()
-    table, _ = tables.at(lane, (10, 1, 199))
-    before = table.rows
+    table, before, _ = tables.at(lane, (10, 1, 199))
     copy = [list(column) for column in before[:5]]
-    table.grow()
+    after = tables.rows_until((table, before), 1 << 250, MAX_SQRT_RATIO - 1, exact_in=True)
     assert [list(column) for column in before[:5]] == copy
-    assert [list(column)[: len(copy[0])] for column in table.rows[:5]] == copy
-    assert extended(lane, before, 4) == table.rows
+    assert [list(column)[: len(copy[0])] for column in after[:5]] == copy
+    assert len(after.stops) > len(before.stops)
 
 
 def test_totals_never_fall_along_a_table() -> None:
     pool = _deep_pool()
     for down in (True, False):
-        table, _ = TABLES.at(((pool.state.ticks), 500, 10, down), (0 if down else 10, 10**20, 198 if down else 200))
-        rows = TABLES.rows_until(table, 1 << 250, MIN_SQRT_RATIO + 1 if down else MAX_SQRT_RATIO - 1, exact_in=True)
+        lane, place = (pool.state.ticks, 500, 10, down), (0 if down else 10, 10**20, 198 if down else 200)
+        table, rows, _ = TABLES.at(lane, place)
+        limit = MIN_SQRT_RATIO + 1 if down else MAX_SQRT_RATIO - 1
+        rows = TABLES.rows_until((table, rows), 1 << 250, limit, exact_in=True)
         for column in (rows.stops, rows.paid, rows.received):
             assert all(one <= other for one, other in pairwise(column))
 

@@ -110,11 +110,13 @@ def swap(state: ConcentratedState, fee_pips: int, tick_spacing: int, order: Orde
 def _beyond(lane: Lane, order: Order, limit: int, place: Place, tally: _Tally) -> TickSwap:
     """The rest of a swap that has just crossed its first stop: whole ranges by their totals, then the last step."""
     down, exact_in, amount, _ = order
-    table, first = TABLES.at(lane, place)
-    totals = table.rows.paid if exact_in else table.rows.received
+    table, rows, first = TABLES.at(lane, place)
+    totals = rows.paid if exact_in else rows.received
     wanted = totals[first] + amount - tally[not exact_in]
-    rows = table.rows if totals[-1] >= wanted else TABLES.rows_until(table, wanted, limit, exact_in=exact_in)
-    totals, ends = rows.paid if exact_in else rows.received, rows.ends
+    if totals[-1] < wanted:
+        rows = TABLES.rows_until((table, rows), wanted, limit, exact_in=exact_in)
+        totals = rows.paid if exact_in else rows.received
+    ends = rows.ends
     reachable = len(totals)
     if (ends[-1][0] < limit) if down else (ends[-1][0] > limit):
         reachable = _reachable(ends, first, limit)

@@ -8,7 +8,7 @@ ticks, and the ends of bitmap words, where it rounds too.
 
 Tables are made when a swap first crosses a stop and grow only as far as orders reach. They belong to one tuple of
 ticks, by identity: a swap keeps that tuple and so the tables, a mint or burn makes a new one. They are a bounded cache,
-and no result depends on what it holds. What is published is never changed afterwards.
+and no result depends on what it holds. What is published is never changed, so threads may share it.
 """
 
 from __future__ import annotations
@@ -65,16 +65,6 @@ class TickTable:
         self.rows = rows
         self.reach = reach
 
-    def row(self, stop: int, liquidity: int) -> int | None:
-        """The row of ``stop``, when the table has it and agrees on the liquidity beyond it."""
-        stops, ends = self.rows.stops, self.rows.ends
-        at = bisect_left(stops, stop)
-        return at if at < len(stops) and stops[at] == stop and ends[at][2] == liquidity else None
-
-    def grow(self) -> None:
-        """Add rows."""
-        self.rows = extended(self.lane, self.rows, max(_FEWEST_ROWS, len(self.rows.stops) >> 2))
-
 
 class TickTables:
     """The tables in memory, oldest out first."""
@@ -93,51 +83,54 @@ class TickTables:
         self._tables.clear()
         self.rows = 0
 
-    def at(self, lane: Lane, place: Place) -> tuple[TickTable, int]:
-        """The table that holds a stop, and the stop's row."""
+    def at(self, lane: Lane, place: Place) -> tuple[TickTable, Rows, int]:
+        """The table that holds a stop, its rows, and the stop's row."""
         table = self._tables.get(_key(lane))
         if table is None:
             return self._begun(lane, place, 0)
-        stop, liquidity, _ = place
-        row = table.row(stop, liquidity)
-        if row is None and table.rows.stops[-1] < stop:
-            self._grow_to_stop(table, stop)
-            row = table.row(stop, liquidity)
-        return (table, row) if row is not None else self._begun(lane, place, max(_REACH_BEHIND, table.reach * 2))
+        rows = table.rows
+        if rows.stops[-1] < place[0]:
+            rows = self._rows_to_stop(table, rows, place[0])
+        row = _row(rows, place)
+        if row is None:
+            return self._begun(lane, place, min(len(lane[0]), max(_REACH_BEHIND, table.reach * 2)))
+        return table, rows, row
 
-    def _begun(self, lane: Lane, place: Place, reach: int) -> tuple[TickTable, int]:
-        stop, liquidity, _ = place
+    def rows_until(self, place: tuple[TickTable, Rows], wanted: int, limit: int, *, exact_in: bool) -> Rows:
+        """Rows until a total reaches ``wanted``, a price passes ``limit`` or there is no more."""
+        table, rows = place
+        down = table.lane[3]
+        while not rows.ended and (rows.paid if exact_in else rows.received)[-1] < wanted:
+            price = rows.ends[-1][0]
+            if price <= limit if down else price >= limit:
+                break
+            rows = self._grown(table, rows)
+        return rows
+
+    def _begun(self, lane: Lane, place: Place, reach: int) -> tuple[TickTable, Rows, int]:
         table = TickTable(lane, _first_row(lane, _behind(lane, place, reach)), reach)
         self._put(table)
-        self._grow_to_stop(table, stop)
-        row = table.row(stop, liquidity)
+        rows = self._rows_to_stop(table, table.rows, place[0])
+        row = _row(rows, place)
         if row is None:
             # The ticks behind contradict the liquidity here: begin at this very stop.
-            row, table = 0, TickTable(lane, _first_row(lane, place), reach)
+            row, rows = 0, _first_row(lane, place)
+            table = TickTable(lane, rows, reach)
             self._put(table)
-        return table, row
+        return table, rows, row
 
-    def rows_until(self, table: TickTable, wanted: int, limit: int, *, exact_in: bool) -> Rows:
-        """The table's rows, grown until a total reaches ``wanted``, a price passes ``limit`` or there is no more."""
-        down = table.lane[3]
-        while True:
-            rows = table.rows
-            price = rows.ends[-1][0]
-            if rows.ended or (rows.paid if exact_in else rows.received)[-1] >= wanted:
-                return rows
-            if price <= limit if down else price >= limit:
-                return rows
-            self._grow(table)
+    def _rows_to_stop(self, table: TickTable, rows: Rows, stop: int) -> Rows:
+        while not rows.ended and rows.stops[-1] < stop:
+            rows = self._grown(table, rows)
+        return rows
 
-    def _grow_to_stop(self, table: TickTable, stop: int) -> None:
-        while not table.rows.ended and table.rows.stops[-1] < stop:
-            self._grow(table)
-
-    def _grow(self, table: TickTable) -> None:
-        before = len(table.rows.stops)
-        table.grow()
+    def _grown(self, table: TickTable, rows: Rows) -> Rows:
+        longer = extended(table.lane, rows, max(_FEWEST_ROWS, len(rows.stops) >> 2))
+        added = len(longer.stops) - len(table.rows.stops)
+        table.rows = longer
         if self._tables.get(_key(table.lane)) is table:
-            self._account(len(table.rows.stops) - before)
+            self._account(added)
+        return longer
 
     def _put(self, table: TickTable) -> None:
         replaced = self._tables.pop(_key(table.lane), None)
@@ -217,6 +210,13 @@ def _key(lane: Lane) -> tuple[int, int, int, bool]:
     # A table holds its ticks, so no other tuple can have their identity while it is kept.
     ticks, fee_pips, spacing, down = lane
     return id(ticks), fee_pips, spacing, down
+
+
+def _row(rows: Rows, place: Place) -> int | None:
+    """The row of a stop, when the rows have it and agree on the liquidity beyond it."""
+    stop, liquidity, _ = place
+    at = bisect_left(rows.stops, stop)
+    return at if at < len(rows.stops) and rows.stops[at] == stop and rows.ends[at][2] == liquidity else None
 
 
 def _first_row(lane: Lane, place: Place) -> Rows:
