@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dexlane.domain.routing.best import QuotedRoute, best_on, best_route, rotated_to
 from dexlane.domain.routing.graph import PoolGraph
+from dexlane.domain.routing.splits import Split, best_split
 from dexlane.domain.routing.terms import GasTerms, out_per_wei
 from dexlane.domain.routing.walks import MAX_LEGS, Errand
 
@@ -13,8 +14,10 @@ __all__ = [
     "GasTerms",
     "PoolGraph",
     "QuotedRoute",
+    "Split",
     "best_on",
     "best_route",
+    "best_split",
     "out_per_wei",
     "rotated_to",
 ]

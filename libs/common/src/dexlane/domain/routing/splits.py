@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dexlane.domain.amm.quoting import ROUTE_GAS
+from dexlane.domain.amm.quoting import ROUTE_GAS, spot_price_ratio
 from dexlane.domain.routing.best import QuotedChain, best_chain, order_of, quoted_chain, route_cost
 from dexlane.domain.routing.graph import PoolGraph
 from dexlane.domain.routing.mixes import Path, clash, flow, moved_by, shared_out
 from dexlane.domain.routing.terms import GasTerms, data_bytes
 from dexlane.domain.routing.walks import Care, Errand, walks
-from dexlane.values.amounts import BPS_DENOMINATOR
+from dexlane.values.amounts import BPS_DENOMINATOR, PIPS_DENOMINATOR
 from dexlane.values.pools import Pool
 
 _PIECES = 24
@@ -57,6 +57,14 @@ class Split:
         """Gas of the whole transaction."""
         return ROUTE_GAS + sum(chain.legs_gas for chain in self.chains)
 
+    def price_impact_bps(self) -> int:
+        """How much less comes out than the spot prices before the trade, less pool fees, give: in basis points, to the
+        nearest. Our own effect; the gas is not in it.
+        """
+        expected = sum(_at_spot(chain) for chain in self.chains)
+        shortfall = expected - self.amount_out
+        return max(0, (shortfall * BPS_DENOMINATOR * 2 + expected) // (2 * expected)) if expected else 0
+
     def minimums_out(self, tolerance_bps: int) -> tuple[int, ...]:
         """The least that each chain may bring, rounded up and never below one unit: zero would accept anything."""
         keep = BPS_DENOMINATOR - tolerance_bps
@@ -73,6 +81,15 @@ def best_split(graph: PoolGraph, errand: Errand, *, max_paths: int = 4, gas: Gas
         raise ValueError("a split has at least one path")
     search = _Search(graph, errand, max_paths, gas)
     return max(search.results(), key=lambda split: (split.net_amount_out, -len(split.chains)), default=None)
+
+
+def _at_spot(chain: QuotedChain) -> int:
+    expected, scale = chain.amount_in, 1
+    for edge in chain.edges:
+        numerator, denominator = spot_price_ratio(edge.pool, edge.token_in, edge.token_out)
+        expected *= numerator * (PIPS_DENOMINATOR - edge.pool.key.fee_pips)
+        scale *= denominator * PIPS_DENOMINATOR
+    return expected // scale
 
 
 @dataclass(frozen=True, slots=True)
