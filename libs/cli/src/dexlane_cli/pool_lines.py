@@ -2,8 +2,8 @@
 
 A Uniswap V3 line has ``pool``, ``protocol``, ``fee`` (hundredths of a bip), ``tick_spacing``, ``sqrt_price_x96``,
 ``tick``, ``liquidity`` and ``ticks`` as ``[[tick, liquidity_net], ...]``; a Uniswap V2 line has ``pool``, ``protocol``,
-``fee_bps``, ``reserve0`` and ``reserve1``. Both may say ``token0`` and ``token1``. Amounts are decimal strings or integers.
-Pools and tokens are addresses or any other names.
+``fee_bps``, ``reserve0`` and ``reserve1``. Both may say ``token0`` and ``token1``. Amounts are decimal strings or
+integers. Pools and tokens are addresses or any other names.
 """
 
 from __future__ import annotations

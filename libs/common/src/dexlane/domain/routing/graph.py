@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from dexlane.domain.amm.adapters import Pair
 from dexlane.domain.routing.curves import Curve, curve_of
@@ -57,6 +57,12 @@ class PoolGraph:
         for pool in pools:
             self.put(pool)
 
+    def __len__(self) -> int:
+        return len(self._of_pool)
+
+    def __contains__(self, address: str) -> bool:
+        return address in self._of_pool
+
     def put(self, pool: Pool) -> None:
         """Add a pool, or replace its state."""
         known = self._of_pool.get(pool.key.address)
@@ -89,6 +95,10 @@ class PoolGraph:
     def edges(self, token: str) -> Mapping[str, list[Edge]]:
         """Edges that sell a token, by the token they buy; parallel ones by pool address."""
         return self._from.get(token, {})
+
+    def directions(self, address: str) -> Sequence[Edge]:
+        """All directions of one pool; none when it is not known."""
+        return self._of_pool.get(address, ())
 
     def within(self, token: str, legs: int) -> list[frozenset[str]]:
         """The tokens from which at most 0, 1, ... ``legs`` legs lead to a token."""
