@@ -30,9 +30,7 @@ FAR = a_token("FAR")
 
 def _pair(name: str, one: tuple[Token, int], other: tuple[Token, int]) -> Pool:
     (token0, reserve0), (token1, reserve1) = sorted((one, other), key=lambda side: int(side[0].address, 16))
-    return a_pool_v2(
-        address=an_address(name), token0=token0, token1=token1, reserve0=reserve0, reserve1=reserve1
-    )
+    return a_pool_v2(address=an_address(name), token0=token0, token1=token1, reserve0=reserve0, reserve1=reserve1)
 
 
 WETH_DAI = _pair("weth dai", (WETH, 5_000 * 10**18), (DAI, 10_000_000 * 10**18))

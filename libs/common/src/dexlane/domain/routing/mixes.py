@@ -17,6 +17,9 @@ Path = tuple[Edge, ...]
 _LEG_AGAIN_GAS = 80_000
 """A further leg in a pool, beside the ticks it crosses: between a V2 and a V3 leg."""
 _SWEEPS = 6
+_FINE_BITS = 10
+"""A share within a thousandth of the best costs about a millionth of what comes out."""
+_ROUGH_BITS = 5
 _SETTLED_PARTS = 10_000_000
 """Sharing out ends when a sweep over all pairs of paths gains less than one part in so many."""
 
@@ -65,33 +68,57 @@ def shared_out(paths: Sequence[Path], amounts: Sequence[int]) -> tuple[list[int]
     """The amounts moved between the paths, two at a time, until nothing more is gained, and what they bring."""
     best = list(amounts)
     total = flow(paths, best).brought
-    apart = _share_nothing(paths)
+    groups = _sharing(paths)
     for _ in range(_SWEEPS):
         before = total
-        for one, other in combinations(range(len(paths)), 2):
-            _balance(paths, best, (one, other), apart=apart)
+        for pair in combinations(range(len(paths)), 2):
+            _balance(paths, best, pair, (groups, _FINE_BITS))
         total = flow(paths, best).brought
         if len(paths) == 2 or total - before <= total // _SETTLED_PARTS:
             break
     return best, total
 
 
-def _balance(paths: Sequence[Path], amounts: list[int], pair: tuple[int, int], *, apart: bool) -> None:
-    """Share out what two paths have together."""
+def roughly_shared_out(paths: Sequence[Path], amounts: Sequence[int]) -> list[int]:
+    """The amounts moved once between the last path and each other one: enough to tell whether the last is any good."""
+    best = list(amounts)
+    groups = _sharing(paths)
+    last = len(paths) - 1
+    for one in range(last):
+        # The last one's share is the one searched for: a small share is found as well as a large one.
+        _balance(paths, best, (last, one), (groups, _ROUGH_BITS))
+    return best
+
+
+def _balance(paths: Sequence[Path], amounts: list[int], pair: tuple[int, int], how: tuple[Sequence[int], int]) -> None:
+    """Share out what two paths have together; only paths that share pools with them are looked at."""
     one, other = pair
+    groups, bits = how
     both = amounts[one] + amounts[other]
     if both == 0:
         return
+    concerned = [index for index, group in enumerate(groups) if group in {groups[one], groups[other]}]
+    alone = len(concerned) == 2 and groups[one] != groups[other]
+    those = [paths[index] for index in concerned]
 
     def brought(share: int) -> int:
-        if apart:
+        if alone:
             return _alone(paths[one], share) + _alone(paths[other], both - share)
-        trial = list(amounts)
-        trial[one], trial[other] = share, both - share
-        return flow(paths, trial).brought
+        amounts[one], amounts[other] = share, both - share
+        return flow(those, [amounts[index] for index in concerned]).brought
 
-    share = max((amounts[one], peak_between(brought, 0, both)), key=brought)
+    share = max((amounts[one], peak_between(brought, 0, both, bits=bits)), key=brought)
     amounts[one], amounts[other] = share, both - share
+
+
+def _sharing(paths: Sequence[Path]) -> list[int]:
+    """A number for each path, the same for paths that share pools directly or by way of others."""
+    groups = list(range(len(paths)))
+    for one, other in combinations(range(len(paths)), 2):
+        if groups[one] != groups[other] and not set(paths[one]).isdisjoint(paths[other]):
+            old, new = groups[other], groups[one]
+            groups = [new if group == old else group for group in groups]
+    return groups
 
 
 def _alone(path: Path, amount: int) -> int:
@@ -100,11 +127,6 @@ def _alone(path: Path, amount: int) -> int:
             return 0
         amount = edge.curve(amount)[0]
     return amount
-
-
-def _share_nothing(paths: Sequence[Path]) -> bool:
-    edges = [edge for path in paths for edge in path]
-    return len(set(edges)) == len(edges)
 
 
 def _after(curve: Curve, before: int) -> Curve:

@@ -7,12 +7,12 @@ out anew each time. It starts from the best single route and from filling paths 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dexlane.domain.amm.quoting import ROUTE_GAS, spot_price_ratio
-from dexlane.domain.routing.best import QuotedChain, best_chain, order_of, quoted_chain, route_cost
+from dexlane.domain.routing.best import QuotedChain, best_chain, order_of, quoted_chain, ranked, route_cost
 from dexlane.domain.routing.graph import PoolGraph
-from dexlane.domain.routing.mixes import Path, clash, flow, moved_by, shared_out
+from dexlane.domain.routing.mixes import Path, clash, flow, moved_by, roughly_shared_out, shared_out
 from dexlane.domain.routing.terms import GasTerms, data_bytes
 from dexlane.domain.routing.walks import Care, Errand, walks
 from dexlane.values.amounts import BPS_DENOMINATOR, PIPS_DENOMINATOR
@@ -22,10 +22,14 @@ _PIECES = 24
 """Pieces in which an amount is laid onto the best paths to begin with."""
 _PROBES = (1, 2, 4, 16, 128)
 """Further paths are looked for with these parts of the amount."""
-_TRIED_SHARES = (128, 24, 6, 2)
-"""A further path is judged by what it brings with these parts of the amount."""
+_MOST_PER_PROBE = 8
+_MOST_KNOWN = 32
+"""Further paths that are judged: the best single ones, and the best of each probe."""
+_TRIED_SHARES = (24, 128, 6, 2)
+"""A further path is judged by what it brings with these parts of the amount; by the first alone to begin with."""
+_JUDGED_TWICE = 12
 _PROMISING = 4
-"""So many of the further paths are shared out fully."""
+"""So many of the further paths are tried with amounts shared out."""
 _LEAST_PART = 1_000_000
 """A path that would get less than one part in so many is left out."""
 
@@ -109,7 +113,7 @@ class _Search:
         self._gas = gas
         self._single: QuotedChain | None = None
         found = walks(graph, errand, Care.THOROUGH)
-        self._known: list[Path] = [walk.edges for walk in found]
+        self._known: list[Path] = [walk.edges for _, walk in ranked(found, gas)[:_MOST_KNOWN]]
         self._single = best_chain(found, errand.amount, gas)
 
     def results(self) -> Iterator[Split]:
@@ -137,8 +141,7 @@ class _Search:
         while left:
             piece = min(size, left)
             used = flow(list(laid), list(laid.values())).used
-            errand = Errand(self._errand.token_in, self._errand.token_out, piece, self._errand.max_legs)
-            found = walks(self._graph, errand, moved=moved_by(used))
+            found = walks(self._graph, replace(self._errand, amount=piece), moved=moved_by(used))
             found = [walk for walk in found if not clash((*laid, walk.edges))]
             if not found:
                 break
@@ -155,58 +158,64 @@ class _Search:
     def _improved(self, mix: _Mix) -> _Mix:
         """The mix after the best changes of one path each, until none helps."""
         while True:
-            best = max(self._changes(mix), key=lambda change: change.worth, default=mix)
-            if best.worth <= mix.worth:
+            rough = max(self._changes(mix), key=lambda change: change.worth, default=mix)
+            better = self._shared(rough.paths, rough.amounts)
+            if better.worth <= mix.worth:
                 return mix
-            mix = best
+            mix = better
 
     def _changes(self, mix: _Mix) -> Iterator[_Mix]:
+        """Mixes with one path fewer, one more or, when there may be no more, another one; roughly shared out."""
         for index in range(len(mix.paths)) if len(mix.paths) > 1 else ():
             yield self._without(mix, index)
         for path in self._promising(mix):
             if len(mix.paths) < self._max_paths:
                 yield self._with(mix, path)
+                continue
             for index in range(len(mix.paths)):
-                rest = self._without(mix, index) if len(mix.paths) > 1 else None
-                if rest is not None and not clash((*rest.paths, path)):
+                rest = self._without(mix, index)
+                if not clash((*rest.paths, path)):
                     yield self._with(rest, path)
 
     def _promising(self, mix: _Mix) -> list[Path]:
         """The further paths that bring most when a part of everything is moved to them."""
-        used = flow(mix.paths, mix.amounts).used
-        moved = moved_by(used)
+        moved = moved_by(flow(mix.paths, mix.amounts).used)
         further = dict.fromkeys(self._known)
         for parts in _PROBES:
-            if self._errand.amount // parts:
-                amount = self._errand.amount // parts
-                errand = Errand(self._errand.token_in, self._errand.token_out, amount, self._errand.max_legs)
-                further.update(dict.fromkeys(walk.edges for walk in walks(self._graph, errand, moved=moved)))
-        judged = [(self._gain(mix, path), path) for path in further if not clash((*mix.paths, path))]
-        judged = [(gain, path) for gain, path in judged if path not in mix.paths]
-        judged.sort(key=lambda item: (-item[0], *order_of(item[1])))
-        return [path for _, path in judged[:_PROMISING]]
+            amount = self._errand.amount // parts
+            if amount:
+                found = walks(self._graph, replace(self._errand, amount=amount), moved=moved)
+                found.sort(key=lambda walk: (-walk.amount, *order_of(walk.edges)))
+                further.update(dict.fromkeys(walk.edges for walk in found[:_MOST_PER_PROBE]))
+        fit = [path for path in further if path not in mix.paths and not clash((*mix.paths, path))]
+        fit = self._judged(mix, fit, _TRIED_SHARES[:1])[:_JUDGED_TWICE]
+        return self._judged(mix, fit, _TRIED_SHARES)[:_PROMISING]
 
-    def _gain(self, mix: _Mix, path: Path) -> int:
-        paths = (*mix.paths, path)
-        best = 0
-        for part in _TRIED_SHARES:
-            share = self._errand.amount // part
-            amounts = [amount - amount // part for amount in mix.amounts]
-            amounts[0] -= sum(amounts) + share - self._errand.amount
-            best = max(best, flow(paths, [*amounts, share]).brought)
-        return best
+    def _judged(self, mix: _Mix, further: Sequence[Path], parts: Sequence[int]) -> list[Path]:
+        """Paths by what comes out when one of these parts of the amount is moved to them, best first."""
+        gains = {path: max(self._moved(mix, path, part) for part in parts) for path in further}
+        return sorted(further, key=lambda path: (-gains[path], *order_of(path)))
+
+    def _moved(self, mix: _Mix, path: Path, part: int) -> int:
+        share = self._errand.amount // part
+        amounts = [amount - amount // part for amount in mix.amounts]
+        amounts[0] -= sum(amounts) + share - self._errand.amount
+        return flow((*mix.paths, path), [*amounts, share]).brought
 
     def _with(self, mix: _Mix, path: Path) -> _Mix:
-        part = len(mix.paths) + 1
+        part = 4 * (len(mix.paths) + 1)
         amounts = [amount - amount // part for amount in mix.amounts]
-        return self._shared((*mix.paths, path), [*amounts, self._errand.amount - sum(amounts)])
+        paths = (*mix.paths, path)
+        return self._mix(paths, roughly_shared_out(paths, [*amounts, self._errand.amount - sum(amounts)]))
 
     def _without(self, mix: _Mix, index: int) -> _Mix:
-        paths = mix.paths[:index] + mix.paths[index + 1 :]
-        amounts = list(mix.amounts[:index] + mix.amounts[index + 1 :])
+        """The amount of the path goes to the largest of the others, and some of it on from there."""
+        paths = [path for position, path in enumerate(mix.paths) if position != index]
+        amounts = [amount for position, amount in enumerate(mix.amounts) if position != index]
         largest = amounts.index(max(amounts))
-        amounts[largest] += mix.amounts[index]
-        return self._shared(paths, amounts)
+        paths.append(paths.pop(largest))
+        amounts.append(amounts.pop(largest) + mix.amounts[index])
+        return self._mix(tuple(paths), roughly_shared_out(paths, amounts))
 
     def _shared(self, paths: Sequence[Path], amounts: Sequence[int]) -> _Mix:
         best = shared_out(paths, amounts)[0]
@@ -215,10 +224,12 @@ class _Search:
             if index != largest and amount <= self._errand.amount // _LEAST_PART:
                 best[largest] += amount
                 best[index] = 0
-        kept = [index for index, amount in enumerate(best) if amount]
-        return self._mix(tuple(paths[index] for index in kept), tuple(best[index] for index in kept))
+        return self._mix(paths, best)
 
-    def _mix(self, paths: tuple[Path, ...], amounts: tuple[int, ...]) -> _Mix:
+    def _mix(self, paths: Sequence[Path], amounts: Sequence[int]) -> _Mix:
+        kept = [index for index, amount in enumerate(amounts) if amount]
+        paths = tuple(paths[index] for index in kept)
+        amounts = tuple(amounts[index] for index in kept)
         brought, legs_gas, _ = flow(paths, amounts)
         if self._gas is not None:
             brought -= self._gas.cost(ROUTE_GAS + legs_gas, data_bytes([len(path) for path in paths]))
