@@ -19,9 +19,10 @@ const milliseconds = [];
 const amounts = [];
 for (const [tokenIn, tokenOut, amount] of questions) {
   const paid = CurrencyAmount.fromRawAmount(token(tokenIn), amount);
-  const began = process.hrtime.bigint();
+  const began = process.cpuUsage();
   const trades = Trade.bestTradeExactIn(pairs, paid, token(tokenOut), { maxNumResults: 1, maxHops: hops });
-  milliseconds.push(Number(process.hrtime.bigint() - began) / 1e6);
+  const { user, system } = process.cpuUsage(began);
+  milliseconds.push((user + system) / 1e3);
   amounts.push(trades.length ? trades[0].outputAmount.quotient.toString() : "0");
 }
 process.stdout.write(JSON.stringify({ milliseconds, amounts }));

@@ -158,8 +158,7 @@ class _SizeSearch:
         """The most profitable size found; of equals the smallest."""
         guess = min(max(_closed_form(self._pools, self._route), 1), self._max_in)
         if self._has_closed_form():
-            for size in range(max(guess - 1, 1), min(guess + 2, self._max_in) + 1):
-                self.profit(size)
+            self.profit(self._around(guess))
         else:
             low, high = self._bracket(guess)
             peak_between(self.profit, max(low, 1), high, bits=_SIZE_PRECISION_BITS)
@@ -168,6 +167,22 @@ class _SizeSearch:
     def _has_closed_form(self) -> bool:
         legs = self._route.legs
         return all(leg.protocol is Protocol.UNISWAP_V2 for leg in legs) and len({leg.pool for leg in legs}) == len(legs)
+
+    def _around(self, guess: int) -> int:
+        """The best size next to the closed form, by ``UniswapV2Library.getAmountOut``; of equals the smallest."""
+        chain = [
+            (*virtual_reserves(self._pools[leg.pool], leg.token_in, leg.token_out), PIPS_DENOMINATOR - leg.fee_pips)
+            for leg in self._route.legs
+        ]
+
+        def profit(size: int) -> int:
+            amount = size
+            for reserve_in, reserve_out, keep in chain:
+                kept = amount * keep
+                amount = kept * reserve_out // (reserve_in * PIPS_DENOMINATOR + kept) if reserve_in else 0
+            return amount - size
+
+        return max(range(max(guess - 1, 1), min(guess + 2, self._max_in) + 1), key=profit)
 
     def _bracket(self, guess: int) -> tuple[int, int]:
         """Two sizes with the optimum between them, doubling or halving from the first guess."""

@@ -20,7 +20,7 @@ from dexlane.values.pools import Pool
 
 Column = NDArray[np.float64]
 Rows = NDArray[np.intp]
-_CHUNK = 16_384
+_CHUNK = 32_768
 """Rows looked at together: their intermediate columns stay in the processor's cache."""
 
 
@@ -103,6 +103,10 @@ def _profits(rows: PairColumns) -> Column:
 
 
 def _best_of(found: Ranked, count: int) -> Ranked:
+    if len(found.rows) > count:
+        least = np.partition(found.profits, -count)[-count]
+        kept = np.flatnonzero(found.profits >= least)
+        found = Ranked(found.rows[kept], found.profits[kept])
     order = np.lexsort((found.rows, -found.profits))[:count]
     return Ranked(found.rows[order], found.profits[order])
 
