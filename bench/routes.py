@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from random import Random
 from statistics import median
 
 import numpy as np
@@ -21,7 +20,7 @@ from bench.floor import spread
 from dexlane.domain.amm.quoting import optimal_cycle_size
 from dexlane.domain.routing import Errand, GasTerms, PoolGraph, best_on, best_split
 from dexlane.domain.routing.ranking import Column, PairColumns, Rows, most_profitable
-from dexlane.testing.random_pools import MarketShape, numbered_token, random_pools
+from dexlane.testing.random_pools import MarketShape, numbered_token, random_pools, seeded
 from dexlane.values.pools import ConstantProductState, Pool, PoolKey, Protocol
 from dexlane.values.routes import Leg, Route
 
@@ -39,7 +38,7 @@ def report() -> Iterator[str]:
     """One line for each figure."""
     yield "processor time throughout"
     yield from _ranking()
-    mixed = random_pools(Random(1), MARKET)  # noqa: S311 - a repeatable market
+    mixed = random_pools(seeded(1), MARKET)
     yield from _routes("200 pools, half of them V3, 60 tokens, 4 hubs", mixed)
     yield from _beside_the_sdk()
 
@@ -139,7 +138,7 @@ def _leg(pool: Pool, *, forward: bool) -> Leg:
 
 
 def _questions(count: int) -> list[Question]:
-    rng = Random(2)  # noqa: S311 - repeatable questions
+    rng = seeded(2)
     asked = []
     for _ in range(count):
         one, other = rng.sample(range(MARKET.tokens), 2)
@@ -177,7 +176,7 @@ def _routes(market: str, pools: list[Pool]) -> Iterator[str]:
 
 
 def _beside_the_sdk() -> Iterator[str]:
-    pools = random_pools(Random(3), MarketShape(tokens=60, pools=200, hubs=4, v3_share=0))  # noqa: S311 - repeatable
+    pools = random_pools(seeded(3), MarketShape(tokens=60, pools=200, hubs=4, v3_share=0))
     asked = _questions(SDK_QUESTIONS)
     graph = PoolGraph(pools)
     _timed(graph, asked, 3)

@@ -32,6 +32,11 @@ class MarketShape:
     v2_fees: tuple[int, ...] = (3000,)
 
 
+def seeded(seed: int) -> Random:
+    """A generator for tests and benchmarks, where the same draws must come again."""
+    return Random(seed)  # noqa: S311 - repeatable on purpose
+
+
 def numbered_token(number: int) -> Token:
     """A token whose address sorts by its number."""
     return Token(address=f"0x{number + 1:040x}", symbol=f"T{number}", decimals=18)

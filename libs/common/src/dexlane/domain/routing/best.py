@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dexlane.domain.amm.quoting import ROUTE_GAS, InsufficientLiquidity, Quote, RouteQuote, quote_exact_in
 from dexlane.domain.routing.graph import Edge, PoolGraph
-from dexlane.domain.routing.terms import GasTerms, data_bytes
+from dexlane.domain.routing.terms import GasTerms
 from dexlane.domain.routing.walks import Care, Errand, Walk, walks
 from dexlane.values.pools import Pool
 from dexlane.values.routes import Route
@@ -133,14 +133,14 @@ def route_cost(gas: GasTerms | None, chains: Sequence[QuotedChain]) -> int:
     if gas is None:
         return 0
     spent = ROUTE_GAS + sum(chain.legs_gas for chain in chains)
-    return gas.cost(spent, data_bytes([len(chain.edges) for chain in chains]))
+    return gas.cost(spent, [chain.edges for chain in chains])
 
 
 def estimated_worth(walk: Walk, gas: GasTerms | None) -> int:
     """What a walk brings after its cost, by curves."""
     if gas is None:
         return walk.amount
-    return walk.amount - gas.cost(ROUTE_GAS + walk.gas, data_bytes([len(walk.edges)]))
+    return walk.amount - gas.cost(ROUTE_GAS + walk.gas, [walk.edges])
 
 
 def ranked(found: Iterable[Walk], gas: GasTerms | None) -> list[tuple[int, Walk]]:

@@ -31,6 +31,11 @@ class Edge:
         return self._curve
 
     @property
+    def protocol(self) -> str:
+        """The exchange protocol of the pool."""
+        return self.pool.key.protocol
+
+    @property
     def leg(self) -> Leg:
         """This direction as a leg."""
         key = self.pool.key

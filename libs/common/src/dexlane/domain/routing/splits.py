@@ -13,7 +13,7 @@ from dexlane.domain.amm.quoting import ROUTE_GAS, spot_price_ratio
 from dexlane.domain.routing.best import QuotedChain, best_chain, order_of, quoted_chain, ranked, route_cost
 from dexlane.domain.routing.graph import PoolGraph
 from dexlane.domain.routing.mixes import Path, clash, flow, moved_by, roughly_shared_out, shared_out
-from dexlane.domain.routing.terms import GasTerms, data_bytes
+from dexlane.domain.routing.terms import GasTerms
 from dexlane.domain.routing.walks import Care, Errand, walks
 from dexlane.values.amounts import BPS_DENOMINATOR, PIPS_DENOMINATOR
 from dexlane.values.pools import Pool
@@ -232,7 +232,7 @@ class _Search:
         amounts = tuple(amounts[index] for index in kept)
         brought, legs_gas, _ = flow(paths, amounts)
         if self._gas is not None:
-            brought -= self._gas.cost(ROUTE_GAS + legs_gas, data_bytes([len(path) for path in paths]))
+            brought -= self._gas.cost(ROUTE_GAS + legs_gas, paths)
         return _Mix(paths, amounts, brought)
 
     def _exact(self, mix: _Mix) -> Split | None:

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
 
 from dexlane.domain.amm.quoting import InsufficientLiquidity, spot_price_ratio, virtual_reserves
 from dexlane.domain.routing.graph import Edge, PoolGraph
 
-CALL_BYTES = 460
-"""A router call without its paths, and the signed transaction around it, in bytes."""
-PATH_BYTES = 384
-"""One path: its command, its place among the inputs, amounts, recipient and the length of its tokens."""
-LEG_BYTES = 224
-"""One more leg at most: a command of its own when neighbouring legs are of different protocols."""
+CALL_BYTES = 396
+"""A router call without its paths (196 bytes), and the signed EIP-1559 transaction around it (at most 200)."""
+COMMAND_BYTES = 320
+"""One swap command with its place among the inputs: recipient, amounts, payer, and a path of one leg."""
+LEG_BYTES = 32
+"""One more leg of the same command."""
+
+
+class Leg(Protocol):
+    """What data bytes depend on; legs of routes and edges of the graph say it."""
+
+    @property
+    def protocol(self) -> str:
+        """Neighbouring legs of one protocol share a command."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +39,22 @@ class GasTerms:
     out_per_wei: tuple[int, int]
     data_fee_wei: Callable[[int], int] | None = None
 
-    def cost(self, gas: int, data_bytes: int = 0) -> int:
-        """Gas and data in the out token, rounded up: a cost is never understated."""
+    def cost(self, gas: int, paths: Sequence[Sequence[Leg]] = ()) -> int:
+        """Gas, and the data of these paths, in the out token, rounded up: a cost is never understated."""
         wei = gas * self.gas_price_wei
         if self.data_fee_wei is not None:
-            wei += self.data_fee_wei(data_bytes)
+            wei += self.data_fee_wei(data_bytes(paths))
         numerator, denominator = self.out_per_wei
         return -(-wei * numerator // denominator)
 
 
-def data_bytes(legs_of_paths: Sequence[int]) -> int:
-    """An upper bound of the bytes of a signed transaction with one path for each number of legs."""
-    return CALL_BYTES + sum(PATH_BYTES + LEG_BYTES * (legs - 1) for legs in legs_of_paths)
+def data_bytes(paths: Sequence[Sequence[Leg]]) -> int:
+    """Bytes of a signed transaction that trades these paths: an upper bound, and at most a third too large."""
+    size = CALL_BYTES
+    for path in paths:
+        commands = 1 + sum(before.protocol != after.protocol for before, after in pairwise(path))
+        size += COMMAND_BYTES * commands + LEG_BYTES * (len(path) - commands)
+    return size
 
 
 def out_per_wei(graph: PoolGraph, native: str, token_out: str, *, max_legs: int = 3) -> tuple[int, int] | None:
