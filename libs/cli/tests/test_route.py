@@ -16,7 +16,8 @@ from dexlane.domain.amm.quoting import quote_exact_in
 from dexlane.domain.amm.tick_math import sqrt_ratio_at_tick
 from dexlane.values.pools import Pool
 from dexlane_cli.main import main
-from dexlane_cli.pool_lines import PoolLineError, address_of, parse_pool
+from dexlane_cli.pool_lines import LineError
+from dexlane_cli.routed_pools import address_of, parse_pool
 
 COMMAND = str(Path(sys.executable).parent / "dexlane")
 
@@ -162,32 +163,20 @@ def test_what_cannot_be_answered_is_one_sentence_and_an_exit_code(
     [
         ("text", "bad_line"),
         ({}, "bad_line"),
-        (V2 | {"protocol": 7}, "bad_line"),
-        (V2 | {"pool": ""}, "bad_line"),
-        (V2 | {"fee_bps": 10_000}, "bad_line"),
-        (V2 | {"fee_bps": True}, "bad_line"),
-        (V2 | {"token0": "A", "token1": "A"}, "bad_line"),
-        (V2 | {"reserve0": "-1"}, "bad_amount"),
-        (V2 | {"reserve0": "1.5"}, "bad_amount"),
-        (V2 | {"reserve1": str(1 << 112)}, "bad_amount"),
-        ({key: value for key, value in V2.items() if key != "reserve1"}, "bad_line"),
-        (V3 | {"tick": -6_900}, "bad_line"),
-        (V3 | {"tick_spacing": 0}, "bad_line"),
-        (V3 | {"sqrt_price_x96": "1"}, "bad_amount"),
-        (V3 | {"liquidity": "many"}, "bad_amount"),
-        (V3 | {"ticks": None}, "bad_ticks"),
-        (V3 | {"ticks": [[-8_000, str(10**24)]]}, "bad_ticks"),
-        (V3 | {"ticks": [[-6_000, str(-(10**24))], [-8_000, str(10**24)]]}, "bad_ticks"),
-        (V3 | {"ticks": [[-8_000, "5"], [-8_000, "-5"]]}, "bad_ticks"),
-        (V3 | {"ticks": [[-8_001, str(10**24)], [-6_000, str(-(10**24))]]}, "bad_ticks"),
-        (V3 | {"ticks": [[-8_000, str(2 * 10**24)], [-6_000, str(-2 * 10**24)]]}, "bad_ticks"),
-        (V3 | {"ticks": [[-8_000, "x"], [-6_000, "y"]]}, "bad_ticks"),
-        (V3 | {"ticks": [[-8_000, str(1 << 127)], [-6_000, str(-(1 << 127))]]}, "bad_ticks"),
-        (V3 | {"ticks": [[1, 2, 3]]}, "bad_ticks"),
+        (MARKET[0] | {"protocol": 7}, "bad_line"),
+        (MARKET[0] | {"protocol": "curve"}, "unsupported_protocol"),
+        (MARKET[0] | {"pool": ""}, "bad_line"),
+        (MARKET[0] | {"fee_bps": 10_000}, "bad_line"),
+        (MARKET[0] | {"token1": "A"}, "bad_line"),
+        (MARKET[0] | {"token0": 5}, "bad_line"),
+        (V2, "bad_line"),
+        (MARKET[0] | {"reserve0": "-1"}, "bad_line"),
+        (MARKET[1] | {"tick": -6_900}, "bad_ticks"),
+        (MARKET[1] | {"ticks": [[-8_000, str(10**24)]]}, "bad_ticks"),
     ],
 )
 def test_a_line_that_defines_no_pool_has_a_named_error(line: object, name: str) -> None:
-    with pytest.raises(PoolLineError) as raised:
+    with pytest.raises(LineError) as raised:
         parse_pool(line)
     assert raised.value.name == name
 

@@ -17,7 +17,8 @@ from dexlane.domain.routing import Errand, GasTerms, PoolGraph, Split, best_spli
 from dexlane.values.amounts import parse_amount
 from dexlane.values.pools import Pool
 from dexlane_cli.errors import EXIT_USAGE, CommandError
-from dexlane_cli.pool_lines import PoolLineError, address_of, parse_pool
+from dexlane_cli.pool_lines import BAD_LINE, LineError
+from dexlane_cli.routed_pools import address_of, parse_pool
 
 app = typer.Typer()
 console = Console(soft_wrap=True)
@@ -87,7 +88,7 @@ def _read(source: str) -> _Market:
             continue
         try:
             market.put(*_named_pool(text))
-        except PoolLineError as error:
+        except LineError as error:
             market.bad_lines += 1
             fault = {"line": number, "error": error.name, "detail": str(error)}
             sys.stderr.write(orjson.dumps(fault).decode() + "\n")
@@ -109,10 +110,8 @@ def _named_pool(text: bytes) -> tuple[str, Pool]:
     try:
         line = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise PoolLineError("bad_line", f"the line is no JSON: {error}") from error
+        raise LineError(BAD_LINE, f"the line is no JSON: {error}") from error
     pool = parse_pool(line)
-    if not {"token0", "token1"} <= line.keys():
-        raise PoolLineError("bad_line", "a pool of a route says token0 and token1")
     return line["pool"], pool
 
 

@@ -13,7 +13,7 @@ from dexlane.domain.amm.errors import InsufficientLiquidity
 from dexlane.values.amounts import PIPS_DENOMINATOR
 from dexlane.values.pools import ConstantProductState
 
-_MAX_RESERVE = (1 << 112) - 1
+MAX_RESERVE = (1 << 112) - 1
 """Reserves are uint112; the pair reverts with OVERFLOW above."""
 
 
@@ -58,7 +58,7 @@ def _settle(state: ConstantProductState, fee_pips: int, *, zero_for_one: bool, a
         reserve0, reserve1 = state.reserve0 + amount_in, state.reserve1 - amount_out
     else:
         reserve0, reserve1 = state.reserve0 - amount_out, state.reserve1 + amount_in
-    if max(reserve0, reserve1) > _MAX_RESERVE:
+    if max(reserve0, reserve1) > MAX_RESERVE:
         raise InsufficientLiquidity("the reserve would exceed uint112")
     after = ConstantProductState.model_construct(kind="constant_product", reserve0=reserve0, reserve1=reserve1)
     fee_amount = -(-amount_in * fee_pips // PIPS_DENOMINATOR)

@@ -17,6 +17,7 @@ from dexlane.domain.amm.adapters import ADAPTERS, Pair
 from dexlane.domain.amm.adapters.uniswap_v2 import LEG_GAS as V2_LEG_GAS
 from dexlane.domain.amm.adapters.uniswap_v3 import BITMAP_WORD_GAS, TICK_CROSSING_GAS
 from dexlane.domain.amm.adapters.uniswap_v3 import LEG_GAS as V3_LEG_GAS
+from dexlane.domain.amm.constant_product import MAX_RESERVE
 from dexlane.domain.amm.errors import InsufficientLiquidity
 from dexlane.domain.amm.tick_math import MAX_TICK, MIN_TICK
 from dexlane.values.amounts import PIPS_DENOMINATOR
@@ -27,7 +28,6 @@ Curve = Callable[[int], tuple[int, int]]
 
 NOTHING = (0, 0)
 _FINE = 1 << 24
-_MAX_RESERVE = (1 << 112) - 1
 _HALF_LOG_BASE = log(1.0001) / 2
 """The root price doubles its logarithm's count of ticks: ``sqrt(1.0001) ** tick`` is ``exp(tick * this)``."""
 
@@ -58,7 +58,7 @@ def _constant_product(pool: Pool, pair: Pair) -> Curve:
     if not isinstance(state, ConstantProductState) or not (state.reserve0 and state.reserve1):
         return exact_curve(pool, pair)
     reserve_in, reserve_out = ADAPTERS[pool.key.protocol].virtual_reserves(pool, pair)
-    room, base, keep = _MAX_RESERVE - reserve_in, reserve_in * PIPS_DENOMINATOR, PIPS_DENOMINATOR - pool.key.fee_pips
+    room, base, keep = MAX_RESERVE - reserve_in, reserve_in * PIPS_DENOMINATOR, PIPS_DENOMINATOR - pool.key.fee_pips
 
     def quote(amount_in: int) -> tuple[int, int]:
         if amount_in > room:
