@@ -13,6 +13,9 @@ MONEY = ("dexlane.values", "dexlane.events", "dexlane.domain")
 STATISTICS: dict[str, str] = {
     "dexlane.domain.amm.tick_math": "a logarithm finds the tick; near a tick's price exact integers decide",
     "dexlane.domain.fees": "gas_used_ratio is eth_feeHistory's statistic of past blocks, never an amount",
+    "dexlane.domain.routing.curves": "choose among paths; what is returned is quoted exactly",
+    "dexlane.domain.routing.cycles": "rank cycles by virtual reserves; sizes and profits are quoted exactly",
+    "dexlane.domain.routing.ranking": "ranks cycles by columns; the best are sized and quoted exactly",
 }
 """Modules of the pure packages that may use floats, each with its reason."""
 FLOAT_FIELDS = {"elapsed_ms"}

@@ -18,15 +18,16 @@ def test_strategies_are_built_in_the_order_given() -> None:
 
 
 def test_every_known_strategy_is_registered_under_its_own_name() -> None:
-    needed = {"momentum": {"size": 10**9}, "price_gap": GAP}
+    needed = {"momentum": {"size": 10**9}, "price_gap": GAP, "triangle": GAP}
     assert {name: build(needed[name], USDC).name for name, build in STRATEGIES.items()} == {
         "price_gap": "price_gap",
         "momentum": "momentum",
+        "triangle": "triangle",
     }
 
 
 def test_an_unknown_strategy_is_an_error() -> None:
-    with pytest.raises(ValueError, match="unknown strategies price_gpa; known are momentum, price_gap"):
+    with pytest.raises(ValueError, match="unknown strategies price_gpa; known are momentum, price_gap, triangle"):
         build_strategies({"price_gpa": GAP}, USDC)
 
 

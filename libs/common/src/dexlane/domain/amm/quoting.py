@@ -11,8 +11,9 @@ from math import isqrt
 
 from dexlane.domain.amm.adapters import ADAPTERS, Pair, Quote
 from dexlane.domain.amm.errors import InsufficientLiquidity
+from dexlane.domain.amm.golden_section import peak_between
 from dexlane.values.amounts import BPS_DENOMINATOR, PIPS_DENOMINATOR
-from dexlane.values.pools import Pool, PoolState
+from dexlane.values.pools import Pool, PoolState, Protocol
 from dexlane.values.routes import Leg, Route
 
 __all__ = [
@@ -33,8 +34,6 @@ ROUTE_GAS = 40_000
 
 _SIZE_PRECISION_BITS = 12
 """The size search ends within 1/4,096 of the best size: its profit then misses the best by some 10 ** -7 of it."""
-_SCANNED_SIZES = 4
-"""A bracket of so few units is tried unit by unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +121,11 @@ def price_impact_bps(pools: Mapping[str, Pool], route: Route, quote: RouteQuote)
 def optimal_cycle_size(pools: Mapping[str, Pool], route: Route, max_in: int) -> tuple[int, int] | None:
     """The best input of a cyclic route up to ``max_in``, and its profit before gas; None when no size profits.
 
-    Profit is concave in the input but for the last unit's rounding. The search starts from the closed form for
-    constant products (each V3 pool taken by its virtual reserves), doubles a bracket around it and closes it by
-    golden section on exact quotes: usually 25 of them, some 60 at worst, two when the spot prices show no gap. A V3
-    pool without liquidity at its own price counts as showing none. Raises ``ValueError`` for a route that is no cycle.
+    Profit is concave in the input but for the last unit's rounding. Constant products have a closed form, and the sizes
+    around it are tried. Elsewhere the search starts from that form (each V3 pool taken by its virtual reserves),
+    doubles a bracket around it and closes it by golden section on exact quotes: usually 25 of them, some 60 at worst,
+    two when the spot prices show no gap. A V3 pool without liquidity at its own price counts as showing none. Raises
+    ``ValueError`` for a route that is no cycle.
     """
     if not route.is_cycle:
         raise ValueError("only a route that returns to its first token has a profit")
@@ -138,7 +138,7 @@ def optimal_cycle_size(pools: Mapping[str, Pool], route: Route, max_in: int) -> 
 
 
 class _SizeSearch:
-    """Golden-section search for the best input, remembering every exact quote it took."""
+    """Search for the best input, remembering every exact quote it took."""
 
     def __init__(self, pools: Mapping[str, Pool], route: Route, max_in: int) -> None:
         self._pools = pools
@@ -158,33 +158,42 @@ class _SizeSearch:
 
     def best(self) -> int:
         """The most profitable size found; of equals the smallest."""
-        low, high = self._bracket()
-        left, right = high - _golden(high - low), low + _golden(high - low)
-        while high - low > max(_SCANNED_SIZES, high >> _SIZE_PRECISION_BITS) and left < right:
-            if self.profit(left) < self.profit(right):
-                low, left = left, right
-                right = low + _golden(high - low)
-            else:
-                high, right = right, left
-                left = high - _golden(high - low)
-        if high - low <= _SCANNED_SIZES:
-            for size in range(max(low, 1), high + 1):
-                self.profit(size)
+        guess = min(max(_closed_form(self._pools, self._route), 1), self._max_in)
+        if self._has_closed_form():
+            self.profit(self._around(guess))
+        else:
+            low, high = self._bracket(guess)
+            peak_between(self.profit, max(low, 1), high, bits=_SIZE_PRECISION_BITS)
         return max(self._seen, key=lambda size: (self._seen[size], -size))
 
-    def _bracket(self) -> tuple[int, int]:
+    def _has_closed_form(self) -> bool:
+        legs = self._route.legs
+        return all(leg.protocol is Protocol.UNISWAP_V2 for leg in legs) and len({leg.pool for leg in legs}) == len(legs)
+
+    def _around(self, guess: int) -> int:
+        """The best size next to the closed form, by ``UniswapV2Library.getAmountOut``; of equals the smallest."""
+        chain = [
+            (*virtual_reserves(self._pools[leg.pool], leg.token_in, leg.token_out), PIPS_DENOMINATOR - leg.fee_pips)
+            for leg in self._route.legs
+        ]
+
+        def profit(size: int) -> int:
+            amount = size
+            for reserve_in, reserve_out, keep in chain:
+                kept = amount * keep
+                amount = kept * reserve_out // (reserve_in * PIPS_DENOMINATOR + kept) if reserve_in else 0
+            return amount - size
+
+        return max(range(max(guess - 1, 1), min(guess + 2, self._max_in) + 1), key=profit)
+
+    def _bracket(self, guess: int) -> tuple[int, int]:
         """Two sizes with the optimum between them, doubling or halving from the first guess."""
-        guess = min(max(_closed_form(self._pools, self._route), 1), self._max_in)
         low, high = guess // 2, min(guess * 2, self._max_in)
         while high < self._max_in and self.profit(high) > self.profit(max(high // 2, 1)):
             low, high = high // 2, min(high * 2, self._max_in)
         while low > 0 and self.profit(low) >= self.profit(min(low * 2, self._max_in)):
             low, high = low // 2, low * 2
         return low, min(high, self._max_in)
-
-
-def _golden(width: int) -> int:
-    return width * 618_034 // 1_000_000
 
 
 def _closed_form(pools: Mapping[str, Pool], route: Route) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from dexlane.domain.strategies.base import Strategy
 from dexlane.domain.strategies.momentum import Momentum, MomentumParameters
 from dexlane.domain.strategies.price_gap import PriceGap, PriceGapParameters
+from dexlane.domain.strategies.triangle import Triangle, TriangleParameters
 from dexlane.values.tokens import Token
 
 Parameters = Mapping[str, Any]
@@ -22,8 +23,12 @@ def _momentum(parameters: Parameters, quote: Token) -> Strategy:
     return Momentum(MomentumParameters.model_validate(parameters), quote)
 
 
+def _triangle(parameters: Parameters, quote: Token) -> Strategy:
+    return Triangle(TriangleParameters.model_validate(parameters), quote)
+
+
 STRATEGIES: Mapping[str, Callable[[Parameters, Token], Strategy]] = MappingProxyType(
-    {PriceGap.name: _price_gap, Momentum.name: _momentum}
+    {PriceGap.name: _price_gap, Momentum.name: _momentum, Triangle.name: _triangle}
 )
 """How to build each known strategy."""
 
