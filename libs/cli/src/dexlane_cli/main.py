@@ -14,7 +14,7 @@ from rich.table import Table
 
 from dexlane.events.control import Status
 from dexlane.runtime.errors import DexlaneError
-from dexlane_cli import books, doctor, gateway_client, journals, listening, rendering
+from dexlane_cli import books, doctor, gateway_client, journals, listening, rendering, tape
 from dexlane_cli.errors import EXIT_FAILED, CommandError
 from dexlane_cli.reconcile import compare
 from dexlane_cli.session import stop_supervisor, supervisor_pid
@@ -28,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(books.app, name="books")
+app.add_typer(tape.app, name="tape")
 console = Console(soft_wrap=True)
 
 Home = Annotated[Path, typer.Option(envvar="DXL_HOME", help="Folder for books, journals, streams and logs.")]
