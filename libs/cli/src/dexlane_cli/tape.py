@@ -95,7 +95,9 @@ def record_command(
     rpc: Annotated[str, typer.Option(help="WebSocket URL of a node; for old blocks one with their state.")],
     pools: Annotated[str, typer.Option(help="Comma-separated addresses of V3 pools.")],
     out: Out,
-    from_block: Annotated[int | None, typer.Option(min=1, help="First block; without it the last 100 up to the last one.")] = None,
+    from_block: Annotated[
+        int | None, typer.Option(min=1, help="First block; without it the last 100 up to the last one.")
+    ] = None,
     to_block: Annotated[int | None, typer.Option(min=1, help="Last block; without it the newest.")] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -9,7 +9,7 @@ recorded for swaps to be replayed; only intervals in which no swap ever rested s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dexlane.domain.tapes.tape import LiquidityRecord, PoolStart, Record, SwapRecord
@@ -64,38 +64,48 @@ class _Run:
 
 
 class LiquidityEvidence:
-    """Liquidity that was there before the recording, by interval, as the whole recording reveals it."""
+    """Liquidity that was there before the recording, by interval, as the whole recording reveals it.
 
-    def __init__(
-        self, spacing: int, runs: Mapping[int, list[_Run]], start: PoolStart, lowest: Mapping[int, int]
-    ) -> None:
-        self._spacing = spacing
-        self._runs = runs
-        self._lowest_gross = lowest
+    It should never change. Where two sightings in a row contradict the earlier ones, an event is missing between, and
+    they are believed from then on; a single one is a wrong event and is not.
+    """
+
+    def __init__(self, records: Iterable[Record], spacing: int, start: PoolStart) -> None:
         ticks = start.state.ticks if start.complete and start.state is not None else ()
+        self._spacing = spacing
+        self._map = _CompleteMap(ticks, spacing) if start.complete else None
         self._start_gross = {tick.tick // spacing: tick.liquidity_gross for tick in ticks}
-        self._start_active = _CompleteMap(ticks, spacing) if start.complete else None
         self._start_nets = {tick // spacing: net for tick, net in start.nets}
+        self._runs: dict[int, list[_Run]] = {}
+        self._lowest_gross: dict[int, int] = {}
+        self._gather(records, start)
 
-    @classmethod
-    def gather(cls, records: Iterable[Record], spacing: int, start: PoolStart) -> LiquidityEvidence:
-        """Read the whole recording of one pool once."""
-        positions = RecordedPositions(spacing)
+    def _gather(self, records: Iterable[Record], start: PoolStart) -> None:
+        positions = RecordedPositions(self._spacing)
         if start.state is not None:
-            positions.rest_at(start.state.tick // spacing)
-        runs: dict[int, list[_Run]] = {}
-        lowest: dict[int, int] = {}
+            positions.rest_at(start.state.tick // self._spacing)
         for index, record in enumerate(records):
             if isinstance(record, SwapRecord):
-                interval = record.tick // spacing
+                interval = record.tick // self._spacing
                 positions.rest_at(interval)
-                _sight(runs.setdefault(interval, []), index, record.liquidity - positions.active)
+                self._sight(interval, index, record.liquidity - positions.active)
                 continue
             positions.change(record)
             if record.liquidity_delta < 0:
-                for boundary in (record.tick_lower // spacing, record.tick_upper // spacing):
-                    lowest[boundary] = min(lowest.get(boundary, 0), positions.gross[boundary])
-        return cls(spacing, {interval: _without_lone(found) for interval, found in runs.items()}, start, lowest)
+                for boundary in (record.tick_lower // self._spacing, record.tick_upper // self._spacing):
+                    lowest = min(self._lowest_gross.get(boundary, 0), positions.gross[boundary])
+                    self._lowest_gross[boundary] = lowest
+        self._runs = {interval: _without_lone(runs) for interval, runs in self._runs.items()}
+
+    def _sight(self, interval: int, index: int, liquidity: int) -> None:
+        runs = self._runs.get(interval)
+        if runs is None:
+            runs = [] if self._map is None else [_Run(-1, self._map.at(interval), 2)]
+            self._runs[interval] = runs
+        if runs and runs[-1].liquidity == liquidity:
+            runs[-1].sightings += 1
+        else:
+            runs.append(_Run(index, liquidity, 1))
 
     def before_window(self, interval: int, index: int) -> int | None:
         """Liquidity at an interval that is older than the recording, as to be believed at record ``index``.
@@ -107,8 +117,8 @@ class LiquidityEvidence:
         earlier = [run for run in runs if run.begin < index]
         if earlier:
             return earlier[-1].liquidity
-        if self._start_active is not None:
-            return self._start_active.at(interval)
+        if self._map is not None:
+            return self._map.at(interval)
         if runs:
             return runs[0].liquidity
         return self._from_neighbour(interval, index)
@@ -159,22 +169,13 @@ class _CompleteMap:
         return found
 
 
-def _sight(runs: list[_Run], index: int, liquidity: int) -> None:
-    if runs and runs[-1].liquidity == liquidity:
-        runs[-1].sightings += 1
-    else:
-        runs.append(_Run(index, liquidity, 1))
-
-
 def _without_lone(runs: list[_Run]) -> list[_Run]:
-    """Without single sightings that what came before and after agree to contradict: that one event is wrong."""
+    """Without single sightings that contradict those before them."""
     kept: list[_Run] = []
-    for place, run in enumerate(runs):
-        after = runs[place + 1] if place + 1 < len(runs) else None
-        if run.sightings == 1 and kept and after is not None and kept[-1].liquidity == after.liquidity:
-            continue
+    for run in runs:
         if kept and kept[-1].liquidity == run.liquidity:
             kept[-1].sightings += run.sightings
-        else:
+        elif not kept or run.sightings > 1:
             kept.append(run)
-    return kept
+    # A first sighting that stood alone is no better than any other lone one.
+    return kept[1:] if len(kept) > 1 and kept[0].sightings == 1 else kept

@@ -108,7 +108,7 @@ class _PoolReplay:
     def __init__(self, pool: TapePool, records: Sequence[Record]) -> None:
         self._pool = pool
         self._spacing = pool.tick_spacing
-        self._evidence = LiquidityEvidence.gather(records, pool.tick_spacing, pool.start)
+        self._evidence = LiquidityEvidence(records, pool.tick_spacing, pool.start)
         self.positions = RecordedPositions(pool.tick_spacing)
         self._before = _before(pool.start)
         if self._before is not None:
