@@ -181,6 +181,18 @@ def test_broken_logs_are_named(day: Rows, tmp_path: Path, change: dict[str, str]
     assert [(fault["row"], fault["error"]) for fault in faults(result)] == [(8, error)]
 
 
+def test_known_ticks_that_no_pool_has_are_named_and_the_others_are_used(day: Rows, tmp_path: Path) -> None:
+    ticks = tmp_path / "ticks.json"
+    nets = {"200320": "5", "200321": "1", "x": "1", "900000": "1", "200330": "1.5", "200340": str(1 << 130)}
+    ticks.write_text(json.dumps({"fee": 500, "tick_spacing": 10, "liquidity_net": nets}))
+    out = tmp_path / "x.tape"
+    rows = write(tmp_path / "rows.csv", day)
+    result = dexlane("tape", "import", "--format", "pool-events", rows, ticks, "--out", out)
+    assert result.exit_code == 2
+    assert sorted((fault["error"], fault["row"]) for fault in faults(result)) == [("bad_ticks", n) for n in range(2, 7)]
+    assert answer("tape", "info", out, "--json")["pools"][0]["start_ticks"] == 1
+
+
 def test_a_changed_amount_is_found_by_verify_and_named(day: Rows, tmp_path: Path) -> None:
     rows = [dict(row) for row in day]
     at = [index for index, row in enumerate(rows) if row["kind"] == "swap"][3000]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from dexlane.domain.amm.tick_math import MAX_TICK, MIN_TICK
 from dexlane.domain.tapes.identify import Terms, Unidentified, identify_terms, minted, spacing_for
 from dexlane.domain.tapes.tape import LiquidityRecord, PoolStart, Record, Tape, TapePool, in_chain_order
 from dexlane.values.pools import Protocol
@@ -67,7 +68,8 @@ class _Gathered:
     rows: dict[tuple[int, int], _Row] = field(default_factory=dict)
     starts: dict[str | None, PoolStart] = field(default_factory=dict)
     terms: set[Terms] = field(default_factory=set)
-    nets: dict[int, int] = field(default_factory=dict)
+    nets: dict[int, tuple[int, str, int]] = field(default_factory=dict)
+    """Net liquidity of a tick, and where it was read."""
     doubled: int = 0
     ignored: int = 0
     faults: list[RowFault] = field(default_factory=list)
@@ -192,10 +194,13 @@ def _take_ticks(content: Row, path: Path, gathered: _Gathered) -> None:
     if not isinstance(nets, dict):
         raise CommandError(f"{path} has no liquidity_net: it is no map of ticks", EXIT_USAGE)
     if "fee" in content and "tick_spacing" in content:
-        gathered.terms.add(Terms(int(content["fee"]), int(content["tick_spacing"])))
+        try:
+            gathered.terms.add(Terms(integer(content["fee"], "fee"), integer(content["tick_spacing"], "tick_spacing")))
+        except BadRow as bad:
+            raise CommandError(f"{path}: {bad}", EXIT_USAGE) from bad
     for number, (tick, net) in enumerate(nets.items(), start=1):
         try:
-            gathered.nets[integer(tick, "tick")] = integer(net, "liquidity_net")
+            gathered.nets[integer(tick, "tick")] = (integer(net, "liquidity_net"), str(path), number)
         except BadRow as bad:
             gathered.faults.append(RowFault(str(path), number, "bad_ticks", str(bad)))
 
@@ -209,7 +214,7 @@ def _pool(address: str | None, rows: Sequence[_Row], gathered: _Gathered, given:
     _drop_off_grid(rows, terms.tick_spacing, gathered)
     start = gathered.starts.get(address)
     if start is None:
-        start = PoolStart(nets=tuple(sorted(gathered.nets.items())))
+        start = PoolStart(nets=_usable_nets(terms.tick_spacing, gathered))
     return TapePool(
         protocol=Protocol.UNISWAP_V3,
         fee_pips=terms.fee_pips,
@@ -226,6 +231,17 @@ def _drop_off_grid(rows: Sequence[_Row], spacing: int, gathered: _Gathered) -> N
             why = f"ticks {record.tick_lower} and {record.tick_upper} are no multiples of the spacing {spacing}"
             gathered.faults.append(RowFault(row.file, row.number, "bad_event", why))
             del gathered.rows[record[:2]]
+
+
+def _usable_nets(spacing: int, gathered: _Gathered) -> tuple[tuple[int, int], ...]:
+    usable = []
+    for tick, (net, file, number) in sorted(gathered.nets.items()):
+        if tick % spacing or not MIN_TICK <= tick <= MAX_TICK or abs(net) >> 127:
+            why = f"net liquidity {net} at tick {tick} cannot be in a pool of tick spacing {spacing}"
+            gathered.faults.append(RowFault(file, number, "bad_ticks", why))
+        else:
+            usable.append((tick, net))
+    return tuple(usable)
 
 
 def _terms(records: Sequence[Record], gathered: _Gathered, given: GivenPool) -> Terms:
