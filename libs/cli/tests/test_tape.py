@@ -16,11 +16,23 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from dexlane.chain.logs import V3_BURN_TOPIC, V3_MINT_TOPIC, V3_SWAP_TOPIC
+from dexlane.chain.logs import V2_SYNC_TOPIC, V3_BURN_TOPIC, V3_MINT_TOPIC, V3_SWAP_TOPIC
+from dexlane.chain.tape_logs import V2_SWAP_TOPIC
+from dexlane.domain.amm.constant_product import swap_exact_in
 from dexlane.domain.tapes.file_format import decode
+from dexlane.values.pools import ConstantProductState
 from dexlane_cli import main, tape_sources
 from dexlane_cli.errors import CommandError
-from dexlane_devnet import DEFAULT_TAPE, V3_POOL_005, DevnetConfig, FlowPlayer, FlowSettings, free_port, start_devnet
+from dexlane_devnet import (
+    DEFAULT_TAPE,
+    V2_POOL,
+    V3_POOL_005,
+    DevnetConfig,
+    FlowPlayer,
+    FlowSettings,
+    free_port,
+    start_devnet,
+)
 from dexlane_devnet import load_tape as load_day
 
 Rows = list[dict[str, Any]]
@@ -302,16 +314,37 @@ def test_recorded_positions_since_creation_add_up_to_the_recorded_tick_map(tmp_p
     assert reached
 
 
+def test_logs_of_a_pair_make_a_tape_too(tmp_path: Path) -> None:
+    before, rows = (20_000_000_000_000, 10_000 * 10**18), []
+    anyone = "0x" + word(0xABC)
+    for number in range(20):
+        state = ConstantProductState(reserve0=before[0], reserve1=before[1])
+        done = swap_exact_in(state, 3_000, zero_for_one=number % 2 == 0, amount_in=before[number % 2] // 1_000)
+        before = (done.state.reserve0, done.state.reserve1)
+        moved = (done.amount_in, 0, 0, done.amount_out) if number % 2 == 0 else (0, done.amount_in, done.amount_out, 0)
+        for index, (topics, values) in enumerate((([V2_SYNC_TOPIC], before), ([V2_SWAP_TOPIC, anyone, anyone], moved))):
+            data = "0x" + "".join(map(word, values))
+            rows.append({"block_number": 5 + number, "log_index": index, "topics": json.dumps(topics), "data": data})
+    tape = tmp_path / "pair.tape"
+    answer("tape", "import", "--format", "raw-logs", write(tmp_path / "l.csv", rows), "--out", tape, "--json")
+    assert answer("tape", "info", tape, "--json")["pools"][0]["fee_pips"] == 3_000
+    found = answer("tape", "verify", tape, "--json")
+    assert (found["swaps"], found["exact"], found["inexact"], found["unverifiable"]) == (20, 19, 0, 1)
+
+
 @pytest.mark.integration
 async def test_a_tape_recorded_from_the_devnet_under_flow_verifies_wholly(tmp_path: Path) -> None:
     async with await start_devnet(DevnetConfig(port=free_port(), block_time_s=None)) as devnet:
         first = int(await devnet.rpc("eth_blockNumber"), 16) + 1
         settings = FlowSettings(synthetic=False, max_swaps=90)
         await FlowPlayer(devnet.ws_url, load_day(), speed=1_000_000.0, settings=settings).run(asyncio.Event())
-        tape = tmp_path / "devnet.tape"
-        arguments = ("tape", "record", "--rpc", devnet.ws_url, "--pools", V3_POOL_005.address, "--out", tape)
+        for amount in (10**9, 3 * 10**9):
+            await devnet.swap_exact_in(V2_POOL, V2_POOL.token0, amount)
+        tape, pools = tmp_path / "devnet.tape", f"{V3_POOL_005.address},{V2_POOL.address}"
+        arguments = ("tape", "record", "--rpc", devnet.ws_url, "--pools", pools, "--out", tape)
         made = await asyncio.to_thread(answer, *arguments, "--from-block", str(first), "--json")
     found = answer("tape", "verify", tape, "--json")
-    assert found["swaps"] == found["exact"] >= 90
-    assert made["pools"][0]["start_complete"]
+    assert found["swaps"] == found["exact"] >= 92
+    assert all(pool["start_complete"] for pool in made["pools"])
+    assert (made["pair_swaps"], made["reserve_syncs"]) == (2, 2)
     assert made["chain_id"] == 1

@@ -21,8 +21,9 @@ from dexlane.chain.node import NodeRpc
 from dexlane.chain.rpc import RpcClient, RpcError, RpcUnavailable
 from dexlane.chain.tape_recording import Recording, RecordingFailed, record_tape
 from dexlane.domain.tapes.file_format import TapeHeader, UnreadableTape, decode, decode_header, encode
-from dexlane.domain.tapes.replay import Disagreement, Verification, verify
-from dexlane.domain.tapes.tape import Tape
+from dexlane.domain.tapes.tape import PoolStart, Tape
+from dexlane.domain.tapes.verification import Disagreement, Verification, verify
+from dexlane.values.pools import ConcentratedState
 from dexlane_cli.errors import EXIT_FAILED, EXIT_USAGE, CommandError
 from dexlane_cli.tape_import import GivenPool, RowFault, import_files
 from dexlane_cli.tape_rows import TapeFormat
@@ -78,7 +79,7 @@ def import_command(
     summary = {
         "out": str(out),
         "bytes": size,
-        "swaps": header.swaps,
+        "swaps": header.swaps + header.pair_swaps,
         "liquidity_changes": header.liquidity_changes,
         "doubled": found.doubled,
         "ignored": found.ignored,
@@ -93,7 +94,7 @@ def import_command(
 @app.command("record")
 def record_command(
     rpc: Annotated[str, typer.Option(help="WebSocket URL of a node; for old blocks one with their state.")],
-    pools: Annotated[str, typer.Option(help="Comma-separated addresses of V3 pools.")],
+    pools: Annotated[str, typer.Option(help="Comma-separated addresses of V3 pools and V2 pairs.")],
     out: Out,
     from_block: Annotated[
         int | None, typer.Option(min=1, help="First block; without it the last 100 up to the last one.")
@@ -101,7 +102,10 @@ def record_command(
     to_block: Annotated[int | None, typer.Option(min=1, help="Last block; without it the newest.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Record pools from a node: all ticks at the first block, then every event. Such a tape verifies wholly."""
+    """Record pools from a node: their whole state at the first block, then every event.
+
+    Nothing is unknown to `verify` in such a tape.
+    """
     addresses = tuple(dict.fromkeys(address.strip().lower() for address in pools.split(",")))
     size = write_tape(asyncio.run(_record(rpc, addresses, from_block, to_block)), out)
     show(description(decode_header(out.read_bytes()), size), as_json=as_json)
@@ -156,11 +160,15 @@ def description(header: TapeHeader, size: int) -> dict[str, Any]:
             **pool.model_dump(mode="json", exclude={"start"}),
             "start_block": pool.start.block_number,
             "start_complete": pool.start.complete,
-            "start_ticks": len(pool.start.state.ticks if pool.start.state else pool.start.nets),
+            "start_ticks": _ticks_known(pool.start),
         }
         for pool in header.pools
     ]
     return {**kept, "pools": pools, "bytes": size}
+
+
+def _ticks_known(start: PoolStart) -> int:
+    return len(start.state.ticks) if isinstance(start.state, ConcentratedState) else len(start.nets)
 
 
 def verification(found: Verification) -> dict[str, Any]:

@@ -8,8 +8,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dexlane.domain.amm.tick_math import MAX_TICK, MIN_TICK
-from dexlane.domain.tapes.identify import Terms, Unidentified, identify_terms, minted, spacing_for
-from dexlane.domain.tapes.tape import LiquidityRecord, PoolStart, Record, Tape, TapePool, in_chain_order
+from dexlane.domain.tapes.identify import (
+    Terms,
+    Unidentified,
+    identify_pair_fee,
+    identify_terms,
+    minted,
+    spacing_for,
+)
+from dexlane.domain.tapes.tape import (
+    LiquidityRecord,
+    PairSwapRecord,
+    PoolStart,
+    Record,
+    ReservesRecord,
+    Tape,
+    TapePool,
+    in_chain_order,
+)
 from dexlane.values.pools import Protocol
 from dexlane_cli.errors import EXIT_USAGE, CommandError
 from dexlane_cli.tape_rows import (
@@ -25,6 +41,8 @@ from dexlane_cli.tape_rows import (
     wanted_columns,
 )
 from dexlane_cli.tape_sources import Row, Table, open_table, read_json
+
+_OF_PAIRS = (ReservesRecord, PairSwapRecord)
 
 
 class RowFault(NamedTuple):
@@ -206,8 +224,12 @@ def _take_ticks(content: Row, path: Path, gathered: _Gathered) -> None:
 
 
 def _pool(address: str | None, rows: Sequence[_Row], gathered: _Gathered, given: GivenPool) -> TapePool:
-    records = in_chain_order(row.record for row in rows)
+    pair = 2 * sum(isinstance(row.record, _OF_PAIRS) for row in rows) > len(rows)
+    records = in_chain_order(row.record for row in _of_one_kind(rows, gathered, pair=pair))
     try:
+        if pair:
+            fee = given.fee_pips or identify_pair_fee(records)
+            return TapePool(protocol=Protocol.UNISWAP_V2, fee_pips=fee, tick_spacing=0, address=address)
         terms = _terms(records, gathered, given)
     except Unidentified as error:
         raise CommandError(f"{address or 'the pool'}: {error}", EXIT_USAGE) from error
@@ -222,6 +244,19 @@ def _pool(address: str | None, rows: Sequence[_Row], gathered: _Gathered, given:
         address=address,
         start=start,
     )
+
+
+def _of_one_kind(rows: Sequence[_Row], gathered: _Gathered, *, pair: bool) -> list[_Row]:
+    """The rows that are of the same kind of pool as most are; the others are faults."""
+    kept = []
+    for row in rows:
+        if isinstance(row.record, _OF_PAIRS) == pair:
+            kept.append(row)
+        else:
+            why = "most events of this pool are of another kind of pool (V2 or V3)"
+            gathered.faults.append(RowFault(row.file, row.number, "bad_event", why))
+            del gathered.rows[row.record[:2]]
+    return kept
 
 
 def _drop_off_grid(rows: Sequence[_Row], spacing: int, gathered: _Gathered) -> None:

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from dexlane.chain.answers import RawLog
-from dexlane.chain.logs import V3_BURN_TOPIC, V3_MINT_TOPIC, LiquidityChanged, PoolSwapped, UnreadableLog, decode_log
+from dexlane.chain.logs import (
+    V3_BURN_TOPIC,
+    V3_MINT_TOPIC,
+    LiquidityChanged,
+    PoolSwapped,
+    ReservesSynced,
+    UnreadableLog,
+    decode_log,
+)
 from dexlane.domain.amm.tick_math import MAX_SQRT_RATIO, MAX_TICK, MIN_SQRT_RATIO, MIN_TICK
-from dexlane.domain.tapes.tape import LiquidityRecord, PoolStart, Record, SwapRecord
+from dexlane.domain.tapes.tape import (
+    LiquidityRecord,
+    PairSwapRecord,
+    PoolStart,
+    Record,
+    ReservesRecord,
+    SwapRecord,
+)
 from dexlane.values.pools import ConcentratedState
 
 V3_INITIALIZE_TOPIC = "0x98636036cb66a9c19a37435efc1e90142190214e8abeb821bdba3f2990dd4c95"
 """``Initialize(uint160 sqrtPriceX96, int24 tick)`` of ``IUniswapV3PoolEvents``: a pool's first event."""
+
+V2_SWAP_TOPIC = "0xd78ad95fa46c994b6551d0da85fc275fe613ce37657fb8d5e3d130840159d822"
+"""``Swap(address,uint256,uint256,uint256,uint256,address)`` of ``IUniswapV2Pair``."""
 
 _WORD = 32
 _FIRST_AMOUNT = {V3_MINT_TOPIC: 2, V3_BURN_TOPIC: 1}
@@ -23,15 +41,8 @@ def record_of(log: RawLog, *, pool: int, timestamp_s: int) -> Record | PoolStart
     """
     if log.topics[:1] == (V3_INITIALIZE_TOPIC,):
         return _start(log)
-    change = decode_log(log)
-    if isinstance(change, PoolSwapped):
-        amounts, after = change[:2], (change.sqrt_price_x96, change.liquidity, change.tick)
-        record: Record = SwapRecord(log.block_number, log.log_index, timestamp_s, pool, *amounts, *after)
-    elif isinstance(change, LiquidityChanged):
-        first = _FIRST_AMOUNT.get(log.topics[0])
-        amounts = (0, 0) if first is None else (_word(log.data, first), _word(log.data, first + 1))
-        record = LiquidityRecord(log.block_number, log.log_index, timestamp_s, pool, *change[:3], *amounts)
-    else:
+    record = _record(log, (log.block_number, log.log_index, timestamp_s, pool))
+    if record is None:
         return None
     fault = implausible(record)
     if fault:
@@ -39,9 +50,37 @@ def record_of(log: RawLog, *, pool: int, timestamp_s: int) -> Record | PoolStart
     return record
 
 
+def _record(log: RawLog, place: tuple[int, int, int, int]) -> Record | None:
+    if log.topics[:1] == (V2_SWAP_TOPIC,):
+        return _pair_swap(log, place)
+    change = decode_log(log)
+    if isinstance(change, PoolSwapped):
+        after = (change.sqrt_price_x96, change.liquidity, change.tick)
+        return SwapRecord(*place, change.amount0, change.amount1, *after)
+    if isinstance(change, ReservesSynced):
+        return ReservesRecord(*place, change.reserve0, change.reserve1)
+    if isinstance(change, LiquidityChanged):
+        first = _FIRST_AMOUNT.get(log.topics[0])
+        amounts = (0, 0) if first is None else (_word(log.data, first), _word(log.data, first + 1))
+        edges = (change.tick_lower, change.tick_upper)
+        return LiquidityRecord(*place, *edges, change.liquidity_delta, *amounts)
+    return None
+
+
+def _pair_swap(log: RawLog, place: tuple[int, int, int, int]) -> PairSwapRecord:
+    if len(log.topics) != 3 or len(log.data) != 4 * _WORD:
+        raise UnreadableLog(f"log {log.log_index} of block {log.block_number} is no V2 Swap event")
+    in0, in1, out0, out1 = (_word(log.data, word) for word in range(4))
+    return PairSwapRecord(*place, in0, in1, out0, out1)
+
+
 def implausible(record: Record) -> str:
-    """Why no V3 pool can have logged this record; empty when one can."""
-    return _position_fault(record) if isinstance(record, LiquidityRecord) else _swap_fault(record)
+    """Why no pool can have logged this record; empty when one can."""
+    if isinstance(record, LiquidityRecord):
+        return _position_fault(record)
+    if isinstance(record, SwapRecord):
+        return _swap_fault(record)
+    return "a reserve or amount is out of its range" if min(record[4:]) < 0 or max(record[4:]) >> 256 else ""
 
 
 def _position_fault(record: LiquidityRecord) -> str:

@@ -11,8 +11,8 @@ from dexlane.chain.node import NodeRpc
 from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, WatchedPool, load_pool
 from dexlane.chain.rpc import RpcClient, RpcError, RpcUnavailable
 from dexlane.chain.tape_logs import record_of
-from dexlane.domain.tapes.tape import LiquidityRecord, PoolStart, Record, SwapRecord, Tape, TapePool, in_chain_order
-from dexlane.values.pools import ConcentratedState, Protocol
+from dexlane.domain.tapes.tape import PoolStart, Record, Tape, TapePool, in_chain_order
+from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool, Protocol
 
 FIRST_RANGE = 2_000
 """Blocks asked for at once to begin with; providers that allow fewer refuse, and then it is halved."""
@@ -58,7 +58,7 @@ async def record_tape(
     records: list[Record] = []
     for log in logs:
         found = record_of(log, pool=numbers[log.address], timestamp_s=times[log.block_number])
-        if isinstance(found, (SwapRecord, LiquidityRecord)):
+        if found is not None and not isinstance(found, PoolStart):
             records.append(found)
     source = f"node: blocks {wanted.first} to {wanted.last}"
     return Tape(tuple(pools), in_chain_order(records), source, await rpc.chain_id())
@@ -96,19 +96,19 @@ async def _header(rpc: NodeRpc, number: int) -> Header:
 
 
 async def _start(rpc: NodeRpc, before: Header, address: str) -> TapePool:
-    """A pool with all its ticks after the block before the first one."""
+    """A pool with its whole state after the block before the first one."""
     try:
         reader = await ChainReader.at(rpc, before.hash)
-        pool = await load_pool(reader, WatchedPool(address=address, protocol=Protocol.UNISWAP_V3))
+        pool = await _load(reader, address)
     except PoolUnreadable as error:
-        raise RecordingFailed(f"in block {before.number} {address} is no V3 pool: {error}") from error
+        raise RecordingFailed(f"in block {before.number} {address} is no V3 pool and no V2 pair: {error}") from error
     except RpcError as error:
         raise RecordingFailed(
             f"the node does not give the state of block {before.number} ({error}); begin with a later block"
         ) from error
     key, state = pool.key, pool.state
-    if not isinstance(state, ConcentratedState):
-        raise RecordingFailed(f"{address} is no pool with ticks")
+    if not isinstance(state, ConcentratedState | ConstantProductState):
+        raise RecordingFailed(f"{address} has neither ticks nor two reserves")
     return TapePool(
         protocol=key.protocol,
         fee_pips=key.fee_pips,
@@ -118,6 +118,13 @@ async def _start(rpc: NodeRpc, before: Header, address: str) -> TapePool:
         token1=key.token1,
         start=PoolStart(block_number=before.number, state=state, complete=True),
     )
+
+
+async def _load(reader: ChainReader, address: str) -> Pool:
+    try:
+        return await load_pool(reader, WatchedPool(address=address, protocol=Protocol.UNISWAP_V3))
+    except PoolUnreadable:
+        return await load_pool(reader, WatchedPool(address=address, protocol=Protocol.UNISWAP_V2))
 
 
 async def _times(client: RpcClient, logs: Iterable[RawLog]) -> Mapping[int, int]:

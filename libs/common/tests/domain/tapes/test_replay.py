@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from dexlane.domain.amm import sqrt_price_math as maths
 from dexlane.domain.amm.tick_math import sqrt_ratio_at_tick
 from dexlane.domain.tapes.identify import Terms, Unidentified, identify_terms, minted
-from dexlane.domain.tapes.replay import Outcome, replay, verify
+from dexlane.domain.tapes.outcome import Outcome
+from dexlane.domain.tapes.replay import replay
 from dexlane.domain.tapes.tape import LiquidityRecord, PoolStart, Record, SwapRecord
+from dexlane.domain.tapes.verification import verify
 from dexlane.testing.recordings import FEE_PIPS, SPACING, Recorder
 
 SEEDS = st.integers(0, 10**6)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dexlane.domain.tapes.tape import LiquidityRecord, PoolStart, Record, SwapRecord
-from dexlane.values.pools import Tick
+from dexlane.values.pools import ConcentratedState, Tick
 
 
 class RecordedPositions:
@@ -71,7 +71,8 @@ class LiquidityEvidence:
     """
 
     def __init__(self, records: Iterable[Record], spacing: int, start: PoolStart) -> None:
-        ticks = start.state.ticks if start.complete and start.state is not None else ()
+        state = start.state
+        ticks = state.ticks if start.complete and isinstance(state, ConcentratedState) else ()
         self._spacing = spacing
         self._map = _CompleteMap(ticks, spacing) if start.complete else None
         self._start_gross = {tick.tick // spacing: tick.liquidity_gross for tick in ticks}
@@ -82,13 +83,15 @@ class LiquidityEvidence:
 
     def _gather(self, records: Iterable[Record], start: PoolStart) -> None:
         positions = RecordedPositions(self._spacing)
-        if start.state is not None:
+        if isinstance(start.state, ConcentratedState):
             positions.rest_at(start.state.tick // self._spacing)
         for index, record in enumerate(records):
             if isinstance(record, SwapRecord):
                 interval = record.tick // self._spacing
                 positions.rest_at(interval)
                 self._sight(interval, index, record.liquidity - positions.active)
+                continue
+            if not isinstance(record, LiquidityRecord):
                 continue
             positions.change(record)
             if record.liquidity_delta < 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
@@ -11,7 +12,16 @@ import orjson
 from pydantic import Field, ValidationError
 
 from dexlane.domain.tapes.columns import Coding, CorruptColumn, deflate, inflate, pack, unpack
-from dexlane.domain.tapes.tape import LiquidityRecord, Record, SwapRecord, Tape, TapePool, in_chain_order
+from dexlane.domain.tapes.tape import (
+    LiquidityRecord,
+    PairSwapRecord,
+    Record,
+    ReservesRecord,
+    SwapRecord,
+    Tape,
+    TapePool,
+    in_chain_order,
+)
 from dexlane.values.base import Value
 
 MAGIC = b"DXLTAPE\n"
@@ -20,11 +30,11 @@ SUFFIX = ".tape"
 PREAMBLE = len(MAGIC) + 2 + 4
 CHECKSUM = 32
 
-TableName = Literal["swaps", "liquidity"]
-_TABLES: Mapping[TableName, type[SwapRecord] | type[LiquidityRecord]] = MappingProxyType(
-    {"swaps": SwapRecord, "liquidity": LiquidityRecord}
+TableName = Literal["swaps", "liquidity", "reserves", "pair_swaps"]
+_TABLES: Mapping[TableName, type[Record]] = MappingProxyType(
+    {"swaps": SwapRecord, "liquidity": LiquidityRecord, "reserves": ReservesRecord, "pair_swaps": PairSwapRecord}
 )
-_DELTA = frozenset({"block_number", "timestamp_s", "sqrt_price_x96", "liquidity", "tick"})
+_DELTA = frozenset({"block_number", "timestamp_s", "sqrt_price_x96", "liquidity", "tick", "reserve0", "reserve1"})
 """Columns whose neighbours are alike. All others are written plainly."""
 
 
@@ -48,8 +58,10 @@ class TapeHeader(Value):
     chain_id: int | None
     source: str
     pools: tuple[TapePool, ...]
-    swaps: int = Field(ge=0)
-    liquidity_changes: int = Field(ge=0)
+    swaps: int = Field(ge=0, description="V3 Swap events")
+    liquidity_changes: int = Field(ge=0, description="V3 Mint and Burn events")
+    reserve_syncs: int = Field(ge=0, description="V2 Sync events")
+    pair_swaps: int = Field(ge=0, description="V2 Swap events")
     blocks: int = Field(ge=0, description="blocks that hold a record")
     first_block: int | None
     last_block: int | None
@@ -60,7 +72,13 @@ class TapeHeader(Value):
 
     def rows(self, table: TableName) -> int:
         """How many records the table has."""
-        return self.swaps if table == "swaps" else self.liquidity_changes
+        counts = {
+            "swaps": self.swaps,
+            "liquidity": self.liquidity_changes,
+            "reserves": self.reserve_syncs,
+            "pair_swaps": self.pair_swaps,
+        }
+        return counts[table]
 
 
 def encode(tape: Tape) -> bytes:
@@ -140,14 +158,16 @@ def _identity(chain_id: int | None, pools: Sequence[TapePool]) -> bytes:
 
 def _header(tape: Tape, digest: str, places: Sequence[ColumnPlace]) -> TapeHeader:
     records = tape.records
-    swaps = sum(isinstance(record, SwapRecord) for record in records)
+    counts = Counter(type(record) for record in records)
     times = [record.timestamp_s for record in (*records[:1], *records[-1:]) if record.timestamp_s]
     return TapeHeader(
         chain_id=tape.chain_id,
         source=tape.source,
         pools=tape.pools,
-        swaps=swaps,
-        liquidity_changes=len(records) - swaps,
+        swaps=counts[SwapRecord],
+        liquidity_changes=counts[LiquidityRecord],
+        reserve_syncs=counts[ReservesRecord],
+        pair_swaps=counts[PairSwapRecord],
         blocks=len({record.block_number for record in records}),
         first_block=records[0].block_number if records else None,
         last_block=records[-1].block_number if records else None,

@@ -15,12 +15,17 @@ from dexlane.domain.amm.sqrt_price_math import (
     amount1_delta_rounding_up,
 )
 from dexlane.domain.amm.tick_math import sqrt_ratio_at_tick
-from dexlane.domain.tapes.replay import Outcome, replay
-from dexlane.domain.tapes.tape import LiquidityRecord, PoolStart, Record, SwapRecord, TapePool
+from dexlane.domain.tapes.outcome import Outcome
+from dexlane.domain.tapes.pair_replay import replay_pair
+from dexlane.domain.tapes.replay import replay
+from dexlane.domain.tapes.tape import LiquidityRecord, PairSwapRecord, PoolStart, Record, SwapRecord, TapePool
 from dexlane.values.pools import ConcentratedState, Protocol
 
 SPACING_OF_FEE: Mapping[int, int] = MappingProxyType({500: 10, 3_000: 60, 10_000: 200, 100: 1, 2_500: 50})
 """Fee tiers in pips and their tick spacing: ``UniswapV3Factory``, and ``PancakeV3Factory`` for 2,500."""
+
+PAIR_FEES = (3_000, 2_500, 2_000, 1_000, 500)
+"""Fees in pips of Uniswap V2 (0.3 %), PancakeSwap V2 (0.25 %) and other forks; the first is taken without swaps."""
 
 SWAPS_TRIED = 60
 """Enough: one swap that takes a fee of its own accord already tells the tiers apart."""
@@ -63,6 +68,22 @@ def _terms_without_swaps(records: Sequence[Record]) -> Terms:
         if usual == spacing:
             return Terms(fee, spacing)
     raise Unidentified("without swaps nothing tells the pool's fee; say it with --fee and --tick-spacing")
+
+
+def identify_pair_fee(records: Sequence[Record]) -> int:
+    """The fee of a V2-like pair, in pips: of the usual ones that which makes most recorded swaps exact.
+
+    Raises ``Unidentified`` when none makes any exact.
+    """
+    exact = {}
+    for fee in PAIR_FEES:
+        pool = TapePool(protocol=Protocol.UNISWAP_V2, fee_pips=fee, tick_spacing=0)
+        outcomes = islice((out for _, out in replay_pair(pool, records) if out is not None), SWAPS_TRIED)
+        exact[fee] = sum(outcome is Outcome.EXACT for outcome in outcomes)
+    best = max(exact, key=lambda fee: exact[fee])
+    if exact[best] == 0 and any(isinstance(record, PairSwapRecord) for record in records):
+        raise Unidentified("the swaps do not tell the pair's fee; say it with --fee")
+    return best
 
 
 def spacing_for(fee_pips: int, records: Iterable[Record]) -> int:

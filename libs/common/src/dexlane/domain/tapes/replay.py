@@ -1,4 +1,4 @@
-"""Replay of a tape: is every recorded swap what our maths gives, to the last unit?
+"""Replay of a pool with ticks: is every recorded swap what our maths gives, to the last unit?
 
 A swap is *exact* when one of the three orders that may have caused it (exact input, exact output, anything up to a
 price) gives its price, tick, active liquidity and both amounts. It is *inexact* when none does although all liquidity
@@ -10,52 +10,18 @@ The replay goes on from what was recorded, not from what was computed: one wrong
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from dexlane.domain.amm.concentrated import Order, TickSwap, swap
 from dexlane.domain.amm.tick_math import MAX_TICK, MIN_TICK, sqrt_ratio_at_tick
 from dexlane.domain.tapes.evidence import LiquidityEvidence, RecordedPositions
-from dexlane.domain.tapes.tape import PoolStart, Record, SwapRecord, Tape, TapePool
+from dexlane.domain.tapes.outcome import Outcome
+from dexlane.domain.tapes.tape import LiquidityRecord, PoolStart, Record, SwapRecord, TapePool
 from dexlane.values.pools import ConcentratedState
 
-INEXACT_SHOWN = 10
-REPORT_EVERY = 1_000
 _MORE_THAN_ANY = 1 << 200
 """An input that no pool can take: the order then runs to its price limit."""
-
-Progress = Callable[[int], None]
-"""Told how many records were replayed since it was last told."""
-
-
-class Outcome(StrEnum):
-    """What the replay of one swap says."""
-
-    EXACT = "exact"
-    INEXACT = "inexact"
-    UNVERIFIABLE = "unverifiable"
-
-
-class Disagreement(NamedTuple):
-    """An inexact swap: where it is, what was recorded, and the nearest of what was computed (None: no order runs)."""
-
-    pool: int
-    block_number: int
-    log_index: int
-    recorded: Mapping[str, int]
-    computed: Mapping[str, int] | None
-
-
-class Verification(NamedTuple):
-    """Counts of a replayed tape. ``blocks``: how many hold a record. ``first_inexact``: the first few, in order."""
-
-    swaps: int
-    exact: int
-    inexact: int
-    unverifiable: int
-    blocks: int
-    first_inexact: tuple[Disagreement, ...]
 
 
 class _Before(NamedTuple):
@@ -65,39 +31,13 @@ class _Before(NamedTuple):
     tick: int
 
 
-def verify(tape: Tape, progress: Progress = lambda done: None) -> Verification:
-    """Replay every swap of every pool of a tape."""
-    counts = dict.fromkeys(Outcome, 0)
-    inexact: list[Disagreement] = []
-    for index, pool in enumerate(tape.pools):
-        records = tape.of_pool(index)
-        for done, (record, outcome, computed) in enumerate(replay(pool, records), start=1):
-            if done % REPORT_EVERY == 0:
-                progress(REPORT_EVERY)
-            if outcome is None or not isinstance(record, SwapRecord):
-                continue
-            counts[outcome] += 1
-            if outcome is Outcome.INEXACT:
-                inexact.append(_disagreement(record, computed))
-        progress(len(records) % REPORT_EVERY)
-    inexact.sort(key=lambda found: (found.block_number, found.log_index))
-    return Verification(
-        swaps=sum(counts.values()),
-        exact=counts[Outcome.EXACT],
-        inexact=counts[Outcome.INEXACT],
-        unverifiable=counts[Outcome.UNVERIFIABLE],
-        blocks=len({record.block_number for record in tape.records}),
-        first_inexact=tuple(inexact[:INEXACT_SHOWN]),
-    )
-
-
 def replay(pool: TapePool, records: Sequence[Record]) -> Iterator[tuple[Record, Outcome | None, TickSwap | None]]:
     """Each record of one pool in order, with what its replay says (None for a mint or burn) and what was computed."""
     run = _PoolReplay(pool, records)
     for index, record in enumerate(records):
         if isinstance(record, SwapRecord):
             yield (record, *run.swap(index, record))
-        else:
+        elif isinstance(record, LiquidityRecord):
             run.positions.change(record)
             yield record, None, None
 
@@ -150,10 +90,11 @@ class _PoolReplay:
 
 
 def _before(start: PoolStart) -> _Before | None:
-    return None if start.state is None else _Before(start.state.sqrt_price_x96, start.state.tick)
+    state = start.state
+    return _Before(state.sqrt_price_x96, state.tick) if isinstance(state, ConcentratedState) else None
 
 
-def _zero_for_one(record: SwapRecord, sqrt_price_before: int) -> bool:
+def paid_in_token0(record: SwapRecord, sqrt_price_before: int) -> bool:
     """Whether token0 was paid in. Where no amount moved (no liquidity), the price tells."""
     if record.amount0 or record.amount1:
         return record.amount0 > 0 or record.amount1 < 0
@@ -162,7 +103,7 @@ def _zero_for_one(record: SwapRecord, sqrt_price_before: int) -> bool:
 
 def _orders(record: SwapRecord, state: ConcentratedState) -> Iterator[Order]:
     """The event does not say what was asked for: exact input, exact output, or anything up to a price."""
-    zero_for_one = _zero_for_one(record, state.sqrt_price_x96)
+    zero_for_one = paid_in_token0(record, state.sqrt_price_x96)
     paid, received = (record.amount0, -record.amount1) if zero_for_one else (record.amount1, -record.amount0)
     if paid > 0:
         yield Order(zero_for_one, exact_in=True, amount=paid)
@@ -198,20 +139,4 @@ def _contradicts_itself(record: SwapRecord, before: _Before | None, spacing: int
     if before is None or not (record.amount0 or record.amount1):
         return False
     moved = price - before.sqrt_price_x96
-    return moved > 0 if _zero_for_one(record, before.sqrt_price_x96) else moved < 0
-
-
-def _disagreement(record: SwapRecord, computed: TickSwap | None) -> Disagreement:
-    recorded = {name: getattr(record, name) for name in SwapRecord._fields[4:]}
-    nearest = None
-    if computed is not None:
-        paid, received = computed.amount_in, -computed.amount_out
-        zero_for_one = _zero_for_one(record, computed.state.sqrt_price_x96)
-        nearest = {
-            "amount0": paid if zero_for_one else received,
-            "amount1": received if zero_for_one else paid,
-            "sqrt_price_x96": computed.state.sqrt_price_x96,
-            "liquidity": computed.state.liquidity,
-            "tick": computed.state.tick,
-        }
-    return Disagreement(record.pool, record.block_number, record.log_index, recorded, nearest)
+    return moved > 0 if paid_in_token0(record, before.sqrt_price_x96) else moved < 0

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from dexlane.values.amounts import SignedAmount
 from dexlane.values.base import Value
 from dexlane.values.chains import Address
-from dexlane.values.pools import ConcentratedState, Protocol
+from dexlane.values.pools import ConcentratedState, ConstantProductState, Protocol
 from dexlane.values.tokens import Token
 
 
@@ -50,20 +50,45 @@ class LiquidityRecord(NamedTuple):
     amount1: int
 
 
+class ReservesRecord(NamedTuple):
+    """A V2 ``Sync``: reserves as after the change. It is logged before the ``Swap``, ``Mint`` or ``Burn`` it is of."""
+
+    block_number: int
+    log_index: int
+    timestamp_s: int
+    pool: int
+    reserve0: int
+    reserve1: int
+
+
+class PairSwapRecord(NamedTuple):
+    """A V2 ``Swap``: what the pair received and gave, each token in both directions."""
+
+    block_number: int
+    log_index: int
+    timestamp_s: int
+    pool: int
+    amount0_in: int
+    amount1_in: int
+    amount0_out: int
+    amount1_out: int
+
+
 _PLACE = itemgetter(0, 1)
 
-Record: TypeAlias = SwapRecord | LiquidityRecord
+Record: TypeAlias = SwapRecord | LiquidityRecord | ReservesRecord | PairSwapRecord
 
 
 class PoolStart(Value):
     """What is known about a pool before its first record.
 
-    ``state`` holds price and active liquidity; ``complete`` says that its ticks are all there are. ``nets`` are ticks
-    of which only what crossing them upward adds is known (a tick that is not listed is unknown, not absent).
+    ``state`` holds reserves, or price and active liquidity; ``complete`` says that its ticks are all there are.
+    ``nets`` are ticks of which only what crossing them upward adds is known (a tick that is not listed is unknown, not
+    absent).
     """
 
     block_number: int | None = Field(default=None, ge=0)
-    state: ConcentratedState | None = None
+    state: ConcentratedState | ConstantProductState | None = Field(default=None, discriminator="kind")
     complete: bool = False
     nets: tuple[tuple[int, SignedAmount], ...] = ()
 
@@ -75,15 +100,23 @@ class PoolStart(Value):
 
 
 class TapePool(Value):
-    """A pool of a tape. Its address and tokens are None where the source of the tape does not tell them."""
+    """A pool of a tape. Its address and tokens are None where the source of the tape does not tell them.
+
+    A pair that prices by its reserves has a tick spacing of zero.
+    """
 
     protocol: Protocol
     fee_pips: int = Field(ge=0, lt=1_000_000)
-    tick_spacing: int = Field(ge=1, le=16_384)
+    tick_spacing: int = Field(ge=0, le=16_384)
     address: Address | None = None
     token0: Token | None = None
     token1: Token | None = None
     start: PoolStart = PoolStart()
+
+    @property
+    def has_ticks(self) -> bool:
+        """Whether liquidity is concentrated between ticks."""
+        return self.tick_spacing > 0
 
 
 @dataclass(frozen=True, slots=True)
