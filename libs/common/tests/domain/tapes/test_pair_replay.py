@@ -1,4 +1,4 @@
-"""Replay of a pair: the most for an input and the least for an output are exact, more is inexact, less tells nothing."""
+"""Replay of a pair: the most for an input, the least for an output are exact; more is inexact, less tells nothing."""
 
 from __future__ import annotations
 
