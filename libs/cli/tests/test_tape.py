@@ -296,7 +296,9 @@ def test_recorded_positions_since_creation_add_up_to_the_recorded_tick_map(tmp_p
     if not snapshot.exists():
         pytest.skip("DEXLANE_DATA names no folder with the recordings")
     tape = tmp_path / "x.tape"
-    answer("tape", "import", "--format", "pool-events", *DATA.glob("*0x8ad5_liquidity*"), "--out", tape, "--json")
+    made = answer("tape", "import", "--format", "pool-events", *DATA.glob("*0x8ad5_*"), "--out", tape, "--json")
+    assert (made["liquidity_changes"], made["faults"]) == (35_963, 0)
+    assert answer("tape", "verify", tape, "--json")["swaps"] == 0
     content = decode(tape.read_bytes())
     assert (content.pools[0].fee_pips, content.pools[0].tick_spacing) == (3_000, 60)
     expected = {

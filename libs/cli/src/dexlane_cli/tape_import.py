@@ -207,8 +207,11 @@ def _take_states(rows: Iterable[Row], path: Path, gathered: _Gathered) -> None:
 
 
 def _take_ticks(content: Row, path: Path, gathered: _Gathered) -> None:
-    """Net liquidity of ticks before the first event, with fee and tick spacing."""
+    """Net liquidity of ticks before the first event, with fee and tick spacing. Raises ``CommandError``."""
     nets = content.get("liquidity_net")
+    if nets is None and isinstance(content.get("ticks"), list) and "sqrtPriceX96" in content:
+        gathered.ignored += len(content["ticks"])  # a state of some later block: no start of a tape
+        return
     if not isinstance(nets, dict):
         raise CommandError(f"{path} has no liquidity_net: it is no map of ticks", EXIT_USAGE)
     if "fee" in content and "tick_spacing" in content:
