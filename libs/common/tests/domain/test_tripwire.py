@@ -156,9 +156,9 @@ def test_a_block_that_was_applied_with_the_wrong_state_is_a_missed_log() -> None
     assert World({105: 9}, made_up={105: 8}).finding() == Finding(Defect.MISSED_LOG, ref(105))
 
 
-def test_a_difference_from_before_the_base_is_older_than_memory() -> None:
+def test_a_difference_from_before_the_base_is_untraceable() -> None:
     world = World({105: 9}, lost={105}, before_base=44)
-    assert world.finding() == Finding(Defect.OLDER, ref(BASE))
+    assert world.finding() == Finding(Defect.UNTRACEABLE, ref(BASE))
 
 
 def test_only_late_delivery_heals_by_itself() -> None:

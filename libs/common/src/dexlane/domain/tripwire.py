@@ -33,8 +33,8 @@ class Defect(StrEnum):
     UNEXPLAINED_CHANGE = "unexplained_change"
     """The local history changed the pool in a block in which no log of the chain does: the node made it up."""
 
-    OLDER = "older"
-    """The states differed before the first block that is remembered; the cause can no longer be told."""
+    UNTRACEABLE = "untraceable"
+    """The states differed before the first block that is remembered, or the node no longer tells what was then."""
 
 
 REPAIRED_BY_SNAPSHOT = frozenset(Defect) - {Defect.LATE_DELIVERY}
@@ -91,7 +91,7 @@ def _compare(local: PoolHistory, chain: ChainEvidence) -> Finding | None:
     if local.tip.number >= chain.block.number and local.at(chain.block.number) == chain.state:
         return None
     if local.at(chain.base.block.number) != chain.base.state:
-        return Finding(Defect.OLDER, chain.base.block)
+        return Finding(Defect.UNTRACEABLE, chain.base.block)
     return _compare_since_base(local, chain)
 
 
