@@ -22,6 +22,8 @@ BY_NAME: dict[str, tuple[str, ...]] = {
 """Distributions that a module needs without importing them."""
 MEMBERS = {**{f"dexlane-{name}": f"{package_of(name)}.app" for name in SERVICES}, "dexlane-cli": "dexlane_cli.main"}
 """Distribution to the module that its console script starts."""
+EXTRAS = {"dexlane-cli": frozenset({"tapes"})}
+"""Extras whose parts are imported only when used, with a sentence that names the extra where they are missing."""
 OURS = {source.top for source in all_sources()}
 
 
@@ -74,7 +76,7 @@ def needed_by(sources: Iterable[Source]) -> dict[str, str]:
 
 
 def undeclared(distribution: str, module: str) -> list[str]:
-    present = installed_by(distribution)
+    present = installed_by(distribution, EXTRAS.get(distribution, frozenset()))
     needed = needed_by(modules_behind(module))
     return sorted(f"{name} (for {why})" for name, why in needed.items() if name not in present)
 

@@ -6,12 +6,21 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from dexlane.domain.amm.deltas import pool_after
 from dexlane.events.market import BlockApplied
 from dexlane.values.base import digest
 from dexlane.values.chains import BlockRef
-from dexlane.values.pools import BalancesState, ConcentratedState, ConstantProductState, Pool, PoolDelta, Tick
+from dexlane.values.pools import (
+    BalancesState,
+    ConcentratedState,
+    ConstantProductState,
+    Pool,
+    PoolDelta,
+    PoolState,
+    Tick,
+)
 
 
 class GapError(ValueError):
@@ -29,6 +38,46 @@ class _Applied:
     block: BlockRef
     parent_hash: str
     before: Mapping[str, Pool | None]
+
+
+class StateAfter(NamedTuple):
+    """A pool's state at the end of a block."""
+
+    block: BlockRef
+    state: PoolState
+
+
+class PoolHistory(NamedTuple):
+    """What a book remembers of one pool: its state after ``since``, and after each later block that changed it.
+
+    ``blocks`` are all blocks the book remembers, from ``since`` to its tip.
+    """
+
+    since: StateAfter
+    changes: tuple[StateAfter, ...]
+    blocks: tuple[BlockRef, ...]
+
+    @property
+    def tip(self) -> BlockRef:
+        """The newest block that the history speaks of."""
+        return self.blocks[-1]
+
+    def covers(self, number: int) -> bool:
+        """Whether the state after that block is remembered."""
+        return self.since.block.number <= number <= self.tip.number
+
+    def at(self, number: int) -> PoolState:
+        """The state after a block that is covered."""
+        state = self.since.state
+        for change in self.changes:
+            if change.block.number > number:
+                break
+            state = change.state
+        return state
+
+    def hash_at(self, number: int) -> str | None:
+        """The hash of the remembered block at a height; None when it is not remembered."""
+        return next((block.hash for block in self.blocks if block.number == number), None)
 
 
 class PoolBook:
@@ -120,6 +169,25 @@ class PoolBook:
     def state_digest(self, addresses: Iterable[str]) -> str:
         """A digest of the named pools' states, the same in every process. ``KeyError`` for an unwatched pool."""
         return digest("pools", *(self._digest_parts(address) for address in sorted(set(addresses))))
+
+    def history(self, address: str) -> PoolHistory:
+        """What the book remembers of a pool, as far back as it could undo. ``KeyError`` for an unwatched pool."""
+        state, snapshot = self._pools[address].state, self._snapshots[address]
+        since = snapshot if self._tip is None or snapshot.number > self._tip.number else self._tip
+        changes: list[StateAfter] = []
+        blocks = [since]
+        for applied in reversed(self._applied):
+            if applied.block.number <= snapshot.number:
+                break
+            if address in applied.before:
+                before = applied.before[address]
+                if before is None:
+                    break
+                changes.append(StateAfter(applied.block, state))
+                state = before.state
+            since = BlockRef(number=applied.block.number - 1, hash=applied.parent_hash)
+            blocks.append(since)
+        return PoolHistory(StateAfter(since, state), tuple(reversed(changes)), tuple(reversed(blocks)))
 
     def _remember(self, applied: _Applied) -> None:
         self._applied.append(applied)
