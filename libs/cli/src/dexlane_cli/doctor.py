@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dexlane.chain.link import host_of
 from dexlane.runtime.declare import declare
 from dexlane_cli import probes
 from dexlane_cli.errors import CommandError
@@ -96,13 +97,15 @@ async def bus(options: StackOptions) -> Finding:
 
 
 async def chain(options: StackOptions) -> Finding:
-    """Every configured node answers."""
-    faults = []
-    for url in options.node_urls.values():
-        answer = await probes.json_rpc(url.replace("ws", "http", 1))()
-        if answer is not True:
-            faults.append(str(answer))
-    return Finding("chain", not faults, "; ".join(faults) or f"{len(options.node_urls)} node(s) answer")
+    """Every configured node answers; of several for one chain each is looked at."""
+    faults, well = [], []
+    for chain_id, urls in options.node_urls.items():
+        for url in urls:
+            answer = await probes.json_rpc(url.replace("ws", "http", 1))()
+            (well if answer is True else faults).append(f"{host_of(url)} (chain {chain_id})")
+    if faults:
+        return Finding("chain", False, f"no answer from {', '.join(faults)}; answers: {', '.join(well) or 'none'}")
+    return Finding("chain", True, f"{', '.join(well)} answer" if len(well) > 1 else f"{well[0]} answers")
 
 
 def examine(options: StackOptions) -> list[Finding]:
