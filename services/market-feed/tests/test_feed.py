@@ -18,7 +18,7 @@ from dexlane.chain.bloom import bloom_mask
 from dexlane.chain.logs import V2_SYNC_TOPIC, LiquidityChanged, PoolSwapped, ReservesSynced
 from dexlane.chain.pool_loading import WatchedPool
 from dexlane.chain.rpc import RpcError, RpcUnavailable
-from dexlane.chain.subscriptions import Gap, Notification
+from dexlane.chain.subscriptions import Gap
 from dexlane.domain.fees import fee_parameters, next_base_fee
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.market import BlockApplied, BlockReorged
@@ -247,26 +247,14 @@ async def test_an_address_that_is_no_pool_stops_the_service() -> None:
 class Script:
     """Heads as a test gives them; when they are used up the run is over."""
 
-    def __init__(self, *items: Notification) -> None:
+    def __init__(self, *items: Header | Gap) -> None:
         self._items = list(items)
 
-    async def next(self) -> Notification:
+    async def next(self) -> Header | Gap:
         if self._items:
             return self._items.pop(0)
         await asyncio.Event().wait()
         raise AssertionError
-
-
-def as_notice(header: Header) -> dict[str, Any]:
-    return {
-        "number": hex(header.number),
-        "hash": header.hash,
-        "parentHash": header.parent_hash,
-        "timestamp": hex(header.timestamp_s),
-        "baseFeePerGas": hex(header.base_fee_per_gas_wei),
-        "gasUsed": hex(header.gas_used),
-        "gasLimit": hex(header.gas_limit),
-    }
 
 
 async def run_until_at_tip(world: World, script: Script) -> None:
@@ -296,7 +284,7 @@ async def test_after_a_failed_call_the_newest_block_is_tried_without_another_hea
     world = await World().start()
     [head] = world.chain.mine(logs=[world.swap()])
     world.rpc.fail_next("logs", RpcUnavailable("lost"))
-    await run_until_at_tip(world, Script(as_notice(head)))
+    await run_until_at_tip(world, Script(head))
     assert world.reserve_in_book() == world.reserve_on_chain()
 
 
@@ -306,7 +294,7 @@ async def test_logs_that_contradict_the_book_make_it_read_everything_anew() -> N
     [head] = world.chain.mine(logs=[bad])
     world.chain.blocks[-1].logs.append(world.chain.blocks[-1].logs[0])
     world.reserve_on_chain = lambda at=None: 42  # type: ignore[method-assign,assignment]
-    await run_until_at_tip(world, Script(as_notice(head)))
+    await run_until_at_tip(world, Script(head))
     assert world.steps[-1] == ("loaded", 1)
     assert world.reserve_in_book() == 42
 

@@ -98,7 +98,8 @@ async def bus(options: StackOptions) -> Finding:
 
 async def chain(options: StackOptions) -> Finding:
     """Every configured node answers; of several for one chain each is looked at."""
-    faults, well = [], []
+    faults: list[str] = []
+    well: list[str] = []
     for chain_id, urls in options.node_urls.items():
         for url in urls:
             answer = await probes.json_rpc(url.replace("ws", "http", 1))()

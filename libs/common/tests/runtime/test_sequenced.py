@@ -43,7 +43,7 @@ def reorg(number: int) -> BlockReorged:
         chain_id=1,
         occurred_at_ms=1,
         old_tip=old,
-        ancestor=block(number - 1).block,
+        ancestor=BlockRef(number=number - 1, hash=block_hash(number - 1)),
         new_tip=new,
         depth=1,
     )

@@ -17,8 +17,8 @@ class Header:
     """A block header, as far as dexlane reads it. ``timestamp_s`` is Unix seconds, fees are wei per gas.
 
     ``logs_bloom`` tells what the block has logs of (``dexlane.chain.bloom``); zero when it is not known.
-    ``receipts_root`` vouches for all its receipts; empty when it is not known. ``proved`` says that all of this is known
-    to belong to the hash (``dexlane.chain.block_proof``).
+    ``receipts_root`` vouches for all its receipts; empty when it is not known. ``proved`` says that all of this is
+    known to belong to the hash (``dexlane.chain.block_proof``).
     """
 
     number: int

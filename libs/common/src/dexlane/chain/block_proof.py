@@ -96,7 +96,7 @@ def receipts_root(receipts: Iterable[Mapping[str, Any]]) -> str:
 
 def _receipt(answer: Mapping[str, Any]) -> bytes:
     kind = int(answer.get("type", "0x0"), 16)
-    logs = [
+    logs: list[RlpItem] = [
         [
             bytes.fromhex(log["address"][2:]),
             [bytes.fromhex(topic[2:]) for topic in log["topics"]],
@@ -112,9 +112,9 @@ def _receipt(answer: Mapping[str, Any]) -> bytes:
         bytes.fromhex(answer["logsBloom"][2:]),
         logs,
     ]
-    for name in ("depositNonce", "depositReceiptVersion") if kind == 0x7E else ():
-        if answer.get(name) is not None:
-            body.append(_quantity(int(answer[name], 16)))
+    if kind == 0x7E:
+        deposit = (answer.get("depositNonce"), answer.get("depositReceiptVersion"))
+        body += [_quantity(int(value, 16)) for value in deposit if value is not None]
     return (bytes((kind,)) if kind else b"") + rlp(body)
 
 

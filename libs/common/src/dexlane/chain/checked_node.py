@@ -131,8 +131,6 @@ class CheckedNode(NodeRpc):
 
     async def _audited(self, given: _Given) -> str:
         provider, header = given.provider, given.header
-        if provider.health.dropped(self._providers.now_ms()):
-            return "skipped"
         try:
             receipts = await provider.call("eth_getBlockReceipts", header.hash)
             root = await asyncio.to_thread(receipts_root, receipts)
@@ -141,16 +139,19 @@ class CheckedNode(NodeRpc):
             return "skipped"
         except NOT_READABLE:
             return "unprovable"
-        if root != header.receipts_root:
-            if not self._receipts_provable:
-                return "unprovable"
-            self._providers.drop(provider, f"gave receipts of block {header.number} that are not those of its header")
-            return "refuted"
-        self._receipts_provable = True
+        if root == header.receipts_root:
+            self._receipts_provable = True
+            return self._judged(given, logs)
+        if not self._receipts_provable:
+            return "unprovable"
+        self._providers.drop(provider, f"gave receipts of block {header.number} that are not those of its header")
+        return "refuted"
+
+    def _judged(self, given: _Given, logs: Sequence[RawLog]) -> str:
         if _content(logs) == _content(given.logs):
             return "proved"
-        self._providers.drop(provider, f"gave other logs of block {header.number} than its receipts hold")
-        self.on_lie(header.hash)
+        self._providers.drop(given.provider, f"gave other logs of block {given.header.number} than its receipts hold")
+        self.on_lie(given.header.hash)
         return "refuted"
 
 

@@ -12,10 +12,10 @@ PLAUSIBLE_LEAD = 10_000
 class HealthPolicy:
     """When a provider is not to be used. Times in milliseconds.
 
-    A head ``max_lag_blocks`` or more behind the others for ``lag_for_ms``, or no head for ``silence_ms``: late or frozen.
-    More than ``max_error_ratio`` of at least ``min_calls`` calls in about ``window_ms`` failed: troubled. A lie costs
-    ``cool_down_ms``, each further one twice the last, up to ``longest_cool_down_ms``. A preferred provider is returned
-    to when it was well for ``settle_ms``.
+    A head ``max_lag_blocks`` or more behind the others for ``lag_for_ms``, or no head for ``silence_ms``: late or
+    frozen. More than ``max_error_ratio`` of at least ``min_calls`` calls in about ``window_ms`` failed: troubled. A lie
+    costs ``cool_down_ms``, each further one twice the last, up to ``longest_cool_down_ms``. A preferred provider is
+    returned to when it was well for ``settle_ms``.
     """
 
     max_lag_blocks: int = 3

@@ -1,7 +1,8 @@
 """Several providers of one chain behind one: calls and heads of the best, fail-over, and no patience with a lie.
 
-Each provider has one connection for calls and one for heads. Only heads of the provider in use are handed on; those of the
-others tell how late it is. A change of provider is a ``Gap``: the reader looks at the chain and fills in what it misses.
+Each provider has one connection for calls and one for heads. Only heads of the provider in use are handed on; those of
+the others tell how late it is. A change of provider is a ``Gap``: the reader looks at the chain and fills in what it
+misses.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from dexlane.chain.answers import Header, parse_header
@@ -67,7 +68,7 @@ class ProviderPolicy:
 
     link: LinkPolicy
     head_silence_s: float = 30.0
-    health: HealthPolicy = HealthPolicy()
+    health: HealthPolicy = field(default_factory=HealthPolicy)
 
 
 class Provider:
@@ -312,4 +313,6 @@ def _bound(run: Callable[[Provider], Awaitable[None]], provider: Provider) -> Ca
 def names_of(urls: Sequence[str]) -> list[str]:
     """A name for each URL that is safe to show: its host, with a number behind a host that comes again."""
     hosts = [host_of(url).partition("://")[2] for url in urls]
-    return [host if not hosts[:at].count(host) else f"{host}#{hosts[:at].count(host) + 1}" for at, host in enumerate(hosts)]
+    return [
+        host if not hosts[:at].count(host) else f"{host}#{hosts[:at].count(host) + 1}" for at, host in enumerate(hosts)
+    ]

@@ -1,14 +1,15 @@
 """One holder at a time: a lease in the bucket LEASES, taken and renewed by compare-and-set on its revision.
 
-No clock is compared with another machine's. The holder counts from the moment it *sent* its last successful renewal and
-stops ``margin`` before the lease ends; everybody else counts from the moment it *saw* the last renewal, which is later. A
-process that was frozen in between finds its lease over. What it sends at that very moment is not stopped by a lease; use
-the positions of ``dexlane.runtime.sequenced`` where that matters.
+No clock is compared with another machine's. The holder counts from the moment it *sent* its last successful renewal
+and stops a margin before the lease ends; everybody else counts from the moment it *saw* the last renewal, which is
+later. A process that was frozen in between finds its lease over. What it sends at that very moment is not stopped by a
+lease; use the positions of ``dexlane.runtime.sequenced`` where that matters.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -95,9 +96,18 @@ class LeasePolicy:
 
 
 class Lease:
-    """The wish to hold one lease. ``run`` pursues it; ``held`` says whether it is held at this moment."""
+    """The wish to hold one lease. ``run`` pursues it; ``held`` says whether it is held at this moment. While
+    ``willing`` says no, for want of what the work needs, it is given back and left to others."""
 
-    def __init__(self, store: LeaseStore, holder: str, *, clock: Clock, policy: LeasePolicy = LeasePolicy()) -> None:
+    def __init__(
+        self,
+        store: LeaseStore,
+        holder: str,
+        *,
+        clock: Clock,
+        policy: LeasePolicy = LeasePolicy(),
+        willing: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.changed = asyncio.Event()
         """Set whenever the lease was won or lost; whoever waits for it clears it."""
         self.holder = ""
@@ -107,6 +117,7 @@ class Lease:
         self._name = holder
         self._clock = clock
         self._policy = policy
+        self._willing = willing
         self._revision = 0
         self._mine_until_ns: int | None = None
         self._seen: tuple[int, int] | None = None
@@ -117,22 +128,19 @@ class Lease:
         """Whether it is ours, with the margin left."""
         return self._mine_until_ns is not None and self._clock.monotonic_ns() < self._mine_until_ns
 
-    @property
-    def known(self) -> bool:
-        """Whether it was ever read."""
-        return self._seen is not None or self._mine_until_ns is not None
-
     async def run(self) -> None:
         """Renew it or wait for it, for ever. A store that does not answer costs a holder its lease when time is up."""
         while True:
+            await self.pursue()
             mine = self._mine_until_ns is not None
             await asyncio.sleep(self._policy.ttl_s / (RENEWALS_PER_LEASE if mine else LOOKS_PER_LEASE))
-            await self.pursue()
 
     async def pursue(self) -> None:
         """One step: renew it if it is ours, take it if it is free, note who holds it otherwise."""
         if self._mine_until_ns is not None and not self.held:
             self.resign()
+        if self._mine_until_ns is not None and not self._willing():
+            await self.release()
         try:
             async with asyncio.timeout(self._policy.ttl_s / RENEWALS_PER_LEASE):
                 if self._mine_until_ns is not None:
@@ -164,11 +172,14 @@ class Lease:
     async def _take_if_free(self) -> None:
         entry, now_ns = await self._store.read(), self._clock.monotonic_ns()
         if entry is None:
-            await self._write(1)
+            if self._willing():
+                await self._write(1)
             return
         self.holder, self._revision = entry.holder, entry.revision
         if self._seen is None or self._seen[0] != entry.revision:
             self._seen = (entry.revision, now_ns)
+        if not self._willing():
+            return
         if not entry.holder or now_ns - self._seen[1] >= entry.ttl_ms * 1_000_000:
             await self._write(entry.epoch + 1)
 
@@ -188,9 +199,14 @@ class Lease:
             entry = await self._store.read()
         except (OSError, TimeoutError):
             return
-        if entry is not None and self._mine_until_ns is not None and (entry.holder, entry.epoch) == (
-            self._name,
-            self.epoch,
+        if (
+            entry is not None
+            and self._mine_until_ns is not None
+            and (entry.holder, entry.epoch)
+            == (
+                self._name,
+                self.epoch,
+            )
         ):
             self._revision = entry.revision
             return

@@ -92,7 +92,7 @@ class ChainSettings(ServiceSettings):
     rpc_ws_urls: dict[int, NodeUrls] = Field(
         default={1: ("ws://127.0.0.1:18545",)},
         validation_alias=_shared("rpc_ws_urls"),
-        description='WebSocket URL of the node per chain id, or a list of them with the preferred one first, as JSON: '
+        description="WebSocket URL of the node per chain id, or a list of them with the preferred one first, as JSON: "
         '{"1": ["wss://a...", "wss://b..."], "8453": "wss://c..."}',
     )
     network: Literal["devnet", "remote"] = Field(default="devnet", validation_alias=_shared("network"))

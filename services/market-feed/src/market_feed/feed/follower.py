@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from dexlane.chain.answers import Header, RawLog, parse_header
-from dexlane.chain.bloom import bloom_mask, may_log
+from dexlane.chain.answers import Header, RawLog
+from dexlane.chain.bloom import bloom_mask, chance_of_error, may_log
 from dexlane.chain.logs import LiquidityChanged, PoolChange, PoolSwapped, UnreadableLog, after_change, decode_log
 from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, WatchedPool, load_pool
 from dexlane.chain.rpc import Rpc, RpcError, RpcUnavailable
-from dexlane.chain.subscriptions import Gap, Notification
+from dexlane.chain.subscriptions import Gap
 from dexlane.domain.amm.deltas import InconsistentDelta, delta_between
 from dexlane.domain.fees import fee_parameters, next_base_fee
 from dexlane.domain.pool_book import GapError, PoolBook
@@ -30,6 +30,8 @@ RETRY_S = 0.25
 LONGEST_RETRY_S = 2.0
 LOGS_RETRY_S = 0.002
 LOGS_ATTEMPTS = 4
+CERTAIN = 1e-4
+"""Below this chance of an error a bloom that names a pool is taken at its word: the pool has logs in the block."""
 LOAD_ATTEMPTS = 5
 """Blocks that may leave the chain while all pools are being read from them, before something else must be wrong."""
 
@@ -37,9 +39,13 @@ LOAD_ATTEMPTS = 5
 class HeadSource(Protocol):
     """Where heads come from."""
 
-    async def next(self) -> Notification:
+    async def next(self) -> Header | Gap:
         """The next head, or a gap."""
         ...
+
+
+Doubt = Callable[[Header, str], None]
+"""Is told of a block whose logs cannot be right, and why: a clause whose subject is the provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +112,14 @@ class BlockFollower:
         self.tip: Header | None = None
         self.applied_at_ms = 0
         """When a block was last applied or loaded, Unix milliseconds."""
+        self.doubt: Doubt = lambda header, reason: None
         self._rpc = rpc
         self._watched = tuple(watched)
         self._addresses = [pool.address for pool in watched]
         self._blooms = {pool.address: bloom_mask(pool.address) for pool in watched}
         self._clock = clock
         self._limits = limits
+        self._distrusted: set[str] = set()
         self._fees = fee_parameters(chain_id)
         self._recent: dict[str, Header] = {}
 
@@ -134,17 +142,35 @@ class BlockFollower:
                 moments.node_troubled(self.chain_id, str(error), first=retry_s is None)
                 retry_s = RETRY_S if retry_s is None else min(LONGEST_RETRY_S, 2 * retry_s)
 
-    async def _take(self, notification: Notification, handlers: ChainHandlers, moments: FeedMoments) -> None:
-        head = await self._rpc.block("latest") if isinstance(notification, Gap) else parse_header(notification)
+    async def _take(self, notification: Header | Gap, handlers: ChainHandlers, moments: FeedMoments) -> None:
+        head = await self._rpc.block("latest") if isinstance(notification, Gap) else notification
         if head is None:
             raise RpcUnavailable("the node has no newest block")
         try:
-            reason = "start" if self.tip is None else await self.follow(head, handlers)
+            reason = await self._repair(handlers) or await self.follow(head, handlers)
         except (BrokenAnswer, UnreadableLog, InconsistentDelta, GapError) as error:
             reason = f"{type(error).__name__}: {error}"
         if reason:
             tip = await self.load(handlers)
             moments.pools_loaded(self.chain_id, tip.number, len(self.book.pools), reason)
+
+    def distrust(self, block_hash: str) -> None:
+        """The logs of this block turned out to be wrong: before the next block it is undone and applied anew, with all
+        that came after it."""
+        self._distrusted.add(block_hash)
+
+    async def _repair(self, handlers: ChainHandlers) -> str:
+        """Undo distrusted blocks. Returns a reason when that needs all pools read anew."""
+        suspects = [self._recent[one] for one in self._distrusted if one in self._recent]
+        self._distrusted.clear()
+        if not suspects or self.tip is None:
+            return ""
+        lowest = min(suspects, key=lambda header: header.number)
+        ancestor = self._recent.get(lowest.parent_hash)
+        if ancestor is None:
+            return f"block {lowest.number} was wrong, and the one before it is not remembered"
+        await self._undo(self.tip, ancestor, self.tip, handlers)
+        return ""
 
     async def load(self, handlers: ChainHandlers) -> Header:
         """Read all pools at the newest block and begin from there.
@@ -231,7 +257,11 @@ class BlockFollower:
         received_at_ns = self._clock.now_ns()
         if any(log.block_hash != header.hash for log in logs):
             raise BrokenAnswer(f"the node gave logs of another block for block {header.number}")
-        changes = self._changes_in(logs)
+        try:
+            changes = self._changes_in(logs)
+        except (BrokenAnswer, UnreadableLog, InconsistentDelta) as error:
+            self.doubt(header, f"gave logs of block {header.number} that cannot be applied ({error})")
+            raise
         pools = self.book.pools
         event = BlockApplied(
             id=BlockApplied.make_id(self.chain_id, header.hash),
@@ -259,7 +289,8 @@ class BlockFollower:
         """The block's logs of our pools.
 
         A node may announce a head before its logs can be read, and then answers with none of them. The header's bloom
-        tells: it names every pool that has logs (and by chance one that has none, hence the bound).
+        tells: it names every pool that has logs, and by chance one that has none. Where chance is out of the question
+        the block is not applied without them; elsewhere the number of attempts is bounded.
         """
         wait_s = LOGS_RETRY_S
         for attempt in range(LOGS_ATTEMPTS):
@@ -270,7 +301,14 @@ class BlockFollower:
             if attempt < LOGS_ATTEMPTS - 1:
                 await asyncio.sleep(wait_s)
                 wait_s *= 2
+        else:
+            self._refuse_certain_loss(header)
         return logs
+
+    def _refuse_certain_loss(self, header: Header) -> None:
+        if header.proved and chance_of_error(header.logs_bloom) < CERTAIN:
+            self.doubt(header, f"keeps back logs that the bloom of block {header.number} names")
+            raise RpcUnavailable(f"logs of block {header.number} are missing that its bloom names")
 
     def _remember(self, header: Header) -> None:
         self.tip = header
