@@ -178,7 +178,8 @@ class Process:
     """A feed without a node: blocks are handed to its writer."""
 
     def __init__(self, readers: Readers) -> None:
-        self.seat, self.others, self.announced = Seat(), Others(), [False][:0]
+        self.seat, self.others = Seat(), Others()
+        self.announced: list[bool] = []
         self.writer = MarketWriter(1, self.others, Row(readers), self.seat, depth=64)  # type: ignore[arg-type]
 
     async def announce(self, bus: Publisher, is_gap: bool) -> None:
@@ -236,6 +237,48 @@ async def test_the_lease_decides_who_writes() -> None:
         running.cancel()
 
 
+class TwoFeeds:
+    """Two processes that see one chain with its forks, each in its own time, and readers of the stream."""
+
+    def __init__(self) -> None:
+        self.readers = Readers()
+        self.chain = [block(1)]
+        self.fork = 0
+        self.feeds = {name: Process(self.readers) for name in "ab"}
+        self._seen: dict[str, list[BlockApplied]] = {name: [] for name in self.feeds}
+        for process in self.feeds.values():
+            process.writer.begin(ref(0))
+
+    def mine(self, blocks: int) -> None:
+        for _ in range(blocks):
+            parent = int(self.chain[-1].block.hash[-4:], 16) if self.chain else 0
+            self.chain = [*self.chain, block(len(self.chain) + 1, self.fork, parent_fork=parent)]
+
+    def replace(self, blocks: int) -> None:
+        if len(self.chain) > blocks:
+            self.fork += 1
+            self.chain = self.chain[:-blocks]
+            self.mine(blocks)
+
+    async def look(self, name: str) -> None:
+        held, chain, writer = self._seen[name], self.chain, self.feeds[name].writer
+        common = next(
+            (at for at, (x, y) in enumerate(zip(held, chain, strict=False)) if x != y), min(len(held), len(chain))
+        )
+        if common < len(held):
+            ancestor = held[common - 1].block if common else ref(0)
+            await writer.publish(reorg(held[-1].block, ancestor, chain[-1].block))
+        for event in chain[common:]:
+            await writer.publish(event)
+        self._seen[name] = list(chain)
+
+    async def seat(self, name: str) -> None:
+        for other, process in self.feeds.items():
+            process.seat.held = other == name
+            process.writer.seated = process.writer.seated and process.seat.held
+        await self.feeds[name].take_over()
+
+
 steps = st.lists(
     st.tuples(st.sampled_from(["a sees", "b sees", "mine", "fork", "a writes", "b writes"]), st.integers(1, 5)),
     max_size=60,
@@ -245,54 +288,19 @@ steps = st.lists(
 @settings(max_examples=300, deadline=None)
 @given(steps)
 async def test_however_writers_change_readers_never_see_a_gap(script: list[tuple[str, int]]) -> None:
-    """Two processes see one chain with its forks, each in its own time; the seat goes back and forth at any moment."""
-    readers = Readers()
-    chain, fork = [block(1)], 0
-    seen: dict[str, list[BlockApplied]] = {}
-    processes = {name: Process(readers) for name in "ab"}
-    for name, process in processes.items():
-        process.writer.begin(ref(0))
-        seen[name] = []
-    await processes["a"].take_over()
-
-    async def look(name: str) -> None:
-        held, writer = seen[name], processes[name].writer
-        common = next(
-            (at for at, (x, y) in enumerate(zip(held, chain, strict=False)) if x != y), min(len(held), len(chain))
-        )
-        if common < len(held):
-            await writer.publish(reorg(held[-1].block, held[common - 1].block if common else ref(0), chain[-1].block))
-        for event in chain[common:]:
-            await writer.publish(event)
-        seen[name] = list(chain)
-
-    await look("a")
+    world = TwoFeeds()
+    await world.seat("a")
+    await world.look("a")
     for step, amount in script:
         if step == "mine":
-            chain = [
-                *chain,
-                *(
-                    block(len(chain) + 1 + at, fork, parent_fork=fork if at else int(chain[-1].block.hash[-4:], 16))
-                    for at in range(amount)
-                ),
-            ]
-        elif step == "fork" and len(chain) > amount:
-            fork += 1
-            chain = chain[:-amount]
-            for _ in range(amount):
-                chain = [
-                    *chain,
-                    block(len(chain) + 1, fork, parent_fork=int(chain[-1].block.hash[-4:], 16) if chain else 0),
-                ]
+            world.mine(amount)
+        elif step == "fork":
+            world.replace(amount)
         elif step.endswith("sees"):
-            await look(step[0])
-        elif step.endswith("writes"):
-            for name, process in processes.items():
-                process.seat.held = name == step[0]
-                if not process.seat.held:
-                    process.writer.seated = False
-            await processes[step[0]].take_over()
-    for name in processes:
-        await look(name)
-    assert not any(any(process.announced[1:]) for process in processes.values())
-    assert readers.held[1:] == [event.block for event in chain]
+            await world.look(step[0])
+        else:
+            await world.seat(step[0])
+    for name in world.feeds:
+        await world.look(name)
+    assert not any(any(process.announced[1:]) for process in world.feeds.values())
+    assert world.readers.held[1:] == [event.block for event in world.chain]

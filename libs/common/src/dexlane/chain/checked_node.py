@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +15,10 @@ from dexlane.chain.node import NodeRpc, block_request
 from dexlane.chain.providers import NOT_READABLE, Provider, Providers
 from dexlane.chain.rpc import RpcError, RpcUnavailable
 
-HEADERS_KEPT = 512
 AUDITS_KEPT = 16
 DOUBTS_BEFORE_DROP = 3
+BLOCKS_DISTRUSTED = 128
+"""The last blocks whose logs came from a provider: all of them are in doubt when one turns out to be a lie."""
 
 OnLie = Callable[[str], None]
 """Takes the hash of a block whose logs turned out to be wrong after they were handed on; must not wait."""
@@ -46,12 +47,13 @@ class CheckedNode(NodeRpc):
         self.on_lie = on_lie
         self._providers = providers
         self._audit_every = audit_every
-        self._proved: OrderedDict[str, Header] = OrderedDict()
         self._to_audit: deque[_Given] = deque(maxlen=AUDITS_KEPT)
         self._wanted = asyncio.Event()
         self._receipts_provable = False
         """Whether receipts of this chain hash to their root by the rules known here; seen once is enough."""
         self._doubted = ("", "", 0)
+        self._given: _Given | None = None
+        self._given_by: dict[str, deque[str]] = {}
 
     async def block(self, block: BlockId) -> Header | None:
         """A header. Raises ``ProviderLied`` when it is not the one that was asked for, or not its own hash's."""
@@ -66,7 +68,6 @@ class CheckedNode(NodeRpc):
             raise self._providers.drop(provider, f"gave block {header.number} {header.hash} when asked for {block}")
         if block == "latest":
             provider.note_head(header.number, header.hash)
-        self.remember(header)
         return header
 
     async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
@@ -79,25 +80,24 @@ class CheckedNode(NodeRpc):
             raise self._providers.drop(
                 provider, f"gave logs that cannot be read ({type(error).__name__}: {error})"
             ) from error
-        wanted, header = frozenset(addresses), self._proved.get(block_hash)
+        wanted, header = frozenset(addresses), self._providers.proved.get(block_hash)
         fault = _fault_of(logs, block_hash, wanted, header)
         if fault:
             raise self._providers.drop(provider, fault)
         logs = self._tidied(provider, logs)
+        self._given_by.setdefault(provider.name, deque(maxlen=BLOCKS_DISTRUSTED)).append(block_hash)
         if header is not None:
-            self._sample(_Given(provider, header, wanted, tuple(logs)))
+            self._given = _Given(provider, header, wanted, tuple(logs))
+            if header.number % self._audit_every == 0:
+                self._want_audit(self._given)
         return logs
 
-    def remember(self, header: Header) -> None:
-        """Keep a proved header, so that logs of its block can be held against it."""
-        if header.proved:
-            self._proved[header.hash] = header
-            if len(self._proved) > HEADERS_KEPT:
-                self._proved.popitem(last=False)
-
     def doubt(self, header: Header, reason: str) -> None:
-        """The reader was given something it cannot use. The same about the same block a third time is a lie."""
+        """The reader was given something it cannot use: the receipts must tell whether it is true all the same. The same
+        about the same block a third time is a lie."""
         provider = self._providers.current
+        if self._given is not None and self._given.header.hash == header.hash:
+            self._want_audit(self._given)
         name, block_hash, times = self._doubted
         times = times + 1 if (name, block_hash) == (provider.name, header.hash) else 1
         self._doubted = (provider.name, header.hash, times)
@@ -124,10 +124,9 @@ class CheckedNode(NodeRpc):
         by_index = {log.log_index: log for log in logs}
         return [by_index[index] for index in sorted(by_index)]
 
-    def _sample(self, given: _Given) -> None:
-        if given.header.number % self._audit_every == 0:
-            self._to_audit.append(given)
-            self._wanted.set()
+    def _want_audit(self, given: _Given) -> None:
+        self._to_audit.append(given)
+        self._wanted.set()
 
     async def _audited(self, given: _Given) -> str:
         provider, header = given.provider, given.header
@@ -151,7 +150,8 @@ class CheckedNode(NodeRpc):
         if _content(logs) == _content(given.logs):
             return "proved"
         self._providers.drop(given.provider, f"gave other logs of block {given.header.number} than its receipts hold")
-        self.on_lie(given.header.hash)
+        for block_hash in self._given_by.pop(given.provider.name, ()):
+            self.on_lie(block_hash)
         return "refuted"
 
 

@@ -122,8 +122,7 @@ class ProviderHealth:
 
     def _why_behind(self, now_ms: int) -> str:
         if self._behind is not None and now_ms - self._behind[0] >= self._policy.lag_for_ms:
-            since_ms = now_ms - (self._advanced_ms or now_ms)
-            if since_ms >= self._policy.lag_for_ms:
+            if self._advanced_ms is not None and now_ms - self._advanced_ms >= self._policy.lag_for_ms:
                 return f"answers but is frozen at block {self.head} while others are at {self._behind[1]}"
             return f"is {self._behind[1] - (self.head or 0)} blocks behind"
         if self._advanced_ms is not None and now_ms - self._advanced_ms > self._policy.silence_ms:

@@ -8,7 +8,7 @@ misses.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from dexlane.runtime.clock import Clock
 
 CAPACITY = 1_024
 REMEMBERED_HEADS = 64
+HEADERS_KEPT = 512
 SETTLED_DEPTH = 4
 """Blocks on top of a number after which providers must agree on it."""
 VOTERS = 3
@@ -133,6 +134,8 @@ class Providers:
             Provider(url, name, chain_id, policy, clock) for url, name in zip(urls, names_of(urls), strict=True)
         ]
         self.current = self.all[0]
+        self.proved: OrderedDict[str, Header] = OrderedDict()
+        """The last headers that hash to their hash, whoever gave them."""
         self._queue: asyncio.Queue[Header | Gap] = asyncio.Queue(CAPACITY)
         self._look = asyncio.Event()
         self._voting: asyncio.Task[None] | None = None
@@ -190,7 +193,11 @@ class Providers:
         if proof is HeaderProof.UNPROVABLE:
             self.moments.header_unproved(self.chain_id, provider.name, header.number)
             return header
-        return replace(header, proved=True)
+        header = replace(header, proved=True)
+        self.proved[header.hash] = header
+        if len(self.proved) > HEADERS_KEPT:
+            self.proved.popitem(last=False)
+        return header
 
     def drop(self, provider: Provider, reason: str) -> ProviderLied:
         """Stop using a provider that ``reason`` (a clause without subject); the error to raise."""

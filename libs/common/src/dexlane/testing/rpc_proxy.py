@@ -164,7 +164,9 @@ class FaultProxy:
             self._note("reorder")
             pair.held_back.append(message)
             return
-        for _ in range(1 + (chance() < faults.duplicate)):
+        await pair.client.send(message, text=True)
+        if chance() < faults.duplicate:
+            self._note("duplicate")
             await pair.client.send(message, text=True)
         while pair.held_back:
             await pair.client.send(pair.held_back.pop(), text=True)
