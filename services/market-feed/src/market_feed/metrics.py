@@ -132,6 +132,7 @@ class NodeMoments:
         self._changes = metrics.counter("provider_changes_total", "Times that this provider came into use", which)
         self._unproved = metrics.counter("headers_unproved_total", "Headers with fields that are not known", which)
         self._untidy = metrics.counter("untidy_answers_total", "Answers that were put right", (*which, "what"))
+        self._pending = metrics.counter("pending_transactions_total", "Pending ones announced", ("chain", "outcome"))
         self._audits = metrics.counter("log_audits_total", "Blocks compared with their receipts", (*which, "outcome"))
 
     def provider_dropped(self, chain_id: int, provider: str, reason: str) -> None:
@@ -158,3 +159,7 @@ class NodeMoments:
         """Logs were compared with the receipts of their block."""
         self._audits.labels(str(chain_id), provider, outcome).inc()
         self._log.debug("audit_done", chain_id=chain_id, provider=provider, outcome=outcome)
+
+    def pending_seen(self, chain_id: int, outcome: str) -> None:
+        """A pending transaction was announced; far too many for a log line each."""
+        self._pending.labels(str(chain_id), outcome).inc()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -54,6 +54,11 @@ class Settings(ChainSettings):
     head_silence_s: float = Field(default=30.0, gt=0, le=3_600, description="without a head for so long: reconnect")
     head_max_age_s: float = Field(default=30.0, gt=0, le=3_600, description="without a block for so long: not ready")
     call_timeout_s: float = Field(default=10.0, gt=0, le=120, description="a provider's time to answer a call")
+    pending_transactions: dict[int, Literal["full", "hashes"]] = Field(
+        default={},
+        description='chains whose pending transactions are listened to, as JSON: {"1": "full"} asks for whole '
+        'transactions, {"1": "hashes"} looks each one up',
+    )
     provider_max_lag_blocks: int = Field(
         default=3, ge=1, le=1_000, description="so far behind the others for three seconds: another provider is used"
     )

@@ -45,7 +45,7 @@ class CheckedNode(NodeRpc):
     def __init__(self, providers: Providers, *, audit_every: int = 16, on_lie: OnLie = lambda block_hash: None) -> None:
         super().__init__(providers)
         self.on_lie = on_lie
-        self._providers = providers
+        self.providers = providers
         self._audit_every = audit_every
         self._to_audit: deque[_Given] = deque(maxlen=AUDITS_KEPT)
         self._wanted = asyncio.Event()
@@ -57,33 +57,33 @@ class CheckedNode(NodeRpc):
 
     async def block(self, block: BlockId) -> Header | None:
         """A header. Raises ``ProviderLied`` when it is not the one that was asked for, or not its own hash's."""
-        provider = self._providers.in_use()
+        provider = self.providers.in_use()
         answer = await provider.call(*block_request(block))
         if answer is None:
             return None
-        header = self._providers.header_of(provider, answer)
+        header = self.providers.header_of(provider, answer)
         if (isinstance(block, int) and header.number != block) or (
             isinstance(block, str) and len(block) == 66 and header.hash != block
         ):
-            raise self._providers.drop(provider, f"gave block {header.number} {header.hash} when asked for {block}")
+            raise self.providers.drop(provider, f"gave block {header.number} {header.hash} when asked for {block}")
         if block == "latest":
             provider.note_head(header.number, header.hash)
         return header
 
     async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
         """The logs of one block in order, each once. Raises ``ProviderLied`` when they cannot be that."""
-        provider = self._providers.in_use()
+        provider = self.providers.in_use()
         answers = await provider.call("eth_getLogs", {"blockHash": block_hash, "address": list(addresses)})
         try:
             logs = [parse_log(answer) for answer in answers]
         except NOT_READABLE as error:
-            raise self._providers.drop(
+            raise self.providers.drop(
                 provider, f"gave logs that cannot be read ({type(error).__name__}: {error})"
             ) from error
-        wanted, header = frozenset(addresses), self._providers.proved.get(block_hash)
+        wanted, header = frozenset(addresses), self.providers.proved.get(block_hash)
         fault = _fault_of(logs, block_hash, wanted, header)
         if fault:
-            raise self._providers.drop(provider, fault)
+            raise self.providers.drop(provider, fault)
         logs = self._tidied(provider, logs)
         self._given_by.setdefault(provider.name, deque(maxlen=BLOCKS_DISTRUSTED)).append(block_hash)
         if header is not None:
@@ -93,9 +93,9 @@ class CheckedNode(NodeRpc):
         return logs
 
     def doubt(self, header: Header, reason: str) -> None:
-        """The reader was given something it cannot use: the receipts must tell whether it is true all the same. The same
-        about the same block a third time is a lie."""
-        provider = self._providers.current
+        """The reader was given something it cannot use: the receipts must tell whether it is true all the same. The
+        same about the same block a third time is a lie."""
+        provider = self.providers.current
         if self._given is not None and self._given.header.hash == header.hash:
             self._want_audit(self._given)
         name, block_hash, times = self._doubted
@@ -103,7 +103,7 @@ class CheckedNode(NodeRpc):
         self._doubted = (provider.name, header.hash, times)
         if times >= DOUBTS_BEFORE_DROP:
             self._doubted = ("", "", 0)
-            self._providers.drop(provider, reason)
+            self.providers.drop(provider, reason)
 
     async def audit(self) -> None:
         """Compare sampled logs with the receipts of their block, for ever."""
@@ -113,14 +113,14 @@ class CheckedNode(NodeRpc):
             while self._to_audit:
                 given = self._to_audit.popleft()
                 outcome = await self._audited(given)
-                self._providers.moments.audit_done(self._providers.chain_id, given.provider.name, outcome)
+                self.providers.moments.audit_done(self.providers.chain_id, given.provider.name, outcome)
 
     def _tidied(self, provider: Provider, logs: Sequence[RawLog]) -> list[RawLog]:
         indices = [log.log_index for log in logs]
         if indices != sorted(indices):
-            self._providers.moments.answer_untidy(self._providers.chain_id, provider.name, "unsorted_logs")
+            self.providers.moments.answer_untidy(self.providers.chain_id, provider.name, "unsorted_logs")
         if len(set(indices)) != len(indices):
-            self._providers.moments.answer_untidy(self._providers.chain_id, provider.name, "duplicate_log")
+            self.providers.moments.answer_untidy(self.providers.chain_id, provider.name, "duplicate_log")
         by_index = {log.log_index: log for log in logs}
         return [by_index[index] for index in sorted(by_index)]
 
@@ -143,13 +143,13 @@ class CheckedNode(NodeRpc):
             return self._judged(given, logs)
         if not self._receipts_provable:
             return "unprovable"
-        self._providers.drop(provider, f"gave receipts of block {header.number} that are not those of its header")
+        self.providers.drop(provider, f"gave receipts of block {header.number} that are not those of its header")
         return "refuted"
 
     def _judged(self, given: _Given, logs: Sequence[RawLog]) -> str:
         if _content(logs) == _content(given.logs):
             return "proved"
-        self._providers.drop(given.provider, f"gave other logs of block {given.header.number} than its receipts hold")
+        self.providers.drop(given.provider, f"gave other logs of block {given.header.number} than its receipts hold")
         for block_hash in self._given_by.pop(given.provider.name, ()):
             self.on_lie(block_hash)
         return "refuted"

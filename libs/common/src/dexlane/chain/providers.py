@@ -180,7 +180,7 @@ class Providers:
             raise RpcUnavailable(f"no provider of chain {self.chain_id} is left: {self.current.name} is {reason}")
         return self.current
 
-    def header_of(self, provider: Provider, answer: Mapping[str, Any]) -> Header:
+    def header_of(self, provider: Provider, answer: Any) -> Header:
         """A header that a provider gave, checked against its hash. Raises ``ProviderLied``."""
         try:
             proof, header = prove_header(answer), parse_header(answer)

@@ -13,8 +13,11 @@ from redis.asyncio import Redis
 
 from dexlane.chain.checked_node import CheckedNode
 from dexlane.chain.link import LinkPolicy
+from dexlane.chain.pending import PendingSwaps
 from dexlane.chain.provider_health import HealthPolicy
 from dexlane.chain.providers import ProviderPolicy, Providers
+from dexlane.chain.subscriptions import SubscriptionPolicy
+from dexlane.chain.swap_calls import ROUTERS
 from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.runtime.lease import BusLeaseStore, Lease, LeasePolicy
 from dexlane.runtime.sequenced import SequencedPublisher
@@ -40,6 +43,7 @@ def add_chain(service: Service, settings: Settings, chain_id: int, moments: Mome
         clock=service.clock,
         limits=FollowLimits(undo_depth=settings.undo_depth_blocks, backfill=settings.backfill_max_blocks),
     )
+    _listen_to_pending(service, settings, node, moments[1])
     follower.doubt, node.on_lie = node.doubt, follower.distrust
     lease = _lease(service, settings, chain_id, lambda: providers.why_not_ready() is True)
     row = SequencedPublisher(service.bus, chain_id, (BlockApplied, BlockReorged))
@@ -91,6 +95,19 @@ def _providers(
     service.background(f"audit {chain_id}", node.audit)
     service.ready_when(f"providers {chain_id}", providers.why_not_ready)
     return providers, node
+
+
+def _listen_to_pending(service: Service, settings: Settings, node: CheckedNode, moments: NodeMoments) -> None:
+    chain_id = node.providers.chain_id
+    mode = settings.pending_transactions.get(chain_id)
+    if mode is None:
+        return
+    pending = PendingSwaps(
+        chain_id, ROUTERS.get(chain_id, frozenset()), source=node, clock=service.clock, moments=moments
+    )
+    policy = SubscriptionPolicy(link=LinkPolicy(jitter=random.random), silence_s=3_600.0, capacity=8_192)
+    url = settings.rpc_ws_urls[chain_id][0]
+    service.background(f"pending {chain_id}", functools.partial(pending.run, url, mode, policy))
 
 
 def _lease(service: Service, settings: Settings, chain_id: int, willing: Callable[[], bool]) -> Lease:
