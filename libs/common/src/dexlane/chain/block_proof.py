@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, TypeAlias
 
-from dexlane_signer import keccak256
+from dexlane.chain.keccak import keccak256
 
 RlpItem: TypeAlias = "bytes | Sequence[RlpItem]"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from Crypto.Hash import keccak
+from dexlane.chain.keccak import keccak256
 
 BITS = 2_048
 
@@ -12,7 +12,7 @@ BITS = 2_048
 @functools.lru_cache(maxsize=8_192)
 def bloom_mask(item: str) -> int:
     """The three bits that an address or a topic (hex) sets in the bloom of every block that logs it."""
-    hashed = keccak.new(digest_bits=256, data=bytes.fromhex(item.removeprefix("0x"))).digest()
+    hashed = keccak256(bytes.fromhex(item.removeprefix("0x")))
     mask = 0
     for at in (0, 2, 4):
         mask |= 1 << (int.from_bytes(hashed[at : at + 2], "big") % BITS)

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from dexlane.chain import abi
-from dexlane_signer import keccak256
+from dexlane.chain.keccak import keccak256
 
 NESTING = 3
 """Calls inside calls that are followed."""
