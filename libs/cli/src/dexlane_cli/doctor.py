@@ -109,11 +109,25 @@ async def chain(options: StackOptions) -> Finding:
     return Finding("chain", True, f"{', '.join(well)} answer" if len(well) > 1 else f"{well[0]} answers")
 
 
+async def providers(options: StackOptions) -> Finding:
+    """No provider is late, frozen or dropped."""
+    answer = await probes.fetch(f"http://127.0.0.1:{options.ports.service('market-feed')}/providers")
+    if answer is None:
+        return Finding("providers", False, "market-feed does not answer; look at its log")
+    wrong = [
+        f"{name} of chain {chain_id} {state['wrong']}"
+        for chain_id, states in answer.items()
+        for name, state in states.items()
+        if state["wrong"]
+    ]
+    return Finding("providers", not wrong, "; ".join(wrong) or "all fit")
+
+
 def examine(options: StackOptions) -> list[Finding]:
     """Look at everything. What only a running system has is looked at only when one runs here."""
     still: list[Callable[[], Finding]] = [python_version, node_version, binaries]
     findings = [look() for look in still]
     findings += [disk(options.home), ports(options)]
     if supervisor_pid(options.home) is not None:
-        findings += [asyncio.run(bus(options)), asyncio.run(chain(options))]
+        findings += [asyncio.run(bus(options)), asyncio.run(chain(options)), asyncio.run(providers(options))]
     return findings

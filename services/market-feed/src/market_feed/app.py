@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from dexlane.chain.providers import Providers
 from dexlane.runtime.service import Service, run
 from market_feed.feed.chain import add_chain
 from market_feed.metrics import FeedMoments, NodeMoments
@@ -11,11 +19,19 @@ from market_feed.settings import Settings
 def build(settings: Settings) -> Service:
     """The service with one follower, and one lease, per chain."""
     service = Service("market-feed", settings)
-    moments = FeedMoments(service.metrics, service.log)
-    nodes = NodeMoments(service.metrics, service.log)
-    for chain_id in settings.chains:
-        add_chain(service, settings, chain_id, (moments, nodes))
+    moments = FeedMoments(service.metrics, service.log), NodeMoments(service.metrics, service.log)
+    chains = {chain_id: add_chain(service, settings, chain_id, moments) for chain_id in settings.chains}
+    service.mount(_provider_page(chains))
     return service
+
+
+def _provider_page(chains: Mapping[int, Providers]) -> Starlette:
+    """``/providers``: which one is in use, and what is wrong with each of the others."""
+
+    async def providers(_request: Request) -> Response:
+        return JSONResponse({str(chain_id): providers.state() for chain_id, providers in chains.items()})
+
+    return Starlette(routes=[Route("/providers", providers)])
 
 
 def main() -> None:

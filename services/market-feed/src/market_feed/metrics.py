@@ -130,6 +130,7 @@ class NodeMoments:
         which = ("chain", "provider")
         self._drops = metrics.counter("provider_drops_total", "Times a provider lied and was dropped", which)
         self._changes = metrics.counter("provider_changes_total", "Times that this provider came into use", which)
+        self._fit = metrics.gauge("provider_fit", "1 while this provider is fit for use", which)
         self._unproved = metrics.counter("headers_unproved_total", "Headers with fields that are not known", which)
         self._untidy = metrics.counter("untidy_answers_total", "Answers that were put right", (*which, "what"))
         self._pending = metrics.counter("pending_transactions_total", "Pending ones announced", ("chain", "outcome"))
@@ -144,6 +145,10 @@ class NodeMoments:
         """Another provider is in use."""
         self._changes.labels(str(chain_id), provider).inc()
         self._log.warning("provider_changed", chain_id=chain_id, provider=provider, reason=reason)
+
+    def provider_fit(self, chain_id: int, provider: str, *, fit: bool) -> None:
+        """It became fit for use, or unfit."""
+        self._fit.labels(str(chain_id), provider).set(int(fit))
 
     def header_unproved(self, chain_id: int, provider: str, number: int) -> None:
         """A header's hash proves nothing."""

@@ -44,10 +44,16 @@ class HeaderProof(Enum):
     REFUTED = "refuted"
 
 
+_SHORT = tuple(bytes((0x80 + size,)) for size in range(56))
+
+
 def rlp(item: RlpItem) -> bytes:
     """RLP of bytes or of a list (Yellow Paper, appendix B)."""
     if isinstance(item, bytes):
-        return item if len(item) == 1 and item[0] < 0x80 else _length(len(item), 0x80) + item
+        size = len(item)
+        if size == 1 and item[0] < 0x80:
+            return item
+        return (_SHORT[size] if size < 56 else _length(size, 0x80)) + item
     body = b"".join([rlp(part) for part in item])
     return _length(len(body), 0xC0) + body
 

@@ -50,6 +50,10 @@ class ProviderMoments(Protocol):
         """Another one is in use from now on; the reason is what is wrong with the last one."""
         ...
 
+    def provider_fit(self, chain_id: int, provider: str, *, fit: bool) -> None:
+        """It became fit for use, or unfit."""
+        ...
+
     def header_unproved(self, chain_id: int, provider: str, number: int) -> None:
         """A header has fields that are not known here, so that its hash proves nothing."""
         ...
@@ -137,7 +141,7 @@ class Providers:
         self.proved: OrderedDict[str, Header] = OrderedDict()
         """The last headers that hash to their hash, whoever gave them."""
         self._queue: asyncio.Queue[Header | Gap] = asyncio.Queue(CAPACITY)
-        self._look = asyncio.Event()
+        self._told_fit: dict[str, bool] = {}
         self._voting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -219,10 +223,19 @@ class Providers:
         usable = self.current.client.connected and not self.current.health.dropped(now_ms)
         return usable or "; ".join(f"{name} {reason}" for name, reason in reasons.items())
 
-    def state(self) -> dict[str, str]:
-        """What is wrong with each provider; an empty text for a fit one."""
+    def state(self) -> dict[str, dict[str, Any]]:
+        """For people: of each provider whether it is in use, its head, how often it lied, and what is wrong with it (an
+        empty text for a fit one)."""
         now_ms = self.now_ms()
-        return {provider.name: provider.why_unfit(now_ms) for provider in self.all}
+        return {
+            provider.name: {
+                "in_use": provider is self.current,
+                "head": provider.health.head,
+                "lies": provider.health.lies,
+                "wrong": provider.why_unfit(now_ms),
+            }
+            for provider in self.all
+        }
 
     async def _read_heads(self, provider: Provider) -> None:
         while True:
@@ -253,12 +266,7 @@ class Providers:
     async def _watch(self) -> None:
         while True:
             self._choose()
-            try:
-                async with asyncio.timeout(LOOK_S):
-                    await self._look.wait()
-            except TimeoutError:
-                continue
-            self._look.clear()
+            await asyncio.sleep(LOOK_S)
 
     def _choose(self) -> None:
         """Leave an unfit provider for the first fit one; go back to a preferred one when it has settled."""
@@ -267,6 +275,10 @@ class Providers:
             others = [other.health.head for other in self.all if other is not provider and other.client.connected]
             provider.health.others_at(max((head for head in others if head is not None), default=None), now_ms)
         reasons = {provider.name: provider.why_unfit(now_ms) for provider in self.all}
+        for name, reason in reasons.items():
+            if self._told_fit.get(name) is not (not reason):
+                self._told_fit[name] = not reason
+                self.moments.provider_fit(self.chain_id, name, fit=not reason)
         was, why = self.current, reasons[self.current.name]
         fit = [provider for provider in self.all if not reasons[provider.name]]
         if why:

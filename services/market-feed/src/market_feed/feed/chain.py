@@ -33,7 +33,7 @@ from market_feed.snapshots import SnapshotWriter, last_market_sequence
 Moments = tuple[FeedMoments, NodeMoments]
 
 
-def add_chain(service: Service, settings: Settings, chain_id: int, moments: Moments) -> None:
+def add_chain(service: Service, settings: Settings, chain_id: int, moments: Moments) -> Providers:
     """Follow a chain and, while its lease is held, publish it."""
     providers, node = _providers(service, settings, chain_id, moments[1])
     follower = BlockFollower(
@@ -71,6 +71,7 @@ def add_chain(service: Service, settings: Settings, chain_id: int, moments: Mome
     service.background(f"prices {chain_id}", cache.run)
     service.ready_when(f"blocks {chain_id}", follower.why_not_current(int(settings.head_max_age_s * 1000)))
     service.ready_when(f"writer {chain_id}", _why_not_placed(chain_id, writer, lease))
+    return providers
 
 
 def _providers(
