@@ -36,9 +36,7 @@ POLICY = ProviderPolicy(
     link=LinkPolicy(
         jitter=random.random,
         connect_timeout_s=2.0,
-        call_timeout_s=0.5,
-        ping_interval_s=1.0,
-        ping_timeout_s=1.0,
+        call_timeout_s=0.7,
         first_wait_s=0.02,
         longest_wait_s=0.2,
     ),
@@ -163,7 +161,7 @@ def _facts(event: BlockApplied) -> dict[str, Any]:
     return event.model_dump(exclude={"occurred_at_ms", "received_at_ns"})
 
 
-async def until(condition: Callable[[], object], seconds: float = 30) -> None:
+async def until(condition: Callable[[], object], seconds: float = 90) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  the condition belongs to others
             await asyncio.sleep(0.02)

@@ -147,8 +147,28 @@ async def test_a_head_announced_before_its_logs_can_be_read_loses_none(
 
 async def test_a_bloom_that_names_a_pool_by_chance_delays_but_never_stops_the_feed(world: World) -> None:
     [head] = world.chain.mine()
-    await world.follow(dataclasses.replace(head, logs_bloom=bloom_mask(PAIR)))
+    await world.follow(dataclasses.replace(head, logs_bloom=(1 << 2_048) - 1, proved=True))
     assert [event.deltas for event in world.blocks] == [()]
+
+
+async def test_a_block_is_not_applied_without_logs_that_its_bloom_names_beyond_doubt(world: World) -> None:
+    [head] = world.chain.mine()
+    doubts: list[str] = []
+    world.follower.doubt = lambda header, reason: doubts.append(reason)
+    with pytest.raises(RpcUnavailable, match="logs of block 1 are missing"):
+        await world.follow(dataclasses.replace(head, logs_bloom=bloom_mask(PAIR), proved=True))
+    assert (world.blocks, doubts) == ([], ["keeps back logs that the bloom of block 1 names"])
+
+
+async def test_a_distrusted_block_is_undone_and_applied_anew(world: World) -> None:
+    heads = [world.chain.mine(logs=[world.swap()])[0] for _ in range(3)]
+    await world.follow(*heads)
+    world.chain.blocks[2].logs[0] = dataclasses.replace(world.chain.blocks[2].logs[0], data=sync(50).data)
+    world.follower.distrust(heads[1].hash)
+    await run_until_at_tip(world, Script(Gap("a lie was found")))
+    assert [reorg.depth for reorg in world.reorgs] == [2]
+    assert [event.block.hash for event in world.blocks[-2:]] == [heads[1].hash, heads[2].hash]
+    assert [event.deltas[0].reserve0 for event in world.blocks[-2:]] == [50, 103]  # type: ignore[union-attr]
 
 
 async def test_the_same_head_twice_is_harmless(world: World) -> None:
@@ -214,6 +234,13 @@ async def test_a_reorg_deeper_than_remembered_asks_for_fresh_pools() -> None:
     world = await World(FollowLimits(undo_depth=3)).start()
     await world.follow(*world.chain.mine(6))
     assert "leaves the chain" in await world.follow(world.chain.reorg(5)[-1])
+
+
+async def test_heads_that_were_announced_before_the_pools_were_read_change_nothing(world: World) -> None:
+    old = world.chain.mine(5)
+    await world.follower.load(world)
+    assert await world.follow(*old) == ""
+    assert (world.blocks, world.reorgs) == ([], [])
 
 
 async def test_a_block_that_vanishes_while_it_is_read_changes_nothing(world: World) -> None:

@@ -46,7 +46,7 @@ class Feed:
         self.process = subprocess.Popen([Path(sys.executable).parent / "dexlane-market-feed"], env=environment)
 
     async def ready(self) -> None:
-        async with asyncio.timeout(60), httpx.AsyncClient(trust_env=False) as client:
+        async with asyncio.timeout(120), httpx.AsyncClient(trust_env=False) as client:
             while True:
                 try:
                     if (await client.get(f"http://127.0.0.1:{self.port}/readyz")).status_code == 200:
@@ -90,7 +90,7 @@ class World:
     async def stream_reaches_tip(self) -> float:
         """Wait until the chain's newest block is published; when that was seen, in seconds of the monotonic clock."""
         tip = await self.devnet.rpc("eth_getBlockByNumber", "latest", False)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 last = (await SequencedPublisher(self.bus, 1, (BlockApplied, BlockReorged)).recent(0) or [None])[-1]
                 if isinstance(last, BlockApplied) and last.block.hash == tip["hash"]:

@@ -216,6 +216,8 @@ class BlockFollower:
             return f"{head.number - tip.number} blocks were missed"
         branch = await self._branch_to(head)
         if branch is None:
+            if head.number <= tip.number and await self._still_stands(tip):
+                return ""  # announced before the pools were last read
             return f"block {head.number} leaves the chain below the last {len(self._recent)} blocks"
         ancestor = self._recent[branch[0].parent_hash]
         if ancestor.hash != tip.hash:
@@ -223,6 +225,10 @@ class BlockFollower:
         for header in branch:
             await self._apply(header, handlers, newest=header is head)
         return ""
+
+    async def _still_stands(self, tip: Header) -> bool:
+        now = await self._rpc.block(tip.number)
+        return now is not None and now.hash == tip.hash
 
     async def _branch_to(self, head: Header) -> list[Header] | None:
         """Headers from the first unknown one up to ``head``; None when they do not meet what is remembered."""
