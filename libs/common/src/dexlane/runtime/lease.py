@@ -17,6 +17,7 @@ import orjson
 from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
 from nats.js.errors import KeyDeletedError, KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.kv import KeyValue
 
 from dexlane.events.streams import LEASES
 from dexlane.runtime.bus import Bus
@@ -63,12 +64,17 @@ class BusLeaseStore:
     def __init__(self, bus: Bus, key: str) -> None:
         self._bus = bus
         self._key = key
+        self._bucket: KeyValue | None = None
+
+    async def _open(self) -> KeyValue:
+        if self._bucket is None:
+            self._bucket = await self._bus.js.key_value(LEASES.name)
+        return self._bucket
 
     async def read(self) -> Entry | None:
         """The entry, or None."""
         try:
-            bucket = await self._bus.js.key_value(LEASES.name)
-            found = await bucket.get(self._key)
+            found = await (await self._open()).get(self._key)
         except (KeyNotFoundError, KeyDeletedError):
             return None
         except (NatsError, JetStreamError) as error:
@@ -78,8 +84,7 @@ class BusLeaseStore:
     async def write(self, entry: Entry) -> int:
         """Replace the revision that ``entry`` names."""
         try:
-            bucket = await self._bus.js.key_value(LEASES.name)
-            return await bucket.update(self._key, entry.to_wire(), last=entry.revision)
+            return await (await self._open()).update(self._key, entry.to_wire(), last=entry.revision)
         except KeyWrongLastSequenceError as error:
             raise Conflict(self._key) from error
         except (NatsError, JetStreamError) as error:
