@@ -81,7 +81,7 @@ class Feed:
         self.providers = Providers(1, urls, POLICY, clock=SystemClock(), moments=self.told)
         self.node = CheckedNode(self.providers, audit_every=audit_every)
         self.follower = BlockFollower(1, self.node, DEFAULT_POOLS[1], clock=SystemClock(), limits=limits)
-        self.follower.doubt, self.node.on_lie = self.node.doubt, self.follower.distrust
+        self.follower.logs.doubt, self.node.on_lie = self.node.doubt, self.follower.distrust
         self.held: list[BlockApplied] = []
         self.loads = 0
         self.depths: list[int] = []

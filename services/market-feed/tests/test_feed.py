@@ -154,7 +154,7 @@ async def test_a_bloom_that_names_a_pool_by_chance_delays_but_never_stops_the_fe
 async def test_a_block_is_not_applied_without_logs_that_its_bloom_names_beyond_doubt(world: World) -> None:
     [head] = world.chain.mine()
     doubts: list[str] = []
-    world.follower.doubt = lambda header, reason: doubts.append(reason)
+    world.follower.logs.doubt = lambda header, reason: doubts.append(reason)
     with pytest.raises(RpcUnavailable, match="logs of block 1 are missing"):
         await world.follow(dataclasses.replace(head, logs_bloom=bloom_mask(PAIR), proved=True))
     assert (world.blocks, doubts) == ([], ["keeps back logs that the bloom of block 1 names"])

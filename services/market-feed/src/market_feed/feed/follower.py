@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from dexlane.chain.answers import Header, RawLog
-from dexlane.chain.bloom import bloom_mask, chance_of_error, may_log
 from dexlane.chain.logs import LiquidityChanged, PoolChange, PoolSwapped, UnreadableLog, after_change, decode_log
 from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, WatchedPool, load_pool
 from dexlane.chain.rpc import Rpc, RpcError, RpcUnavailable
@@ -24,14 +23,11 @@ from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Misconfigured
 from dexlane.values.pools import ConstantProductState, PoolState
+from market_feed.feed.block_logs import BlockLogs
 from market_feed.metrics import FeedMoments
 
 RETRY_S = 0.25
 LONGEST_RETRY_S = 2.0
-LOGS_RETRY_S = 0.002
-LOGS_ATTEMPTS = 4
-CERTAIN = 1e-4
-"""Below this chance of an error a bloom that names a pool is taken at its word: the pool has logs in the block."""
 LOAD_ATTEMPTS = 5
 """Blocks that may leave the chain while all pools are being read from them, before something else must be wrong."""
 
@@ -42,10 +38,6 @@ class HeadSource(Protocol):
     async def next(self) -> Header | Gap:
         """The next head, or a gap."""
         ...
-
-
-Doubt = Callable[[Header, str], None]
-"""Is told of a block whose logs cannot be right, and why: a clause whose subject is the provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +104,9 @@ class BlockFollower:
         self.tip: Header | None = None
         self.applied_at_ms = 0
         """When a block was last applied or loaded, Unix milliseconds."""
-        self.doubt: Doubt = lambda header, reason: None
         self._rpc = rpc
         self._watched = tuple(watched)
-        self._addresses = [pool.address for pool in watched]
-        self._blooms = {pool.address: bloom_mask(pool.address) for pool in watched}
+        self.logs = BlockLogs(rpc, [pool.address for pool in watched])
         self._clock = clock
         self._limits = limits
         self._distrusted: set[str] = set()
@@ -259,14 +249,14 @@ class BlockFollower:
         await handlers.reorged(event)
 
     async def _apply(self, header: Header, handlers: ChainHandlers, *, newest: bool) -> None:
-        logs = await self._logs(header)
+        logs = await self.logs.of(header)
         received_at_ns = self._clock.now_ns()
         if any(log.block_hash != header.hash for log in logs):
             raise BrokenAnswer(f"the node gave logs of another block for block {header.number}")
         try:
             changes = self._changes_in(logs)
         except (BrokenAnswer, UnreadableLog, InconsistentDelta) as error:
-            self.doubt(header, f"gave logs of block {header.number} that cannot be applied ({error})")
+            self.logs.doubt(header, f"gave logs of block {header.number} that cannot be applied ({error})")
             raise
         pools = self.book.pools
         event = BlockApplied(
@@ -290,31 +280,6 @@ class BlockFollower:
         self.book.apply(event)
         self._remember(header)
         await handlers.applied(AppliedBlock(event, changes.volumes, newest), self.book)
-
-    async def _logs(self, header: Header) -> list[RawLog]:
-        """The block's logs of our pools.
-
-        A node may announce a head before its logs can be read, and then answers with none of them. The header's bloom
-        tells: it names every pool that has logs, and by chance one that has none. Where chance is out of the question
-        the block is not applied without them; elsewhere the number of attempts is bounded.
-        """
-        wait_s = LOGS_RETRY_S
-        for attempt in range(LOGS_ATTEMPTS):
-            logs = list(await self._rpc.logs(header.hash, self._addresses))
-            seen = {log.address for log in logs}
-            if all(address in seen or not may_log(header.logs_bloom, mask) for address, mask in self._blooms.items()):
-                break
-            if attempt < LOGS_ATTEMPTS - 1:
-                await asyncio.sleep(wait_s)
-                wait_s *= 2
-        else:
-            self._refuse_certain_loss(header)
-        return logs
-
-    def _refuse_certain_loss(self, header: Header) -> None:
-        if header.proved and chance_of_error(header.logs_bloom) < CERTAIN:
-            self.doubt(header, f"keeps back logs that the bloom of block {header.number} names")
-            raise RpcUnavailable(f"logs of block {header.number} are missing that its bloom names")
 
     def _remember(self, header: Header) -> None:
         self.tip = header
