@@ -28,8 +28,8 @@ WITHOUT_TRANSACTIONS = False
 class Calls(Protocol):
     """Requests to a node, or to one of several. Each raises ``RpcError`` or ``RpcUnavailable``."""
 
-    async def call(self, method: str, *params: Any) -> Any:
-        """The result of one request."""
+    async def call(self, method: str, *params: Any, on_sent: Callable[[], None] | None = None) -> Any:
+        """The result of one request; ``on_sent`` is called once it is on its way."""
         ...
 
     async def batch(self, requests: Sequence[Request]) -> list[Any]:

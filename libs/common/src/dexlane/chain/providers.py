@@ -94,11 +94,15 @@ class Provider:
         """Why another provider is better; empty when it is fit."""
         return self.health.why_unfit(now_ms, connected=self.client.connected)
 
-    async def call(self, method: str, *params: Any) -> Any:
+    async def call(self, method: str, *params: Any, on_sent: Callable[[], None] | None = None) -> Any:
         """The result of one request, counted."""
-        [answer] = await self.batch([(method, params)])
-        if isinstance(answer, RpcError):
-            raise answer
+        try:
+            answer = await self.client.call(method, *params, on_sent=on_sent)
+        except (RpcUnavailable, RpcError) as error:
+            failed = isinstance(error, RpcUnavailable) or error.code in REFUSED_FOR_LOAD
+            self.health.call_done(self.now_ms(), failed=failed)
+            raise
+        self.health.call_done(self.now_ms(), failed=False)
         return answer
 
     async def batch(self, requests: Sequence[Request]) -> list[Any]:
@@ -167,9 +171,9 @@ class Providers:
         """The next head of the provider in use, or a gap."""
         return await self._queue.get()
 
-    async def call(self, method: str, *params: Any) -> Any:
+    async def call(self, method: str, *params: Any, on_sent: Callable[[], None] | None = None) -> Any:
         """The result of one request to the provider in use. Raises ``RpcError`` or ``RpcUnavailable``."""
-        return await self.in_use().call(method, *params)
+        return await self.in_use().call(method, *params, on_sent=on_sent)
 
     async def batch(self, requests: Sequence[Request]) -> list[Any]:
         """Results of the provider in use, in the order of the requests."""
