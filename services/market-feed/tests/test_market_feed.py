@@ -23,7 +23,7 @@ from dexlane.runtime.observability import Log, Metrics
 from dexlane.values.chains import BlockRef
 from dexlane.values.pools import ConstantProductState, Pool, PoolKey, Protocol, ReservesDelta
 from dexlane.values.tokens import Token
-from market_feed.feed import AppliedBlock
+from market_feed.feed import AppliedBlock, MarketWriter
 from market_feed.handlers import FeedHandlers, OpportunityFinder
 from market_feed.metrics import FeedMoments
 from market_feed.price_cache import PriceCache
@@ -91,12 +91,30 @@ class Bus:
         self._maybe_refuse(key)
         self.stored.append((key, value))
 
+    async def kv_get(self, key: str) -> bytes | None:
+        return next((entry[1] for entry in reversed(self.stored) if entry[0] == key), None)
+
+    async def recent(self, count: int) -> list[Event]:
+        blocks = [event for event in self.stored if isinstance(event, BlockApplied | BlockReorged)]
+        return list(blocks[-count:])
+
     async def sequence(self) -> int:
         return len([event for event in self.stored if isinstance(event, Event)])
 
     @property
     def kinds(self) -> list[str]:
         return [event.NAME if isinstance(event, Event) else event[0].split(".")[2] for event in self.stored]
+
+
+class Seat:
+    """A lease that is held for as long as a test says."""
+
+    def __init__(self) -> None:
+        self.held = True
+        self.changed = asyncio.Event()
+
+    def resign(self) -> None:
+        self.held = False
 
 
 class Pipeline:
@@ -136,9 +154,12 @@ class Feed:
         self.cache = PriceCache(self.redis, "dexlane:main:1", USDC.address, lambda up, reason: self.states.append(up))  # type: ignore[arg-type]
         self.snapshots = SnapshotWriter(1, self.bus, self.bus.sequence)
         self.book = PoolBook()
+        self.seat = Seat()
+        self.writer = MarketWriter(1, self.bus, self.bus, self.seat, depth=64)  # type: ignore[arg-type]
+        self.writer.seated = True
         self.handlers = FeedHandlers(
             chain_id=1,
-            bus=self.bus,
+            writer=self.writer,
             snapshots=self.snapshots,
             cache=self.cache,
             finder=OpportunityFinder({"price_gap": {"min_profit": "1", "max_size": "1000000000000"}}, USDC.address),
@@ -238,6 +259,42 @@ def reorg(old: int, ancestor: int) -> BlockReorged:
         new_tip=BlockRef(number=old, hash=block_hash(old, 1)),
         depth=old - ancestor,
     )
+
+
+async def test_a_standby_keeps_the_same_book_and_publishes_nothing(feed: Feed) -> None:
+    feed.writer.seated = False
+    feed.redis.commands.clear()
+    for number in range(1, 10):
+        await feed.step(applied(number, gap()))
+    await feed.cache._write([DEAR])
+    assert (feed.bus.stored, feed.redis.commands) == ([], [])
+    assert feed.book.tip == header(9).ref
+
+
+async def test_a_writer_whose_lease_ran_out_stores_nothing_more(feed: Feed) -> None:
+    await feed.step(applied(1))
+    feed.seat.held = False
+    await feed.step(applied(2, gap()))
+    assert feed.bus.kinds == [BlockApplied.NAME]
+    assert not feed.writer.seated
+
+
+async def test_a_new_writer_announces_only_pools_that_readers_do_not_know(feed: Feed) -> None:
+    third = pool("0x" + "3" * 40, 2_000)
+    feed.book.put(third, header(0).ref)
+    feed.bus.stored = [(PoolCheckpoint.key("main", 1), checkpoint(CHEAP, DEAR))]
+    await feed.handlers.announce(feed.bus, False)
+    assert [event.pool for event in feed.bus.stored[1:]] == [third]
+
+
+async def test_after_a_gap_a_new_writer_announces_everything_with_snapshots(feed: Feed) -> None:
+    await feed.handlers.announce(feed.bus, True)
+    assert feed.bus.kinds == [PoolDiscovered.NAME, PoolDiscovered.NAME, "pool", "pool", "checkpoint"]
+
+
+def checkpoint(*pools: str) -> bytes:
+    made = PoolCheckpoint(chain_id=1, block=header(0).ref, market_sequence=0, pools=pools)
+    return made.model_dump_json().encode()
 
 
 async def test_an_older_capture_never_overwrites_a_newer_one(feed: Feed) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dexlane.chain.link import host_of
 from dexlane.runtime.declare import declare
 from dexlane_cli import probes
 from dexlane_cli.errors import CommandError
@@ -96,13 +97,30 @@ async def bus(options: StackOptions) -> Finding:
 
 
 async def chain(options: StackOptions) -> Finding:
-    """Every configured node answers."""
-    faults = []
-    for url in options.node_urls.values():
-        answer = await probes.json_rpc(url.replace("ws", "http", 1))()
-        if answer is not True:
-            faults.append(str(answer))
-    return Finding("chain", not faults, "; ".join(faults) or f"{len(options.node_urls)} node(s) answer")
+    """Every configured node answers; of several for one chain each is looked at."""
+    faults: list[str] = []
+    well: list[str] = []
+    for chain_id, urls in options.node_urls.items():
+        for url in urls:
+            answer = await probes.json_rpc(url.replace("ws", "http", 1))()
+            (well if answer is True else faults).append(f"{host_of(url)} (chain {chain_id})")
+    if faults:
+        return Finding("chain", False, f"no answer from {', '.join(faults)}; answers: {', '.join(well) or 'none'}")
+    return Finding("chain", True, f"{', '.join(well)} answer" if len(well) > 1 else f"{well[0]} answers")
+
+
+async def providers(options: StackOptions) -> Finding:
+    """No provider is late, frozen or dropped."""
+    answer = await probes.fetch(f"http://127.0.0.1:{options.ports.service('market-feed')}/providers")
+    if answer is None:
+        return Finding("providers", False, "market-feed does not answer; look at its log")
+    wrong = [
+        f"{name} of chain {chain_id} {state['wrong']}"
+        for chain_id, states in answer.items()
+        for name, state in states.items()
+        if state["wrong"]
+    ]
+    return Finding("providers", not wrong, "; ".join(wrong) or "all fit")
 
 
 def examine(options: StackOptions) -> list[Finding]:
@@ -111,5 +129,5 @@ def examine(options: StackOptions) -> list[Finding]:
     findings = [look() for look in still]
     findings += [disk(options.home), ports(options)]
     if supervisor_pid(options.home) is not None:
-        findings += [asyncio.run(bus(options)), asyncio.run(chain(options))]
+        findings += [asyncio.run(bus(options)), asyncio.run(chain(options)), asyncio.run(providers(options))]
     return findings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import orjson
 import websockets
@@ -13,9 +13,9 @@ from dexlane_cli.errors import CommandError
 ANSWER_TIMEOUT_S = 8.0
 
 
-async def require_nodes(urls: Mapping[int, str]) -> None:
+async def require_nodes(nodes: Mapping[int, Sequence[str]]) -> None:
     """One sentence about the first node that does not answer or is on another chain."""
-    for chain_id, url in urls.items():
+    for chain_id, url in ((chain_id, url) for chain_id, urls in nodes.items() for url in urls):
         shown = url.split("?")[0].rsplit("/", 1)[0]  # the last part of a provider's URL is often a secret
         try:
             found = await asyncio.wait_for(_chain_id(url), ANSWER_TIMEOUT_S)

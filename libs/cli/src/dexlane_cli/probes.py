@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import httpx
 
@@ -43,6 +44,17 @@ def http(url: str) -> Probe:
         return "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or f"status {answer.status_code}"
 
     return probe
+
+
+async def fetch(url: str) -> dict[str, Any] | None:
+    """The JSON object at a URL; None when there is none."""
+    try:
+        async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
+            answer = await client.get(url)
+        found = answer.json()
+    except (httpx.HTTPError, ValueError):
+        return None
+    return found if answer.status_code == 200 and isinstance(found, dict) else None
 
 
 def json_rpc(url: str) -> Probe:

@@ -75,7 +75,7 @@ def ledger_balances(options: StackOptions, block: int) -> dict[str, Any]:
 
 def compare(options: StackOptions, chain_id: int) -> tuple[int, list[Line]]:
     """Compare at one block. The ledger follows the chain by moments, so a difference counts only when it stays."""
-    node = Node(options.node_urls[chain_id])
+    node = Node(options.node_urls[chain_id][0])
     block = node.block_number()
     deadline = time.monotonic() + PATIENCE_S
     while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,7 +82,7 @@ class StackOptions:
     ports: Ports = field(default_factory=Ports)
     speed: float = 100.0
     block_time_s: float = 1.0
-    rpc_ws_urls: Mapping[int, str] = field(default_factory=dict)
+    rpc_ws_urls: Mapping[int, Sequence[str]] = field(default_factory=dict)
     log_level: str = "INFO"
     flow: bool = True
 
@@ -92,9 +92,9 @@ class StackOptions:
         return not self.rpc_ws_urls
 
     @property
-    def node_urls(self) -> dict[int, str]:
-        """WebSocket URL per chain."""
-        return dict(self.rpc_ws_urls) or {1: f"ws://127.0.0.1:{self.ports.devnet}"}
+    def node_urls(self) -> dict[int, Sequence[str]]:
+        """WebSocket URLs per chain, the preferred one first."""
+        return dict(self.rpc_ws_urls) or {1: (f"ws://127.0.0.1:{self.ports.devnet}",)}
 
     @property
     def session(self) -> Path:
@@ -214,8 +214,8 @@ def services(options: StackOptions) -> list[ProcessSpec]:
     return [service(name, options) for name in SERVICE_PORTS]
 
 
-def given_nodes() -> dict[int, str]:
-    """Node URLs from the environment: ``DEXLANE_RPC_WS_URLS`` as JSON of chain id to WebSocket URL.
+def given_nodes() -> dict[int, Sequence[str]]:
+    """Node URLs from the environment: ``DEXLANE_RPC_WS_URLS`` as JSON of chain id to WebSocket URL, or a list of them.
 
     ``CHAINS`` (``1,8453``) narrows the choice.
     """
@@ -223,15 +223,18 @@ def given_nodes() -> dict[int, str]:
     if not raw:
         return {}
     try:
-        nodes = {int(chain): str(url) for chain, url in orjson.loads(raw).items()}
+        nodes = {
+            int(chain): [urls] if isinstance(urls, str) else [str(url) for url in urls]
+            for chain, urls in orjson.loads(raw).items()
+        }
         wanted = {int(part) for part in chains.split(",")} if chains else set(nodes)
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         raise CommandError(
             'DEXLANE_RPC_WS_URLS is JSON such as {"1": "wss://..."}, and CHAINS a list such as 1,8453', EXIT_USAGE
         ) from error
-    for chain, url in nodes.items():
+    for chain, url in ((chain, url) for chain, urls in nodes.items() for url in urls or [""]):
         if not url.startswith(("ws://", "wss://")):
             raise CommandError(
                 f"the URL of chain {chain} must begin with ws:// or wss://, not {url[:12]!r}", EXIT_USAGE
             )
-    return {chain: url for chain, url in nodes.items() if chain in wanted}
+    return {chain: urls for chain, urls in nodes.items() if chain in wanted}

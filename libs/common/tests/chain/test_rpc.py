@@ -308,3 +308,18 @@ def test_only_anvil_on_loopback_is_the_devnet(version: str, url: str, expected: 
 
 def test_a_providers_key_is_not_shown() -> None:
     assert host_of("wss://user:secret@node.example:8546/v3/key?token=1") == "wss://node.example:8546"
+
+
+async def test_of_several_urls_the_next_one_is_used_when_one_is_lost(node: ScriptedNode) -> None:
+    second = ScriptedNode()
+    await second.start()
+    client = RpcClient([node.url, second.url], name="test", policy=POLICY, chain_id=1)
+    await client.start()
+    assert client.url == node.url
+    await node.stop()
+    async with asyncio.timeout(5):
+        while not (client.connected and client.url == second.url):  # noqa: ASYNC110  the client reconnects by itself
+            await asyncio.sleep(0.01)
+    assert await client.call("eth_chainId") == "0x1"
+    await client.stop()
+    await second.stop()

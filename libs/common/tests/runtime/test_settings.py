@@ -40,9 +40,16 @@ def test_shared_and_own_names_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.nats_url, settings.chains, settings.rpc_ws_urls) == (
         "nats://127.0.0.1:1",
         (1, 8453),
-        {1: "ws://127.0.0.1:2"},
+        {1: ("ws://127.0.0.1:2",)},
     )
     assert (settings.history_blocks, settings.port) == (7, 9)
+
+
+def test_a_chain_has_one_node_or_several_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(monkeypatch, DEXLANE_RPC_WS_URLS='{"1": ["ws://a", "ws://b"], "8453": "ws://c"}')
+    assert settings.rpc_ws_urls == {1: ("ws://a", "ws://b"), 8453: ("ws://c",)}
+    with pytest.raises(Fatal, match="rpc_ws_urls"):
+        load(monkeypatch, DEXLANE_RPC_WS_URLS='{"1": []}')
 
 
 def test_a_misspelt_name_refuses_the_start_and_the_nearest_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from dexlane.chain.answers import Header
 from dexlane.domain.pool_book import PoolBook
@@ -15,22 +15,15 @@ from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Misconfigured, Transient
+from dexlane.values.chains import BlockRef
 from dexlane.values.pools import Pool
-from market_feed.feed import AppliedBlock
+from market_feed.feed import AppliedBlock, MarketWriter, Publisher
 from market_feed.metrics import FeedMoments
 from market_feed.price_cache import PriceCache
 from market_feed.snapshots import SnapshotWriter
 
 RETRY_S = 0.1
 LONGEST_RETRY_S = 2.0
-
-
-class Publisher(Protocol):
-    """The bus, as far as the feed needs it."""
-
-    async def publish(self, event: Event) -> object:
-        """Store a fact; ``Transient`` when it is unknown whether it was stored."""
-        ...
 
 
 class OpportunityFinder:
@@ -60,14 +53,15 @@ class OpportunityFinder:
 
 @dataclass(slots=True, kw_only=True)
 class FeedHandlers:
-    """The steps of one chain, carried to bus, bucket and cache.
+    """The steps of one chain, carried to bus, bucket and cache by the one writer of the chain; a standby keeps the same
+    book and hands its facts to a writer that stores none of them.
 
     A block is published until the bus takes it, because a missing one would break every mirror; an opportunity is
     worth nothing later and is tried once.
     """
 
     chain_id: int
-    bus: Publisher
+    writer: MarketWriter
     snapshots: SnapshotWriter
     cache: PriceCache
     finder: OpportunityFinder
@@ -77,15 +71,40 @@ class FeedHandlers:
     _since_snapshot: int = field(default=0, init=False)
     _every_price: bool = field(default=True, init=False)
     """Prices of untouched pools are due too: nothing was written yet, or what was written is undone."""
+    _shown: tuple[PoolBook, BlockRef] | None = field(default=None, init=False)
+    """The book and the block it shows."""
+    _timestamp_s: int = field(default=0, init=False)
 
     async def loaded(self, book: PoolBook, tip: Header) -> None:
         """Announce every pool, and write the snapshots before anything else is published."""
         self.finder.begin(book.pools)
-        for pool in book.pools.values():
-            await self._store(self._discovered(pool, tip))
+        self.writer.begin(tip.ref)
+        self._shown, self._timestamp_s = (book, tip.ref), tip.timestamp_s
         self.cache.begin(tip.timestamp_s)
         self._every_price = True
-        await self._write_snapshots(book, tip)
+        if self.writer.seated:
+            for pool in book.pools.values():
+                await self._store(self._discovered(pool, tip.ref))
+            await self._write_snapshots(book, tip.ref)
+
+    async def announce(self, bus: Publisher, is_gap: bool) -> None:
+        """This process writes from now on. Readers are told about pools that they do not know yet; after a gap about
+        all, with snapshots to begin from. Raises ``Transient``."""
+        if self._shown is None:
+            return
+        book, block = self._shown
+        known = frozenset[str]() if is_gap else await self.snapshots.known_pools()
+        for address, pool in book.pools.items():
+            if address not in known:
+                await bus.publish(self._discovered(pool, block))
+        capture = await self.snapshots.capture(book, block)
+        if is_gap:
+            await self.snapshots.write(capture)
+        else:
+            self.snapshots.request(capture)
+        self._since_snapshot = 0
+        self.cache.begin(self._timestamp_s)
+        self._every_price = True
 
     async def applied(self, block: AppliedBlock, book: PoolBook) -> None:
         """Publish the block with its opportunities, then what only screens and late starters need.
@@ -94,10 +113,13 @@ class FeedHandlers:
         Readers wait for the block of an opportunity, so the two may be stored in either order.
         """
         event = block.event
+        self._shown, self._timestamp_s = (book, event.block), event.timestamp_s
         found = self.finder.find(event, book, self.clock.now_ms())
         offers = [self._offer(opportunity) for opportunity in found if block.newest]
         await asyncio.gather(self._store(event), *offers)
-        self.moments.block_applied(event, self.clock.now_ns())
+        self.moments.block_applied(event, self.clock.now_ns() if self.writer.seated else None)
+        if not self.writer.seated:
+            return
         self._since_snapshot += 1
         if self._since_snapshot >= self.snapshot_every_blocks:
             await self._request_snapshots(book, event)
@@ -113,12 +135,12 @@ class FeedHandlers:
         self._every_price = True
         self._since_snapshot = self.snapshot_every_blocks
 
-    def _discovered(self, pool: Pool, tip: Header) -> PoolDiscovered:
+    def _discovered(self, pool: Pool, block: BlockRef) -> PoolDiscovered:
         return PoolDiscovered(
             id=PoolDiscovered.make_id(self.chain_id, pool.key.address),
             chain_id=self.chain_id,
             occurred_at_ms=self.clock.now_ms(),
-            block=tip.ref,
+            block=block,
             pool=pool,
         )
 
@@ -126,7 +148,7 @@ class FeedHandlers:
         wait_s = RETRY_S
         while True:
             try:
-                await self.bus.publish(event)
+                await self.writer.publish(event)
             except Transient as error:
                 self.moments.publish_retried(self.chain_id, str(error))
                 await asyncio.sleep(wait_s)
@@ -136,17 +158,18 @@ class FeedHandlers:
 
     async def _offer(self, found: OpportunityFound) -> None:
         try:
-            await self.bus.publish(found)
+            await self.writer.publish(found)
         except Transient as error:
             self.moments.opportunity_lost(found, str(error))
         else:
-            self.moments.opportunity_found(found)
+            if self.writer.seated:
+                self.moments.opportunity_found(found)
 
-    async def _write_snapshots(self, book: PoolBook, tip: Header) -> None:
+    async def _write_snapshots(self, book: PoolBook, block: BlockRef) -> None:
         wait_s = RETRY_S
         while True:
             try:
-                await self.snapshots.write(await self.snapshots.capture(book, tip.ref))
+                await self.snapshots.write(await self.snapshots.capture(book, block))
             except Transient as error:
                 self.moments.publish_retried(self.chain_id, str(error))
                 await asyncio.sleep(wait_s)

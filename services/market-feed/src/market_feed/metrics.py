@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
+from dexlane.events.base import Event
 from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.runtime.observability import Log, Metrics
+
+
+class TakenOver(Protocol):
+    """What a new writer had to publish first."""
+
+    @property
+    def events(self) -> Sequence[Event]: ...
+    @property
+    def is_gap(self) -> bool: ...
 
 
 class FeedMoments:
@@ -29,13 +42,18 @@ class FeedMoments:
         self._lost = metrics.counter("opportunities_lost_total", "Opportunities that could not be stored", chain)
         self._retries = metrics.counter("publish_retries_total", "Publications tried again", chain)
         self._cache = metrics.gauge("price_cache_up", "1 while the price cache takes writes", chain)
+        self._writer = metrics.gauge("writer", "1 while this process writes for the chain, 0 on standby", chain)
+        self._epoch = metrics.gauge("lease_epoch", "Grows with every change of the writer", chain)
+        self._takeovers = metrics.counter("takeovers_total", "Times this process became the writer", chain)
+        self._takeover = metrics.histogram("takeover_seconds", "From winning the lease to being the writer", chain)
 
-    def block_applied(self, event: BlockApplied, stored_ns: int) -> None:
-        """A block is applied and stored on the bus."""
+    def block_applied(self, event: BlockApplied, stored_ns: int | None) -> None:
+        """A block is applied, and stored on the bus at that time; None for a standby's."""
         chain = str(event.chain_id)
-        self._blocks.labels(chain).inc()
         self._tip.labels(chain).set(event.block.number)
-        self._latency.labels(chain).observe(max(0, stored_ns - event.received_at_ns) / 1e9)
+        if stored_ns is not None:
+            self._blocks.labels(chain).inc()
+            self._latency.labels(chain).observe(max(0, stored_ns - event.received_at_ns) / 1e9)
         self._log.debug("block_applied", chain_id=event.chain_id, block=event.block.number, deltas=len(event.deltas))
 
     def reorg_followed(self, event: BlockReorged) -> None:
@@ -88,3 +106,65 @@ class FeedMoments:
             self._log.info("price_cache_up", chain_id=chain_id)
         else:
             self._log.warning("price_cache_lost", chain_id=chain_id, reason=reason)
+
+    def lease_taken(self, chain_id: int, epoch: int, plan: TakenOver, took_ns: int) -> None:
+        """This process writes from now on; what the stream missed is published."""
+        chain = str(chain_id)
+        self._writer.labels(chain).set(1)
+        self._epoch.labels(chain).set(epoch)
+        self._takeovers.labels(chain).inc()
+        self._takeover.labels(chain).observe(took_ns / 1e9)
+        self._log.info("lease_taken", chain_id=chain_id, epoch=epoch, published=len(plan.events), gap=plan.is_gap)
+
+    def lease_lost(self, chain_id: int, holder: str) -> None:
+        """Another process writes, or nobody for a moment; this one is its standby."""
+        self._writer.labels(str(chain_id)).set(0)
+        self._log.warning("lease_lost", chain_id=chain_id, holder=holder)
+
+
+class NodeMoments:
+    """What can happen to the providers of a chain. Implements ``dexlane.chain.providers.ProviderMoments``."""
+
+    def __init__(self, metrics: Metrics, log: Log) -> None:
+        self._log = log
+        which = ("chain", "provider")
+        self._drops = metrics.counter("provider_drops_total", "Times a provider lied and was dropped", which)
+        self._changes = metrics.counter("provider_changes_total", "Times that this provider came into use", which)
+        self._fit = metrics.gauge("provider_fit", "1 while this provider is fit for use", which)
+        self._unproved = metrics.counter("headers_unproved_total", "Headers with fields that are not known", which)
+        self._untidy = metrics.counter("untidy_answers_total", "Answers that were put right", (*which, "what"))
+        self._pending = metrics.counter("pending_transactions_total", "Pending ones announced", ("chain", "outcome"))
+        self._audits = metrics.counter("log_audits_total", "Blocks compared with their receipts", (*which, "outcome"))
+
+    def provider_dropped(self, chain_id: int, provider: str, reason: str) -> None:
+        """It lied."""
+        self._drops.labels(str(chain_id), provider).inc()
+        self._log.error("provider_dropped", chain_id=chain_id, provider=provider, reason=reason)
+
+    def provider_changed(self, chain_id: int, provider: str, reason: str) -> None:
+        """Another provider is in use."""
+        self._changes.labels(str(chain_id), provider).inc()
+        self._log.warning("provider_changed", chain_id=chain_id, provider=provider, reason=reason)
+
+    def provider_fit(self, chain_id: int, provider: str, *, fit: bool) -> None:
+        """It became fit for use, or unfit."""
+        self._fit.labels(str(chain_id), provider).set(int(fit))
+
+    def header_unproved(self, chain_id: int, provider: str, number: int) -> None:
+        """A header's hash proves nothing."""
+        self._unproved.labels(str(chain_id), provider).inc()
+        self._log.debug("header_unproved", chain_id=chain_id, provider=provider, block=number)
+
+    def answer_untidy(self, chain_id: int, provider: str, what: str) -> None:
+        """An answer was put right."""
+        self._untidy.labels(str(chain_id), provider, what).inc()
+        self._log.info("answer_untidy", chain_id=chain_id, provider=provider, what=what)
+
+    def audit_done(self, chain_id: int, provider: str, outcome: str) -> None:
+        """Logs were compared with the receipts of their block."""
+        self._audits.labels(str(chain_id), provider, outcome).inc()
+        self._log.debug("audit_done", chain_id=chain_id, provider=provider, outcome=outcome)
+
+    def pending_seen(self, chain_id: int, outcome: str) -> None:
+        """A pending transaction was announced; far too many for a log line each."""
+        self._pending.labels(str(chain_id), outcome).inc()

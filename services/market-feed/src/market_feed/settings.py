@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -53,6 +53,27 @@ class Settings(ChainSettings):
     )
     head_silence_s: float = Field(default=30.0, gt=0, le=3_600, description="without a head for so long: reconnect")
     head_max_age_s: float = Field(default=30.0, gt=0, le=3_600, description="without a block for so long: not ready")
+    call_timeout_s: float = Field(default=10.0, gt=0, le=120, description="a provider's time to answer a call")
+    pending_transactions: dict[int, Literal["full", "hashes"]] = Field(
+        default={},
+        description='chains whose pending transactions are listened to, as JSON: {"1": "full"} asks for whole '
+        'transactions, {"1": "hashes"} looks each one up',
+    )
+    provider_max_lag_blocks: int = Field(
+        default=3, ge=1, le=1_000, description="so far behind the others for three seconds: another provider is used"
+    )
+    provider_settle_s: float = Field(
+        default=30.0, ge=0, le=3_600, description="a preferred provider is used again after being well for so long"
+    )
+    provider_cool_down_s: float = Field(
+        default=60.0, gt=0, le=3_600, description="a provider that lied is left alone for so long, then twice as long"
+    )
+    audit_every_blocks: int = Field(
+        default=16, ge=1, le=10_000, description="one block in so many is compared with its receipts root"
+    )
+    lease_ttl_s: float = Field(
+        default=3.0, ge=0.5, le=60, description="a writer that died is followed by its standby after so long"
+    )
     snapshot_every_blocks: int = Field(default=32, ge=1, le=1_024)
     undo_depth_blocks: int = Field(default=128, ge=1, le=4_096, description="deepest reorganisation that is followed")
     backfill_max_blocks: int = Field(default=256, ge=1, le=10_000, description="a longer gap begins from a snapshot")

@@ -30,6 +30,10 @@ class Bucket(Protocol):
         """Write an entry; ``Transient`` when it may not have been stored."""
         ...
 
+    async def kv_get(self, key: str) -> bytes | None:
+        """An entry, or None; ``Transient`` when it could not be read."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Capture:
@@ -54,6 +58,11 @@ class SnapshotWriter:
         self._writing = asyncio.Lock()
         self._captured = 0
         self._written = 0
+
+    async def known_pools(self) -> frozenset[str]:
+        """The pools that the last checkpoint names, whoever wrote it. Raises ``Transient``."""
+        raw = await self._bucket.kv_get(PoolCheckpoint.key(self._bucket.realm, self.chain_id))
+        return frozenset() if raw is None else frozenset(PoolCheckpoint.model_validate_json(raw).pools)
 
     async def capture(self, book: PoolBook, block: BlockRef) -> Capture:
         """Take the pools as they are now. The caller publishes nothing meanwhile, so that the position is right."""

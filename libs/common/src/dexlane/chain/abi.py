@@ -129,6 +129,25 @@ class Frame:
             raise AbiError("the array is truncated")
         return [Frame(elements._data[elements.uint(position) :]) for position in range(count)]
 
+    def inner(self, index: int) -> Frame:
+        """The dynamic tuple whose offset stands in word ``index``."""
+        return Frame(self._data[self.uint(index) :])
+
+    def addresses(self, index: int) -> list[str]:
+        """The elements of an ``address[]`` whose offset stands in word ``index``."""
+        at = self.uint(index)
+        elements = Frame(self._slice(at + WORD, int.from_bytes(self._slice(at, WORD), "big") * WORD))
+        return [elements.address(position) for position in range(len(elements._data) // WORD)]
+
+    def byte_strings(self, index: int) -> list[bytes]:
+        """The elements of a ``bytes[]`` whose offset stands in word ``index``."""
+        at = self.uint(index)
+        count = int.from_bytes(self._slice(at, WORD), "big")
+        elements = Frame(self._data[at + WORD :])
+        if count * WORD > len(elements._data):
+            raise AbiError("the array is truncated")
+        return [elements.byte_string(position) for position in range(count)]
+
     def _slice(self, start: int, length: int) -> bytes:
         part = self._data[start : start + length]
         if len(part) != length:

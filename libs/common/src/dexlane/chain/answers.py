@@ -17,6 +17,8 @@ class Header:
     """A block header, as far as dexlane reads it. ``timestamp_s`` is Unix seconds, fees are wei per gas.
 
     ``logs_bloom`` tells what the block has logs of (``dexlane.chain.bloom``); zero when it is not known.
+    ``receipts_root`` vouches for all its receipts; empty when it is not known. ``proved`` says that all of this is
+    known to belong to the hash (``dexlane.chain.block_proof``).
     """
 
     number: int
@@ -27,6 +29,8 @@ class Header:
     gas_used: int
     gas_limit: int
     logs_bloom: int = 0
+    receipts_root: str = ""
+    proved: bool = False
 
     @property
     def ref(self) -> BlockRef:
@@ -107,6 +111,7 @@ def parse_header(answer: Mapping[str, Any]) -> Header:
         gas_used=int(answer["gasUsed"], 16),
         gas_limit=int(answer["gasLimit"], 16),
         logs_bloom=quantity(answer.get("logsBloom")),
+        receipts_root=str(answer.get("receiptsRoot", "")),
     )
 
 

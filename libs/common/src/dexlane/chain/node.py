@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from dexlane.chain.answers import (
     BlockId,
@@ -19,16 +19,29 @@ from dexlane.chain.answers import (
     parse_receipt,
     parse_transaction,
 )
+from dexlane.chain.link import Request
 from dexlane.chain.pool_events import POOL_EVENTS
-from dexlane.chain.rpc import RpcClient, RpcError
+from dexlane.chain.rpc import RpcError
 
 WITHOUT_TRANSACTIONS = False
+
+
+class Calls(Protocol):
+    """Requests to a node, or to one of several. Each raises ``RpcError`` or ``RpcUnavailable``."""
+
+    async def call(self, method: str, *params: Any, on_sent: Callable[[], None] | None = None) -> Any:
+        """The result of one request; ``on_sent`` is called once it is on its way."""
+        ...
+
+    async def batch(self, requests: Sequence[Request]) -> list[Any]:
+        """Results in the order of the requests; a refused one is an ``RpcError`` in its place."""
+        ...
 
 
 class NodeRpc:
     """A node, through a client that the caller starts and stops. Implements ``dexlane.chain.rpc.Rpc``."""
 
-    def __init__(self, client: RpcClient) -> None:
+    def __init__(self, client: Calls) -> None:
         self._client = client
 
     async def chain_id(self) -> int:
@@ -45,9 +58,7 @@ class NodeRpc:
 
     async def block(self, block: BlockId) -> Header | None:
         """``eth_getBlockByNumber`` for a number or tag, ``eth_getBlockByHash`` for a hash; without transactions."""
-        by_hash = isinstance(block, str) and len(block) == 66
-        method = "eth_getBlockByHash" if by_hash else "eth_getBlockByNumber"
-        answer = await self._client.call(method, block if by_hash else block_parameter(block), WITHOUT_TRANSACTIONS)
+        answer = await self._client.call(*block_request(block))
         return None if answer is None else parse_header(answer)
 
     async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
@@ -106,6 +117,13 @@ class NodeRpc:
         """``eth_getTransactionByHash``."""
         answer = await self._client.call("eth_getTransactionByHash", tx_hash)
         return None if answer is None else parse_transaction(answer)
+
+
+def block_request(block: BlockId) -> tuple[Any, ...]:
+    """Method and parameters that ask for a header."""
+    if isinstance(block, str) and len(block) == 66:
+        return "eth_getBlockByHash", block, WITHOUT_TRANSACTIONS
+    return "eth_getBlockByNumber", block_parameter(block), WITHOUT_TRANSACTIONS
 
 
 def _bytes(answer: str) -> bytes:

@@ -92,19 +92,21 @@ class RpcClient:
 
     While there is no connection calls fail at once with ``RpcUnavailable``; nothing is queued or sent twice behind the
     caller's back. ``on_state`` is told of every connect and loss: ``connected``,
-    ``unavailable`` or ``lost``, and a sentence.
+    ``unavailable`` or ``lost``, and a sentence. Of several URLs the first is used until it is lost; each attempt to
+    connect after that goes to the next one.
     """
 
     def __init__(
         self,
-        url: str,
+        urls: str | Sequence[str],
         *,
         name: str,
         policy: LinkPolicy,
         chain_id: int | None = None,
         on_state: Callable[[str, str], None] | None = None,
     ) -> None:
-        self.url = url
+        self._urls = (urls,) if isinstance(urls, str) else tuple(urls)
+        self._at = 0
         self.name = name
         self._chain_id = chain_id
         self._policy = policy
@@ -112,6 +114,11 @@ class RpcClient:
         self._link: Link | None = None
         self._connected = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is connected, or tries to be."""
+        return self._urls[self._at]
 
     @property
     def connected(self) -> bool:
@@ -176,6 +183,7 @@ class RpcClient:
             if isinstance(error, Fatal):
                 raise
             self._on_state("unavailable", str(error))
+            self._at = (self._at + 1) % len(self._urls)
             return False
         self._link = link
         self._connected.set()

@@ -18,7 +18,8 @@ class Gap:
     reason: str
 
 
-Notification: TypeAlias = "dict[str, Any] | Gap"
+Notification: TypeAlias = "dict[str, Any] | str | Gap"
+"""A hash where only hashes were subscribed to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,7 @@ class Subscription:
             closed.cancel()
             overflowed.cancel()
 
-    def _take(self, notification: dict[str, Any]) -> None:
+    def _take(self, notification: dict[str, Any] | str) -> None:
         self._heard.set()
         if self._overflowed.is_set():
             return  # behind the gap; the connection is about to be given up

@@ -124,7 +124,13 @@ POOLS = BucketSpec(
     max_value_bytes=4 * MIB,
     description="Full pool states with their block, and the checkpoint to start reading MARKET from",
 )
-BUCKETS = (POOLS,)
+LEASES = BucketSpec(
+    name="LEASES",
+    max_bytes=1 * MIB,
+    max_value_bytes=4_096,
+    description="Who writes for a chain at this moment, and under which epoch",
+)
+BUCKETS = (POOLS, LEASES)
 
 EVENTS: tuple[type[Event], ...] = tuple(event for stream in STREAMS for event in stream.events)
 """Every event type, in the order of the streams."""

@@ -79,13 +79,21 @@ class ServiceSettings(BaseSettings):
     trace_ratio: float = Field(default=0.1, ge=0, le=1, validation_alias=_shared("trace_ratio"))
 
 
+def _as_list(urls: object) -> object:
+    return (urls,) if isinstance(urls, str) else urls
+
+
+NodeUrls = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
+
+
 class ChainSettings(ServiceSettings):
     """For services that talk to nodes."""
 
-    rpc_ws_urls: dict[int, str] = Field(
-        default={1: "ws://127.0.0.1:18545"},
+    rpc_ws_urls: dict[int, NodeUrls] = Field(
+        default={1: ("ws://127.0.0.1:18545",)},
         validation_alias=_shared("rpc_ws_urls"),
-        description='WebSocket URL per chain id, as JSON: {"1": "ws://..."}',
+        description="WebSocket URL of the node per chain id, or a list of them with the preferred one first, as JSON: "
+        '{"1": ["wss://a...", "wss://b..."], "8453": "wss://c..."}',
     )
     network: Literal["devnet", "remote"] = Field(default="devnet", validation_alias=_shared("network"))
 

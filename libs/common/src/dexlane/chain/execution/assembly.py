@@ -98,12 +98,12 @@ def assemble(
 
 def _executor(chain_id: int, shared: _Shared) -> Executor:
     service, settings = shared.service, shared.settings
-    node = NodeConnection(settings.rpc_ws_urls[chain_id], f"{service.name}-{chain_id}", chain_id)
+    node = NodeConnection(settings.rpc_ws_urls[chain_id][0], f"{service.name}-{chain_id}", chain_id)
     mirror = PoolMirror(chain_id)
     access = LiveAccess(
         chain_id=chain_id,
         lane=shared.lane,
-        url=settings.rpc_ws_urls[chain_id],
+        url=settings.rpc_ws_urls[chain_id][0],
         connect=node.connect,
         key_files=settings.key_files(),
         guard_path=settings.data_dir / f"{service.name}-guard-{chain_id}.db",

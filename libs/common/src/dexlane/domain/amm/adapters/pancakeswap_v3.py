@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from dexlane.domain.amm.adapters.base import Pair, Quote
 from dexlane.domain.amm.adapters.uniswap_v3 import UniswapV3
 from dexlane.values.pools import Pool
@@ -21,4 +19,4 @@ class PancakeSwapV3(UniswapV3):
 
     def _quote(self, pool: Pool, pair: Pair, *, exact_in: bool, amount: int) -> Quote:
         quote = super()._quote(pool, pair, exact_in=exact_in, amount=amount)
-        return replace(quote, gas=quote.gas + EXTRA_GAS)
+        return quote._replace(gas=quote.gas + EXTRA_GAS)

@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from dexlane.chain.answers import Header, RawLog, parse_header
+from dexlane.chain.answers import Header, RawLog
 from dexlane.chain.block_logs import LogsWanted
 from dexlane.chain.deployments import emitter_of, singletons
-from dexlane.chain.logs import UnreadableLog, fold_logs
+from dexlane.chain.logs import FoldedLogs, UnreadableLog, fold_logs
 from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, WatchedPool, load_pool
 from dexlane.chain.rpc import Rpc, RpcError, RpcUnavailable
-from dexlane.chain.subscriptions import Gap, Notification
+from dexlane.chain.subscriptions import Gap
 from dexlane.domain.amm.deltas import InconsistentDelta
 from dexlane.domain.fees import fee_parameters, next_base_fee
 from dexlane.domain.pool_book import GapError, PoolBook
@@ -25,12 +25,11 @@ from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.collector import keep_for_good
 from dexlane.runtime.errors import Misconfigured
+from market_feed.feed.block_logs import BlockLogs
 from market_feed.metrics import FeedMoments
 
 RETRY_S = 0.25
 LONGEST_RETRY_S = 2.0
-LOGS_RETRY_S = 0.002
-LOGS_ATTEMPTS = 4
 LOAD_ATTEMPTS = 5
 """Blocks that may leave the chain while all pools are being read from them, before something else must be wrong."""
 
@@ -38,7 +37,7 @@ LOAD_ATTEMPTS = 5
 class HeadSource(Protocol):
     """Where heads come from."""
 
-    async def next(self) -> Notification:
+    async def next(self) -> Header | Gap:
         """The next head, or a gap."""
         ...
 
@@ -103,10 +102,11 @@ class BlockFollower:
         """When a block was last applied or loaded, Unix milliseconds."""
         self._rpc = rpc
         self._watched = tuple(watched)
+        self.logs = BlockLogs(rpc)
         self._singletons = singletons(chain_id)
-        self._wanted = LogsWanted(())
         self._clock = clock
         self._limits = limits
+        self._distrusted: set[str] = set()
         self._fees = fee_parameters(chain_id)
         self._recent: dict[str, Header] = {}
 
@@ -129,17 +129,35 @@ class BlockFollower:
                 moments.node_troubled(self.chain_id, str(error), first=retry_s is None)
                 retry_s = RETRY_S if retry_s is None else min(LONGEST_RETRY_S, 2 * retry_s)
 
-    async def _take(self, notification: Notification, handlers: ChainHandlers, moments: FeedMoments) -> None:
-        head = await self._rpc.block("latest") if isinstance(notification, Gap) else parse_header(notification)
+    async def _take(self, notification: Header | Gap, handlers: ChainHandlers, moments: FeedMoments) -> None:
+        head = await self._rpc.block("latest") if isinstance(notification, Gap) else notification
         if head is None:
             raise RpcUnavailable("the node has no newest block")
         try:
-            reason = "start" if self.tip is None else await self.follow(head, handlers)
+            reason = await self._repair(handlers) or await self.follow(head, handlers)
         except (BrokenAnswer, UnreadableLog, InconsistentDelta, GapError) as error:
             reason = f"{type(error).__name__}: {error}"
         if reason:
             tip = await self.load(handlers)
             moments.pools_loaded(self.chain_id, tip.number, len(self.book.pools), reason)
+
+    def distrust(self, block_hash: str) -> None:
+        """The logs of this block turned out to be wrong: before the next block it is undone and applied anew, with all
+        that came after it."""
+        self._distrusted.add(block_hash)
+
+    async def _repair(self, handlers: ChainHandlers) -> str:
+        """Undo distrusted blocks. Returns a reason when that needs all pools read anew."""
+        suspects = [self._recent[one] for one in self._distrusted if one in self._recent]
+        self._distrusted.clear()
+        if not suspects or self.tip is None:
+            return ""
+        lowest = min(suspects, key=lambda header: header.number)
+        ancestor = self._recent.get(lowest.parent_hash)
+        if ancestor is None:
+            return f"block {lowest.number} was wrong, and the one before it is not remembered"
+        await self._undo(self.tip, ancestor, self.tip, handlers)
+        return ""
 
     async def load(self, handlers: ChainHandlers) -> Header:
         """Read all pools at the newest block and begin from there.
@@ -148,7 +166,7 @@ class BlockFollower:
         """
         tip, book = await self._read_newest()
         self.book, self.tip, self._recent = book, tip, {tip.hash: tip}
-        self._wanted = LogsWanted({emitter_of(self.chain_id, pool.key) for pool in book.pools.values()})
+        self.logs.wanted = LogsWanted({emitter_of(self.chain_id, pool.key) for pool in book.pools.values()})
         self.applied_at_ms = self._clock.now_ms()
         keep_for_good()
         await handlers.loaded(book, tip)
@@ -187,6 +205,8 @@ class BlockFollower:
             return f"{head.number - tip.number} blocks were missed"
         branch = await self._branch_to(head)
         if branch is None:
+            if head.number <= tip.number and await self._still_stands(tip):
+                return ""  # announced before the pools were last read
             return f"block {head.number} leaves the chain below the last {len(self._recent)} blocks"
         ancestor = self._recent[branch[0].parent_hash]
         if ancestor.hash != tip.hash:
@@ -194,6 +214,10 @@ class BlockFollower:
         for header in branch:
             await self._apply(header, handlers, newest=header is head)
         return ""
+
+    async def _still_stands(self, tip: Header) -> bool:
+        now = await self._rpc.block(tip.number)
+        return now is not None and now.hash == tip.hash
 
     async def _branch_to(self, head: Header) -> list[Header] | None:
         """Headers from the first unknown one up to ``head``; None when they do not meet what is remembered."""
@@ -224,13 +248,15 @@ class BlockFollower:
         await handlers.reorged(event)
 
     async def _apply(self, header: Header, handlers: ChainHandlers, *, newest: bool) -> None:
-        logs = await self._logs(header)
+        logs = await self.logs.of(header)
         received_at_ns = self._clock.now_ns()
         if any(log.block_hash != header.hash for log in logs):
             raise BrokenAnswer(f"the node gave logs of another block for block {header.number}")
-        changes = fold_logs(logs, self.book.pools, self._singletons)
-        if changes.foreign is not None and not self._wanted.by_topic:
-            raise BrokenAnswer(f"the node gave a log of {changes.foreign}, which was not asked for")
+        try:
+            changes = self._folded(logs)
+        except (BrokenAnswer, UnreadableLog, InconsistentDelta) as error:
+            self.logs.doubt(header, f"gave logs of block {header.number} that cannot be applied ({error})")
+            raise
         event = BlockApplied(
             id=BlockApplied.make_id(self.chain_id, header.hash),
             chain_id=self.chain_id,
@@ -250,21 +276,11 @@ class BlockFollower:
         self._remember(header)
         await handlers.applied(AppliedBlock(event, changes.volumes, newest), self.book)
 
-    async def _logs(self, header: Header) -> list[RawLog]:
-        """The block's logs of our pools.
-
-        A node may announce a head before its logs can be read, and then answers with none of them. The header's bloom
-        tells: it names every pool that has logs (and by chance one that has none, hence the bound).
-        """
-        wait_s = LOGS_RETRY_S
-        for attempt in range(LOGS_ATTEMPTS):
-            logs = list(await self._rpc.logs(header.hash, self._wanted.addresses))
-            if not self._wanted.may_lack(header.logs_bloom, logs):
-                break
-            if attempt < LOGS_ATTEMPTS - 1:
-                await asyncio.sleep(wait_s)
-                wait_s *= 2
-        return logs
+    def _folded(self, logs: Sequence[RawLog]) -> FoldedLogs:
+        changes = fold_logs(logs, self.book.pools, self._singletons)
+        if changes.foreign is not None and not self.logs.wanted.by_topic:
+            raise BrokenAnswer(f"the node gave a log of {changes.foreign}, which was not asked for")
+        return changes
 
     def _remember(self, header: Header) -> None:
         self.tip = header

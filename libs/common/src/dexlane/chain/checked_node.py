@@ -1,0 +1,183 @@
+"""A node whose answers about blocks are checked before they are believed, and sampled against the receipts root."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dexlane.chain.answers import BlockId, Header, RawLog, parse_log
+from dexlane.chain.block_proof import receipts_root
+from dexlane.chain.bloom import bloom_mask, may_log
+from dexlane.chain.node import NodeRpc, block_request
+from dexlane.chain.providers import NOT_READABLE, Provider, Providers
+from dexlane.chain.rpc import RpcError, RpcUnavailable
+
+AUDITS_KEPT = 16
+DOUBTS_BEFORE_DROP = 3
+BLOCKS_DISTRUSTED = 128
+"""The last blocks whose logs came from a provider: all of them are in doubt when one turns out to be a lie."""
+
+OnLie = Callable[[str], None]
+"""Takes the hash of a block whose logs turned out to be wrong after they were handed on; must not wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Logs that a provider gave for a block, to be audited."""
+
+    provider: Provider
+    header: Header
+    addresses: frozenset[str]
+    logs: tuple[RawLog, ...]
+
+
+class CheckedNode(NodeRpc):
+    """``dexlane.chain.rpc.Rpc`` over several providers. What contradicts itself raises ``ProviderLied``.
+
+    Of a proved header, every log must be in its bloom. Every ``audit_every``-th block is compared with its receipts in
+    the background: only that finds a log that is altered but well formed, or one that is kept back where the bloom is
+    too full to tell.
+    """
+
+    def __init__(self, providers: Providers, *, audit_every: int = 16, on_lie: OnLie = lambda block_hash: None) -> None:
+        super().__init__(providers)
+        self.on_lie = on_lie
+        self.providers = providers
+        self._audit_every = audit_every
+        self._to_audit: deque[_Given] = deque(maxlen=AUDITS_KEPT)
+        self._wanted = asyncio.Event()
+        self._receipts_provable = False
+        """Whether receipts of this chain hash to their root by the rules known here; seen once is enough."""
+        self._doubted = ("", "", 0)
+        self._given: _Given | None = None
+        self._given_by: dict[str, deque[str]] = {}
+
+    async def block(self, block: BlockId) -> Header | None:
+        """A header. Raises ``ProviderLied`` when it is not the one that was asked for, or not its own hash's."""
+        provider = self.providers.in_use()
+        answer = await provider.call(*block_request(block))
+        if answer is None:
+            return None
+        header = self.providers.header_of(provider, answer)
+        if (isinstance(block, int) and header.number != block) or (
+            isinstance(block, str) and len(block) == 66 and header.hash != block
+        ):
+            raise self.providers.drop(provider, f"gave block {header.number} {header.hash} when asked for {block}")
+        if block == "latest":
+            provider.note_head(header.number, header.hash)
+        return header
+
+    async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
+        """The logs of one block in order, each once. Raises ``ProviderLied`` when they cannot be that."""
+        provider = self.providers.in_use()
+        answers = await provider.call("eth_getLogs", {"blockHash": block_hash, "address": list(addresses)})
+        try:
+            logs = [parse_log(answer) for answer in answers]
+        except NOT_READABLE as error:
+            raise self.providers.drop(
+                provider, f"gave logs that cannot be read ({type(error).__name__}: {error})"
+            ) from error
+        wanted, header = frozenset(addresses), self.providers.proved.get(block_hash)
+        fault = _fault_of(logs, block_hash, wanted, header)
+        if fault:
+            raise self.providers.drop(provider, fault)
+        logs = self._tidied(provider, logs)
+        self._given_by.setdefault(provider.name, deque(maxlen=BLOCKS_DISTRUSTED)).append(block_hash)
+        if header is not None:
+            self._given = _Given(provider, header, wanted, tuple(logs))
+            if header.number % self._audit_every == 0:
+                self._want_audit(self._given)
+        return logs
+
+    def doubt(self, header: Header, reason: str) -> None:
+        """The reader was given something it cannot use: the receipts must tell whether it is true all the same. The
+        same about the same block a third time is a lie."""
+        provider = self.providers.current
+        if self._given is not None and self._given.header.hash == header.hash:
+            self._want_audit(self._given)
+        name, block_hash, times = self._doubted
+        times = times + 1 if (name, block_hash) == (provider.name, header.hash) else 1
+        self._doubted = (provider.name, header.hash, times)
+        if times >= DOUBTS_BEFORE_DROP:
+            self._doubted = ("", "", 0)
+            self.providers.drop(provider, reason)
+
+    async def audit(self) -> None:
+        """Compare sampled logs with the receipts of their block, for ever."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._to_audit:
+                given = self._to_audit.popleft()
+                outcome = await self._audited(given)
+                self.providers.moments.audit_done(self.providers.chain_id, given.provider.name, outcome)
+
+    def _tidied(self, provider: Provider, logs: Sequence[RawLog]) -> list[RawLog]:
+        indices = [log.log_index for log in logs]
+        if indices != sorted(indices):
+            self.providers.moments.answer_untidy(self.providers.chain_id, provider.name, "unsorted_logs")
+        if len(set(indices)) != len(indices):
+            self.providers.moments.answer_untidy(self.providers.chain_id, provider.name, "duplicate_log")
+        by_index = {log.log_index: log for log in logs}
+        return [by_index[index] for index in sorted(by_index)]
+
+    def _want_audit(self, given: _Given) -> None:
+        self._to_audit.append(given)
+        self._wanted.set()
+
+    async def _audited(self, given: _Given) -> str:
+        provider, header = given.provider, given.header
+        try:
+            receipts = await provider.call("eth_getBlockReceipts", header.hash)
+            root = await asyncio.to_thread(receipts_root, receipts)
+            logs = [log for log in _logs_of(receipts) if log.address in given.addresses]
+        except (RpcError, RpcUnavailable):
+            return "skipped"
+        except NOT_READABLE:
+            return "unprovable"
+        if root == header.receipts_root:
+            self._receipts_provable = True
+            return self._judged(given, logs)
+        if not self._receipts_provable:
+            return "unprovable"
+        self.providers.drop(provider, f"gave receipts of block {header.number} that are not those of its header")
+        return "refuted"
+
+    def _judged(self, given: _Given, logs: Sequence[RawLog]) -> str:
+        if _content(logs) == _content(given.logs):
+            return "proved"
+        self.providers.drop(given.provider, f"gave other logs of block {given.header.number} than its receipts hold")
+        for block_hash in self._given_by.pop(given.provider.name, ()):
+            self.on_lie(block_hash)
+        return "refuted"
+
+
+def _content(logs: Iterable[RawLog]) -> list[tuple[int, str, tuple[str, ...], bytes]]:
+    return sorted((log.log_index, log.address, log.topics, log.data) for log in logs)
+
+
+def _logs_of(receipts: Sequence[Mapping[str, Any]]) -> list[RawLog]:
+    return [parse_log(log) for receipt in receipts for log in receipt["logs"]]
+
+
+def _fault_of(logs: Sequence[RawLog], block_hash: str, wanted: frozenset[str], header: Header | None) -> str:
+    """What is wrong with the logs of a block, as a clause without subject; empty when nothing is."""
+    by_index: dict[int, RawLog] = {}
+    for log in logs:
+        if log.block_hash != block_hash or (header is not None and log.block_number != header.number):
+            return f"gave a log of block {log.block_number} {log.block_hash} for {block_hash}"
+        if log.address not in wanted:
+            return f"gave a log of {log.address}, which was not asked for"
+        if log.log_index < 0 or by_index.setdefault(log.log_index, log) != log:
+            return f"gave two different logs with index {log.log_index} in block {log.block_number}"
+        if header is not None and not _in_bloom(log, header.logs_bloom):
+            return f"gave a log of {log.address} that the bloom of block {log.block_number} rules out"
+    return ""
+
+
+def _in_bloom(log: RawLog, bloom: int) -> bool:
+    """Whether the bloom allows the log's address and event; other topics are too many to be remembered."""
+    return may_log(bloom, bloom_mask(log.address)) and (not log.topics or may_log(bloom, bloom_mask(log.topics[0])))
