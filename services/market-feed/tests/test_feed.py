@@ -185,7 +185,7 @@ async def test_a_block_is_not_applied_without_logs_that_its_bloom_names_beyond_d
 async def test_a_distrusted_block_is_undone_and_applied_anew(world: World) -> None:
     heads = [world.chain.mine(logs=[world.swap()])[0] for _ in range(3)]
     await world.follow(*heads)
-    world.chain.blocks[2].logs[0] = dataclasses.replace(world.chain.blocks[2].logs[0], data=sync(50).data)
+    world.chain.blocks[2].logs[0] = world.chain.blocks[2].logs[0]._replace(data=sync(50).data)
     world.follower.distrust(heads[1].hash)
     await run_until_at_tip(world, Script(Gap("a lie was found")))
     assert [reorg.depth for reorg in world.reorgs] == [2]
