@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from dexlane_devnet.answers import balancer, families, stableswap
-from dexlane_devnet.answers.chain import AnswerChain, Json, answer_chain
+from dexlane_devnet.answers.chain import AnswerChain, Json, Reverted, answer_chain
 from dexlane_devnet.packages import Report
 
 PROTOCOLS = ("balancer_weighted", "balancer_stable", "stableswap", *families.PROTOCOLS)
@@ -46,5 +47,9 @@ async def _stableswap_row(chain: AnswerChain, chance: random.Random) -> Json:
 async def _balancer_row(
     chain: AnswerChain, contracts: balancer.BalancerContracts, make: balancer.Make, chance: random.Random
 ) -> Json:
-    pool = await make(chain, contracts, chance)
+    while True:
+        # Some draws are no pool: a first join whose invariant does not converge, say. The contract refuses them.
+        with suppress(Reverted):
+            pool = await make(chain, contracts, chance)
+            break
     return await balancer.ask_vault(chain, contracts, pool, chance, SWAPS_PER_POOL)
