@@ -61,6 +61,25 @@ def test_prometheus_scrapes_every_service_on_its_port() -> None:
     assert sorted(targets) == sorted(f"{service}:{default_port(service)}" for service in SERVICES)
 
 
+def alert_rules() -> list[dict[str, Any]]:
+    names = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["rule_files"]
+    files = [yaml.safe_load((DEPLOY / "prometheus" / name).read_text()) for name in names]
+    return [rule for content in files for group in content["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize("rule", alert_rules(), ids=lambda rule: rule["alert"])
+def test_alert_asks_for_metrics_that_exist_and_says_what_to_do(rule: dict[str, Any]) -> None:
+    assert missing(rule["expr"]) == []
+    assert rule["labels"]["severity"] in ("page", "warn")
+    assert rule["annotations"]["summary"]
+    assert rule["annotations"]["action"]
+
+
+def test_prometheus_finds_its_rules_in_the_folder_it_is_given() -> None:
+    volumes = compose()["services"]["prometheus"]["volumes"]
+    assert any("deploy/prometheus" in str(volume) or "../prometheus:" in str(volume) for volume in volumes)
+
+
 def test_gateway_knows_where_the_others_answer() -> None:
     urls = json.loads(compose()["services"]["gateway"]["environment"]["DEXLANE_GATEWAY_SERVICE_URLS"])
     others = [service for service in SERVICES if service != "gateway"]

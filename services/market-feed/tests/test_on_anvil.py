@@ -64,7 +64,13 @@ class Running:
 async def running(bus: Bus, nats_url: str, redis_url: str, log: Log) -> AsyncIterator[Running]:
     async with await start_devnet(DevnetConfig(port=free_port(), block_time_s=None)) as devnet:
         settings = Settings(
-            nats_url=nats_url, redis_url=redis_url, rpc_ws_urls={1: devnet.ws_url}, port=0, log_level="ERROR"
+            tripwire_every_s=0.1,
+            tripwire_confirmations=1,
+            nats_url=nats_url,
+            redis_url=redis_url,
+            rpc_ws_urls={1: devnet.ws_url},
+            port=0,
+            log_level="ERROR",
         )
         service, mirror = build(settings), PoolMirror(1)
         client = RpcClient(devnet.ws_url, name="test", policy=LinkPolicy(jitter=random.random), chain_id=1)
@@ -129,3 +135,19 @@ async def test_prices_reach_the_cache(running: Running, redis_url: str) -> None:
                 await asyncio.sleep(0.05)
     price = float(orjson.loads(value)["price"])
     assert 500 < price < 20_000
+
+
+async def test_storage_written_without_an_event_is_repaired_in_every_mirror(running: Running) -> None:
+    """Slot 8 of ``UniswapV2Pair`` packs the reserves."""
+    await running.devnet.mine(3)
+    await running.mirror_equals_chain()
+    slot = "0x" + (8).to_bytes(32, "big").hex()
+    there = int(await running.devnet.rpc("eth_getStorageAt", V2_POOL.address, slot, "latest"), 16)
+    value = "0x" + (there + 10**9).to_bytes(32, "big").hex()
+    await running.devnet.rpc("anvil_setStorageAt", V2_POOL.address, slot, value)
+    await running.devnet.mine(2)
+    repaired = running.service.metrics.registry
+    name, labels = "dexlane_market_feed_tripwire_defects_total", {"chain": "1", "defect": "storage_changed"}
+    await until(lambda: repaired.get_sample_value(name, labels))
+    await running.devnet.mine(2)
+    await running.mirror_equals_chain()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from dexlane.domain.tripwire import REPAIRED_BY_SNAPSHOT, Finding
 from dexlane.events.base import Event
 from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.events.opportunity import OpportunityFound
@@ -168,3 +169,39 @@ class NodeMoments:
     def pending_seen(self, chain_id: int, outcome: str) -> None:
         """A pending transaction was announced; far too many for a log line each."""
         self._pending.labels(str(chain_id), outcome).inc()
+
+
+class TripwireMoments:
+    """What can come out of comparing a local pool with the chain."""
+
+    def __init__(self, metrics: Metrics, log: Log) -> None:
+        self._log = log
+        self._samples = metrics.counter("tripwire_samples_total", "Pools compared with the chain", ("chain", "outcome"))
+        self._defects = metrics.counter("tripwire_defects_total", "Local pools that differed", ("chain", "defect"))
+        self._checked = metrics.gauge("tripwire_checked_block", "The newest block a pool was compared at", ("chain",))
+
+    def pool_agreed(self, chain_id: int, block: int) -> None:
+        """The local state is the chain's."""
+        self._samples.labels(str(chain_id), "agreed").inc()
+        self._checked.labels(str(chain_id)).set(block)
+
+    def sample_failed(self, chain_id: int, pool: str, reason: str) -> None:
+        """Nothing could be compared: the node did not answer, or the block is not remembered."""
+        self._samples.labels(str(chain_id), "failed").inc()
+        self._log.info("sample_failed", chain_id=chain_id, pool=pool, reason=reason)
+
+    def defect_found(self, chain_id: int, pool: str, finding: Finding, evidence: Mapping[str, object]) -> None:
+        """The local state is not the chain's. ``evidence`` is what was seen, for whoever looks into it."""
+        self._samples.labels(str(chain_id), "differed").inc()
+        self._defects.labels(str(chain_id), finding.defect).inc()
+        tell = self._log.error if finding.defect in REPAIRED_BY_SNAPSHOT else self._log.warning
+        tell(
+            "pool_defect_found",
+            chain_id=chain_id,
+            pool=pool,
+            defect=finding.defect,
+            block=finding.block.number,
+            block_hash=finding.block.hash,
+            storage_changed=finding.storage_changed,
+            evidence=dict(evidence),
+        )

@@ -74,6 +74,12 @@ class Settings(ChainSettings):
     lease_ttl_s: float = Field(
         default=3.0, ge=0.5, le=60, description="a writer that died is followed by its standby after so long"
     )
+    tripwire_every_s: float = Field(
+        default=15.0, gt=0, le=3_600, description="so often one pool is compared with the chain, each in turn"
+    )
+    tripwire_confirmations: int = Field(
+        default=8, ge=0, le=1_024, description="at the block so far below the head; 0: at the finalized one"
+    )
     snapshot_every_blocks: int = Field(default=32, ge=1, le=1_024)
     undo_depth_blocks: int = Field(default=128, ge=1, le=4_096, description="deepest reorganisation that is followed")
     backfill_max_blocks: int = Field(default=256, ge=1, le=10_000, description="a longer gap begins from a snapshot")

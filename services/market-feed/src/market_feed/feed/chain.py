@@ -23,9 +23,10 @@ from dexlane.runtime.lease import BusLeaseStore, Lease, LeasePolicy
 from dexlane.runtime.sequenced import SequencedPublisher
 from dexlane.runtime.service import Service
 from market_feed.feed.follower import BlockFollower, FollowLimits
+from market_feed.feed.tripwire import Tripwire, TripwirePolicy
 from market_feed.feed.writer import MarketWriter
 from market_feed.handlers import FeedHandlers, OpportunityFinder
-from market_feed.metrics import FeedMoments, NodeMoments
+from market_feed.metrics import FeedMoments, NodeMoments, TripwireMoments
 from market_feed.price_cache import PriceCache
 from market_feed.settings import Settings
 from market_feed.snapshots import SnapshotWriter, last_market_sequence
@@ -67,6 +68,7 @@ def add_chain(service: Service, settings: Settings, chain_id: int, moments: Mome
         f"writer {chain_id}", functools.partial(writer.run, handlers.announce, moments[0], service.clock)
     )
     service.background(f"follow {chain_id}", functools.partial(follower.run, providers, handlers, moments[0]))
+    service.background(f"tripwire {chain_id}", _tripwire(service, settings, follower, node).run)
     service.background(f"snapshots {chain_id}", snapshots.run)
     service.background(f"prices {chain_id}", cache.run)
     service.ready_when(f"blocks {chain_id}", follower.why_not_current(int(settings.head_max_age_s * 1000)))
@@ -119,6 +121,11 @@ def _lease(service: Service, settings: Settings, chain_id: int, willing: Callabl
         policy=LeasePolicy(ttl_s=settings.lease_ttl_s, margin_s=settings.lease_ttl_s / 4),
         willing=willing,
     )
+
+
+def _tripwire(service: Service, settings: Settings, follower: BlockFollower, node: CheckedNode) -> Tripwire:
+    policy = TripwirePolicy(settings.tripwire_every_s, settings.tripwire_confirmations)
+    return Tripwire(follower, node, policy, TripwireMoments(service.metrics, service.log))
 
 
 def _why_not_placed(chain_id: int, writer: MarketWriter, lease: Lease) -> Callable[[], bool | str]:

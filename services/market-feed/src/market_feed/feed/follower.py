@@ -18,14 +18,16 @@ from dexlane.chain.logs import FoldedLogs, UnreadableLog, fold_logs
 from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, WatchedPool, load_pool
 from dexlane.chain.rpc import Rpc, RpcError, RpcUnavailable
 from dexlane.chain.subscriptions import Gap
-from dexlane.domain.amm.deltas import InconsistentDelta
+from dexlane.domain.amm.deltas import InconsistentDelta, delta_between
 from dexlane.domain.fees import fee_parameters, next_base_fee
 from dexlane.domain.pool_book import GapError, PoolBook
 from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.collector import keep_for_good
 from dexlane.runtime.errors import Misconfigured
+from dexlane.values.pools import PoolDelta
 from market_feed.feed.block_logs import BlockLogs
+from market_feed.feed.corrections import Corrections
 from market_feed.metrics import FeedMoments
 
 RETRY_S = 0.25
@@ -107,6 +109,7 @@ class BlockFollower:
         self._clock = clock
         self._limits = limits
         self._distrusted: set[str] = set()
+        self.corrections = Corrections(rpc, watched)
         self._fees = fee_parameters(chain_id)
         self._recent: dict[str, Header] = {}
 
@@ -134,7 +137,7 @@ class BlockFollower:
         if head is None:
             raise RpcUnavailable("the node has no newest block")
         try:
-            reason = await self._repair(handlers) or await self.follow(head, handlers)
+            reason = self.corrections.reason() or await self._repair(handlers) or await self.follow(head, handlers)
         except (BrokenAnswer, UnreadableLog, InconsistentDelta, GapError) as error:
             reason = f"{type(error).__name__}: {error}"
         if reason:
@@ -254,6 +257,7 @@ class BlockFollower:
             raise BrokenAnswer(f"the node gave logs of another block for block {header.number}")
         try:
             changes = self._folded(logs)
+            deltas = await self._corrected(header, changes.deltas)
         except (BrokenAnswer, UnreadableLog, InconsistentDelta) as error:
             self.logs.doubt(header, f"gave logs of block {header.number} that cannot be applied ({error})")
             raise
@@ -271,7 +275,7 @@ class BlockFollower:
             gas_used=header.gas_used,
             gas_limit=header.gas_limit,
             received_at_ns=received_at_ns,
-        ).model_copy(update={"deltas": changes.deltas})  # each is valid already
+        ).model_copy(update={"deltas": deltas})  # each is valid already
         self.book.apply(event)
         self._remember(header)
         await handlers.applied(AppliedBlock(event, changes.volumes, newest), self.book)
@@ -281,6 +285,14 @@ class BlockFollower:
         if changes.foreign is not None and not self.logs.wanted.by_topic:
             raise BrokenAnswer(f"the node gave a log of {changes.foreign}, which was not asked for")
         return changes
+
+    async def _corrected(self, header: Header, deltas: tuple[PoolDelta, ...]) -> tuple[PoolDelta, ...]:
+        """The deltas, those of pools that are read anew with this block in the place of what the logs said."""
+        states = await self.corrections.states_at(header)
+        if not states:
+            return deltas
+        kept = tuple(delta for delta in deltas if delta.pool not in states)
+        return kept + tuple(delta_between(pool, self.book.pools[pool].state, state) for pool, state in states.items())
 
     def _remember(self, header: Header) -> None:
         self.tip = header

@@ -1,0 +1,50 @@
+"""What turned out to be wrong with the pools of a chain, until the follower has put it right."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+from dexlane.chain.answers import Header
+from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, WatchedPool, load_pool
+from dexlane.chain.rpc import Rpc
+from dexlane.values.pools import PoolState
+
+
+class Corrections:
+    """Wishes of the tripwire. One that is lost to a failing node comes again: the pool is still wrong then."""
+
+    def __init__(self, rpc: Rpc, watched: Sequence[WatchedPool]) -> None:
+        self.to_reread: set[str] = set()
+        self._rpc = rpc
+        self._watched = watched
+        self._reason = ""
+
+    def reread(self, address: str) -> None:
+        """The state of this pool is wrong: it is read from the chain with the next block, and that block's event
+        carries the difference to every mirror."""
+        self.to_reread.add(address)
+
+    def begin_anew(self, reason: str) -> None:
+        """The blocks that are held are wrong: at the next head all pools are read anew."""
+        self._reason = reason
+
+    def reason(self) -> str:
+        """Why all pools are to be read anew, told once; else an empty text."""
+        reason, self._reason = self._reason, ""
+        return reason
+
+    async def states_at(self, header: Header) -> dict[str, PoolState]:
+        """The states of the pools that are to be read anew, after this block. Raises ``RpcError``, ``RpcUnavailable``.
+
+        A pool that cannot be read as one stays wanted.
+        """
+        wanted = [pool for pool in self._watched if pool.address in self.to_reread]
+        found: dict[str, PoolState] = {}
+        if wanted:
+            reader = await ChainReader.at(self._rpc, header.hash)
+            for pool in wanted:
+                with contextlib.suppress(PoolUnreadable):
+                    found[pool.address] = (await load_pool(reader, pool)).state
+        self.to_reread -= found.keys()
+        return found
