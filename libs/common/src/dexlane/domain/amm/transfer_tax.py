@@ -16,7 +16,7 @@ from dexlane.domain.amm.quoting import quote_exact_in, quote_exact_out
 from dexlane.values.amounts import BPS_DENOMINATOR
 from dexlane.values.pools import Pool, Protocol
 
-_PAID_BY_BALANCE = frozenset({Protocol.UNISWAP_V2})
+_PAID_BY_BALANCE = frozenset({Protocol.UNISWAP_V2, Protocol.SOLIDLY_VOLATILE, Protocol.SOLIDLY_STABLE})
 """Pools that take what their balance has grown by."""
 
 
