@@ -25,15 +25,17 @@ from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.errors import Fatal
 from dexlane.runtime.observability import Log, Metrics
+from dexlane.testing.builders import a_pool_v2
 from dexlane.testing.fake_chain import FakeChain, FakeLog
 from dexlane.testing.fake_rpc import FakeRpc
-from dexlane.values.pools import ConstantProductState, Protocol
-from market_feed.feed import AppliedBlock, BlockFollower, FollowLimits, swapped_amounts
+from dexlane.values.pools import ConstantProductState, Pool, Protocol
+from market_feed.feed import AppliedBlock, BlockFollower, FollowLimits, PoolsChange, swapped_amounts
 from market_feed.metrics import FeedMoments
 
 PAIR = "0xb4e16d0168e52d35cacd2c6185b44281ec28c9dc"
 USDC = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
 WETH = "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
+NEW_PAIR = "0x" + "3" * 40
 WATCHED = [WatchedPool(address=PAIR, protocol=Protocol.UNISWAP_V2)]
 
 
@@ -77,6 +79,9 @@ class World:
 
     async def applied(self, block: AppliedBlock, book: PoolBook) -> None:
         self.steps.append(block.event)
+
+    async def pools_changed(self, change: PoolsChange, book: PoolBook) -> None:
+        self.steps.append(change)
 
     async def reorged(self, event: BlockReorged) -> None:
         self.steps.append(event)
@@ -201,6 +206,79 @@ async def test_a_rollback_without_a_notice_is_noticed_at_the_next_block(world: W
     await world.follow(*world.chain.mine())
     assert [reorg.depth for reorg in world.reorgs] == [2]
     assert world.reserve_in_book() == 101
+
+
+def another_pool(reserve0: int = 7) -> Pool:
+    return a_pool_v2(address=NEW_PAIR, reserve0=reserve0, reserve1=9)
+
+
+async def test_a_pool_joins_before_the_next_block_and_its_logs_are_in_that_block(world: World) -> None:
+    [head] = world.chain.mine()
+    await world.follow(head)
+    assert world.follower.watch(another_pool(), head.ref)
+    change = FakeLog(address=NEW_PAIR, topics=(V2_SYNC_TOPIC,), data=word(8) + word(9))
+    await world.follow(*world.chain.mine(logs=[change]))
+    assert world.steps[-2] == PoolsChange(head.ref, (another_pool(),))
+    assert [delta.pool for delta in world.blocks[-1].deltas] == [NEW_PAIR]
+    assert world.follower.book.pools[NEW_PAIR] == another_pool(8)
+
+
+async def test_a_pool_with_a_state_of_an_older_block_may_not_join(world: World) -> None:
+    first, second = world.chain.mine(2)
+    await world.follow(first)
+    assert world.follower.watch(another_pool(), first.ref)
+    assert not world.follower.watch(another_pool(), second.ref)
+    await world.follow(second, *world.chain.mine())
+    assert not world.follower.watch(another_pool(), first.ref)
+
+
+async def test_a_pool_that_came_too_late_for_the_block_under_way_does_not_join(world: World) -> None:
+    first, second = world.chain.mine(2)
+    await world.follow(first)
+    readable = world.rpc.logs
+
+    async def meanwhile(block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
+        assert world.follower.watch(another_pool(), first.ref)
+        return list(await readable(block_hash, addresses))
+
+    world.rpc.logs = meanwhile  # type: ignore[method-assign,assignment]
+    await world.follow(second)
+    world.rpc.logs = readable  # type: ignore[method-assign]
+    await world.follow(*world.chain.mine())
+    assert NEW_PAIR not in world.follower.book.pools
+
+
+async def test_a_reorg_below_the_block_that_a_pool_joined_at_takes_it_out(world: World) -> None:
+    first, second = world.chain.mine(2)
+    await world.follow(first, second)
+    world.follower.watch(another_pool(), second.ref)
+    await world.follow(*world.chain.mine())
+    assert NEW_PAIR in world.follower.book.pools
+    await world.follow(*world.chain.reorg(1))
+    assert NEW_PAIR in world.follower.book.pools
+    await world.follow(*world.chain.reorg(2))
+    assert NEW_PAIR not in world.follower.book.pools
+    assert world.reserve_in_book() == world.reserve_on_chain()
+
+
+async def test_a_pool_that_left_is_not_asked_for_and_no_reorg_brings_it_back(world: World) -> None:
+    [head] = world.chain.mine(logs=[world.swap()])
+    await world.follow(head)
+    world.follower.unwatch(PAIR)
+    await world.follow(*world.chain.mine(logs=[world.swap()]))
+    assert world.steps[-2] == PoolsChange(head.ref, (), (PAIR,))
+    assert world.blocks[-1].deltas == ()
+    await world.follow(*world.chain.reorg(2))
+    assert PAIR not in world.follower.book.pools
+
+
+async def test_reading_everything_anew_begins_with_the_configured_pools(world: World) -> None:
+    [head] = world.chain.mine()
+    await world.follow(head)
+    world.follower.watch(another_pool(), head.ref)
+    await world.follow(*world.chain.mine())
+    await world.follower.load(world)
+    assert set(world.follower.book.pools) == {PAIR}
 
 
 async def test_a_gap_above_the_limit_asks_for_fresh_pools() -> None:

@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from dexlane.chain.answers import Header
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.base import Event
-from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered
+from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
 from dexlane.runtime.clock import ManualClock
@@ -23,7 +23,7 @@ from dexlane.runtime.observability import Log, Metrics
 from dexlane.values.chains import BlockRef
 from dexlane.values.pools import ConstantProductState, Pool, PoolKey, Protocol, ReservesDelta
 from dexlane.values.tokens import Token
-from market_feed.feed import AppliedBlock
+from market_feed.feed import AppliedBlock, PoolsChange
 from market_feed.handlers import FeedHandlers, OpportunityFinder
 from market_feed.metrics import FeedMoments
 from market_feed.price_cache import PriceCache
@@ -174,12 +174,12 @@ async def test_pools_are_announced_and_stored_before_the_checkpoint_that_names_t
     for known in (pool(CHEAP, 2_000), pool(DEAR, 2_000)):
         feed.book.put(known, header(0).ref)
     await feed.handlers.loaded(feed.book, header(0))
-    assert feed.bus.kinds == [PoolDiscovered.NAME, PoolDiscovered.NAME, "pool", "pool", "checkpoint"]
+    assert feed.bus.kinds == [PoolDiscovered.NAME, PoolDiscovered.NAME, PoolsWatched.NAME, "pool", "pool", "checkpoint"]
     key, value = feed.bus.stored[-1]
     checkpoint = PoolCheckpoint.model_validate_json(value)
     assert key == PoolCheckpoint.key("main", 1)
-    assert (checkpoint.block, checkpoint.market_sequence, checkpoint.pools) == (header(0).ref, 2, (CHEAP, DEAR))
-    assert PoolSnapshot.model_validate_json(feed.bus.stored[2][1]).pool == feed.book.pools[CHEAP]
+    assert (checkpoint.block, checkpoint.market_sequence, checkpoint.pools) == (header(0).ref, 3, (CHEAP, DEAR))
+    assert PoolSnapshot.model_validate_json(feed.bus.stored[3][1]).pool == feed.book.pools[CHEAP]
 
 
 async def test_the_block_is_stored_before_the_opportunity_it_offers(feed: Feed) -> None:
@@ -238,6 +238,16 @@ def reorg(old: int, ancestor: int) -> BlockReorged:
         new_tip=BlockRef(number=old, hash=block_hash(old, 1)),
         depth=old - ancestor,
     )
+
+
+async def test_new_pools_are_announced_and_the_set_is_restated_when_one_leaves(feed: Feed) -> None:
+    new = pool("0x" + "3" * 40, 1_000)
+    feed.book.join(new, header(0).ref)
+    feed.book.leave(DEAR)
+    await feed.handlers.pools_changed(PoolsChange(header(0).ref, (new,), (DEAR,)), feed.book)
+    discovered, watched = feed.bus.stored
+    assert (discovered.pool, discovered.block) == (new, header(0).ref)
+    assert (watched.NAME, watched.pools) == (PoolsWatched.NAME, (CHEAP, new.key.address))
 
 
 async def test_an_older_capture_never_overwrites_a_newer_one(feed: Feed) -> None:

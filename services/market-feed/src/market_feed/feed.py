@@ -23,7 +23,8 @@ from dexlane.domain.pool_book import GapError, PoolBook
 from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Misconfigured
-from dexlane.values.pools import ConstantProductState, PoolState
+from dexlane.values.chains import BlockRef
+from dexlane.values.pools import ConstantProductState, Pool, PoolState
 from market_feed.metrics import FeedMoments
 
 RETRY_S = 0.25
@@ -55,6 +56,15 @@ class AppliedBlock:
     newest: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class PoolsChange:
+    """Pools that are watched from the end of ``block`` on, and the addresses of those that no longer are."""
+
+    block: BlockRef
+    joined: tuple[Pool, ...] = ()
+    left: tuple[str, ...] = ()
+
+
 class ChainHandlers(Protocol):
     """What happens with each step of the chain. Called one at a time, in the order of the chain."""
 
@@ -64,6 +74,10 @@ class ChainHandlers(Protocol):
 
     async def applied(self, block: AppliedBlock, book: PoolBook) -> None:
         """A block was applied to the book."""
+        ...
+
+    async def pools_changed(self, change: PoolsChange, book: PoolBook) -> None:
+        """Pools joined or left the book between two blocks; runs while the next block's logs are fetched."""
         ...
 
     async def reorged(self, event: BlockReorged) -> None:
@@ -108,12 +122,31 @@ class BlockFollower:
         """When a block was last applied or loaded, Unix milliseconds."""
         self._rpc = rpc
         self._watched = tuple(watched)
-        self._addresses = [pool.address for pool in watched]
-        self._blooms = {pool.address: bloom_mask(pool.address) for pool in watched}
+        self._addresses: list[str] = []
+        self._blooms: dict[str, int] = {}
         self._clock = clock
         self._limits = limits
         self._fees = fee_parameters(chain_id)
         self._recent: dict[str, Header] = {}
+        self._joining: dict[str, tuple[Pool, BlockRef]] = {}
+        self._leaving: set[str] = set()
+
+    def watch(self, pool: Pool, block: BlockRef) -> bool:
+        """Let a pool with its state after ``block`` join before the next block is applied.
+
+        False when ``block`` is not the tip: bring the state up to the tip and try again. Whether it really joined
+        shows in the book of the next applied block, because the chain may move on first. After :meth:`load` only the
+        configured pools are watched.
+        """
+        if self.tip is None or block.hash != self.tip.hash:
+            return False
+        self._joining[pool.key.address] = (pool, block)
+        return True
+
+    def unwatch(self, address: str) -> None:
+        """Let a pool leave before the next block is applied."""
+        self._joining.pop(address, None)
+        self._leaving.add(address)
 
     async def run(self, heads: HeadSource, handlers: ChainHandlers, moments: FeedMoments) -> None:
         """Follow for ever. After a failed call the newest block is looked at again, heads or no heads."""
@@ -153,6 +186,9 @@ class BlockFollower:
         """
         tip, book = await self._read_newest()
         self.book, self.tip, self._recent = book, tip, {tip.hash: tip}
+        self._joining.clear()
+        self._leaving.clear()
+        self._index_addresses()
         self.applied_at_ms = self._clock.now_ms()
         await handlers.loaded(book, tip)
         return tip
@@ -213,6 +249,7 @@ class BlockFollower:
 
     async def _undo(self, tip: Header, ancestor: Header, head: Header, handlers: ChainHandlers) -> None:
         self.book.undo_to(ancestor.ref)
+        self._index_addresses()
         self._recent = {known.hash: known for known in self._recent.values() if known.number <= ancestor.number}
         self.tip = ancestor
         event = BlockReorged(
@@ -227,7 +264,7 @@ class BlockFollower:
         await handlers.reorged(event)
 
     async def _apply(self, header: Header, handlers: ChainHandlers, *, newest: bool) -> None:
-        logs = await self._logs(header)
+        logs = await self._logs_while_pools_change(header, handlers)
         received_at_ns = self._clock.now_ns()
         if any(log.block_hash != header.hash for log in logs):
             raise BrokenAnswer(f"the node gave logs of another block for block {header.number}")
@@ -255,17 +292,54 @@ class BlockFollower:
         self._remember(header)
         await handlers.applied(AppliedBlock(event, changes.volumes, newest), self.book)
 
+    async def _logs_while_pools_change(self, header: Header, handlers: ChainHandlers) -> list[RawLog]:
+        """Let pools join and leave, and fetch the logs of the block meanwhile, already of the new set."""
+        change = self._change_pools(BlockRef(number=header.number - 1, hash=header.parent_hash))
+        if change is None:
+            return await self._logs(header)
+        logs, told = await asyncio.gather(
+            self._logs(header), handlers.pools_changed(change, self.book), return_exceptions=True
+        )
+        if isinstance(told, BaseException):
+            raise told
+        if isinstance(logs, BaseException):
+            raise logs
+        return logs
+
+    def _change_pools(self, block: BlockRef) -> PoolsChange | None:
+        """``block`` is the tip; a pool whose state is of another block came too late for this time."""
+        if not self._joining and not self._leaving:
+            return None
+        pools = self.book.pools
+        left = tuple(sorted(self._leaving & pools.keys()))
+        for address in left:
+            self.book.leave(address)
+        ready = (pool for pool, at in self._joining.values() if at == block)
+        joined = tuple(pool for pool in ready if pool.key.address not in pools)
+        for pool in joined:
+            self.book.join(pool, block)
+        self._joining.clear()
+        self._leaving.clear()
+        self._index_addresses()
+        return PoolsChange(block, joined, left) if joined or left else None
+
+    def _index_addresses(self) -> None:
+        """What logs are asked for: the pools in the book."""
+        known, self._addresses = self._blooms, list(self.book.pools)
+        self._blooms = {address: known.get(address) or bloom_mask(address) for address in self._addresses}
+
     async def _logs(self, header: Header) -> list[RawLog]:
         """The block's logs of our pools.
 
         A node may announce a head before its logs can be read, and then answers with none of them. The header's bloom
         tells: it names every pool that has logs (and by chance one that has none, hence the bound).
         """
+        if not self._addresses:  # a node takes no addresses for all of them
+            return []
         wait_s = LOGS_RETRY_S
         for attempt in range(LOGS_ATTEMPTS):
             logs = list(await self._rpc.logs(header.hash, self._addresses))
-            seen = {log.address for log in logs}
-            if all(address in seen or not may_log(header.logs_bloom, mask) for address, mask in self._blooms.items()):
+            if logs or not any(may_log(header.logs_bloom, mask) for mask in self._blooms.values()):
                 break
             if attempt < LOGS_ATTEMPTS - 1:
                 await asyncio.sleep(wait_s)

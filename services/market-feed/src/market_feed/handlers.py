@@ -11,12 +11,13 @@ from dexlane.chain.answers import Header
 from dexlane.domain.pool_book import PoolBook
 from dexlane.domain.strategies import BlockContext, Strategy, build_strategies
 from dexlane.events.base import Event
-from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered
+from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Misconfigured, Transient
+from dexlane.values.chains import BlockRef
 from dexlane.values.pools import Pool
-from market_feed.feed import AppliedBlock
+from market_feed.feed import AppliedBlock, PoolsChange
 from market_feed.metrics import FeedMoments
 from market_feed.price_cache import PriceCache
 from market_feed.snapshots import SnapshotWriter
@@ -82,7 +83,8 @@ class FeedHandlers:
         """Announce every pool, and write the snapshots before anything else is published."""
         self.finder.begin(book.pools)
         for pool in book.pools.values():
-            await self._store(self._discovered(pool, tip))
+            await self._store(self._discovered(pool, tip.ref))
+        await self._store(self._watched(book, tip.ref))
         self.cache.begin(tip.timestamp_s)
         self._every_price = True
         await self._write_snapshots(book, tip)
@@ -105,6 +107,13 @@ class FeedHandlers:
             self.cache.record(book.pools[address], event, block.volumes.get(address, (0, 0)))
         self._every_price = False
 
+    async def pools_changed(self, change: PoolsChange, book: PoolBook) -> None:
+        """Announce who joined and left before the next block can be published."""
+        for pool in change.joined:
+            await self._store(self._discovered(pool, change.block))
+        if change.left:
+            await self._store(self._watched(book, change.block))
+
     async def reorged(self, event: BlockReorged) -> None:
         """Publish what is undone; the next block is followed by fresh snapshots."""
         await self._store(event)
@@ -113,13 +122,23 @@ class FeedHandlers:
         self._every_price = True
         self._since_snapshot = self.snapshot_every_blocks
 
-    def _discovered(self, pool: Pool, tip: Header) -> PoolDiscovered:
+    def _discovered(self, pool: Pool, block: BlockRef) -> PoolDiscovered:
         return PoolDiscovered(
-            id=PoolDiscovered.make_id(self.chain_id, pool.key.address),
+            id=PoolDiscovered.make_id(self.chain_id, pool.key.address, block.hash),
             chain_id=self.chain_id,
             occurred_at_ms=self.clock.now_ms(),
-            block=tip.ref,
+            block=block,
             pool=pool,
+        )
+
+    def _watched(self, book: PoolBook, block: BlockRef) -> PoolsWatched:
+        pools = tuple(book.pools)
+        return PoolsWatched(
+            id=PoolsWatched.make_id(self.chain_id, block.hash, pools),
+            chain_id=self.chain_id,
+            occurred_at_ms=self.clock.now_ms(),
+            block=block,
+            pools=pools,
         )
 
     async def _store(self, event: Event) -> None:
