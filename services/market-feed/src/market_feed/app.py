@@ -12,6 +12,7 @@ from dexlane.chain.node import NodeRpc
 from dexlane.chain.rpc import RpcClient
 from dexlane.chain.subscriptions import Subscription, SubscriptionPolicy
 from dexlane.runtime.service import Service, run
+from market_feed.discovery import DiscoveryAssembly
 from market_feed.feed import BlockFollower, FollowLimits
 from market_feed.handlers import FeedHandlers, OpportunityFinder
 from market_feed.metrics import FeedMoments
@@ -23,13 +24,17 @@ from market_feed.snapshots import SnapshotWriter, last_market_sequence
 def build(settings: Settings) -> Service:
     """The service with one follower per chain."""
     service = Service("market-feed", settings)
-    moments = FeedMoments(service.metrics, service.log)
+    moments, discovery = FeedMoments(service.metrics, service.log), DiscoveryAssembly(service, settings)
     for chain_id in settings.chains:
-        _add_chain(service, settings, chain_id, moments)
+        follower, handlers = _add_chain(service, settings, chain_id, moments)
+        if settings.discovery:
+            handlers.discovery = discovery.add_chain(chain_id, follower)
     return service
 
 
-def _add_chain(service: Service, settings: Settings, chain_id: int, moments: FeedMoments) -> None:
+def _add_chain(
+    service: Service, settings: Settings, chain_id: int, moments: FeedMoments
+) -> tuple[BlockFollower, FeedHandlers]:
     url, link = settings.rpc_ws_urls[chain_id], LinkPolicy(jitter=random.random)
     client = RpcClient(url, name=f"feed-{chain_id}", policy=link, chain_id=chain_id)
     heads = Subscription(
@@ -70,6 +75,7 @@ def _add_chain(service: Service, settings: Settings, chain_id: int, moments: Fee
     service.ready_when(
         f"snapshots {chain_id}", lambda: snapshots.published is not None or f"no snapshot of chain {chain_id} yet"
     )
+    return follower, handlers
 
 
 def _price_cache(settings: Settings, chain_id: int, moments: FeedMoments) -> PriceCache:

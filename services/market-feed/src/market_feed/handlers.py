@@ -17,6 +17,7 @@ from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Misconfigured, Transient
 from dexlane.values.chains import BlockRef
 from dexlane.values.pools import Pool
+from market_feed.discovery import Discovery
 from market_feed.feed import AppliedBlock, PoolsChange
 from market_feed.metrics import FeedMoments
 from market_feed.price_cache import PriceCache
@@ -75,6 +76,7 @@ class FeedHandlers:
     clock: Clock
     moments: FeedMoments
     snapshot_every_blocks: int
+    discovery: Discovery | None = None
     _since_snapshot: int = field(default=0, init=False)
     _every_price: bool = field(default=True, init=False)
     """Prices of untouched pools are due too: nothing was written yet, or what was written is undone."""
@@ -87,6 +89,8 @@ class FeedHandlers:
         await self._store(self._watched(book, tip.ref))
         self.cache.begin(tip.timestamp_s)
         self._every_price = True
+        if self.discovery is not None:
+            self.discovery.begin(book, tip.ref)
         await self._write_snapshots(book, tip)
 
     async def applied(self, block: AppliedBlock, book: PoolBook) -> None:
@@ -106,6 +110,8 @@ class FeedHandlers:
         for address in book.pools if self._every_price else [delta.pool for delta in event.deltas]:
             self.cache.record(book.pools[address], event, block.volumes.get(address, (0, 0)))
         self._every_price = False
+        if self.discovery is not None:
+            self.discovery.note(event)
 
     async def pools_changed(self, change: PoolsChange, book: PoolBook) -> None:
         """Announce who joined and left before the next block can be published."""
