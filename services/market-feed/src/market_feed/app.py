@@ -11,12 +11,13 @@ from dexlane.chain.link import LinkPolicy
 from dexlane.chain.node import NodeRpc
 from dexlane.chain.rpc import RpcClient
 from dexlane.chain.subscriptions import Subscription, SubscriptionPolicy
+from dexlane.runtime.market_cache import MarketCache
+from dexlane.runtime.market_cache.forms import Keys
 from dexlane.runtime.service import Service, run
 from market_feed.discovery import DiscoveryAssembly
 from market_feed.feed import BlockFollower, FollowLimits
 from market_feed.handlers import FeedHandlers, OpportunityFinder
 from market_feed.metrics import FeedMoments
-from market_feed.price_cache import PriceCache
 from market_feed.settings import Settings
 from market_feed.snapshots import SnapshotWriter, last_market_sequence
 
@@ -51,7 +52,7 @@ def _add_chain(
         limits=FollowLimits(undo_depth=settings.undo_depth_blocks, backfill=settings.backfill_max_blocks),
     )
     snapshots = SnapshotWriter(chain_id, service.bus, functools.partial(last_market_sequence, service.bus))
-    cache = _price_cache(settings, chain_id, moments)
+    cache = _market_cache(service, settings, chain_id, moments)
     handlers = FeedHandlers(
         chain_id=chain_id,
         bus=service.bus,
@@ -78,11 +79,14 @@ def _add_chain(
     return follower, handlers
 
 
-def _price_cache(settings: Settings, chain_id: int, moments: FeedMoments) -> PriceCache:
+def _market_cache(service: Service, settings: Settings, chain_id: int, moments: FeedMoments) -> MarketCache:
     redis = Redis.from_url(settings.redis_url, socket_timeout=1, socket_connect_timeout=1)
-    prefix = f"dexlane:{settings.realm}:{chain_id}"
-    quote = settings.quote_tokens[chain_id]
-    return PriceCache(redis, prefix, quote, lambda up, reason: moments.cache_state(chain_id, up=up, reason=reason))
+    keys, quote = Keys(settings.realm, chain_id), settings.quote_tokens[chain_id]
+
+    def on_state(up: bool, reason: str) -> None:
+        moments.cache_state(chain_id, up=up, reason=reason)
+
+    return MarketCache(redis, keys, quote, service.clock, on_state)
 
 
 def main() -> None:

@@ -15,12 +15,12 @@ from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered, Po
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Misconfigured, Transient
+from dexlane.runtime.market_cache import MarketCache
 from dexlane.values.chains import BlockRef
 from dexlane.values.pools import Pool
 from market_feed.discovery import Discovery
 from market_feed.feed import AppliedBlock, PoolsChange
 from market_feed.metrics import FeedMoments
-from market_feed.price_cache import PriceCache
 from market_feed.snapshots import SnapshotWriter
 
 RETRY_S = 0.1
@@ -71,15 +71,13 @@ class FeedHandlers:
     chain_id: int
     bus: Publisher
     snapshots: SnapshotWriter
-    cache: PriceCache
+    cache: MarketCache
     finder: OpportunityFinder
     clock: Clock
     moments: FeedMoments
     snapshot_every_blocks: int
     discovery: Discovery | None = None
     _since_snapshot: int = field(default=0, init=False)
-    _every_price: bool = field(default=True, init=False)
-    """Prices of untouched pools are due too: nothing was written yet, or what was written is undone."""
 
     async def loaded(self, book: PoolBook, tip: Header) -> None:
         """Announce every pool, and write the snapshots before anything else is published."""
@@ -87,8 +85,7 @@ class FeedHandlers:
         for pool in book.pools.values():
             await self._store(self._discovered(pool, tip.ref))
         await self._store(self._watched(book, tip.ref))
-        self.cache.begin(tip.timestamp_s)
-        self._every_price = True
+        self.cache.begin(book.pools, tip.ref, tip.timestamp_s)
         if self.discovery is not None:
             self.discovery.begin(book, tip.ref)
         await self._write_snapshots(book, tip)
@@ -107,9 +104,7 @@ class FeedHandlers:
         self._since_snapshot += 1
         if self._since_snapshot >= self.snapshot_every_blocks:
             await self._request_snapshots(book, event)
-        for address in book.pools if self._every_price else [delta.pool for delta in event.deltas]:
-            self.cache.record(book.pools[address], event, block.volumes.get(address, (0, 0)))
-        self._every_price = False
+        self.cache.record(event, book.pools, block.volumes)
         if self.discovery is not None:
             self.discovery.note(event)
 
@@ -119,13 +114,14 @@ class FeedHandlers:
             await self._store(self._discovered(pool, change.block))
         if change.left:
             await self._store(self._watched(book, change.block))
+        self.cache.expect(pool.key.address for pool in change.joined)
+        self.cache.forget(change.left)
 
     async def reorged(self, event: BlockReorged) -> None:
         """Publish what is undone; the next block is followed by fresh snapshots."""
         await self._store(event)
         self.moments.reorg_followed(event)
         self.cache.undo(event.ancestor)
-        self._every_price = True
         self._since_snapshot = self.snapshot_every_blocks
 
     def _discovered(self, pool: Pool, block: BlockRef) -> PoolDiscovered:
