@@ -26,7 +26,8 @@ def test_only_what_lies_in_the_window_counts() -> None:
 
 
 def test_a_window_that_was_seen_in_part_says_so() -> None:
-    assert statistics([], NOW_S, NOW_S - 100, 3_600).covered_s == 100
+    assert statistics([], NOW_S, NOW_S - 120, 3_600).covered_s == 120
+    assert statistics([], NOW_S, NOW_S - 119, 3_600).covered_s == 60
     assert statistics([], NOW_S, NOW_S + 100, 3_600).covered_s == 0
 
 

@@ -21,6 +21,7 @@ WINDOWS: dict[str, int] = {"5m": 300, "1h": 3_600, "24h": 86_400}
 SAMPLED = "1m"
 """The interval of the candles that statistics are made from."""
 
+MINUTE_S = 60
 HOUR_S = 3_600
 LEAST_RETURNS = 3
 """With fewer returns there is no volatility to speak of."""
@@ -45,10 +46,11 @@ def statistics(minutes: Sequence[Candle], now_s: int, seen_since_s: int, seconds
     """Statistics of the last ``seconds`` before ``now_s``.
 
     ``minutes`` are one-minute candles in order of time; those that start in the window count. ``seen_since_s``: since
-    when every swap was seen.
+    when every swap was seen; the minute it lies in is not covered.
     """
     inside = [candle for candle in minutes if now_s - seconds < candle.start_s <= now_s]
-    covered_s = max(0, min(seconds, now_s - seen_since_s))
+    first_whole_minute_s = -(-seen_since_s // MINUTE_S) * MINUTE_S
+    covered_s = max(0, min(seconds, now_s - first_whole_minute_s))
     return WindowStatistics(
         seconds=seconds,
         covered_s=covered_s,
@@ -65,6 +67,6 @@ def _volatility_hour_bps(minutes: Sequence[Candle], now_s: int) -> int | None:
     ]
     if len(returns) < LEAST_RETURNS:
         return None
-    elapsed_s = max(60, now_s - minutes[0].start_s)
+    elapsed_s = max(MINUTE_S, now_s - minutes[0].start_s)
     per_hour = sum(change * change for change in returns) * HOUR_S / elapsed_s
     return round(math.sqrt(per_hour) * BPS_DENOMINATOR)

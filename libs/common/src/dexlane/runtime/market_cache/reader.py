@@ -16,18 +16,23 @@ from dexlane.runtime.market_cache.forms import CandleForm, Keys, MarketRecord, M
 from dexlane.values.chains import BlockRef
 
 T = TypeVar("T")
+U = TypeVar("U")
 CLOCK_TOLERANCE_MS = 1_000
 """Clocks of two machines may differ by so much; what comes from further ahead is refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading(Generic[T]):
-    """A value as of ``block``, which the feed had applied ``age_ms`` ago."""
+    """A value as of ``block``, whose own time is ``timestamp_s`` and which the feed had applied ``age_ms`` ago."""
 
     value: T
     block: BlockRef
-    at_ms: int
+    timestamp_s: int
     age_ms: int
+
+    def of(self, value: U) -> Reading[U]:
+        """Another value of the same block."""
+        return Reading(value, self.block, self.timestamp_s, self.age_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ class MarketReader:
         if isinstance(reading, NoReading):
             return reading
         candles = _joined([form for each in closed if (form := _parsed(each))], reading.value.open.get(interval))
-        return Reading((reading.value, candles[-limit:]), reading.block, reading.at_ms, reading.age_ms)
+        return reading.of((reading.value, candles[-limit:]))
 
     async def _read(self, pools: Sequence[str], max_age_ms: int) -> Reading[tuple[MarketRecord, ...]] | NoReading:
         try:
@@ -103,7 +108,7 @@ class MarketReader:
         if age_ms < -CLOCK_TOLERANCE_MS:
             return NoReading(f"the market cache is {-age_ms} ms ahead of this machine's clock")
         current = tuple(record for record in records if record.epoch == tip.epoch)
-        return Reading(current, tip.block, tip.at_ms, max(0, age_ms))
+        return Reading(current, tip.block, tip.timestamp_s, max(0, age_ms))
 
     def _first(
         self, reading: Reading[tuple[MarketRecord, ...]] | NoReading, pool: str
@@ -112,7 +117,7 @@ class MarketReader:
             return reading
         if not reading.value:
             return NoReading(f"pool {pool} of chain {self._chain_id} is not watched", unknown=True)
-        return Reading(reading.value[0], reading.block, reading.at_ms, reading.age_ms)
+        return reading.of(reading.value[0])
 
     def _silent(self, error: Exception) -> NoReading:
         return NoReading(f"the market cache does not answer: {error or type(error).__name__}")
