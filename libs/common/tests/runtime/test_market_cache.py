@@ -117,7 +117,7 @@ async def test_every_pool_is_there_after_the_first_block_and_stays_current_witho
     await world.write()
     reading = await world.market(V3_POOL_500.upper().replace("0X", "0x"))
     assert (reading.value.block, reading.block, reading.age_ms) == (a_block_ref(100), a_block_ref(101), 0)
-    everything = await world.reader.markets(MAX_AGE_MS)
+    everything = await world.reader.prices(MAX_AGE_MS)
     assert isinstance(everything, Reading)
     assert {record.pool for record in everything.value} == {V2_POOL, V3_POOL_500}
 
@@ -127,7 +127,7 @@ async def test_what_is_older_than_the_reader_accepts_is_refused(world: World) ->
     await world.write()
     world.clock.advance(MAX_AGE_MS + 1)
     assert (await world.refusal()).reason == "the market cache is 1001 ms old, at most 1000 ms are accepted"
-    assert isinstance(await world.reader.markets(MAX_AGE_MS), NoReading)
+    assert isinstance(await world.reader.prices(MAX_AGE_MS), NoReading)
     assert isinstance(await world.reader.candles(V2_POOL, "1m", 5, MAX_AGE_MS), NoReading)
     world.clock.advance(-3_002)
     assert "ahead of this machine's clock" in (await world.refusal()).reason
@@ -165,7 +165,7 @@ async def test_a_pool_that_left_is_gone(world: World) -> None:
     world.block(101)
     await world.write()
     assert (await world.refusal(V3_POOL_500)).unknown
-    everything = await world.reader.markets(MAX_AGE_MS)
+    everything = await world.reader.prices(MAX_AGE_MS)
     assert isinstance(everything, Reading)
     assert [record.pool for record in everything.value] == [V2_POOL]
 
@@ -186,6 +186,19 @@ async def test_a_reorganisation_takes_prices_and_candles_back(world: World) -> N
     await world.write()
     assert await world.closes("1s") == [(0, "2000"), (4, "2400"), (5, "2500")]
     assert await world.closes("5s") == [(0, "2400"), (5, "2500")]
+
+
+async def test_a_candle_that_closes_twice_within_one_write_is_kept_as_it_ended(world: World) -> None:
+    world.block(100, 2_000)
+    world.block(101, 2_100)
+    await world.write()
+    world.block(102, 2_200)
+    world.cache.undo(a_block_ref(100))
+    world.block(101, 2_150, fork="b")
+    world.block(103, 2_250, fork="b", parent_fork="b")
+    await world.write()
+    assert await world.closes("1s") == [(0, "2000"), (1, "2150"), (3, "2250")]
+    assert await world.redis.zcard(Keys(world.realm, 1).candles("1s", V2_POOL)) == 2
 
 
 async def test_candles_count_both_volumes_of_swaps_only(world: World) -> None:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, Field
 
 from dexlane.domain.market_statistics import SAMPLED, WINDOWS, WindowStatistics, statistics
-from dexlane.runtime.market_cache import CandleForm, MarketReader, MarketRecord, NoReading, Reading
+from dexlane.runtime.market_cache import CandleForm, MarketPrice, MarketReader, MarketRecord, NoReading, Reading
 from dexlane.runtime.market_cache.forms import DEPTH_MOVES_BPS, DepthLevel
 from dexlane.values.amounts import Amount
 from dexlane.values.chains import Address, BlockRef
@@ -113,7 +113,7 @@ def router(desk: Desk) -> APIRouter:
     async def list_markets(chain_id: ChainPath, max_age_ms: MaxAge = None) -> Envelope[list[PoolPrice]]:
         """Every watched pool with its price."""
         reader, age = asked(chain_id, max_age_ms)
-        records = _given(await reader.markets(age)).value
+        records = _given(await reader.prices(age)).value
         return desk.wrap([PoolPrice(**_price(record)) for record in records])
 
     @api.get("/markets/{chain_id}/pools/{pool}")
@@ -140,7 +140,7 @@ def router(desk: Desk) -> APIRouter:
         """The same for all pools of two tokens together, in either order."""
         reader, age = asked(chain_id, max_age_ms)
         tokens = {base.lower(), quote.lower()}
-        records = _given(await reader.markets(age)).value
+        records = _given(await reader.prices(age)).value
         pools = [record.pool for record in records if {record.base, record.quote} == tokens]
         if not pools:
             raise Problem(404, "Unknown pair", f"no watched pool of chain {chain_id} trades {base} and {quote}")
@@ -168,7 +168,7 @@ def _as_of(reading: Reading[T]) -> AsOfBlock:
     return AsOfBlock(block=reading.block, age_ms=reading.age_ms)
 
 
-def _price(record: MarketRecord) -> dict[str, object]:
+def _price(record: MarketPrice) -> dict[str, object]:
     return {
         "pool": record.pool,
         "protocol": record.protocol,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from dexlane.domain.candles import PRICE_SCALE_DIGITS, Candle
 from dexlane.values.amounts import Amount, decimal_text, parse_decimal_text
@@ -25,10 +25,6 @@ class Keys:
         self.tip = f"{prefix}:tip"
         self.pools = f"{prefix}:pools"
         self._prefix = prefix
-
-    def pool(self, address: str) -> str:
-        """A pool's record."""
-        return f"{self._prefix}:pool:{address}"
 
     def candles(self, interval: str, address: str) -> str:
         """A pool's closed candles."""
@@ -82,17 +78,12 @@ class CandleForm(Value):
         )
 
 
-class MarketRecord(Value):
-    """A pool as of the tip: nothing changed it after ``block``.
+class MarketPrice(Value):
+    """A pool and its price; None for a pool without one. What else its record holds is not read."""
 
-    ``seen_since_s``: since when every swap was seen without a break. ``open`` holds the candles that are not closed;
-    one that began before ``seen_since_s`` lacks its first part. ``price`` is None for a pool without one.
-    """
+    model_config = ConfigDict(extra="ignore")
 
     epoch: str
-    block: BlockRef
-    timestamp_s: int
-    seen_since_s: int
     pool: Address
     protocol: Protocol
     fee_pips: int
@@ -101,8 +92,6 @@ class MarketRecord(Value):
     base: Address
     quote: Address
     price: str | None
-    depth: tuple[DepthLevel, ...]
-    open: dict[str, CandleForm] = Field(default={})
 
     @property
     def base_token(self) -> Token:
@@ -115,20 +104,39 @@ class MarketRecord(Value):
         return self.token1 if self.base == self.token0.address else self.token0
 
 
+class MarketRecord(MarketPrice):
+    """A pool as of the tip: nothing changed it after ``block``.
+
+    ``seen_since_s``: since when every swap was seen without a break. ``open`` holds the candles that are not closed;
+    one that began before ``seen_since_s`` lacks its first part.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    block: BlockRef
+    timestamp_s: int
+    seen_since_s: int
+    depth: tuple[DepthLevel, ...]
+    open: dict[str, CandleForm] = Field(default={})
+
+
 def orientation(key: PoolKey, quote: str) -> tuple[Token, Token]:
     """Base and quote token of a market: the chain's quote token is the quote where it is traded, else token1."""
     return (key.token1, key.token0) if key.token0.address == quote else (key.token0, key.token1)
 
 
-def candle_json(candle: Candle, quote: Token) -> dict[str, Any]:
-    """A candle as :class:`CandleForm` reads it."""
-    digits = quote.decimals + PRICE_SCALE_DIGITS
+def candle_json(candle: Candle, quote: Token, texts: dict[int, str] | None = None) -> dict[str, Any]:
+    """A candle as :class:`CandleForm` reads it. ``texts`` remembers prices that were written before."""
+    digits, known = quote.decimals + PRICE_SCALE_DIGITS, {} if texts is None else texts
+    for price in (candle.open, candle.high, candle.low, candle.close):
+        if price not in known:
+            known[price] = decimal_text(price, digits)
     return {
         "start_s": candle.start_s,
-        "open": decimal_text(candle.open, digits),
-        "high": decimal_text(candle.high, digits),
-        "low": decimal_text(candle.low, digits),
-        "close": decimal_text(candle.close, digits),
+        "open": known[candle.open],
+        "high": known[candle.high],
+        "low": known[candle.low],
+        "close": known[candle.close],
         "base_volume": str(candle.base_volume),
         "quote_volume": str(candle.quote_volume),
         "blocks": candle.blocks,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 from redis.asyncio import Redis
@@ -12,11 +12,13 @@ from redis.exceptions import RedisError
 
 from dexlane.domain.candles import INTERVALS
 from dexlane.runtime.clock import Clock
-from dexlane.runtime.market_cache.forms import CandleForm, Keys, MarketRecord, MarketTip
+from dexlane.runtime.market_cache.forms import CandleForm, Keys, MarketPrice, MarketRecord, MarketTip
+from dexlane.values.base import Value
 from dexlane.values.chains import BlockRef
 
 T = TypeVar("T")
 U = TypeVar("U")
+V = TypeVar("V", bound=Value)
 CLOCK_TOLERANCE_MS = 1_000
 """Clocks of two machines may differ by so much; what comes from further ahead is refused."""
 
@@ -54,15 +56,30 @@ class MarketReader:
 
     async def market(self, pool: str, max_age_ms: int) -> Reading[MarketRecord] | NoReading:
         """One pool."""
-        return self._first(await self._read([pool.lower()], max_age_ms), pool)
-
-    async def markets(self, max_age_ms: int) -> Reading[tuple[MarketRecord, ...]] | NoReading:
-        """Every pool of the chain, by address."""
         try:
-            pools = sorted(_text(pool) for pool in await self._redis.hkeys(self._keys.pools))
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.get(self._keys.tip)
+                pipe.hget(self._keys.pools, pool.lower())
+                tip, record = await pipe.execute()
         except (RedisError, OSError) as error:
             return self._silent(error)
-        return await self._read(pools, max_age_ms)
+        return self._one(tip, record, max_age_ms, pool)
+
+    async def prices(self, max_age_ms: int) -> Reading[tuple[MarketPrice, ...]] | NoReading:
+        """Every pool of the chain, by address."""
+        try:
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.get(self._keys.tip)
+                pipe.hgetall(self._keys.pools)
+                tip, records = await pipe.execute()
+        except (RedisError, OSError) as error:
+            return self._silent(error)
+        reading = self._vouched(tip, max_age_ms)
+        if isinstance(reading, NoReading):
+            return reading
+        prices = (_parsed(MarketPrice, raw) for raw in records.values())
+        current = [price for price in prices if price is not None and price.epoch == reading.value.epoch]
+        return reading.of(tuple(sorted(current, key=lambda price: price.pool)))
 
     async def candles(
         self, pool: str, interval: str, limit: int, max_age_ms: int
@@ -75,49 +92,43 @@ class MarketReader:
         address = pool.lower()
         try:
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.mget([self._keys.tip, self._keys.pool(address)])
+                pipe.get(self._keys.tip)
+                pipe.hget(self._keys.pools, address)
                 pipe.zrange(self._keys.candles(interval, address), -limit, -1)
-                (raw, closed) = await pipe.execute()
+                tip, record, raw = await pipe.execute()
         except (RedisError, OSError) as error:
             return self._silent(error)
-        reading = self._first(self._judge(raw, max_age_ms), pool)
+        reading = self._one(tip, record, max_age_ms, pool)
         if isinstance(reading, NoReading):
             return reading
-        candles = _joined([form for each in closed if (form := _parsed(each))], reading.value.open.get(interval))
+        closed = [form for each in raw if (form := _parsed(CandleForm, each)) is not None]
+        candles = _joined(closed, reading.value.open.get(interval))
         return reading.of((reading.value, candles[-limit:]))
 
-    async def _read(self, pools: Sequence[str], max_age_ms: int) -> Reading[tuple[MarketRecord, ...]] | NoReading:
-        try:
-            raw = await self._redis.mget([self._keys.tip, *(self._keys.pool(pool) for pool in pools)])
-        except (RedisError, OSError) as error:
-            return self._silent(error)
-        return self._judge(raw, max_age_ms)
-
-    def _judge(self, raw: Sequence[Any], max_age_ms: int) -> Reading[tuple[MarketRecord, ...]] | NoReading:
-        """The records that the tip vouches for, if it is young enough itself."""
-        if raw[0] is None:
+    def _vouched(self, raw: bytes | str | None, max_age_ms: int) -> Reading[MarketTip] | NoReading:
+        """The tip, if it is young enough."""
+        if raw is None:
             return NoReading(f"the market cache holds nothing of chain {self._chain_id}")
-        try:
-            tip = MarketTip.model_validate_json(raw[0])
-            records = [MarketRecord.model_validate_json(each) for each in raw[1:] if each is not None]
-        except ValidationError:
+        tip = _parsed(MarketTip, raw)
+        if tip is None:
             return NoReading(f"the market cache of chain {self._chain_id} is of another version")
         age_ms = self._clock.now_ms() - tip.at_ms
         if age_ms > max_age_ms:
             return NoReading(f"the market cache is {age_ms} ms old, at most {max_age_ms} ms are accepted")
         if age_ms < -CLOCK_TOLERANCE_MS:
             return NoReading(f"the market cache is {-age_ms} ms ahead of this machine's clock")
-        current = tuple(record for record in records if record.epoch == tip.epoch)
-        return Reading(current, tip.block, tip.timestamp_s, max(0, age_ms))
+        return Reading(tip, tip.block, tip.timestamp_s, max(0, age_ms))
 
-    def _first(
-        self, reading: Reading[tuple[MarketRecord, ...]] | NoReading, pool: str
+    def _one(
+        self, tip: bytes | str | None, raw: bytes | str | None, max_age_ms: int, pool: str
     ) -> Reading[MarketRecord] | NoReading:
+        reading = self._vouched(tip, max_age_ms)
         if isinstance(reading, NoReading):
             return reading
-        if not reading.value:
+        record = None if raw is None else _parsed(MarketRecord, raw)
+        if record is None or record.epoch != reading.value.epoch:
             return NoReading(f"pool {pool} of chain {self._chain_id} is not watched", unknown=True)
-        return reading.of(reading.value[0])
+        return reading.of(record)
 
     def _silent(self, error: Exception) -> NoReading:
         return NoReading(f"the market cache does not answer: {error or type(error).__name__}")
@@ -130,12 +141,9 @@ def _joined(closed: Sequence[CandleForm], opened: CandleForm | None) -> tuple[Ca
     return (*(candle for candle in closed if candle.start_s < opened.start_s), opened)
 
 
-def _parsed(raw: bytes | str) -> CandleForm | None:
+def _parsed(form: type[V], raw: bytes | str) -> V | None:
+    """None for what another version wrote."""
     try:
-        return CandleForm.model_validate_json(raw)
+        return form.model_validate_json(raw)
     except ValidationError:
         return None
-
-
-def _text(raw: bytes | str) -> str:
-    return raw.decode() if isinstance(raw, bytes) else raw

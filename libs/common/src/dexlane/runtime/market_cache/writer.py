@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
@@ -13,7 +13,15 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from dexlane.domain.amm.quoting import InsufficientLiquidity, spot_price_ratio
-from dexlane.domain.candles import PRICE_SCALE_DIGITS, BlockTrade, CandleBook, ClosedCandle, scaled_price
+from dexlane.domain.candles import (
+    INTERVALS,
+    PRICE_SCALE_DIGITS,
+    BlockTrade,
+    Candle,
+    CandleBook,
+    ClosedCandle,
+    scaled_price,
+)
 from dexlane.domain.risk.depth import depth_of
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
@@ -25,7 +33,9 @@ from dexlane.values.tokens import Token
 
 CANDLES_KEPT = 1_500
 CANDLES_KEPT_S = 7 * 86_400
-RECORD_KEPT_S = 86_400
+CANDLES_AT_ONCE = 25
+TIDIED_EVERY = 64
+"""Intervals after which the oldest candles of a pool are dropped."""
 SETTLE_S = 0.05
 """Writing waits so long after a block: the processors belong to the fast lane first, and fast blocks go together."""
 RETRY_S = 1.0
@@ -59,7 +69,7 @@ class _Batch:
     changes: list[_Change]
     gone: set[str]
     anew: bool
-    open_candles: dict[str, dict[str, Any]] = field(default_factory=dict)
+    open_candles: dict[str, Mapping[str, Candle]]
 
 
 class MarketCache:
@@ -173,8 +183,8 @@ class MarketCache:
         await self._redis.aclose()
 
     def _trade(self, pool: Pool, timestamp_s: int, volumes: tuple[int, ...]) -> BlockTrade | None:
-        price = self._price(pool)
-        if price is None or not any(volumes):
+        price = self._price(pool) if any(volumes) else None
+        if price is None:
             return None
         base, _ = orientation(pool.key, self._quote)
         moved = volumes[:2] if base is pool.key.token0 else volumes[1::-1]
@@ -204,11 +214,8 @@ class MarketCache:
             "at_ms": self._at_ms,
         }
         seen = {address: self._known[address] for address in sorted(self._dirty) if address in self._known}
-        batch = _Batch(told, self._epoch, seen, list(self._changes), self._gone, self._anew)
-        for address, known in seen.items():
-            _, quote = orientation(known.pool.key, self._quote)
-            opened = self._candles.open_candles(address)
-            batch.open_candles[address] = {name: candle_json(candle, quote) for name, candle in opened.items()}
+        opened = {address: self._candles.open_candles(address) for address in seen}
+        batch = _Batch(told, self._epoch, seen, list(self._changes), self._gone, self._anew, opened)
         self._dirty, self._gone, self._anew = set(), set(), False
         self._changes.clear()
         return batch
@@ -237,40 +244,52 @@ class MarketCache:
         """Write a batch at once; False when Redis had lost what was written before."""
         bodies: dict[str, bytes] = {}
         for address, seen in batch.seen.items():
-            bodies[address] = orjson.dumps(self._record(batch, seen, batch.open_candles[address]))
+            bodies[address] = orjson.dumps(self._record(batch.epoch, seen, batch.open_candles[address]))
             await asyncio.sleep(0)  # measuring takes a while; the next block may be there
+        plain, redone = _by_fate(batch.changes)
+        await self._store_closed(plain)
         async with self._redis.pipeline(transaction=True) as pipe:
             if batch.anew:
                 pipe.delete(self._keys.pools)
-            for address in batch.gone:
-                pipe.delete(self._keys.pool(address))
-                pipe.hdel(self._keys.pools, address)
-            for address, body in bodies.items():
-                base, quote = orientation(batch.seen[address].pool.key, self._quote)
-                pipe.set(self._keys.pool(address), body, ex=RECORD_KEPT_S)
-                pipe.hset(self._keys.pools, address, f"{base.address}:{quote.address}")
-            self._add_candles(pipe, batch)
+            if batch.gone:
+                pipe.hdel(self._keys.pools, *batch.gone)
+            if bodies:
+                pipe.hset(self._keys.pools, items=[part for item in bodies.items() for part in item])
+            for closed, gone in redone:
+                start_s = closed.candle.start_s
+                pipe.zremrangebyscore(self._keys.candles(closed.interval, closed.market), start_s, start_s)
+                if not gone:
+                    self._add_candle(pipe, closed)
             pipe.set(self._keys.tip, orjson.dumps(batch.tip), get=True)
             before = (await pipe.execute())[-1]
         return batch.anew or before is not None
 
-    def _add_candles(self, pipe: Any, batch: _Batch) -> None:
-        for (market, interval, candle), gone in batch.changes:
-            known = self._known.get(market)
-            if known is None:
-                continue
-            key, quote = self._keys.candles(interval, market), orientation(known.pool.key, self._quote)[1]
-            pipe.zremrangebyscore(key, candle.start_s, candle.start_s)
-            if not gone and candle.start_s >= self._seen_since_s:  # the first part of an earlier one was not seen
-                pipe.zadd(key, {orjson.dumps(candle_json(candle, quote)): candle.start_s})
-                pipe.zremrangebyrank(key, 0, -CANDLES_KEPT - 1)
-                pipe.expire(key, CANDLES_KEPT_S)
+    async def _store_closed(self, closed: Sequence[ClosedCandle]) -> None:
+        """Store closed candles a few at a time, ahead of the records: until then readers take them for open."""
+        for at in range(0, len(closed), CANDLES_AT_ONCE):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for each in closed[at : at + CANDLES_AT_ONCE]:
+                    self._add_candle(pipe, each)
+                await pipe.execute()
 
-    def _record(self, batch: _Batch, seen: _Seen, open_candles: dict[str, Any]) -> dict[str, Any]:
+    def _add_candle(self, pipe: Any, closed: ClosedCandle) -> None:
+        """Add a candle, unless its first part was not seen or its pool left."""
+        key, start_s = self._keys.candles(closed.interval, closed.market), closed.candle.start_s
+        known = self._known.get(closed.market)
+        if known is None or start_s < self._seen_since_s:
+            return
+        _, quote = orientation(known.pool.key, self._quote)
+        pipe.zadd(key, {orjson.dumps(candle_json(closed.candle, quote)): start_s})
+        if start_s // INTERVALS[closed.interval] % TIDIED_EVERY == 0:
+            pipe.zremrangebyrank(key, 0, -CANDLES_KEPT - 1)
+            pipe.expire(key, CANDLES_KEPT_S)
+
+    def _record(self, epoch: str, seen: _Seen, opened: Mapping[str, Candle]) -> dict[str, Any]:
         key, price = seen.pool.key, self._price(seen.pool)
         base, quote = orientation(key, self._quote)
+        texts: dict[int, str] = {}
         return {
-            "epoch": batch.epoch,
+            "epoch": epoch,
             "block": {"number": seen.block.number, "hash": seen.block.hash},
             "timestamp_s": seen.timestamp_s,
             "seen_since_s": self._seen_since_s,
@@ -283,8 +302,21 @@ class MarketCache:
             "quote": quote.address,
             "price": None if price is None else decimal_text(price, quote.decimals + PRICE_SCALE_DIGITS),
             "depth": [_depth_json(seen.pool, move_bps) for move_bps in DEPTH_MOVES_BPS],
-            "open": open_candles,
+            "open": {name: candle_json(candle, quote, texts) for name, candle in opened.items()},
         }
+
+
+def _by_fate(changes: Sequence[_Change]) -> tuple[list[ClosedCandle], list[_Change]]:
+    """Candles that only closed, and the last word on those that were open again in between."""
+    last: dict[tuple[str, str, int], _Change] = {}
+    redone: set[tuple[str, str, int]] = set()
+    for change in changes:
+        place = (change.closed.market, change.closed.interval, change.closed.candle.start_s)
+        last[place] = change
+        if change.gone:
+            redone.add(place)
+    plain = [change.closed for place, change in last.items() if place not in redone]
+    return plain, [change for place, change in last.items() if place in redone]
 
 
 def _token_json(token: Token) -> dict[str, Any]:
