@@ -11,6 +11,7 @@ from house_rules import SERVICES, Rule, Source, breaches, name_of, package_of, p
 
 MONEY = ("dexlane.values", "dexlane.events", "dexlane.domain")
 STATISTICS: dict[str, str] = {
+    "dexlane.domain.market_statistics": "volatility is a statistic of past prices, never an amount",
     "dexlane.domain.fees": "gas_used_ratio is eth_feeHistory's statistic of past blocks, never an amount",
 }
 """Modules of the pure packages that may use floats, each with its reason."""

@@ -131,6 +131,10 @@ class World:
         await self.discovery.work()
 
     @property
+    def waiting(self) -> set[str]:
+        return {candidate.new.address for candidate in self.discovery.candidates}
+
+    @property
     def pools(self) -> set[str]:
         return set(self.follower.book.pools) - {CONFIGURED}
 
@@ -167,14 +171,14 @@ async def test_a_new_pool_with_enough_depth_is_watched_from_the_next_block_on(wo
 async def test_only_known_factories_are_believed(world: World) -> None:
     new = world.contracts.pair(1, TOKEN, MILLION)
     await world.block(created(new, TOKEN, factory=address(0xBAD)))
-    assert world.discovery.candidates == {}
+    assert world.waiting == set()
 
 
 async def test_a_pool_without_liquidity_waits_until_it_has_some(world: World) -> None:
     new = world.contracts.pair(1, TOKEN, 10**6)
     await world.block(created(new, TOKEN))
     await world.block()
-    assert (world.pools, set(world.discovery.candidates)) == (set(), {new})
+    assert (world.pools, world.waiting) == (set(), {new})
     world.contracts.pair(1, TOKEN, MILLION)
     await world.block()
     await world.block()
@@ -189,7 +193,7 @@ async def test_a_pool_leaves_when_its_depth_is_gone_and_may_come_back(world: Wor
     await world.block(synced(new, 10**18, 10**6))
     assert world.pools == {new}
     await world.block()
-    assert (world.pools, set(world.discovery.candidates)) == (set(), {new})
+    assert (world.pools, world.waiting) == (set(), {new})
 
 
 async def test_a_pool_of_two_unknown_tokens_is_refused_because_nobody_knows_its_worth(world: World) -> None:
@@ -197,7 +201,7 @@ async def test_a_pool_of_two_unknown_tokens_is_refused_because_nobody_knows_its_
     data = abi.address(address(5)) + word(1)
     topics = ["0x" + abi.address(each).hex() for each in sorted((TOKEN, other))]
     await world.block(FakeLog(address=FACTORY, topics=(V2_PAIR_CREATED_TOPIC, *topics), data=data))
-    assert world.discovery.candidates == {}
+    assert world.waiting == set()
     assert world.reasons == ["it trades no token whose price is known"]
 
 
@@ -219,7 +223,7 @@ async def test_a_token_without_decimals_is_recorded_and_its_pool_never_watched(
     new = world.contracts.pair(1, TOKEN, MILLION)
     await world.block(created(new, TOKEN))
     await world.block()
-    assert (world.pools, world.discovery.candidates) == (set(), {})
+    assert (world.pools, world.waiting) == (set(), set())
     assert world.discovery.tokens[TOKEN].decimals is None
     assert reason in world.reasons[0]
 
@@ -334,7 +338,7 @@ async def test_a_blocked_token_is_neither_looked_at_nor_kept(tmp_path: Path, mon
     looking.cancel()
     await world.block()
     await world.block()
-    assert (world.pools, world.discovery.candidates) == (set(), {})
+    assert (world.pools, world.waiting) == (set(), set())
     another = world.contracts.pair(2, TOKEN, MILLION)
     await world.block(created(another, TOKEN))
     await world.block()

@@ -62,7 +62,7 @@ def statistics(minutes: Sequence[Candle], now_s: int, seen_since_s: int, seconds
 
 def _volatility_hour_bps(minutes: Sequence[Candle], now_s: int) -> int | None:
     """Returns are squared, summed and divided by the time from the first close to now."""
-    returns = [
+    returns: list[float] = [
         math.log(after.close / before.close) for before, after in pairwise(minutes) if before.close and after.close
     ]
     if len(returns) < LEAST_RETURNS:

@@ -122,8 +122,8 @@ class PoolMirror:
             self.keep_only(PoolsWatched.from_wire(message.data))
 
     def join(self, event: PoolDiscovered) -> None:
-        """Watch a new pool. One that was announced when the feed began anew waits for the blocks to show the gap."""
-        if event.block == self.book.tip:
+        """Watch a new pool from the tip on. Any other is of a feed that began anew: the next block shows the gap."""
+        if event.block == (self.book.tip or self._begun):
             self.book.join(event.pool, event.block)
 
     def keep_only(self, event: PoolsWatched) -> None:

@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 from dexlane.chain.answers import RawLog
@@ -25,6 +26,7 @@ from dexlane.events.market import BlockApplied
 from dexlane.values.chains import BlockRef
 from dexlane.values.pools import Pool
 from market_feed.discovery.access import Access
+from market_feed.discovery.candidates import Candidate, Candidates
 from market_feed.discovery.reading import CandidateReader
 from market_feed.metrics import DiscoveryMoments
 
@@ -68,13 +70,6 @@ class DiscoveryRules:
     bounds: Bounds = field(default_factory=Bounds)
 
 
-@dataclass(slots=True)
-class _Candidate:
-    new: NewPool
-    screened: int = 0
-    failed: int = 0
-
-
 class Discovery:
     """The search for new pools of one chain.
 
@@ -85,7 +80,7 @@ class Discovery:
     def __init__(
         self, rules: DiscoveryRules, rpc: Rpc, watcher: Watcher, access: Access, moments: DiscoveryMoments
     ) -> None:
-        self.candidates: dict[str, _Candidate] = {}
+        self.candidates = Candidates(rules.bounds.candidates)
         """Pools that may be watched one day, the one that waited longest first."""
         self._rules = rules
         self._rpc = rpc
@@ -188,9 +183,10 @@ class Discovery:
             objection = lists.objection(address, (pool.key.token0.address, pool.key.token1.address))
             if objection is not None:
                 self._leave(address, objection)
-        for address, candidate in list(self.candidates.items()):
-            if lists.objection(address, (candidate.new.token0, candidate.new.token1)) is not None:
-                del self.candidates[address]
+        for candidate in self.candidates:
+            new = candidate.new
+            if lists.objection(new.address, (new.token0, new.token1)) is not None:
+                self.candidates.remove(new.address)
 
     async def _measure_touched(self, prices: Mapping[str, Ratio]) -> None:
         touched, self._touched = self._touched, set()
@@ -246,38 +242,29 @@ class Discovery:
         return {self._rules.quote} | {token.address for key in keys for token in (key.token0, key.token1)}
 
     def _add(self, new: NewPool) -> None:
-        """Make a pool a candidate. Where there is no room the one looked at longest ago goes, unless it never was."""
         if new.address in self._book.pools or new.address in self._filter.watched:
             return
-        if new.address not in self.candidates and len(self.candidates) >= self._rules.bounds.candidates:
-            oldest = next(iter(self.candidates))
-            if not self.candidates[oldest].screened:
-                self._moments.refused(self._rules.chain_id, new.address, "there are too many candidates")
-                return
-            del self.candidates[oldest]
-        self.candidates[new.address] = _Candidate(new)
+        if not self.candidates.add(new):
+            self._moments.refused(self._rules.chain_id, new.address, "there are too many candidates")
 
-    async def _screen(self, prices: Mapping[str, Ratio]) -> list[_Candidate]:
+    async def _screen(self, prices: Mapping[str, Ratio]) -> list[Candidate]:
         """The candidates in turn that hold enough of their anchors to have the depth; the balance bounds it from above.
 
         Only anchors are asked, in one call for all.
         """
-        turn = list(self.candidates.values())[: self._rules.bounds.screened]
+        bounds, least = self._rules.bounds, self._rules.thresholds.enter
+        turn = list(islice(self.candidates, bounds.screened))
         if not turn or self._tip is None:
             return []
         worth = await self._reader.worth([each.new for each in turn], prices, self._tip)
-        rich = [each for each in turn if worth.get(each.new.address, 0) >= self._rules.thresholds.enter]
-        able, waiting = (
-            rich[: self._rules.bounds.loaded],
-            {each.new.address for each in rich[self._rules.bounds.loaded :]},
-        )
-        for each in turn:  # to the end of the line, but for those that only wait for their turn to be loaded
-            if each.new.address not in waiting and each.new.address in self.candidates:
-                each.screened += 1
-                self.candidates[each.new.address] = self.candidates.pop(each.new.address)
-        return able
+        rich = [each for each in turn if worth.get(each.new.address, 0) >= least]
+        waiting = {each.new.address for each in rich[bounds.loaded :]}  # only for their turn to be loaded
+        for each in turn:
+            if each.new.address not in waiting:
+                self.candidates.looked_at(each)
+        return rich[: bounds.loaded]
 
-    async def _take(self, candidate: _Candidate, prices: Mapping[str, Ratio]) -> None:
+    async def _take(self, candidate: Candidate, prices: Mapping[str, Ratio]) -> None:
         """Read a candidate's whole state at the tip, measure it, and let it join."""
         new, tip = candidate.new, self._tip
         if tip is None:
@@ -298,7 +285,7 @@ class Discovery:
             self._let_go(leaving)
             self._moments.pool_left(self._rules.chain_id, leaving, "a deeper pool takes its place")
         if judgement.watched:
-            self.candidates.pop(new.address, None)
+            self.candidates.remove(new.address)
             self._origins[new.address] = new
             self._joining[new.address] = tip
             if not self._watcher.watch(pool, tip):
@@ -309,14 +296,16 @@ class Discovery:
         self._filter.remove(address)
         self._joining.pop(address, None)
         origin = self._origins.pop(address, None)
-        if origin is None or address in self.candidates:
+        if origin is None:
             return
-        again = {address: _Candidate(origin)}
-        self.candidates = again | self.candidates if first else self.candidates | again
+        if first:
+            self.candidates.put_first(origin)
+        elif not self.candidates.add(origin):
+            self._moments.refused(self._rules.chain_id, address, "there are too many candidates")
 
     def _give_up(self, address: str, reason: str) -> None:
         """Not a candidate any more; another event of its factory makes it one again."""
-        self.candidates.pop(address, None)
+        self.candidates.remove(address)
         self._moments.refused(self._rules.chain_id, address, reason)
 
     def _leave(self, address: str, reason: str) -> None:

@@ -183,19 +183,12 @@ class MarketCache:
         await self._redis.aclose()
 
     def _trade(self, pool: Pool, timestamp_s: int, volumes: tuple[int, ...]) -> BlockTrade | None:
-        price = self._price(pool) if any(volumes) else None
+        price = _price(pool, self._quote) if any(volumes) else None
         if price is None:
             return None
         base, _ = orientation(pool.key, self._quote)
         moved = volumes[:2] if base is pool.key.token0 else volumes[1::-1]
         return BlockTrade(timestamp_s, price, *moved)
-
-    def _price(self, pool: Pool) -> int | None:
-        base, quote = orientation(pool.key, self._quote)
-        try:
-            return scaled_price(spot_price_ratio(pool, base.address, quote.address), base.decimals)
-        except InsufficientLiquidity:
-            return None
 
     def _queue(self, change: _Change) -> None:
         if len(self._changes) >= WAITING_CANDLES:
@@ -244,7 +237,8 @@ class MarketCache:
         """Write a batch at once; False when Redis had lost what was written before."""
         bodies: dict[str, bytes] = {}
         for address, seen in batch.seen.items():
-            bodies[address] = orjson.dumps(self._record(batch.epoch, seen, batch.open_candles[address]))
+            life = {"epoch": batch.epoch, "seen_since_s": self._seen_since_s}
+            bodies[address] = orjson.dumps(life | _record(seen, batch.open_candles[address], self._quote))
             await asyncio.sleep(0)  # measuring takes a while; the next block may be there
         plain, redone = _by_fate(batch.changes)
         await self._store_closed(plain)
@@ -284,27 +278,6 @@ class MarketCache:
             pipe.zremrangebyrank(key, 0, -CANDLES_KEPT - 1)
             pipe.expire(key, CANDLES_KEPT_S)
 
-    def _record(self, epoch: str, seen: _Seen, opened: Mapping[str, Candle]) -> dict[str, Any]:
-        key, price = seen.pool.key, self._price(seen.pool)
-        base, quote = orientation(key, self._quote)
-        texts: dict[int, str] = {}
-        return {
-            "epoch": epoch,
-            "block": {"number": seen.block.number, "hash": seen.block.hash},
-            "timestamp_s": seen.timestamp_s,
-            "seen_since_s": self._seen_since_s,
-            "pool": key.address,
-            "protocol": key.protocol,
-            "fee_pips": key.fee_pips,
-            "token0": _token_json(key.token0),
-            "token1": _token_json(key.token1),
-            "base": base.address,
-            "quote": quote.address,
-            "price": None if price is None else decimal_text(price, quote.decimals + PRICE_SCALE_DIGITS),
-            "depth": [_depth_json(seen.pool, move_bps) for move_bps in DEPTH_MOVES_BPS],
-            "open": {name: candle_json(candle, quote, texts) for name, candle in opened.items()},
-        }
-
 
 def _by_fate(changes: Sequence[_Change]) -> tuple[list[ClosedCandle], list[_Change]]:
     """Candles that only closed, and the last word on those that were open again in between."""
@@ -317,6 +290,35 @@ def _by_fate(changes: Sequence[_Change]) -> tuple[list[ClosedCandle], list[_Chan
             redone.add(place)
     plain = [change.closed for place, change in last.items() if place not in redone]
     return plain, [change for place, change in last.items() if place in redone]
+
+
+def _price(pool: Pool, quote_address: str) -> int | None:
+    base, quote = orientation(pool.key, quote_address)
+    try:
+        return scaled_price(spot_price_ratio(pool, base.address, quote.address), base.decimals)
+    except InsufficientLiquidity:
+        return None
+
+
+def _record(seen: _Seen, opened: Mapping[str, Candle], quote_address: str) -> dict[str, Any]:
+    """A ``MarketRecord`` without what it says about the life of the feed."""
+    key, price = seen.pool.key, _price(seen.pool, quote_address)
+    base, quote = orientation(key, quote_address)
+    texts: dict[int, str] = {}
+    return {
+        "block": {"number": seen.block.number, "hash": seen.block.hash},
+        "timestamp_s": seen.timestamp_s,
+        "pool": key.address,
+        "protocol": key.protocol,
+        "fee_pips": key.fee_pips,
+        "token0": _token_json(key.token0),
+        "token1": _token_json(key.token1),
+        "base": base.address,
+        "quote": quote.address,
+        "price": None if price is None else decimal_text(price, quote.decimals + PRICE_SCALE_DIGITS),
+        "depth": [_depth_json(seen.pool, move_bps) for move_bps in DEPTH_MOVES_BPS],
+        "open": {name: candle_json(candle, quote, texts) for name, candle in opened.items()},
+    }
 
 
 def _token_json(token: Token) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from dexlane.chain.answers import Header, RawLog, parse_header
-from dexlane.chain.bloom import bloom_mask, may_log
+from dexlane.chain.bloom import may_log
 from dexlane.chain.logs import LiquidityChanged, PoolChange, PoolSwapped, UnreadableLog, after_change, decode_log
 from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, WatchedPool, load_pool
 from dexlane.chain.rpc import Rpc, RpcError, RpcUnavailable
@@ -25,6 +25,7 @@ from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Misconfigured
 from dexlane.values.chains import BlockRef
 from dexlane.values.pools import ConstantProductState, Pool, PoolState
+from market_feed.feed.membership import Membership, PoolsChange
 from market_feed.metrics import FeedMoments
 
 RETRY_S = 0.25
@@ -54,15 +55,6 @@ class AppliedBlock:
     event: BlockApplied
     volumes: Mapping[str, tuple[int, int]]
     newest: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class PoolsChange:
-    """Pools that are watched from the end of ``block`` on, and the addresses of those that no longer are."""
-
-    block: BlockRef
-    joined: tuple[Pool, ...] = ()
-    left: tuple[str, ...] = ()
 
 
 class ChainHandlers(Protocol):
@@ -122,14 +114,11 @@ class BlockFollower:
         """When a block was last applied or loaded, Unix milliseconds."""
         self._rpc = rpc
         self._watched = tuple(watched)
-        self._addresses: list[str] = []
-        self._blooms: dict[str, int] = {}
+        self._members = Membership()
         self._clock = clock
         self._limits = limits
         self._fees = fee_parameters(chain_id)
         self._recent: dict[str, Header] = {}
-        self._joining: dict[str, tuple[Pool, BlockRef]] = {}
-        self._leaving: set[str] = set()
 
     def watch(self, pool: Pool, block: BlockRef) -> bool:
         """Let a pool with its state after ``block`` join before the next block is applied.
@@ -140,13 +129,12 @@ class BlockFollower:
         """
         if self.tip is None or block.hash != self.tip.hash:
             return False
-        self._joining[pool.key.address] = (pool, block)
+        self._members.join(pool, block)
         return True
 
     def unwatch(self, address: str) -> None:
         """Let a pool leave before the next block is applied."""
-        self._joining.pop(address, None)
-        self._leaving.add(address)
+        self._members.leave(address)
 
     async def run(self, heads: HeadSource, handlers: ChainHandlers, moments: FeedMoments) -> None:
         """Follow for ever. After a failed call the newest block is looked at again, heads or no heads."""
@@ -186,9 +174,7 @@ class BlockFollower:
         """
         tip, book = await self._read_newest()
         self.book, self.tip, self._recent = book, tip, {tip.hash: tip}
-        self._joining.clear()
-        self._leaving.clear()
-        self._index_addresses()
+        self._members.begin(book)
         self.applied_at_ms = self._clock.now_ms()
         await handlers.loaded(book, tip)
         return tip
@@ -249,7 +235,7 @@ class BlockFollower:
 
     async def _undo(self, tip: Header, ancestor: Header, head: Header, handlers: ChainHandlers) -> None:
         self.book.undo_to(ancestor.ref)
-        self._index_addresses()
+        self._members.index(self.book)
         self._recent = {known.hash: known for known in self._recent.values() if known.number <= ancestor.number}
         self.tip = ancestor
         event = BlockReorged(
@@ -294,7 +280,7 @@ class BlockFollower:
 
     async def _logs_while_pools_change(self, header: Header, handlers: ChainHandlers) -> list[RawLog]:
         """Let pools join and leave, and fetch the logs of the block meanwhile, already of the new set."""
-        change = self._change_pools(BlockRef(number=header.number - 1, hash=header.parent_hash))
+        change = self._members.change(self.book, BlockRef(number=header.number - 1, hash=header.parent_hash))
         if change is None:
             return await self._logs(header)
         logs, told = await asyncio.gather(
@@ -306,40 +292,18 @@ class BlockFollower:
             raise logs
         return logs
 
-    def _change_pools(self, block: BlockRef) -> PoolsChange | None:
-        """``block`` is the tip; a pool whose state is of another block came too late for this time."""
-        if not self._joining and not self._leaving:
-            return None
-        pools = self.book.pools
-        left = tuple(sorted(self._leaving & pools.keys()))
-        for address in left:
-            self.book.leave(address)
-        ready = (pool for pool, at in self._joining.values() if at == block)
-        joined = tuple(pool for pool in ready if pool.key.address not in pools)
-        for pool in joined:
-            self.book.join(pool, block)
-        self._joining.clear()
-        self._leaving.clear()
-        self._index_addresses()
-        return PoolsChange(block, joined, left) if joined or left else None
-
-    def _index_addresses(self) -> None:
-        """What logs are asked for: the pools in the book."""
-        known, self._addresses = self._blooms, list(self.book.pools)
-        self._blooms = {address: known.get(address) or bloom_mask(address) for address in self._addresses}
-
     async def _logs(self, header: Header) -> list[RawLog]:
         """The block's logs of our pools.
 
         A node may announce a head before its logs can be read, and then answers with none of them. The header's bloom
         tells: it names every pool that has logs (and by chance one that has none, hence the bound).
         """
-        if not self._addresses:  # a node takes no addresses for all of them
+        if not self._members.addresses:  # a node takes no addresses for all of them
             return []
         wait_s = LOGS_RETRY_S
         for attempt in range(LOGS_ATTEMPTS):
-            logs = list(await self._rpc.logs(header.hash, self._addresses))
-            if logs or not any(may_log(header.logs_bloom, mask) for mask in self._blooms.values()):
+            logs = list(await self._rpc.logs(header.hash, self._members.addresses))
+            if logs or not any(may_log(header.logs_bloom, mask) for mask in self._members.blooms.values()):
                 break
             if attempt < LOGS_ATTEMPTS - 1:
                 await asyncio.sleep(wait_s)
