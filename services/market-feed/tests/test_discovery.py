@@ -18,6 +18,7 @@ from dexlane.chain.logs import V2_SYNC_TOPIC
 from dexlane.chain.pool_loading import WatchedPool
 from dexlane.chain.rpc import RpcError
 from dexlane.domain.liquidity_filter import Thresholds
+from dexlane.domain.listing import parse_token_list
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.market import BlockReorged
 from dexlane.runtime.clock import ManualClock
@@ -364,6 +365,12 @@ async def test_only_listed_tokens_are_watched_when_that_is_wanted(tmp_path: Path
     await world.block(created(listed, TOKEN), created(unlisted, address(9)))
     await world.block()
     assert world.pools == {listed}
+
+
+def test_the_list_that_comes_along_is_whole() -> None:
+    shipped = parse_token_list((Path(__file__).parents[1] / "lists" / "basics.tokenlist.json").read_bytes())
+    assert shipped.faults == ()
+    assert {"WETH", "USDC"} <= {token.symbol for token in shipped.tokens if token.chain_id == 1}
 
 
 async def test_a_list_that_cannot_be_read_refuses_the_start(tmp_path: Path) -> None:

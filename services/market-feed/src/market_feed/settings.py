@@ -65,11 +65,11 @@ class Settings(ChainSettings):
         default=dict(FACTORIES),
         description='factories per chain id, as JSON: {"1": [{"address": "0x...", "protocol": "uniswap_v2"}]}',
     )
-    discovered_pools_max: int = Field(default=1_000, ge=0, le=20_000, description="the deepest so many, per chain")
+    discovered_pools_max: int = Field(default=200, ge=0, le=20_000, description="the deepest so many, per chain")
     enter_depth: Amount = Field(
         default=5_000 * 10**6, gt=0, description="quote units within 2 % of the price at which a new pool is watched"
     )
-    leave_depth: Amount = Field(default=2_500 * 10**6, description="below so much it is watched no longer")
+    leave_depth: Amount = Field(default=500 * 10**6, description="below so much it is watched no longer")
     blocked_file: Path | None = Field(default=None, description="addresses of tokens and pools never to watch")
     allowed_file: Path | None = Field(default=None, description="with it, only its tokens and pools are watched")
     token_lists: tuple[str, ...] = Field(
