@@ -12,13 +12,13 @@ from dexlane.events.streams import EVENTS
 from dexlane.events.traffic import PUBLISHED, consumed_by
 
 NAMES = {event_type.__name__: event_type for event_type in EVENTS}
-MIRRORED = ("BlockApplied", "BlockReorged")
+MIRRORED = ("BlockApplied", "BlockReorged", "PoolDiscovered", "PoolsWatched")
 SHARED_CONSUMERS = ("dexlane.chain",)
 """Packages beside a service's own in which its routes may be declared."""
 
 
 def consumed_in(source: Source) -> Iterator[str]:
-    """Event types named in ``decide`` and ``follow`` calls; a mirror stands for the block events."""
+    """Event types named in ``decide`` and ``follow`` calls; a mirror stands for what it follows."""
     for node in source.walk(ast.Call):
         assert isinstance(node, ast.Call)
         if name_of(node).endswith((".decide", ".follow")):

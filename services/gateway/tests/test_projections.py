@@ -68,7 +68,7 @@ def a_picture() -> LivePicture:
     picture = LivePicture(Place("main", "devnet", (1,)))
     pool = a_pool_v2()
     found = {"chain_id": 1, "occurred_at_ms": NOW_MS, "block": a_block_ref(), "pool": pool}
-    picture.apply(PoolDiscovered(id=PoolDiscovered.make_id(1, pool.key.address), **found), NOW_MS)
+    picture.apply(PoolDiscovered(id=PoolDiscovered.make_id(1, pool.key.address, a_block_ref().hash), **found), NOW_MS)
     return picture
 
 

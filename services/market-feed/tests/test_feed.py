@@ -25,15 +25,18 @@ from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.errors import Fatal
 from dexlane.runtime.observability import Log, Metrics
+from dexlane.testing.builders import a_pool_v2
 from dexlane.testing.fake_chain import FakeChain, FakeLog
 from dexlane.testing.fake_rpc import FakeRpc
-from dexlane.values.pools import ConstantProductState, Protocol
-from market_feed.feed import AppliedBlock, BlockFollower, BrokenAnswer, FollowLimits
+from dexlane.values.pools import ConstantProductState, Pool, Protocol
+from market_feed.feed import AppliedBlock, BlockFollower, FollowLimits, PoolsChange
+from market_feed.feed.follower import BrokenAnswer
 from market_feed.metrics import FeedMoments
 
 PAIR = "0xb4e16d0168e52d35cacd2c6185b44281ec28c9dc"
 USDC = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
 WETH = "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
+NEW_PAIR = "0x" + "3" * 40
 UNISWAP_V2_FACTORY = "0x5c69bee701ef814a2b6a3edd4b1652cb9cc5aa6f"
 WATCHED = [WatchedPool(address=PAIR, protocol=Protocol.UNISWAP_V2)]
 
@@ -78,6 +81,9 @@ class World:
 
     async def applied(self, block: AppliedBlock, book: PoolBook) -> None:
         self.steps.append(block.event)
+
+    async def pools_changed(self, change: PoolsChange, book: PoolBook) -> None:
+        self.steps.append(change)
 
     async def reorged(self, event: BlockReorged) -> None:
         self.steps.append(event)
@@ -149,14 +155,14 @@ async def test_a_head_announced_before_its_logs_can_be_read_loses_none(
 
 async def test_a_bloom_that_names_a_pool_by_chance_delays_but_never_stops_the_feed(world: World) -> None:
     [head] = world.chain.mine()
-    await world.follow(dataclasses.replace(head, logs_bloom=(1 << 2_048) - 1, proved=True))
+    await world.follow(dataclasses.replace(head, logs_bloom=bloom_mask(PAIR)))
     assert [event.deltas for event in world.blocks] == [()]
 
 
 async def test_a_log_of_a_pool_that_was_not_asked_for_is_refused(world: World) -> None:
     [head] = world.chain.mine(logs=[world.swap()])
     world.chain.blocks[-1].logs.append(world.chain.blocks[-1].logs[0]._replace(address=USDC, log_index=1))
-    world.follower.logs.wanted.addresses = (PAIR, USDC)
+    world.follower._members.wanted.addresses = (PAIR, USDC)
     with pytest.raises(BrokenAnswer, match=USDC):
         await world.follow(head)
     assert world.reserve_in_book() == 100
@@ -171,26 +177,6 @@ async def test_logs_asked_for_by_topic_bring_those_of_other_pools_which_count_fo
     world.chain.blocks[-1].logs.append(world.chain.blocks[-1].logs[0]._replace(address=USDC, log_index=1))
     await world.follow(head)
     assert [delta.pool for delta in world.blocks[0].deltas] == [PAIR]
-
-
-async def test_a_block_is_not_applied_without_logs_that_its_bloom_names_beyond_doubt(world: World) -> None:
-    [head] = world.chain.mine()
-    doubts: list[str] = []
-    world.follower.logs.doubt = lambda header, reason: doubts.append(reason)
-    with pytest.raises(RpcUnavailable, match="logs of block 1 are missing"):
-        await world.follow(dataclasses.replace(head, logs_bloom=bloom_mask(PAIR), proved=True))
-    assert (world.blocks, doubts) == ([], ["keeps back logs that the bloom of block 1 names"])
-
-
-async def test_a_distrusted_block_is_undone_and_applied_anew(world: World) -> None:
-    heads = [world.chain.mine(logs=[world.swap()])[0] for _ in range(3)]
-    await world.follow(*heads)
-    world.chain.blocks[2].logs[0] = world.chain.blocks[2].logs[0]._replace(data=sync(50).data)
-    world.follower.distrust(heads[1].hash)
-    await run_until_at_tip(world, Script(Gap("a lie was found")))
-    assert [reorg.depth for reorg in world.reorgs] == [2]
-    assert [event.block.hash for event in world.blocks[-2:]] == [heads[1].hash, heads[2].hash]
-    assert [event.deltas[0].reserve0 for event in world.blocks[-2:]] == [50, 103]  # type: ignore[union-attr]
 
 
 async def test_the_same_head_twice_is_harmless(world: World) -> None:
@@ -245,6 +231,79 @@ async def test_a_rollback_without_a_notice_is_noticed_at_the_next_block(world: W
     assert world.reserve_in_book() == 101
 
 
+def another_pool(reserve0: int = 7) -> Pool:
+    return a_pool_v2(address=NEW_PAIR, reserve0=reserve0, reserve1=9)
+
+
+async def test_a_pool_joins_before_the_next_block_and_its_logs_are_in_that_block(world: World) -> None:
+    [head] = world.chain.mine()
+    await world.follow(head)
+    assert world.follower.watch(another_pool(), head.ref)
+    change = FakeLog(address=NEW_PAIR, topics=(V2_SYNC_TOPIC,), data=word(8) + word(9))
+    await world.follow(*world.chain.mine(logs=[change]))
+    assert world.steps[-2] == PoolsChange(head.ref, (another_pool(),))
+    assert [delta.pool for delta in world.blocks[-1].deltas] == [NEW_PAIR]
+    assert world.follower.book.pools[NEW_PAIR] == another_pool(8)
+
+
+async def test_a_pool_with_a_state_of_an_older_block_may_not_join(world: World) -> None:
+    first, second = world.chain.mine(2)
+    await world.follow(first)
+    assert world.follower.watch(another_pool(), first.ref)
+    assert not world.follower.watch(another_pool(), second.ref)
+    await world.follow(second, *world.chain.mine())
+    assert not world.follower.watch(another_pool(), first.ref)
+
+
+async def test_a_pool_that_came_too_late_for_the_block_under_way_does_not_join(world: World) -> None:
+    first, second = world.chain.mine(2)
+    await world.follow(first)
+    readable = world.rpc.logs
+
+    async def meanwhile(block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
+        assert world.follower.watch(another_pool(), first.ref)
+        return list(await readable(block_hash, addresses))
+
+    world.rpc.logs = meanwhile  # type: ignore[method-assign,assignment]
+    await world.follow(second)
+    world.rpc.logs = readable  # type: ignore[method-assign]
+    await world.follow(*world.chain.mine())
+    assert NEW_PAIR not in world.follower.book.pools
+
+
+async def test_a_reorg_below_the_block_that_a_pool_joined_at_takes_it_out(world: World) -> None:
+    first, second = world.chain.mine(2)
+    await world.follow(first, second)
+    world.follower.watch(another_pool(), second.ref)
+    await world.follow(*world.chain.mine())
+    assert NEW_PAIR in world.follower.book.pools
+    await world.follow(*world.chain.reorg(1))
+    assert NEW_PAIR in world.follower.book.pools
+    await world.follow(*world.chain.reorg(2))
+    assert NEW_PAIR not in world.follower.book.pools
+    assert world.reserve_in_book() == world.reserve_on_chain()
+
+
+async def test_a_pool_that_left_is_not_asked_for_and_no_reorg_brings_it_back(world: World) -> None:
+    [head] = world.chain.mine(logs=[world.swap()])
+    await world.follow(head)
+    world.follower.unwatch(PAIR)
+    await world.follow(*world.chain.mine(logs=[world.swap()]))
+    assert world.steps[-2] == PoolsChange(head.ref, (), (PAIR,))
+    assert world.blocks[-1].deltas == ()
+    await world.follow(*world.chain.reorg(2))
+    assert PAIR not in world.follower.book.pools
+
+
+async def test_reading_everything_anew_begins_with_the_configured_pools(world: World) -> None:
+    [head] = world.chain.mine()
+    await world.follow(head)
+    world.follower.watch(another_pool(), head.ref)
+    await world.follow(*world.chain.mine())
+    await world.follower.load(world)
+    assert set(world.follower.book.pools) == {PAIR}
+
+
 async def test_a_gap_above_the_limit_asks_for_fresh_pools() -> None:
     world = await World(FollowLimits(backfill=8)).start()
     head = world.chain.mine(9)[-1]
@@ -256,13 +315,6 @@ async def test_a_reorg_deeper_than_remembered_asks_for_fresh_pools() -> None:
     world = await World(FollowLimits(undo_depth=3)).start()
     await world.follow(*world.chain.mine(6))
     assert "leaves the chain" in await world.follow(world.chain.reorg(5)[-1])
-
-
-async def test_heads_that_were_announced_before_the_pools_were_read_change_nothing(world: World) -> None:
-    old = world.chain.mine(5)
-    await world.follower.load(world)
-    assert await world.follow(*old) == ""
-    assert (world.blocks, world.reorgs) == ([], [])
 
 
 async def test_a_block_that_vanishes_while_it_is_read_changes_nothing(world: World) -> None:
@@ -389,3 +441,30 @@ def _disturb(world: World, step: str, amount: int) -> list[Header]:
         return [block.header for block in world.chain.blocks[-amount:]]
     made = world.chain.mine(amount, logs=[world.swap()])
     return [] if step == "lose" else made
+
+
+async def test_a_block_is_not_applied_without_logs_that_its_bloom_names_beyond_doubt(world: World) -> None:
+    [head] = world.chain.mine()
+    doubts: list[str] = []
+    world.follower.logs.doubt = lambda header, reason: doubts.append(reason)
+    with pytest.raises(RpcUnavailable, match="logs of block 1 are missing"):
+        await world.follow(dataclasses.replace(head, logs_bloom=bloom_mask(PAIR), proved=True))
+    assert (world.blocks, doubts) == ([], ["keeps back logs that the bloom of block 1 names"])
+
+
+async def test_a_distrusted_block_is_undone_and_applied_anew(world: World) -> None:
+    heads = [world.chain.mine(logs=[world.swap()])[0] for _ in range(3)]
+    await world.follow(*heads)
+    world.chain.blocks[2].logs[0] = world.chain.blocks[2].logs[0]._replace(data=sync(50).data)
+    world.follower.distrust(heads[1].hash)
+    await run_until_at_tip(world, Script(Gap("a lie was found")))
+    assert [reorg.depth for reorg in world.reorgs] == [2]
+    assert [event.block.hash for event in world.blocks[-2:]] == [heads[1].hash, heads[2].hash]
+    assert [event.deltas[0].reserve0 for event in world.blocks[-2:]] == [50, 103]  # type: ignore[union-attr]
+
+
+async def test_heads_that_were_announced_before_the_pools_were_read_change_nothing(world: World) -> None:
+    old = world.chain.mine(5)
+    await world.follower.load(world)
+    assert await world.follow(*old) == ""
+    assert (world.blocks, world.reorgs) == ([], [])

@@ -6,27 +6,27 @@ import asyncio
 import logging
 from typing import Any
 
-import orjson
 import pytest
 from pydantic import ValidationError
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.asyncio import Redis
 
 from dexlane.chain.answers import Header
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.base import Event
-from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered
+from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.errors import Fatal, Transient
+from dexlane.runtime.market_cache import MarketCache, writer
+from dexlane.runtime.market_cache.forms import Keys
 from dexlane.runtime.observability import Log, Metrics
 from dexlane.values.chains import BlockRef
 from dexlane.values.pools import ConstantProductState, Pool, PoolKey, Protocol, ReservesDelta
 from dexlane.values.tokens import Token
-from market_feed.feed import AppliedBlock, MarketWriter
+from market_feed.feed import AppliedBlock, MarketWriter, PoolsChange
 from market_feed.handlers import FeedHandlers, OpportunityFinder
 from market_feed.metrics import FeedMoments
-from market_feed.price_cache import PriceCache
 from market_feed.settings import Settings
 from market_feed.snapshots import SnapshotWriter
 
@@ -117,41 +117,14 @@ class Seat:
         self.held = False
 
 
-class Pipeline:
-    def __init__(self, redis: RedisDouble) -> None:
-        self._redis = redis
-        self._commands: list[tuple[Any, ...]] = []
-
-    async def __aenter__(self) -> Pipeline:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
-
-    def __getattr__(self, command: str) -> Any:
-        return lambda *arguments, **_: self._commands.append((command, *arguments))
-
-    async def execute(self) -> None:
-        if self._redis.down:
-            raise RedisConnectionError("refused")
-        self._redis.commands += self._commands
-
-
-class RedisDouble:
-    def __init__(self) -> None:
-        self.down = False
-        self.commands: list[tuple[Any, ...]] = []
-
-    def pipeline(self, **_: object) -> Pipeline:
-        return Pipeline(self)
-
-
 class Feed:
     def __init__(self) -> None:
         self.bus = Bus()
-        self.redis = RedisDouble()
         self.states: list[bool] = []
-        self.cache = PriceCache(self.redis, "dexlane:main:1", USDC.address, lambda up, reason: self.states.append(up))  # type: ignore[arg-type]
+        nowhere = Redis.from_url("redis://127.0.0.1:1")
+        self.cache = MarketCache(
+            nowhere, Keys("main", 1), USDC.address, ManualClock(), lambda up, _reason: self.states.append(up)
+        )
         self.snapshots = SnapshotWriter(1, self.bus, self.bus.sequence)
         self.book = PoolBook()
         self.seat = Seat()
@@ -195,12 +168,12 @@ async def test_pools_are_announced_and_stored_before_the_checkpoint_that_names_t
     for known in (pool(CHEAP, 2_000), pool(DEAR, 2_000)):
         feed.book.put(known, header(0).ref)
     await feed.handlers.loaded(feed.book, header(0))
-    assert feed.bus.kinds == [PoolDiscovered.NAME, PoolDiscovered.NAME, "pool", "pool", "checkpoint"]
+    assert feed.bus.kinds == [PoolDiscovered.NAME, PoolDiscovered.NAME, PoolsWatched.NAME, "pool", "pool", "checkpoint"]
     key, value = feed.bus.stored[-1]
     checkpoint = PoolCheckpoint.model_validate_json(value)
     assert key == PoolCheckpoint.key("main", 1)
-    assert (checkpoint.block, checkpoint.market_sequence, checkpoint.pools) == (header(0).ref, 2, (CHEAP, DEAR))
-    assert PoolSnapshot.model_validate_json(feed.bus.stored[2][1]).pool == feed.book.pools[CHEAP]
+    assert (checkpoint.block, checkpoint.market_sequence, checkpoint.pools) == (header(0).ref, 3, (CHEAP, DEAR))
+    assert PoolSnapshot.model_validate_json(feed.bus.stored[3][1]).pool == feed.book.pools[CHEAP]
 
 
 async def test_the_block_is_stored_before_the_opportunity_it_offers(feed: Feed) -> None:
@@ -261,13 +234,21 @@ def reorg(old: int, ancestor: int) -> BlockReorged:
     )
 
 
+async def test_new_pools_are_announced_and_the_set_is_restated_when_one_leaves(feed: Feed) -> None:
+    new = pool("0x" + "3" * 40, 1_000)
+    feed.book.join(new, header(0).ref)
+    feed.book.leave(DEAR)
+    await feed.handlers.pools_changed(PoolsChange(header(0).ref, (new,), (DEAR,)), feed.book)
+    discovered, watched = feed.bus.stored
+    assert (discovered.pool, discovered.block) == (new, header(0).ref)
+    assert (watched.NAME, watched.pools) == (PoolsWatched.NAME, (CHEAP, new.key.address))
+
+
 async def test_a_standby_keeps_the_same_book_and_publishes_nothing(feed: Feed) -> None:
     feed.writer.seated = False
-    feed.redis.commands.clear()
     for number in range(1, 10):
         await feed.step(applied(number, gap()))
-    await feed.cache._write([DEAR])
-    assert (feed.bus.stored, feed.redis.commands) == ([], [])
+    assert (feed.bus.stored, feed.cache._take()) == ([], None)
     assert feed.book.tip == header(9).ref
 
 
@@ -284,12 +265,13 @@ async def test_a_new_writer_announces_only_pools_that_readers_do_not_know(feed: 
     feed.book.put(third, header(0).ref)
     feed.bus.stored = [(PoolCheckpoint.key("main", 1), checkpoint(CHEAP, DEAR))]
     await feed.handlers.announce(feed.bus, False)
-    assert [event.pool for event in feed.bus.stored[1:]] == [third]
+    discovered, watched = feed.bus.stored[1:]
+    assert (discovered.pool, set(watched.pools)) == (third, {CHEAP, DEAR, third.key.address})
 
 
 async def test_after_a_gap_a_new_writer_announces_everything_with_snapshots(feed: Feed) -> None:
     await feed.handlers.announce(feed.bus, True)
-    assert feed.bus.kinds == [PoolDiscovered.NAME, PoolDiscovered.NAME, "pool", "pool", "checkpoint"]
+    assert feed.bus.kinds == [*[PoolDiscovered.NAME] * 2, PoolsWatched.NAME, "pool", "pool", "checkpoint"]
 
 
 def checkpoint(*pools: str) -> bytes:
@@ -318,71 +300,18 @@ async def test_a_misspelt_strategy_stops_the_service() -> None:
 async def test_a_lost_cache_is_reported_once_and_never_stops_the_feed(
     feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("market_feed.price_cache.RETRY_S", 0.005)
-    feed.redis.down = True
+    monkeypatch.setattr(writer, "RETRY_S", 0.005)
+    monkeypatch.setattr(writer, "SETTLE_S", 0.0)
     writing = asyncio.create_task(feed.cache.run())
     try:
         for number in range(1, 30):
             await feed.step(applied(number, gap()))
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.002)
         await asyncio.sleep(0.05)
         assert feed.states == [False]
-        feed.redis.down = False
-        await asyncio.sleep(0.05)
-        assert feed.states == [False, True]
-        prices = [command for command in feed.redis.commands if command[0] == "set"]
-        assert {command[1] for command in prices} == {f"dexlane:main:1:price:{known}" for known in (CHEAP, DEAR)}
+        assert feed.bus.kinds.count(BlockApplied.NAME) == 29
     finally:
         writing.cancel()
-
-
-class Candles:
-    """A price cache that is written into a double, minute by minute."""
-
-    def __init__(self) -> None:
-        self.redis = RedisDouble()
-        self.cache = PriceCache(self.redis, "p", USDC.address, lambda up, reason: None)  # type: ignore[arg-type]
-        self.cache.begin(1_700_000_000)
-
-    async def written(self) -> dict[int, dict[str, Any]]:
-        """Minute candles by start, as they end up in the sorted set."""
-        await self.cache._write([DEAR])
-        kept: dict[int, dict[str, Any]] = {}
-        for name, key, *arguments in self.redis.commands:
-            if ":1m:" not in key:
-                continue
-            if name == "zadd":
-                [(value, start)] = arguments[0].items()
-                kept[start] = orjson.loads(value)
-            elif name == "zremrangebyscore" and arguments[1] == "+inf":
-                kept = {start: value for start, value in kept.items() if start <= int(arguments[0][1:])}
-        return kept
-
-
-async def test_candles_are_in_whole_quote_tokens_and_follow_a_reorg() -> None:
-    candles = Candles()
-    for number, price in ((1, 2_000), (10, 2_100), (11, 2_050), (12, 1_900)):
-        candles.cache.record(pool(DEAR, price), applied(number).event, (5, 7))
-    [last] = [value for start, value in (await candles.written()).items() if start == 1_700_000_100]
-    assert (last["open"], last["high"], last["low"], last["close"]) == ("2100", "2100", "1900", "1900")
-    assert last["volume"] == "15"
-    candles.cache.undo(header(10).ref)
-    candles.cache.record(pool(DEAR, 2_222), applied(11).event, (5, 7))
-    [last] = [value for start, value in (await candles.written()).items() if start == 1_700_000_100]
-    assert (last["low"], last["close"], last["volume"]) == ("2100", "2222", "10")
-
-
-async def test_the_candle_in_which_the_feed_began_is_not_written() -> None:
-    candles = Candles()
-    candles.cache.record(pool(DEAR, 2_000), applied(1).event, (0, 0))
-    assert await candles.written() == {}
-
-
-async def test_a_pool_without_a_price_is_left_out() -> None:
-    candles = Candles()
-    empty = pool(DEAR, 1).model_copy(update={"state": ConstantProductState(reserve0=0, reserve1=0)})
-    candles.cache.record(empty, applied(10).event, (0, 0))
-    assert await candles.written() == {}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import orjson
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
@@ -19,6 +18,7 @@ from dexlane.chain.rpc import RpcClient
 from dexlane.events.market import BlockReorged
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import SystemClock
+from dexlane.runtime.market_cache import CandleForm, MarketReader, Reading
 from dexlane.runtime.observability import Log
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.runtime.service import Service
@@ -126,15 +126,22 @@ async def test_blocks_are_not_lost_while_nobody_listens(running: Running) -> Non
     assert running.mirror.tip.number == before.number + 50
 
 
-async def test_prices_reach_the_cache(running: Running, redis_url: str) -> None:
+async def test_prices_and_candles_reach_the_readers(running: Running, redis_url: str) -> None:
     await running.devnet.swap_exact_in(V3_POOL_005, USDC, 10**10)
-    key = f"dexlane:main:1:price:{V3_POOL_005.address.lower()}"
     async with Redis.from_url(redis_url) as redis:
+        reader = MarketReader(redis, "main", 1, SystemClock())
+        candles: tuple[CandleForm, ...] = ()
         async with asyncio.timeout(10):
-            while (value := await redis.get(key)) is None:  # noqa: ASYNC110  another process writes it
+            while not candles:
                 await asyncio.sleep(0.05)
-    price = float(orjson.loads(value)["price"])
-    assert 500 < price < 20_000
+                reading = await reader.candles(V3_POOL_005.address, "1d", 1, 5_000)
+                record, candles = reading.value if isinstance(reading, Reading) else (None, ())
+    [candle] = candles
+    assert record is not None
+    assert 500 < float(record.price or 0) < 20_000
+    assert candle.close == record.price
+    assert candle.quote_volume == 10**10
+    assert record.depth[0].out0 < record.depth[-1].out0
 
 
 async def test_storage_written_without_an_event_is_repaired_in_every_mirror(running: Running) -> None:

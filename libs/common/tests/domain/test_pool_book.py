@@ -243,6 +243,42 @@ def test_another_branch_after_an_undo_of_any_depth_is_equal_to_a_fresh_build(
     assert book.state_digest(plain) == fresh.state_digest(plain) == one_by_one.state_digest(plain)
 
 
+NEW = an_address("a new pool")
+
+
+def _joined(book: PoolBook) -> PoolBook:
+    assert book.tip is not None
+    book.join(a_pool_v2(address=NEW, reserve0=1), book.tip)
+    return book
+
+
+def test_a_pool_joins_only_at_the_tip() -> None:
+    book = _book(a_block(101), a_block(102))
+    with pytest.raises(GapError, match="the tip is 102"):
+        book.join(a_pool_v2(address=NEW), a_block_ref(101))
+    assert NEW not in book.pools
+
+
+def test_a_pool_that_joined_is_undone_exactly_and_leaves_with_the_block_it_joined_at() -> None:
+    change = a_reserves_delta(pool=NEW, reserve0=2)
+    book = _joined(_book(a_block(101), a_block(102)))
+    book.apply(a_block(103, change))
+    assert book.pools[NEW].state.reserve0 == 2  # type: ignore[union-attr]
+    book.undo_to(a_block_ref(102))
+    assert book.pools[NEW].state.reserve0 == 1  # type: ignore[union-attr]
+    book.apply(a_block(103, change, fork="b", parent_hash=a_block_ref(102).hash))
+    book.undo_to(a_block_ref(101))
+    assert NEW not in book.pools
+
+
+def test_a_pool_that_left_stays_away_whatever_is_undone() -> None:
+    book = _book(a_block(101, _changed(7)), a_block(102, _changed(8)))
+    book.leave(V2_POOL)
+    book.apply(a_block(103, _changed(9)))
+    book.undo_to(a_block_ref(101))
+    assert set(book.pools) == {V3_POOL_500}
+
+
 class BookAgainstModel(RuleBasedStateMachine):
     """Random blocks, reorganisations and duplicates; the model keeps every block's full state on a plain stack."""
 

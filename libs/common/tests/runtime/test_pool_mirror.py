@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from dexlane.events.market import BlockApplied, BlockReorged
+from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched
 from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import SystemClock
@@ -106,3 +106,60 @@ async def test_a_gap_makes_the_mirror_begin_again_from_the_next_snapshot(bus: Bu
         await checkpoint(bus, a_block_ref(105), ack.seq, 1_105)
         await bus.publish(a_change(106, 1_106))
         assert await until_tip(mirror, a_block_ref(106)) == 1_106
+
+
+NEW = "0x" + "5" * 40
+
+
+def discovered(block: BlockRef, reserve0: int) -> PoolDiscovered:
+    pool = a_pool_v2(address=NEW, reserve0=reserve0, reserve1=10**21)
+    return PoolDiscovered(
+        id=PoolDiscovered.make_id(CHAIN_ID, NEW, block.hash),
+        chain_id=CHAIN_ID,
+        occurred_at_ms=1,
+        block=block,
+        pool=pool,
+    )
+
+
+def watched(block: BlockRef, *pools: str) -> PoolsWatched:
+    return PoolsWatched(
+        id=PoolsWatched.make_id(CHAIN_ID, block.hash, pools),
+        chain_id=CHAIN_ID,
+        occurred_at_ms=1,
+        block=block,
+        pools=pools,
+    )
+
+
+async def test_a_discovered_pool_is_followed_from_its_block_on_and_leaves_with_a_reorg_below_it(
+    bus: Bus, log: Log
+) -> None:
+    ack = await bus.publish(a_change(101, 1_001))
+    await checkpoint(bus, a_block_ref(101), ack.seq, 1_001)
+    mirror = PoolMirror(CHAIN_ID)
+    async with following(bus, mirror, log):
+        await bus.publish(discovered(a_block_ref(101), 7))
+        await bus.publish(a_block(102, a_reserves_delta(pool=NEW, reserve0=8, reserve1=10**21)))
+        await until_tip(mirror, a_block_ref(102))
+        assert mirror.book.pools[NEW].state.reserve0 == 8  # type: ignore[union-attr]
+        await bus.publish(discovered(a_block_ref(50), 3))
+        await bus.publish(a_reorg(a_block_ref(102), a_block_ref(101), a_block_ref(102, "b")))
+        await bus.publish(a_block(102, fork="b", parent_fork="main"))
+        await until_tip(mirror, a_block_ref(102, "b"))
+        assert mirror.book.pools[NEW].state.reserve0 == 7  # type: ignore[union-attr]
+
+
+async def test_a_pool_that_nobody_reports_any_more_is_forgotten(bus: Bus, log: Log) -> None:
+    ack = await bus.publish(a_change(101, 1_001))
+    await checkpoint(bus, a_block_ref(101), ack.seq, 1_001)
+    mirror = PoolMirror(CHAIN_ID)
+    async with following(bus, mirror, log):
+        await bus.publish(discovered(a_block_ref(101), 7))
+        await bus.publish(a_block(102))
+        await until_tip(mirror, a_block_ref(102))
+        assert NEW in mirror.book.pools
+        await bus.publish(watched(a_block_ref(102), V2_POOL))
+        await bus.publish(a_block(103))
+        assert await until_tip(mirror, a_block_ref(103)) == 1_001
+        assert set(mirror.book.pools) == {V2_POOL}

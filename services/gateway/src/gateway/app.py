@@ -38,6 +38,7 @@ def build(settings: Settings) -> Service:
     async def stop() -> None:
         await journal.drained(DRAIN_S)
         await journal.stop()
+        await desk.redis.aclose()
 
     service.on_start(start)
     service.on_stop(stop)

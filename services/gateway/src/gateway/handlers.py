@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dexlane.events.base import Event
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.fees import FeeQuoted
-from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered
+from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched
 from dexlane.events.portfolio import ExposureChanged
 from dexlane.runtime.consuming import Routes
 from dexlane.runtime.journal import Journal
@@ -45,7 +45,7 @@ def routes(deps: Deps) -> Routes:
     async def show_last(event: Event) -> None:
         deps.display.show(event)
 
-    @routes.follow(PoolDiscovered, BlockReorged, from_="all")
+    @routes.follow(PoolDiscovered, PoolsWatched, BlockReorged, from_="all")
     async def show(event: Event) -> None:
         deps.display.show(event)
 

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from dexlane.chain.providers import Providers
 from dexlane.runtime.service import Service, run
+from market_feed.discovery import DiscoveryAssembly
 from market_feed.feed.chain import add_chain
 from market_feed.metrics import FeedMoments, NodeMoments
 from market_feed.settings import Settings
@@ -20,7 +21,8 @@ def build(settings: Settings) -> Service:
     """The service with one follower, and one lease, per chain."""
     service = Service("market-feed", settings)
     moments = FeedMoments(service.metrics, service.log), NodeMoments(service.metrics, service.log)
-    chains = {chain_id: add_chain(service, settings, chain_id, moments) for chain_id in settings.chains}
+    discoveries = DiscoveryAssembly(service, settings)
+    chains = {chain_id: add_chain(service, settings, chain_id, moments, discoveries) for chain_id in settings.chains}
     service.mount(_provider_page(chains))
     return service
 

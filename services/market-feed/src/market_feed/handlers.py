@@ -11,15 +11,16 @@ from dexlane.chain.answers import Header
 from dexlane.domain.pool_book import PoolBook
 from dexlane.domain.strategies import BlockContext, Strategy, build_strategies
 from dexlane.events.base import Event
-from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered
+from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Misconfigured, Transient
+from dexlane.runtime.market_cache import MarketCache
 from dexlane.values.chains import BlockRef
 from dexlane.values.pools import Pool
-from market_feed.feed import AppliedBlock, MarketWriter, Publisher
+from market_feed.discovery import Discovery
+from market_feed.feed import AppliedBlock, MarketWriter, PoolsChange, Publisher
 from market_feed.metrics import FeedMoments
-from market_feed.price_cache import PriceCache
 from market_feed.snapshots import SnapshotWriter
 
 RETRY_S = 0.1
@@ -63,14 +64,13 @@ class FeedHandlers:
     chain_id: int
     writer: MarketWriter
     snapshots: SnapshotWriter
-    cache: PriceCache
+    cache: MarketCache
     finder: OpportunityFinder
     clock: Clock
     moments: FeedMoments
     snapshot_every_blocks: int
+    discovery: Discovery | None = None
     _since_snapshot: int = field(default=0, init=False)
-    _every_price: bool = field(default=True, init=False)
-    """Prices of untouched pools are due too: nothing was written yet, or what was written is undone."""
     _shown: tuple[PoolBook, BlockRef] | None = field(default=None, init=False)
     """The book and the block it shows."""
     _timestamp_s: int = field(default=0, init=False)
@@ -80,16 +80,18 @@ class FeedHandlers:
         self.finder.begin(book.pools)
         self.writer.begin(tip.ref)
         self._shown, self._timestamp_s = (book, tip.ref), tip.timestamp_s
-        self.cache.begin(tip.timestamp_s)
-        self._every_price = True
+        self.cache.begin(book.pools, tip.ref, tip.timestamp_s)
+        if self.discovery is not None:
+            self.discovery.begin(book, tip.ref)
         if self.writer.seated:
             for pool in book.pools.values():
                 await self._store(self._discovered(pool, tip.ref))
+            await self._store(self._watched(book, tip.ref))
             await self._write_snapshots(book, tip.ref)
 
     async def announce(self, bus: Publisher, is_gap: bool) -> None:
-        """This process writes from now on. Readers are told about pools that they do not know yet; after a gap about
-        all, with snapshots to begin from. Raises ``Transient``."""
+        """This process writes from now on. Readers are told which pools are watched, about those that they do not know
+        yet, and after a gap about all, with snapshots to begin from. Raises ``Transient``."""
         if self._shown is None:
             return
         book, block = self._shown
@@ -97,14 +99,14 @@ class FeedHandlers:
         for address, pool in book.pools.items():
             if address not in known:
                 await bus.publish(self._discovered(pool, block))
+        await bus.publish(self._watched(book, block))
         capture = await self.snapshots.capture(book, block)
         if is_gap:
             await self.snapshots.write(capture)
         else:
             self.snapshots.request(capture)
         self._since_snapshot = 0
-        self.cache.begin(self._timestamp_s)
-        self._every_price = True
+        self.cache.begin(book.pools, block, self._timestamp_s)
 
     async def applied(self, block: AppliedBlock, book: PoolBook) -> None:
         """Publish the block with its opportunities, then what only screens and late starters need.
@@ -118,30 +120,48 @@ class FeedHandlers:
         offers = [self._offer(opportunity) for opportunity in found if block.newest]
         await asyncio.gather(self._store(event), *offers)
         self.moments.block_applied(event, self.clock.now_ns() if self.writer.seated else None)
+        if self.discovery is not None:
+            self.discovery.note(event)
         if not self.writer.seated:
             return
         self._since_snapshot += 1
         if self._since_snapshot >= self.snapshot_every_blocks:
             await self._request_snapshots(book, event)
-        for address in book.pools if self._every_price else [delta.pool for delta in event.deltas]:
-            self.cache.record(book.pools[address], event, block.volumes.get(address, (0, 0)))
-        self._every_price = False
+        self.cache.record(event, book.pools, block.volumes)
+
+    async def pools_changed(self, change: PoolsChange, book: PoolBook) -> None:
+        """Announce who joined and left before the next block can be published."""
+        for pool in change.joined:
+            await self._store(self._discovered(pool, change.block))
+        if change.left:
+            await self._store(self._watched(book, change.block))
+        self.cache.expect(pool.key.address for pool in change.joined)
+        self.cache.forget(change.left)
 
     async def reorged(self, event: BlockReorged) -> None:
         """Publish what is undone; the next block is followed by fresh snapshots."""
         await self._store(event)
         self.moments.reorg_followed(event)
         self.cache.undo(event.ancestor)
-        self._every_price = True
         self._since_snapshot = self.snapshot_every_blocks
 
     def _discovered(self, pool: Pool, block: BlockRef) -> PoolDiscovered:
         return PoolDiscovered(
-            id=PoolDiscovered.make_id(self.chain_id, pool.key.address),
+            id=PoolDiscovered.make_id(self.chain_id, pool.key.address, block.hash),
             chain_id=self.chain_id,
             occurred_at_ms=self.clock.now_ms(),
             block=block,
             pool=pool,
+        )
+
+    def _watched(self, book: PoolBook, block: BlockRef) -> PoolsWatched:
+        pools = tuple(book.pools)
+        return PoolsWatched(
+            id=PoolsWatched.make_id(self.chain_id, block.hash, pools),
+            chain_id=self.chain_id,
+            occurred_at_ms=self.clock.now_ms(),
+            block=block,
+            pools=pools,
         )
 
     async def _store(self, event: Event) -> None:

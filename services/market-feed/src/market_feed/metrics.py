@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from dexlane.domain.listing import TokenList
 from dexlane.domain.tripwire import REPAIRED_BY_SNAPSHOT, Finding
 from dexlane.events.base import Event
 from dexlane.events.market import BlockApplied, BlockReorged
@@ -169,6 +170,74 @@ class NodeMoments:
     def pending_seen(self, chain_id: int, outcome: str) -> None:
         """A pending transaction was announced; far too many for a log line each."""
         self._pending.labels(str(chain_id), outcome).inc()
+
+
+class DiscoveryMoments:
+    """What can happen in the search for new pools. A flood of pools is counted, not logged."""
+
+    def __init__(self, metrics: Metrics, log: Log) -> None:
+        self._log = log
+        chain = ("chain",)
+        self._announced = metrics.counter("pools_announced_total", "Pools that factories announced", chain)
+        self._refused = metrics.counter("pools_refused_total", "Announced pools that are not looked at further", chain)
+        self._unscanned = metrics.counter("blocks_unscanned_total", "Blocks whose new pools were not looked for", chain)
+        self._troubles = metrics.counter("discovery_troubles_total", "Node calls of the discovery that failed", chain)
+        self._tokens = metrics.counter("tokens_unusable_total", "Tokens without usable decimals", chain)
+        self._watched = metrics.gauge("pools_discovered", "Discovered pools that are watched", chain)
+        self._candidates = metrics.gauge("pool_candidates", "Pools that may be watched one day", chain)
+        self._lists = metrics.counter("lists_refused_total", "Lists that could not be read; the old ones stay")
+
+    def pool_announced(self, chain_id: int) -> None:
+        """A factory announced a pool."""
+        self._announced.labels(str(chain_id)).inc()
+
+    def refused(self, chain_id: int, address: str, reason: str) -> None:
+        """A pool is not looked at further."""
+        self._refused.labels(str(chain_id)).inc()
+        self._log.debug("pool_refused", chain_id=chain_id, pool=address, reason=reason)
+
+    def pool_watched(self, chain_id: int, address: str) -> None:
+        """A discovered pool joined."""
+        self._log.info("pool_watched", chain_id=chain_id, pool=address)
+
+    def pool_left(self, chain_id: int, address: str, reason: str) -> None:
+        """A pool is watched no longer."""
+        self._log.info("pool_left", chain_id=chain_id, pool=address, reason=reason)
+
+    def token_unusable(self, chain_id: int, address: str, reason: str) -> None:
+        """A token does not say how many decimals it has; it is never traded."""
+        self._tokens.labels(str(chain_id)).inc()
+        self._log.info("token_unusable", chain_id=chain_id, token=address, reason=reason)
+
+    def token_doubtful(self, chain_id: int, address: str, reason: str) -> None:
+        """A token and a list say different things."""
+        self._log.warning("token_doubtful", chain_id=chain_id, token=address, reason=reason)
+
+    def counted(self, chain_id: int, watched: int, candidates: int) -> None:
+        """How many pools there are now."""
+        self._watched.labels(str(chain_id)).set(watched)
+        self._candidates.labels(str(chain_id)).set(candidates)
+
+    def block_unscanned(self, chain_id: int, number: int) -> None:
+        """Blocks came faster than their new pools could be looked for."""
+        self._unscanned.labels(str(chain_id)).inc()
+        self._log.warning("block_unscanned", chain_id=chain_id, block=number)
+
+    def troubled(self, chain_id: int, reason: str) -> None:
+        """The node failed; it is tried again."""
+        self._troubles.labels(str(chain_id)).inc()
+        self._log.debug("discovery_troubled", chain_id=chain_id, reason=reason)
+
+    def lists_read(self, blocked: int, allowed: int, lists: Sequence[TokenList]) -> None:
+        """The lists of tokens and pools were read."""
+        described = [f"{each.name} {each.version} of {each.timestamp}, sha256 {each.digest}" for each in lists]
+        faults = sum(len(each.faults) for each in lists)
+        self._log.info("lists_read", blocked=blocked, allowed=allowed, token_lists=described, entries_left_out=faults)
+
+    def list_refused(self, reason: str) -> None:
+        """A list cannot be read; what was read before stays."""
+        self._lists.inc()
+        self._log.warning("list_refused", reason=reason)
 
 
 class TripwireMoments:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from dexlane.chain.factories import FACTORIES, Factory
 from dexlane.chain.pool_loading import WatchedPool
 from dexlane.runtime.settings import ChainSettings, service_config
+from dexlane.values.amounts import Amount
 from dexlane.values.chains import Address
 from dexlane.values.pools import Protocol
 
@@ -84,6 +87,23 @@ class Settings(ChainSettings):
     undo_depth_blocks: int = Field(default=128, ge=1, le=4_096, description="deepest reorganisation that is followed")
     backfill_max_blocks: int = Field(default=256, ge=1, le=10_000, description="a longer gap begins from a snapshot")
 
+    discovery: bool = Field(default=True, description="look for new pools of the factories")
+    factories: dict[int, tuple[Factory, ...]] = Field(
+        default=dict(FACTORIES),
+        description='factories per chain id, as JSON: {"1": [{"address": "0x...", "protocol": "uniswap_v2"}]}',
+    )
+    discovered_pools_max: int = Field(default=200, ge=0, le=20_000, description="the deepest so many, per chain")
+    enter_depth: Amount = Field(
+        default=5_000 * 10**6, gt=0, description="quote units within 2 % of the price at which a new pool is watched"
+    )
+    leave_depth: Amount = Field(default=500 * 10**6, description="below so much it is watched no longer")
+    blocked_file: Path | None = Field(default=None, description="addresses of tokens and pools never to watch")
+    allowed_file: Path | None = Field(default=None, description="with it, only its tokens and pools are watched")
+    token_lists: tuple[str, ...] = Field(
+        default=(), description="token lists in Uniswap's schema: paths or http(s) addresses, as a JSON list"
+    )
+    listed_tokens_only: bool = Field(default=False, description="watch only pools whose tokens the token lists name")
+
     @model_validator(mode="after")
     def _every_chain_is_served(self) -> Settings:
         for chain in self.chains:
@@ -93,4 +113,8 @@ class Settings(ChainSettings):
                 raise ValueError(f"chain {chain} has no pools; add some to DEXLANE_MARKET_FEED_POOLS")
             if chain not in self.quote_tokens:
                 raise ValueError(f"chain {chain} has no quote token; add it to DEXLANE_MARKET_FEED_QUOTE_TOKENS")
+        if self.leave_depth > self.enter_depth:
+            raise ValueError("a pool cannot leave at more depth than it enters at")
+        if self.listed_tokens_only and not self.token_lists:
+            raise ValueError("only listed tokens are wanted, but DEXLANE_MARKET_FEED_TOKEN_LISTS names no list")
         return self

@@ -96,6 +96,7 @@ class PoolBook:
         self._hashes: set[str] = set()
         self._undo_depth = undo_depth
         self._newest_snapshot = 0
+        self._joined: dict[str, int] = {}
         self._tip: BlockRef | None = None
         self._tick_digests: dict[str, tuple[tuple[Tick, ...], str]] = {}
         self._view = MappingProxyType(self._pools)
@@ -125,6 +126,26 @@ class PoolBook:
         self._snapshots[address] = block
         self._newest_snapshot = max(self._newest_snapshot, block.number)
 
+    def join(self, pool: Pool, block: BlockRef) -> None:
+        """Begin to watch a pool at the tip, from its state after ``block``, which must be the tip.
+
+        Nobody watched it before, so undoing ``block`` takes the pool out of the book again. Raises ``GapError`` when
+        the tip is another block. A pool that is watched already stays as it is.
+        """
+        address = pool.key.address
+        if self._tip is not None and block.hash != self._tip.hash:
+            raise GapError(f"pool {address} joins at block {block.number}, the tip is {self._tip.number}")
+        if address not in self._pools:
+            self.put(pool, block)
+            self._joined[address] = block.number
+
+    def leave(self, address: str) -> None:
+        """Watch a pool no longer; an unwatched one is ignored. Undoing blocks does not bring it back."""
+        self._pools.pop(address, None)
+        self._snapshots.pop(address, None)
+        self._joined.pop(address, None)
+        self._tick_digests.pop(address, None)
+
     def apply(self, event: BlockApplied) -> None:
         """Apply the deltas of the next block; a block that is already in the book is ignored.
 
@@ -147,13 +168,17 @@ class PoolBook:
         """Go back to the end of ``ancestor`` and return how many blocks were undone (zero when it is the tip).
 
         Raises ``GapError`` when the book does not remember that far, or when a pool changed in the undone blocks
-        before its snapshot was taken, so that its earlier state is unknown; the book is then unchanged.
+        before its snapshot was taken, so that its earlier state is unknown; the book is then unchanged. Pools that
+        joined in an undone block leave.
         """
         undone = self._blocks_above(ancestor)
+        gone = {address for address, number in self._joined.items() if number > ancestor.number}
         inside, ahead = self._snapshots_against(undone, ancestor)
         restored: dict[str, Pool] = {}
         for applied in undone:
             for address, pool in applied.before.items():
+                if address in gone or address not in self._pools:
+                    continue
                 if address in inside and applied.block.number <= inside[address]:
                     raise GapError(f"pool {address} is not known before block {applied.block.number}")
                 if pool is not None and address not in ahead:
@@ -163,6 +188,8 @@ class PoolBook:
         self._pools.update(restored)
         # Nothing touched these pools between the ancestor and their snapshot: it stands for the ancestor's state too.
         self._snapshots.update(dict.fromkeys(inside, ancestor))
+        for address in gone:
+            self.leave(address)
         self._tip = ancestor if undone else self._tip
         return len(undone)
 

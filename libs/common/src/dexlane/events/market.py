@@ -1,4 +1,4 @@
-"""What the chain did: applied blocks, reorganisations, discovered pools."""
+"""What the chain did: applied blocks, reorganisations, pools that are watched from now on or no longer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field
 from dexlane.events.base import Event
 from dexlane.values.amounts import Amount
 from dexlane.values.base import digest
-from dexlane.values.chains import BlockRef, Hash32
+from dexlane.values.chains import Address, BlockRef, Hash32
 from dexlane.values.pools import Pool, PoolDelta
 
 
@@ -63,6 +63,23 @@ class PoolDiscovered(Event):
     pool: Pool
 
     @staticmethod
-    def make_id(chain_id: int, pool: str) -> str:
-        """One id per pool."""
-        return digest("pool.discovered", chain_id, pool)
+    def make_id(chain_id: int, pool: str, block_hash: str) -> str:
+        """One id per pool and block: after a reorganisation it is discovered again."""
+        return digest("pool.discovered", chain_id, pool, block_hash)
+
+
+class PoolsWatched(Event):
+    """From ``block`` on exactly these pools are watched; whoever mirrors another one forgets it.
+
+    Published when the feed begins, begins anew, or stops watching a pool: nobody reports that pool's changes any more.
+    """
+
+    NAME: ClassVar[str] = "pools.watched"
+
+    block: BlockRef
+    pools: tuple[Address, ...]
+
+    @staticmethod
+    def make_id(chain_id: int, block_hash: str, pools: tuple[str, ...]) -> str:
+        """One id per block and set of pools."""
+        return digest("pools.watched", chain_id, block_hash, sorted(pools))

@@ -18,7 +18,7 @@ from dexlane.events.execution import (
     TxChanged,
 )
 from dexlane.events.fees import FeeQuoted
-from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered
+from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.portfolio import ExitTriggered, ExposureChanged, PositionChanged
 from dexlane.events.risk import DecisionRecorded, TokenFlagged, VerdictApproved, VerdictRejected
@@ -68,7 +68,7 @@ class BucketSpec:
 
 MARKET = StreamSpec(
     name="MARKET",
-    events=(BlockApplied, BlockReorged, PoolDiscovered),
+    events=(BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched),
     # On disk although it can be rebuilt: after a restart of the server readers go on at the sequence they know.
     max_age_s=3_600,
     max_bytes=128 * MIB,

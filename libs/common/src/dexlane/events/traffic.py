@@ -17,7 +17,7 @@ from dexlane.events.execution import (
     TxChanged,
 )
 from dexlane.events.fees import FeeQuoted
-from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered
+from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.portfolio import ExitTriggered, ExposureChanged, PositionChanged
 from dexlane.events.risk import DecisionRecorded, TokenFlagged, VerdictApproved, VerdictRejected
@@ -27,7 +27,7 @@ Types = tuple[type[Event], ...]
 
 _OUTCOMES: Types = (FillIncluded, FillReversed, FillConfirmed, IntentFailed)
 _EXECUTION: Types = (IntentCreated, TxChanged, *_OUTCOMES, AccountOpened, DecisionRecorded, TradingStatus)
-_MIRROR: Types = (BlockApplied, BlockReorged)
+_MIRROR: Types = (BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched)
 _EXECUTOR_INPUT: Types = (
     VerdictApproved,
     ExitTriggered,
@@ -43,7 +43,7 @@ _EXECUTOR_INPUT: Types = (
 )
 
 PUBLISHED: Mapping[str, Types] = {
-    "market-feed": (BlockApplied, BlockReorged, PoolDiscovered, OpportunityFound),
+    "market-feed": (BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched, OpportunityFound),
     "gas-oracle": (FeeQuoted,),
     "risk-scorer": (VerdictApproved, VerdictRejected, TokenFlagged, DecisionRecorded),
     "fast-executor": _EXECUTION,

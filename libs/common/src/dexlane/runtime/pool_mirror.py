@@ -9,7 +9,7 @@ from nats.aio.msg import Msg
 
 from dexlane.domain.amm.deltas import InconsistentDelta
 from dexlane.domain.pool_book import GapError, PoolBook
-from dexlane.events.market import BlockApplied, BlockReorged
+from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched
 from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
 from dexlane.events.streams import MARKET
 from dexlane.runtime.bus import Bus
@@ -43,6 +43,7 @@ class PoolMirror:
         self._undo_depth = undo_depth
         self.book = PoolBook(undo_depth)
         self.tip_event: BlockApplied | None = None
+        self._begun: BlockRef | None = None
         self._received_ms = 0
         self._on_block: list[OnBlock] = []
         self._on_reorg: list[OnReorg] = []
@@ -80,7 +81,7 @@ class PoolMirror:
         self._log, self._clock = log, clock
         while True:
             checkpoint = await self._load(bus)
-            subject = f"{bus.realm}.{self.chain_id}.block.*"
+            subject = f"{bus.realm}.{self.chain_id}.>"
             begin = checkpoint.market_sequence + 1
             follower = Follower(bus, MARKET.name_in(bus.realm), subject, start="all", start_sequence=begin)
             try:
@@ -96,7 +97,7 @@ class PoolMirror:
                 checkpoint = PoolCheckpoint.model_validate_json(raw)
                 book = PoolBook(self._undo_depth)
                 if await self._put_all(bus, book, checkpoint.pools):
-                    self.book = book
+                    self.book, self._begun = book, checkpoint.block
                     keep_for_good()
                     return checkpoint
             await asyncio.sleep(0.25)
@@ -127,6 +128,20 @@ class PoolMirror:
             await self.reorg(BlockReorged.from_wire(message.data))
         elif message.subject.endswith(BlockApplied.NAME):
             await self.apply(BlockApplied.from_wire(message.data))
+        elif message.subject.endswith(PoolDiscovered.NAME):
+            self.join(PoolDiscovered.from_wire(message.data))
+        elif message.subject.endswith(PoolsWatched.NAME):
+            self.keep_only(PoolsWatched.from_wire(message.data))
+
+    def join(self, event: PoolDiscovered) -> None:
+        """Watch a new pool from the tip on. Any other is of a feed that began anew: the next block shows the gap."""
+        if event.block == (self.book.tip or self._begun):
+            self.book.join(event.pool, event.block)
+
+    def keep_only(self, event: PoolsWatched) -> None:
+        """Forget the pools that nobody reports any more."""
+        for address in self.book.pools.keys() - set(event.pools):
+            self.book.leave(address)
 
     async def reorg(self, event: BlockReorged) -> None:
         """Undo to the common ancestor, then tell the callbacks."""

@@ -8,13 +8,16 @@ from dexlane.values.amounts import SignedAmount
 from dexlane.values.base import Value
 from dexlane.values.chains import Address
 
+MAX_DECIMALS = 77
+"""Ten to this power is the last that fits a uint256."""
+
 
 class Token(Value):
     """An ERC-20 token of one chain. ``decimals`` scales for display only; amounts stay integers."""
 
     address: Address
     symbol: str = Field(min_length=1, max_length=32)
-    decimals: int = Field(ge=0, le=77)
+    decimals: int = Field(ge=0, le=MAX_DECIMALS)
 
 
 class TokenDelta(Value):

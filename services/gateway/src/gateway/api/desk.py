@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 from fastapi import Header, Query
+from redis.asyncio import Redis
 
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.journal import Journal
+from dexlane.runtime.market_cache import MarketReader
 from dexlane.runtime.observability import Log, Metrics
 from gateway.api.access import TokenCheck
 from gateway.api.envelope import AsOf, BlockAge, Envelope, Problem
@@ -59,6 +61,8 @@ class Desk:
     token: TokenCheck
     moments: Moments
     door: Door
+    redis: Redis
+    markets: Mapping[int, MarketReader]
 
     def wrap(self, data: T, following: str | None = None) -> Envelope[T]:
         """The envelope around an answer, with the moment it holds for."""
@@ -114,6 +118,7 @@ def make_desk(settings: Settings, given: Surroundings) -> Desk:
     picture = LivePicture(Place(settings.realm, settings.network, settings.chains))
     hub = Hub(max_clients=settings.stream_clients, queue_size=settings.stream_queue)
     health = HealthPoller(settings.service_urls, given.clock, own=given.own, interval_ms=settings.health_interval_ms)
+    redis = Redis.from_url(settings.redis_url, socket_timeout=1, socket_connect_timeout=1)
     return Desk(
         settings=settings,
         clock=given.clock,
@@ -124,6 +129,8 @@ def make_desk(settings: Settings, given: Surroundings) -> Desk:
         token=TokenCheck(),
         moments=Moments(given.metrics, given.log),
         door=Door(),
+        redis=redis,
+        markets={chain: MarketReader(redis, settings.realm, chain, given.clock) for chain in settings.chains},
     )
 
 

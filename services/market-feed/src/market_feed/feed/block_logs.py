@@ -22,10 +22,11 @@ Doubt = Callable[[Header, str], None]
 class BlockLogs:
     """Asks for the logs of some contracts, block by block."""
 
-    def __init__(self, rpc: Rpc) -> None:
+    def __init__(self, rpc: Rpc, wanted: Callable[[], LogsWanted]) -> None:
+        """``wanted`` is asked anew for each block: pools join and leave."""
         self.doubt: Doubt = lambda header, reason: None
-        self.wanted = LogsWanted(())
         self._rpc = rpc
+        self._wanted = wanted
 
     async def of(self, header: Header) -> list[RawLog]:
         """The block's logs. Raises ``RpcError`` or ``RpcUnavailable``.
@@ -34,12 +35,13 @@ class BlockLogs:
         tells: it names every pool that has logs, and by chance one that has none. Where chance is out of the question
         the block is not applied without them; elsewhere the number of attempts is bounded.
         """
-        if not self.wanted.addresses and not self.wanted.by_topic:
+        wanted = self._wanted()
+        if not wanted.addresses and not wanted.by_topic:
             return []  # a node takes no addresses for all of them
         wait_s = LOGS_RETRY_S
         for attempt in range(LOGS_ATTEMPTS):
-            logs = list(await self._rpc.logs(header.hash, self.wanted.addresses))
-            if not self.wanted.may_lack(header.logs_bloom, logs):
+            logs = list(await self._rpc.logs(header.hash, wanted.addresses))
+            if not wanted.may_lack(header.logs_bloom, logs):
                 break
             if attempt < LOGS_ATTEMPTS - 1:
                 await asyncio.sleep(wait_s)

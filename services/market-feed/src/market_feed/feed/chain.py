@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from dexlane.chain.checked_node import CheckedNode
 from dexlane.chain.link import LinkPolicy
+from dexlane.chain.node import NodeRpc
 from dexlane.chain.pending import PendingSwaps
 from dexlane.chain.provider_health import HealthPolicy
 from dexlane.chain.providers import ProviderPolicy, Providers
@@ -20,21 +21,25 @@ from dexlane.chain.subscriptions import SubscriptionPolicy
 from dexlane.chain.swap_calls import ROUTERS
 from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.runtime.lease import BusLeaseStore, Lease, LeasePolicy
+from dexlane.runtime.market_cache import MarketCache
+from dexlane.runtime.market_cache.forms import Keys
 from dexlane.runtime.sequenced import SequencedPublisher
 from dexlane.runtime.service import Service
+from market_feed.discovery import DiscoveryAssembly
 from market_feed.feed.follower import BlockFollower, FollowLimits
 from market_feed.feed.tripwire import Tripwire, TripwirePolicy
 from market_feed.feed.writer import MarketWriter
 from market_feed.handlers import FeedHandlers, OpportunityFinder
 from market_feed.metrics import FeedMoments, NodeMoments, TripwireMoments
-from market_feed.price_cache import PriceCache
 from market_feed.settings import Settings
 from market_feed.snapshots import SnapshotWriter, last_market_sequence
 
 Moments = tuple[FeedMoments, NodeMoments]
 
 
-def add_chain(service: Service, settings: Settings, chain_id: int, moments: Moments) -> Providers:
+def add_chain(
+    service: Service, settings: Settings, chain_id: int, moments: Moments, discoveries: DiscoveryAssembly
+) -> Providers:
     """Follow a chain and, while its lease is held, publish it."""
     providers, node = _providers(service, settings, chain_id, moments[1])
     follower = BlockFollower(
@@ -50,7 +55,7 @@ def add_chain(service: Service, settings: Settings, chain_id: int, moments: Mome
     row = SequencedPublisher(service.bus, chain_id, (BlockApplied, BlockReorged))
     writer = MarketWriter(chain_id, service.bus, row, lease, depth=2 * settings.undo_depth_blocks)
     snapshots = SnapshotWriter(chain_id, service.bus, functools.partial(last_market_sequence, service.bus))
-    cache = _price_cache(settings, chain_id, moments[0])
+    cache = _market_cache(service, settings, chain_id, moments[0])
     handlers = FeedHandlers(
         chain_id=chain_id,
         writer=writer,
@@ -60,6 +65,7 @@ def add_chain(service: Service, settings: Settings, chain_id: int, moments: Mome
         clock=service.clock,
         moments=moments[0],
         snapshot_every_blocks=settings.snapshot_every_blocks,
+        discovery=discoveries.add_chain(chain_id, NodeRpc(providers), follower) if settings.discovery else None,
     )
     service.on_stop(cache.close)
     service.on_stop(lease.release)
@@ -139,8 +145,11 @@ def _why_not_placed(chain_id: int, writer: MarketWriter, lease: Lease) -> Callab
     return probe
 
 
-def _price_cache(settings: Settings, chain_id: int, moments: FeedMoments) -> PriceCache:
+def _market_cache(service: Service, settings: Settings, chain_id: int, moments: FeedMoments) -> MarketCache:
     redis = Redis.from_url(settings.redis_url, socket_timeout=1, socket_connect_timeout=1)
-    prefix = f"dexlane:{settings.realm}:{chain_id}"
-    quote = settings.quote_tokens[chain_id]
-    return PriceCache(redis, prefix, quote, lambda up, reason: moments.cache_state(chain_id, up=up, reason=reason))
+    keys, quote = Keys(settings.realm, chain_id), settings.quote_tokens[chain_id]
+
+    def on_state(up: bool, reason: str) -> None:
+        moments.cache_state(chain_id, up=up, reason=reason)
+
+    return MarketCache(redis, keys, quote, service.clock, on_state)

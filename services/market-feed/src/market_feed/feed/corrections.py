@@ -8,22 +8,26 @@ from collections.abc import Sequence
 from dexlane.chain.answers import Header
 from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, WatchedPool, load_pool
 from dexlane.chain.rpc import Rpc
-from dexlane.values.pools import PoolState
+from dexlane.values.pools import PoolKey, PoolState
 
 
 class Corrections:
     """Wishes of the tripwire. One that is lost to a failing node comes again: the pool is still wrong then."""
 
     def __init__(self, rpc: Rpc, watched: Sequence[WatchedPool]) -> None:
-        self.to_reread: set[str] = set()
+        self.to_reread: dict[str, WatchedPool] = {}
         self._rpc = rpc
-        self._watched = watched
+        self._configured = {pool.address: pool for pool in watched}
         self._reason = ""
 
-    def reread(self, address: str) -> None:
+    def as_watched(self, key: PoolKey) -> WatchedPool:
+        """How a pool is read from the chain: as it was configured, or as it was discovered."""
+        return self._configured.get(key.address) or WatchedPool(address=key.address, protocol=key.protocol)
+
+    def reread(self, key: PoolKey) -> None:
         """The state of this pool is wrong: it is read from the chain with the next block, and that block's event
         carries the difference to every mirror."""
-        self.to_reread.add(address)
+        self.to_reread[key.address] = self.as_watched(key)
 
     def begin_anew(self, reason: str) -> None:
         """The blocks that are held are wrong: at the next head all pools are read anew."""
@@ -39,12 +43,12 @@ class Corrections:
 
         A pool that cannot be read as one stays wanted.
         """
-        wanted = [pool for pool in self._watched if pool.address in self.to_reread]
         found: dict[str, PoolState] = {}
-        if wanted:
+        if self.to_reread:
             reader = await ChainReader.at(self._rpc, header.hash)
-            for pool in wanted:
+            for address, pool in list(self.to_reread.items()):
                 with contextlib.suppress(PoolUnreadable):
-                    found[pool.address] = (await load_pool(reader, pool)).state
-        self.to_reread -= found.keys()
+                    found[address] = (await load_pool(reader, pool)).state
+        for address in found:
+            del self.to_reread[address]
         return found

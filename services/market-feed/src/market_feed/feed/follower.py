@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dexlane.chain.answers import Header, RawLog
-from dexlane.chain.block_logs import LogsWanted
-from dexlane.chain.deployments import emitter_of, singletons
 from dexlane.chain.logs import FoldedLogs, UnreadableLog, fold_logs
 from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, WatchedPool, load_pool
 from dexlane.chain.rpc import Rpc, RpcError, RpcUnavailable
@@ -25,9 +23,11 @@ from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.collector import keep_for_good
 from dexlane.runtime.errors import Misconfigured
-from dexlane.values.pools import PoolDelta
+from dexlane.values.chains import BlockRef
+from dexlane.values.pools import Pool, PoolDelta
 from market_feed.feed.block_logs import BlockLogs
 from market_feed.feed.corrections import Corrections
+from market_feed.feed.membership import Membership, PoolsChange
 from market_feed.metrics import FeedMoments
 
 RETRY_S = 0.25
@@ -68,6 +68,10 @@ class ChainHandlers(Protocol):
         """A block was applied to the book."""
         ...
 
+    async def pools_changed(self, change: PoolsChange, book: PoolBook) -> None:
+        """Pools joined or left the book between two blocks; runs while the next block's logs are fetched."""
+        ...
+
     async def reorged(self, event: BlockReorged) -> None:
         """Blocks were undone; the new branch follows as applied blocks."""
         ...
@@ -104,14 +108,27 @@ class BlockFollower:
         """When a block was last applied or loaded, Unix milliseconds."""
         self._rpc = rpc
         self._watched = tuple(watched)
-        self.logs = BlockLogs(rpc)
-        self._singletons = singletons(chain_id)
+        self._members = Membership(chain_id)
+        self.logs = BlockLogs(rpc, lambda: self._members.wanted)
+        self.corrections = Corrections(rpc, watched)
         self._clock = clock
         self._limits = limits
         self._distrusted: set[str] = set()
-        self.corrections = Corrections(rpc, watched)
         self._fees = fee_parameters(chain_id)
         self._recent: dict[str, Header] = {}
+
+    def watch(self, pool: Pool, block: BlockRef) -> bool:
+        """Let a pool with its state after ``block`` join before the next block is applied; False when that is not the
+        tip: bring the state up to it and try again. Whether it really joined shows in the book of the next applied
+        block, because the chain may move on first. After :meth:`load` only the configured pools are watched."""
+        if self.tip is None or block.hash != self.tip.hash:
+            return False
+        self._members.join(pool, block)
+        return True
+
+    def unwatch(self, address: str) -> None:
+        """Let a pool leave before the next block is applied."""
+        self._members.leave(address)
 
     async def run(self, heads: HeadSource, handlers: ChainHandlers, moments: FeedMoments) -> None:
         """Follow for ever. After a failed call the newest block is looked at again, heads or no heads."""
@@ -169,7 +186,7 @@ class BlockFollower:
         """
         tip, book = await self._read_newest()
         self.book, self.tip, self._recent = book, tip, {tip.hash: tip}
-        self.logs.wanted = LogsWanted({emitter_of(self.chain_id, pool.key) for pool in book.pools.values()})
+        self._members.begin(book)
         self.applied_at_ms = self._clock.now_ms()
         keep_for_good()
         await handlers.loaded(book, tip)
@@ -181,21 +198,11 @@ class BlockFollower:
             if tip is None:
                 break
             try:
-                return tip, await self._read_pools(tip)
+                return tip, await _read_pools(self._rpc, self._watched, tip, self._limits.undo_depth)
             except RpcError:  # the block left the chain while it was read
                 if attempt == LOAD_ATTEMPTS - 1:
                     raise
         raise RpcUnavailable("the node has no newest block")
-
-    async def _read_pools(self, tip: Header) -> PoolBook:
-        book = PoolBook(self._limits.undo_depth)
-        reader = await ChainReader.at(self._rpc, tip.hash)
-        for watched in self._watched:
-            try:
-                book.put(await load_pool(reader, watched), tip.ref)
-            except PoolUnreadable as error:
-                raise Misconfigured(f"{error}; correct DEXLANE_MARKET_FEED_POOLS") from error
-        return book
 
     async def follow(self, head: Header, handlers: ChainHandlers) -> str:
         """Bring the book to ``head``. Returns a reason when that needs all pools read anew, else an empty text."""
@@ -237,6 +244,7 @@ class BlockFollower:
 
     async def _undo(self, tip: Header, ancestor: Header, head: Header, handlers: ChainHandlers) -> None:
         self.book.undo_to(ancestor.ref)
+        self._members.index(self.book)
         self._recent = {known.hash: known for known in self._recent.values() if known.number <= ancestor.number}
         self.tip = ancestor
         event = BlockReorged(
@@ -251,12 +259,12 @@ class BlockFollower:
         await handlers.reorged(event)
 
     async def _apply(self, header: Header, handlers: ChainHandlers, *, newest: bool) -> None:
-        logs = await self.logs.of(header)
+        logs = await self._logs_while_pools_change(header, handlers)
         received_at_ns = self._clock.now_ns()
         if any(log.block_hash != header.hash for log in logs):
             raise BrokenAnswer(f"the node gave logs of another block for block {header.number}")
         try:
-            changes = self._folded(logs)
+            changes = _folded(logs, self.book, self._members)
             deltas = await self._corrected(header, changes.deltas)
         except (BrokenAnswer, UnreadableLog, InconsistentDelta) as error:
             self.logs.doubt(header, f"gave logs of block {header.number} that cannot be applied ({error})")
@@ -280,15 +288,24 @@ class BlockFollower:
         self._remember(header)
         await handlers.applied(AppliedBlock(event, changes.volumes, newest), self.book)
 
-    def _folded(self, logs: Sequence[RawLog]) -> FoldedLogs:
-        changes = fold_logs(logs, self.book.pools, self._singletons)
-        if changes.foreign is not None and not self.logs.wanted.by_topic:
-            raise BrokenAnswer(f"the node gave a log of {changes.foreign}, which was not asked for")
-        return changes
+    async def _logs_while_pools_change(self, header: Header, handlers: ChainHandlers) -> list[RawLog]:
+        """Let pools join and leave, and fetch the logs of the block meanwhile, already of the new set."""
+        change = self._members.change(self.book, BlockRef(number=header.number - 1, hash=header.parent_hash))
+        if change is None:
+            return await self.logs.of(header)
+        logs, told = await asyncio.gather(
+            self.logs.of(header), handlers.pools_changed(change, self.book), return_exceptions=True
+        )
+        if isinstance(told, BaseException):
+            raise told
+        if isinstance(logs, BaseException):
+            raise logs
+        return logs
 
     async def _corrected(self, header: Header, deltas: tuple[PoolDelta, ...]) -> tuple[PoolDelta, ...]:
         """The deltas, those of pools that are read anew with this block in the place of what the logs said."""
-        states = await self.corrections.states_at(header)
+        read = await self.corrections.states_at(header)
+        states = {pool: state for pool, state in read.items() if pool in self.book.pools}
         if not states:
             return deltas
         kept = tuple(delta for delta in deltas if delta.pool not in states)
@@ -311,3 +328,21 @@ class BlockFollower:
             return True if age <= max_age_ms else f"the last block of chain {self.chain_id} came {age} ms ago"
 
         return probe
+
+
+async def _read_pools(rpc: Rpc, pools: Sequence[WatchedPool], tip: Header, undo_depth: int) -> PoolBook:
+    book = PoolBook(undo_depth)
+    reader = await ChainReader.at(rpc, tip.hash)
+    for watched in pools:
+        try:
+            book.put(await load_pool(reader, watched), tip.ref)
+        except PoolUnreadable as error:
+            raise Misconfigured(f"{error}; correct DEXLANE_MARKET_FEED_POOLS") from error
+    return book
+
+
+def _folded(logs: Sequence[RawLog], book: PoolBook, members: Membership) -> FoldedLogs:
+    changes = fold_logs(logs, book.pools, members.singletons)
+    if changes.foreign is not None and not members.wanted.by_topic:
+        raise BrokenAnswer(f"the node gave a log of {changes.foreign}, which was not asked for")
+    return changes

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dexlane.chain.answers import Header
 from dexlane.chain.deployments import emitter_of
 from dexlane.chain.logs import UnreadableLog, after_change, decode_log
-from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, WatchedPool, load_pool
+from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, load_pool
 from dexlane.chain.rpc import Rpc, RpcError, RpcUnavailable
 from dexlane.domain.amm.deltas import InconsistentDelta
 from dexlane.domain.pool_book import PoolHistory, StateAfter
@@ -77,8 +77,8 @@ class Tripwire:
         self._moments.defect_found(chain_id, address, finding, {"compared_at": block.number, **evidence})
         if finding.defect is Defect.UNHANDLED_REORG:
             self._follower.corrections.begin_anew(f"block {finding.block.number} of the local history is not canonical")
-        elif finding.defect in REPAIRED_BY_SNAPSHOT:
-            self._follower.corrections.reread(address)
+        elif finding.defect in REPAIRED_BY_SNAPSHOT and address in self._follower.book.pools:
+            self._follower.corrections.reread(self._follower.book.pools[address].key)
         return finding
 
     async def _finished_block(self) -> Header:
@@ -136,9 +136,11 @@ class Tripwire:
         return state if found else None
 
     async def _state(self, address: str, block: Header) -> PoolState:
-        pool = self._follower.book.pools[address]
-        reader = await ChainReader.at(self._rpc, block.hash)
-        return (await load_pool(reader, WatchedPool(address=address, protocol=pool.key.protocol))).state
+        pool = self._follower.book.pools.get(address)
+        if pool is None:
+            raise NotComparable("the pool is no longer watched")
+        watched = self._follower.corrections.as_watched(pool.key)
+        return (await load_pool(await ChainReader.at(self._rpc, block.hash), watched)).state
 
     async def _header(self, block: int | str) -> Header:
         header = await self._rpc.block(block)

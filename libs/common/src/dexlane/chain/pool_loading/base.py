@@ -13,7 +13,7 @@ from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.values.base import Value
 from dexlane.values.chains import Address
 from dexlane.values.pools import Protocol
-from dexlane.values.tokens import Token
+from dexlane.values.tokens import MAX_DECIMALS, Token
 
 MULTICALL3 = "0xca11bde05977b3631167028862be2a173976ca11"
 CALLS_PER_MULTICALL = 400
@@ -128,7 +128,10 @@ async def load_token(reader: ChainReader, address: str) -> Token:
     """A token's metadata. Without ``decimals`` its amounts cannot be shown, so that raises ``PoolUnreadable``."""
     [symbol] = await reader.read([(address, _SYMBOL)])
     [decimals] = await reader.words([(address, _DECIMALS)])
-    return Token(address=address, symbol=symbol_text(symbol) or address[:10], decimals=decimals.uint(0, 8))
+    places = decimals.uint(0)
+    if places > MAX_DECIMALS:
+        raise PoolUnreadable(f"token {address} claims more decimals than an amount has digits")
+    return Token(address=address, symbol=symbol_text(symbol) or address[:10], decimals=places)
 
 
 def symbol_text(answer: bytes | None) -> str:

@@ -1,0 +1,85 @@
+"""What is asked of the chain about a new pool, so that neither its tokens nor its size can do harm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dexlane.chain import abi
+from dexlane.chain.factories import NewPool
+from dexlane.chain.pool_loading import ChainReader, WatchedPool, load_pool
+from dexlane.chain.rpc import Rpc
+from dexlane.chain.token_facts import TokenFacts, read_token
+from dexlane.domain.liquidity_filter import Ratio
+from dexlane.values.chains import BlockRef
+from dexlane.values.pools import ConcentratedState, Pool
+from market_feed.discovery.access import Access
+from market_feed.metrics import DiscoveryMoments
+
+TOKENS_REMEMBERED = 10_000
+MAX_TICKS = 20_000
+"""With more, a snapshot outgrows its entry in the bucket, which would hold up those of all other pools."""
+
+_BALANCE_OF = bytes.fromhex("70a08231")
+
+
+class CandidateReader:
+    """Reads balances, tokens and states of one chain's candidates."""
+
+    def __init__(self, chain_id: int, rpc: Rpc, access: Access, moments: DiscoveryMoments) -> None:
+        self.tokens: dict[str, TokenFacts] = {}
+        """What tokens said about themselves, those without decimals included; the newest ``TOKENS_REMEMBERED``."""
+        self._chain_id = chain_id
+        self._rpc = rpc
+        self._access = access
+        self._moments = moments
+
+    async def worth(self, pools: Sequence[NewPool], prices: Mapping[str, Ratio], tip: BlockRef) -> dict[str, int]:
+        """What pools hold of their priced tokens, in quote units; of two priced tokens the lesser value.
+
+        Only priced tokens are asked, which the operator chose, in one call for all.
+        """
+        asked = [(pool, token) for pool in pools for token in (pool.token0, pool.token1) if token in prices]
+        if not asked:
+            return {}
+        calls = [(token, _BALANCE_OF + abi.address(pool.address)) for pool, token in asked]
+        answers = await (await ChainReader.at(self._rpc, tip.hash)).read(calls)
+        worth: dict[str, int] = {}
+        for (pool, token), answer in zip(asked, answers, strict=True):
+            held = int.from_bytes((answer or b"")[: abi.WORD], "big") * prices[token][0] // prices[token][1]
+            worth[pool.address] = min(held, worth.get(pool.address, held))
+        return worth
+
+    async def load(self, new: NewPool, tip: BlockRef) -> Pool:
+        """A pool with its whole state after ``tip``.
+
+        Raises ``ValueError`` for a pool that can never be traded, ``RpcError`` or ``RpcUnavailable``.
+        """
+        for address in (new.token0, new.token1):
+            facts = await self._facts(address, tip)
+            if facts.token is None:
+                raise ValueError(f"token {address} is not tradable: {facts.reason}")
+        reader = await ChainReader.at(self._rpc, tip.hash)
+        pool = await load_pool(reader, WatchedPool(address=new.address, protocol=new.protocol))
+        if (pool.key.token0.address, pool.key.token1.address) != (new.token0, new.token1):
+            raise ValueError("it trades other tokens than its factory said")
+        if isinstance(pool.state, ConcentratedState) and len(pool.state.ticks) > MAX_TICKS:
+            raise ValueError(f"it has {len(pool.state.ticks)} ticks, at most {MAX_TICKS} are carried")
+        return pool
+
+    async def _facts(self, address: str, tip: BlockRef) -> TokenFacts:
+        known = self.tokens.pop(address, None)
+        if known is None:
+            known = await read_token(self._rpc, address, tip.hash)
+            if known.token is None:
+                self._moments.token_unusable(self._chain_id, address, known.reason)
+            self._compare_with_lists(known)
+            if len(self.tokens) >= TOKENS_REMEMBERED:
+                del self.tokens[next(iter(self.tokens))]
+        self.tokens[address] = known
+        return known
+
+    def _compare_with_lists(self, facts: TokenFacts) -> None:
+        listed = self._access.listed(self._chain_id).get(facts.address)
+        if listed is not None and facts.decimals is not None and listed.decimals != facts.decimals:
+            reason = f"a list says {listed.decimals} decimals, the token says {facts.decimals}; the token counts"
+            self._moments.token_doubtful(self._chain_id, facts.address, reason)
