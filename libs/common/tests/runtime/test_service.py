@@ -107,7 +107,14 @@ async def test_declaring_prints_the_difference_and_a_second_time_nothing(nats_ur
     for info in await js.streams_info():
         await js.delete_stream(str(info.config.name))
     planned = [str(line) for line in await declare(js, apply=False)]
-    assert [line.split(":")[0] for line in planned] == ["+ MARKET", "+ TRADING", "+ STATE", "+ DEAD_LETTERS", "+ POOLS"]
+    assert [line.split(":")[0] for line in planned] == [
+        "+ MARKET",
+        "+ TRADING",
+        "+ STATE",
+        "+ DEAD_LETTERS",
+        "+ POOLS",
+        "+ LEASES",
+    ]
     await declare(js, apply=True)
     assert await declare(js, apply=True) == []
     config = (await js.stream_info("STATE")).config

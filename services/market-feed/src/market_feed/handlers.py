@@ -178,7 +178,7 @@ class FeedHandlers:
 
     async def _offer(self, found: OpportunityFound) -> None:
         try:
-            await self.writer.publish(found)
+            await self.writer.offer(found)
         except Transient as error:
             self.moments.opportunity_lost(found, str(error))
         else:

@@ -189,6 +189,12 @@ class MarketWriter:
             else:
                 await self._bus.publish(event)
 
+    async def offer(self, found: OpportunityFound) -> None:
+        """Store an opportunity beside the block that it was found in, without waiting for it. A standby drops it: when
+        it takes over, the chance is gone. Raises ``Transient``."""
+        if self.seated and self._lease.held:
+            await self._bus.publish(found)
+
     async def run(self, announce: Announce, moments: FeedMoments, clock: Clock) -> None:
         """Take over whenever the lease is won, for ever."""
         while True:
@@ -229,5 +235,5 @@ class MarketWriter:
 
     def _keep(self, event: Event) -> None:
         """Keep what is neither in the branch already nor worthless later."""
-        if not isinstance(event, BlockApplied | BlockReorged | OpportunityFound):
+        if not isinstance(event, BlockApplied | BlockReorged):
             self._others.append(event)
