@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
+import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from dexlane.runtime.errors import Fatal
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 HERE = Path(__file__).parent / "migrations"
 
@@ -20,7 +24,31 @@ def _versions(package: str) -> str:
     return str(files(package) / "migrations" / "versions")
 
 
+def newest_revisions(packages: tuple[str, ...]) -> frozenset[str]:
+    """The heads that a journal with these packages' tables has when nothing is missing.
+
+    A revision is named like its file, and the last name of a folder is its newest. As Alembic does, a revision that
+    another one depends on is not counted.
+    """
+    heads, implied = set(), set()
+    for folder in (HERE / "versions", *(Path(_versions(package)) for package in packages)):
+        revisions = sorted(folder.glob("*_[0-9]*.py"))
+        heads.add(revisions[-1].stem)
+        for revision in revisions:
+            implied |= set(re.findall(r'^depends_on = "(\w+)"', revision.read_text(), re.MULTILINE))
+    return frozenset(heads - implied)
+
+
+def _is_newest(connection: Connection, packages: tuple[str, ...]) -> bool:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return False
+    found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalars()
+    return frozenset(found) == newest_revisions(packages)
+
+
 def _config(packages: tuple[str, ...]) -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(HERE))
     config.set_main_option("path_separator", "newline")
@@ -34,10 +62,15 @@ async def upgrade(url: str, *packages: str) -> None:
 
     ``Fatal`` when the database does not answer.
     """
-    config = _config(packages)
     _make_folder(url)
 
     def run(connection: Connection) -> None:
+        if _is_newest(connection, packages):
+            return
+        # Imported when used: Alembic takes half a second, and nearly every start finds nothing to do.
+        from alembic import command
+
+        config = _config(packages)
         config.attributes["connection"] = connection
         command.upgrade(config, "heads")
 
