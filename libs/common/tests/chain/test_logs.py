@@ -26,11 +26,11 @@ from dexlane.chain.logs import (
     decode_log,
     fold_logs,
 )
+from dexlane.chain.multicall import MULTICALL3
 from dexlane.chain.pool_events import PoolEvent
 from dexlane.chain.pool_events.base import first_20_bytes_of_topic_1
 from dexlane.chain.pool_events.uniswap import read_sync
 from dexlane.chain.pool_loading import (
-    MULTICALL3,
     ChainReader,
     PoolUnreadable,
     WatchedPool,

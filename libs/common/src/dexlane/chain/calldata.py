@@ -15,8 +15,9 @@ from itertools import groupby, pairwise
 from typing import Any, Protocol
 
 from dexlane.chain import abi
+from dexlane.chain.deployments import deployments
 from dexlane.chain.permit2 import SignedPermit, permit_input
-from dexlane_signer import keccak256
+from dexlane.chain.pool_addresses import v2_pair_address, v3_pool_address
 
 V3_SWAP_EXACT_IN, V2_SWAP_EXACT_IN, PERMIT2_PERMIT = 0x00, 0x08, 0x0A
 """Router commands (``libraries/Commands.sol``), without the flag that allows them to fail."""
@@ -30,14 +31,10 @@ ADDRESS_THIS = "0x" + "00" * 19 + "02"
 CONTRACT_BALANCE = 1 << 255
 """As an amount in: everything of the input token that the router holds."""
 
-MULTICALL3 = "0xca11bde05977b3631167028862be2a173976ca11"
-"""Multicall3, at the same address on nearly every chain."""
-
 V2_FEE_PIPS = 3_000
 """The only fee the router's V2 maths knows (``UniswapV2Library.getAmountOut``: 997 / 1000)."""
 
 _EXECUTE = bytes.fromhex("3593564c")  # execute(bytes,bytes[],uint256)
-_AGGREGATE3 = bytes.fromhex("82ad56cb")  # aggregate3((address,bool,bytes)[])
 _TRANSFER_TOPIC = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
 
 
@@ -66,18 +63,23 @@ class RouterDeployment:
 
     router: str
     v2_factory: str
-    v2_pair_code_hash: bytes
+    v2_pair_code_hash: str
     v3_factory: str
-    v3_pool_code_hash: bytes
+    v3_pool_code_hash: str
 
 
-MAINNET_ROUTER = RouterDeployment(
-    router="0x66a9893cc07d91d95644aedd05d03f95e1dba8af",
-    v2_factory="0x5c69bee701ef814a2b6a3edd4b1652cb9cc5aa6f",
-    v2_pair_code_hash=bytes.fromhex("96e8ac4277198ff8b6f785478aa9a39f403cb768dd02cbee326c3e7da348845f"),
-    v3_factory="0x1f98431c8ad98523631ae4a59f267346ea31f984",
-    v3_pool_code_hash=bytes.fromhex("e34f199b19b2b4f47f68442619d555527d244f78a3297ea89325f843f87b8b54"),
-)
+def _router_of(chain_id: int) -> RouterDeployment:
+    v2, v3 = (deployments().exchange(chain_id, name) for name in ("uniswap_v2", "uniswap_v3"))
+    return RouterDeployment(
+        router=str(v3.universal_router),
+        v2_factory=v2.factory,
+        v2_pair_code_hash=str(v2.init_code_hash),
+        v3_factory=v3.factory,
+        v3_pool_code_hash=str(v3.init_code_hash),
+    )
+
+
+MAINNET_ROUTER = _router_of(1)
 """Ethereum mainnet, and the devnet that stands at the same addresses."""
 
 
@@ -128,16 +130,11 @@ def routed_pool(leg: SwapLeg, deployment: RouterDeployment) -> str:
 
 @lru_cache(maxsize=4_096)
 def _derived_pool(protocol: str, fee_pips: int, token_in: str, token_out: str, deployment: RouterDeployment) -> str:
-    token0, token1 = sorted((abi.raw_address(token_in), abi.raw_address(token_out)))
     if protocol == "uniswap_v3":
-        salt = keccak256(token0.rjust(32, b"\0") + token1.rjust(32, b"\0") + abi.uint(fee_pips, 24))
-        factory, code_hash = deployment.v3_factory, deployment.v3_pool_code_hash
-    elif protocol == "uniswap_v2" and fee_pips == V2_FEE_PIPS:
-        salt = keccak256(token0 + token1)
-        factory, code_hash = deployment.v2_factory, deployment.v2_pair_code_hash
-    else:
-        raise UnroutableError(f"the router has no command for {protocol} with a fee of {fee_pips} pips")
-    return "0x" + keccak256(b"\xff" + abi.raw_address(factory) + salt + code_hash)[12:].hex()
+        return v3_pool_address(deployment.v3_factory, deployment.v3_pool_code_hash, token_in, token_out, fee_pips)
+    if protocol == "uniswap_v2" and fee_pips == V2_FEE_PIPS:
+        return v2_pair_address(deployment.v2_factory, deployment.v2_pair_code_hash, token_in, token_out)
+    raise UnroutableError(f"the router has no command for {protocol} with a fee of {fee_pips} pips")
 
 
 def _swap_steps(order: ExactInput, deployment: RouterDeployment) -> list[tuple[int, bytes]]:
@@ -179,37 +176,6 @@ def _packed_path(legs: Sequence[SwapLeg]) -> abi.Dynamic:
 
 def _token_path(legs: Sequence[SwapLeg]) -> abi.Dynamic:
     return abi.array([abi.address(legs[0].token_in), *(abi.address(leg.token_out) for leg in legs)])
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One read of a batch. With ``may_fail`` its failure is returned instead of failing the batch."""
-
-    target: str
-    data: bytes
-    may_fail: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class CallResult:
-    """What one call of a batch returned; ``data`` is the revert payload when it did not succeed."""
-
-    success: bool
-    data: bytes
-
-
-def aggregate3(calls: Sequence[Call]) -> bytes:
-    """Calldata of Multicall3's ``aggregate3``, to be sent to ``MULTICALL3``."""
-    tuples = [
-        abi.Dynamic(abi.frame(abi.address(call.target), abi.flag(call.may_fail), abi.byte_string(call.data)))
-        for call in calls
-    ]
-    return _AGGREGATE3 + abi.frame(abi.array(tuples))
-
-
-def decode_aggregate3(returned: bytes) -> list[CallResult]:
-    """Read the ``(bool success, bytes returnData)[]`` of ``aggregate3``, in call order. Raises ``AbiError``."""
-    return [CallResult(success=result.flag(0), data=result.byte_string(1)) for result in abi.Frame(returned).tuples(0)]
 
 
 @dataclass(frozen=True, slots=True)

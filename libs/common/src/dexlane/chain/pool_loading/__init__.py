@@ -13,8 +13,6 @@ from typing import TypeAlias
 from dexlane.chain import abi
 from dexlane.chain.pool_loading import balancer, solidly, stableswap, uniswap, uniswap_v4
 from dexlane.chain.pool_loading.base import (
-    CALLS_PER_MULTICALL,
-    MULTICALL3,
     ChainReader,
     PoolUnreadable,
     V4Key,
@@ -25,8 +23,6 @@ from dexlane.chain.pool_loading.base import (
 from dexlane.values.pools import Pool, Protocol
 
 __all__ = [
-    "CALLS_PER_MULTICALL",
-    "MULTICALL3",
     "ChainReader",
     "PoolUnreadable",
     "V4Key",

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from dexlane.chain import abi
 from dexlane.chain.answers import BlockId
+from dexlane.chain.multicall import MULTICALL3, Call, aggregate3, decode_aggregate3
 from dexlane.chain.pool_addresses import v4_pool_id
 from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.values.base import Value
@@ -15,15 +16,11 @@ from dexlane.values.chains import Address
 from dexlane.values.pools import Protocol
 from dexlane.values.tokens import MAX_DECIMALS, Token
 
-MULTICALL3 = "0xca11bde05977b3631167028862be2a173976ca11"
 CALLS_PER_MULTICALL = 400
 """About 4 million gas of storage reads: far below the 50 million that nodes grant a call."""
 
-_AGGREGATE3 = bytes.fromhex("82ad56cb")
 _SYMBOL = bytes.fromhex("95d89b41")
 _DECIMALS = bytes.fromhex("313ce567")
-
-Call = tuple[str, bytes]
 
 
 class PoolUnreadable(ValueError):  # noqa: N818
@@ -105,7 +102,8 @@ class ChainReader:
             return [_unless_reverted(answer) for answer in answers]
         found: list[bytes | None] = []
         for start in range(0, len(calls), CALLS_PER_MULTICALL):
-            found += await self._aggregate(calls[start : start + CALLS_PER_MULTICALL])
+            batch = aggregate3(calls[start : start + CALLS_PER_MULTICALL])
+            found += decode_aggregate3(await self._rpc.eth_call(MULTICALL3, batch, block=self._block))
         return found
 
     async def words(self, calls: Sequence[Call]) -> list[abi.Frame]:
@@ -116,12 +114,6 @@ class ChainReader:
                 raise PoolUnreadable(f"{to} does not answer 0x{data[:4].hex()}")
             frames.append(abi.Frame(answer))
         return frames
-
-    async def _aggregate(self, calls: Sequence[Call]) -> list[bytes | None]:
-        entries = [abi.Dynamic(abi.frame(abi.address(to), abi.flag(True), abi.byte_string(data))) for to, data in calls]
-        answer = await self._rpc.eth_call(MULTICALL3, _AGGREGATE3 + abi.frame(abi.array(entries)), block=self._block)
-        results = abi.Frame(answer).tuples(0)
-        return [result.byte_string(1) if result.flag(0) else None for result in results]
 
 
 async def load_token(reader: ChainReader, address: str) -> Token:
