@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from dexlane.domain.amm.errors import InsufficientLiquidity
+from dexlane.domain.amm.least_input import least_input
 from dexlane.values.amounts import BPS_DENOMINATOR
 from dexlane.values.pools import ConstantProductState, Pool
 
@@ -206,22 +207,12 @@ def _before_fee(side: Side, after_fee: int) -> int:
 
 
 def _least_input_stable(side: Side, wanted: int) -> int:
-    """Gallop from a guess to a bracket, bisect it, then settle the last units on the contract's own answers.
+    """Search on the plain curve, whose output never falls when the input grows; settle on the contract's own answers.
 
-    The search uses the plain curve, whose output never falls when the input grows; the contract's may differ from it
-    by a unit, or revert at a single input (see ``_new_reserve``).
+    These may differ from the plain curve by a unit, or revert at a single input (see ``_new_reserve``).
     """
-    high = _guess(side, wanted)
-    low, step = high - 1, 1
-    while not _enough(side, high, wanted):
-        low, high, step = high, high + step, 2 * step
-    step = 1
-    while low > 0 and _enough(side, low, wanted):
-        low, high, step = max(0, low - step), low, 2 * step
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _enough(side, middle, wanted) else (middle, high)
-    return _settled(side, high, wanted)
+    found = least_input(_guess(side, wanted), lambda amount_in: _enough(side, amount_in, wanted))
+    return _settled(side, found, wanted)
 
 
 def _guess(side: Side, wanted: int) -> int:

@@ -6,9 +6,10 @@ The pool's own token is one of the Vault's tokens for it, yet no part of the inv
 from __future__ import annotations
 
 from dexlane.domain.amm import stable_math
-from dexlane.domain.amm.adapters import balancer_swap, stable_prices
+from dexlane.domain.amm.adapters import balancer_swap
 from dexlane.domain.amm.adapters.balance_pools import position_of, state_of, upscaled
 from dexlane.domain.amm.adapters.base import Pair, Quote
+from dexlane.domain.amm.adapters.stable_prices import StablePrices, curve_of
 from dexlane.domain.amm.errors import InsufficientLiquidity
 from dexlane.domain.amm.stable_math import Curve
 from dexlane.values.pools import BalancesState, Pool
@@ -19,21 +20,21 @@ MORE_TOKEN_GAS = 11_000
 """A further token: 157,000 to 178,000 for four and five."""
 
 
-class BalancerStable:
+class BalancerStable(StablePrices):
     """``ComposableStablePool`` behind the Vault, as ``Vault.swap`` drives it between two of its tokens."""
 
     def exact_in(self, pool: Pool, pair: Pair, amount_in: int) -> Quote:
         """Sell exactly ``amount_in``."""
         state, position = state_of(pool), position_of(pool, pair)
         paid, bought = position
-        curve = _curve(state, upscaled(state))
+        curve = curve_of(state, upscaled(state))
 
         def out_given_in(amount: int) -> int:
             """``_calcOutGivenIn``."""
             before = curve.balances[bought]
             after = [*curve.balances]
             after[paid] += amount
-            kept = _implied(curve, _curve(state, after), bought)
+            kept = _implied(curve, curve_of(state, after), bought)
             if kept >= before:
                 raise InsufficientLiquidity("the order is too small to buy one unit")
             return before - kept - 1
@@ -44,7 +45,7 @@ class BalancerStable:
         """Buy exactly ``amount_out``."""
         state, position = state_of(pool), position_of(pool, pair)
         paid, bought = position
-        curve = _curve(state, upscaled(state))
+        curve = curve_of(state, upscaled(state))
 
         def in_given_out(amount: int) -> int:
             """``_calcInGivenOut``."""
@@ -52,30 +53,16 @@ class BalancerStable:
             after[bought] -= amount
             if after[bought] < 0:
                 raise InsufficientLiquidity("the pool does not hold so much")
-            wanted = _implied(curve, _curve(state, after), paid)
+            wanted = _implied(curve, curve_of(state, after), paid)
             if wanted < curve.balances[paid]:
                 raise InsufficientLiquidity("the order leaves the range of the invariant")
             return wanted - curve.balances[paid] + 1
 
         return balancer_swap.buy(state, position, amount_out, in_given_out, _gas(state))
 
-    def spot_price(self, pool: Pool, pair: Pair) -> tuple[int, int]:
-        """The slope of the invariant, as exact as D is."""
-        state = state_of(pool)
-        return stable_prices.spot_price(state, _curve(state, upscaled(state)), position_of(pool, pair))
-
-    def virtual_reserves(self, pool: Pool, pair: Pair) -> tuple[int, int]:
-        """Same price, same first change of it; far more than the balances where the curve is flat."""
-        state = state_of(pool)
-        return stable_prices.virtual_reserves(state, _curve(state, upscaled(state)), position_of(pool, pair))
-
 
 def _gas(state: BalancesState) -> int:
     return LEG_GAS + MORE_TOKEN_GAS * (len(state.balances) - 2)
-
-
-def _curve(state: BalancesState, balances: list[int]) -> Curve:
-    return Curve(balances, state.terms.amplification, state.terms.amplification_precision)
 
 
 def _implied(before: Curve, after: Curve, index: int) -> int:

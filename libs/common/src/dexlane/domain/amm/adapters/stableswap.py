@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dexlane.domain.amm import stable_math
-from dexlane.domain.amm.adapters import stable_prices
 from dexlane.domain.amm.adapters.balance_pools import SCALE, Position, position_of, state_after, state_of, upscaled
 from dexlane.domain.amm.adapters.base import Pair, Quote
+from dexlane.domain.amm.adapters.stable_prices import StablePrices, curve_of
 from dexlane.domain.amm.errors import InsufficientLiquidity
-from dexlane.domain.amm.stable_math import Curve, product_at_once, product_by_token
+from dexlane.domain.amm.least_input import least_input
+from dexlane.domain.amm.stable_math import product_at_once, product_by_token
 from dexlane.values.pools import BalancesState, Pool
 
 LEG_GAS = 75_000
@@ -25,7 +26,7 @@ FACTORY_REVISION = 1
 """Pools of the factories divide by n ** n once; those before divide by n at every coin."""
 
 
-class StableSwap:
+class StableSwap(StablePrices):
     """``exchange`` of a plain pool: ``get_D``, ``get_y``, the fee off the output, its admin part out of the pool."""
 
     def exact_in(self, pool: Pool, pair: Pair, amount_in: int) -> Quote:
@@ -40,16 +41,6 @@ class StableSwap:
         """
         exchange = _Exchange.of(pool, pair)
         return exchange.quote(exchange.least_input(amount_out))
-
-    def spot_price(self, pool: Pool, pair: Pair) -> tuple[int, int]:
-        """The slope of the invariant, as exact as D is."""
-        state = state_of(pool)
-        return stable_prices.spot_price(state, _curve(state, upscaled(state)), position_of(pool, pair))
-
-    def virtual_reserves(self, pool: Pool, pair: Pair) -> tuple[int, int]:
-        """Same price, same first change of it; far more than the balances where the curve is flat."""
-        state = state_of(pool)
-        return stable_prices.virtual_reserves(state, _curve(state, upscaled(state)), position_of(pool, pair))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +62,7 @@ class _Exchange:
         scaled = upscaled(state)
         ordered = tuple(scaled[place] for place in order)
         product_of = product_at_once if state.terms.revision == FACTORY_REVISION else product_by_token
-        found = stable_math.invariant(_curve(state, ordered), product_of)
+        found = stable_math.invariant(curve_of(state, ordered), product_of)
         if found == 0:
             raise InsufficientLiquidity("the pool is empty")
         places = [*order]
@@ -96,23 +87,10 @@ class _Exchange:
     def least_input(self, amount_out: int) -> int:
         """The least input whose output is at least ``amount_out``.
 
-        The invariant solved for the other side says where to look; then the bracket is closed on exact outputs. Outputs
-        never fall with the input, so this is the least. Raises ``InsufficientLiquidity`` when no input gives so much.
+        The invariant solved for the other side says where to look; exact outputs, which never fall with the input,
+        decide. Raises ``InsufficientLiquidity`` when no input gives so much.
         """
-        high = max(1, self._estimate(amount_out))
-        step = 1
-        while not self._suffices(high, amount_out):
-            high, step = high + step, step * 2
-        low, step = high - 1, 1
-        while low > 0 and self._suffices(low, amount_out):
-            high, low, step = low, max(0, low - step), step * 2
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self._suffices(middle, amount_out):
-                high = middle
-            else:
-                low = middle
-        return high
+        return least_input(self._estimate(amount_out), lambda amount_in: self._suffices(amount_in, amount_out))
 
     def _estimate(self, amount_out: int) -> int:
         terms, places = self.state.terms, self.places
@@ -122,7 +100,7 @@ class _Exchange:
         balances[places.bought] -= bought
         if balances[places.bought] <= 0:
             raise InsufficientLiquidity("the pool does not hold so much")
-        wanted = stable_math.balance_rounded_down(_curve(self.state, balances), self.invariant, places.paid)
+        wanted = stable_math.balance_rounded_down(curve_of(self.state, balances), self.invariant, places.paid)
         return (wanted - self.ordered[places.paid]) * SCALE // terms.scaling[self.position.paid]
 
     def _suffices(self, amount_in: int, amount_out: int) -> bool:
@@ -134,10 +112,6 @@ class _Exchange:
         terms, places = self.state.terms, self.places
         balances = [*self.ordered]
         balances[places.paid] += amount_in * terms.scaling[self.position.paid] // SCALE
-        kept = stable_math.balance_rounded_down(_curve(self.state, balances), self.invariant, places.bought)
+        kept = stable_math.balance_rounded_down(curve_of(self.state, balances), self.invariant, places.bought)
         bought = max(0, self.ordered[places.bought] - kept - 1)
         return bought, bought * terms.fee // FEE_DENOMINATOR
-
-
-def _curve(state: BalancesState, balances: tuple[int, ...] | list[int]) -> Curve:
-    return Curve(balances, state.terms.amplification, state.terms.amplification_precision)
