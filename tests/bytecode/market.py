@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from eth_abi.abi import decode
 
-from assembly import TAX_SLOT, caller_code, token_code
+from contracts import TAX_SLOT, caller_code, token_code
 from dexlane.domain.amm.tick_math import MAX_SQRT_RATIO, MAX_TICK, MIN_SQRT_RATIO, sqrt_ratio_at_tick
 from dexlane_devnet import ADDRESSES, Devnet, account
 from dexlane_devnet.contracts import calldata

@@ -10,8 +10,8 @@ from eth_utils.address import is_checksum_address
 
 from dexlane_devnet import ADDRESSES, POOLS, ROLES, DevnetError, account
 from dexlane_devnet.addresses import GAS_BURNER, LIQUIDITY_DESK
+from dexlane_devnet.assembly import assemble
 from dexlane_devnet.contracts import calldata, split_types
-from dexlane_devnet.desk import assemble
 from dexlane_devnet.fees import GAS_LIMIT, GAS_TARGET, GWEI, MAX_TX_GAS, LoadPlan, next_base_fee, split_gas
 from dexlane_devnet.main import speed
 from dexlane_devnet.packages import CONTRACT_PACKAGES, Package, anvil_package, check_integrity, fetch

@@ -1,4 +1,5 @@
-"""The market feed on a real node, a real bus and a real cache: its mirror elsewhere stays equal to the chain."""
+"""The market feed on a real node, a real bus and a real cache: its mirror elsewhere stays equal to the chain, new pools
+of the real factories included."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from dexlane.chain.link import LinkPolicy
 from dexlane.chain.node import NodeRpc
 from dexlane.chain.pool_loading import ChainReader, WatchedPool, load_pool
 from dexlane.chain.rpc import RpcClient
+from dexlane.domain.amm.quoting import quote_exact_in
 from dexlane.events.market import BlockReorged
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import SystemClock
@@ -22,18 +24,42 @@ from dexlane.runtime.market_cache import CandleForm, MarketReader, Reading
 from dexlane.runtime.observability import Log
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.runtime.service import Service
-from dexlane_devnet import V2_POOL, V3_POOL_005, Devnet, DevnetConfig, free_port, start_devnet
+from dexlane_devnet import ADDRESSES, V2_POOL, V3_POOL_005, Devnet, DevnetConfig, account, free_port, start_devnet
+from dexlane_devnet.contracts import calldata
 from market_feed.app import build
 from market_feed.settings import Settings
 
 pytestmark = pytest.mark.integration
-USDC = V2_POOL.token0
+MAKER = account("noise-3").address
+USDC, WETH = ADDRESSES.usdc, ADDRESSES.weth
+BYTES32_SYMBOL = b"ODD".ljust(32, b"\0")
 
 
 async def until(condition: Callable[[], Any], seconds: float = 20) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  the condition belongs to another process
             await asyncio.sleep(0.02)
+
+
+def word(value: int) -> bytes:
+    return value.to_bytes(32, "big")
+
+
+def odd_token(answers: dict[str, bytes | None]) -> str:
+    """Runtime code that answers one word by selector, or reverts; anything else is answered with 1."""
+    head, body = bytes.fromhex("5f3560e01c"), b""
+    start = len(head) + 11 * len(answers) + 41
+    for selector, answer in answers.items():
+        head += bytes.fromhex(f"8063{selector}1461{start + len(body):04x}57")
+        body += b"\x5b" + (bytes.fromhex("5f5ffd") if answer is None else _returning(answer))
+    return "0x" + (head + _returning(word(1)).ljust(41, b"\0") + body).hex()
+
+
+def _returning(answer: bytes) -> bytes:
+    return b"\x7f" + answer + bytes.fromhex("5f5260205ff3")
+
+
+BALANCE, SYMBOL, DECIMALS = "70a08231", "95d89b41", "313ce567"
 
 
 class Running:
@@ -45,6 +71,30 @@ class Running:
         self.mirror = mirror
         self.rpc = rpc
         self.reorgs: list[BlockReorged] = []
+
+    async def send(self, to: str, signature: str, *arguments: object) -> None:
+        request = {"from": MAKER, "to": to, "data": calldata(signature, *arguments), "gas": hex(8_000_000)}
+        receipt = await self.devnet.rpc("eth_sendTransactionSync", request)
+        assert receipt["status"] == "0x1", signature
+
+    async def view(self, to: str, signature: str, *arguments: object) -> bytes:
+        return await self.rpc.eth_call(to, bytes.fromhex(calldata(signature, *arguments)[2:]))
+
+    async def pair_with(self, token: str) -> str:
+        """A real pair of USDC and a token of which everybody owns the same, with 100,000 USDC in it."""
+        await self.send(ADDRESSES.v2_factory, "createPair(address,address)", USDC, token)
+        found = await self.view(ADDRESSES.v2_factory, "getPair(address,address)", USDC, token)
+        pair = f"0x{found[-20:].hex()}"
+        await self.send(USDC, "transfer(address,uint256)", pair, 100_000 * 10**6)
+        await self.send(pair, "mint(address)", MAKER)
+        return pair
+
+    async def until_watched(self, pool: str) -> None:
+        """Blocks come until the mirror has the pool."""
+        async with asyncio.timeout(20):
+            while pool not in self.mirror.book.pools:
+                await self.devnet.mine()
+                await asyncio.sleep(0.05)
 
     async def mirror_equals_chain(self) -> None:
         async with asyncio.timeout(20):
@@ -71,6 +121,8 @@ async def running(bus: Bus, nats_url: str, redis_url: str, log: Log) -> AsyncIte
             rpc_ws_urls={1: devnet.ws_url},
             port=0,
             log_level="ERROR",
+            enter_depth=500 * 10**6,
+            leave_depth=250 * 10**6,
         )
         service, mirror = build(settings), PoolMirror(1)
         client = RpcClient(devnet.ws_url, name="test", policy=LinkPolicy(jitter=random.random), chain_id=1)
@@ -157,4 +209,64 @@ async def test_storage_written_without_an_event_is_repaired_in_every_mirror(runn
     name, labels = "dexlane_market_feed_tripwire_defects_total", {"chain": "1", "defect": "storage_changed"}
     await until(lambda: repaired.get_sample_value(name, labels))
     await running.devnet.mine(2)
+    await running.mirror_equals_chain()
+
+
+async def test_a_pair_of_the_real_factory_is_watched_and_quoted_to_the_wei(running: Running) -> None:
+    token = "0x" + "b0" * 20
+    answers = {BALANCE: word(10**24), SYMBOL: BYTES32_SYMBOL, DECIMALS: word(18)}
+    await running.devnet.rpc("anvil_setCode", token, odd_token(answers))
+    pair = await running.pair_with(token)
+    await running.until_watched(pair)
+    known = running.mirror.book.pools[pair]
+    assert known.key.token(token).symbol == "ODD"
+    for token_in, amount in ((USDC.lower(), 10**9 + 7), (token, 3 * 10**20 + 1)):
+        path = [token_in, known.key.other(token_in).address]
+        told = await running.view(ADDRESSES.v2_router02, "getAmountsOut(uint256,address[])", amount, path)
+        assert quote_exact_in(known, token_in, amount).amount_out == int.from_bytes(told[-32:], "big")
+    await running.send(USDC, "transfer(address,uint256)", pair, 10**9)
+    await running.send(pair, "sync()")
+    await running.mirror_equals_chain()
+    await running.devnet.reorg(2)
+    await running.devnet.mine()
+    await running.mirror_equals_chain()
+
+
+async def test_a_concentrated_pool_of_the_real_factory_is_watched_and_quoted_to_the_wei(running: Running) -> None:
+    manager, fee = ADDRESSES.position_manager, 10_000
+    slot0 = await running.view(running_pool(running), "slot0()")
+    price = int.from_bytes(slot0[:32], "big")
+    await running.send(
+        manager, "createAndInitializePoolIfNecessary(address,address,uint24,uint160)", USDC, WETH, fee, price
+    )
+    for token in (USDC, WETH):
+        await running.send(token, "approve(address,uint256)", manager, 1 << 200)
+    amounts = (200_000 * 10**6, 60 * 10**18)
+    position = (USDC, WETH, fee, -887_200, 887_200, *amounts, 0, 0, MAKER, 1 << 40)
+    shape = "(address,address,uint24,int24,int24,uint256,uint256,uint256,uint256,address,uint256)"
+    await running.send(manager, f"mint({shape})", position)
+    found = await running.view(ADDRESSES.v3_factory, "getPool(address,address,uint24)", USDC, WETH, fee)
+    pool = f"0x{found[-20:].hex()}"
+    await running.until_watched(pool)
+    known = running.mirror.book.pools[pool]
+    quoter = "quoteExactInputSingle((address,address,uint256,uint24,uint160))"
+    for token_in, token_out, amount in ((USDC, WETH, 10**10), (WETH, USDC, 10**18 + 1)):
+        told = await running.view(ADDRESSES.quoter_v2, quoter, (token_in, token_out, amount, fee, 0))
+        assert quote_exact_in(known, token_in.lower(), amount).amount_out == int.from_bytes(told[:32], "big")
+    await running.mirror_equals_chain()
+
+
+def running_pool(running: Running) -> str:
+    """A concentrated pool that is there from the start."""
+    return next(a for a, pool in running.mirror.book.pools.items() if pool.key.tick_spacing)
+
+
+async def test_a_token_without_decimals_is_never_watched(running: Running) -> None:
+    bad, good = "0x" + "b1" * 20, "0x" + "b2" * 20
+    symbol = {BALANCE: word(10**24), SYMBOL: BYTES32_SYMBOL}
+    await running.devnet.rpc("anvil_setCode", bad, odd_token({**symbol, DECIMALS: None}))
+    await running.devnet.rpc("anvil_setCode", good, odd_token({**symbol, DECIMALS: word(6)}))
+    refused = await running.pair_with(bad)
+    await running.until_watched(await running.pair_with(good))
+    assert refused not in running.mirror.book.pools
     await running.mirror_equals_chain()

@@ -6,13 +6,9 @@ liquidity itself. The desk forwards calldata unchanged to the one pool it is mad
 
 from dexlane_devnet.accounts import account
 from dexlane_devnet.addresses import ADDRESSES, LIQUIDITY_DESK, V3_POOL_005
+from dexlane_devnet.assembly import assemble
 from dexlane_devnet.contracts import calldata
 
-_OPCODES = {
-    "STOP": 0x00, "EQ": 0x14, "ISZERO": 0x15, "SHL": 0x1B, "CALLER": 0x33, "CALLDATALOAD": 0x35, "CALLDATASIZE": 0x36,
-    "CALLDATACOPY": 0x37, "RETURNDATASIZE": 0x3D, "RETURNDATACOPY": 0x3E, "MSTORE": 0x52, "JUMPI": 0x57, "GAS": 0x5A,
-    "JUMPDEST": 0x5B, "PUSH0": 0x5F, "CALL": 0xF1, "REVERT": 0xFD,
-}  # fmt: skip
 MAX_UINT128 = (1 << 128) - 1
 
 
@@ -37,26 +33,6 @@ def desk_code() -> bytes:
             f"PUSH0 PUSH0 0x44 PUSH0 PUSH0 {token} GAS CALL ISZERO @fail JUMPI",
         ]
     return assemble(" ".join([*lines, "STOP"]))
-
-
-def assemble(source: str) -> bytes:
-    """Turn ``label:``, ``@label``, ``0x..`` and opcode words into code."""
-    code, labels, places = bytearray(), dict[str, int](), dict[int, str]()
-    for word in source.split():
-        if word.endswith(":"):
-            labels[word[:-1]] = len(code)
-            code.append(_OPCODES["JUMPDEST"])
-        elif word.startswith("@"):
-            code += b"\x61\x00\x00"
-            places[len(code) - 2] = word[1:]
-        elif word.startswith("0x"):
-            value = bytes.fromhex(word[2:])
-            code += bytes([0x5F + len(value)]) + value
-        else:
-            code.append(_OPCODES[word])
-    for at, label in places.items():
-        code[at : at + 2] = labels[label].to_bytes(2, "big")
-    return bytes(code)
 
 
 def mint_calldata(lower: int, upper: int, liquidity: int) -> str:

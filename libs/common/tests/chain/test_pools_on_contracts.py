@@ -1,4 +1,4 @@
-"""Loading and following of pools on the real contracts: what the logs say is what the chain then holds."""
+"""Pools loaded and followed on the contracts: what the logs say is what the chain then holds."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ import pytest
 from dexlane.chain.link import LinkPolicy
 from dexlane.chain.logs import fold_logs
 from dexlane.chain.node import NodeRpc
-from dexlane.chain.pool_loading import ChainReader, V4Key, WatchedPool, load_pool
+from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, V4Key, WatchedPool, load_pool
 from dexlane.chain.rpc import RpcClient
-from dexlane.domain.amm.deltas import apply_delta
-from dexlane.values.pools import ConcentratedState, Pool, Protocol, Tick
-from dexlane_devnet.answers import solidly, ticked
+from dexlane.domain.amm.deltas import InconsistentDelta, apply_delta
+from dexlane.values.pools import BalancesState, BalanceTerms, ConcentratedState, Pool, Protocol, Tick
+from dexlane_devnet.answers import balancer, solidly, stableswap, ticked
 from dexlane_devnet.answers.chain import AnswerChain, Json, Reverted, answer_chain
 from dexlane_devnet.build import default_cache
+from dexlane_devnet.contracts import calldata
+from dexlane_devnet.errors import DevnetError
 
 pytestmark = pytest.mark.integration
 SWAPS = 12
+BOTH_BALANCER = pytest.mark.parametrize("protocol", [Protocol.BALANCER_WEIGHTED, Protocol.BALANCER_STABLE])
 
 
 @asynccontextmanager
@@ -42,9 +45,9 @@ async def loaded(rpc: NodeRpc, watched: WatchedPool) -> Pool:
 
 async def followed(rpc: NodeRpc, pool: Pool, watched: WatchedPool, receipts: list[Json]) -> Pool:
     """The pool after the logs of these transactions, block by block."""
+    singletons = {watched.singleton} if watched.singleton else set()
     for receipt in receipts:
-        logs = await rpc.logs(receipt["blockHash"], [watched.emitter])
-        singletons = {watched.singleton} if watched.singleton else set()
+        logs = await rpc.logs(receipt["blockHash"], list(watched.emitters))
         for delta in fold_logs(logs, {watched.address: pool}, singletons).deltas:
             pool = apply_delta(pool, delta)
     return pool
@@ -112,3 +115,75 @@ async def test_solidly_pools_are_loaded_and_followed(protocol: Protocol) -> None
         after = await followed(rpc, before, watched, receipts)
         assert after == await loaded(rpc, watched)
         assert after.state != before.state
+
+
+def balances_of(pool: Pool) -> BalancesState:
+    assert isinstance(pool.state, BalancesState)
+    return pool.state
+
+
+@BOTH_BALANCER
+async def test_balancer_pools_are_loaded_and_followed(protocol: Protocol) -> None:
+    chance = random.Random(7)  # noqa: S311
+    make = balancer.make_weighted if protocol is Protocol.BALANCER_WEIGHTED else balancer.make_stable
+    async with a_chain(chance) as (chain, rpc):
+        contracts = await balancer.deploy_balancer(chain, default_cache(), print)
+        for _ in range(4):
+            made = await make(chain, contracts, chance)
+            watched = WatchedPool(address=made.pool_id[:42], protocol=protocol, singleton=contracts.vault.lower())
+            before = await loaded(rpc, watched)
+            assert balances_of(before).balances == made.balances
+            assert balances_of(before).terms == BalanceTerms(**made.terms)
+            assert [token.address for token in before.key.tokens] == [token.address for token in made.tokens]
+            receipts = [await chain.mine_call(*call) for call in balancer.small_swaps(chain, contracts, made, chance)]
+            receipts.append(await balancer.join_again(chain, contracts, made))
+            receipts.append(await chain.send(watched.address, "setSwapFeePercentage(uint256)", 10**15))
+            after = await followed(rpc, before, watched, receipts)
+            assert after.state == (await loaded(rpc, watched)).state
+            assert balances_of(after).terms.fee == 10**15
+
+
+async def test_a_pool_held_by_another_vault_is_unreadable() -> None:
+    chance = random.Random(8)  # noqa: S311
+    async with a_chain(chance) as (chain, rpc):
+        contracts = await balancer.deploy_balancer(chain, default_cache(), print)
+        made = await balancer.make_weighted(chain, contracts, chance)
+        other = WatchedPool(
+            address=made.pool_id[:42], protocol=Protocol.BALANCER_WEIGHTED, singleton=chain.tokens[0].address.lower()
+        )
+        with pytest.raises(PoolUnreadable, match="is held by"):
+            await loaded(rpc, other)
+
+
+async def test_stableswap_pools_are_loaded_and_followed() -> None:
+    chance = random.Random(9)  # noqa: S311
+    async with a_chain(chance) as (chain, rpc):
+        for _ in range(6):
+            made = await stableswap.make_pool(chain, chance)
+            watched = WatchedPool(address=made.address, protocol=Protocol.STABLESWAP)
+            before = await loaded(rpc, watched)
+            assert balances_of(before).terms == BalanceTerms(**made.terms)
+            receipts = []
+            for _ in range(SWAPS):
+                paid, bought = chance.sample(range(len(made.tokens)), 2)
+                amount = made.balances[paid] // chance.randrange(20, 5_000)
+                exchange = calldata("exchange(int128,int128,uint256,uint256)", paid, bought, amount, 0)
+                with suppress(DevnetError):
+                    receipts.append(await chain.mine_call(made.address, exchange))
+            more = [balance // chance.randrange(2, 50) for balance in made.balances]
+            receipts.append(await chain.send(made.address, "add_liquidity(uint256[],uint256)", more, 0))
+            nothing = [0] * len(made.tokens)
+            receipts.append(await chain.send(made.address, "remove_liquidity(uint256,uint256[])", 10**17, nothing))
+            assert len(receipts) > 2
+            assert (await followed(rpc, before, watched, receipts)).state == (await loaded(rpc, watched)).state
+
+
+async def test_a_stableswap_pool_whose_amplification_moves_has_to_be_read_anew() -> None:
+    chance = random.Random(10)  # noqa: S311
+    async with a_chain(chance) as (chain, rpc):
+        made = await stableswap.make_pool(chain, chance)
+        watched = WatchedPool(address=made.address, protocol=Protocol.STABLESWAP)
+        before = await loaded(rpc, watched)
+        ramped = await chain.send(made.address, "ramp_A(uint256,uint256)", made.terms["amplification"] * 3, 1 << 40)
+        with pytest.raises(InconsistentDelta, match="read anew"):
+            await followed(rpc, before, watched, [ramped])
