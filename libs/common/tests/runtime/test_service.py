@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import httpx
 import nats
 import pytest
 from nats.js import JetStreamContext
 
+from dexlane.events.streams import BUCKETS, STREAMS
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.declare import declare
 from dexlane.runtime.errors import Fatal
@@ -81,6 +83,22 @@ async def test_a_background_task_that_ends_with_an_error_ends_the_service(nats_u
     assert await asyncio.wait_for(asyncio.create_task(service.run()), 10) == 1
 
 
+async def test_a_task_that_loses_its_cancellation_does_not_hold_up_a_stop(nats_url: str, js: JetStreamContext) -> None:
+    assert js is not None
+    service = Service("test", ServiceSettings(nats_url=nats_url, port=0))
+
+    async def deaf() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    service.background("deaf", deaf)
+    running = await started(service)
+    await asyncio.sleep(0)
+    service.stop()
+    assert await asyncio.wait_for(running, 10) == 0
+
+
 async def test_a_taken_port_ends_the_service(nats_url: str, js: JetStreamContext) -> None:
     assert js is not None
     port = free_port()
@@ -107,14 +125,8 @@ async def test_declaring_prints_the_difference_and_a_second_time_nothing(nats_ur
     for info in await js.streams_info():
         await js.delete_stream(str(info.config.name))
     planned = [str(line) for line in await declare(js, apply=False)]
-    assert [line.split(":")[0] for line in planned] == [
-        "+ MARKET",
-        "+ TRADING",
-        "+ STATE",
-        "+ DEAD_LETTERS",
-        "+ POOLS",
-        "+ LEASES",
-    ]
+    declared = [*(spec.name for spec in STREAMS), *(bucket.name for bucket in BUCKETS)]
+    assert [line.split(":")[0] for line in planned] == [f"+ {name}" for name in declared]
     await declare(js, apply=True)
     assert await declare(js, apply=True) == []
     config = (await js.stream_info("STATE")).config

@@ -12,7 +12,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 import uvloop
@@ -46,6 +46,7 @@ Run = Callable[[], Awaitable[None]]
 Probe = Callable[[], bool | str]
 
 DRAIN_S = 10.0
+CANCEL_AGAIN_S = 2.0
 
 
 class Service:
@@ -173,9 +174,7 @@ class Service:
                 await asyncio.wait_for(hook(), DRAIN_S)
             except (DexlaneError, TimeoutError) as error:
                 self.log.warning("stop_hook_failed", reason=str(error) or "timed out")
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _cancelled(tasks)
         await self.bus.stop()
 
     async def _halt_if_money(self) -> None:
@@ -273,6 +272,15 @@ class Service:
                 decoder=whole_message,
             )
             subscriber(handle)
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended: a client library can take a cancellation for one of its own and go on."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
 
 
 def _exit_code(failure: Fatal | None) -> int:
