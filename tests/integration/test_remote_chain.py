@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 def node_port() -> Iterator[int]:
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "dexlane_devnet", "up", "--port", str(port)],
+        [sys.executable, "-m", "dexlane_devnet", "up", "--port", str(port), "--speed", "400"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
