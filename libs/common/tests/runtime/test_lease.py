@@ -153,3 +153,14 @@ async def test_there_are_never_two_holders(steps: list[tuple[str, int]], permill
         else:
             await pair.leases["ab".index(step)].pursue()
         assert sum(lease.held for lease in pair.leases) <= 1
+
+
+async def test_who_retires_leaves_it_to_the_standby_at_once_and_never_takes_it_again() -> None:
+    pair = Pair()
+    a, b = pair.leases
+    await a.pursue()
+    await a.retire()
+    await a.pursue()
+    assert not a.held
+    await b.pursue()
+    assert b.held

@@ -163,6 +163,11 @@ class Lease:
             self._mine_until_ns = None
             self.changed.set()
 
+    async def retire(self) -> None:
+        """Give it back and never take it again: the process is about to end."""
+        self._willing = lambda: False
+        await self.release()
+
     async def release(self) -> None:
         """Give it back, so that nobody has to wait."""
         if self._mine_until_ns is None:

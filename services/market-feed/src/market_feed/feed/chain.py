@@ -68,7 +68,7 @@ def add_chain(
         discovery=discoveries.add_chain(chain_id, NodeRpc(providers), follower) if settings.discovery else None,
     )
     service.on_stop(cache.close)
-    service.on_stop(lease.release)
+    service.on_stop(lease.retire)
     service.background(f"lease {chain_id}", lease.run)
     service.background(
         f"writer {chain_id}", functools.partial(writer.run, handlers.announce, moments[0], service.clock)
