@@ -1,6 +1,8 @@
 """Rules of the devnet's Base: what stands where, and that it trades like the real one."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from math import isqrt
 
 import pytest
 
@@ -8,6 +10,8 @@ from dexlane_devnet import BASE_CHAIN, Devnet, DevnetConfig, DevnetPool, Rpc, Ta
 from dexlane_devnet.contracts import calldata
 from dexlane_devnet.market import eth_call, pool_state
 from dexlane_devnet.profile import mirrored, starting_pool
+from dexlane_devnet.synthetic import gap_beyond_fees_bps
+from dexlane_devnet.synthetic_flow import SyntheticPlayer
 from dexlane_devnet.v3math import Q96
 
 pytestmark = pytest.mark.integration
@@ -70,3 +74,22 @@ async def test_bases_v2_router_says_what_a_swap_gives(base: Devnet) -> None:
     async with await Rpc.connect(base.ws_url) as rpc:
         quoted = (await eth_call(rpc, AT.v2_router02, data))[-1]
     assert await base.swap_exact_in(BASE_CHAIN.pair, AT.weth, amount) == quoted
+
+
+async def test_the_synthetic_flow_of_base_trades_all_pools_and_keeps_them_near_the_leading_one() -> None:
+    config = DevnetConfig(port=free_port(), chain_id=8453, block_time_s=1, start_base_fee_wei=BASE_CHAIN.base_fee_wei)
+    async with await start_devnet(config) as devnet, await Rpc.connect(devnet.ws_url) as rpc:
+        before = [await pool_state(rpc, pool) for pool in BASE_CHAIN.pools.values()]
+        stop = asyncio.Event()
+        player = asyncio.create_task(SyntheticPlayer(devnet.ws_url, BASE_CHAIN, speed=300).run(stop))
+        async with asyncio.timeout(40):
+            while (after := [await pool_state(rpc, pool) for pool in BASE_CHAIN.pools.values()]) and any(
+                old == new for old, new in zip(before, after, strict=True)
+            ):
+                await asyncio.sleep(0.2)
+        stop.set()
+        stats = await player
+        weth, usdc = after[2]
+        leading, pair = after[0][0], isqrt(usdc * Q96 * Q96 // weth)
+        assert abs(gap_beyond_fees_bps(leading, pair)) < 100
+        assert stats.synthetic_trades >= 3

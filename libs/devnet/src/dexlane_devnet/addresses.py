@@ -132,6 +132,7 @@ class DevnetChain:
         pair: the V2 pool.
         is_recorded: whether the leading pool has a recorded day; without one its moves are synthetic.
         base_fee_wei: what the base fee walks around.
+        network: the rules anvil follows (its option ``--network``).
     """
 
     addresses: Addresses
@@ -140,6 +141,7 @@ class DevnetChain:
     pair: DevnetPool
     is_recorded: bool
     base_fee_wei: int
+    network: str = "ethereum"
 
     @property
     def pools(self) -> dict[str, DevnetPool]:
@@ -149,7 +151,7 @@ class DevnetChain:
 
 ETHEREUM_CHAIN = DevnetChain(ETHEREUM, V3_POOL_005, V3_POOL_030, V2_POOL, is_recorded=True, base_fee_wei=2 * 10**9)
 BASE_CHAIN = DevnetChain(
-    BASE, BASE_V3_POOL_005, BASE_V3_POOL_030, BASE_V2_POOL, is_recorded=False, base_fee_wei=10**7
+    BASE, BASE_V3_POOL_005, BASE_V3_POOL_030, BASE_V2_POOL, is_recorded=False, base_fee_wei=10**7, network="optimism"
 )
 
 POOLS: dict[str, DevnetPool] = ETHEREUM_CHAIN.pools

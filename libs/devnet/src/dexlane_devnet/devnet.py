@@ -174,6 +174,7 @@ def node_arguments(config: DevnetConfig, state: Path) -> list[str]:
         "--chain-id", str(config.chain_id), "--load-state", str(state),
         "--prune-history", str(config.prune_history), "--slots-in-an-epoch", "1",
         "--transaction-block-keeper", str(config.transaction_blocks_kept),
+        "--network", chain_of(config.chain_id).network,
     ]  # fmt: skip
     if config.block_time_s is not None:
         arguments += ["--block-time", f"{config.block_time_s:g}"]
