@@ -83,10 +83,11 @@ async def test_the_synthetic_flow_of_base_trades_all_pools_and_keeps_them_near_t
         stop = asyncio.Event()
         player = asyncio.create_task(SyntheticPlayer(devnet.ws_url, BASE_CHAIN, speed=300).run(stop))
         async with asyncio.timeout(40):
-            while (after := [await pool_state(rpc, pool) for pool in BASE_CHAIN.pools.values()]) and any(
-                old == new for old, new in zip(before, after, strict=True)
-            ):
-                await asyncio.sleep(0.2)
+            await rpc.subscribe_heads()
+            after = before
+            while any(old == new for old, new in zip(before, after, strict=True)):
+                await rpc.next_head()
+                after = [await pool_state(rpc, pool) for pool in BASE_CHAIN.pools.values()]
         stop.set()
         stats = await player
         weth, usdc = after[2]

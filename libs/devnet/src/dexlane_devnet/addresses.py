@@ -86,8 +86,8 @@ BASE = Addresses(
     v4_pool_manager="0x498581fF718922c3f8e6A244956aF099B2652b2b",
     v4_position_manager="0x7C5f5A4bBd8fD63184577525326123B519429bDc",
 )
-"""Base. Descriptors, TickLens and USDC's implementation stand where they are known to stand; only the others are in a
-package, and no pool's address depends on these four."""
+"""Base. USDC's implementation, TickLens and the two descriptors are unverified, from memory; nothing depends on where
+these four stand."""
 
 CHAINS: dict[int, Addresses] = {1: ETHEREUM, 8453: BASE}
 """Canonical addresses by chain whose deployment is known."""

@@ -1,8 +1,8 @@
 """Synthetic traders: labelled, seeded, pure. They keep two pools near the leading one, imperfectly.
 
-``noise-1`` trades the V2 pool, ``noise-2`` the V3 0.3 % pool; nobody synthetic trades a recorded pool. On Base nothing is
-recorded: there ``flow`` leads, which walks the 0.05 % pool around its starting price. What they
-intend and when depends on the seed alone; how much that takes depends on the pool prices of the moment, which is the
+``noise-1`` trades the V2 pool, ``noise-2`` the V3 0.3 % pool; nobody synthetic trades a recorded pool. On Base nothing
+is recorded: there ``flow`` leads, which walks the 0.05 % pool around its starting price. What they intend and when
+depends on the seed alone; how much that takes depends on the pool prices of the moment, which is the
 only way in which anybody else's trades reach them. After a shock nobody pushes the same gap open again: whoever
 closes it first has closed it.
 """
@@ -65,10 +65,10 @@ WALK_PULL_PERCENT = 1
 class Intention:
     """What a trader means to do at a moment of recorded time.
 
-    ``track``, ``shock`` and ``revert`` want the pool's price at ``offset_bps`` from the leading pool's, ``walk`` from the
-    starting price. ``hold`` comes
-    between shock and revert: it only stops the gap from growing when the recorded price runs away from it, and never
-    widens one that somebody narrowed. ``noise`` sells ``size_wei`` worth of WETH or of USDC regardless of any price.
+    ``track``, ``shock`` and ``revert`` want the pool's price at ``offset_bps`` from the leading pool's, ``walk`` from
+    the starting price. ``hold`` comes between shock and revert: it only stops the gap from growing when the leading
+    price runs away from it, and never widens one that somebody narrowed. ``noise`` sells ``size_wei`` worth of WETH or
+    of USDC regardless of any price.
     """
 
     at_ms: int
