@@ -107,8 +107,9 @@ class StackOptions:
     @property
     def node_urls(self) -> dict[int, Sequence[str]]:
         """WebSocket URLs per chain, the preferred one first."""
-        local = {chain_id: (f"ws://127.0.0.1:{self.ports.devnet(chain_id)}",) for chain_id in self.devnets}
-        return dict(self.rpc_ws_urls) or local
+        if not self.uses_devnet:
+            return dict(self.rpc_ws_urls)
+        return {chain_id: (f"ws://127.0.0.1:{self.ports.devnet(chain_id)}",) for chain_id in self.devnets}
 
     @property
     def devnets(self) -> tuple[int, ...]:
