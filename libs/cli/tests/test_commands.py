@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import orjson
 import pytest
 
 from dexlane.events.execution import FillIncluded
@@ -30,10 +31,9 @@ from dexlane.testing.builders import (
     an_opportunity,
 )
 from dexlane_cli import doctor, journals, listening, rendering, session, stack
-from dexlane_cli.books import roles
+from dexlane_cli.default_books import books_text, roles, write_default_books
 from dexlane_cli.errors import CommandError
 from dexlane_cli.stack import Ports, StackOptions
-from dexlane_cli.up import paper_books_text
 
 COMMAND = str(Path(sys.executable).parent / "dexlane")
 
@@ -124,7 +124,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         taken.listen()
         shift = taken.getsockname()[1] - 14_222
         with pytest.raises(CommandError, match=rf"port {14_222 + shift} \(nats\) is taken"):
-            session.require_free_ports(Ports(shift), devnet=True)
+            session.require_free_ports(Ports(shift), devnets=(1,))
 
 
 def test_a_second_stack_in_the_same_folder_is_refused(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_with_given_nodes_no_key_is_written_and_no_live_book_exists(tmp_path: Pa
     settings = stack.service("fast-executor", options).environment
     assert settings["DEXLANE_NETWORK"] == "remote"
     assert not any("KEY" in name for name in settings)
-    (tmp_path / "b.toml").write_text(paper_books_text())
+    (tmp_path / "b.toml").write_text(books_text(options))
     assert {book.mode for book in load_books(tmp_path / "b.toml", roles={}).books} == {"paper"}
 
 
@@ -185,3 +185,56 @@ def test_the_doctor_finds_this_machine_able(tmp_path: Path) -> None:
     assert well["node"].well
     assert well["servers"].well
     assert set(well) >= {"disk", "ports"}
+
+
+def test_with_two_chains_both_devnets_start_and_every_service_learns_of_both(tmp_path: Path) -> None:
+    options = StackOptions(home=tmp_path, ports=Ports(5_000), chains=stack.devnet_chains("1,8453"), block_time_s=1)
+    commands = {spec.name: " ".join(spec.command) for spec in stack.infrastructure(options)}
+    assert "--chain-id 1 --port 23545" in commands["devnet"]
+    assert "--block-time 1" in commands["devnet"]
+    assert "--chain-id 8453 --port 23546" in commands["devnet-base"]
+    assert "--block-time 2" in commands["devnet-base"]
+    for spec in stack.services(options):
+        assert spec.environment["DEXLANE_CHAINS"] == "1,8453"
+        nodes = orjson.loads(spec.environment["DEXLANE_RPC_WS_URLS"])
+        assert nodes == {"1": ["ws://127.0.0.1:23545"], "8453": ["ws://127.0.0.1:23546"]}
+        assert spec.environment["DEXLANE_NETWORK"] == "devnet"
+    assert {"devnet", "devnet-base"} <= set(options.ports.all(options.devnets))
+
+
+def test_one_chain_is_the_default_and_an_unknown_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CHAINS", raising=False)
+    assert stack.devnet_chains() == (1,)
+    monkeypatch.setenv("CHAINS", "8453,1")
+    assert stack.devnet_chains() == (1, 8453)
+    with pytest.raises(CommandError, match="plays the chains 1 and 8453, not 10"):
+        stack.devnet_chains("1,10")
+    with pytest.raises(CommandError, match="a list such as 1,8453"):
+        stack.devnet_chains("one")
+
+
+def test_each_chain_of_the_devnet_gets_a_paper_and_a_live_book_in_a_file_of_its_own(tmp_path: Path) -> None:
+    both = StackOptions(home=tmp_path, chains=(1, 8453))
+    assert both.books_file != StackOptions(home=tmp_path).books_file
+    write_default_books(both)
+    books = {book.id: book for book in load_books(both.books_file, roles=roles()).books}
+    assert {name: (book.chain_id, book.mode) for name, book in books.items()} == {
+        "paper-main": (1, "paper"),
+        "live-devnet": (1, "live"),
+        "paper-base": (8453, "paper"),
+        "live-base": (8453, "live"),
+    }
+    assert books["paper-base"].quote.address == "0x833589fcd6edb6e08f4c7c32d4f71b54bda02913"
+    assert books["paper-base"].limits == books["paper-main"].limits
+
+
+def test_a_book_is_added_on_a_chain_that_is_played_and_on_no_other(tmp_path: Path) -> None:
+    arguments = ("books", "add", "second-base", "--chain", "8453")
+    refused = run(*arguments, home=tmp_path, CHAINS="1")
+    assert refused.returncode == 2
+    assert "chain 8453 is not played here" in refused.stderr
+    added = run(*arguments, home=tmp_path, CHAINS="1,8453")
+    assert added.returncode == 0, added.stderr
+    books = {book.id: book for book in load_books(tmp_path / "books-1-8453.toml", roles=roles()).books}
+    assert books["second-base"].chain_id == 8453
+    assert books["second-base"].quote == books["paper-base"].quote

@@ -152,8 +152,8 @@ async def test_automine_can_be_switched_on_and_off_on_a_ticking_chain(ticking_ch
 
 
 async def test_another_chain_id_runs_the_same_contracts() -> None:
-    async with await start_devnet(DevnetConfig(port=free_port(), chain_id=8453, block_time_s=None)) as devnet:
-        assert int(await devnet.rpc("eth_chainId"), 16) == 8453
+    async with await start_devnet(DevnetConfig(port=free_port(), chain_id=31337, block_time_s=None)) as devnet:
+        assert int(await devnet.rpc("eth_chainId"), 16) == 31337
         assert await devnet.swap_exact_in(POOLS[V2_POOL.name], ADDRESSES.weth, 10**18) > 2_000 * 10**6
 
 

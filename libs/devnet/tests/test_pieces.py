@@ -8,7 +8,7 @@ import pytest
 from eth_account import Account
 from eth_utils.address import is_checksum_address
 
-from dexlane_devnet import ADDRESSES, POOLS, ROLES, DevnetError, account
+from dexlane_devnet import BASE_CHAIN, ETHEREUM_CHAIN, ROLES, DevnetError, account
 from dexlane_devnet.addresses import GAS_BURNER, LIQUIDITY_DESK
 from dexlane_devnet.assembly import assemble
 from dexlane_devnet.contracts import calldata, split_types
@@ -38,8 +38,9 @@ def test_unknown_role_is_one_sentence() -> None:
 
 
 def test_all_addresses_are_in_checksum_form() -> None:
-    known = [value for value in vars(ADDRESSES).values() if isinstance(value, str)]
-    known += [pool.address for pool in POOLS.values()] + [GAS_BURNER, LIQUIDITY_DESK]
+    known = [GAS_BURNER, LIQUIDITY_DESK]
+    for chain in (ETHEREUM_CHAIN, BASE_CHAIN):
+        known += [*vars(chain.addresses).values(), *(pool.address for pool in chain.pools.values())]
     assert all(is_checksum_address(address) for address in known)
 
 

@@ -9,6 +9,7 @@ from dexlane_devnet import Tape, TapeEvent
 from dexlane_devnet.profile import net_change, starting_pool
 from dexlane_devnet.schedule import Rewind, Step, steps
 from dexlane_devnet.synthetic import (
+    BASE_TRADERS,
     ETHER,
     ROUND_TRIP_FEE_BPS,
     TRADERS,
@@ -17,6 +18,7 @@ from dexlane_devnet.synthetic import (
     gap_beyond_fees_bps,
     intentions,
     order_for,
+    walk,
 )
 from dexlane_devnet.v3math import Q96
 
@@ -134,3 +136,40 @@ def test_noise_sells_its_size_whatever_the_price() -> None:
     assert cheap == dear
     assert cheap is not None
     assert cheap.amount == 2 * ETHER
+
+
+@pytest.mark.parametrize("offset_bps", [-60, 50])
+def test_a_v2_order_on_base_moves_the_price_to_where_it_was_meant(offset_bps: int) -> None:
+    price = Q96 * Q96 // REFERENCE
+    weth = 15_000 * ETHER
+    reserves = (weth, weth * price // Q96 * price // Q96)
+    order = order_for(Intention(0, BASE_TRADERS[0], "shock", offset_bps), price, reserves)
+    assert order is not None
+    net = order.amount * 997 // 1000
+    if order.token_in == BASE_TRADERS[0].pool.token1:
+        after = (weth - weth * net // (reserves[1] + net), reserves[1] + order.amount)
+    else:
+        after = (weth + order.amount, reserves[1] - reserves[1] * net // (weth + net))
+    moved = isqrt(after[1] * Q96 * Q96 // after[0])
+    assert (moved > price) == (offset_bps > 0)
+    assert abs(gap_beyond_fees_bps(price, moved) - (abs(offset_bps) - ROUND_TRIP_FEE_BPS)) <= 1
+
+
+@pytest.mark.parametrize("sells_weth", [True, False])
+def test_noise_on_base_sells_weth_or_its_worth_in_usdc(*, sells_weth: bool) -> None:
+    noise = Intention(0, BASE_TRADERS[1], "noise", size_wei=2 * ETHER, sells_weth=sells_weth)
+    order = order_for(noise, Q96 * Q96 // REFERENCE, (0, 0))
+    assert order is not None
+    if sells_weth:
+        assert (order.token_in, order.amount) == (BASE_TRADERS[1].pool.token0, 2 * ETHER)
+    else:
+        assert order.token_in == BASE_TRADERS[1].pool.token1
+        assert 4_000 * 10**6 < order.amount < 5_000 * 10**6
+
+
+def test_the_leader_of_base_walks_and_stays_near_its_start() -> None:
+    day = list(islice(walk(1), 20_000))
+    assert [item.at_ms for item in day] == sorted(item.at_ms for item in day)
+    assert 100 < max(abs(item.offset_bps) for item in day) < 500
+    assert day[:50] == list(islice(walk(1), 50))
+    assert day[:50] != list(islice(walk(2), 50))

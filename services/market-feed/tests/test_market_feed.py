@@ -24,6 +24,7 @@ from dexlane.runtime.observability import Log, Metrics
 from dexlane.values.chains import BlockRef
 from dexlane.values.pools import ConstantProductState, Pool, PoolKey, Protocol, ReservesDelta
 from dexlane.values.tokens import Token
+from market_feed.app import build
 from market_feed.feed import AppliedBlock, MarketWriter, PoolsChange
 from market_feed.handlers import FeedHandlers, OpportunityFinder
 from market_feed.metrics import FeedMoments
@@ -325,3 +326,9 @@ async def test_a_lost_cache_is_reported_once_and_never_stops_the_feed(
 def test_a_chain_that_cannot_be_served_is_refused(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         Settings(**changes)
+
+
+async def test_one_service_can_be_built_for_two_chains() -> None:
+    nodes = {1: "ws://127.0.0.1:1", 8453: "ws://127.0.0.1:2"}
+    service = build(Settings(chains=(1, 8453), rpc_ws_urls=nodes))
+    assert service.why_not_ready() == {"service": "starting"}

@@ -14,35 +14,28 @@ from dexlane.runtime.books_edit import write_book
 from dexlane.runtime.books_file import load_books, paper_account
 from dexlane.values.amounts import decimal_text, parse_decimal_text
 from dexlane.values.books import Book, Lane, Mode, Profile
+from dexlane_cli.default_books import DEVNET_ROLES, quote_on, roles, write_default_books
 from dexlane_cli.errors import EXIT_USAGE, CommandError
-from dexlane_cli.stack import StackOptions, given_nodes
-from dexlane_cli.up import write_default_books
+from dexlane_cli.stack import StackOptions, devnet_chains, given_nodes
 
 app = typer.Typer(help="Show the books, or add one.", no_args_is_help=True)
 console = Console(soft_wrap=True)
 
-DEVNET_ROLES = ("live-fast", "live-smart", "spare-1", "spare-2")
 Home = Annotated[Path, typer.Option(envvar="DXL_HOME", help="Folder for books, journals, streams and logs.")]
 DEFAULT_HOME = Path(".dexlane")
 
 
-def roles() -> dict[str, str]:
-    """Names of the devnet's trading accounts and their addresses."""
-    from dexlane_devnet import account
-
-    return {role: account(role).address.lower() for role in DEVNET_ROLES}
-
-
-def _file(home: Path) -> Path:
-    options = StackOptions(home=home.resolve(), rpc_ws_urls=given_nodes())
+def _options(home: Path) -> StackOptions:
+    nodes = given_nodes()
+    options = StackOptions(home=home.resolve(), rpc_ws_urls=nodes, chains=(1,) if nodes else devnet_chains())
     write_default_books(options)
-    return options.books_file
+    return options
 
 
 @app.command()
 def show(home: Home = DEFAULT_HOME) -> None:
     """Show every book of the books file with its limits."""
-    path = _file(home)
+    path = _options(home).books_file
     table = Table(
         "book", "mode", "level", "profile", "lane", "account", "capital", "max trade", "strategies", title=str(path)
     )
@@ -66,6 +59,7 @@ def show(home: Home = DEFAULT_HOME) -> None:
 def add(
     name: Annotated[str, typer.Argument(help="Id of the new book: lower-case letters, digits and dashes.")],
     like: Annotated[str, typer.Option(help="The book to begin from.")] = "paper-main",
+    chain: Annotated[int | None, typer.Option(help="Chain id of the new book.")] = None,
     level: Annotated[int | None, typer.Option(min=1, max=10, help="1 (least) to 10 (most).")] = None,
     profile: Annotated[Profile | None, typer.Option(help="Accepted risk.")] = None,
     capital: Annotated[str | None, typer.Option(help="Capital of each lane, in whole quote tokens.")] = None,
@@ -75,15 +69,23 @@ def add(
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Add a book that is like another one but for what you say. A running gateway reads the file at its next start."""
-    path = _file(home)
+    options = _options(home)
+    path = options.books_file
     books = {book.id: book for book in load_books(path, roles=roles()).books}
     if name in books:
         raise CommandError(f"there is a book {name!r} already; edit it in {path}", EXIT_USAGE)
     if like not in books:
         raise CommandError(f"there is no book {like!r}; the books are {', '.join(books)}", EXIT_USAGE)
+    if chain is not None and chain not in options.node_urls:
+        served = ", ".join(map(str, options.node_urls))
+        raise CommandError(
+            f"chain {chain} is not played here, only {served}; CHAINS in the environment adds it", EXIT_USAGE
+        )
     given = {Lane.FAST: fast_account, Lane.SMART: smart_account}
     changes: dict[str, Any] = {"id": name, "accounts": _accounts(books[like], name, given)}
     changes |= {key: value for key, value in (("level", level), ("profile", profile)) if value is not None}
+    if chain is not None:
+        changes |= {"chain_id": chain, "quote": quote_on(books[like], chain)}
     changes["limits"] = _limits(books[like], capital, max_trade)
     try:
         book = Book.model_validate({**books[like].model_dump(), **changes})

@@ -71,7 +71,7 @@ def ports(options: StackOptions) -> Finding:
     """The ports are free, or held by the dexlane that runs here."""
     if supervisor_pid(options.home) is not None:
         return Finding("ports", True, "held by the dexlane that runs here")
-    taken = [f"{port} ({name})" for name, port in options.ports.all().items() if _is_taken(port)]
+    taken = [f"{port} ({name})" for name, port in options.ports.all(options.devnets).items() if _is_taken(port)]
     return Finding("ports", not taken, "free" if not taken else f"taken: {', '.join(taken)}; use --port-shift 100")
 
 

@@ -19,7 +19,7 @@ from dexlane_cli.errors import EXIT_FAILED, CommandError
 from dexlane_cli.quote import quote_command
 from dexlane_cli.reconcile import compare
 from dexlane_cli.session import stop_supervisor, supervisor_pid
-from dexlane_cli.stack import SERVICE_PORTS, Ports, StackOptions, gateway_url, given_nodes
+from dexlane_cli.stack import SERVICE_PORTS, Ports, StackOptions, devnet_chains, gateway_url, given_nodes
 from dexlane_cli.up import declare_streams, up
 
 app = typer.Typer(
@@ -40,8 +40,11 @@ DEFAULT_HOME = Path(".dexlane")
 
 
 def options_for(home: Path, shift: int) -> StackOptions:
-    """The stack that these two options mean, with the nodes given in the environment."""
-    return StackOptions(home=home.resolve(), ports=Ports(shift), rpc_ws_urls=given_nodes())
+    """The stack that these two options mean, with the nodes or chains given in the environment."""
+    nodes = given_nodes()
+    return StackOptions(
+        home=home.resolve(), ports=Ports(shift), rpc_ws_urls=nodes, chains=(1,) if nodes else devnet_chains()
+    )
 
 
 @app.command("up")
@@ -51,6 +54,7 @@ def up_command(
     speed: Annotated[float, typer.Option(help="Speed of the recorded flow, 1 to 1000.", min=1, max=1000)] = 100,
     block_time: Annotated[float, typer.Option(help="Seconds between devnet blocks.", min=0.2, max=60)] = 1.0,
     flow: Annotated[bool, typer.Option(help="Replay the recorded flow; without it the chain is quiet.")] = True,
+    chains: Annotated[str | None, typer.Option(envvar="CHAINS", help="1 is Ethereum, 1,8453 adds Base.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every line of every process.")] = False,
 ) -> None:
     """Start the bus, the cache, the devnet and all eight services, and show fills as they happen.
@@ -58,13 +62,15 @@ def up_command(
     With DEXLANE_RPC_WS_URLS='{"1": "wss://..."}' in the environment those chains are paper-traded instead of the
     devnet.
     """
+    nodes = given_nodes(chains)
     options = StackOptions(
         home=home.resolve(),
         ports=Ports(port_shift),
         speed=speed,
         block_time_s=block_time,
-        rpc_ws_urls=given_nodes(),
+        rpc_ws_urls=nodes,
         flow=flow,
+        chains=(1,) if nodes else devnet_chains(chains),
     )
     raise typer.Exit(asyncio.run(up(options, verbose=verbose, console=console)))
 

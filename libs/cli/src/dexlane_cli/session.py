@@ -9,7 +9,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import orjson
@@ -32,11 +32,9 @@ max_payload: 8MB
 """
 
 
-def require_free_ports(ports: Ports, *, devnet: bool) -> None:
+def require_free_ports(ports: Ports, *, devnets: Iterable[int]) -> None:
     """One sentence about the first port that another program holds."""
-    for name, port in ports.all().items():
-        if name == "devnet" and not devnet:
-            continue
+    for name, port in ports.all(devnets).items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +34,19 @@ GIVE_WAY_MS = 25
 
 
 @dataclass(frozen=True)
+class DevnetPlace:
+    """Where a chain of the devnet runs. ``block_time_s`` None: as the user says."""
+
+    name: str
+    port: int
+    block_time_s: float | None = None
+
+
+DEVNETS = {1: DevnetPlace("devnet", 18_545), 8_453: DevnetPlace("devnet-base", 18_546, block_time_s=2.0)}
+"""The chains that the devnet plays: Ethereum with its recorded day, Base with synthetic flow alone."""
+
+
+@dataclass(frozen=True)
 class Ports:
     """Every port of the stack; ``shift`` moves them all, so that two stacks can run side by side."""
 
@@ -54,29 +67,28 @@ class Ports:
         """Redis protocol."""
         return 16_379 + self.shift
 
-    @property
-    def devnet(self) -> int:
-        """JSON-RPC of the local chain."""
-        return 18_545 + self.shift
+    def devnet(self, chain_id: int) -> int:
+        """JSON-RPC of a local chain."""
+        return DEVNETS[chain_id].port + self.shift
 
     def service(self, name: str) -> int:
         """HTTP of a service."""
         return SERVICE_PORTS[name] + self.shift
 
-    def all(self) -> dict[str, int]:
-        """Name to port."""
+    def all(self, devnets: Iterable[int]) -> dict[str, int]:
+        """Name to port, of a stack that brings these chains."""
         infrastructure = {
             "nats": self.nats,
             "nats monitoring": self.nats_monitor,
             "cache": self.cache,
-            "devnet": self.devnet,
+            **{DEVNETS[chain_id].name: self.devnet(chain_id) for chain_id in devnets},
         }
         return infrastructure | {name: self.service(name) for name in SERVICE_PORTS}
 
 
 @dataclass(frozen=True)
 class StackOptions:
-    """What to run. With ``rpc_ws_urls`` those chains are paper-traded and no devnet is started."""
+    """What to run: ``chains`` of the devnet. With ``rpc_ws_urls`` those are paper-traded and no devnet is started."""
 
     home: Path
     ports: Ports = field(default_factory=Ports)
@@ -85,6 +97,7 @@ class StackOptions:
     rpc_ws_urls: Mapping[int, Sequence[str]] = field(default_factory=dict)
     log_level: str = "INFO"
     flow: bool = True
+    chains: tuple[int, ...] = (1,)
 
     @property
     def uses_devnet(self) -> bool:
@@ -94,7 +107,14 @@ class StackOptions:
     @property
     def node_urls(self) -> dict[int, Sequence[str]]:
         """WebSocket URLs per chain, the preferred one first."""
-        return dict(self.rpc_ws_urls) or {1: (f"ws://127.0.0.1:{self.ports.devnet}",)}
+        if not self.uses_devnet:
+            return dict(self.rpc_ws_urls)
+        return {chain_id: (f"ws://127.0.0.1:{self.ports.devnet(chain_id)}",) for chain_id in self.devnets}
+
+    @property
+    def devnets(self) -> tuple[int, ...]:
+        """The chains that the stack brings."""
+        return self.chains if self.uses_devnet else ()
 
     @property
     def session(self) -> Path:
@@ -103,8 +123,11 @@ class StackOptions:
 
     @property
     def books_file(self) -> Path:
-        """The books, kept over sessions."""
-        return self.home / ("books.toml" if self.uses_devnet else "books-remote.toml")
+        """The books, kept over sessions. Another choice of chains has another file: no book may name a chain that is
+        not served."""
+        if not self.uses_devnet:
+            return self.home / "books-remote.toml"
+        return self.home / ("books.toml" if self.chains == (1,) else f"books-{'-'.join(map(str, self.chains))}.toml")
 
 
 def gateway_url(ports: Ports) -> str:
@@ -140,7 +163,7 @@ def cache_binary() -> str:
 
 
 def infrastructure(options: StackOptions) -> list[ProcessSpec]:
-    """Bus, cache and, unless nodes were given, the devnet."""
+    """Bus, cache and, unless nodes were given, the devnet's chains."""
     ports, session = options.ports, options.session
     specs = [
         ProcessSpec(
@@ -161,20 +184,20 @@ def infrastructure(options: StackOptions) -> list[ProcessSpec]:
             ready_timeout_s=30,
         ),
     ]
-    if options.uses_devnet:
-        specs.append(_devnet(options))
-    return specs
+    return [*specs, *(_devnet(chain_id, options) for chain_id in options.devnets)]
 
 
-def _devnet(options: StackOptions) -> ProcessSpec:
+def _devnet(chain_id: int, options: StackOptions) -> ProcessSpec:
+    place = DEVNETS[chain_id]
     command = [
-        *(sys.executable, "-m", "dexlane_devnet", "up", "--port", str(options.ports.devnet)),
-        *("--block-time", f"{options.block_time_s:g}", "--speed", f"{options.speed:g}"),
+        *(sys.executable, "-m", "dexlane_devnet", "up", "--chain-id", str(chain_id)),
+        *("--port", str(options.ports.devnet(chain_id)), "--speed", f"{options.speed:g}"),
+        *("--block-time", f"{place.block_time_s or options.block_time_s:g}"),
     ]
     return ProcessSpec(
-        name="devnet",
+        name=place.name,
         command=tuple(command if options.flow else [*command, "--no-flow"]),
-        ready=probes.json_rpc(f"http://127.0.0.1:{options.ports.devnet}"),
+        ready=probes.json_rpc(f"http://127.0.0.1:{options.ports.devnet(chain_id)}"),
         tier=0,
         restartable=False,
         # Elsewhere the chain does not live on our processors, so here it does not take them from a trade.
@@ -214,12 +237,26 @@ def services(options: StackOptions) -> list[ProcessSpec]:
     return [service(name, options) for name in SERVICE_PORTS]
 
 
-def given_nodes() -> dict[int, Sequence[str]]:
+def devnet_chains(chains: str | None = None) -> tuple[int, ...]:
+    """The devnet's chains that a list such as ``1,8453`` names (else ``CHAINS`` in the environment), sorted; 1 alone
+    without either."""
+    text = chains or os.environ.get("CHAINS") or "1"
+    try:
+        wanted = {int(part) for part in text.split(",")}
+    except ValueError as error:
+        raise CommandError(f"chains are a list such as 1,8453, not {text!r}", EXIT_USAGE) from error
+    if unknown := wanted - set(DEVNETS):
+        known = " and ".join(map(str, DEVNETS))
+        raise CommandError(f"the devnet plays the chains {known}, not {min(unknown)}", EXIT_USAGE)
+    return tuple(sorted(wanted))
+
+
+def given_nodes(narrowed_to: str | None = None) -> dict[int, Sequence[str]]:
     """Node URLs from the environment: ``DEXLANE_RPC_WS_URLS`` as JSON of chain id to WebSocket URL, or a list of them.
 
-    ``CHAINS`` (``1,8453``) narrows the choice.
+    ``narrowed_to`` (``1,8453``; else ``CHAINS`` in the environment) narrows the choice.
     """
-    raw, chains = os.environ.get("DEXLANE_RPC_WS_URLS"), os.environ.get("CHAINS")
+    raw, chains = os.environ.get("DEXLANE_RPC_WS_URLS"), narrowed_to or os.environ.get("CHAINS")
     if not raw:
         return {}
     try:

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from dexlane.events.execution import FillIncluded, FillReversed, IntentFailed
 from dexlane.events.portfolio import ExitTriggered
-from dexlane.runtime.books_file import default_books_text
 from dexlane.runtime.declare import declare
+from dexlane_cli.default_books import write_default_books
 from dexlane_cli.gateway_client import token
 from dexlane_cli.listening import connect, listen
 from dexlane_cli.nodes import require_nodes
@@ -25,24 +25,6 @@ from dexlane_cli.stack import SERVICE_PORTS, StackOptions, gateway_url, infrastr
 from dexlane_cli.supervisor import Supervisor
 
 HONESTY = "The recorded flow of the devnet does not react to us, so profits here prove nothing but that it works."
-
-
-def write_default_books(options: StackOptions) -> None:
-    """Give a newcomer books: a paper one, and a live one where the chain is the devnet."""
-    if not options.books_file.exists():
-        options.books_file.parent.mkdir(parents=True, exist_ok=True)
-        options.books_file.write_text(default_books_text() if options.uses_devnet else paper_books_text())
-
-
-def paper_books_text() -> str:
-    """The default books without the live one, for a chain that is not the devnet."""
-    kept, skip = [], False
-    for row in default_books_text().splitlines(keepends=True):
-        if row.startswith("# -------"):
-            skip = "live book" in row
-        if not skip:
-            kept.append(row)
-    return "".join(kept)
 
 
 class Screen:
@@ -77,7 +59,7 @@ def _json(text: str) -> dict[str, object] | None:
 
 
 def _is_progress(name: str, record: dict[str, object] | None, text: str) -> bool:
-    return name == "devnet" and record is None and text.startswith("devnet:")
+    return name.startswith("devnet") and record is None and text.startswith("devnet:")
 
 
 async def declare_streams(url: str) -> list[str]:
@@ -92,7 +74,7 @@ async def declare_streams(url: str) -> list[str]:
 async def up(options: StackOptions, *, verbose: bool, console: Console) -> int:
     """Run until Ctrl-C or ``dexlane down``; returns the exit code."""
     with lock(options.home):
-        require_free_ports(options.ports, devnet=options.uses_devnet)
+        require_free_ports(options.ports, devnets=options.devnets)
         await require_nodes(options.rpc_ws_urls)
         write_default_books(options)
         prepare(options)
@@ -120,7 +102,7 @@ async def _live(
     stop: asyncio.Event,
 ) -> int:
     began = time.monotonic()
-    chain = "the devnet" if options.uses_devnet else f"chains {sorted(options.node_urls)}"
+    chain = "the devnet" if options.chains == (1,) and options.uses_devnet else f"chains {sorted(options.node_urls)}"
     screen.say(f"starting the bus, the cache and {chain} ...")
     nats_url = f"nats://127.0.0.1:{options.ports.nats}"
 

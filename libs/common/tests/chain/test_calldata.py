@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dexlane.chain import calldata, permit2
 from dexlane.chain.calldata import ADDRESS_THIS, CONTRACT_BALANCE, MAINNET_ROUTER, MSG_SENDER, ExactInput
 from dexlane.chain.multicall import aggregate3, decode_aggregate3
+from dexlane.chain.routers import router_of
 from dexlane.values.pools import Protocol
 from dexlane.values.routes import Leg
 from dexlane_signer import CheckContext, DynamicFeeTransaction, Policy, TokenLimit, check, keccak256
@@ -213,3 +214,18 @@ def test_logs_of_other_events_are_passed_over() -> None:
     anonymous: dict[str, Any] = {"address": USDC, "topics": [], "data": "0x"}
     flows = calldata.token_flows([nft, swap, anonymous], OURS)
     assert (flows.received, flows.spent) == ({}, {})
+
+
+def test_the_routers_of_ethereum_and_base_derive_the_pools_that_stand_there() -> None:
+    assert router_of(1) == MAINNET_ROUTER
+    base = router_of(8453)
+    assert base.router == "0x6ff5693b99212da76ad316178a184ab56d299b43"
+    weth, usdc = "0x4200000000000000000000000000000000000006", "0x833589fcd6edb6e08f4c7c32d4f71b54bda02913"
+    known = {
+        (Protocol.UNISWAP_V3, 500): "0xd0b53d9277642d899df5c87a3966a349a798f224",
+        (Protocol.UNISWAP_V3, 3_000): "0x6c561b446416e1a00e8e93e221854d6ea4171372",
+        (Protocol.UNISWAP_V2, 3_000): "0x88a43bbdf9d098eec7bceda4e2494615dfd9bb9c",
+    }
+    for (protocol, fee_pips), address in known.items():
+        swap = Leg(pool=address, protocol=protocol, fee_pips=fee_pips, token_in=weth, token_out=usdc)
+        assert calldata.routed_pool(swap, base) == address

@@ -3,13 +3,17 @@
 from dexlane_devnet.accounts import ACCOUNT_COUNT, ROLES, TEST_MNEMONIC, TRADING_ROLES, DevnetAccount, account
 from dexlane_devnet.addresses import (
     ADDRESSES,
+    BASE_CHAIN,
     CHAINS,
+    ETHEREUM_CHAIN,
     POOLS,
     V2_POOL,
     V3_POOL_005,
     V3_POOL_030,
     Addresses,
+    DevnetChain,
     DevnetPool,
+    chain_of,
 )
 from dexlane_devnet.anvil import free_port
 from dexlane_devnet.build import build_state, default_cache
@@ -23,8 +27,10 @@ from dexlane_devnet.tracking import FlowStats
 __all__ = [
     "ACCOUNT_COUNT",
     "ADDRESSES",
+    "BASE_CHAIN",
     "CHAINS",
     "DEFAULT_TAPE",
+    "ETHEREUM_CHAIN",
     "POOLS",
     "ROLES",
     "TEST_MNEMONIC",
@@ -35,6 +41,7 @@ __all__ = [
     "Addresses",
     "Devnet",
     "DevnetAccount",
+    "DevnetChain",
     "DevnetConfig",
     "DevnetError",
     "DevnetPool",
@@ -47,6 +54,7 @@ __all__ = [
     "TapeEvent",
     "account",
     "build_state",
+    "chain_of",
     "default_cache",
     "free_port",
     "load_tape",

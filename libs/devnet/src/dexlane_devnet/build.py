@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from dexlane_devnet import funding, liquidity
+from dexlane_devnet.addresses import chain_of
 from dexlane_devnet.anvil import find_anvil, free_port, start_anvil
 from dexlane_devnet.contracts import Source
 from dexlane_devnet.deploy import Deployer
@@ -67,7 +68,7 @@ async def build_state(cache: Path, report: Report, *, chain_id: int = 1, tape_pa
     if path.is_file():
         return path
     source = Source({package.spec: fetch(package, cache, report) for package in CONTRACT_PACKAGES})
-    binary = find_anvil(cache, report)
+    binary, chain = find_anvil(cache, report), chain_of(chain_id)
     report("building the chain state: contracts, tokens, pools, positions")
     extra = ["--chain-id", str(chain_id), "--timestamp", str(GENESIS_TIMESTAMP), "--gas-limit", "30000000"]
     anvil = await start_anvil(binary, free_port(), extra)
@@ -75,9 +76,9 @@ async def build_state(cache: Path, report: Report, *, chain_id: int = 1, tape_pa
         async with await Rpc.connect(anvil.ws_url) as rpc:
             await rpc.call("anvil_setBlockTimestampInterval", 1)
             await funding.deal_ether(rpc)
-            await Deployer(rpc, source).deploy_all()
-            await funding.fund_accounts(rpc)
-            await liquidity.create_pools(rpc, starting_pool(tape))
+            await Deployer(rpc, source, chain).deploy_all()
+            await funding.fund_accounts(rpc, chain)
+            await liquidity.create_pools(rpc, chain, starting_pool(tape))
             dump = await rpc.call("anvil_dumpState")
     finally:
         await anvil.stop()

@@ -11,13 +11,12 @@ from eth_abi.abi import encode
 
 from dexlane_devnet import packages as npm
 from dexlane_devnet.accounts import account
-from dexlane_devnet.addresses import ADDRESSES, GAS_BURNER, LIQUIDITY_DESK
+from dexlane_devnet.addresses import GAS_BURNER, LIQUIDITY_DESK, DevnetChain
 from dexlane_devnet.contracts import Source, calldata
 from dexlane_devnet.desk import desk_code
 from dexlane_devnet.errors import DevnetError
 from dexlane_devnet.rpc import Rpc
 
-USDC_IMPLEMENTATION = "0x43506849D7C04F9138D1A2050bbF3A0c054402dd"
 SIGNATURE_CHECKER = "0x000000000000000000000000000000005161C4EC"
 """A library address of our own: mainnet's USDC links one too, nobody calls it by address."""
 V2_PAIR_INIT_HASH = "96e8ac4277198ff8b6f785478aa9a39f403cb768dd02cbee326c3e7da348845f"
@@ -44,9 +43,11 @@ async def send(rpc: Rpc, sender: str, to: str, data: str, value: int = 0) -> dic
 class Deployer:
     """Deploys onto one empty, automining chain."""
 
-    def __init__(self, rpc: Rpc, source: Source) -> None:
+    def __init__(self, rpc: Rpc, source: Source, chain: DevnetChain) -> None:
         self._rpc = rpc
         self._source = source
+        self._chain = chain
+        self._at = chain.addresses
         self._sender = account("deployer").address
 
     async def construct(self, address: str, code: bytes, sender: str | None = None) -> None:
@@ -69,22 +70,23 @@ class Deployer:
     async def _deploy_plain_code(self) -> None:
         permit2 = self._source.hex_literal(npm.V4_PERIPHERY, npm.V4_PERIPHERY.members[0], r'hex"([0-9a-f]+)"')
         multicall = self._source.hex_literal(npm.VIEM, npm.VIEM.members[0], r"multicall3Bytecode\s*=\s*'0x([0-9a-f]+)'")
-        await self._rpc.call("anvil_setCode", ADDRESSES.permit2, "0x" + permit2.hex())
-        await self._rpc.call("anvil_setCode", LIQUIDITY_DESK, "0x" + desk_code().hex())
+        await self._rpc.call("anvil_setCode", self._at.permit2, "0x" + permit2.hex())
+        if self._chain.is_recorded:
+            await self._rpc.call("anvil_setCode", LIQUIDITY_DESK, "0x" + desk_code().hex())
         await self._rpc.call("anvil_setCode", GAS_BURNER, _INVALID_OPCODE)
-        await self.construct(ADDRESSES.multicall3, multicall)
-        await self.construct(ADDRESSES.weth, self._source.creation_code(npm.V2_PERIPHERY, "build/WETH9.json"))
+        await self.construct(self._at.multicall3, multicall)
+        await self.construct(self._at.weth, self._source.creation_code(npm.V2_PERIPHERY, "build/WETH9.json"))
 
     async def _deploy_v2(self) -> None:
         factory = self._source.creation_code(npm.V2_CORE, "build/UniswapV2Factory.json")
         router = self._source.creation_code(npm.V2_PERIPHERY, "build/UniswapV2Router02.json")
-        await self.construct(ADDRESSES.v2_factory, factory + encode(["address"], [self._sender]))
-        pair = encode(["address", "address"], [ADDRESSES.v2_factory, ADDRESSES.weth])
-        await self.construct(ADDRESSES.v2_router02, router + pair)
+        await self.construct(self._at.v2_factory, factory + encode(["address"], [self._sender]))
+        pair = encode(["address", "address"], [self._at.v2_factory, self._at.weth])
+        await self.construct(self._at.v2_router02, router + pair)
 
     async def _deploy_v3(self) -> None:
         code, core, edge = self._source.creation_code, npm.V3_CORE, npm.V3_PERIPHERY
-        a = ADDRESSES
+        a = self._at
         await self.construct(a.v3_factory, code(core, core.members[0]))
         await self.construct(a.nft_descriptor, code(edge, f"{_A}/libraries/NFTDescriptor.sol/NFTDescriptor.json"))
         descriptor = "NonfungibleTokenPositionDescriptor"
@@ -104,7 +106,7 @@ class Deployer:
         await self.construct(a.swap_router02, router + arguments)
 
     async def _deploy_universal_router(self) -> None:
-        a = ADDRESSES
+        a = self._at
         kinds = ["address"] * 4 + ["bytes32"] * 2 + ["address"] * 4
         hashes = [bytes.fromhex(V2_PAIR_INIT_HASH), bytes.fromhex(V3_POOL_INIT_HASH)]
         first = [a.permit2, a.weth, a.v2_factory, a.v3_factory]
@@ -113,16 +115,16 @@ class Deployer:
         await self.construct(a.universal_router, code + encode(kinds, [*first, *hashes, *last]))
 
     async def _deploy_usdc(self) -> None:
-        code, base = self._source.creation_code, "artifacts/hardhat/contracts"
+        code, base, a = self._source.creation_code, "artifacts/hardhat/contracts", self._at
         checker = code(npm.STABLECOIN, f"{base}/util/SignatureChecker.sol/SignatureChecker.json")
         await self.construct(SIGNATURE_CHECKER, checker)
         links = {"SignatureChecker": SIGNATURE_CHECKER}
         token = code(npm.STABLECOIN, f"{base}/v2/FiatTokenV2_2.sol/FiatTokenV2_2.json", links)
-        await self.construct(USDC_IMPLEMENTATION, token)
+        await self.construct(a.usdc_implementation, token)
         proxy = code(npm.STABLECOIN, f"{base}/v1/FiatTokenProxy.sol/FiatTokenProxy.json")
         # The proxy's deployer becomes its admin and can never use the token, so it is an account for nothing else.
         await self.construct(
-            ADDRESSES.usdc, proxy + encode(["address"], [USDC_IMPLEMENTATION]), account("usdc-admin").address
+            self._at.usdc, proxy + encode(["address"], [a.usdc_implementation]), account("usdc-admin").address
         )
         owner = account("usdc-minter").address
         names = ("USD Coin", "USDC", "USD", 6)
@@ -137,4 +139,4 @@ class Deployer:
             calldata("configureMinter(address,uint256)", owner, 1 << 255),
         ]  # fmt: skip
         for data in calls:
-            await send(self._rpc, owner, ADDRESSES.usdc, data)
+            await send(self._rpc, owner, self._at.usdc, data)

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from dexlane_devnet.accounts import account
-from dexlane_devnet.addresses import ADDRESSES, DevnetPool
+from dexlane_devnet.addresses import DevnetPool, chain_of
 from dexlane_devnet.anvil import HOST, AnvilProcess, check_port_free, find_anvil, start_anvil
 from dexlane_devnet.build import build_state, default_cache
 from dexlane_devnet.clock import wall_s
@@ -27,7 +27,7 @@ class DevnetConfig:
 
     Attributes:
         port: loopback port for HTTP and WebSocket.
-        chain_id: 1 by default; the addresses stay Ethereum's with any other id.
+        chain_id: 1 by default; 8453 is Base with its own addresses, any other id has Ethereum's.
         block_time_s: seconds between blocks; None mines each transaction at once.
         cache_dir: where fetched parts and built states lie; default ``default_cache()``.
         prune_history: states of the past kept in memory (calls at older blocks fail).
@@ -125,7 +125,7 @@ class Devnet:
         sender = account(role).address
         request = {
             "from": sender,
-            "to": ADDRESSES.swap_router02,
+            "to": chain_of(self.chain_id).addresses.swap_router02,
             "data": exact_in_calldata(pool, token_in, amount, sender),
             "gas": hex(SWAP_GAS_LIMIT),
         }
@@ -174,6 +174,7 @@ def node_arguments(config: DevnetConfig, state: Path) -> list[str]:
         "--chain-id", str(config.chain_id), "--load-state", str(state),
         "--prune-history", str(config.prune_history), "--slots-in-an-epoch", "1",
         "--transaction-block-keeper", str(config.transaction_blocks_kept),
+        "--network", chain_of(config.chain_id).network,
     ]  # fmt: skip
     if config.block_time_s is not None:
         arguments += ["--block-time", f"{config.block_time_s:g}"]

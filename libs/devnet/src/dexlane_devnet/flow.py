@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dexlane_devnet.accounts import account
-from dexlane_devnet.addresses import ADDRESSES, LIQUIDITY_DESK, V3_POOL_005
+from dexlane_devnet.addresses import ADDRESSES, ETHEREUM_CHAIN, LIQUIDITY_DESK, V3_POOL_005
 from dexlane_devnet.clock import monotonic_s
 from dexlane_devnet.desk import burn_calldata, collect_calldata, mint_calldata
 from dexlane_devnet.errors import DevnetError
 from dexlane_devnet.fees import GWEI, LoadPlan, next_base_fee
 from dexlane_devnet.load import BackgroundLoad
-from dexlane_devnet.market import act, rewind_calls, top_up
-from dexlane_devnet.outbox import Outbox, Sent
+from dexlane_devnet.market import act, pool_state, rewind_calls, top_up
+from dexlane_devnet.outbox import Outbox, Sent, fee_fields, market_fee_cap
 from dexlane_devnet.profile import starting_pool
 from dexlane_devnet.rpc import Rpc, RpcError
 from dexlane_devnet.schedule import Rewind, Step, steps
@@ -90,11 +90,11 @@ class FlowPlayer:
             outbox = Outbox(rpc, account("flow").address)
             plan = LoadPlan(self._settings.target_base_fee_wei, self._seed)
             load = BackgroundLoad(rpc, plan) if self._settings.background else None
-            await top_up(rpc)
+            await top_up(rpc, ETHEREUM_CHAIN)
             await outbox.open()
             await rpc.subscribe_heads()
             self._last_block = int(await rpc.call("eth_blockNumber"), 16)
-            await _first_to_end(
+            await first_to_end(
                 self._follow(rpc, outbox, load),
                 self._play(rpc, outbox),
                 self._report(report),
@@ -122,7 +122,7 @@ class FlowPlayer:
                 await self._trade(rpc, outbox, intention)
             case Rewind():
                 await outbox.drained()
-                await top_up(rpc)
+                await top_up(rpc, ETHEREUM_CHAIN)
                 await self._rewind(rpc, outbox)
                 self._count(rewinds=1)
             case TapeEvent(kind="swap") as event:
@@ -151,7 +151,9 @@ class FlowPlayer:
         self._count(liquidity_changes=event.kind != "collect")
 
     async def _trade(self, rpc: Rpc, outbox: Outbox, intention: Intention) -> None:
-        if await act(rpc, intention, outbox.next_base_fee_wei):
+        reference, _ = await pool_state(rpc, V3_POOL_005)
+        fees = fee_fields(market_fee_cap(outbox.next_base_fee_wei))
+        if await act(rpc, ETHEREUM_CHAIN, intention, reference, fees):
             self._count(synthetic_trades=1, shocks=intention.kind == "shock")
 
     async def _rewind(self, rpc: Rpc, outbox: Outbox) -> None:
@@ -233,7 +235,7 @@ def _topic(address: str) -> str:
     return "0x" + address[2:].lower().rjust(64, "0")
 
 
-async def _first_to_end(*jobs: Coroutine[Any, Any, Any]) -> None:
+async def first_to_end(*jobs: Coroutine[Any, Any, Any]) -> None:
     """Run jobs until one ends, cancel the others, and raise what the ended one raised."""
     tasks = [asyncio.create_task(job) for job in jobs]
     try:

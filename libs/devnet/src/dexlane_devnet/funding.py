@@ -1,7 +1,7 @@
 """Who owns what at the start (amounts in wei and in USDC units)."""
 
 from dexlane_devnet.accounts import FLOW_ROLES, ROLES, account
-from dexlane_devnet.addresses import ADDRESSES, LIQUIDITY_DESK
+from dexlane_devnet.addresses import LIQUIDITY_DESK, Addresses, DevnetChain
 from dexlane_devnet.contracts import calldata
 from dexlane_devnet.deploy import send
 from dexlane_devnet.rpc import Rpc
@@ -45,32 +45,34 @@ async def deal_ether(rpc: Rpc) -> None:
         await rpc.call("anvil_setBalance", account(role).address, hex(ether_of(role)))
 
 
-async def mint_usdc(rpc: Rpc, to: str, units: int) -> None:
+async def mint_usdc(rpc: Rpc, usdc: str, to: str, units: int) -> None:
     """Mint real USDC as its minter."""
     minter = account("usdc-minter").address
-    await send(rpc, minter, ADDRESSES.usdc, calldata("mint(address,uint256)", to, units))
+    await send(rpc, minter, usdc, calldata("mint(address,uint256)", to, units))
 
 
-async def fund_accounts(rpc: Rpc) -> None:
+async def fund_accounts(rpc: Rpc, chain: DevnetChain) -> None:
     """Tokens for traders and market makers, and the market makers' allowances."""
+    at = chain.addresses
     for role in ROLES:
         if role.startswith(("live-", "spare-", "test-")):
-            await mint_usdc(rpc, account(role).address, TRADER_USDC)
+            await mint_usdc(rpc, at.usdc, account(role).address, TRADER_USDC)
     for role, wei in MARKET_WETH.items():
         owner = account(role).address
-        await send(rpc, owner, ADDRESSES.weth, calldata("deposit()"), wei)
-        await mint_usdc(rpc, owner, MARKET_USDC[role])
-        for token in (ADDRESSES.usdc, ADDRESSES.weth):
-            for spender in _spenders(role):
+        await send(rpc, owner, at.weth, calldata("deposit()"), wei)
+        await mint_usdc(rpc, at.usdc, owner, MARKET_USDC[role])
+        for token in (at.usdc, at.weth):
+            for spender in _spenders(role, at):
                 await send(rpc, owner, token, calldata("approve(address,uint256)", spender, UNLIMITED))
-    maker = account("liquidity").address
-    await send(rpc, maker, ADDRESSES.weth, calldata("transfer(address,uint256)", LIQUIDITY_DESK, DESK_WETH))
-    await mint_usdc(rpc, LIQUIDITY_DESK, DESK_USDC)
+    if chain.is_recorded:
+        maker = account("liquidity").address
+        await send(rpc, maker, at.weth, calldata("transfer(address,uint256)", LIQUIDITY_DESK, DESK_WETH))
+        await mint_usdc(rpc, at.usdc, LIQUIDITY_DESK, DESK_USDC)
     # Set-up cost the accounts some gas; the documented balances are exact.
     await deal_ether(rpc)
 
 
-def _spenders(role: str) -> tuple[str, ...]:
+def _spenders(role: str, at: Addresses) -> tuple[str, ...]:
     if role == "liquidity":
-        return (ADDRESSES.position_manager, ADDRESSES.v2_router02)
-    return (ADDRESSES.swap_router02, ADDRESSES.v2_router02)
+        return (at.position_manager, at.v2_router02)
+    return (at.swap_router02, at.v2_router02)

@@ -1,12 +1,12 @@
 """Create the three pools and their positions at the recorded starting price."""
 
 from dexlane_devnet.accounts import account
-from dexlane_devnet.addresses import ADDRESSES, LIQUIDITY_DESK, V2_POOL, V3_POOL_005, V3_POOL_030, DevnetPool
+from dexlane_devnet.addresses import LIQUIDITY_DESK, DevnetChain, DevnetPool
 from dexlane_devnet.contracts import calldata
 from dexlane_devnet.deploy import send
 from dexlane_devnet.desk import mint_calldata
 from dexlane_devnet.errors import DevnetError
-from dexlane_devnet.profile import StartingPool
+from dexlane_devnet.profile import Range, StartingPool, mirrored
 from dexlane_devnet.rpc import Rpc
 from dexlane_devnet.v3math import MAX_TICK, Q96, amounts_for_liquidity
 
@@ -19,23 +19,27 @@ V030_WIDE_SHARE_PERCENT = 40
 V030_NARROW_TICKS = 1_800
 
 
-async def create_pools(rpc: Rpc, start: StartingPool) -> None:
-    """All pools, at one price.
+async def create_pools(rpc: Rpc, chain: DevnetChain, start: StartingPool) -> None:
+    """All pools, at one price: the recorded one, turned round where WETH is token 0.
 
     Raises:
         DevnetError: a pool did not come out at its mainnet address.
     """
-    price = start.sqrt_price_x96
-    for pool in (V3_POOL_005, V3_POOL_030):
-        await _create_v3(rpc, pool, price)
+    start = mirrored(start) if chain.leading.weth_first else start
+    price, manager = start.sqrt_price_x96, chain.addresses.position_manager
+    for pool in (chain.leading, chain.deep):
+        await _create_v3(rpc, manager, pool, price)
     for item in start.base:
-        await _mint(rpc, V3_POOL_005, price, (item.lower, item.upper, item.liquidity))
+        await _mint(rpc, manager, chain.leading, price, item)
     for item in start.withdrawn:
-        data = mint_calldata(item.lower, item.upper, item.liquidity)
-        await send(rpc, account("liquidity").address, LIQUIDITY_DESK, data)
+        if chain.is_recorded:
+            data = mint_calldata(item.lower, item.upper, item.liquidity)
+            await send(rpc, account("liquidity").address, LIQUIDITY_DESK, data)
+        else:
+            await _mint(rpc, manager, chain.leading, price, item)
     for position in second_pool_positions(start):
-        await _mint(rpc, V3_POOL_030, price, position)
-    await _create_v2(rpc, price)
+        await _mint(rpc, manager, chain.deep, price, Range(*position))
+    await _create_v2(rpc, chain, price)
 
 
 def second_pool_positions(start: StartingPool) -> list[tuple[int, int, int]]:
@@ -49,37 +53,41 @@ def second_pool_positions(start: StartingPool) -> list[tuple[int, int, int]]:
     return [(-edge, edge, wide), narrow]
 
 
-async def _create_v3(rpc: Rpc, pool: DevnetPool, price: int) -> None:
+async def _create_v3(rpc: Rpc, manager: str, pool: DevnetPool, price: int) -> None:
     data = calldata(
         "createAndInitializePoolIfNecessary(address,address,uint24,uint160)",
         pool.token0, pool.token1, pool.fee_pips, price,
     )  # fmt: skip
-    await send(rpc, account("liquidity").address, ADDRESSES.position_manager, data)
+    await send(rpc, account("liquidity").address, manager, data)
     await _check_pool(rpc, pool)
 
 
-async def _mint(rpc: Rpc, pool: DevnetPool, price: int, position: tuple[int, int, int]) -> None:
-    lower, upper, wanted = position
-    amount0, amount1 = amounts_for_liquidity(price, lower, upper, wanted)
+async def _mint(rpc: Rpc, manager: str, pool: DevnetPool, price: int, position: Range) -> None:
+    lower, upper = position.lower, position.upper
+    amount0, amount1 = amounts_for_liquidity(price, lower, upper, position.liquidity)
     owner = account("liquidity").address
     # One unit more on each side: the manager rounds the derived liquidity down.
     parameters = (
         pool.token0, pool.token1, pool.fee_pips, lower, upper, amount0 + 1, amount1 + 1, 0, 0, owner, FAR_FUTURE,
     )  # fmt: skip
     kinds = "address,address,uint24,int24,int24,uint256,uint256,uint256,uint256,address,uint256"
-    await send(rpc, owner, ADDRESSES.position_manager, calldata(f"mint(({kinds}))", parameters))
+    await send(rpc, owner, manager, calldata(f"mint(({kinds}))", parameters))
 
 
-async def _create_v2(rpc: Rpc, price: int) -> None:
+async def _create_v2(rpc: Rpc, chain: DevnetChain, price: int) -> None:
     owner = account("liquidity").address
-    usdc = V2_WETH * Q96 * Q96 // (price * price)
+    pair = chain.pair
+    if pair.weth_first:
+        amounts = (V2_WETH, V2_WETH * price * price // (Q96 * Q96))
+    else:
+        amounts = (V2_WETH * Q96 * Q96 // (price * price), V2_WETH)
     kinds = "address,address,uint256,uint256,uint256,uint256,address,uint256"
     data = calldata(
         f"addLiquidity({kinds})",
-        ADDRESSES.usdc, ADDRESSES.weth, usdc, V2_WETH, 0, 0, owner, FAR_FUTURE,
+        pair.token0, pair.token1, *amounts, 0, 0, owner, FAR_FUTURE,
     )  # fmt: skip
-    await send(rpc, owner, ADDRESSES.v2_router02, data)
-    await _check_pool(rpc, V2_POOL)
+    await send(rpc, owner, chain.addresses.v2_router02, data)
+    await _check_pool(rpc, pair)
 
 
 async def _check_pool(rpc: Rpc, pool: DevnetPool) -> None:

@@ -11,12 +11,15 @@ from pathlib import Path
 import orjson
 
 from dexlane_devnet.accounts import ROLES, account
-from dexlane_devnet.addresses import ADDRESSES, POOLS
+from dexlane_devnet.addresses import chain_of
 from dexlane_devnet.build import build_state, default_cache
 from dexlane_devnet.devnet import DevnetConfig, start_devnet
 from dexlane_devnet.errors import DevnetError
 from dexlane_devnet.flow import FlowPlayer, FlowSettings
+from dexlane_devnet.synthetic_flow import SyntheticPlayer
 from dexlane_devnet.tracking import FlowStats
+
+Player = FlowPlayer | SyntheticPlayer
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,10 +39,11 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="command")
     build = commands.add_parser("build", help="fetch the parts and build the starting state")
     up = commands.add_parser("up", help="run the chain in the foreground")
-    flow = commands.add_parser("flow", help="play the recorded flow onto a running chain")
+    flow = commands.add_parser("flow", help="play the recorded (on Base: a synthetic) flow onto a running chain")
     info = commands.add_parser("info", help="print addresses, pools and public test accounts as JSON")
+    for command in (build, up, flow, info):
+        command.add_argument("--chain-id", type=int, default=1, help="8453 is Base, any other Ethereum's contracts")
     for command in (build, up):
-        command.add_argument("--chain-id", type=int, default=1)
         command.add_argument("--cache", type=Path, default=None, help="folder for fetched parts and built states")
     up.add_argument("--port", type=int, default=8545)
     up.add_argument("--block-time", type=float, default=1.0, help="seconds between blocks")
@@ -76,10 +80,11 @@ async def _build(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _info(_: argparse.Namespace) -> int:
+async def _info(options: argparse.Namespace) -> int:
+    chain = chain_of(options.chain_id)
     known = {
-        "addresses": asdict(ADDRESSES),
-        "pools": {name: asdict(pool) for name, pool in POOLS.items()},
+        "addresses": asdict(chain.addresses),
+        "pools": {name: asdict(pool) for name, pool in chain.pools.items()},
         "accounts_public_test_keys": {role: asdict(account(role)) for role in ROLES},
     }
     emit(orjson.dumps(known, option=orjson.OPT_INDENT_2))
@@ -93,6 +98,7 @@ async def _up(options: argparse.Namespace) -> int:
         block_time_s=options.block_time,
         cache_dir=options.cache or default_cache(),
         prune_history=options.prune_history,
+        start_base_fee_wei=chain_of(options.chain_id).base_fee_wei,
     )
     stop = stop_on_signals()
     async with await start_devnet(config, report) as devnet:
@@ -109,7 +115,7 @@ async def _up(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _play(player: FlowPlayer, stop: asyncio.Event, ended: asyncio.Task[int]) -> None:
+async def _play(player: Player, stop: asyncio.Event, ended: asyncio.Task[int]) -> None:
     """Play until stopped; a lost connection is the chain's end if the chain ended, and an error of its own if not."""
     try:
         final = await player.run(stop, lambda stats: emit(stats_line("flow", stats)))
@@ -131,7 +137,11 @@ async def _flow(options: argparse.Namespace) -> int:
     return 0
 
 
-def _player(url: str, options: argparse.Namespace) -> FlowPlayer:
+def _player(url: str, options: argparse.Namespace) -> Player:
+    chain = chain_of(options.chain_id)
+    if not chain.is_recorded:
+        every_s = options.report_every
+        return SyntheticPlayer(url, chain, speed=options.speed, seed=options.seed, report_every_s=every_s)
     settings = FlowSettings(report_every_s=options.report_every)
     return FlowPlayer(url, speed=options.speed, seed=options.seed, settings=settings)
 

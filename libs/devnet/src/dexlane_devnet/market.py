@@ -4,7 +4,7 @@ from eth_abi.packed import encode_packed
 from eth_utils.crypto import keccak
 
 from dexlane_devnet.accounts import account
-from dexlane_devnet.addresses import ADDRESSES, LIQUIDITY_DESK, V3_POOL_005, DevnetPool
+from dexlane_devnet.addresses import ADDRESSES, LIQUIDITY_DESK, V3_POOL_005, DevnetChain, DevnetPool
 from dexlane_devnet.contracts import calldata
 from dexlane_devnet.desk import burn_calldata, collect_calldata, mint_calldata
 from dexlane_devnet.funding import (
@@ -15,7 +15,7 @@ from dexlane_devnet.funding import (
     MARKET_USDC,
     MARKET_WETH,
 )
-from dexlane_devnet.outbox import GAS_LIMIT, fee_fields, market_fee_cap
+from dexlane_devnet.outbox import GAS_LIMIT
 from dexlane_devnet.profile import StartingPool, net_change
 from dexlane_devnet.rpc import Rpc, RpcError
 from dexlane_devnet.swaps import exact_in_calldata
@@ -41,24 +41,27 @@ async def pool_state(rpc: Rpc, pool: DevnetPool) -> tuple[int, int]:
     return (await eth_call(rpc, pool.address, calldata("slot0()")))[0], 0
 
 
-async def act(rpc: Rpc, intention: Intention, next_base_fee_wei: int) -> bool:
+async def act(rpc: Rpc, chain: DevnetChain, intention: Intention, reference: int, fees: dict[str, str]) -> bool:
     """Carry out a synthetic intention at the prices of the moment; whether a trade was sent.
 
     A trader whose last trade still waits does nothing: it would aim twice at one gap, and anvil would drop the second
     trade if the fee had risen (see outbox.py).
+
+    Args:
+        reference: sqrt price that the intention's offset counts from, Q64.96.
+        fees: the fee fields of the request.
     """
     trader = intention.trader
     sender = account(trader.role).address
     mined, pending = await rpc.batch([("eth_getTransactionCount", sender, tag) for tag in ("latest", "pending")])
     if mined != pending:
         return False
-    reference, _ = await pool_state(rpc, V3_POOL_005)
     order = order_for(intention, reference, await pool_state(rpc, trader.pool))
     if order is None:
         return False
     data = exact_in_calldata(trader.pool, order.token_in, order.amount, sender, limit=order.limit)
-    request = {"from": sender, "to": ADDRESSES.swap_router02, "data": data, "gas": hex(GAS_LIMIT)}
-    [sent] = await rpc.batch([("eth_sendTransaction", request | fee_fields(market_fee_cap(next_base_fee_wei)))])
+    request = {"from": sender, "to": chain.addresses.swap_router02, "data": data, "gas": hex(GAS_LIMIT)}
+    [sent] = await rpc.batch([("eth_sendTransaction", request | fees)])
     return not isinstance(sent, RpcError)
 
 
@@ -88,25 +91,26 @@ async def rewind_calls(rpc: Rpc, tape: Tape, start: StartingPool) -> list[tuple[
     return calls
 
 
-async def top_up(rpc: Rpc) -> None:
+async def top_up(rpc: Rpc, chain: DevnetChain) -> None:
     """Bring ether, WETH and USDC of flow, synthetic traders and desk back to their starting amounts where half is gone.
 
     Sends ordinary transactions and waits for none of them.
     """
     owners = {role: (account(role).address, MARKET_WETH[role], MARKET_USDC[role]) for role in MARKET_WETH}
-    owners["desk"] = (LIQUIDITY_DESK, DESK_WETH, DESK_USDC)
+    if chain.is_recorded:
+        owners["desk"] = (LIQUIDITY_DESK, DESK_WETH, DESK_USDC)
     del owners["liquidity"]
-    giver = account("liquidity").address
+    giver, at = account("liquidity").address, chain.addresses
     for role, (owner, weth, usdc) in owners.items():
         await _top_up_ether(rpc, owner if role != "desk" else giver)
-        held = (await eth_call(rpc, ADDRESSES.weth, calldata("balanceOf(address)", owner)))[0]
+        held = (await eth_call(rpc, at.weth, calldata("balanceOf(address)", owner)))[0]
         if held < weth // 2:
-            await _market_send(rpc, giver, ADDRESSES.weth, calldata("deposit()"), weth)
-            await _market_send(rpc, giver, ADDRESSES.weth, calldata("transfer(address,uint256)", owner, weth - held))
-        held = (await eth_call(rpc, ADDRESSES.usdc, calldata("balanceOf(address)", owner)))[0]
+            await _market_send(rpc, giver, at.weth, calldata("deposit()"), weth)
+            await _market_send(rpc, giver, at.weth, calldata("transfer(address,uint256)", owner, weth - held))
+        held = (await eth_call(rpc, at.usdc, calldata("balanceOf(address)", owner)))[0]
         if held < usdc // 2:
             minter = account("usdc-minter").address
-            await _market_send(rpc, minter, ADDRESSES.usdc, calldata("mint(address,uint256)", owner, usdc - held))
+            await _market_send(rpc, minter, at.usdc, calldata("mint(address,uint256)", owner, usdc - held))
 
 
 async def _top_up_ether(rpc: Rpc, owner: str) -> None:

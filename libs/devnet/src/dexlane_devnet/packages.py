@@ -164,6 +164,8 @@ def fetch(package: Package, cache: Path, report: Report) -> Path:
         check_integrity(package, tarball.read_bytes())
         unpacked = Path(scratch) / "members"
         _unpack(package, tarball, unpacked)
+        if all((target / member).is_file() for member in package.members):
+            return target  # another build was faster, and may be reading it by now
         # A whole folder appears at once, so that two builds at the same time never see half a package.
         shutil.rmtree(target, ignore_errors=True)
         try:

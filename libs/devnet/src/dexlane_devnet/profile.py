@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dexlane_devnet.errors import DevnetError
 from dexlane_devnet.tape import Tape, TapeEvent
-from dexlane_devnet.v3math import MAX_TICK, sqrt_price_before
+from dexlane_devnet.v3math import MAX_TICK, Q96, sqrt_price_before
 
 FEE_PIPS = 500
 SPACING = 10
@@ -60,6 +60,18 @@ def starting_pool(tape: Tape) -> StartingPool:
             raise DevnetError(f"the tape burns more liquidity at tick {lower} than it shows.")
         base.append(Range(lower, lower + SPACING, rest))
     return StartingPool(price, _extend(_merge(base)), withdrawn)
+
+
+def mirrored(start: StartingPool) -> StartingPool:
+    """The same pool with its tokens the other way round: prices become their inverses, ticks change sign.
+
+    Liquidity is the root of the product of both amounts, so it stays as it is.
+    """
+
+    def turned(ranges: tuple[Range, ...]) -> tuple[Range, ...]:
+        return tuple(Range(-item.upper, -item.lower, item.liquidity) for item in reversed(ranges))
+
+    return StartingPool(Q96 * Q96 // start.sqrt_price_x96, turned(start.base), turned(start.withdrawn))
 
 
 def net_change(events: tuple[TapeEvent, ...]) -> dict[tuple[int, int], int]:

@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dexlane_devnet.synthetic import TRADERS, Intention, intentions
+from dexlane_devnet.synthetic import BASE_TRADERS, TRADERS, Intention, intentions, walk
 from dexlane_devnet.tape import Tape, TapeEvent
 
 
@@ -34,6 +34,12 @@ def steps(tape: Tape, seed: int, *, synthetic: bool = True) -> Iterator[Step]:
             (Step(item.at_ms, item.at_ms // day_ms, item) for item in intentions(seed, trader)) for trader in TRADERS
         ]
     return heapq.merge(*streams, key=lambda step: step.at_ms)
+
+
+def synthetic_intentions(seed: int) -> Iterator[Intention]:
+    """What happens on Base, where nothing is recorded: the leader and the traders on one clock, endless."""
+    streams = [walk(seed), *(intentions(seed, trader) for trader in BASE_TRADERS)]
+    return heapq.merge(*streams, key=lambda item: item.at_ms)
 
 
 def _recorded(tape: Tape, day_ms: int) -> Iterator[Step]:

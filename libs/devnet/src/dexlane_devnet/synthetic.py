@@ -1,17 +1,18 @@
-"""Synthetic traders: labelled, seeded, pure. They keep two pools near the recorded one, imperfectly.
+"""Synthetic traders: labelled, seeded, pure. They keep two pools near the leading one, imperfectly.
 
-``noise-1`` trades the V2 pool, ``noise-2`` the V3 0.3 % pool; nobody synthetic trades the recorded pool. What they
-intend and when depends on the seed alone; how much that takes depends on the pool prices of the moment, which is the
+``noise-1`` trades the V2 pool, ``noise-2`` the V3 0.3 % pool; nobody synthetic trades a recorded pool. On Base nothing
+is recorded: there ``flow`` leads, which walks the 0.05 % pool around its starting price. What they intend and when
+depends on the seed alone; how much that takes depends on the pool prices of the moment, which is the
 only way in which anybody else's trades reach them. After a shock nobody pushes the same gap open again: whoever
 closes it first has closed it.
 """
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 
-from dexlane_devnet.addresses import V2_POOL, V3_POOL_030, DevnetPool
+from dexlane_devnet.addresses import BASE_CHAIN, V2_POOL, V3_POOL_030, DevnetPool
 from dexlane_devnet.v3math import Q96
 
 BPS = 10_000
@@ -48,13 +49,26 @@ TRADERS = (
 )
 
 
+BASE_TRADERS = (
+    replace(TRADERS[0], pool=BASE_CHAIN.pair),
+    replace(TRADERS[1], pool=BASE_CHAIN.deep),
+)
+LEADER = Trader("flow", BASE_CHAIN.leading, (0, 0), (0, 0), track_every_ms=(60_000, 180_000))
+"""Leads Base's prices; it only walks."""
+WALK_STEP_BPS = 9
+"""Standard deviation of one step; some two minutes of a winter day of ETH (about 2 % in 24 hours)."""
+WALK_PULL_PERCENT = 1
+"""Share of the way back to the starting price that each step takes: the walk stays within some 2 %."""
+
+
 @dataclass(frozen=True, slots=True)
 class Intention:
     """What a trader means to do at a moment of recorded time.
 
-    ``track``, ``shock`` and ``revert`` want the pool's price at ``offset_bps`` from the recorded pool's. ``hold`` comes
-    between shock and revert: it only stops the gap from growing when the recorded price runs away from it, and never
-    widens one that somebody narrowed. ``noise`` sells ``size_wei`` worth of WETH or of USDC regardless of any price.
+    ``track``, ``shock`` and ``revert`` want the pool's price at ``offset_bps`` from the leading pool's, ``walk`` from
+    the starting price. ``hold`` comes between shock and revert: it only stops the gap from growing when the leading
+    price runs away from it, and never widens one that somebody narrowed. ``noise`` sells ``size_wei`` worth of WETH or
+    of USDC regardless of any price.
     """
 
     at_ms: int
@@ -102,17 +116,27 @@ def intentions(seed: int, trader: Trader) -> Iterator[Intention]:
             yield Intention(now, trader, "shock", held_bps)
 
 
+def walk(seed: int) -> Iterator[Intention]:
+    """Where the leader moves Base's leading pool, in time order, endless; equal for equal seeds."""
+    rng = random.Random(f"{seed}/{LEADER.role}")  # noqa: S311 - reproducible noise, no secret
+    now, offset_bps = 0, 0.0
+    while True:
+        now += rng.randint(*LEADER.track_every_ms)
+        offset_bps += rng.gauss(0, WALK_STEP_BPS) - offset_bps * WALK_PULL_PERCENT / 100
+        yield Intention(now, LEADER, "walk", round(offset_bps))
+
+
 def order_for(intention: Intention, reference: int, state: tuple[int, int]) -> Order | None:
     """The swap that carries out an intention now, or None if there is nothing to do.
 
     Args:
-        reference: sqrt price of the recorded pool, Q64.96.
+        reference: sqrt price of the leading pool (of its start, for a walk), Q64.96.
         state: (reserve0, reserve1) of a V2 pool, or (sqrt price, 0) of a V3 pool.
     """
     pool = intention.trader.pool
     if intention.kind == "noise":
-        usdc = _usdc_worth(intention.size_wei, reference)
-        return Order(pool.token1, intention.size_wei) if intention.sells_weth else Order(pool.token0, usdc)
+        token = pool.token0 if intention.sells_weth == pool.weth_first else pool.token1
+        return Order(token, _worth(pool, token, intention.size_wei, reference))
     # A price that is x bps higher has a square root that is x / 2 bps higher; 2 * BPS keeps that exact.
     wanted = reference * (2 * BPS + intention.offset_bps) // (2 * BPS)
     current = state[0] if state[1] == 0 else isqrt(state[1] * Q96 * Q96 // state[0])
@@ -123,7 +147,7 @@ def order_for(intention: Intention, reference: int, state: tuple[int, int]) -> O
         apart_bps = abs(current - reference) * 2 * BPS // reference
         if apart_bps <= abs(intention.offset_bps) + HOLD_SLACK_BPS:
             return None
-    return _v3_order(pool, current, wanted, reference) if state[1] == 0 else _v2_order(pool, state, wanted)
+    return _v3_order(pool, current, wanted) if state[1] == 0 else _v2_order(pool, state, wanted)
 
 
 def gap_beyond_fees_bps(reference: int, other: int) -> int:
@@ -136,21 +160,25 @@ def _v2_order(pool: DevnetPool, reserves: tuple[int, int], wanted: int) -> Order
     root_k = isqrt(reserves[0] * reserves[1])
     target0, target1 = root_k * Q96 // wanted, root_k * wanted // Q96
     if target1 > reserves[1]:
-        return Order(pool.token1, min(target1 - reserves[1], MAX_TRADE_WEI))
+        return Order(pool.token1, min(target1 - reserves[1], _worth(pool, pool.token1, MAX_TRADE_WEI, wanted)))
     if target0 > reserves[0]:
-        return Order(pool.token0, min(target0 - reserves[0], _usdc_worth(MAX_TRADE_WEI, wanted)))
+        return Order(pool.token0, min(target0 - reserves[0], _worth(pool, pool.token0, MAX_TRADE_WEI, wanted)))
     return None
 
 
-def _v3_order(pool: DevnetPool, current: int, wanted: int, reference: int) -> Order | None:
+def _v3_order(pool: DevnetPool, current: int, wanted: int) -> Order | None:
     if wanted == current:
         return None
-    if wanted > current:
-        return Order(pool.token1, MAX_TRADE_WEI, wanted)
-    return Order(pool.token0, _usdc_worth(MAX_TRADE_WEI, reference), wanted)
+    token = pool.token1 if wanted > current else pool.token0
+    return Order(token, _worth(pool, token, MAX_TRADE_WEI, wanted), wanted)
 
 
-def _usdc_worth(wei: int, sqrt_price: int) -> int:
+def _worth(pool: DevnetPool, token: str, wei: int, sqrt_price: int) -> int:
+    """``wei`` of WETH if ``token`` is that, else their worth in USDC."""
+    if (token == pool.token0) == pool.weth_first:
+        return wei
+    if pool.weth_first:
+        return wei * sqrt_price // Q96 * sqrt_price // Q96
     return wei * Q96 // sqrt_price * Q96 // sqrt_price
 
 

@@ -13,14 +13,15 @@ from dexlane.chain.providers import Providers
 from dexlane.runtime.service import Service, run
 from market_feed.discovery import DiscoveryAssembly
 from market_feed.feed.chain import add_chain
-from market_feed.metrics import FeedMoments, NodeMoments
+from market_feed.metrics import FeedMoments, NodeMoments, TripwireMoments
 from market_feed.settings import Settings
 
 
 def build(settings: Settings) -> Service:
     """The service with one follower, and one lease, per chain."""
     service = Service("market-feed", settings)
-    moments = FeedMoments(service.metrics, service.log), NodeMoments(service.metrics, service.log)
+    metrics, log = service.metrics, service.log
+    moments = FeedMoments(metrics, log), NodeMoments(metrics, log), TripwireMoments(metrics, log)
     discoveries = DiscoveryAssembly(service, settings)
     chains = {chain_id: add_chain(service, settings, chain_id, moments, discoveries) for chain_id in settings.chains}
     service.mount(_provider_page(chains))

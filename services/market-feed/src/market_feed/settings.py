@@ -20,8 +20,13 @@ DEFAULT_POOLS: dict[int, tuple[WatchedPool, ...]] = {
         WatchedPool(address="0x8ad599c3a0ff1de082011efddc58f1908eb6e6d8", protocol=Protocol.UNISWAP_V3),
         WatchedPool(address="0xb4e16d0168e52d35cacd2c6185b44281ec28c9dc", protocol=Protocol.UNISWAP_V2),
     ),
+    8_453: (
+        WatchedPool(address="0xd0b53d9277642d899df5c87a3966a349a798f224", protocol=Protocol.UNISWAP_V3),
+        WatchedPool(address="0x6c561b446416e1a00e8e93e221854d6ea4171372", protocol=Protocol.UNISWAP_V3),
+        WatchedPool(address="0x88a43bbdf9d098eec7bceda4e2494615dfd9bb9c", protocol=Protocol.UNISWAP_V2),
+    ),
 }
-"""USDC/WETH on Ethereum: V3 at 0.05 % and 0.3 %, V2. The devnet has the same pools at the same addresses."""
+"""USDC/WETH on Ethereum and on Base: V3 at 0.05 % and 0.3 %, V2. The devnet has them at the same addresses."""
 
 DEFAULT_QUOTE_TOKENS: dict[int, str] = {
     1: "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48",

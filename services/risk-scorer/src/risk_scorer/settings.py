@@ -11,6 +11,7 @@ from dexlane.runtime.settings import ChainSettings, service_config
 from dexlane.values.chains import Address
 
 USDC_OF_ETHEREUM = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
+USDC_OF_BASE = "0x833589fcd6edb6e08f4c7c32d4f71b54bda02913"
 
 
 class Settings(ChainSettings):
@@ -20,7 +21,8 @@ class Settings(ChainSettings):
 
     port: int = Field(default=7102, ge=0, le=65_535)
     quote_tokens: dict[int, Address] = Field(
-        default={1: USDC_OF_ETHEREUM}, description='the token that depth is measured in, per chain: {"1": "0x..."}'
+        default={1: USDC_OF_ETHEREUM, 8_453: USDC_OF_BASE},
+        description='the token that depth is measured in, per chain: {"1": "0x..."}',
     )
     limits: RiskLimits = Field(
         default=RiskLimits(minimum_depth=10_000 * 10**6),

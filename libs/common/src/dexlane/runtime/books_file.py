@@ -54,8 +54,9 @@ NATIVE_SYMBOLS: Mapping[int, str] = {1: "ETH", 10: "ETH", 56: "BNB", 137: "POL",
 NATIVE_DECIMALS = 18
 
 KNOWN_QUOTES: Mapping[tuple[int, str], Token] = {
-    # Circle's own contract on Ethereum (circle.com, "USDC contract addresses"). Others are declared in [tokens.*].
+    # Circle's own contracts (circle.com, "USDC contract addresses"). Others are declared in [tokens.*].
     (1, "USDC"): Token(address="0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48", symbol="USDC", decimals=6),
+    (8453, "USDC"): Token(address="0x833589fcd6edb6e08f4c7c32d4f71b54bda02913", symbol="USDC", decimals=6),
 }
 V = TypeVar("V", bound=Value)
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")

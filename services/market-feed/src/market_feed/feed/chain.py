@@ -34,7 +34,7 @@ from market_feed.metrics import FeedMoments, NodeMoments, TripwireMoments
 from market_feed.settings import Settings
 from market_feed.snapshots import SnapshotWriter, last_market_sequence
 
-Moments = tuple[FeedMoments, NodeMoments]
+Moments = tuple[FeedMoments, NodeMoments, TripwireMoments]
 
 
 def add_chain(
@@ -74,7 +74,7 @@ def add_chain(
         f"writer {chain_id}", functools.partial(writer.run, handlers.announce, moments[0], service.clock)
     )
     service.background(f"follow {chain_id}", functools.partial(follower.run, providers, handlers, moments[0]))
-    service.background(f"tripwire {chain_id}", _tripwire(service, settings, follower, node).run)
+    service.background(f"tripwire {chain_id}", _tripwire(settings, follower, node, moments[2]).run)
     service.background(f"snapshots {chain_id}", snapshots.run)
     service.background(f"prices {chain_id}", cache.run)
     service.ready_when(f"blocks {chain_id}", follower.why_not_current(int(settings.head_max_age_s * 1000)))
@@ -129,9 +129,9 @@ def _lease(service: Service, settings: Settings, chain_id: int, willing: Callabl
     )
 
 
-def _tripwire(service: Service, settings: Settings, follower: BlockFollower, node: CheckedNode) -> Tripwire:
+def _tripwire(settings: Settings, follower: BlockFollower, node: CheckedNode, moments: TripwireMoments) -> Tripwire:
     policy = TripwirePolicy(settings.tripwire_every_s, settings.tripwire_confirmations)
-    return Tripwire(follower, node, policy, TripwireMoments(service.metrics, service.log))
+    return Tripwire(follower, node, policy, moments)
 
 
 def _why_not_placed(chain_id: int, writer: MarketWriter, lease: Lease) -> Callable[[], bool | str]:

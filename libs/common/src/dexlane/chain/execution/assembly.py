@@ -17,6 +17,7 @@ from dexlane.chain.execution.settings import ExecutorSettings
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.link import LinkPolicy
 from dexlane.chain.node import NodeRpc
+from dexlane.chain.routers import router_of
 from dexlane.chain.rpc import Rpc, RpcClient
 from dexlane.domain.circumstances import PlanningRules
 from dexlane.runtime.journal import Journal
@@ -109,6 +110,7 @@ def _executor(chain_id: int, shared: _Shared) -> Executor:
         guard_path=settings.data_dir / f"{service.name}-guard-{chain_id}.db",
         is_devnet_expected=settings.network == "devnet",
         real_money_words=settings.live_trading_on_real_chains,
+        deployment=router_of(chain_id),
         signing=settings.signing_rules(),
         sending=settings.send_policy(),
     )
