@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dexlane.chain import calldata, permit2
-from dexlane.chain.calldata import ADDRESS_THIS, CONTRACT_BALANCE, MAINNET_ROUTER, MSG_SENDER, ExactInput
+from dexlane.chain.calldata import ADDRESS_THIS, CONTRACT_BALANCE, MAINNET_ROUTER, MSG_SENDER, ExactInput, router_of
 from dexlane.chain.multicall import aggregate3, decode_aggregate3
-from dexlane.chain.routers import router_of
 from dexlane.values.pools import Protocol
 from dexlane.values.routes import Leg
 from dexlane_signer import CheckContext, DynamicFeeTransaction, Policy, TokenLimit, check, keccak256

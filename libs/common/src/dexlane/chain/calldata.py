@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import groupby, pairwise
 from typing import Any, Protocol
 
@@ -68,8 +68,17 @@ class RouterDeployment:
     v3_pool_code_hash: str
 
 
-def _router_of(chain_id: int) -> RouterDeployment:
-    v2, v3 = (deployments().exchange(chain_id, name) for name in ("uniswap_v2", "uniswap_v3"))
+@cache
+def router_of(chain_id: int) -> RouterDeployment:
+    """The Universal Router of a chain, by ``deployments.toml``.
+
+    Of a chain that has none there it is Ethereum's: the pools it would derive are then not those of the chain, and every
+    route is refused.
+    """
+    exchanges = {one.name: one for one in deployments().exchanges if one.chain_id == chain_id}
+    v2, v3 = exchanges.get("uniswap_v2"), exchanges.get("uniswap_v3")
+    if v2 is None or v3 is None or v3.universal_router is None:
+        return MAINNET_ROUTER
     return RouterDeployment(
         router=str(v3.universal_router),
         v2_factory=v2.factory,
@@ -79,7 +88,7 @@ def _router_of(chain_id: int) -> RouterDeployment:
     )
 
 
-MAINNET_ROUTER = _router_of(1)
+MAINNET_ROUTER = router_of(1)
 """Ethereum mainnet, and the devnet that stands at the same addresses."""
 
 

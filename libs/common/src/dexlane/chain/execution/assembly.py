@@ -6,6 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from dexlane.chain.calldata import router_of
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.executor import Executor, ExecutorParts
 from dexlane.chain.execution.last_values import load_last_values
@@ -17,7 +18,6 @@ from dexlane.chain.execution.settings import ExecutorSettings
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.link import LinkPolicy
 from dexlane.chain.node import NodeRpc
-from dexlane.chain.routers import router_of
 from dexlane.chain.rpc import Rpc, RpcClient
 from dexlane.domain.circumstances import PlanningRules
 from dexlane.runtime.journal import Journal
