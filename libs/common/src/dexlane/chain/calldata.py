@@ -72,8 +72,8 @@ class RouterDeployment:
 def router_of(chain_id: int) -> RouterDeployment:
     """The Universal Router of a chain, by ``deployments.toml``.
 
-    Of a chain that has none there it is Ethereum's: the pools it would derive are then not those of the chain, and every
-    route is refused.
+    Of a chain that has none there it is Ethereum's: the pools it would derive are then not those of the chain, and
+    every route is refused.
     """
     exchanges = {one.name: one for one in deployments().exchanges if one.chain_id == chain_id}
     v2, v3 = exchanges.get("uniswap_v2"), exchanges.get("uniswap_v3")
