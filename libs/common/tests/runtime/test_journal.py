@@ -133,3 +133,17 @@ async def test_a_journal_that_writes_directly_offers_no_connection(journal: Jour
                 _ = tx.conn
         else:
             assert tx.conn is not None
+
+
+async def test_commits_of_a_direct_writer_do_not_make_the_write_ahead_log_longer(
+    journal: Journal, writes_directly: bool, database_url: str
+) -> None:
+    if not writes_directly:
+        pytest.skip("only a direct writer makes room beforehand")
+    log_file = Path(database_url.split("///", 1)[1] + "-wal")
+    sizes = set()
+    for number in range(20):
+        async with journal.transaction() as tx:
+            await tx.emit(a_decision(number))
+        sizes.add(log_file.stat().st_size)
+    assert len(sizes) == 1

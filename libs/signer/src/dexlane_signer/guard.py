@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS halts (
 ) STRICT;
 PRAGMA user_version = 1;
 """
+_LOG_ROOM_BYTES = 4_000_000
 _LAST_HALT = "SELECT halted, reason FROM halts ORDER BY number DESC LIMIT 1"
 
 
@@ -90,6 +91,7 @@ class NonceGuard:
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA foreign_keys = ON")
             self._db.executescript(_SCHEMA)
+            self._make_room()
         if journal != "wal":
             raise GuardUnavailableError("the file system does not support the write-ahead log of SQLite")
 
@@ -157,6 +159,20 @@ class NonceGuard:
         """Close the file."""
         with self._lock:
             self._db.close()
+
+    def _make_room(self) -> None:
+        """Let commits overwrite blocks that the write-ahead log has already: making a file longer costs the file
+        system a commit of its own."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.execute("CREATE TABLE room (filler BLOB) STRICT")
+            self._db.execute("INSERT INTO room VALUES (zeroblob(?))", (_LOG_ROOM_BYTES,))
+            self._db.execute("DROP TABLE room")
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        self._db.execute("PRAGMA wal_checkpoint(RESTART)")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -22,8 +22,10 @@ from dexlane.runtime.errors import Transient
 Row = Mapping[str, Any]
 
 BUSY_TIMEOUT_S = 5.0
-CHECKPOINT_ROWS = 500
-"""After so many published rows the write-ahead log is copied back (some 5 MB), beside the trades and never by one."""
+CHECKPOINT_ROWS = 200
+"""After so many published rows the write-ahead log is copied back (some 2 MB), beside the trades and never by one."""
+LOG_ROOM_BYTES = 4_000_000
+"""So large the write-ahead log is made before the first transaction."""
 
 
 class Statements(Protocol):
@@ -65,6 +67,16 @@ class SqliteWriter:
         self._texts: dict[int, tuple[sa.Executable, str]] = {}
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=0"):
             self._db.execute(f"PRAGMA {pragma}")
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Let commits overwrite blocks that the write-ahead log has already. One that makes the file longer has the
+        file system commit its own journal too, with whatever other programs are writing at that moment."""
+        with self.transaction():
+            self._db.execute("CREATE TABLE room (filler BLOB)")
+            self._db.execute("INSERT INTO room VALUES (zeroblob(?))", (LOG_ROOM_BYTES,))
+            self._db.execute("DROP TABLE room")
+        self._db.execute("PRAGMA wal_checkpoint(RESTART)")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
