@@ -269,12 +269,15 @@ class Journal:
 
     async def recover(self, chain_id: int | None = None) -> int:
         """Queue what was committed but not published before a stop, or by another process; returns how many facts
-        that is. With ``chain_id`` only those of one chain."""
+        that is. With ``chain_id`` only those of one chain. ``Transient`` when the database does not answer."""
         unsent = sa.select(outbox).where(outbox.c.sent_ms.is_(None)).order_by(outbox.c.sequence)
         if chain_id is not None:
             unsent = unsent.where(outbox.c.subject.startswith(f"{self._realm}.{chain_id}.", autoescape=True))
-        async with self.reading() as conn:
-            rows = (await conn.execute(unsent)).all()
+        try:
+            async with self.reading() as conn:
+                rows = (await conn.execute(unsent)).all()
+        except DATABASE_ERRORS as error:
+            raise Transient(f"the journal could not be read: {error}") from error
         names = ("sequence", "event_id", "subject", "stream", "payload", "headers")
         known = {row.sequence for row in self._queue} | set(self._sent)
         found = [row for row in rows if row.sequence not in known]

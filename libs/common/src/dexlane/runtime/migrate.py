@@ -92,13 +92,14 @@ async def upgrade(url: str, *packages: str) -> None:
         await engine.dispose()
 
 
-def _file_of(url: str) -> Path | None:
+def database_file(url: str) -> Path | None:
+    """The file of a SQLite database; None for a server, or for one in memory."""
     prefix = "sqlite+aiosqlite:///"
     return Path(url.removeprefix(prefix)) if url.startswith(prefix) and ":memory:" not in url else None
 
 
 def _make_folder(url: str) -> None:
-    file = _file_of(url)
+    file = database_file(url)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
 
@@ -106,7 +107,7 @@ def _make_folder(url: str) -> None:
 @asynccontextmanager
 async def _one_at_a_time(url: str) -> AsyncIterator[None]:
     """Two instances of a service that start together must not both create a SQLite file's tables."""
-    file = _file_of(url)
+    file = database_file(url)
     if file is None:
         yield
         return
