@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import orjson
 import sqlalchemy as sa
@@ -251,18 +251,33 @@ async def _a_term(journal: Journal) -> Term:
 async def born(home: Home, chain: FakeChain, world: TokenWorld, clock: ManualClock, books: list[Book]) -> Bench:
     """A new process in ``home``."""
     await upgrade(home.database_url, "dexlane.chain")
-    log = configure_logging("bench", "ERROR")
-    journal = Journal(home.database_url, clock=clock, log=log, direct=True)
+    journal = Journal(home.database_url, clock=clock, log=configure_logging("bench", "ERROR"), direct=True)
+    place = Place(home, chain, world, clock, books)
+    return await taken_up(place, journal, await _a_term(journal), chain.rpc())
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where executors act: what outlives them, the chain, and the time of their decisions."""
+
+    home: Home
+    chain: FakeChain
+    world: TokenWorld
+    clock: ManualClock
+    books: list[Book]
+
+
+async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Bench:
+    """The executor of a term, built from the journal."""
+    home, clock, log = place.home, place.clock, configure_logging("bench", "ERROR")
     keys = home.folder / "keys.json"
     keys.touch(0o600)
     keys.write_bytes(orjson.dumps({ACCOUNT: KEY}))
-    rpc = chain.rpc()
     side, mirror = SideValues(), PoolMirror(CHAIN_ID)
-    term = await _a_term(journal)
     reservations = await restored(journal, CHAIN_ID, clock.now_ms())
 
     async def connect() -> Rpc:
-        return rpc
+        return cast("Rpc", rpc)
 
     access = LiveAccess(
         chain_id=CHAIN_ID,
@@ -286,12 +301,14 @@ async def born(home: Home, chain: FakeChain, world: TokenWorld, clock: ManualClo
         rules=PlanningRules(),
     )
     executor = Executor(parts, access)
-    for book in books:
+    for book in place.books:
         side.take_book(a_book_changed(book))
         side.take_exposure(an_exposure(book_id=book.id, lane=Lane.FAST, at_work=0, open_positions=0, realised_today=0))
     side.take_status(a_status(Status.ACTIVE))
     executor.books_changed()
-    return Bench(home, chain, world, rpc, clock, journal, executor, mirror, side, reservations, books=books)
+    return Bench(
+        home, place.chain, place.world, rpc, clock, journal, executor, mirror, side, reservations, books=place.books
+    )
 
 
 @asynccontextmanager
