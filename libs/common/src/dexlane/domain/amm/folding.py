@@ -48,8 +48,7 @@ def fold_reserves(address: str, pool: Pool, changes: Sequence[PoolChange]) -> Fo
         if (reserve0 > before0 and reserve1 < before1) or (reserve0 < before0 and reserve1 > before1):
             moved0 += abs(reserve0 - before0)
             moved1 += abs(reserve1 - before1)
-    delta = ReservesDelta.unchecked({"kind": "reserves", "pool": address, "reserve0": reserve0, "reserve1": reserve1})
-    return delta, (moved0, moved1)
+    return ReservesDelta.unchecked(address, reserve0, reserve1), (moved0, moved1)
 
 
 def fold_concentrated(address: str, pool: Pool, changes: Sequence[PoolChange]) -> Folded:
@@ -69,17 +68,8 @@ def fold_concentrated(address: str, pool: Pool, changes: Sequence[PoolChange]) -
             liquidity = ticks.reposition(change, tick, liquidity)
         else:
             raise _impossible(change, address, pool)
-    delta = ConcentratedDelta.unchecked(
-        {
-            "kind": "concentrated",
-            "pool": address,
-            "sqrt_price_x96": sqrt_price_x96,
-            "tick": tick,
-            "liquidity": liquidity,
-            "ticks": ticks.differing() if ticks else (),
-        }
-    )
-    return delta, (moved0, moved1)
+    changed = ticks.differing() if ticks else ()
+    return ConcentratedDelta.unchecked(address, sqrt_price_x96, tick, liquidity, changed), (moved0, moved1)
 
 
 def fold_balances(_address: str, pool: Pool, changes: Sequence[PoolChange]) -> Folded:
