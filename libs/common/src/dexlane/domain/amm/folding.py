@@ -55,7 +55,11 @@ def fold_concentrated(address: str, pool: Pool, changes: Sequence[PoolChange]) -
     """A concentrated-liquidity pool: a swap replaces price, tick and active liquidity, a mint or burn changes liquidity
     and two ticks. The delta names each tick that is other than before the block."""
     state: Any = pool.state
-    sqrt_price_x96, tick, liquidity = state.sqrt_price_x96, state.tick, state.liquidity
+    first = changes[0]
+    if type(first) is PoolSwapped:  # replaces all of these: what the state has would be fetched from cold memory
+        _, _, sqrt_price_x96, liquidity, tick = first
+    else:
+        sqrt_price_x96, tick, liquidity = state.sqrt_price_x96, state.tick, state.liquidity
     ticks: _ChangedTicks | None = None
     moved0 = moved1 = 0
     for change in changes:
