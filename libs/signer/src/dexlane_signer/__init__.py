@@ -1,12 +1,16 @@
 """The guard that signs: transaction encoding, policy, nonce guard and key stores of dexlane."""
 
 from dexlane_signer.addresses import checksum_address, normal_address
+from dexlane_signer.attempts import Asked, Attempt, SignedAttempt, Slot
+from dexlane_signer.brake import HALT_FILE, Brake, DeadManLease
 from dexlane_signer.call_rules import check
 from dexlane_signer.denials import Denial, DenialReason, SigningDenied
-from dexlane_signer.guard import Attempt, GuardUnavailableError, NonceGuard, Slot
+from dexlane_signer.guard import NonceGuard
+from dexlane_signer.guard_file import GuardUnavailableError
 from dexlane_signer.keccak import keccak256
 from dexlane_signer.keys import InvalidKeyError, PrivateKey
 from dexlane_signer.keystore import KeystoreError, load_keystore, write_keystore
+from dexlane_signer.latch import Latch, Level
 from dexlane_signer.policy import CheckContext, Kind, Policy, TokenLimit
 from dexlane_signer.signer import LocalSigner, PermitRequest, SignRequest
 from dexlane_signer.swap_rules import check_permit
@@ -14,9 +18,13 @@ from dexlane_signer.transactions import DynamicFeeTransaction, SignedTransaction
 from dexlane_signer.typed_data import PERMIT2, PermitSingle
 
 __all__ = [
+    "HALT_FILE",
     "PERMIT2",
+    "Asked",
     "Attempt",
+    "Brake",
     "CheckContext",
+    "DeadManLease",
     "Denial",
     "DenialReason",
     "DynamicFeeTransaction",
@@ -24,6 +32,8 @@ __all__ = [
     "InvalidKeyError",
     "KeystoreError",
     "Kind",
+    "Latch",
+    "Level",
     "LocalSigner",
     "NonceGuard",
     "PermitRequest",
@@ -31,6 +41,7 @@ __all__ = [
     "Policy",
     "PrivateKey",
     "SignRequest",
+    "SignedAttempt",
     "SignedTransaction",
     "SigningDenied",
     "Slot",
