@@ -152,7 +152,7 @@ def test_permit_outside_the_policy_is_denied(
 def test_signer_offers_no_way_to_sign_a_hash_or_a_message(signer: LocalSigner) -> None:
     public = {name for name in dir(signer) if not name.startswith("_")}
     signing = {"sign_permit", "sign_transaction"}
-    assert public == signing | {"addresses", "halt", "highest_nonces", "latch", "resume"}
+    assert public == signing | {"addresses", "counts", "halt", "highest_nonces", "latch", "resume"}
     assert signer.addresses == (KEY.address,)
 
 
@@ -204,3 +204,23 @@ def test_an_entry_is_not_signed_as_an_exit(make_policy: Callable[..., Policy], g
     wrap = {"to": WETH, "data": bytes.fromhex("d0e30db0"), "value_wei": 5}
     assert denied(signer.sign_transaction, request(purpose="exit", **wrap)) is DenialReason.NOT_AN_EXIT
     assert guard.highest_nonce(1, KEY.address) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"intent_id": ""}, {"intent_id": "x" * 129}, {"sender": "me"}, {"nonce": 2**63}, {"epoch": -1}, {"attempt": 0}],
+    ids=str,
+)
+def test_what_cannot_be_recorded_is_denied(signer: LocalSigner, guard: NonceGuard, changes: dict[str, Any]) -> None:
+    assert denied(signer.sign_transaction, request(**changes)) is DenialReason.MALFORMED_REQUEST
+    assert guard.highest_nonce(1, KEY.address) is None
+    assert signer.counts.denied == {DenialReason.MALFORMED_REQUEST: 1}
+
+
+def test_signatures_and_denials_are_counted(signer: LocalSigner) -> None:
+    signer.sign_transaction(request())
+    signer.sign_permit(permit_request())
+    denied(signer.sign_transaction, request(to=STRANGER))
+    denied(signer.sign_permit, permit_request(amount=1_001))
+    assert signer.counts.signed == {"transaction": 1, "permit": 1}
+    assert signer.counts.denied == {DenialReason.UNKNOWN_TARGET: 1, DenialReason.AMOUNT_OVER_CAP: 1}

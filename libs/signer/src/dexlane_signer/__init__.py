@@ -4,12 +4,14 @@ from dexlane_signer.addresses import checksum_address, normal_address
 from dexlane_signer.attempts import Asked, Attempt, SignedAttempt, Slot
 from dexlane_signer.brake import HALT_FILE, Brake, DeadManLease
 from dexlane_signer.call_rules import check
+from dexlane_signer.client import RemoteSigner, SignerUnreachableError
+from dexlane_signer.control import ControlServer
 from dexlane_signer.denials import Denial, DenialReason, SigningDenied
 from dexlane_signer.guard import NonceGuard
 from dexlane_signer.guard_file import GuardUnavailableError
 from dexlane_signer.keccak import keccak256
 from dexlane_signer.keys import InvalidKeyError, PrivateKey
-from dexlane_signer.keystore import KeystoreError, load_keystore, write_keystore
+from dexlane_signer.keystore import KeystoreError, load_keystore, read_password, write_keystore
 from dexlane_signer.latch import Latch, Level
 from dexlane_signer.policy import CheckContext, Kind, Policy, TokenLimit
 from dexlane_signer.signer import LocalSigner, PermitRequest, SignRequest
@@ -24,6 +26,7 @@ __all__ = [
     "Attempt",
     "Brake",
     "CheckContext",
+    "ControlServer",
     "DeadManLease",
     "Denial",
     "DenialReason",
@@ -40,9 +43,11 @@ __all__ = [
     "PermitSingle",
     "Policy",
     "PrivateKey",
+    "RemoteSigner",
     "SignRequest",
     "SignedAttempt",
     "SignedTransaction",
+    "SignerUnreachableError",
     "SigningDenied",
     "Slot",
     "TokenLimit",
@@ -52,5 +57,6 @@ __all__ = [
     "keccak256",
     "load_keystore",
     "normal_address",
+    "read_password",
     "write_keystore",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -13,6 +14,7 @@ from dexlane_signer.brake import Brake
 from dexlane_signer.call_rules import check
 from dexlane_signer.denials import Denial, DenialReason, SigningDenied
 from dexlane_signer.guard import NonceGuard
+from dexlane_signer.guard_file import GuardUnavailableError
 from dexlane_signer.keys import PrivateKey
 from dexlane_signer.latch import Latch, Level
 from dexlane_signer.policy import CheckContext, Kind, Policy
@@ -22,7 +24,8 @@ from dexlane_signer.transactions import DynamicFeeTransaction
 from dexlane_signer.typed_data import PermitSingle
 
 
-def _wall_clock_s() -> int:
+def wall_clock_s() -> int:
+    """Unix seconds of this machine."""
     return int(time.time())
 
 
@@ -64,7 +67,7 @@ class LocalSigner:
         policies: Sequence[Policy],
         guard: NonceGuard,
         *,
-        clock_s: Callable[[], int] = _wall_clock_s,
+        clock_s: Callable[[], int] = wall_clock_s,
         brake: Brake | None = None,
     ) -> None:
         """Bring keys, rules, record and brake together.
@@ -78,6 +81,7 @@ class LocalSigner:
         self._guard = guard
         self._clock_s = clock_s
         self._brake = brake or Brake(guard)
+        self.counts = self._brake.counts
         for policy in policies:
             for chain_id in policy.chain_ids:
                 if chain_id in self._policies:
@@ -95,6 +99,34 @@ class LocalSigner:
         Raises ``SigningDenied``, or ``GuardUnavailableError`` when the record cannot be written; in both cases no
         signature leaves.
         """
+        with self._counted("transaction"):
+            return self._transaction(request)
+
+    def sign_permit(self, request: PermitRequest) -> bytes:
+        """Return the 65-byte signature (``v`` 27 or 28) of a permit.
+
+        Raises ``SigningDenied``, or ``GuardUnavailableError`` when the record cannot be read.
+        """
+        with self._counted("permit"):
+            return self._permit(request)
+
+    @contextmanager
+    def _counted(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except SigningDenied as denied:
+            self.counts.denied[denied.reason] += 1
+            raise
+        except ValueError as error:
+            # A nonce, an id or an address outside of what can be recorded.
+            self.counts.denied[DenialReason.MALFORMED_REQUEST] += 1
+            raise SigningDenied(Denial(DenialReason.MALFORMED_REQUEST, str(error))) from None
+        except GuardUnavailableError:
+            self.counts.unavailable += 1
+            raise
+        self.counts.signed[name] += 1
+
+    def _transaction(self, request: SignRequest) -> SignedAttempt:
         transaction, sender = request.transaction, normal_address(request.sender)
         policy, key = self._find(transaction.chain_id, sender)
         context = CheckContext(sender=sender, kind=request.kind, now_s=self._clock_s())
@@ -123,11 +155,7 @@ class LocalSigner:
             raise SigningDenied(outcome)
         return outcome
 
-    def sign_permit(self, request: PermitRequest) -> bytes:
-        """Return the 65-byte signature (``v`` 27 or 28) of a permit.
-
-        Raises ``SigningDenied``, or ``GuardUnavailableError`` when the record cannot be read.
-        """
+    def _permit(self, request: PermitRequest) -> bytes:
         owner, is_entry = normal_address(request.owner), request.purpose == "entry"
         policy, key = self._find(request.chain_id, owner)
         context = CheckContext(sender=owner, kind="trade", now_s=self._clock_s())
