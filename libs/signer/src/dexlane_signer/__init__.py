@@ -15,6 +15,7 @@ from dexlane_signer.keystore import KeystoreError, load_keystore, read_password,
 from dexlane_signer.latch import Latch, Level
 from dexlane_signer.policy import CheckContext, Kind, Policy, TokenLimit
 from dexlane_signer.signer import LocalSigner, PermitRequest, SignRequest
+from dexlane_signer.sockets import SocketTakenError
 from dexlane_signer.swap_rules import check_permit
 from dexlane_signer.transactions import DynamicFeeTransaction, SignedTransaction
 from dexlane_signer.typed_data import PERMIT2, PermitSingle
@@ -50,6 +51,7 @@ __all__ = [
     "SignerUnreachableError",
     "SigningDenied",
     "Slot",
+    "SocketTakenError",
     "TokenLimit",
     "check",
     "check_permit",

@@ -108,6 +108,8 @@ def _executor(chain_id: int, shared: _Shared) -> Executor:
         connect=node.connect,
         key_files=settings.key_files(),
         guard_path=settings.data_dir / f"{service.name}-guard-{chain_id}.db",
+        signer_socket=settings.signer_socket,
+        control_path=settings.control_path(service.name, chain_id),
         is_devnet_expected=settings.network == "devnet",
         real_money_words=settings.live_trading_on_real_chains,
         deployment=router_of(chain_id),

@@ -213,11 +213,11 @@ class Transactions:
                 calldata = await self._payloads.calldata(slot.intent)
             signed = await self._payloads.sign(slot, kind, fee or _first_fee(slot), calldata)
         except (SigningDenied, UnroutableError, AbiError) as error:
-            self._moments.denied(slot.intent.id, str(error))
+            self._moments.denied(slot.intent.id, error)
             await self._commit(slot, send_state.give_up(slot.state, FailureReason.DENIED))
             return
         except GuardUnavailableError as error:
-            self._moments.denied(slot.intent.id, str(error))
+            self._moments.denied(slot.intent.id, error)
             return
         if signed.number in slot.raws:
             await self._send(slot, signed.number)
