@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -63,6 +64,10 @@ async def test_a_trade_is_signed_over_the_socket(home: Home, tmp_path: Path) -> 
             await bench.head()
         assert await bench.of_intent(intent_id(bench, verdict.id), FillConfirmed)
         assert signer.counts.signed == {"transaction": 3, "permit": 1}, "a trade, and the allowance of either token"
+        guard = sqlite3.connect(home.folder / "signers-guard.db")
+        epoch = bench.executor.live._parts.journal.term.epoch
+        assert guard.execute("SELECT epoch FROM epochs").fetchall() == [(epoch,)]
+        guard.close()
         assert not (home.folder / "guard.db").exists(), "no key and no record lies with the executor"
 
 
@@ -113,7 +118,7 @@ async def test_a_signer_here_follows_the_executors_status_and_halts_by_file(home
         def denied(*, is_entry: bool) -> DenialReason | None:
             assert signer._brake is not None
             said = signer._brake.refusal(is_cancel=False, is_entry=is_entry) or signer._guard.refusal(  # type: ignore[union-attr]
-                CHAIN_ID, ACCOUNT, 0, is_entry=is_entry
+                CHAIN_ID, ACCOUNT, 1_000, is_entry=is_entry
             )
             return None if said is None else said.reason
 

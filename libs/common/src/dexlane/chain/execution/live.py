@@ -12,6 +12,7 @@ from pathlib import Path
 from dexlane.chain.calldata import MAINNET_ROUTER, RouterDeployment
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.accounts import AccountFacts, read_account, read_balances
+from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.keys import (
     KeyFiles,
     KeysHere,
@@ -22,7 +23,7 @@ from dexlane.chain.execution.keys import (
     policy_for,
 )
 from dexlane.chain.execution.moments import ExecutionMoments
-from dexlane.chain.execution.payloads import Payloads
+from dexlane.chain.execution.payloads import Payloads, Signer
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.txmgr import Equipment, Transactions
 from dexlane.chain.network import identify_network
@@ -34,7 +35,6 @@ from dexlane.events.execution import AccountOpened, FailureReason
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Transient
-from dexlane.runtime.journal import Journal
 from dexlane.runtime.settings import REAL_MONEY_WORDS
 from dexlane.values.books import Book, Lane, Mode
 from dexlane.values.chains import NATIVE
@@ -70,7 +70,7 @@ class LiveAccess:
 class LiveParts:
     """What the live side shares with the executor."""
 
-    journal: Journal
+    journal: FencedJournal
     clock: Clock
     moments: ExecutionMoments
     on_final: Callable[[Slot], None]
@@ -94,9 +94,10 @@ class LiveDesk:
         self._settled = False
         self.payloads = Payloads(
             chain_id=access.chain_id,
-            signer=self._source.signer,
+            signer=self._signer,
             permit_nonce=self._permit_nonce,
             deployment=access.deployment,
+            epoch=lambda: parts.journal.term.epoch,
         )
         self._transactions: Transactions | None = None
 
@@ -226,6 +227,11 @@ class LiveDesk:
                 token = plan.route.token_in
                 router = self.access.deployment.router
                 self._facts[account] = await read_account(self._rpc, account, [token], router)
+
+    def _signer(self) -> Signer:
+        """The signer, while this process may act: nothing is signed after its term."""
+        self._parts.journal.term.require()
+        return self._source.signer()
 
     def _permit_nonce(self, account: str, token: str) -> int:
         facts = self._facts.get(account)
