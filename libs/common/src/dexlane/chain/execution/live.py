@@ -5,6 +5,7 @@ Nothing is connected, and no key is read, before a live book or an open transact
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -223,15 +224,16 @@ class LiveDesk:
         """Until the pass is over nobody knows the next permit nonce of an account with a trade on its way. A trade
         that is not signed yet (the process stopped between) gets the nonce that the chain has now: it is the only one
         of its token on the way."""
-        for slot in transactions.open_slots:
-            if not slot.blocks_its_token:
-                continue
-            account, plan = slot.intent.account, slot.intent.plan
-            self._facts.pop(account, None)
-            if plan is not None and not slot.state.attempts and self._rpc is not None:
-                token = plan.route.token_in
+        waiting = [slot for slot in transactions.open_slots if slot.blocks_its_token]
+        for slot in waiting:
+            self._facts.pop(slot.intent.account, None)
+        for account, tokens in _paid_unsigned(waiting).items():
+            if self._rpc is None:
+                return
+            # Without an answer nothing is signed; that nobody answers is for the pass to count.
+            with contextlib.suppress(Transient):
                 router = self.access.deployment.router
-                self._facts[account] = await read_account(self._rpc, account, [token], router)
+                self._facts[account] = await read_account(self._rpc, account, sorted(tokens), router)
 
     def _signer(self) -> Signer:
         """The signer, while this process may act: nothing is signed after its term."""
@@ -329,6 +331,15 @@ class LiveDesk:
             await store.open_account(tx, book.id, account, tip.block)
             await tx.emit(opened)
         self._opened.add((book.id, account))
+
+
+def _paid_unsigned(slots: Iterable[Slot]) -> dict[str, set[str]]:
+    """By account the tokens that trades without a signature are to pay with."""
+    paid: dict[str, set[str]] = {}
+    for slot in slots:
+        if slot.intent.plan is not None and not slot.state.attempts:
+            paid.setdefault(slot.intent.account, set()).add(slot.intent.plan.route.token_in)
+    return paid
 
 
 def _source_for(access: LiveAccess, clock_s: Callable[[], int], status: Callable[[], Status]) -> SignerSource:
