@@ -1,0 +1,216 @@
+"""The whole stack in the hands of a test: the processes of ``dexlane up``, with bad lines to the node in between."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+from dexlane.runtime.declare import declare
+from dexlane.testing.rpc_proxy import FaultProxy
+from dexlane.testing.strict_node import StrictNode
+from dexlane_cli.listening import connect
+from dexlane_cli.session import prepare, require_free_ports
+from dexlane_cli.stack import EXECUTORS, SERVICE_PORTS, Ports, StackOptions, infrastructure, services
+from dexlane_cli.supervisor import ProcessSpec, Supervisor
+
+BACKOFF_S = (0.1, 0.1, 0.5)
+"""Restarts are quick here: what is tested is the crash, not the patience after it."""
+INFRASTRUCTURE = ("nats", "cache")
+TARGETS = (*SERVICE_PORTS, *INFRASTRUCTURE)
+"""Everything that may be killed. The devnet may not: its state lies in its memory alone."""
+
+BOOK = """
+[books.{name}]
+chain_id = 1
+mode = "{mode}"
+level = 10
+profile = "experimental"
+quote = "USDC"
+strategies = ["price_gap", "momentum"]
+slippage_tolerance_bps = 100
+gas_reserve = "0.05 ETH"
+{accounts}
+[books.{name}.exits]
+stop_loss_bps = 2000
+take_profit_bps = 2000
+max_age_s = 5
+
+[books.{name}.limits.fast]
+capital = "200000 USDC"
+max_trade = "5000 USDC"
+max_daily_loss = "100000 USDC"
+max_open_positions = 100
+max_orders_per_minute = 600
+
+[books.{name}.limits.smart]
+capital = "200000 USDC"
+max_trade = "5000 USDC"
+max_daily_loss = "100000 USDC"
+max_open_positions = 100
+max_orders_per_minute = 600
+"""
+LIVE = {"live-one": ("live-fast", "live-smart"), "live-two": ("spare-1", "spare-2")}
+
+
+def books_text() -> str:
+    """A paper book and two live ones, so that each executor drives two accounts; positions are closed after seconds."""
+    text = BOOK.format(name="paper-one", mode="paper", accounts="")
+    for name, (fast, smart) in LIVE.items():
+        accounts = f'\n[books.{name}.accounts]\nfast = "{fast}"\nsmart = "{smart}"\n'
+        text += BOOK.format(name=name, mode="live", accounts=accounts)
+    return text
+
+
+class CrashStack:
+    """Infrastructure, services, and the lines between services and node."""
+
+    def __init__(self, options: StackOptions, *, seed: int) -> None:
+        self.options = options
+        node_url = f"ws://127.0.0.1:{options.ports.devnet(1)}"
+        self.rpc_url = node_url.replace("ws://", "http://")
+        self.executors_node = StrictNode(node_url, seed=seed)
+        self.feed_node = FaultProxy(node_url, seed=seed + 1)
+        self.infrastructure = Supervisor(infrastructure(options), self.logs, self._noted, backoff_s=BACKOFF_S)
+        self.services: Supervisor | None = None
+        self.said: list[str] = []
+
+    @property
+    def logs(self) -> Path:
+        """Where every process's output lies."""
+        return self.options.session / "logs"
+
+    @property
+    def data(self) -> Path:
+        """Where the journals lie."""
+        return self.options.session / "data"
+
+    @property
+    def nats_url(self) -> str:
+        """The bus."""
+        return f"nats://127.0.0.1:{self.options.ports.nats}"
+
+    @property
+    def failed(self) -> str | None:
+        """Why a supervisor gave up, if one did."""
+        for supervisor in (self.infrastructure, self.services):
+            if supervisor is not None and supervisor.failed.done():
+                return supervisor.failed.result()
+        return None
+
+    def pid(self, name: str) -> int | None:
+        """The process of that name while it runs."""
+        supervisor = self.infrastructure if name in INFRASTRUCTURE else self.services
+        return None if supervisor is None else supervisor.children[name].pid
+
+    def signal(self, name: str, number: signal.Signals) -> bool:
+        """Send a signal; whether somebody was there to get it."""
+        pid = self.pid(name)
+        if pid is None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+            return True
+        return False
+
+    def resume_all(self) -> None:
+        """Nothing stays stopped."""
+        for name in TARGETS:
+            self.signal(name, signal.SIGCONT)
+
+    async def declare_streams(self) -> None:
+        """Create what is missing on the broker."""
+        client = await connect(self.nats_url, attempts=60)
+        try:
+            await declare(client.jetstream(), apply=True)
+        finally:
+            await client.close()
+
+    async def wipe_broker(self) -> None:
+        """The broker's process and everything it stored are gone; it starts again, empty, and the streams are declared
+        as ``dexlane streams`` would."""
+        self.signal("nats", signal.SIGSTOP)
+        store = self.options.session / "nats"
+        gone = store.rename(store.with_name(f"nats-gone-{os.urandom(3).hex()}"))
+        store.mkdir()
+        self.signal("nats", signal.SIGKILL)
+        await asyncio.sleep(0.5)
+        await self.declare_streams()
+        await asyncio.to_thread(shutil.rmtree, gone)
+
+    async def rpc(self, method: str, *params: Any) -> Any:
+        """Ask the devnet itself."""
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+        async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
+            answer = (await client.post(self.rpc_url, json=request)).json()
+        if "error" in answer:
+            raise RuntimeError(f"{method}: {answer['error']}")
+        return answer["result"]
+
+    async def rpc_batch(self, calls: list[tuple[str, list[Any]]]) -> list[Any]:
+        """Many at once, in their order."""
+        requests = [{"jsonrpc": "2.0", "id": n, "method": m, "params": p} for n, (m, p) in enumerate(calls)]
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+            answers = (await client.post(self.rpc_url, json=requests)).json()
+        by_id = {answer["id"]: answer["result"] for answer in answers}
+        return [by_id[n] for n in range(len(calls))]
+
+    async def not_ready(self) -> dict[str, str]:
+        """Every service that is not ready, and why."""
+        reasons: dict[str, str] = {}
+        async with httpx.AsyncClient(timeout=3, trust_env=False) as client:
+            for name in SERVICE_PORTS:
+                try:
+                    answer = await client.get(f"http://127.0.0.1:{self.options.ports.service(name)}/readyz")
+                except httpx.HTTPError as error:
+                    reasons[name] = type(error).__name__
+                else:
+                    if answer.status_code != 200:
+                        reasons[name] = answer.text[:300]
+        return reasons
+
+    def _noted(self, name: str, line: str) -> None:
+        if name == "supervisor" or '"level":"error"' in line:
+            self.said.append(f"{name}: {line[:600]}")
+
+    def _spec(self, spec: ProcessSpec) -> ProcessSpec:
+        line = self.executors_node if spec.name in EXECUTORS else self.feed_node
+        urls = orjson.dumps({"1": [line.url]}).decode()
+        return dataclasses.replace(spec, environment={**spec.environment, "DEXLANE_RPC_WS_URLS": urls})
+
+
+@asynccontextmanager
+async def running(
+    home: Path, *, shift: int, seed: int, change: Callable[[StackOptions], StackOptions] = lambda options: options
+) -> AsyncIterator[CrashStack]:
+    """A started stack; everything is stopped at the end, and what lies in ``home`` stays."""
+    options = change(StackOptions(home=home, ports=Ports(shift), flow=False, block_time_s=1.0))
+    require_free_ports(options.ports, devnets=options.devnets)
+    options.books_file.parent.mkdir(parents=True, exist_ok=True)
+    options.books_file.write_text(books_text())
+    prepare(options)
+    stack = CrashStack(options, seed=seed)
+    try:
+        await stack.infrastructure.start()
+        await stack.declare_streams()
+        async with stack.executors_node, stack.feed_node:
+            specs = [stack._spec(spec) for spec in services(options)]
+            stack.services = Supervisor(specs, stack.logs, stack._noted, backoff_s=BACKOFF_S)
+            try:
+                await stack.services.start()
+                yield stack
+            finally:
+                stack.resume_all()
+                await stack.services.stop()
+    finally:
+        await stack.infrastructure.stop()
