@@ -170,6 +170,9 @@ def open_work(data: Path) -> dict[str, int]:
     found["open paper trades"] = rows(data, "paper-sim", open_trades)[0]["n"]
     open_exits = "SELECT count(*) n FROM exits WHERE state = 'open'"
     found["open exits of portfolio"] = rows(data, "portfolio", open_exits)[0]["n"]
+    # An open position can be closed at any moment, and then nothing is still.
+    held = "SELECT count(*) n FROM positions WHERE quantity != '0'"
+    found["open positions"] = rows(data, "portfolio", held)[0]["n"]
     return {what: count for what, count in found.items() if count}
 
 
