@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from dexlane.events.base import Event
-from dexlane.events.streams import stream_of
+from dexlane.events.streams import STREAMS, StreamSpec, stream_of
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Transient
@@ -34,6 +34,9 @@ RELAY_RETRY_S = 0.25
 RELAY_HELD_S = 0.05
 """How long the outbox waits at most for those who hold it."""
 MARK_SENT_AFTER_S = 0.1
+MADE_MARGIN_MS = 5_000
+"""What was published so shortly after its stream was made counts as published before: clocks of machines differ, and
+twice does no harm."""
 MARK_SENT_AT = 500
 
 metadata = sa.MetaData()
@@ -234,21 +237,73 @@ class Journal:
         return len(rows)
 
     async def relay(self, bus: Bus) -> None:
-        """Publish the outbox for ever, in order; a row is marked only after the broker acknowledged it."""
+        """Publish the outbox for ever, in order; a row is marked only after the broker acknowledged it. A broker that
+        lost what it stored is given everything again."""
+        bus.on_link(self._wake.set)
+        links = 0
         while True:
-            while self._queue:
+            if bus.links != links:
+                links = await self._take_up_lost(bus)
+            while self._queue and bus.links == links:
                 await self._until_free()
                 await self._publish(bus, self._queue[0])
                 self._sent.append(self._queue.popleft().sequence)
                 if len(self._sent) >= MARK_SENT_AT:
                     await self._mark_sent()
             self._wake.clear()
+            if bus.links != links:
+                continue
             self._idle.set()
             try:
                 # Marking is bookkeeping: done when nothing else waits, so that it does not compete with trades.
                 await asyncio.wait_for(self._wake.wait(), MARK_SENT_AFTER_S if self._sent else None)
             except TimeoutError:
                 await self._mark_sent()
+
+    async def _take_up_lost(self, bus: Bus) -> int:
+        """Queue again, in order, what was published to a stream that the server has made since; returns the link that
+        this was seen on. What was published on an earlier link and not marked goes out again under the same id."""
+        while True:
+            links = bus.links
+            try:
+                made = [(spec, await bus.made_ms(spec.name_in(self._realm))) for spec in STREAMS]
+            except Transient as error:
+                self._log.warning("outbox_waits", nats_subject="", reason=str(error))
+                await asyncio.sleep(RELAY_RETRY_S)
+                continue
+            try:
+                async with self._writer:
+                    lost = sum([await self._unmark(spec, made_ms) for spec, made_ms in made])
+                    self._queue.clear()
+                    self._sent.clear()
+                    await self.recover()
+            except (sa.exc.DBAPIError, sqlite3.Error) as error:
+                self._log.warning("outbox_waits", nats_subject="", reason=str(error))
+                await asyncio.sleep(RELAY_RETRY_S)
+                continue
+            if lost:
+                self._log.warning("outbox_published_anew", facts=lost)
+            return links
+
+    async def _unmark(self, spec: StreamSpec, made_ms: int) -> int:
+        """Facts of a stream, published before it was made; of a last-value subject the newest alone, and none that
+        the stream would be too old for."""
+        now_ms = self._clock.now_ms()
+        since_ms = now_ms - spec.max_age_s * 1_000 if spec.max_age_s else 0
+        columns = outbox.c
+        before = [
+            columns.stream == spec.name_in(self._realm),
+            columns.created_ms >= since_ms,
+            columns.sent_ms < made_ms + MADE_MARGIN_MS,
+        ]
+        if spec.max_messages_per_subject == 1:
+            newest = sa.select(sa.func.max(columns.sequence)).where(before[0]).group_by(columns.subject)
+            before.append(columns.sequence.in_(newest))
+        async with self.reading() as conn:
+            if (await conn.execute(sa.select(columns.sequence).where(*before).limit(1))).first() is None:
+                return 0
+        async with self.engine.begin() as conn:
+            return (await conn.execute(outbox.update().where(*before).values(sent_ms=None))).rowcount
 
     async def _until_free(self) -> None:
         if self._free.is_set():

@@ -144,7 +144,7 @@ class Service:
             tasks += [self._supervised(f"follow {r.event_type.NAME}", self._follow(r, c)) for r, c in self._followed()]
             broker = await self._start_decisions()
             tasks += self._start_pullers()
-            watchdog = ProgressWatchdog(self.bus, self.metrics, self._durables())
+            watchdog = ProgressWatchdog(self.bus, self.metrics, self._durables(), decision_config())
             tasks.append(self._supervised("progress", watchdog.run))
             watch_loop(loop, self.log)
             # What was imported and built so far stays: no need to look at it again in the middle of a trade.
@@ -221,11 +221,11 @@ class Service:
         )
         return lambda: follower.run(lambda message: self._policy.follow(route, message))
 
-    def _durables(self) -> list[tuple[str, str]]:
+    def _durables(self) -> list[tuple[str, str, str]]:
         return [
-            (stream, durable)
+            durable
             for route in self._routes.decisions
-            for stream, _, durable in decision_subjects(route, self.settings.realm, self.settings.chains)
+            for durable in decision_subjects(route, self.settings.realm, self.settings.chains)
         ]
 
     async def _start_decisions(self) -> NatsBroker | None:
