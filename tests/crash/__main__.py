@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=45.0, help="stop after this time, whatever was reached")
     parser.add_argument("--batch", type=int, default=20, help="crashes between two checks")
     parser.add_argument("--pace", type=float, default=3.0, help="mean seconds between two faults")
+    parser.add_argument("--lose-broker-every", type=int, default=4, help="batches; the broker loses all it stored")
     parser.add_argument("--port-shift", type=int, default=9_000)
     parser.add_argument("--keep", action="store_true", help="keep the data of a run without violations, too")
     options = parser.parse_args()
@@ -36,6 +37,7 @@ def main() -> int:
         shift=options.port_shift,
         batch=options.batch,
         pace_s=options.pace,
+        lose_broker_every=options.lose_broker_every,
     )
     result = asyncio.run(_with_progress(plan))
     report(result, plan)

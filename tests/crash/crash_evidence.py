@@ -149,7 +149,9 @@ async def backlog(stack: CrashStack) -> dict[str, int]:
         js = client.jetstream(timeout=5)
         infos = await js.consumers_info("TRADING")
         counts = {str(i.name): (i.num_pending or 0) + (i.num_ack_pending or 0) for i in infos if i.config.durable_name}
-        return {name: count for name, count in counts.items() if count}
+        missing = {f"{name}, which is gone": 1 for name in stack.consumers - counts.keys()}
+        stack.consumers |= counts.keys()
+        return {name: count for name, count in counts.items() if count} | missing
     finally:
         await client.close()
 

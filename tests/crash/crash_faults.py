@@ -63,6 +63,13 @@ class Faults:
             kind = self._chance.choices(list(KINDS), list(KINDS.values()))[0]
             await getattr(self, "_" + kind.replace(" ", "_"))()
 
+    async def lose_the_broker(self) -> None:
+        """Everything the broker stored is gone."""
+        self.counts["broker lost"] += 1
+        self.crashes += 1
+        self.note("kill -9 nats, and all it stored is gone")
+        await self.stack.wipe_broker()
+
     async def calm(self) -> None:
         """No further fault, and the end of those under way."""
         for task in list(self._pauses):

@@ -30,6 +30,8 @@ class Plan:
     shift: int
     batch: int = 20
     pace_s: float = 3.0
+    lose_broker_every: int = 4
+    """After so many batches the broker loses everything it stored; 0 for never."""
 
 
 @dataclass
@@ -72,15 +74,12 @@ async def run(plan: Plan, progress: Progress) -> Result:
         flow, faults = Flow(stack, plan.seed), Faults(stack, plan.seed)
         async with flowing(flow) as task:
             while result.crashes < plan.crashes and (time.monotonic() - began) / 60 < plan.minutes:
-                flow.flowing.set()
                 progress("crashing", faults.crashes)
-                storm = asyncio.create_task(
-                    faults.storm(min(plan.batch, plan.crashes - faults.crashes), pace_s=plan.pace_s)
-                )
-                await asyncio.wait({storm, task}, return_when=asyncio.FIRST_COMPLETED)
-                if task.done():
-                    task.result()
-                await storm
+                flow.flowing.set()
+                if plan.lose_broker_every and result.checks % plan.lose_broker_every == plan.lose_broker_every - 1:
+                    await faults.lose_the_broker()
+                    streams.start_over()
+                await _storm(plan, faults, task)
                 flow.flowing.clear()
                 await faults.calm()
                 progress("settling", faults.crashes)
@@ -91,6 +90,15 @@ async def run(plan: Plan, progress: Progress) -> Result:
                     break
     result.seconds = time.monotonic() - began
     return result
+
+
+async def _storm(plan: Plan, faults: Faults, flow: asyncio.Task[None]) -> None:
+    crashes = max(1, min(plan.batch, plan.crashes - faults.crashes))
+    storm = asyncio.create_task(faults.storm(crashes, pace_s=plan.pace_s))
+    await asyncio.wait({storm, flow}, return_when=asyncio.FIRST_COMPLETED)
+    if flow.done():
+        flow.result()
+    await storm
 
 
 async def _checked(stack: CrashStack, chain: OurChain, streams: Streams, faults: Faults) -> list[str]:

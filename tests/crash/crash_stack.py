@@ -84,6 +84,8 @@ class CrashStack:
         self.infrastructure = Supervisor(infrastructure(options), self.logs, self._noted, backoff_s=BACKOFF_S)
         self.services: Supervisor | None = None
         self.said: list[str] = []
+        self.consumers: set[str] = set()
+        """Durable consumers of decisions that were ever there: each must be there again when all is still."""
 
     @property
     def logs(self) -> Path:
