@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=20, help="crashes between two checks")
     parser.add_argument("--pace", type=float, default=3.0, help="mean seconds between two faults")
     parser.add_argument("--lose-broker-every", type=int, default=4, help="batches; the broker loses all it stored")
+    parser.add_argument("--postgres", action="store_true", help="journals on a PostgreSQL that is killed, too")
     parser.add_argument("--port-shift", type=int, default=9_000)
     parser.add_argument("--keep", action="store_true", help="keep the data of a run without violations, too")
     options = parser.parse_args()
@@ -37,6 +38,7 @@ def main() -> int:
         shift=options.port_shift,
         batch=options.batch,
         pace_s=options.pace,
+        on_postgres=options.postgres,
         lose_broker_every=options.lose_broker_every,
     )
     result = asyncio.run(_with_progress(plan))

@@ -21,7 +21,7 @@ HARMLESS_FAILURES = ("no NATS server lets us in", "the bus")
 class Journals:
     """Intents, slots and attempts of both executors, as their journals have them."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path | str) -> None:
         self.data = data
         self.intents = self._all("SELECT intent_id, mode, purpose, is_open FROM execution_intents")
         self.slots = self._all("SELECT account, nonce, intent_id, record FROM execution_slots")
@@ -145,14 +145,14 @@ def paper_balances(journals: Journals) -> Iterator[str]:
 class Told:
     """What the outboxes say was published, read before the streams are."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path | str) -> None:
         query = "SELECT sequence, event_id, subject, stream FROM outbox WHERE sent_ms IS NOT NULL ORDER BY sequence"
         all_rows = [{**row, "journal": name} for name in JOURNALS for row in rows(data, name, query)]
         self.trading = [row for row in all_rows if row["stream"] == "TRADING"]
         self.newest_state = {row["subject"]: row["sequence"] for row in all_rows if row["stream"] == "STATE"}
 
 
-def streams_and_outboxes(data: Path, told: Told, streams: Streams) -> Iterator[str]:
+def streams_and_outboxes(data: Path | str, told: Told, streams: Streams) -> Iterator[str]:
     """Everything that was published is on its stream, and no last value is older than its journal's newest."""
     for row in told.trading:
         if row["event_id"] not in streams.trading:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import nats
 import orjson
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
-from crash_stack import LIVE, CrashStack
+from crash_stack import LIVE, CrashStack, database_of
 from dexlane_devnet import account
 
 JOURNALS = ("fast-executor", "smart-executor", "paper-sim", "portfolio", "gateway")
@@ -23,11 +24,21 @@ EXECUTORS = JOURNALS[:2]
 BLOCKS_AT_ONCE = 50
 
 
-def rows(data: Path, journal: str, query: str, *values: Any) -> list[dict[str, Any]]:
-    """The rows of a query on a journal that another process writes."""
+def rows(data: Path | str, journal: str, query: str) -> list[dict[str, Any]]:
+    """The rows of a query on a journal that another process writes. Not on the event loop's thread."""
+    if isinstance(data, str):
+        return asyncio.run(_postgres_rows(f"{data}/{database_of(journal)}", query))
     with closing(sqlite3.connect(f"file:{data / journal}.db?mode=ro", uri=True, timeout=10)) as connection:
         connection.row_factory = sqlite3.Row
-        return [dict(row) for row in connection.execute(query, values)]
+        return [dict(row) for row in connection.execute(query)]
+
+
+async def _postgres_rows(url: str, query: str) -> list[dict[str, Any]]:
+    connection = await asyncpg.connect(url)
+    try:
+        return [dict(row) for row in await connection.fetch(query)]
+    finally:
+        await connection.close()
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,9 @@ class OurChain:
 
     async def begin_at_openings(self) -> None:
         """From the blocks with which the accounts were opened: nothing of ours was sent before."""
-        opened = [row for name in EXECUTORS for row in rows(self.stack.data, name, "SELECT * FROM execution_accounts")]
+        opened = []
+        for name in EXECUTORS:
+            opened += await asyncio.to_thread(rows, self.stack.data, name, "SELECT * FROM execution_accounts")
         if {row["account"] for row in opened} != set(self.accounts):
             raise AssertionError(f"not all live accounts are open: {opened}")
         self.read_to = min(row["block_number"] for row in opened)
@@ -156,7 +169,7 @@ async def backlog(stack: CrashStack) -> dict[str, int]:
         await client.close()
 
 
-def open_work(data: Path) -> dict[str, int]:
+def open_work(data: Path | str) -> dict[str, int]:
     """What is not settled in the journals, by a name a person understands."""
     found = {
         f"outbox of {name}": rows(data, name, "SELECT count(*) n FROM outbox WHERE sent_ms IS NULL")[0]["n"]
@@ -178,7 +191,7 @@ def open_work(data: Path) -> dict[str, int]:
     return {what: count for what, count in found.items() if count}
 
 
-def overdue(data: Path, head: int, grace_blocks: int) -> Iterator[str]:
+def overdue(data: Path | str, head: int, grace_blocks: int) -> Iterator[str]:
     """Slots that are open longer than their deadline and a grace allow."""
     for name in EXECUTORS:
         for row in rows(data, name, "SELECT account, nonce, intent_id, record FROM execution_slots WHERE is_open"):

@@ -23,6 +23,7 @@ WEIGHTS = {
     "gas-oracle": 1,
     "nats": 3,
     "cache": 1,
+    "postgres": 2,
 }
 """What is hit how often. Where money is decided, sent and booked, it is hit most."""
 AT_ONCE = (1, 1, 1, 2, 2, 3, 4)
@@ -83,7 +84,8 @@ class Faults:
 
     def _some(self) -> list[str]:
         count = self._chance.choice(AT_ONCE)
-        chosen = {self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0] for _ in range(count)}
+        weights = [WEIGHTS[name] for name in self.stack.targets]
+        chosen = {self._chance.choices(self.stack.targets, weights)[0] for _ in range(count)}
         return sorted(chosen)
 
     async def _kill(self) -> None:

@@ -30,6 +30,7 @@ class Plan:
     shift: int
     batch: int = 20
     pace_s: float = 3.0
+    on_postgres: bool = False
     lose_broker_every: int = 4
     """After so many batches the broker loses everything it stored; 0 for never."""
 
@@ -67,7 +68,7 @@ Progress = Callable[[str, int], None]
 async def run(plan: Plan, progress: Progress) -> Result:
     """Crash until the plan is done, its time is over, or a promise is broken."""
     result, began = Result(), time.monotonic()
-    async with running(plan.home, shift=plan.shift, seed=plan.seed) as stack:
+    async with running(plan.home, shift=plan.shift, seed=plan.seed, on_postgres=plan.on_postgres) as stack:
         chain, streams = OurChain(stack), Streams(stack)
         # The accounts exist before the executors send anything: their nonces begin at what the devnet made of them.
         await chain.begin_at_openings()
@@ -85,7 +86,7 @@ async def run(plan: Plan, progress: Progress) -> Result:
                 progress("settling", faults.crashes)
                 result.violations = await _checked(stack, chain, streams, faults)
                 result.checks += 1
-                _count(result, stack, chain, faults)
+                await asyncio.to_thread(_count, result, stack, chain, faults)
                 if result.violations:
                     break
     result.seconds = time.monotonic() - began
@@ -108,10 +109,14 @@ async def _checked(stack: CrashStack, chain: OurChain, streams: Streams, faults:
         return [f"a process is given up: {stack.failed}"]
     if left:
         head = int(await stack.rpc("eth_blockNumber"), 16)
-        return [f"not settled after {SETTLE_S:.0f} s: {left}", *overdue(stack.data, head, GRACE_BLOCKS)]
+        return [f"not settled after {SETTLE_S:.0f} s: {left}", *await asyncio.to_thread(_overdue, stack, head)]
     found = await violations(stack, chain, streams)
     faults.note(f"checked, {len(found)} violations")
     return found
+
+
+def _overdue(stack: CrashStack, head: int) -> list[str]:
+    return list(overdue(stack.data, head, GRACE_BLOCKS))
 
 
 def _count(result: Result, stack: CrashStack, chain: OurChain, faults: Faults) -> None:

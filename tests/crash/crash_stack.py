@@ -8,17 +8,22 @@ import dataclasses
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import orjson
 
 from dexlane.runtime.declare import declare
 from dexlane.testing.rpc_proxy import FaultProxy
+from dexlane.testing.servers import LocalPostgres, prepare_postgres, shared_folder
 from dexlane.testing.strict_node import StrictNode
+from dexlane_cli import probes
+from dexlane_cli.journals import PACKAGES
 from dexlane_cli.listening import connect
 from dexlane_cli.session import prepare, require_free_ports
 from dexlane_cli.stack import EXECUTORS, SERVICE_PORTS, Ports, StackOptions, infrastructure, services
@@ -27,6 +32,7 @@ from dexlane_cli.supervisor import ProcessSpec, Supervisor
 BACKOFF_S = (0.1, 0.1, 0.5)
 """Restarts are quick here: what is tested is the crash, not the patience after it."""
 INFRASTRUCTURE = ("nats", "cache")
+DATABASE = "postgres"
 TARGETS = (*SERVICE_PORTS, *INFRASTRUCTURE)
 """Everything that may be killed. The devnet may not: its state lies in its memory alone."""
 
@@ -75,13 +81,15 @@ def books_text() -> str:
 class CrashStack:
     """Infrastructure, services, and the lines between services and node."""
 
-    def __init__(self, options: StackOptions, *, seed: int) -> None:
+    def __init__(self, options: StackOptions, *, seed: int, postgres: LocalPostgres | None = None) -> None:
         self.options = options
+        self.postgres = postgres
         node_url = f"ws://127.0.0.1:{options.ports.devnet(1)}"
         self.rpc_url = node_url.replace("ws://", "http://")
         self.executors_node = StrictNode(node_url, seed=seed)
         self.feed_node = FaultProxy(node_url, seed=seed + 1)
-        self.infrastructure = Supervisor(infrastructure(options), self.logs, self._noted, backoff_s=BACKOFF_S)
+        specs = infrastructure(options) + ([] if postgres is None else [_database(postgres)])
+        self.infrastructure = Supervisor(specs, self.logs, self._noted, backoff_s=BACKOFF_S)
         self.services: Supervisor | None = None
         self.said: list[str] = []
         self.consumers: set[str] = set()
@@ -93,9 +101,14 @@ class CrashStack:
         return self.options.session / "logs"
 
     @property
-    def data(self) -> Path:
-        """Where the journals lie."""
-        return self.options.session / "data"
+    def data(self) -> Path | str:
+        """Where the journals lie: a folder, or the URL of a PostgreSQL server."""
+        return self.options.session / "data" if self.postgres is None else self.postgres.url.rpartition("/")[0]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Everything that may be killed."""
+        return TARGETS if self.postgres is None else (*TARGETS, DATABASE)
 
     @property
     def nats_url(self) -> str:
@@ -112,7 +125,7 @@ class CrashStack:
 
     def pid(self, name: str) -> int | None:
         """The process of that name while it runs."""
-        supervisor = self.infrastructure if name in INFRASTRUCTURE else self.services
+        supervisor = self.infrastructure if name in self.infrastructure.children else self.services
         return None if supervisor is None else supervisor.children[name].pid
 
     def signal(self, name: str, number: signal.Signals) -> bool:
@@ -127,7 +140,7 @@ class CrashStack:
 
     def resume_all(self) -> None:
         """Nothing stays stopped."""
-        for name in TARGETS:
+        for name in self.targets:
             self.signal(name, signal.SIGCONT)
 
     async def declare_streams(self) -> None:
@@ -187,26 +200,65 @@ class CrashStack:
 
     def _spec(self, spec: ProcessSpec) -> ProcessSpec:
         line = self.executors_node if spec.name in EXECUTORS else self.feed_node
-        urls = orjson.dumps({"1": [line.url]}).decode()
-        return dataclasses.replace(spec, environment={**spec.environment, "DEXLANE_RPC_WS_URLS": urls})
+        changed = {**spec.environment, "DEXLANE_RPC_WS_URLS": orjson.dumps({"1": [line.url]}).decode()}
+        if self.postgres is not None and spec.name in PACKAGES:
+            url = f"{self.data}/{database_of(spec.name)}".replace("postgresql:", "postgresql+asyncpg:")
+            changed[f"DEXLANE_{spec.name.upper().replace('-', '_')}_DATABASE_URL"] = url
+        return dataclasses.replace(spec, environment=changed)
+
+    async def create_databases(self) -> None:
+        """One for each journal."""
+        if self.postgres is None:
+            return
+        connection = await asyncpg.connect(self.postgres.url)
+        try:
+            for name in PACKAGES:
+                await connection.execute(f"CREATE DATABASE {database_of(name)}")
+        finally:
+            await connection.close()
+
+
+def database_of(journal: str) -> str:
+    """The name of a journal's database."""
+    return journal.replace("-", "_")
+
+
+def _database(prepared: LocalPostgres) -> ProcessSpec:
+    as_user = () if prepared.user is None else ("setpriv", "--reuid", prepared.user, "--clear-groups")
+    port = int(prepared.url.rsplit(":", 1)[1].partition("/")[0])
+    return ProcessSpec(name=DATABASE, command=(*as_user, *prepared.command), ready=probes.tcp(port), tier=0)
 
 
 @asynccontextmanager
-async def running(
-    home: Path, *, shift: int, seed: int, change: Callable[[StackOptions], StackOptions] = lambda options: options
-) -> AsyncIterator[CrashStack]:
+async def running(home: Path, *, shift: int, seed: int, on_postgres: bool = False) -> AsyncIterator[CrashStack]:
     """A started stack; everything is stopped at the end, and what lies in ``home`` stays."""
-    options = change(StackOptions(home=home, ports=Ports(shift), flow=False, block_time_s=1.0))
+    options = StackOptions(home=home, ports=Ports(shift), flow=False, block_time_s=1.0)
     require_free_ports(options.ports, devnets=options.devnets)
     options.books_file.parent.mkdir(parents=True, exist_ok=True)
     options.books_file.write_text(books_text())
     prepare(options)
-    stack = CrashStack(options, seed=seed)
+    with _prepared_postgres(on_postgres) as postgres:
+        async with _started(CrashStack(options, seed=seed, postgres=postgres)) as stack:
+            yield stack
+
+
+@contextlib.contextmanager
+def _prepared_postgres(wanted: bool) -> Iterator[LocalPostgres | None]:
+    if not wanted:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="dexlane-crash-db-", dir=shared_folder()) as folder:
+        yield prepare_postgres(Path(folder))
+
+
+@asynccontextmanager
+async def _started(stack: CrashStack) -> AsyncIterator[CrashStack]:
     try:
         await stack.infrastructure.start()
         await stack.declare_streams()
+        await stack.create_databases()
         async with stack.executors_node, stack.feed_node:
-            specs = [stack._spec(spec) for spec in services(options)]
+            specs = [stack._spec(spec) for spec in services(stack.options)]
             stack.services = Supervisor(specs, stack.logs, stack._noted, backoff_s=BACKOFF_S)
             try:
                 await stack.services.start()
