@@ -66,6 +66,10 @@ _NOTE = sa.text(
     " ON CONFLICT DO NOTHING"
 )
 
+GONE = (sa.exc.DBAPIError, sqlite3.Error, OSError)
+"""What bookkeeping meets when its database is gone or starting: it is done later."""
+_NO_OUTAGE = (sa.exc.ProgrammingError, sa.exc.IntegrityError, sa.exc.DataError, sa.exc.NotSupportedError)
+
 _EMIT = outbox.insert()
 """Built once: it runs several times in the transaction that a trade waits for."""
 _MARK = "UPDATE outbox SET sent_ms = ? WHERE sequence = ?"
@@ -217,9 +221,14 @@ class Journal:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection to read from, outside the writer's lock."""
-        async with self.engine.connect() as conn:
-            yield conn
+        """A connection to read from, outside the writer's lock. ``Transient`` when the database is gone."""
+        try:
+            async with self.engine.connect() as conn:
+                yield conn
+        except (sa.exc.DBAPIError, OSError) as error:
+            if isinstance(error, _NO_OUTAGE):
+                raise
+            raise Transient(f"the journal could not be read: {error}") from error
 
     async def recover(self) -> int:
         """Queue what was committed but not published before a stop; returns how many facts that is."""
@@ -277,7 +286,7 @@ class Journal:
                     self._queue.clear()
                     self._sent.clear()
                     await self.recover()
-            except (sa.exc.DBAPIError, sqlite3.Error) as error:
+            except (*GONE, Transient) as error:
                 self._log.warning("outbox_waits", nats_subject="", reason=str(error))
                 await asyncio.sleep(RELAY_RETRY_S)
                 continue
@@ -341,7 +350,7 @@ class Journal:
                 async with self._writer, self.engine.begin() as conn:
                     marked = outbox.update().where(outbox.c.sequence.in_(sent))
                     await conn.execute(marked.values(sent_ms=self._clock.now_ms()))
-        except (sa.exc.DBAPIError, sqlite3.Error) as error:
+        except GONE as error:
             self._sent = sent + self._sent
             self._log.warning("outbox_not_marked", reason=str(error))
 

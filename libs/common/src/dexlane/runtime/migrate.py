@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from dexlane.runtime.errors import Fatal
+from dexlane.runtime.errors import Transient
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -60,7 +60,7 @@ def _config(packages: tuple[str, ...]) -> Config:
 async def upgrade(url: str, *packages: str) -> None:
     """Run every missing revision of the journal and of the named packages (``<package>/migrations/versions``).
 
-    ``Fatal`` when the database does not answer.
+    ``Transient`` when the database does not answer.
     """
     _make_folder(url)
 
@@ -78,8 +78,10 @@ async def upgrade(url: str, *packages: str) -> None:
     try:
         async with engine.begin() as connection:
             await connection.run_sync(run)
-    except (OperationalError, OSError) as error:
-        raise Fatal(f"the journal's database does not answer: {error}") from error
+    except (DBAPIError, OSError) as error:
+        if isinstance(error, (ProgrammingError, IntegrityError)):
+            raise
+        raise Transient(f"the journal's database does not answer: {error}") from error
     finally:
         await engine.dispose()
 

@@ -74,6 +74,7 @@ class Service:
         self._mounted: ASGIApp | None = None
         self._started = False
         self._failure: Fatal | None = None
+        self._unavailable: Transient | None = None
         self._stopping = asyncio.Event()
 
     def include(self, routes: Routes) -> None:
@@ -155,13 +156,18 @@ class Service:
             await self._stopping.wait()
         except Fatal as error:
             self.fail(error)
+        except Transient as error:
+            # What it needs at its start is not there yet: to be started again, and no reason to halt anybody.
+            self._unavailable = error
         await self._drain(broker, tasks)
         http.stop()
         await asyncio.gather(serving, return_exceptions=True)
         self.log.info("service_stopped")
-        return _exit_code(self._failure)
+        return _exit_code(self._failure or self._unavailable)
 
     async def _drain(self, broker: NatsBroker | None, tasks: list[asyncio.Task[None]]) -> None:
+        if self._unavailable is not None:
+            self.log.error("service_not_started", reason=str(self._unavailable))
         if self._failure is not None:
             self.log.error("service_failed", reason=str(self._failure), cause=self._failure.__cause__)
             await self._halt_if_money()
@@ -283,7 +289,7 @@ async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
         _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
 
 
-def _exit_code(failure: Fatal | None) -> int:
+def _exit_code(failure: Fatal | Transient | None) -> int:
     """0 asked to stop; 1 worth starting again; 2 the configuration must change first."""
     if failure is None:
         return 0
