@@ -8,7 +8,6 @@ database is therefore the truth, and the streams can be rebuilt from it.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -17,48 +16,34 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy import event as sa_event
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dexlane.events.base import Event
-from dexlane.events.streams import STREAMS, StreamSpec, stream_of
+from dexlane.events.streams import stream_of
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import Clock
+from dexlane.runtime.database import DATABASE_ERRORS, ReadBack, is_outage, make_engine
 from dexlane.runtime.errors import Transient
+from dexlane.runtime.journal_tables import inbox, outbox
+from dexlane.runtime.lost_streams import ask_when_made, unmark
 from dexlane.runtime.observability import Log, trace_headers
-from dexlane.runtime.statements import CHECKPOINT_ROWS, OnConnection, Row, SqliteMarker, SqliteWriter, Statements
+from dexlane.runtime.statements import (
+    CHECKPOINT_ROWS,
+    OnConnection,
+    Row,
+    SqliteMarker,
+    SqliteWriter,
+    Statements,
+    in_sqlite_words,
+)
 
 RELAY_RETRY_S = 0.25
 RELAY_HELD_S = 0.05
 """How long the outbox waits at most for those who hold it."""
 MARK_SENT_AFTER_S = 0.1
-MADE_MARGIN_MS = 5_000
-"""What was published so shortly after its stream was made counts as published before: clocks of machines differ, and
-twice does no harm."""
 MARK_SENT_AT = 500
 
-metadata = sa.MetaData()
-inbox = sa.Table(
-    "inbox",
-    metadata,
-    sa.Column("consumer", sa.String(64), primary_key=True),
-    sa.Column("message_id", sa.String(64), primary_key=True),
-    sa.Column("received_ms", sa.BigInteger, nullable=False),
-)
-outbox = sa.Table(
-    "outbox",
-    metadata,
-    sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
-    sa.Column("event_id", sa.String(64), nullable=False),
-    sa.Column("subject", sa.String(160), nullable=False),
-    sa.Column("stream", sa.String(32), nullable=False),
-    sa.Column("payload", sa.LargeBinary, nullable=False),
-    sa.Column("headers", sa.Text, nullable=False),
-    sa.Column("created_ms", sa.BigInteger, nullable=False),
-    sa.Column("sent_ms", sa.BigInteger, nullable=True),
-)
+__all__ = ["CommitUnknown", "Journal", "Tx", "inbox", "outbox"]
 
 # One statement on both databases; a refused duplicate must not break the surrounding transaction.
 _NOTE = sa.text(
@@ -66,12 +51,12 @@ _NOTE = sa.text(
     " ON CONFLICT DO NOTHING"
 )
 
-GONE = (sa.exc.DBAPIError, sqlite3.Error, OSError)
-"""What bookkeeping meets when its database is gone or starting: it is done later."""
-_NO_OUTAGE = (sa.exc.ProgrammingError, sa.exc.IntegrityError, sa.exc.DataError, sa.exc.NotSupportedError)
-
 _EMIT = outbox.insert()
 """Built once: it runs several times in the transaction that a trade waits for."""
+_EMIT_AGAIN = sa.text(
+    "INSERT INTO outbox (sequence, event_id, subject, stream, payload, headers, created_ms)"
+    " VALUES (:sequence, :event_id, :subject, :stream, :payload, :headers, 0) ON CONFLICT DO NOTHING"
+)
 _MARK = "UPDATE outbox SET sent_ms = ? WHERE sequence = ?"
 
 
@@ -85,6 +70,11 @@ class _OutboxRow:
     headers: str
 
 
+class CommitUnknown(Transient):
+    """Nobody can tell whether a transaction landed: it wrote nothing that it could be known by. Whoever keeps a copy
+    of the journal in memory has to read the journal anew."""
+
+
 @dataclass
 class Tx:
     """One open journal transaction."""
@@ -93,6 +83,8 @@ class Tx:
     realm: str
     now_ms: int
     emitted: list[_OutboxRow] = field(default_factory=list)
+    noted: list[dict[str, Any]] = field(default_factory=list)
+    """Inbox rows that were new."""
     headers: str = field(default_factory=lambda: orjson.dumps(trace_headers()).decode())
     """Trace headers of every fact emitted here: the transaction belongs to one span."""
 
@@ -111,7 +103,14 @@ class Tx:
     async def first_time(self, consumer: str, message_id: str) -> bool:
         """Note a message as consumed; False when it was before, and then nothing may be done."""
         values = {"consumer": consumer, "message_id": message_id, "received_ms": self.now_ms}
-        return bool(await self.statements.run(_NOTE, values))
+        is_new = bool(await self.statements.run(_NOTE, values))
+        if is_new:
+            self.noted.append(values)
+        return is_new
+
+    async def finds(self, statement: sa.Select[Any], row: Row) -> bool:
+        """Whether a query that was built once finds any row."""
+        return await self.statements.finds(statement, row)
 
     async def emit(self, event: Event) -> None:
         """Write a fact to the outbox; it is published after the commit."""
@@ -126,28 +125,6 @@ class Tx:
         self.emitted.append(_OutboxRow(sequence, **row))
 
 
-def make_engine(url: str) -> AsyncEngine:
-    """An engine with the durability that money needs: every commit is on disk when it returns."""
-    if not url.startswith("sqlite"):
-        return create_async_engine(url, pool_size=4, pool_pre_ping=True)
-    engine = create_async_engine(url, pool_size=2, max_overflow=2)
-
-    def on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-        # SQLAlchemy emits BEGIN itself (below); the driver's own late BEGIN would upgrade read locks and deadlock.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    def on_begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    sa_event.listen(engine.sync_engine, "connect", on_connect)
-    sa_event.listen(engine.sync_engine, "begin", on_begin)
-    return engine
-
-
 class Journal:
     """Transactions with inbox and outbox, and the relay that publishes what was committed."""
 
@@ -158,6 +135,8 @@ class Journal:
         self._direct = direct and self.engine.dialect.name == "sqlite"
         self._direct_writer: SqliteWriter | None = None
         self._marker: SqliteMarker | None = None
+        self._aside: SqliteMarker | None = None
+        self._read_back = ReadBack(self.engine, log)
         self._unchecked_rows = 0
         self._clock = clock
         self._log = log
@@ -187,19 +166,46 @@ class Journal:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
         """One write at a time; commits when the block ends without an error. ``Transient`` when the database is
-        busy or gone, in which case nothing of the block holds."""
+        busy or gone, in which case nothing of the block holds: a commit that was not answered is read back first
+        (``CommitUnknown`` when there is nothing to know it by)."""
         async with self._writer:
+            tx: Tx | None = None
+            is_complete = False
             try:
                 async with self._begun() as statements:
                     tx = Tx(statements=statements, realm=self._realm, now_ms=self._clock.now_ms())
                     yield tx
-            except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
-                raise Transient(f"the journal did not commit: {error}") from error
+                    is_complete = True
+            except DATABASE_ERRORS as error:
+                if not self._is_of_the_database(error, tx, is_complete=is_complete):
+                    raise
+                if tx is None or not is_complete or not await self._landed(tx, error):
+                    raise Transient(f"the journal did not commit: {error}") from error
             if tx.emitted:
                 # Still under the writer's lock, so rows are queued in the order of their commits.
                 self._queue.extend(tx.emitted)
                 self._idle.clear()
                 self._wake.set()
+
+    @staticmethod
+    def _is_of_the_database(error: BaseException, tx: Tx | None, *, is_complete: bool) -> bool:
+        """Whether an error is an outage of the database; one of the link may be the block's own while it runs."""
+        is_in_block = tx is not None and not is_complete
+        return is_outage(error) and not (is_in_block and isinstance(error, OSError))
+
+    async def _landed(self, tx: Tx, error: BaseException) -> bool:
+        """Whether a transaction holds whose commit ended in an error."""
+        if tx.emitted:
+            first = tx.emitted[0]
+            own = sa.select(outbox.c.sequence)
+            own = own.where(outbox.c.sequence == first.sequence, outbox.c.event_id == first.event_id)
+            return await self._read_back.landed(_EMIT_AGAIN, vars(first), own)
+        if tx.noted:
+            key = tx.noted[0]
+            own = sa.select(inbox.c.message_id)
+            own = own.where(inbox.c.consumer == key["consumer"], inbox.c.message_id == key["message_id"])
+            return await self._read_back.landed(_NOTE, key, own)
+        raise CommitUnknown(f"the journal may or may not have committed: {error}") from error
 
     def _sqlite(self) -> SqliteWriter:
         if self._direct_writer is None:
@@ -212,8 +218,26 @@ class Journal:
             async with self.engine.begin() as conn:
                 yield OnConnection(conn)
             return
-        with self._sqlite().transaction():
-            yield self._sqlite()
+        writer = self._sqlite()
+        await writer.begin_when_free()
+        with writer.begun():
+            yield writer
+
+    async def write_aside(self, statement: sa.Executable, row: Row) -> int:
+        """One statement of bookkeeping, a transaction by itself; returns how many rows it touched. On SQLite neither
+        the event loop nor this statement waits for the disk: it is as durable as the next transaction.
+
+        It runs to its end also when whoever asked for it gives up. Raises what the database raises.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._write_aside(statement, row)))
+
+    async def _write_aside(self, statement: sa.Executable, row: Row) -> int:
+        if not self._direct:
+            async with self.engine.begin() as conn:
+                return (await conn.execute(statement, dict(row))).rowcount
+        async with self._writer:
+            aside = self._aside = self._aside or SqliteMarker(self._path)
+            return await asyncio.to_thread(aside.run_one, in_sqlite_words(statement, row), row)
 
     @property
     def _path(self) -> str:
@@ -225,25 +249,27 @@ class Journal:
         try:
             async with self.engine.connect() as conn:
                 yield conn
-        except (sa.exc.DBAPIError, OSError) as error:
-            if isinstance(error, _NO_OUTAGE):
+        except DATABASE_ERRORS as error:
+            if not is_outage(error):
                 raise
             raise Transient(f"the journal could not be read: {error}") from error
 
-    async def recover(self) -> int:
-        """Queue what was committed but not published before a stop; returns how many facts that is."""
+    async def recover(self, chain_id: int | None = None) -> int:
+        """Queue what was committed but not published before a stop, or by another process; returns how many facts
+        that is. With ``chain_id`` only those of one chain. ``Transient`` when the database does not answer."""
+        unsent = sa.select(outbox).where(outbox.c.sent_ms.is_(None)).order_by(outbox.c.sequence)
+        if chain_id is not None:
+            unsent = unsent.where(outbox.c.subject.startswith(f"{self._realm}.{chain_id}.", autoescape=True))
         async with self.reading() as conn:
-            unsent = sa.select(outbox).where(outbox.c.sent_ms.is_(None)).order_by(outbox.c.sequence)
             rows = (await conn.execute(unsent)).all()
         names = ("sequence", "event_id", "subject", "stream", "payload", "headers")
-        known = {row.sequence for row in self._queue}
-        self._queue.extend(
-            _OutboxRow(**{name: getattr(row, name) for name in names}) for row in rows if row.sequence not in known
-        )
+        known = {row.sequence for row in self._queue} | set(self._sent)
+        found = [row for row in rows if row.sequence not in known]
+        self._queue.extend(_OutboxRow(**{name: getattr(row, name) for name in names}) for row in found)
         if self._queue:
             self._idle.clear()
             self._wake.set()
-        return len(rows)
+        return len(found)
 
     async def relay(self, bus: Bus) -> None:
         """Publish the outbox for ever, in order; a row is marked only after the broker acknowledged it. A broker that
@@ -275,44 +301,19 @@ class Journal:
         while True:
             links = bus.links
             try:
-                made = [(spec, await bus.made_ms(spec.name_in(self._realm))) for spec in STREAMS]
-            except Transient as error:
-                self._log.warning("outbox_waits", nats_subject="", reason=str(error))
-                await asyncio.sleep(RELAY_RETRY_S)
-                continue
-            try:
+                made = await ask_when_made(bus)
                 async with self._writer:
-                    lost = sum([await self._unmark(spec, made_ms) for spec, made_ms in made])
+                    lost = await unmark(self.engine, self._realm, made, self._clock.now_ms())
                     self._queue.clear()
                     self._sent.clear()
                     await self.recover()
-            except (*GONE, Transient) as error:
+            except (*DATABASE_ERRORS, Transient) as error:
                 self._log.warning("outbox_waits", nats_subject="", reason=str(error))
                 await asyncio.sleep(RELAY_RETRY_S)
                 continue
             if lost:
                 self._log.warning("outbox_published_anew", facts=lost)
             return links
-
-    async def _unmark(self, spec: StreamSpec, made_ms: int) -> int:
-        """Facts of a stream, published before it was made; of a last-value subject the newest alone, and none that
-        the stream would be too old for."""
-        now_ms = self._clock.now_ms()
-        since_ms = now_ms - spec.max_age_s * 1_000 if spec.max_age_s else 0
-        columns = outbox.c
-        before = [
-            columns.stream == spec.name_in(self._realm),
-            columns.created_ms >= since_ms,
-            columns.sent_ms < made_ms + MADE_MARGIN_MS,
-        ]
-        if spec.max_messages_per_subject == 1:
-            newest = sa.select(sa.func.max(columns.sequence)).where(before[0]).group_by(columns.subject)
-            before.append(columns.sequence.in_(newest))
-        async with self.reading() as conn:
-            if (await conn.execute(sa.select(columns.sequence).where(*before).limit(1))).first() is None:
-                return 0
-        async with self.engine.begin() as conn:
-            return (await conn.execute(outbox.update().where(*before).values(sent_ms=None))).rowcount
 
     async def _until_free(self) -> None:
         if self._free.is_set():
@@ -350,7 +351,7 @@ class Journal:
                 async with self._writer, self.engine.begin() as conn:
                     marked = outbox.update().where(outbox.c.sequence.in_(sent))
                     await conn.execute(marked.values(sent_ms=self._clock.now_ms()))
-        except GONE as error:
+        except DATABASE_ERRORS as error:
             self._sent = sent + self._sent
             self._log.warning("outbox_not_marked", reason=str(error))
 
@@ -384,8 +385,8 @@ class Journal:
 
     async def close(self) -> None:
         """Close the database without marking anything, as a process that dies would leave it."""
-        for connection in (self._direct_writer, self._marker):
+        for connection in (self._direct_writer, self._marker, self._aside):
             if connection is not None:
                 connection.close()
-        self._direct_writer = self._marker = None
+        self._direct_writer = self._marker = self._aside = None
         await self.engine.dispose()
