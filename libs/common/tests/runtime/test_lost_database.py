@@ -110,4 +110,5 @@ async def test_the_outbox_outlives_its_database(database: Database, bus: Bus, lo
         pytest.fail("what was published is not marked")
     assert not relay.done()
     relay.cancel()
+    await asyncio.gather(relay, return_exceptions=True)
     await journal.stop()
