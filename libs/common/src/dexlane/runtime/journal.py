@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import sqlalchemy as sa
@@ -42,6 +42,8 @@ RELAY_HELD_S = 0.05
 """How long the outbox waits at most for those who hold it."""
 MARK_SENT_AFTER_S = 0.1
 MARK_SENT_AT = 500
+
+T = TypeVar("T")
 
 __all__ = ["CommitUnknown", "Journal", "Tx", "inbox", "outbox"]
 
@@ -123,6 +125,16 @@ class Tx:
         }
         sequence = await self.statements.add(_EMIT, {**row, "created_ms": self.now_ms})
         self.emitted.append(_OutboxRow(sequence, **row))
+
+
+async def _patiently(log: Log, attempt: Callable[[], Awaitable[T]]) -> T:
+    """Repeat what the broker or the database stands in the way of, until neither does."""
+    while True:
+        try:
+            return await attempt()
+        except (*DATABASE_ERRORS, Transient) as error:
+            log.warning("outbox_waits", reason=str(error))
+            await asyncio.sleep(RELAY_RETRY_S)
 
 
 class Journal:
@@ -278,10 +290,10 @@ class Journal:
         links = 0
         while True:
             if bus.links != links:
-                links = await self._take_up_lost(bus)
+                links = await _patiently(self._log, lambda: self._take_up_lost(bus))
             while self._queue and bus.links == links:
                 await self._until_free()
-                await self._publish(bus, self._queue[0])
+                await _patiently(self._log, lambda: self._publish(bus, self._queue[0]))
                 self._sent.append(self._queue.popleft().sequence)
                 if len(self._sent) >= MARK_SENT_AT:
                     await self._mark_sent()
@@ -298,22 +310,15 @@ class Journal:
     async def _take_up_lost(self, bus: Bus) -> int:
         """Queue again, in order, what was published to a stream that the server has made since; returns the link that
         this was seen on. What was published on an earlier link and not marked goes out again under the same id."""
-        while True:
-            links = bus.links
-            try:
-                made = await ask_when_made(bus)
-                async with self._writer:
-                    lost = await unmark(self.engine, self._realm, made, self._clock.now_ms())
-                    self._queue.clear()
-                    self._sent.clear()
-                    await self.recover()
-            except (*DATABASE_ERRORS, Transient) as error:
-                self._log.warning("outbox_waits", nats_subject="", reason=str(error))
-                await asyncio.sleep(RELAY_RETRY_S)
-                continue
-            if lost:
-                self._log.warning("outbox_published_anew", facts=lost)
-            return links
+        links, made = bus.links, await ask_when_made(bus)
+        async with self._writer:
+            lost = await unmark(self.engine, self._realm, made, self._clock.now_ms())
+            self._queue.clear()
+            self._sent.clear()
+            await self.recover()
+        if lost:
+            self._log.warning("outbox_published_anew", facts=lost)
+        return links
 
     async def _until_free(self) -> None:
         if self._free.is_set():
@@ -324,20 +329,8 @@ class Journal:
             return
 
     async def _publish(self, bus: Bus, row: _OutboxRow) -> None:
-        while True:
-            try:
-                await bus.publish_raw(
-                    row.subject,
-                    row.payload,
-                    event_id=row.event_id,
-                    stream=row.stream,
-                    headers=orjson.loads(row.headers),
-                )
-            except Transient as error:
-                self._log.warning("outbox_waits", nats_subject=row.subject, reason=str(error))
-                await asyncio.sleep(RELAY_RETRY_S)
-            else:
-                return
+        headers = orjson.loads(row.headers)
+        await bus.publish_raw(row.subject, row.payload, event_id=row.event_id, stream=row.stream, headers=headers)
 
     async def _mark_sent(self) -> None:
         if not self._sent:
