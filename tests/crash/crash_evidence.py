@@ -133,8 +133,7 @@ class Streams:
 
 
 async def _messages(js: Any, stream: str, start: int):  # type: ignore[no-untyped-def]
-    last = (await js.stream_info(stream)).state.last_seq
-    if last < start:
+    if (await js.stream_info(stream)).state.last_seq < start:
         return
     config = ConsumerConfig(
         deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=max(1, start), headers_only=True
@@ -148,7 +147,8 @@ async def _messages(js: Any, stream: str, start: int):  # type: ignore[no-untype
                 return
             sequence = message.metadata.sequence.stream
             yield sequence, message.headers or {}, message.subject
-            if sequence >= last:
+            # Not at the last one that was there before: a last value moves to the end while it is read.
+            if message.metadata.num_pending == 0:
                 return
     finally:
         with suppress(nats.errors.Error):
