@@ -26,7 +26,7 @@ from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, P
 from dexlane.domain.planning import plan
 from dexlane.domain.send_state import AttemptKind
 from dexlane.events.control import Status
-from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed
+from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed, Purpose
 from dexlane.events.market import BlockApplied
 from dexlane.events.portfolio import ExitTriggered
 from dexlane.events.risk import VerdictApproved
@@ -76,6 +76,16 @@ class _Written:
     slot: Slot | None
 
 
+def _live_parts(parts: ExecutorParts, chain_id: int, on_final: Callable[[Slot], None]) -> LiveParts:
+    return LiveParts(
+        journal=parts.journal,
+        clock=parts.clock,
+        moments=parts.moments,
+        on_final=on_final,
+        status=lambda: parts.side.status(chain_id),
+    )
+
+
 class Executor:
     """Plans for every book of its chain and lane, and executes what is live, during one term."""
 
@@ -88,10 +98,7 @@ class Executor:
         self._consumer = f"{parts.service}-{access.chain_id}"
         self._chain_id = access.chain_id
         self.view = parts.view
-        self.live = LiveDesk(
-            access,
-            LiveParts(journal=parts.journal, clock=parts.clock, moments=parts.moments, on_final=self._on_final),
-        )
+        self.live = LiveDesk(access, _live_parts(parts, access.chain_id, self._on_final))
         # One decision at a time: what it reserves and the nonce it takes must be visible to the next.
         self._deciding = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -242,7 +249,8 @@ class Executor:
             return Objection("unroutable", str(error))
         if book.mode is Mode.PAPER:
             return None
-        return self.live.objection(book, planned.plan.route.token_in, planned.plan.amount_in)
+        is_entry = planned.purpose is not Purpose.EXIT
+        return self.live.objection(book, planned.plan.route.token_in, planned.plan.amount_in, is_entry=is_entry)
 
     async def _commit(self, cause: Cause, decided: Sequence[_Decided], market: Market, consumer: str) -> list[_Written]:
         """Inbox, reservations, intents, slots and events in one transaction; nothing for a cause seen before."""
