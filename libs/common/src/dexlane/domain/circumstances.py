@@ -26,6 +26,8 @@ class PlanningRules:
     max_wait_blocks: int = 25
     """An entry waits at most so many blocks for its inclusion, even when its chance lasts longer."""
     exit_wait_blocks: int = 6
+    exit_patience_blocks: int = 64
+    """An exit this old is no longer carried out: portfolio has triggered it anew, or its position is gone."""
     min_gap_profit_bps: int = 1
     """What a gap must earn after gas, of the amount put in."""
     max_price_impact_bps: int = 100

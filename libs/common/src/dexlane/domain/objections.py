@@ -44,6 +44,11 @@ def against_exit(
 ) -> list[Objection]:
     """Everything that forbids closing a position now. Limits do not, nor does the age of the fee quote."""
     objections: list[Objection] = []
+    age_blocks = market.block.number - exit_.block.number
+    if age_blocks > rules.exit_patience_blocks:
+        # It may name a position that a reorganisation took back; what the account holds now is not what was meant.
+        sentence = f"the exit is {age_blocks} blocks old, more than {rules.exit_patience_blocks}"
+        objections.append(Objection("exit_expired", sentence))
     if market.status is Status.HALTED:
         objections.append(Objection("halted", "trading is halted: only cancels are sent", passing=True))
     if book.accounts.get(exit_.lane) != exit_.account:

@@ -1,0 +1,295 @@
+"""What must hold at every step, and at the end: watched from outside, by reading disks, bus and chain only."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from typing import Any
+
+import orjson
+
+from dexlane.chain.permit2 import PERMIT2
+from dexlane.testing.builders import CHAIN_ID
+from dexlane.testing.fake_mempool import PooledTransaction
+from dexlane.testing.live_bench import ROUTER
+from dexlane.values.books import Lane
+from simulation.broker import Stored
+from simulation.disk import _connect
+from simulation.links import Message
+from simulation.lives import Life
+from simulation.market import CAPITAL, LIVE, PAPER
+from simulation.processes import ACCOUNTS
+from simulation.shape import EXECUTORS
+
+TERMINAL = ("tx.confirmed", "tx.failed", "tx.cancelled", "tx.expired")
+
+
+class Monitor:
+    """Violations are sentences that begin with the invariant they break."""
+
+    def __init__(self, world: Any) -> None:
+        self._world = world
+        self.violations: list[str] = []
+        self._disks: dict[str, sqlite3.Connection] = {}
+        self._slot_of: dict[str, tuple[str, int]] = {}
+        self._intent_in: dict[tuple[str, int], str] = {}
+
+    def violated(self, rule: str, what: str) -> None:
+        """Note a breach, once."""
+        sentence = f"{rule}: {what}"
+        if sentence not in self.violations:
+            self.violations.append(sentence)
+            self._world.effect("violation", sentence)
+
+    def rows(self, service: str, sql: str, *values: Any) -> list[Any]:
+        """What is committed on a service's disk."""
+        disk = self._disks.get(service)
+        if disk is None:
+            disk = self._disks[service] = _connect(self._world.folder / f"{service}.db", isolation_level=None)
+        return disk.execute(sql, values).fetchall()
+
+    def close(self) -> None:
+        """Close what was read from."""
+        for disk in self._disks.values():
+            disk.close()
+
+    # --- at every step -----------------------------------------------------------------------------------------
+
+    def committed(self, life: Life, database: str, label: str) -> None:
+        """A transaction was committed."""
+        if life.name in EXECUTORS and database == "journal":
+            if label == "intent":
+                self._check_slots(life.name)
+                self._check_limits(life.name)
+            if label != "mark":
+                self._check_facts_of_slots(life.name)
+        if life.name == "portfolio" and label == "entry":
+            self._check_trial_balance()
+
+    def _check_slots(self, service: str) -> None:
+        """I1: one intent, one slot, for life."""
+        for account, nonce, intent in self.rows(service, "SELECT account, nonce, intent_id FROM execution_slots"):
+            slot = (account, nonce)
+            if self._slot_of.setdefault(intent, slot) != slot:
+                self.violated("I1", f"intent {intent[:8]} moved from slot {self._slot_of[intent]} to {slot}")
+            if self._intent_in.setdefault(slot, intent) != intent:
+                self.violated("I1", f"slot {slot} went from intent {self._intent_in[slot][:8]} to {intent[:8]}")
+
+    def _check_limits(self, service: str) -> None:
+        """I5: what open intents hold, and what filled ones have at work, stays within the lane's capital."""
+        query = "SELECT payload, is_open FROM execution_intents WHERE book_id = ? AND purpose = 'entry'"
+        used = 0
+        for payload, is_open in self.rows(service, query, LIVE):
+            intent = orjson.loads(payload)
+            if is_open:
+                used += int(intent["plan"]["amount_in"])
+        if used > CAPITAL:
+            self.violated("I5", f"open entries of {service} hold {used} of {CAPITAL}")
+
+    def _check_facts_of_slots(self, service: str) -> None:
+        """I10: every change of a slot that is counted in its record is a fact in the outbox."""
+        query = (
+            "SELECT s.intent_id, s.record, (SELECT count(*) FROM outbox o WHERE o.subject LIKE ? AND "
+            "json_extract(o.payload, '$.intent_id') = s.intent_id) FROM execution_slots s WHERE s.is_open"
+        )
+        for intent, record, told in self.rows(service, query, f"main.{CHAIN_ID}.tx.%"):
+            counted = orjson.loads(record)["sequence"]
+            if counted != told:
+                self.violated("I10", f"intent {intent[:8]} changed {counted} times and told {told}")
+
+    def _check_trial_balance(self) -> None:
+        """I6: every token sums to zero over all ledger accounts."""
+        sums: Counter[str] = Counter()
+        for token, amount in self.rows("portfolio", "SELECT token, amount FROM balances"):
+            sums[token] += int(amount)
+        for token, amount in sums.items():
+            if amount:
+                self.violated("I6", f"the ledger is out by {amount} of {token}")
+
+    def sending(self, life: Life, tx: PooledTransaction) -> None:
+        """I2 and I3: bytes that leave are stored by the executor and recorded by the signer, for one intent."""
+        stored = self.rows(life.name, "SELECT intent_id FROM execution_attempts WHERE tx_hash = ?", tx.hash)
+        if not stored:
+            self.violated("I2", f"{life.name} sent {tx.hash[:10]} before it was stored")
+            return
+        intent = stored[0][0]
+        slot = (tx.sender, tx.nonce)
+        if self._intent_in.get(slot) != intent:
+            self.violated(
+                "I1", f"{tx.hash[:10]} of intent {intent[:8]} was signed for slot {slot}, which is not its own"
+            )
+        guard = f"{life.name}-guard-{CHAIN_ID}"
+        signed = self.rows(guard, "SELECT intent_id FROM attempts WHERE hash = ?", tx.hash)
+        if [row[0] for row in signed] != [intent]:
+            self.violated("I3", f"{tx.hash[:10]} left, but the signer has no record of it for intent {intent[:8]}")
+
+    def publishing(self, life: Life, subject: str, headers: dict[str, str]) -> None:
+        """I10: what a money service publishes lies in its outbox."""
+        event_id = headers.get("Nats-Msg-Id", "").removeprefix("main:")
+        if subject.startswith(("dlq.", f"main.{CHAIN_ID}.trading.status")):
+            return
+        if not self.rows(life.name, "SELECT 1 FROM outbox WHERE event_id = ?", event_id):
+            self.violated("I10", f"{life.name} published {subject} that is in no outbox")
+
+    def acknowledged(self, life: Life, message: Message) -> None:
+        """I9: what is acknowledged by a money service is in its inbox."""
+        if message.durable is None or not message.subject.startswith(f"main.{CHAIN_ID}.verdict."):
+            return
+        message_id = message.headers["Nats-Msg-Id"].removeprefix("main:")
+        if not self.rows(life.name, "SELECT 1 FROM inbox WHERE message_id = ?", message_id):
+            self.violated("I9", f"{life.name} acknowledged {message.subject} without a row in its inbox")
+
+    def stored(self, message: Stored) -> None:
+        """I4: what is told as final is final on the chain."""
+        name = message.subject.removeprefix(f"main.{CHAIN_ID}.")
+        if name.startswith("dlq.") or message.subject.startswith("dlq."):
+            reason = message.headers.get("Dexlane-Error", "")
+            self.violated("nothing lost", f"{message.subject} became a dead letter: {reason}")
+        if name in TERMINAL:
+            event = orjson.loads(message.data)
+            if event["mode"] == "live":
+                self._check_final(event, name)
+
+    def _check_final(self, event: Any, name: str) -> None:
+        found = self._world.chain.where.get(event["tx_hash"])
+        if found is None:
+            self.violated("I4", f"intent {event['intent_id'][:8]} was told {name}, but its transaction is in no block")
+            return
+        depth = self._world.chain.tip.number - found[0].block.number + 1
+        if depth < self._world.shape.confirmations:
+            self.violated("I4", f"intent {event['intent_id'][:8]} was told {name} at a depth of {depth}")
+        if found[0].success != (name != "tx.failed"):
+            self.violated("I4", f"intent {event['intent_id'][:8]} was told {name}, the chain says otherwise")
+
+    def stopped(self, life: Life, reason: str, _error: BaseException | None) -> None:
+        """A process ended by itself: nothing in a world without foreign keys gives it a reason to."""
+        self.violated("no process stops", f"{life.name} stopped: {reason}")
+
+    # --- states of the whole -----------------------------------------------------------------------------------
+
+    def is_ready(self) -> bool:
+        """Whether every executor could trade live, and portfolio has told its exposure."""
+        for name, process in self._world.processes.items():
+            if not process.is_up:
+                return False
+            if name in EXECUTORS and process.life.service.why_not_ready():
+                return False
+        return True
+
+    def is_at_rest(self) -> bool:
+        """Whether nothing is open, nothing waits and nothing is unsent."""
+        world = self._world
+        if not all(process.is_up for process in world.processes.values()):
+            return False
+        if any(world.broker.unread(durable) for durable in world.broker.durables.values()):
+            return False
+        for name in world.processes:
+            if self.rows(name, "SELECT 1 FROM outbox WHERE sent_ms IS NULL LIMIT 1"):
+                return False
+            if name in EXECUTORS and self.rows(name, "SELECT 1 FROM execution_intents WHERE is_open LIMIT 1"):
+                return False
+        return not world.chain.pool
+
+    # --- at the end --------------------------------------------------------------------------------------------
+
+    def check_end(self) -> None:
+        """Everything came to rest, nothing is lost, nothing doubled, and the books equal the chain to the wei."""
+        if self.violations:
+            return
+        if not self.is_at_rest():
+            self.violated("liveness", self._what_waits())
+            return
+        self._check_effects()
+        if "portfolio" in self._world.processes:
+            self._check_ledger()
+        self._check_decided()
+        self._check_allowances()
+
+    def _what_waits(self) -> str:
+        world, waits = self._world, []
+        for name, process in world.processes.items():
+            if not process.is_up:
+                waits.append(f"{name} is down")
+            elif self.rows(name, "SELECT 1 FROM outbox WHERE sent_ms IS NULL LIMIT 1"):
+                waits.append(f"{name} has unsent facts")
+            if name in EXECUTORS:
+                for intent, mode in self.rows(name, "SELECT intent_id, mode FROM execution_intents WHERE is_open"):
+                    waits.append(f"{mode} intent {intent[:8]} of {name} is open")
+        unread = (durable for durable in world.broker.durables.values() if world.broker.unread(durable))
+        waits += [f"{durable.name} is not read to its end" for durable in unread]
+        waits += [f"{tx[:10]} is pending" for tx in world.chain.pool]
+        return "; ".join(waits)
+
+    def _check_effects(self) -> None:
+        """One effect for an intent, and every transaction of ours belongs to one."""
+        trades: Counter[str] = Counter()
+        for service in set(EXECUTORS) & set(self._world.processes):
+            owner = dict(self.rows(service, "SELECT tx_hash, intent_id FROM execution_attempts"))
+            account = ACCOUNTS[Lane(service.removesuffix("-executor"))]
+            for receipt, tx in self._world.chain.where.values():
+                if tx.sender != account:
+                    continue
+                if tx.hash not in owner:
+                    self.violated("nothing doubled", f"{tx.hash[:10]} is on the chain and in no journal")
+                elif tx.to == ROUTER and receipt.success:
+                    trades[owner[tx.hash]] += 1
+            given = self.rows(service, "SELECT count(*), max(nonce) FROM execution_slots")[0]
+            next_nonce = self._world.chain.blocks[-1].nonces.get(account, 0)
+            if given[0] != next_nonce:
+                self.violated("nothing lost", f"{service} gave out {given[0]} slots, the chain is at {next_nonce}")
+        self._world.counts["trades"] += len(trades)
+        for intent, count in trades.items():
+            if count > 1:
+                self.violated("nothing doubled", f"intent {intent[:8]} took effect {count} times")
+
+    def _check_ledger(self) -> None:
+        """I6: the ledger's assets are what the chain, or the paper exchange, says."""
+        tip = self._world.chain.tip
+        held = {
+            (path, token): int(amount)
+            for path, token, amount in self.rows("portfolio", "SELECT path, token, amount FROM balances")
+        }
+        for account in (ACCOUNTS[lane] for lane in Lane if f"{lane}-executor" in self._world.processes):
+            wanted = {
+                token: n for (token, who), n in self._world.chain.tokens[tip.hash].balances.items() if who == account
+            }
+            wanted["0x" + "e" * 40] = self._world.chain.blocks[-1].balances[account]
+            self._compare(held, f"assets:{LIVE}:{account}", wanted)
+        if "paper-sim" in self._world.processes:
+            paper: dict[str, dict[str, int]] = {}
+            for account, token, amount in self.rows("paper-sim", "SELECT account, token, amount FROM paper_balance"):
+                paper.setdefault(account, {})[token] = int(amount)
+            for account, wanted in paper.items():
+                self._compare(held, f"assets:{PAPER}:{account}", wanted)
+
+    def _compare(self, held: dict[tuple[str, str], int], path: str, wanted: dict[str, int]) -> None:
+        for token, amount in wanted.items():
+            booked = held.get((path, token), 0)
+            if booked != amount:
+                self.violated("I6", f"{path} differs by {booked - amount} of {token}")
+
+    def _check_decided(self) -> None:
+        """Every verdict led to an intent or a recorded refusal of every book."""
+        told: Counter[str] = Counter()
+        for _stream, message in self._world.broker.everything():
+            name = message.subject.removeprefix(f"main.{CHAIN_ID}.")
+            if name.startswith("intent.created"):
+                event = orjson.loads(message.data)
+                self._world.counts["intents"] += 1
+                if event["verdict"]:
+                    told[event["verdict"]["id"], event["book_id"]] += 1
+            elif name == "decision.recorded":
+                event = orjson.loads(message.data)
+                told[event["subject_id"], event["book_id"]] += 1
+        for verdict in self._world.market.verdicts:
+            for book in self._world.market.books if f"{verdict.lane}-executor" in self._world.processes else ():
+                times = told[verdict.id, book.id]
+                if times != 1:
+                    self.violated("nothing lost", f"verdict {verdict.id[:8]} was decided {times} times for {book.id}")
+
+    def _check_allowances(self) -> None:
+        """I7: nobody but Permit2 is approved, and Permit2 within its bound."""
+        tokens = self._world.chain.tokens[self._world.chain.tip.hash]
+        for (token, owner, spender), amount in tokens.allowances.items():
+            if amount and spender != PERMIT2:
+                self.violated("I7", f"{spender} may take {amount} of {token} from {owner}")

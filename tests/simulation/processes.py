@@ -1,0 +1,162 @@
+"""The real services, each built as its own program does, in a simulated world."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+from unittest.mock import patch
+
+import orjson
+
+import fast_executor.app
+import fast_executor.settings
+import paper_sim.app
+import paper_sim.settings
+import portfolio.app
+import portfolio.settings
+import smart_executor.app
+import smart_executor.settings
+from dexlane.chain.execution import assembly
+from dexlane.events.control import TradingStatus
+from dexlane.runtime import pool_mirror
+from dexlane.runtime.consuming import Routes
+from dexlane.runtime.journal import Journal
+from dexlane.runtime.migrate import upgrade
+from dexlane.runtime.service import Service
+from dexlane.values.books import Lane
+from dexlane_signer import PrivateKey
+from gateway.projections.recovery import last_value
+from gateway.settings import Settings as GatewaySettings
+from gateway.statuses import OPERATOR, StatusKeeper
+from simulation.disk import simulated_disk
+from simulation.links import SimulatedFollower
+from simulation.lives import CURRENT
+from simulation.services import SimulatedService
+
+KEYS = {Lane.FAST: "0x" + "11" * 32, Lane.SMART: "0x" + "22" * 32}
+ACCOUNTS = {lane: PrivateKey.from_hex(key).address for lane, key in KEYS.items()}
+TABLES = {
+    "fast-executor": "dexlane.chain",
+    "smart-executor": "dexlane.chain",
+    "portfolio": "portfolio",
+    "paper-sim": "paper_sim",
+    "gateway": "gateway",
+}
+"""Whose tables lie in which service's journal."""
+Build = Callable[[], Service]
+
+
+@cache
+def home() -> Path:
+    """Where this program's simulated disks lie: in memory, where the machine has a disk there."""
+    shared = Path("/dev/shm")  # noqa: S108  the point is that it is memory
+    return Path(mkdtemp(prefix="dexlane-simulation-", dir=shared if shared.is_dir() else None))
+
+
+def remove_home() -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(home(), ignore_errors=True)
+    home.cache_clear()
+    _templates.cache_clear()
+
+
+@cache
+def _templates() -> Path:
+    """Journals without a row, brought to the newest revision by the real migrations."""
+    folder = home() / "templates"
+    folder.mkdir()
+    for package in sorted(set(TABLES.values())):
+        asyncio.run(upgrade(f"sqlite+aiosqlite:///{folder / package}.db", package))
+    keys = home() / "keys.json"
+    keys.touch(0o600)
+    keys.write_bytes(orjson.dumps({ACCOUNTS[lane]: key for lane, key in KEYS.items()}))
+    return folder
+
+
+def fresh_disks() -> Path:
+    """Empty journals and no signer's record; the folder they lie in."""
+    templates, folder = _templates(), home() / "disks"
+    folder.mkdir(exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    for service, package in TABLES.items():
+        shutil.copyfile(templates / f"{package}.db", folder / f"{service}.db")
+    return folder
+
+
+@cache
+def builders(confirmations: int) -> dict[str, Build]:
+    """How each service is made, as its ``app.build`` does it."""
+    data = {"data_dir": home() / "disks", "log_level": "ERROR"}
+    signing = {"private_keys_file": home() / "keys.json", "confirmations": confirmations}
+    fast = fast_executor.settings.Settings(**data, **signing)
+    smart = smart_executor.settings.Settings(**data, **signing)
+    books = portfolio.settings.Settings(**data)
+    paper = paper_sim.settings.Settings(**data, confirmations=confirmations)
+    gate = GatewaySettings(**data)
+    return {
+        "fast-executor": lambda: fast_executor.app.build(fast),
+        "smart-executor": lambda: smart_executor.app.build(smart),
+        "portfolio": lambda: portfolio.app.build(books),
+        "paper-sim": lambda: paper_sim.app.build(paper),
+        "gateway": lambda: _gateway(gate),
+    }
+
+
+class GatewayService(SimulatedService):
+    """The part of the gateway that the others depend on: its status keeper and its journal."""
+
+    keeper: StatusKeeper
+
+
+def _gateway(settings: GatewaySettings) -> Service:
+    service = GatewayService("gateway", settings)
+    journal = Journal(settings.database("gateway"), clock=service.clock, log=service.log)
+    keeper = service.keeper = StatusKeeper(journal, settings.chains)
+    routes = Routes()
+
+    @routes.follow(TradingStatus, from_="last")
+    async def remember(event: TradingStatus) -> None:
+        await keeper.remember(event)
+
+    async def start() -> None:
+        await journal.recover()
+        words = [await last_value(service.bus, TradingStatus, chain, OPERATOR) for chain in settings.chains]
+        await keeper.load(word for word in words if word)
+
+    service.on_start(start)
+    service.background("outbox", lambda: journal.relay(service.bus))
+    service.include(routes)
+    return service
+
+
+def _node(_url: object, name: str, _chain_id: int) -> Any:
+    life = CURRENT.get()
+    assert life is not None
+    world: Any = life.process.witness
+    return world.node(name)
+
+
+async def _upgraded(*_: object) -> None:
+    """The journals are copies of upgraded ones."""
+
+
+@contextmanager
+def simulated_surroundings() -> Iterator[None]:
+    """While this lasts the real services can be built inside simulated processes, and only there."""
+    with ExitStack() as stack:
+        stack.enter_context(simulated_disk())
+        for app in (fast_executor.app, smart_executor.app, portfolio.app, paper_sim.app):
+            stack.enter_context(patch.object(app, "Service", SimulatedService))
+        for module in (assembly, portfolio.app, paper_sim.app):
+            stack.enter_context(patch.object(module, "upgrade", _upgraded))
+        stack.enter_context(patch.object(assembly, "NodeConnection", _node))
+        stack.enter_context(patch.object(pool_mirror, "Follower", SimulatedFollower))
+        stack.enter_context(patch.object(pool_mirror, "keep_for_good", lambda: None))
+        yield

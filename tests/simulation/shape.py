@@ -1,0 +1,70 @@
+"""How a world is disturbed: how long, how often, how deep. Drawn from the seed, or given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+
+EXECUTORS = ("fast-executor", "smart-executor")
+SERVICES = (*EXECUTORS, "portfolio", "paper-sim", "gateway")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Probabilities are per crossing of a boundary, per message, per call or per block, as the names say."""
+
+    blocks: int = 30
+    """Blocks with faults; afterwards everything must come to rest."""
+    confirmations: int = 3
+    max_reorg: int = 2
+    """Less than ``confirmations``: what is final stays."""
+    services: tuple[str, ...] = SERVICES
+    verdicts_per_block: float = 0.35
+    crash: float = 0.02
+    """Of executors, at each boundary; the others die a third as often, for they hold no key."""
+    commit_fails: float = 0.003
+    send_fault: float = 0.3
+    read_fails: float = 0.01
+    read_behind: float = 0.005
+    publish_lost: float = 0.01
+    ack_lost: float = 0.01
+    late: float = 0.02
+    reorg: float = 0.12
+    reverts: float = 0.06
+    evicted: float = 0.05
+    left_out: float = 0.15
+    spike: float = 0.04
+    stall: float = 0.03
+    broker_down: float = 0.02
+    halt: float = 0.02
+    clock_off: float = 0.01
+    killed: float = 0.04
+    """Per process and block, at any await."""
+    crash_at: Mapping[str, int] = field(default_factory=dict)
+    """``<process> <point>`` to the crossing (from 1) at which it dies, whatever else is drawn."""
+    first_answer: str | None = None
+    """How the first send of every executor is answered."""
+
+    @staticmethod
+    def of(seed: int) -> Shape:
+        """Most worlds trade live and reorganise a little, some have every service, some go up to 64 blocks deep."""
+        draw = Random(f"shape {seed}")  # noqa: S311
+        kind = draw.random()
+        if kind < 0.03:
+            services = (draw.choice(EXECUTORS), "portfolio")
+            return Shape(
+                blocks=80, confirmations=66, max_reorg=64, verdicts_per_block=0.3, crash=0.03, services=services
+            )
+        confirmations = draw.choice((2, 3, 3, 5, 8))
+        services = SERVICES if kind < 0.2 else (draw.choice(EXECUTORS), "portfolio", "gateway")
+        return Shape(
+            blocks=draw.randint(15, 30),
+            confirmations=confirmations,
+            max_reorg=confirmations - 1,
+            services=services,
+            crash=draw.choice((0.03, 0.08, 0.12)),
+            send_fault=draw.choice((0.0, 0.3, 0.6)),
+            verdicts_per_block=draw.choice((0.3, 0.5, 0.8)),
+            reorg=draw.choice((0.0, 0.1, 0.3)),
+        )
