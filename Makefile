@@ -45,7 +45,7 @@ check: $(STAMP) ## Lint, types, import contracts, architecture, pinned schemas
 
 simulate: $(STAMP) ## Live through seeded worlds of crashes, reorgs and lies: SEEDS=1..200, REPLAY=1, TRACE=1, BUG=<name>
 	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(REPLAY),--replay) \
-		$(if $(TRACE),--trace) $(if $(BUG),--bug $(BUG)) $(ARGS)
+		$(if $(TRACE),--trace) $(if $(or $(REPLAY),$(TRACE),$(BUG)),--no-pairs) $(if $(BUG),--bug $(BUG)) $(ARGS)
 
 bench: $(STAMP) ## Measure the promised figures on this machine
 	@$(BIN)/python -m bench $(ARGS)

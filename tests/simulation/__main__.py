@@ -9,6 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+from simulation.pairs import ALL_PAIRS, Pair, enumerate_pairs, table
+from simulation.planted import BUGS, planted
 from simulation.processes import remove_home, simulated_surroundings
 from simulation.shape import Shape
 from simulation.shrinking import shrink
@@ -32,7 +34,9 @@ def main() -> int:
     seeds = list(seeds_of(arguments.seeds))
     gc.disable()
     try:
-        with simulated_surroundings():
+        with simulated_surroundings(), planted(arguments.bug):
+            if not arguments.no_pairs and not _all_pairs(total, pairs):
+                seeds = []
             for place, seed in enumerate(seeds, 1):
                 outcome = run_world(seed, trace=arguments.trace)
                 total += outcome.counts
@@ -60,6 +64,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", default="1..200", help="1..200, 17 or 1,5,9")
     parser.add_argument("--replay", action="store_true", help="live through every seed twice and compare")
     parser.add_argument("--trace", action="store_true", help="print everything that happened")
+    parser.add_argument("--no-pairs", action="store_true", help="leave out the enumeration of boundaries and outcomes")
+    parser.add_argument("--bug", choices=sorted(BUGS), help="plant this bug")
     return parser.parse_args()
 
 
@@ -93,6 +99,20 @@ def _explain(outcome: Outcome) -> None:
     print(f"{len(fewest)} of its {len(outcome.fired)} faults are enough: {', '.join(fewest)}")
     print(f"which break {'; '.join(shortest.violations)}. The end of the trace:")
     print("    " + "\n    ".join(shortest.trace[-SHOWN:]))
+
+
+def _all_pairs(total: Counter[str], pairs: set[Pair]) -> bool:
+    """Live through every boundary under every outcome, and print which were hit."""
+    for outcome in enumerate_pairs():
+        total += outcome.counts
+        total["violations"] += len(outcome.violations)
+        pairs |= outcome.pairs
+        for sentence in outcome.violations:
+            print(f"{outcome.seed} breaks {sentence}")
+    print(table(pairs))
+    complete = not total["violations"] and pairs >= ALL_PAIRS
+    total["failed"] += not complete
+    return complete
 
 
 def _progress(place: int, of: int, total: Counter[str], began: float) -> None:

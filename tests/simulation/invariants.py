@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from dexlane.chain.permit2 import PERMIT2
-from dexlane.testing.builders import CHAIN_ID
+from dexlane.testing.builders import CHAIN_ID, USDC
 from dexlane.testing.fake_mempool import PooledTransaction
 from dexlane.testing.live_bench import ROUTER
 from dexlane.values.books import Lane
@@ -17,10 +17,13 @@ from simulation.broker import Stored
 from simulation.disk import _connect
 from simulation.links import Message
 from simulation.lives import Life
-from simulation.market import CAPITAL, LIVE, PAPER
+from simulation.market import LIVE, PAPER
 from simulation.processes import ACCOUNTS
 from simulation.shape import EXECUTORS
 
+MINUTE_MS = 60_000
+ALLOWANCE_FACTOR = 20
+"""In capitals of the lane; a unit of USDC is worth 5 * 10^8 of WETH at 2,000 USDC, and the price may halve."""
 TERMINAL = ("tx.confirmed", "tx.failed", "tx.cancelled", "tx.expired")
 
 
@@ -33,6 +36,8 @@ class Monitor:
         self._disks: dict[str, sqlite3.Connection] = {}
         self._slot_of: dict[str, tuple[str, int]] = {}
         self._intent_in: dict[tuple[str, int], str] = {}
+        self._fees: dict[tuple[str, int], PooledTransaction] = {}
+        self._heard: dict[tuple[str, int], dict[str, tuple[str, float]]] = {}
 
     def violated(self, rule: str, what: str) -> None:
         """Note a breach, once."""
@@ -61,6 +66,10 @@ class Monitor:
             if label == "intent":
                 self._check_slots(life.name)
                 self._check_limits(life.name)
+                self._check_order_rate(life.name)
+                self._check_halted(life, "intent")
+            if label == "attempt":
+                self._check_expiry(life)
             if label != "mark":
                 self._check_facts_of_slots(life.name)
         if life.name == "portfolio" and label == "entry":
@@ -83,8 +92,49 @@ class Monitor:
             intent = orjson.loads(payload)
             if is_open:
                 used += int(intent["plan"]["amount_in"])
-        if used > CAPITAL:
-            self.violated("I5", f"open entries of {service} hold {used} of {CAPITAL}")
+        if used > self._world.shape.capital:
+            self.violated("I5", f"open entries of {service} hold {used} of {self._world.shape.capital}")
+
+    def _check_order_rate(self, service: str) -> None:
+        """I5: no more entries in a minute than the lane allows, whatever was restarted. Clocks that were set off
+        measure other minutes."""
+        if self._world.shape.clock_off:
+            return
+        query = "SELECT purpose, created_ms FROM execution_intents WHERE book_id = ? AND purpose != 'allowance'"
+        orders = sorted((created, purpose) for purpose, created in self.rows(service, query, LIVE))
+        if orders and orders[-1][1] == "entry":
+            recent = sum(orders[-1][0] - created < MINUTE_MS for created, _ in orders)
+            most = self._world.shape.max_orders_per_minute
+            if recent > most:
+                self.violated("I5", f"{recent} orders of {service} in a minute, of {most}")
+
+    def _check_expiry(self, life: Life) -> None:
+        """I8: no trade is signed at or after its deadline block, as its executor knew the chain; nor after a halt."""
+        query = (
+            "SELECT s.record, i.payload, i.purpose FROM execution_attempts a JOIN execution_slots s USING (intent_id) "
+            "JOIN execution_intents i USING (intent_id) WHERE a.kind = 'trade' ORDER BY a.rowid DESC LIMIT 1"
+        )
+        newest = self.rows(life.name, "SELECT kind FROM execution_attempts ORDER BY rowid DESC LIMIT 1")
+        if newest[0][0] != "trade":
+            return
+        for record, payload, purpose in self.rows(life.name, query):
+            attempt, plan = orjson.loads(record)["state"]["attempts"][-1], orjson.loads(payload)["plan"]
+            if plan is not None and attempt["block"] >= plan["deadline_block"]:
+                self.violated("I8", f"a trade was signed at block {attempt['block']}, after {plan['deadline_block']}")
+            self._check_halted(life, purpose)
+
+    def heard(self, life: Life, message: Message) -> None:
+        """A process handled a word on trading."""
+        event = orjson.loads(message.data)
+        known = self._heard.setdefault((life.name, life.number), {})
+        known[event["source"]] = (event["status"], self._world.loop.time())
+
+    def _check_halted(self, life: Life, purpose: str) -> None:
+        """I8: nothing but cancels once a halt was heard. What was decided a moment before may still be written."""
+        words = self._heard.get((life.name, life.number), {}).values()
+        for status, at_s in words:
+            if status == "halted" and self._world.loop.time() - at_s > 1:
+                self.violated("I8", f"{life.name} went on ({purpose}) after it had heard of a halt")
 
     def _check_facts_of_slots(self, service: str) -> None:
         """I10: every change of a slot that is counted in its record is a fact in the outbox."""
@@ -114,6 +164,7 @@ class Monitor:
             return
         intent = stored[0][0]
         slot = (tx.sender, tx.nonce)
+        self._check_replacement(slot, tx)
         if self._intent_in.get(slot) != intent:
             self.violated(
                 "I1", f"{tx.hash[:10]} of intent {intent[:8]} was signed for slot {slot}, which is not its own"
@@ -122,6 +173,16 @@ class Monitor:
         signed = self.rows(guard, "SELECT intent_id FROM attempts WHERE hash = ?", tx.hash)
         if [row[0] for row in signed] != [intent]:
             self.violated("I3", f"{tx.hash[:10]} left, but the signer has no record of it for intent {intent[:8]}")
+
+    def _check_replacement(self, slot: tuple[str, int], tx: PooledTransaction) -> None:
+        """A replacement pays more than what it replaces, in both fields."""
+        before = self._fees.get(slot)
+        if before is None or tx.max_fee_per_gas_wei > before.max_fee_per_gas_wei:
+            self._fees[slot] = tx
+        if before is None or before.hash == tx.hash or tx.max_fee_per_gas_wei < before.max_fee_per_gas_wei:
+            return
+        if tx.max_priority_fee_per_gas_wei <= before.max_priority_fee_per_gas_wei:
+            self.violated("replacement", f"{tx.hash[:10]} offers no higher tip than {before.hash[:10]}")
 
     def publishing(self, life: Life, subject: str, headers: dict[str, str]) -> None:
         """I10: what a money service publishes lies in its outbox."""
@@ -293,3 +354,6 @@ class Monitor:
         for (token, owner, spender), amount in tokens.allowances.items():
             if amount and spender != PERMIT2:
                 self.violated("I7", f"{spender} may take {amount} of {token} from {owner}")
+            bound = ALLOWANCE_FACTOR * self._world.shape.capital * (1 if token == USDC.address else 10**9)
+            if amount > bound:
+                self.violated("I7", f"Permit2 may take {amount} of {token} from {owner}, more than {bound}")

@@ -189,7 +189,10 @@ class SimulatedFollower:
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
             _living()
-            await handle(Message(self._bus.broker, stored))
+            message = Message(self._bus.broker, stored)
+            await handle(message)
+            if ".trading.status." in stored.subject:
+                world.monitor.heard(life, message)
 
 
 async def pull(bus: SimulatedBus, durable: Durable, handle: Handle) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from random import Random
 from typing import Any
 
@@ -32,24 +31,29 @@ from dexlane.values.books import Book, ExitRules, Lane, Mode
 from simulation.chain import SimulatedChain
 from simulation.chance import Chance
 from simulation.processes import ACCOUNTS
+from simulation.shape import Shape
 
 GWEI = 10**9
 BLOCK_S = 12.0
-CAPITAL = 2_500 * 10**6
 LIVE, PAPER = "live-one", "paper-one"
 ROUTE = a_route()
 
 
-def books_for(services: Collection[str]) -> list[Book]:
+def books_for(shape: Shape) -> list[Book]:
     """A live book in both lanes, with room for two or three trades; and one on paper where paper-sim is."""
-    limits = lane_limits(capital=CAPITAL, max_trade=1_000 * 10**6, max_open_positions=3)
+    limits = lane_limits(
+        capital=shape.capital,
+        max_trade=1_000 * 10**6,
+        max_open_positions=shape.max_open_positions,
+        max_orders_per_minute=shape.max_orders_per_minute,
+    )
     shared: dict[str, Any] = {
         "level": 10,
         "limits": dict.fromkeys(Lane, limits),
         "exits": ExitRules(stop_loss_bps=150, take_profit_bps=150),
     }
     live = a_book(id=LIVE, mode=Mode.LIVE, accounts=ACCOUNTS, **shared)
-    return [live, a_book(id=PAPER, **shared)] if "paper-sim" in services else [live]
+    return [live, a_book(id=PAPER, **shared)] if "paper-sim" in shape.services else [live]
 
 
 class Market:
@@ -64,7 +68,7 @@ class Market:
         self._fees: dict[str, int] = {}
         self._told: list[Header] = [self._chain.tip]
         self._sequence = 0
-        self.books = books_for(world.shape.services)
+        self.books = books_for(world.shape)
         self.verdicts: list[Any] = []
         self._chain.base_fee_after = self._base_fee_after
         self._chain.luck = self._luck
@@ -99,15 +103,15 @@ class Market:
         self._chain.reorg(depth, drop=dropped, reinclude=draw.random() < 0.6, longer=draw.randint(0, 1))
         self._follow(depth)
 
-    def verdict(self, lane: Lane, draw: Random) -> None:
-        """An approved entry, for every book."""
+    def verdict(self, lane: Lane, draw: Random, blocks: int | None = None) -> None:
+        """An approved entry, for every book, that is worth something for so many blocks."""
         tip = self._chain.tip
         size = draw.choice((400, 700, 1_000)) * 10**6
         pool = a_pool_v2(reserve0=self._usdc[tip.hash])
         found = an_entry_opportunity(
             block=tip.ref,
             strategy_version=1 if lane is Lane.FAST else 2,
-            deadline_block=tip.number + draw.choice((2, 3, 6, 12)),
+            deadline_block=tip.number + (blocks or draw.choice((2, 3, 6, 12))),
             route=ROUTE,
             size_hint=size,
             edge_bps=400,
@@ -165,7 +169,8 @@ class Market:
 
     def _move_price(self, header: Header) -> None:
         before = self._usdc[header.parent_hash]
-        step = Random(f"{self._chance.seed}/{header.hash}").randint(-40, 40) if self._chance.active else 0  # noqa: S311
+        most = self._world.shape.price_moves_bps if self._chance.active else 0
+        step = Random(f"{self._chance.seed}/{header.hash}").randint(-most, most)  # noqa: S311
         self._usdc[header.hash] = before + before * step // 10_000
 
     def _applied(self, header: Header) -> BlockApplied:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 EXECUTORS = ("fast-executor", "smart-executor")
@@ -38,13 +37,13 @@ class Shape:
     stall: float = 0.03
     broker_down: float = 0.02
     halt: float = 0.02
-    clock_off: float = 0.01
+    clock_off: float = 0.0
     killed: float = 0.04
     """Per process and block, at any await."""
-    crash_at: Mapping[str, int] = field(default_factory=dict)
-    """``<process> <point>`` to the crossing (from 1) at which it dies, whatever else is drawn."""
-    first_answer: str | None = None
-    """How the first send of every executor is answered."""
+    capital: int = 2_500 * 10**6
+    max_open_positions: int = 3
+    max_orders_per_minute: int = 2
+    price_moves_bps: int = 40
 
     @staticmethod
     def of(seed: int) -> Shape:
@@ -61,6 +60,7 @@ class Shape:
         return Shape(
             blocks=draw.randint(15, 30),
             confirmations=confirmations,
+            clock_off=draw.choice((0.0, 0.0, 0.0, 0.03)),
             max_reorg=confirmations - 1,
             services=services,
             crash=draw.choice((0.03, 0.08, 0.12)),

@@ -66,7 +66,6 @@ class World:
         self._contexts: dict[str, Context] = {}
         self._hash = hashlib.blake2b(digest_size=16)
         self._trace: list[str] | None = [] if trace else None
-        self._passed: Counter[str] = Counter()
         self._waiting: dict[str, list[str]] = {name: [] for name in EXECUTORS}
         """Boundaries at which an executor died and after which it has not sent anything yet."""
         self.market = Market(self)
@@ -110,14 +109,18 @@ class World:
             keepers.append(self.loop.create_task(self._keep_alive(self.processes[name])))
         await self._warm_up()
         self.chance.active = True
+        await self.script()
+        if not self.monitor.violations:
+            await self._come_to_rest()
+        for keeper in keepers:
+            keeper.cancel()
+
+    async def script(self) -> None:
+        """What happens between the warm-up and the rest."""
         for _ in range(self.shape.blocks):
             await self._disturbed_block()
             if self.monitor.violations:
                 break
-        else:
-            await self._come_to_rest()
-        for keeper in keepers:
-            keeper.cancel()
 
     async def _warm_up(self) -> None:
         """Accounts are opened and allowances set before anything goes wrong."""
@@ -262,10 +265,7 @@ class World:
     def crossing(self, life: Life, point: str) -> None:
         """A boundary; the process may die here."""
         site = f"{life.name} {point}"
-        self._passed[site] += 1
-        if self.shape.crash_at.get(site) == self._passed[site] and self.chance.active:
-            self.chance.fired.append(f"{site}={self._passed[site]}")
-        elif self.chance.fault(f"crash {site}", self.shape.crash / (1 if life.name in EXECUTORS else 3)) is None:
+        if self.chance.fault(f"crash {site}", self.shape.crash / (1 if life.name in EXECUTORS else 3)) is None:
             return
         self.kill(life, point)
         raise DiedError(life.name)
@@ -316,14 +316,7 @@ class World:
     def sending(self, life: Life, raw: bytes) -> str:
         """Signed bytes leave; how that is answered."""
         tx = self.chain.decode(raw)
-        answer = "accepted"
-        if self.shape.first_answer is not None and self.chance.active and life.process.name in self._waiting:
-            if self._passed[f"answered {life.name}"] == 0:
-                self._passed[f"answered {life.name}"] = 1
-                answer = self.shape.first_answer
-        else:
-            fault = self.chance.fault(f"send {life.name}", self.shape.send_fault)
-            answer = "accepted" if fault is None else fault.choice(list(ANSWERS))
+        answer = self.answer_to(life, tx.hash)
         self.effect("send", life.name, tx.hash[:10], tx.nonce, answer)
         self.monitor.sending(life, tx)
         if self.chance.active:
@@ -332,6 +325,11 @@ class World:
             self._waiting[life.name].clear()
             life.last_answer = answer
         return answer
+
+    def answer_to(self, life: Life, tx_hash: str) -> str:
+        """Which of the outcomes a send has."""
+        fault = self.chance.fault(f"send {life.name}", self.shape.send_fault)
+        return "accepted" if fault is None else fault.choice(list(ANSWERS))
 
     def node(self, name: str) -> SimulatedNode:
         """A provider for one process."""
