@@ -148,7 +148,7 @@ class PaperWorld:
         """Keep the states in which a trade left its pools."""
         for leg, step in zip(plan.route.legs, quote.legs, strict=True):
             pool = pools[leg.pool]
-            after = _point(pool.model_copy(update={"state": step.next_state}))
+            after = _point(pool.with_state(step.next_state))
             self.impacts[book_id, leg.pool] = OwnImpact(base=_point(pool), own=after)
 
 
