@@ -44,11 +44,6 @@ def against_exit(
 ) -> list[Objection]:
     """Everything that forbids closing a position now. Limits do not, nor does the age of the fee quote."""
     objections: list[Objection] = []
-    age_blocks = market.block.number - exit_.block.number
-    if age_blocks > rules.exit_patience_blocks:
-        # It may name a position that a reorganisation took back; what the account holds now is not what was meant.
-        sentence = f"the exit is {age_blocks} blocks old, more than {rules.exit_patience_blocks}"
-        objections.append(Objection("exit_expired", sentence))
     if market.status is Status.HALTED:
         objections.append(Objection("halted", "trading is halted: only cancels are sent", passing=True))
     if book.accounts.get(exit_.lane) != exit_.account:
@@ -56,7 +51,8 @@ def against_exit(
     if exit_.token.address == book.quote.address:
         objections.append(Objection("nothing_to_sell", f"{book.quote.symbol} is what positions are sold for"))
     if holdings.held == 0:
-        objections.append(Objection("nothing_to_sell", f"the account holds no {exit_.token.symbol}", passing=True))
+        waits = market.block.number - exit_.block.number <= rules.empty_account_wait_blocks
+        objections.append(Objection("nothing_to_sell", f"the account holds no {exit_.token.symbol}", passing=waits))
     if exit_.token.address in holdings.reserved.tokens_in_flight:
         objections.append(_in_flight(exit_.token.symbol))
     if market.age_ms > rules.max_state_age_ms:
