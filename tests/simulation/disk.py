@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -253,13 +254,10 @@ def _simulated_engine(url: str) -> AsyncEngine:
 @contextmanager
 def simulated_disk() -> Iterator[None]:
     """While this lasts a simulated process opens simulated connections, and no log is made long in advance."""
-    rooms = statements.LOG_ROOM_BYTES, guard_module._LOG_ROOM_BYTES
-    sqlite3.connect = _simulated_connect  # type: ignore[assignment]
-    journal_module.make_engine = _simulated_engine
-    statements.LOG_ROOM_BYTES = guard_module._LOG_ROOM_BYTES = 0
-    try:
+    with (
+        patch.object(sqlite3, "connect", _simulated_connect),
+        patch.object(journal_module, "make_engine", _simulated_engine),
+        patch.object(statements, "LOG_ROOM_BYTES", 0),
+        patch.object(guard_module, "_LOG_ROOM_BYTES", 0),
+    ):
         yield
-    finally:
-        sqlite3.connect = _connect
-        journal_module.make_engine = _make_engine
-        statements.LOG_ROOM_BYTES, guard_module._LOG_ROOM_BYTES = rooms

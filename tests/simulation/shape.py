@@ -28,7 +28,7 @@ class Shape:
     read_behind: float = 0.005
     publish_lost: float = 0.01
     ack_lost: float = 0.01
-    late: float = 0.02
+    late: float = 0.04
     reorg: float = 0.12
     reverts: float = 0.06
     evicted: float = 0.05

@@ -303,7 +303,7 @@ class World:
         site = f"{what} {life.name}"
         late = self.chance.fault(f"late {site}", self.shape.late)
         if late is not None:
-            return late.random() * 20
+            return late.random() * (20 if what == "bus.follow" else 45)
         return 0.001 + 0.01 * self.chance.of(f"delay {site}").random()
 
     def read_fault(self, life: Life, method: str) -> int:
