@@ -12,13 +12,12 @@ from unittest.mock import patch
 
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from dexlane.runtime import database, statements
 from dexlane.runtime import journal as journal_module
-from dexlane.runtime import statements
 from dexlane_signer import guard as guard_module
 from simulation.lives import CURRENT, DiedError, Life, crossing
 
 _connect = sqlite3.connect
-_make_engine = journal_module.make_engine
 
 LABELS: tuple[tuple[str, str], ...] = (
     ("INSERT INTO execution_intents", "intent"),
@@ -98,6 +97,8 @@ class SimulatedConnection(sqlite3.Connection):
         super().execute("COMMIT")
         world.committed(self.life, self.database, label)  # type: ignore[attr-defined]
         crossing(f"{self.database}.{label}:after")
+        if self.database == "journal" and world.commit_unheard(self.life, label):  # type: ignore[attr-defined]
+            raise sqlite3.OperationalError("disk I/O error")
 
 
 def _simulated_connect(path: Any, *arguments: Any, **options: Any) -> sqlite3.Connection:
@@ -242,11 +243,8 @@ def _simulated_engine(url: str) -> AsyncEngine:
         def create(of_url: str, **options: Any) -> AsyncEngine:
             return create_async_engine(of_url, async_creator=open_one, **options)
 
-        journal_module.create_async_engine, before = create, journal_module.create_async_engine
-        try:
-            engine = _engines[url] = _make_engine(url)
-        finally:
-            journal_module.create_async_engine = before
+        with patch.object(database, "create_async_engine", create):
+            engine = _engines[url] = database.make_engine(url)
     engine.sync_engine.dispose(close=False)
     return engine
 

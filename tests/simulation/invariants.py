@@ -67,7 +67,8 @@ class Monitor:
                 self._check_slots(life.name)
                 self._check_limits(life.name)
                 self._check_order_rate(life.name)
-                self._check_halted(life, "intent")
+                newest = self.rows(life.name, "SELECT purpose FROM execution_intents ORDER BY rowid DESC LIMIT 1")
+                self._check_halted(life, newest[0][0])
             if label == "attempt":
                 self._check_expiry(life)
             if label != "mark":
@@ -126,15 +127,17 @@ class Monitor:
     def heard(self, life: Life, message: Message) -> None:
         """A process handled a word on trading."""
         event = orjson.loads(message.data)
-        known = self._heard.setdefault((life.name, life.number), {})
+        known = self._heard.setdefault((life.process.name, life.number), {})
         known[event["source"]] = (event["status"], self._world.loop.time())
 
     def _check_halted(self, life: Life, purpose: str) -> None:
-        """I8: nothing but cancels once a halt was heard. What was decided a moment before may still be written."""
-        words = self._heard.get((life.name, life.number), {}).values()
+        """I8: nothing but cancels once a halt was heard, and no entries while only exits are wanted. What was decided
+        a moment before may still be written."""
+        words = self._heard.get((life.process.name, life.number), {}).values()
         for status, at_s in words:
-            if status == "halted" and self._world.loop.time() - at_s > 1:
-                self.violated("I8", f"{life.name} went on ({purpose}) after it had heard of a halt")
+            forbids = status == "halted" or (status == "reducing" and purpose == "entry")
+            if forbids and self._world.loop.time() - at_s > 1:
+                self.violated("I8", f"{life.name} went on ({purpose}) after it had heard {status}")
 
     def _check_facts_of_slots(self, service: str) -> None:
         """I10: every change of a slot that is counted in its record is a fact in the outbox."""
@@ -230,10 +233,10 @@ class Monitor:
 
     def is_ready(self) -> bool:
         """Whether every executor could trade live, and portfolio has told its exposure."""
-        for name, process in self._world.processes.items():
+        for process in self._world.processes.values():
             if not process.is_up:
                 return False
-            if name in EXECUTORS and process.life.service.why_not_ready():
+            if process.service in EXECUTORS and process.life.service.why_not_ready():
                 return False
         return True
 
@@ -244,7 +247,7 @@ class Monitor:
             return False
         if any(world.broker.unread(durable) for durable in world.broker.durables.values()):
             return False
-        for name in world.processes:
+        for name in {process.service for process in world.processes.values()}:
             if self.rows(name, "SELECT 1 FROM outbox WHERE sent_ms IS NULL LIMIT 1"):
                 return False
             if name in EXECUTORS and self.rows(name, "SELECT 1 FROM execution_intents WHERE is_open LIMIT 1"):
@@ -271,7 +274,7 @@ class Monitor:
         for name, process in world.processes.items():
             if not process.is_up:
                 waits.append(f"{name} is down")
-            elif self.rows(name, "SELECT 1 FROM outbox WHERE sent_ms IS NULL LIMIT 1"):
+            elif self.rows(process.service, "SELECT 1 FROM outbox WHERE sent_ms IS NULL LIMIT 1"):
                 waits.append(f"{name} has unsent facts")
             if name in EXECUTORS:
                 for intent, mode in self.rows(name, "SELECT intent_id, mode FROM execution_intents WHERE is_open"):

@@ -14,6 +14,7 @@ from nats.js.errors import KeyNotFoundError, NotFoundError
 
 from dexlane.runtime.bus import PUBLISH_TIMEOUT_S, Bus
 from dexlane.runtime.observability import Log
+from dexlane.runtime.reading import Gate
 from simulation.broker import Broker, Durable, Stored
 from simulation.lives import CURRENT, DiedError, Life, crossing
 
@@ -195,12 +196,18 @@ class SimulatedFollower:
                 world.monitor.heard(life, message)
 
 
-async def pull(bus: SimulatedBus, durable: Durable, handle: Handle) -> None:
-    """Read a durable consumer for ever, one message at a time."""
+async def pull(bus: SimulatedBus, durable: Durable, handle: Handle, gate: Gate | None = None) -> None:
+    """Read a durable consumer for ever, one message at a time, while the gate is open."""
     life = _living()
     world: Any = life.process.witness
     while True:
+        if gate is not None and not gate.is_open:
+            await gate.until_open()
         stored, number = await bus.broker.next_of(durable, life)
+        message = Message(bus.broker, stored, durable, number)
         await asyncio.sleep(world.delay_s(life, "bus.deliver"))
         crossing("bus.deliver:after")
-        await handle(Message(bus.broker, stored, durable, number))
+        if gate is not None and not gate.is_open:
+            await message.nak()
+            continue
+        await handle(message)

@@ -39,8 +39,8 @@ class Life:
 
     @property
     def name(self) -> str:
-        """The process's name."""
-        return self.process.name
+        """The service that it runs: several instances share its name and its disk."""
+        return self.process.service
 
     def end(self) -> None:
         """Nothing of it acts any more: its tasks end where they wait, open transactions are rolled back."""
@@ -59,16 +59,14 @@ CURRENT: ContextVar[Life | None] = ContextVar("life", default=None)
 
 @dataclass
 class Process:
-    """A service that is started again whenever it ended. ``build`` makes its service anew."""
+    """An instance of a service that is started again whenever it ended. ``build`` makes its service anew."""
 
     name: str
+    service: str
     build: Callable[[], Service]
     witness: Witness
     life: Life | None = None
     lives: int = 0
-    failure: str | None = None
-    """Why it stopped by itself the last time."""
-    is_held_down: bool = False
 
     @property
     def is_up(self) -> bool:

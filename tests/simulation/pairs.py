@@ -44,6 +44,7 @@ CALM = Shape(
     price_moves_bps=0,
     crash=0,
     commit_fails=0,
+    commit_unheard=0,
     reverts=0,
     late=0,
     spike=0,

@@ -24,7 +24,7 @@ import smart_executor.app
 import smart_executor.settings
 from dexlane.chain.execution import assembly
 from dexlane.events.control import TradingStatus
-from dexlane.runtime import pool_mirror
+from dexlane.runtime import pool_mirror, service
 from dexlane.runtime.consuming import Routes
 from dexlane.runtime.journal import Journal
 from dexlane.runtime.migrate import upgrade
@@ -37,7 +37,7 @@ from gateway.statuses import OPERATOR, StatusKeeper
 from simulation.disk import simulated_disk
 from simulation.links import SimulatedFollower
 from simulation.lives import CURRENT
-from simulation.services import SimulatedService
+from simulation.services import QUIET, SharedMetrics, SimulatedService, bus_of_world
 
 KEYS = {Lane.FAST: "0x" + "11" * 32, Lane.SMART: "0x" + "22" * 32}
 ACCOUNTS = {lane: PrivateKey.from_hex(key).address for lane, key in KEYS.items()}
@@ -49,6 +49,8 @@ TABLES = {
     "gateway": "gateway",
 }
 """Whose tables lie in which service's journal."""
+LEASE_TTL_S = 9
+"""Less than a block, so that a restart misses one at most; more than the usual, to be renewed less often."""
 Build = Callable[[], Service]
 
 
@@ -85,8 +87,8 @@ def fresh_disks() -> Path:
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
-    for service, package in TABLES.items():
-        shutil.copyfile(templates / f"{package}.db", folder / f"{service}.db")
+    for name, package in TABLES.items():
+        shutil.copyfile(templates / f"{package}.db", folder / f"{name}.db")
     return folder
 
 
@@ -94,7 +96,7 @@ def fresh_disks() -> Path:
 def builders(confirmations: int) -> dict[str, Build]:
     """How each service is made, as its ``app.build`` does it."""
     data = {"data_dir": home() / "disks", "log_level": "ERROR"}
-    signing = {"private_keys_file": home() / "keys.json", "confirmations": confirmations}
+    signing = {"private_keys_file": home() / "keys.json", "confirmations": confirmations, "lease_ttl_s": LEASE_TTL_S}
     fast = fast_executor.settings.Settings(**data, **signing)
     smart = smart_executor.settings.Settings(**data, **signing)
     books = portfolio.settings.Settings(**data)
@@ -116,9 +118,9 @@ class GatewayService(SimulatedService):
 
 
 def _gateway(settings: GatewaySettings) -> Service:
-    service = GatewayService("gateway", settings)
-    journal = Journal(settings.database("gateway"), clock=service.clock, log=service.log)
-    keeper = service.keeper = StatusKeeper(journal, settings.chains)
+    made = GatewayService("gateway", settings)
+    journal = Journal(settings.database("gateway"), clock=made.clock, log=made.log)
+    keeper = made.keeper = StatusKeeper(journal, settings.chains)
     routes = Routes()
 
     @routes.follow(TradingStatus, from_="last")
@@ -127,13 +129,13 @@ def _gateway(settings: GatewaySettings) -> Service:
 
     async def start() -> None:
         await journal.recover()
-        words = [await last_value(service.bus, TradingStatus, chain, OPERATOR) for chain in settings.chains]
+        words = [await last_value(made.bus, TradingStatus, chain, OPERATOR) for chain in settings.chains]
         await keeper.load(word for word in words if word)
 
-    service.on_start(start)
-    service.background("outbox", lambda: journal.relay(service.bus))
-    service.include(routes)
-    return service
+    made.on_start(start)
+    made.background("outbox", lambda: journal.relay(made.bus))
+    made.include(routes)
+    return made
 
 
 def _node(_url: object, name: str, _chain_id: int) -> Any:
@@ -141,6 +143,12 @@ def _node(_url: object, name: str, _chain_id: int) -> Any:
     assert life is not None
     world: Any = life.process.witness
     return world.node(name)
+
+
+def _instance_name() -> str:
+    life = CURRENT.get()
+    assert life is not None
+    return f"{life.process.name}.{life.number}"
 
 
 async def _upgraded(*_: object) -> None:
@@ -157,6 +165,10 @@ def simulated_surroundings() -> Iterator[None]:
         for module in (assembly, portfolio.app, paper_sim.app):
             stack.enter_context(patch.object(module, "upgrade", _upgraded))
         stack.enter_context(patch.object(assembly, "NodeConnection", _node))
+        stack.enter_context(patch.object(assembly, "instance_name", _instance_name))
+        stack.enter_context(patch.object(service, "Bus", bus_of_world))
+        stack.enter_context(patch.object(service, "Metrics", SharedMetrics))
+        stack.enter_context(patch.object(service, "configure_logging", lambda *_: QUIET))
         stack.enter_context(patch.object(pool_mirror, "Follower", SimulatedFollower))
         stack.enter_context(patch.object(pool_mirror, "keep_for_good", lambda: None))
         yield

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dexlane.events.streams import stream_of
-from dexlane.runtime.consuming import ConsumerPolicy, ConsumingMetrics, FollowRoute, Routes, decision_subjects
+from dexlane.runtime.consuming import FollowRoute, decision_subjects
 from dexlane.runtime.errors import Fatal
 from dexlane.runtime.observability import LATENCY_BUCKETS_S, Log, Metrics
 from dexlane.runtime.service import Run, Service
@@ -54,6 +54,14 @@ class SharedMetrics(Metrics):
         return self._once(name, lambda: super(SharedMetrics, self).histogram(name, meaning, labels, buckets))
 
 
+def bus_of_world(_url: str, _realm: str, name: str, log: Log, **_: object) -> SimulatedBus:
+    """The connection of the running process to its world's broker."""
+    life = CURRENT.get()
+    assert life is not None
+    world: Any = life.process.witness
+    return SimulatedBus(world.broker, name, log)
+
+
 class SimulatedService(Service):
     """A service whose bus, clock and readers belong to a simulated world."""
 
@@ -61,26 +69,7 @@ class SimulatedService(Service):
         life = CURRENT.get()
         assert life is not None, "services are built inside a simulated process"
         world: Any = life.process.witness
-        self.name = name
-        self.settings = settings
-        self.clock = clock or world.clock_of(life.process)
-        self.log = QUIET
-        self.metrics = SharedMetrics(name)
-        self.bus = SimulatedBus(world.broker, name, QUIET)
-        self._handles_money = handles_money
-        self._policy = ConsumerPolicy(
-            self.bus, self.log, ConsumingMetrics(self.metrics), clock=self.clock, on_fatal=self.fail
-        )
-        self._routes = Routes()
-        self._pullers = []
-        self._background = []
-        self._start_hooks = []
-        self._stop_hooks = []
-        self._probes = {}
-        self._mounted = None
-        self._started = False
-        self._failure = None
-        self._stopping = asyncio.Event()
+        super().__init__(name, settings, clock=clock or world.clock_of(life.process), handles_money=handles_money)
         life.service = self
 
     async def run(self) -> int:
@@ -111,11 +100,13 @@ class SimulatedService(Service):
         tasks, bus = [], self.bus
         assert isinstance(bus, SimulatedBus)
         for route in self._routes.decisions:
-            for stream, subject, name in decision_subjects(route, "main", self.settings.chains):
+            subjects = decision_subjects(route, "main", self.settings.chains)
+            for chain_id, (stream, subject, name) in zip(self.settings.chains, subjects, strict=True):
                 durable = bus.broker.durable(name, stream, subject)
+                gate = None if route.gate is None else route.gate(chain_id)
 
-                async def read(durable: Any = durable, route: Any = route) -> None:
-                    await pull(bus, durable, lambda message: self._policy.decide(route, message))
+                async def read(durable: Any = durable, route: Any = route, gate: Any = gate) -> None:
+                    await pull(bus, durable, lambda message: self._policy.decide(route, message), gate)
 
                 tasks.append(self._supervised(f"decide {name}", read))
         return tasks

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from random import Random
 
 EXECUTORS = ("fast-executor", "smart-executor")
+STANDBY = "/2"
+"""Ends the name of a second instance, which shares everything of the first but its life."""
 SERVICES = (*EXECUTORS, "portfolio", "paper-sim", "gateway")
 
 
@@ -23,6 +25,8 @@ class Shape:
     crash: float = 0.02
     """Of executors, at each boundary; the others die a third as often, for they hold no key."""
     commit_fails: float = 0.003
+    commit_unheard: float = 0.003
+    """The transaction holds, and its process is told that it does not."""
     send_fault: float = 0.3
     read_fails: float = 0.01
     read_behind: float = 0.005
@@ -30,13 +34,13 @@ class Shape:
     ack_lost: float = 0.01
     late: float = 0.04
     reorg: float = 0.12
-    reverts: float = 0.06
+    reverts: float = 0.12
     evicted: float = 0.05
     left_out: float = 0.15
     spike: float = 0.04
     stall: float = 0.03
     broker_down: float = 0.02
-    halt: float = 0.02
+    halt: float = 0.06
     clock_off: float = 0.0
     killed: float = 0.04
     """Per process and block, at any await."""
@@ -56,7 +60,10 @@ class Shape:
                 blocks=80, confirmations=66, max_reorg=64, verdicts_per_block=0.3, crash=0.03, services=services
             )
         confirmations = draw.choice((2, 3, 3, 5, 8))
-        services = SERVICES if kind < 0.2 else (draw.choice(EXECUTORS), "portfolio", "gateway")
+        executor = draw.choice(EXECUTORS)
+        services = SERVICES if kind < 0.2 else (executor, "portfolio", "gateway")
+        if 0.2 <= kind < 0.4:
+            services = (executor, executor + STANDBY, "portfolio")
         return Shape(
             blocks=draw.randint(15, 30),
             confirmations=confirmations,

@@ -23,7 +23,7 @@ from simulation.lives import CURRENT, DiedError, Life, Process, counted_tasks
 from simulation.market import BLOCK_S, Market, Operator
 from simulation.node import ANSWERS, SimulatedNode
 from simulation.processes import ACCOUNTS, builders, fresh_disks
-from simulation.shape import EXECUTORS, Shape
+from simulation.shape import EXECUTORS, STANDBY, Shape
 
 WARM_BLOCKS = 12
 REST_BLOCKS = 90
@@ -83,6 +83,7 @@ class World:
             for process in self.processes.values():
                 if process.life is not None:
                     process.life.end()
+            self.loop.run_until_complete(self._nobody_left())
             self.monitor.close()
             self.loop.close()
             asyncio.set_event_loop(None)
@@ -105,7 +106,8 @@ class World:
         build = builders(self.shape.confirmations)
         keepers = []
         for name in self.shape.services:
-            self.processes[name] = Process(name, build[name], self)
+            service = name.removesuffix(STANDBY)
+            self.processes[name] = Process(name, service, build[service], self)
             keepers.append(self.loop.create_task(self._keep_alive(self.processes[name])))
         await self._warm_up()
         self.chance.active = True
@@ -114,6 +116,16 @@ class World:
             await self._come_to_rest()
         for keeper in keepers:
             keeper.cancel()
+
+    @staticmethod
+    async def _nobody_left() -> None:
+        """Let everything that was cancelled come to its end."""
+        for _ in range(10):
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            if left:
+                await asyncio.wait(left, timeout=1)
 
     async def script(self) -> None:
         """What happens between the warm-up and the rest."""
@@ -175,7 +187,7 @@ class World:
 
     async def _operate(self) -> None:
         if self.operator.is_halted:
-            if self.chance.of("resume").random() < 0.4:
+            if self.chance.of("resume").random() < 0.25:
                 await self.operator.resume()
             return
         halt = self.chance.fault("operator.halt", self.shape.halt)
@@ -205,7 +217,7 @@ class World:
             context = copy_context()
             context.run(CURRENT.set, life)
             self._contexts[process.name] = context
-            self.effect("start", life.name)
+            self.effect("start", process.name, life.number)
 
             async def main() -> int:
                 service = process.build()
@@ -234,7 +246,7 @@ class World:
         async def main() -> None:
             await run()
 
-        task = self.loop.create_task(main(), context=self._contexts[life.name])
+        task = self.loop.create_task(main(), context=self._contexts[life.process.name])
         life.tasks[task] = None
         await asyncio.wait({task})
         if not task.cancelled() and task.exception() is not None:
@@ -245,7 +257,7 @@ class World:
         if not life.alive:
             return
         self.counts["crashes"] += 1
-        self.effect("crash", life.name, life.number, point)
+        self.effect("crash", life.process.name, life.number, point)
         if life.name in EXECUTORS:
             if life.last_answer is not None:
                 self.pairs.add((point, life.last_answer))
@@ -273,6 +285,10 @@ class World:
     def commit_fails(self, life: Life, what: str) -> bool:
         """Whether the database is busy at this commit."""
         return self.chance.fault(f"busy {life.name} {what}", self.shape.commit_fails) is not None
+
+    def commit_unheard(self, life: Life, label: str) -> bool:
+        """Whether a commit that holds is answered with an error."""
+        return self.chance.fault(f"unheard {life.name} {label}", self.shape.commit_unheard) is not None
 
     def committed(self, life: Life, database: str, label: str) -> None:
         """A transaction holds from now on."""
