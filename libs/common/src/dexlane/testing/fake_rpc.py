@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dexlane.chain.answers import BlockId, ChainTransaction, FeeHistory, Header, RawLog, Receipt
 from dexlane.chain.rpc import RpcError
+from dexlane.chain.signed_call import SignedCall
 from dexlane.domain.fees import fee_parameters, next_base_fee
 from dexlane.testing.fake_mempool import PooledTransaction
 
@@ -22,11 +23,10 @@ class _Fault:
     after: bool
 
 
-class FakeRpc:
-    """A client's side: ``dexlane.chain.rpc.Rpc`` on a ``FakeChain``, with faults on demand."""
+class Faults:
+    """Every call of a client, and which of them fail."""
 
-    def __init__(self, chain: FakeChain) -> None:
-        self.chain = chain
+    def __init__(self) -> None:
         self.calls: list[str] = []
         """Every method called, in order."""
         self._faults: list[_Fault] = []
@@ -44,6 +44,14 @@ class FakeRpc:
             if fault.method == method and fault.after == after:
                 self._faults.remove(fault)
                 raise fault.error
+
+
+class FakeRpc(Faults):
+    """A client's side: ``dexlane.chain.rpc.Rpc`` on a ``FakeChain``, with faults on demand."""
+
+    def __init__(self, chain: FakeChain) -> None:
+        super().__init__()
+        self.chain = chain
 
     def _state(self, block: BlockId) -> FakeBlock:
         found = self.chain.resolve(block)
@@ -86,6 +94,11 @@ class FakeRpc:
         """What ``FakeChain.answer_call`` says."""
         self._enter("eth_call")
         return self.chain.answer_call(to, data, self._state(block).header)
+
+    async def try_out(self, sender: str, call: SignedCall, *, block: BlockId = "latest") -> None:
+        """What ``FakeChain.answer_trial`` says."""
+        self._enter("try_out")
+        self.chain.answer_trial(sender, call, self._state(block).header)
 
     async def eth_calls(
         self, calls: Sequence[tuple[str, bytes]], *, block: BlockId = "latest"

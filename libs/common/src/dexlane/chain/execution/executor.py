@@ -26,7 +26,7 @@ from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, P
 from dexlane.domain.planning import plan
 from dexlane.domain.send_state import AttemptKind
 from dexlane.events.control import Status
-from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed
+from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed, Purpose
 from dexlane.events.market import BlockApplied
 from dexlane.events.portfolio import ExitTriggered
 from dexlane.events.risk import VerdictApproved
@@ -242,7 +242,8 @@ class Executor:
             return Objection("unroutable", str(error))
         if book.mode is Mode.PAPER:
             return None
-        return self.live.objection(book, planned.plan.route.token_in, planned.plan.amount_in)
+        is_entry = planned.purpose is not Purpose.EXIT
+        return self.live.objection(book, planned.plan.route.token_in, planned.plan.amount_in, is_entry=is_entry)
 
     async def _commit(self, cause: Cause, decided: Sequence[_Decided], market: Market, consumer: str) -> list[_Written]:
         """Inbox, reservations, intents, slots and events in one transaction; nothing for a cause seen before."""

@@ -5,7 +5,7 @@ Nothing is connected, and no key is read, before a live book or an open transact
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from dexlane.chain.execution.keys import KeyFiles, SignerSource, SigningRules, p
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.payloads import Payloads
 from dexlane.chain.execution.slots import Slot
+from dexlane.chain.execution.testimony import Witness
 from dexlane.chain.execution.txmgr import Equipment, Transactions
 from dexlane.chain.network import identify_network
 from dexlane.chain.rpc import Rpc, RpcError
@@ -54,6 +55,9 @@ class LiveAccess:
     deployment: RouterDeployment = MAINNET_ROUTER
     signing: SigningRules = field(default_factory=SigningRules)
     sending: SendPolicy = field(default_factory=SendPolicy)
+    witnesses: Callable[[], Sequence[Witness]] = tuple
+    """All providers of the chain once ``connect`` has returned; without any, what it returned is the only one."""
+    jitter_bps: Callable[[], int] = lambda: 5_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,12 +136,13 @@ class LiveDesk:
         if self._source.loaded:
             self._use_policy()
 
-    def objection(self, book: Book, token_in: str, amount_in: int) -> Objection | None:
+    def objection(self, book: Book, token_in: str, amount_in: int, *, is_entry: bool = True) -> Objection | None:
         """Why this live book cannot pay with that token just now; None when it can."""
         account = book.accounts[self.access.lane]
-        return self.objection_to_account(book) or self._token_objection(account, token_in, amount_in)
+        against = self.objection_to_account(book, is_entry=is_entry)
+        return against or self._token_objection(account, token_in, amount_in)
 
-    def objection_to_account(self, book: Book) -> Objection | None:
+    def objection_to_account(self, book: Book, *, is_entry: bool = True) -> Objection | None:
         """Why this live book's account cannot send anything just now; None when it can."""
         if self._refusal is not None:
             return Objection("live_refused", self._refusal)
@@ -148,7 +153,7 @@ class LiveDesk:
             return Objection("no_key", f"the signer holds no key of account {account}")
         if (book.id, account) not in self._opened or not self.transactions.knows(account):
             return Objection("not_open", f"account {account} is not opened yet", passing=True)
-        return None
+        return self.transactions.objection(account, is_entry=is_entry)
 
     def _token_objection(self, account: str, token_in: str, amount_in: int) -> Objection | None:
         facts = self._facts.get(account)
@@ -252,6 +257,8 @@ class LiveDesk:
             clock=self._parts.clock,
             moments=self._parts.moments,
             on_final=self._parts.on_final,
+            witnesses=self.access.witnesses(),
+            jitter_bps=self.access.jitter_bps,
         )
         transactions = Transactions(equipment, self.access.sending)
         await transactions.recover()
