@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from dexlane.chain.answers import BlockId, Receipt
+from dexlane.chain.execution.testimony import Witness
 from dexlane.chain.rpc import RpcError, RpcUnavailable
 from dexlane.testing.fake_chain import FakeBlock
 from dexlane.testing.fake_rpc import FakeRpc
@@ -63,19 +65,13 @@ class _Past:
 
 
 class SimulatedNode(FakeRpc):
-    """``dexlane.chain.rpc.Rpc`` for one process, with the faults of its world."""
+    """``dexlane.chain.rpc.Rpc`` of one provider for one process, with the faults of its world."""
 
-    def __init__(self, chain: SimulatedChain, name: str) -> None:
+    def __init__(self, chain: SimulatedChain, name: str, *, lies: bool = False) -> None:
         super().__init__(chain)
         self._real = chain
         self._name = name
-
-    async def stop(self) -> None:
-        """Nothing to close."""
-
-    async def connect(self) -> SimulatedNode:
-        """Itself."""
-        return self
+        self._lies = lies
 
     def _world(self) -> tuple[Life, Any]:
         life = CURRENT.get()
@@ -93,19 +89,22 @@ class SimulatedNode(FakeRpc):
 
     async def receipt(self, tx_hash: str) -> Receipt | None:
         """The receipt in the canonical chain."""
-        _life, world = self._world()
+        life, world = self._world()
         await asyncio.sleep(world.latency_s("node"))
         self._enter("receipt")
         found = self._real.where.get(tx_hash)
         if found is None or found[0].block.number >= len(self.chain.blocks):
             return None
+        if self._lies and world.lied(life, "receipt"):
+            return replace(found[0], success=not found[0].success)
         return found[0]
 
     async def transaction_count(self, address: str, *, block: BlockId = "latest") -> int:
         """The next nonce."""
-        _life, world = self._world()
+        life, world = self._world()
         await asyncio.sleep(world.latency_s("node"))
-        return await super().transaction_count(address, block=block)
+        told = await super().transaction_count(address, block=block)
+        return told + 1 if self._lies and world.lied(life, "nonce") else told
 
     async def balance(self, address: str, *, block: BlockId = "latest") -> int:
         """Native coin."""
@@ -135,3 +134,34 @@ class SimulatedNode(FakeRpc):
         if error is not None:
             raise error
         return self._real.decode(raw).hash
+
+
+class SimulatedProviders:
+    """``dexlane.chain.execution.connections.NodeConnections`` with some providers of which the last may lie."""
+
+    def __init__(self, nodes: Sequence[SimulatedNode]) -> None:
+        self._nodes = nodes
+        self._left_out: dict[str, str] = {}
+
+    async def connect(self) -> SimulatedNode:
+        """The preferred one."""
+        return self._nodes[0]
+
+    def witnesses(self) -> Sequence[Witness]:
+        """All of them. One that was caught is not asked again by this process."""
+        return [
+            Witness(
+                name=f"p{place}",
+                rpc=node,
+                left_out=partial(self._left_out.get, f"p{place}", ""),
+                drop=partial(self._left_out.__setitem__, f"p{place}"),
+            )
+            for place, node in enumerate(self._nodes)
+        ]
+
+    async def watch(self) -> None:
+        """Nothing to judge."""
+        await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        """Nothing to close."""

@@ -17,7 +17,7 @@ from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.submission import submit
 from dexlane.chain.execution.txmgr import Transactions
 from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT as ALL
-from dexlane.domain import send_state
+from dexlane.domain import fee_bumps, send_state
 from dexlane.domain.publish_answers import PublishAnswer
 from dexlane.domain.send_state import AttemptKind, Stage, Step
 from dexlane.events.base import FeeCap
@@ -164,13 +164,13 @@ def the_first_receipt_is_final(stack: ExitStack) -> None:
 @_bug
 def a_bump_lowers_the_tip(stack: ExitStack) -> None:
     """Only the fee cap is raised."""
-    raised = send_state.raised
+    raised = fee_bumps.raised
 
     def less(fee: FeeCap, percent: int) -> FeeCap:
         higher = raised(fee, percent)
         return higher.model_copy(update={"max_priority_fee_per_gas_wei": fee.max_priority_fee_per_gas_wei * 9 // 10})
 
-    stack.enter_context(patch.object(send_state, "raised", less))
+    stack.enter_context(patch.object(fee_bumps, "raised", less))
 
 
 @_bug

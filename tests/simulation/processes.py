@@ -49,7 +49,7 @@ TABLES = {
     "gateway": "gateway",
 }
 """Whose tables lie in which service's journal."""
-LEASE_TTL_S = 9
+LEASE_TTL_S = 5
 """Less than a block, so that a restart misses one at most; more than the usual, to be renewed less often."""
 Build = Callable[[], Service]
 
@@ -138,11 +138,23 @@ def _gateway(settings: GatewaySettings) -> Service:
     return made
 
 
-def _node(_url: object, name: str, _chain_id: int) -> Any:
+def _providers(*_: object) -> Any:
     life = CURRENT.get()
     assert life is not None
     world: Any = life.process.witness
-    return world.node(name)
+    return world.providers(life)
+
+
+class _Dice:
+    """Stands where the assembly has the module ``random``."""
+
+    @staticmethod
+    def random() -> float:
+        """A draw of the world."""
+        life = CURRENT.get()
+        assert life is not None
+        world: Any = life.process.witness
+        return float(world.chance.of(f"jitter {life.process.name}").random())
 
 
 def _instance_name() -> str:
@@ -164,7 +176,8 @@ def simulated_surroundings() -> Iterator[None]:
             stack.enter_context(patch.object(app, "Service", SimulatedService))
         for module in (assembly, portfolio.app, paper_sim.app):
             stack.enter_context(patch.object(module, "upgrade", _upgraded))
-        stack.enter_context(patch.object(assembly, "NodeConnection", _node))
+        stack.enter_context(patch.object(assembly, "NodeConnections", _providers))
+        stack.enter_context(patch.object(assembly, "random", _Dice))
         stack.enter_context(patch.object(assembly, "instance_name", _instance_name))
         stack.enter_context(patch.object(service, "Bus", bus_of_world))
         stack.enter_context(patch.object(service, "Metrics", SharedMetrics))

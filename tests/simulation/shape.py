@@ -28,6 +28,9 @@ class Shape:
     commit_unheard: float = 0.003
     """The transaction holds, and its process is told that it does not."""
     send_fault: float = 0.3
+    providers: int = 1
+    lies: float = 0.0
+    """Of the last one, where there are three or more: two that tell the truth agree."""
     read_fails: float = 0.01
     read_behind: float = 0.005
     publish_lost: float = 0.01
@@ -67,11 +70,15 @@ class Shape:
         return Shape(
             blocks=draw.randint(15, 30),
             confirmations=confirmations,
+            providers=draw.choice((1, 1, 1, 3)),
+            lies=0.1,
+            commit_fails=draw.choice((0.0, 0.005, 0.03)),
+            commit_unheard=draw.choice((0.0, 0.0, 0.02)),
             clock_off=draw.choice((0.0, 0.0, 0.0, 0.03)),
             max_reorg=confirmations - 1,
             services=services,
             crash=draw.choice((0.03, 0.08, 0.12)),
             send_fault=draw.choice((0.0, 0.3, 0.6)),
-            verdicts_per_block=draw.choice((0.3, 0.5, 0.8)),
+            verdicts_per_block=draw.choice((0.4, 0.7, 1.0)),
             reorg=draw.choice((0.0, 0.1, 0.3)),
         )

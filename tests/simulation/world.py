@@ -21,7 +21,7 @@ from simulation.invariants import Monitor
 from simulation.links import Message
 from simulation.lives import CURRENT, DiedError, Life, Process, counted_tasks
 from simulation.market import BLOCK_S, Market, Operator
-from simulation.node import ANSWERS, SimulatedNode
+from simulation.node import ANSWERS, SimulatedNode, SimulatedProviders
 from simulation.processes import ACCOUNTS, builders, fresh_disks
 from simulation.shape import EXECUTORS, STANDBY, Shape
 
@@ -347,9 +347,19 @@ class World:
         fault = self.chance.fault(f"send {life.name}", self.shape.send_fault)
         return "accepted" if fault is None else fault.choice(list(ANSWERS))
 
-    def node(self, name: str) -> SimulatedNode:
-        """A provider for one process."""
-        return SimulatedNode(self.chain, name)
+    def providers(self, life: Life) -> SimulatedProviders:
+        """The providers of one process."""
+        last = self.shape.providers - 1
+        return SimulatedProviders(
+            [
+                SimulatedNode(self.chain, life.name, lies=last > 1 and place == last)
+                for place in range(self.shape.providers)
+            ]
+        )
+
+    def lied(self, life: Life, about: str) -> bool:
+        """Whether a provider that lies does so now."""
+        return self.chance.fault(f"lie {life.name} {about}", self.shape.lies) is not None
 
     def clock_of(self, process: Process) -> VirtualClock:
         """The clock of the machine that a process runs on."""
