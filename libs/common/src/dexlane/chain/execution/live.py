@@ -13,9 +13,17 @@ from dexlane.chain.calldata import MAINNET_ROUTER, RouterDeployment
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.accounts import AccountFacts, read_account, read_balances
 from dexlane.chain.execution.fencing import FencedJournal
-from dexlane.chain.execution.keys import KeyFiles, SignerSource, SigningRules, policy_for
+from dexlane.chain.execution.keys import (
+    KeyFiles,
+    KeysHere,
+    KeysHerePlace,
+    SignerElsewhere,
+    SignerSource,
+    SigningRules,
+    policy_for,
+)
 from dexlane.chain.execution.moments import ExecutionMoments
-from dexlane.chain.execution.payloads import Payloads
+from dexlane.chain.execution.payloads import Payloads, Signer
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.testimony import Witness
 from dexlane.chain.execution.txmgr import Equipment, Transactions
@@ -33,7 +41,6 @@ from dexlane.values.books import Book, Lane, Mode
 from dexlane.values.chains import NATIVE
 from dexlane.values.pools import Pool
 from dexlane.values.tokens import TokenDelta
-from dexlane_signer import LocalSigner
 
 MAX_WATCHED = 200
 """Tokens of an account that are looked at when it is opened or taken up again."""
@@ -42,7 +49,8 @@ MAX_WATCHED = 200
 @dataclass(frozen=True, kw_only=True)
 class LiveAccess:
     """How a chain is reached and signed for. ``connect`` returns a node client that is connected, or raises
-    ``RpcUnavailable``; it is called once."""
+    ``RpcUnavailable``; it is called once. With a ``signer_socket`` the keys are elsewhere, and ``key_files`` and
+    ``guard_path`` are not used."""
 
     chain_id: int
     lane: Lane
@@ -50,6 +58,8 @@ class LiveAccess:
     connect: Callable[[], Awaitable[Rpc]]
     key_files: KeyFiles
     guard_path: Path
+    signer_socket: Path | None = None
+    control_path: Path | None = None
     is_devnet_expected: bool = True
     real_money_words: str = ""
     deployment: RouterDeployment = MAINNET_ROUTER
@@ -68,6 +78,7 @@ class LiveParts:
     clock: Clock
     moments: ExecutionMoments
     on_final: Callable[[Slot], None]
+    status: Callable[[], Status] = lambda: Status.ACTIVE
 
 
 class LiveDesk:
@@ -77,7 +88,7 @@ class LiveDesk:
         self.access = access
         self._parts = parts
         self._chain_time_s = 0
-        self._source = SignerSource(access.key_files, access.guard_path, clock_s=lambda: self._chain_time_s)
+        self._source = _source_for(access, lambda: self._chain_time_s, parts.status)
         self._rpc: Rpc | None = None
         self._books: dict[str, Book] = {}
         self._opened: set[tuple[str, str]] = set()
@@ -90,6 +101,7 @@ class LiveDesk:
             signer=self._signer,
             permit_nonce=self._permit_nonce,
             deployment=access.deployment,
+            epoch=lambda: parts.journal.term.epoch,
         )
         self._transactions: Transactions | None = None
 
@@ -116,7 +128,7 @@ class LiveDesk:
 
     @property
     def keys_loaded(self) -> bool:
-        """Whether any key is in this process."""
+        """Whether it is known for which accounts can be signed."""
         return self._source.loaded
 
     def why_not_settled(self) -> bool | str:
@@ -204,8 +216,8 @@ class LiveDesk:
             await self._tend(book, tip, pools)
 
     async def close(self) -> None:
-        """Close the record of signatures."""
-        self._source.close()
+        """Let go of the signer."""
+        await self._source.close()
 
     async def _forget_facts_in_flight(self, transactions: Transactions) -> None:
         """Until the pass is over nobody knows the next permit nonce of an account with a trade on its way. A trade
@@ -221,7 +233,7 @@ class LiveDesk:
                 router = self.access.deployment.router
                 self._facts[account] = await read_account(self._rpc, account, [token], router)
 
-    def _signer(self) -> LocalSigner:
+    def _signer(self) -> Signer:
         """The signer, while this process may act: nothing is signed after its term."""
         self._parts.journal.term.require()
         return self._source.signer()
@@ -248,7 +260,7 @@ class LiveDesk:
             for book_id in self._books:
                 self._parts.moments.live_refused(self.access.chain_id, book_id, self._refusal)
             return False
-        self._source.load()
+        await self._source.load()
         self._use_policy()
         equipment = Equipment(
             rpc=rpc,
@@ -275,8 +287,8 @@ class LiveDesk:
         account = book.accounts[self.access.lane]
         if account not in self._source.addresses or self._rpc is None:
             return
-        highest = self._source.highest_signed(self.access.chain_id)
-        await self.transactions.watch([account], highest.get)
+        if not self.transactions.knows(account):
+            await self.transactions.watch([account], (await self._source.highest_signed()).get)
         if (book.id, account) not in self._opened:
             await self._open(book, account, tip, pools)
         if account not in self._watched:
@@ -319,20 +331,38 @@ class LiveDesk:
         self._opened.add((book.id, account))
 
 
+def _source_for(access: LiveAccess, clock_s: Callable[[], int], status: Callable[[], Status]) -> SignerSource:
+    """The signer behind the socket, or the keys in this process: chosen once, with no way from one to the other."""
+    if access.signer_socket is not None:
+        return SignerElsewhere(access.signer_socket, access.chain_id)
+    place = KeysHerePlace(
+        chain_id=access.chain_id,
+        files=access.key_files,
+        guard_path=access.guard_path,
+        control_path=access.control_path,
+    )
+    return KeysHere(place, clock_s=clock_s, status=status)
+
+
 async def why_not_live(access: LiveAccess, rpc: Rpc) -> str | None:
     """Why live books may not trade on this chain; None on the devnet, or when the words were written out."""
-    if access.real_money_words == REAL_MONEY_WORDS:
-        return None
     try:
         network = await identify_network(rpc, access.url)
     except RpcError as error:
         raise Transient(f"the node does not say what it is: {error}") from error
     if network == "devnet" and access.is_devnet_expected:
         return None
+    if access.real_money_words == REAL_MONEY_WORDS:
+        return None if access.signer_socket is not None else _KEYS_HERE
     return (
         f"chain {access.chain_id} is not the local devnet; live books trade there only when "
         f'live_trading_on_real_chains is set to "{REAL_MONEY_WORDS}"'
     )
+
+
+_KEYS_HERE = (
+    "keys of accounts with real money do not lie in an executor; run dexlane-signer and set signer_socket to its socket"
+)
 
 
 def paired_tokens(book: Book, pools: Mapping[str, Pool]) -> list[str]:
