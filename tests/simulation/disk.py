@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from dexlane.runtime import database, statements
 from dexlane.runtime import journal as journal_module
-from dexlane_signer import guard as guard_module
+from dexlane_signer import guard_file as guard_module
 from simulation.lives import CURRENT, DiedError, Life, crossing
 
 _connect = sqlite3.connect

@@ -30,7 +30,7 @@ from dexlane.runtime.journal import Journal
 from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.service import Service
 from dexlane.values.books import Lane
-from dexlane_signer import PrivateKey
+from dexlane_signer import PrivateKey, brake
 from gateway.projections.recovery import last_value
 from gateway.settings import Settings as GatewaySettings
 from gateway.statuses import OPERATOR, StatusKeeper
@@ -51,6 +51,8 @@ TABLES = {
 """Whose tables lie in which service's journal."""
 LEASE_TTL_S = 5
 """Less than a block, so that a restart misses one at most; more than the usual, to be renewed less often."""
+BRAKE_LOOKS_EVERY_S = 3.0
+"""The signer's brake looks for its file less often: most looks are at nothing."""
 Build = Callable[[], Service]
 
 
@@ -178,6 +180,7 @@ def simulated_surroundings() -> Iterator[None]:
             stack.enter_context(patch.object(module, "upgrade", _upgraded))
         stack.enter_context(patch.object(assembly, "NodeConnections", _providers))
         stack.enter_context(patch.object(assembly, "random", _Dice))
+        stack.enter_context(patch.object(brake, "LOOK_EVERY_S", BRAKE_LOOKS_EVERY_S))
         stack.enter_context(patch.object(assembly, "instance_name", _instance_name))
         stack.enter_context(patch.object(service, "Bus", bus_of_world))
         stack.enter_context(patch.object(service, "Metrics", SharedMetrics))
