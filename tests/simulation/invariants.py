@@ -36,6 +36,8 @@ class Monitor:
         self._disks: dict[str, sqlite3.Connection] = {}
         self._slot_of: dict[str, tuple[str, int]] = {}
         self._intent_in: dict[tuple[str, int], str] = {}
+        self._outcomes: dict[tuple[str, int], str] = {}
+        self._stored_ids: set[str] = set()
         self._fees: dict[tuple[str, int], PooledTransaction] = {}
         self._heard: dict[tuple[str, int], dict[str, tuple[str, float]]] = {}
 
@@ -71,10 +73,13 @@ class Monitor:
                 self._check_halted(life, newest[0][0])
             if label == "attempt":
                 self._check_expiry(life)
+            if label in {"intent", "attempt", "progress"}:
+                self._check_epoch(life)
             if label != "mark":
                 self._check_facts_of_slots(life.name)
         if life.name == "portfolio" and label == "entry":
             self._check_trial_balance()
+            self._check_holding_outcomes()
 
     def _check_slots(self, service: str) -> None:
         """I1: one intent, one slot, for life."""
@@ -124,6 +129,13 @@ class Monitor:
                 self.violated("I8", f"a trade was signed at block {attempt['block']}, after {plan['deadline_block']}")
             self._check_halted(life, purpose)
 
+    def _check_epoch(self, life: Life) -> None:
+        """I8: only the instance that holds the lease writes."""
+        holders = [row[0] for row in self.rows(life.name, "SELECT holder FROM execution_leases")]
+        instance = f"{life.process.name}.{life.number}"
+        if holders != [instance]:
+            self.violated("I8", f"{instance} wrote while {', '.join(holders)} holds the lease")
+
     def heard(self, life: Life, message: Message) -> None:
         """A process handled a word on trading."""
         event = orjson.loads(message.data)
@@ -149,6 +161,14 @@ class Monitor:
             counted = orjson.loads(record)["sequence"]
             if counted != told:
                 self.violated("I10", f"intent {intent[:8]} changed {counted} times and told {told}")
+
+    def _check_holding_outcomes(self) -> None:
+        """I6: the outcome that holds for an intent is one that was told, as it was told."""
+        query = "SELECT intent_id, outcome_version, event FROM outcomes WHERE holds"
+        for intent, version, name in self.rows("portfolio", query):
+            told = self._outcomes.get((intent, version))
+            if told != name:
+                self.violated("I6", f"version {version} of intent {intent[:8]} was told as {told}, and {name} holds")
 
     def _check_trial_balance(self) -> None:
         """I6: every token sums to zero over all ledger accounts."""
@@ -206,6 +226,10 @@ class Monitor:
     def stored(self, message: Stored) -> None:
         """I4: what is told as final is final on the chain."""
         name = message.subject.removeprefix(f"main.{CHAIN_ID}.")
+        self._stored_ids.add(message.headers.get("Nats-Msg-Id", "").removeprefix("main:"))
+        if name.startswith(("fill.", "intent.failed")):
+            outcome = orjson.loads(message.data)
+            self._outcomes[outcome["intent_id"], outcome["outcome_version"]] = name
         if name.startswith("dlq.") or message.subject.startswith("dlq."):
             reason = message.headers.get("Dexlane-Error", "")
             self.violated("nothing lost", f"{message.subject} became a dead letter: {reason}")
@@ -267,6 +291,7 @@ class Monitor:
         if "portfolio" in self._world.processes:
             self._check_ledger()
         self._check_decided()
+        self._check_published()
         self._check_allowances()
 
     def _what_waits(self) -> str:
@@ -350,6 +375,13 @@ class Monitor:
                 times = told[verdict.id, book.id]
                 if times != 1:
                     self.violated("nothing lost", f"verdict {verdict.id[:8]} was decided {times} times for {book.id}")
+
+    def _check_published(self) -> None:
+        """Every fact that was committed is on the bus."""
+        for service in {process.service for process in self._world.processes.values()}:
+            for event_id, subject in self.rows(service, "SELECT event_id, subject FROM outbox"):
+                if event_id not in self._stored_ids:
+                    self.violated("nothing lost", f"{service} committed {subject} and never published it")
 
     def _check_allowances(self) -> None:
         """I7: nobody but Permit2 is approved, and Permit2 within its bound."""

@@ -11,6 +11,7 @@ from unittest.mock import patch
 import portfolio.accounting
 from dexlane.chain.execution import executor, live, payloads
 from dexlane.chain.execution import slots as store
+from dexlane.chain.execution.fencing import Term
 from dexlane.chain.execution.keys import policy_for
 from dexlane.chain.execution.settings import ExecutorSettings
 from dexlane.chain.execution.side_values import SideValues
@@ -27,6 +28,7 @@ from dexlane.runtime import consuming
 from dexlane.runtime.consuming import ConsumerPolicy
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.journal import Journal, Tx
+from dexlane.runtime.lease import Lease
 from dexlane_signer import NonceGuard, TokenLimit
 
 Bug = Callable[[ExitStack], None]
@@ -342,3 +344,15 @@ def open_slots_are_not_taken_up(stack: ExitStack) -> None:
         return []
 
     stack.enter_context(patch.object(store, "load_open_slots", nothing))
+
+
+@_bug
+def two_instances_act_at_once(stack: ExitStack) -> None:
+    """Nobody looks at the lease."""
+
+    async def unasked(*_: Any) -> None:
+        return
+
+    stack.enter_context(patch.object(Term, "prove", unasked))
+    stack.enter_context(patch.object(Term, "runs", True))
+    stack.enter_context(patch.object(Lease, "held", True))

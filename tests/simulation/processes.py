@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -13,6 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 import orjson
+from sqlalchemy.exc import SAWarning
 
 import fast_executor.app
 import fast_executor.settings
@@ -172,7 +175,10 @@ async def _upgraded(*_: object) -> None:
 @contextmanager
 def simulated_surroundings() -> Iterator[None]:
     """While this lasts the real services can be built inside simulated processes, and only there."""
-    with ExitStack() as stack:
+    with ExitStack() as stack, warnings.catch_warnings():
+        # Connections of the dead are not given back to their pool, as they should not be.
+        warnings.simplefilter("ignore", SAWarning)
+        logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
         stack.enter_context(simulated_disk())
         for app in (fast_executor.app, smart_executor.app, portfolio.app, paper_sim.app):
             stack.enter_context(patch.object(app, "Service", SimulatedService))
