@@ -243,8 +243,7 @@ def test_decoded_swap_says_what_was_encoded() -> None:
         amount_in=ALL,
         minimum_out=101,
         payer_is_user=False,
-        token_in=WETH,
-        token_out=USDC,
+        tokens=(WETH, USDC),
     )
     assert (call.steps, call.deadline_s) == ((expected,), 9)
 

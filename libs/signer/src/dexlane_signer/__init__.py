@@ -1,13 +1,14 @@
 """The guard that signs: transaction encoding, policy, nonce guard and key stores of dexlane."""
 
 from dexlane_signer.addresses import checksum_address, normal_address
+from dexlane_signer.approvals import Approval, ApprovedKind, Approver, Statement, read_statement
 from dexlane_signer.call_rules import check
 from dexlane_signer.denials import Denial, DenialReason, SigningDenied
 from dexlane_signer.guard import Attempt, GuardUnavailableError, NonceGuard, Slot
 from dexlane_signer.keccak import keccak256
 from dexlane_signer.keys import InvalidKeyError, PrivateKey
 from dexlane_signer.keystore import KeystoreError, load_keystore, write_keystore
-from dexlane_signer.policy import CheckContext, Kind, Policy, TokenLimit
+from dexlane_signer.policy import CheckContext, Kind, Policy, SpendingCaps, TokenLimit, Worth
 from dexlane_signer.signer import LocalSigner, PermitRequest, SignRequest
 from dexlane_signer.swap_rules import check_permit
 from dexlane_signer.transactions import DynamicFeeTransaction, SignedTransaction
@@ -15,6 +16,9 @@ from dexlane_signer.typed_data import PERMIT2, PermitSingle
 
 __all__ = [
     "PERMIT2",
+    "Approval",
+    "ApprovedKind",
+    "Approver",
     "Attempt",
     "CheckContext",
     "Denial",
@@ -34,12 +38,16 @@ __all__ = [
     "SignedTransaction",
     "SigningDenied",
     "Slot",
+    "SpendingCaps",
+    "Statement",
     "TokenLimit",
+    "Worth",
     "check",
     "check_permit",
     "checksum_address",
     "keccak256",
     "load_keystore",
     "normal_address",
+    "read_statement",
     "write_keystore",
 ]

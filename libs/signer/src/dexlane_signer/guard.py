@@ -11,11 +11,13 @@ import os
 import sqlite3
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
+from dexlane_signer import approval_record, spending
 from dexlane_signer.addresses import normal_address
 from dexlane_signer.denials import Denial, DenialReason
 from dexlane_signer.policy import Kind
@@ -38,6 +40,9 @@ PRAGMA user_version = 1;
 """
 _LOG_ROOM_BYTES = 4_000_000
 _LAST_HALT = "SELECT halted, reason FROM halts ORDER BY number DESC LIMIT 1"
+
+Condition: TypeAlias = Callable[[sqlite3.Connection], Denial | None]
+"""A further record that must agree inside the guard's transaction. What it writes is undone if anything is refused."""
 
 
 class GuardUnavailableError(Exception):
@@ -82,6 +87,7 @@ class NonceGuard:
         if mode & 0o022:
             raise PermissionError(f"{path.name} may be written by group or others; run chmod 600 on it")
         self._lock = threading.Lock()
+        self.spending = spending.Spending()
         with _unavailable():
             self._db = sqlite3.connect(
                 path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False, cached_statements=64
@@ -90,32 +96,42 @@ class NonceGuard:
             journal = self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA foreign_keys = ON")
-            self._db.executescript(_SCHEMA)
+            self._db.executescript(_SCHEMA + approval_record.SCHEMA + spending.SCHEMA)
             self._make_room()
         if journal != "wal":
             raise GuardUnavailableError("the file system does not support the write-ahead log of SQLite")
 
-    def admit(self, slot: Slot, intent_id: str, kind: Kind, *, signed_hash: str) -> Denial | None:
+    def admit(
+        self, slot: Slot, intent_id: str, kind: Kind, *, signed_hash: str, conditions: Sequence[Condition] = ()
+    ) -> Denial | None:
         """Record ``signed_hash`` for the slot, on disk when this returns ``None``; or say why it is refused.
 
         The first admission gives the slot to the intent. Later ones must come from the same intent: another
         hash is a replacement, the same hash is a repetition that costs no write. After a cancel only cancels,
-        and hashes already signed, are admitted. While halted only cancels are. Raises
-        ``GuardUnavailableError`` with nothing recorded.
+        and hashes already signed, are admitted. While halted only cancels are. Every condition is asked in the same
+        transaction. Raises ``GuardUnavailableError`` with nothing recorded.
         """
         with self._transaction() as db:
-            halted, reason = db.execute(_LAST_HALT).fetchone() or (0, "")
-            if halted and kind != "cancel":
-                return Denial(DenialReason.HALTED, f"the signer is halted: {reason}")
-            key = (slot.chain_id, slot.address, slot.nonce)
-            row = db.execute(
-                "SELECT intent_id, cancelled FROM slots WHERE chain_id = ? AND address = ? AND nonce = ?", key
-            ).fetchone()
-            if row is None:
-                return self._open_slot(slot, intent_id, kind, signed_hash=signed_hash)
-            if row[0] != intent_id:
-                return Denial(DenialReason.SLOT_TAKEN, f"nonce {slot.nonce} belongs to intent {row[0]}")
-            return self._replace(intent_id, kind, signed_hash, cancelled=bool(row[1]))
+            denial = self._admit(slot, intent_id, kind, signed_hash=signed_hash)
+            for condition in conditions:
+                denial = denial or condition(db)
+            if denial is not None:
+                db.execute("ROLLBACK")
+        return denial
+
+    def _admit(self, slot: Slot, intent_id: str, kind: Kind, *, signed_hash: str) -> Denial | None:
+        halted, reason = self._db.execute(_LAST_HALT).fetchone() or (0, "")
+        if halted and kind != "cancel":
+            return Denial(DenialReason.HALTED, f"the signer is halted: {reason}")
+        key = (slot.chain_id, slot.address, slot.nonce)
+        row = self._db.execute(
+            "SELECT intent_id, cancelled FROM slots WHERE chain_id = ? AND address = ? AND nonce = ?", key
+        ).fetchone()
+        if row is None:
+            return self._open_slot(slot, intent_id, kind, signed_hash=signed_hash)
+        if row[0] != intent_id:
+            return Denial(DenialReason.SLOT_TAKEN, f"nonce {slot.nonce} belongs to intent {row[0]}")
+        return self._replace(intent_id, kind, signed_hash, cancelled=bool(row[1]))
 
     def halt(self, reason: str) -> None:
         """Latch: from now on, restarts included, only cancels are admitted. ``reason`` must say something."""
@@ -181,7 +197,8 @@ class NonceGuard:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
-                self._db.execute("COMMIT")
+                if self._db.in_transaction:
+                    self._db.execute("COMMIT")
             finally:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")

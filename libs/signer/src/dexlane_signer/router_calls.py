@@ -46,8 +46,18 @@ class RouterSwap:
     amount_in: int
     minimum_out: int
     payer_is_user: bool
-    token_in: str
-    token_out: str
+    tokens: tuple[str, ...]
+    """The whole path: what is paid, what lies between, what is received."""
+
+    @property
+    def token_in(self) -> str:
+        """What the swap is paid with."""
+        return self.tokens[0]
+
+    @property
+    def token_out(self) -> str:
+        """What the swap gives."""
+        return self.tokens[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,35 +160,34 @@ def _decode_step(command: int, payload: bytes) -> RouterStep:
 def _decode_swap(version: Literal["v2", "v3"], words: _Words) -> RouterSwap:
     """``(address recipient, uint256 amountIn, uint256 amountOutMin, path, bool payerIsUser)``."""
     words.expect(3, 0xA0)
-    token_in, token_out = _v3_ends(words) if version == "v3" else _v2_ends(words)
+    tokens = _v3_path(words) if version == "v3" else _v2_path(words)
     return RouterSwap(
         version=version,
         recipient=words.address(0),
         amount_in=words.uint(1),
         minimum_out=words.uint(2),
         payer_is_user=words.flag(4),
-        token_in=token_in,
-        token_out=token_out,
+        tokens=tokens,
     )
 
 
-def _v3_ends(words: _Words) -> tuple[str, str]:
-    """First and last token of a packed path: token, then (3-byte fee, token) for each pool."""
+def _v3_path(words: _Words) -> tuple[str, ...]:
+    """The tokens of a packed path: token, then (3-byte fee, token) for each pool."""
     path, end = words.tail(5)
     words.finished(end)
     if len(path) < _V3_HOP + 20 or (len(path) - 20) % _V3_HOP:
         raise MalformedCalldataError("a V3 path is not token, fee, token and so on")
-    return "0x" + path[:20].hex(), "0x" + path[-20:].hex()
+    return tuple("0x" + path[at : at + 20].hex() for at in range(0, len(path), _V3_HOP))
 
 
-def _v2_ends(words: _Words) -> tuple[str, str]:
-    """First and last token of an ``address[]`` path."""
+def _v2_path(words: _Words) -> tuple[str, ...]:
+    """The tokens of an ``address[]`` path."""
     count = words.uint(5)
     if not 2 <= count <= _MAX_COMMANDS:
         raise MalformedCalldataError("a V2 path has too few or too many tokens")
-    tokens = [words.address(6 + position) for position in range(count)]
+    tokens = tuple(words.address(6 + position) for position in range(count))
     words.finished(6 + count)
-    return tokens[0], tokens[-1]
+    return tokens
 
 
 def _decode_permit(words: _Words) -> RouterPermit:

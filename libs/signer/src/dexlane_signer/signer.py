@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
 from dexlane_signer.addresses import normal_address
-from dexlane_signer.call_rules import check
+from dexlane_signer.approval_record import use_approval
+from dexlane_signer.approval_rules import check_permit_approval
+from dexlane_signer.approvals import Approval
+from dexlane_signer.decisions import Allowed, charge_for, decide
 from dexlane_signer.denials import Denial, DenialReason, SigningDenied
-from dexlane_signer.guard import NonceGuard, Slot
+from dexlane_signer.guard import Condition, NonceGuard, Slot
 from dexlane_signer.keys import PrivateKey
 from dexlane_signer.policy import CheckContext, Kind, Policy
 from dexlane_signer.swap_rules import check_permit
@@ -24,21 +28,26 @@ def _wall_clock_s() -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignRequest:
-    """Sign ``transaction`` from ``sender`` for an intent, as its trade or as the cancel of its slot."""
+    """Sign ``transaction`` from ``sender`` for an intent, as its trade or as the cancel of its slot.
+
+    ``approval`` is what the intent was approved with; where the policy names approvers, a trade without one is denied.
+    """
 
     sender: str
     intent_id: str
     kind: Kind
     transaction: DynamicFeeTransaction
+    approval: Approval | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermitRequest:
-    """Sign a Permit2 permit of ``owner`` on one chain."""
+    """Sign a Permit2 permit of ``owner`` on one chain, for a trade with this approval."""
 
     owner: str
     chain_id: int
     permit: PermitSingle
+    approval: Approval | None = None
 
 
 class LocalSigner:
@@ -81,12 +90,15 @@ class LocalSigner:
         transaction, sender = request.transaction, normal_address(request.sender)
         policy, key = self._find(transaction.chain_id, sender)
         context = CheckContext(sender=sender, kind=request.kind, now_s=self._clock_s())
-        denial = check(policy, transaction, context)
-        if denial is not None:
-            raise SigningDenied(denial)
+        allowed = decide(policy, transaction, request.approval, context)
+        if isinstance(allowed, Denial):
+            raise SigningDenied(allowed)
         signed = key.sign_transaction(transaction)
         slot = Slot(transaction.chain_id, sender, transaction.nonce)
-        denial = self._guard.admit(slot, request.intent_id, request.kind, signed_hash=signed.hash)
+        conditions = self._conditions(policy, request, allowed, context)
+        denial = self._guard.admit(
+            slot, request.intent_id, request.kind, signed_hash=signed.hash, conditions=conditions
+        )
         if denial is not None:
             raise SigningDenied(denial)
         return signed
@@ -97,6 +109,8 @@ class LocalSigner:
         policy, key = self._find(request.chain_id, owner)
         context = CheckContext(sender=owner, kind="trade", now_s=self._clock_s())
         denial = check_permit(policy, request.permit, context)
+        if denial is None:
+            denial = check_permit_approval(policy, request.approval, request.permit, request.chain_id, context)
         if denial is not None:
             raise SigningDenied(denial)
         reason = self._guard.halt_reason()
@@ -115,6 +129,23 @@ class LocalSigner:
     def halt_reason(self) -> str | None:
         """Why the signer is halted, or ``None``."""
         return self._guard.halt_reason()
+
+    def _conditions(
+        self, policy: Policy, request: SignRequest, allowed: Allowed, context: CheckContext
+    ) -> list[Condition]:
+        """What the record must still agree to: the approval is used by no other intent, and no cap is exceeded."""
+        chain_id, statement = request.transaction.chain_id, allowed.statement
+        charge = charge_for(policy, request.transaction, allowed, context)
+
+        def is_within_caps(db: sqlite3.Connection) -> Denial | None:
+            return self._guard.spending.charge(db, policy, charge)
+
+        if statement is None:
+            return [is_within_caps]
+        return [
+            lambda db: use_approval(db, statement, chain_id, context.sender, request.intent_id),
+            is_within_caps,
+        ]
 
     def _find(self, chain_id: int, sender: str) -> tuple[Policy, PrivateKey]:
         policy = self._policies.get(chain_id)

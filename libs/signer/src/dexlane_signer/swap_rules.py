@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dexlane_signer.denials import Denial, DenialReason
+from dexlane_signer.effects import Effect, Trade
 from dexlane_signer.policy import CheckContext, Policy
 from dexlane_signer.router_calls import (
     ADDRESS_THIS,
@@ -25,8 +26,8 @@ from dexlane_signer.transactions import DynamicFeeTransaction
 from dexlane_signer.typed_data import PermitSingle
 
 
-def check_execute(policy: Policy, transaction: DynamicFeeTransaction, context: CheckContext) -> Denial | None:
-    """Return why this ``execute`` call may not be signed, or ``None`` when it may."""
+def check_execute(policy: Policy, transaction: DynamicFeeTransaction, context: CheckContext) -> Effect | Denial:
+    """Return what this ``execute`` call does, or why it may not be signed."""
     try:
         call = decode_execute(transaction.data)
     except MalformedCalldataError as error:
@@ -35,12 +36,13 @@ def check_execute(policy: Policy, transaction: DynamicFeeTransaction, context: C
         return Denial(DenialReason.UNKNOWN_COMMAND, str(error))
     swaps = [step for step in call.steps if isinstance(step, RouterSwap)]
     permits = [step for step in call.steps if isinstance(step, RouterPermit)]
-    return (
+    denial = (
         _check_deadline(policy, call.deadline_s, context.now_s)
         or _check_chains(swaps, context.sender)
         or _check_inputs(policy, swaps)
         or _check_permits(policy, transaction.to, context, permits=permits, swaps=swaps)
     )
+    return denial or Effect(trades=_trades(swaps), paid=_inputs(swaps))
 
 
 def check_permit(policy: Policy, permit: PermitSingle, context: CheckContext) -> Denial | None:
@@ -150,6 +152,17 @@ def _check_permits(
         if permit.amount > inputs.get(permit.token, 0):
             return Denial(DenialReason.PERMIT_EXCEEDS_INPUT, "the permit allows more than the program takes")
     return None
+
+
+def _trades(swaps: Sequence[RouterSwap]) -> tuple[Trade, ...]:
+    """The chains of a checked program."""
+    found: list[Trade] = []
+    for swap in swaps:
+        if swap.payer_is_user:
+            found.append(Trade(swap.tokens, swap.amount_in))
+        else:
+            found[-1] = Trade(found[-1].tokens + swap.tokens[1:], found[-1].amount_in)
+    return tuple(found)
 
 
 def _inputs(swaps: Sequence[RouterSwap]) -> dict[str, int]:
