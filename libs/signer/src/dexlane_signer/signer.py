@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -12,17 +13,23 @@ from dexlane_signer.addresses import normal_address
 from dexlane_signer.approval_record import use_approval
 from dexlane_signer.approval_rules import check_permit_approval
 from dexlane_signer.approvals import Approval
+from dexlane_signer.attempts import Asked, SignedAttempt, Slot
+from dexlane_signer.brake import Brake
 from dexlane_signer.decisions import Allowed, charge_for, decide
 from dexlane_signer.denials import Denial, DenialReason, SigningDenied
-from dexlane_signer.guard import Condition, NonceGuard, Slot
+from dexlane_signer.guard import Condition, NonceGuard
+from dexlane_signer.guard_file import GuardUnavailableError
 from dexlane_signer.keys import PrivateKey
+from dexlane_signer.latch import Latch, Level
 from dexlane_signer.policy import CheckContext, Kind, Policy
+from dexlane_signer.purposes import Purpose, opens_position
 from dexlane_signer.swap_rules import check_permit
-from dexlane_signer.transactions import DynamicFeeTransaction, SignedTransaction
+from dexlane_signer.transactions import DynamicFeeTransaction
 from dexlane_signer.typed_data import PermitSingle
 
 
-def _wall_clock_s() -> int:
+def wall_clock_s() -> int:
+    """Unix seconds of this machine."""
     return int(time.time())
 
 
@@ -30,23 +37,31 @@ def _wall_clock_s() -> int:
 class SignRequest:
     """Sign ``transaction`` from ``sender`` for an intent, as its trade or as the cancel of its slot.
 
-    ``approval`` is what the intent was approved with; where the policy names approvers, a trade without one is denied.
+    ``attempt`` is the number of the attempt as the asker counts them from 1; asked again for the same number the signer
+    gives back what it signed then. ``epoch`` is the number of the asker's lease; a lower one than the highest seen for
+    the account is refused. ``purpose`` says whether the trade opens or closes a position. ``approval`` is what the
+    intent was approved with; where the policy names approvers, a trade without one is denied.
     """
 
     sender: str
     intent_id: str
     kind: Kind
     transaction: DynamicFeeTransaction
+    epoch: int = 0
+    attempt: int | None = None
+    purpose: Purpose = "entry"
     approval: Approval | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermitRequest:
-    """Sign a Permit2 permit of ``owner`` on one chain, for a trade with this approval."""
+    """Sign a Permit2 permit of ``owner`` on one chain. The last three are those of ``SignRequest``."""
 
     owner: str
     chain_id: int
     permit: PermitSingle
+    epoch: int = 0
+    purpose: Purpose = "entry"
     approval: Approval | None = None
 
 
@@ -59,17 +74,21 @@ class LocalSigner:
         policies: Sequence[Policy],
         guard: NonceGuard,
         *,
-        clock_s: Callable[[], int] = _wall_clock_s,
+        clock_s: Callable[[], int] = wall_clock_s,
+        brake: Brake | None = None,
     ) -> None:
-        """Bring keys, rules and record together.
+        """Bring keys, rules, record and brake together.
 
         ``clock_s`` gives Unix seconds by the clock that deadlines are written in; on a chain whose time is not
-        ours, pass one that follows the chain. Raises ``ValueError`` when two policies cover one chain.
+        ours, pass one that follows the chain. Without a ``brake`` only the record itself can be halted. Raises
+        ``ValueError`` when two policies cover one chain.
         """
         self._keys = {key.address: key for key in keys}
         self._policies: dict[int, Policy] = {}
         self._guard = guard
         self._clock_s = clock_s
+        self._brake = brake or Brake(guard)
+        self.counts = self._brake.counts
         for policy in policies:
             for chain_id in policy.chain_ids:
                 if chain_id in self._policies:
@@ -81,54 +100,71 @@ class LocalSigner:
         """The accounts this signer holds keys of."""
         return tuple(self._keys)
 
-    def sign_transaction(self, request: SignRequest) -> SignedTransaction:
-        """Return the signed bytes, recorded on disk.
+    def sign_transaction(self, request: SignRequest) -> SignedAttempt:
+        """Return what is on record for the attempt, signed now or before.
 
-        The same request gives the same bytes. Raises ``SigningDenied``, or ``GuardUnavailableError`` when the
-        record cannot be written; in both cases no signature leaves.
+        Raises ``SigningDenied``, or ``GuardUnavailableError`` when the record cannot be written; in both cases no
+        signature leaves.
         """
+        with self._counted("transaction"):
+            return self._transaction(request)
+
+    def sign_permit(self, request: PermitRequest) -> bytes:
+        """Return the 65-byte signature (``v`` 27 or 28) of a permit.
+
+        Raises ``SigningDenied``, or ``GuardUnavailableError`` when the record cannot be read.
+        """
+        with self._counted("permit"):
+            return self._permit(request)
+
+    @contextmanager
+    def _counted(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except SigningDenied as denied:
+            self.counts.denied[denied.reason] += 1
+            raise
+        except ValueError as error:
+            # A nonce, an id or an address outside of what can be recorded.
+            self.counts.denied[DenialReason.MALFORMED_REQUEST] += 1
+            raise SigningDenied(Denial(DenialReason.MALFORMED_REQUEST, str(error))) from None
+        except GuardUnavailableError:
+            self.counts.unavailable += 1
+            raise
+        self.counts.signed[name] += 1
+
+    def _transaction(self, request: SignRequest) -> SignedAttempt:
         transaction, sender = request.transaction, normal_address(request.sender)
         policy, key = self._find(transaction.chain_id, sender)
         context = CheckContext(sender=sender, kind=request.kind, now_s=self._clock_s())
         allowed = decide(policy, transaction, request.approval, context)
         if isinstance(allowed, Denial):
             raise SigningDenied(allowed)
-        signed = key.sign_transaction(transaction)
-        slot = Slot(transaction.chain_id, sender, transaction.nonce)
-        conditions = self._conditions(policy, request, allowed, context)
-        denial = self._guard.admit(
-            slot, request.intent_id, request.kind, signed_hash=signed.hash, conditions=conditions
+        is_entry = opens_position(policy, allowed.effect, allowed.statement, request.purpose)
+        if isinstance(is_entry, Denial):
+            raise SigningDenied(is_entry)
+        _require(self._brake.refusal(is_cancel=request.kind == "cancel", is_entry=is_entry))
+        asked = Asked(
+            intent_id=request.intent_id,
+            kind=request.kind,
+            number=request.attempt,
+            epoch=request.epoch,
+            is_entry=is_entry,
         )
-        if denial is not None:
-            raise SigningDenied(denial)
-        return signed
-
-    def sign_permit(self, request: PermitRequest) -> bytes:
-        """Return the 65-byte signature (``v`` 27 or 28) of a permit. Raises ``SigningDenied``."""
-        owner = normal_address(request.owner)
-        policy, key = self._find(request.chain_id, owner)
-        context = CheckContext(sender=owner, kind="trade", now_s=self._clock_s())
-        denial = check_permit(policy, request.permit, context)
-        if denial is None:
-            denial = check_permit_approval(policy, request.approval, request.permit, request.chain_id, context)
-        if denial is not None:
-            raise SigningDenied(denial)
-        reason = self._guard.halt_reason()
-        if reason is not None:
-            _deny(DenialReason.HALTED, f"the signer is halted: {reason}")
-        return key.sign_permit(request.permit, chain_id=request.chain_id)
-
-    def halt(self, reason: str) -> None:
-        """Sign cancels only, until ``resume``; outlives a restart."""
-        self._guard.halt(reason)
-
-    def resume(self, reason: str) -> None:
-        """End a halt; the reason is kept."""
-        self._guard.resume(reason)
-
-    def halt_reason(self) -> str | None:
-        """Why the signer is halted, or ``None``."""
-        return self._guard.halt_reason()
+        signed = key.sign_transaction(transaction)
+        attempt = SignedAttempt(
+            raw=signed.raw,
+            hash=signed.hash,
+            number=request.attempt or 1,
+            kind=request.kind,
+            transaction=transaction,
+        )
+        conditions = self._conditions(policy, request, allowed, context)
+        slot = Slot(transaction.chain_id, sender, transaction.nonce)
+        outcome = self._guard.admit(slot, asked, attempt, conditions)
+        if isinstance(outcome, Denial):
+            raise SigningDenied(outcome)
+        return outcome
 
     def _conditions(
         self, policy: Policy, request: SignRequest, allowed: Allowed, context: CheckContext
@@ -147,6 +183,32 @@ class LocalSigner:
             is_within_caps,
         ]
 
+    def _permit(self, request: PermitRequest) -> bytes:
+        owner, is_entry = normal_address(request.owner), request.purpose == "entry"
+        policy, key = self._find(request.chain_id, owner)
+        context = CheckContext(sender=owner, kind="trade", now_s=self._clock_s())
+        _require(check_permit(policy, request.permit, context))
+        _require(check_permit_approval(policy, request.approval, request.permit, request.chain_id, context))
+        _require(self._brake.refusal(is_cancel=False, is_entry=is_entry))
+        _require(self._guard.refusal(request.chain_id, owner, request.epoch, is_entry=is_entry))
+        return key.sign_permit(request.permit, chain_id=request.chain_id)
+
+    def highest_nonces(self, chain_id: int) -> dict[str, int | None]:
+        """Each account of this signer, and the highest nonce ever signed for it on a chain."""
+        return {address: self._guard.highest_nonce(chain_id, address) for address in self._keys}
+
+    def halt(self, reason: str, *, level: Level = Level.HALTED, source: str = "operator") -> None:
+        """Sign only what ``level`` allows, until ``resume``; outlives a restart."""
+        self._brake.pull(level, source, reason)
+
+    def resume(self, reason: str) -> None:
+        """End a halt; the reason is kept."""
+        self._guard.resume(reason)
+
+    def latch(self) -> Latch:
+        """Whether and why the signer is halted."""
+        return self._guard.latch()
+
     def _find(self, chain_id: int, sender: str) -> tuple[Policy, PrivateKey]:
         policy = self._policies.get(chain_id)
         if policy is None:
@@ -155,6 +217,11 @@ class LocalSigner:
         if key is None:
             _deny(DenialReason.UNKNOWN_SENDER, f"this signer holds no key of {sender}")
         return policy, key
+
+
+def _require(denial: Denial | None) -> None:
+    if denial is not None:
+        raise SigningDenied(denial)
 
 
 def _deny(reason: DenialReason, sentence: str) -> NoReturn:

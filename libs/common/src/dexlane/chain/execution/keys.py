@@ -21,7 +21,7 @@ from dexlane_signer import (
     PermitRequest,
     Policy,
     PrivateKey,
-    SignedTransaction,
+    SignedAttempt,
     SignRequest,
     TokenLimit,
     load_keystore,
@@ -136,7 +136,7 @@ class SignerHere:
     def __init__(self, local: LocalSigner) -> None:
         self._local = local
 
-    async def sign_transaction(self, request: SignRequest) -> SignedTransaction:
+    async def sign_transaction(self, request: SignRequest) -> SignedAttempt:
         """Sign and record; raises ``SigningDenied`` or ``GuardUnavailableError``."""
         return self._local.sign_transaction(request)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from dexlane.chain.calldata import MAINNET_ROUTER, ExactInput, RouterDeployment, check_order, execute
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.permit2 import ONLY_THIS_BLOCK, PERMIT2, PermitSingle, SignedPermit, approve
 from dexlane.domain.send_state import AttemptKind
 from dexlane.events.base import FeeCap
-from dexlane.events.execution import IntentCreated, Plan
-from dexlane_signer import DynamicFeeTransaction, PermitRequest, SignedTransaction, SignRequest
+from dexlane.events.execution import IntentCreated, Plan, Purpose
+from dexlane_signer import DynamicFeeTransaction, PermitRequest, SignedAttempt, SignRequest
 
 ALLOWANCE_GAS = 90_000
 """Gas limit of an ERC-20 approve; behind USDC's proxy it takes about 56,000."""
@@ -22,8 +22,8 @@ CANCEL_GAS = 21_000
 class Signer(Protocol):
     """What executors ask of a signer: one in this process, or one that is reached over a socket."""
 
-    async def sign_transaction(self, request: SignRequest) -> SignedTransaction:
-        """Sign, record, return the bytes; raises ``SigningDenied`` or ``GuardUnavailableError``."""
+    async def sign_transaction(self, request: SignRequest) -> SignedAttempt:
+        """Sign, record, return what is on record; raises ``SigningDenied`` or ``GuardUnavailableError``."""
         ...
 
     async def sign_permit(self, request: PermitRequest) -> bytes:
@@ -37,12 +37,14 @@ PermitNonce = Callable[[str, str], int]
 
 @dataclass(frozen=True, kw_only=True)
 class Payloads:
-    """Builds and signs the payloads of one chain. ``signer`` is asked anew each time: its policy follows the books."""
+    """Builds and signs the payloads of one chain. ``signer`` is asked anew each time: its policy follows the books.
+    ``epoch`` is the number of the executor's lease at that moment; 0 where there is none."""
 
     chain_id: int
     signer: Callable[[], Signer]
     permit_nonce: PermitNonce
     deployment: RouterDeployment = MAINNET_ROUTER
+    epoch: Callable[[], int] = lambda: 0
 
     async def calldata(self, intent: IntentCreated) -> bytes:
         """The calldata of an intent's trade or allowance, the same for all its attempts.
@@ -52,7 +54,13 @@ class Payloads:
         if intent.plan is None:
             return approve(PERMIT2, intent.allowance_amount or 0)
         permit = self._permit(intent, intent.plan)
-        request = PermitRequest(owner=intent.account, chain_id=self.chain_id, permit=permit)
+        request = PermitRequest(
+            owner=intent.account,
+            chain_id=self.chain_id,
+            permit=permit,
+            epoch=self.epoch(),
+            purpose=_purpose(intent),
+        )
         signature = await self.signer().sign_permit(request)
         return self._call(intent.plan, SignedPermit(permit, signature))
 
@@ -63,8 +71,12 @@ class Payloads:
         """Raise ``UnroutableError`` when the router would not trade exactly where the plan says."""
         check_order(_order(plan), self.deployment)
 
-    async def sign(self, slot: Slot, kind: AttemptKind, fee: FeeCap, calldata: bytes | None) -> SignedTransaction:
-        """Sign one attempt of a slot. Raises ``SigningDenied`` or ``GuardUnavailableError``."""
+    async def sign(self, slot: Slot, kind: AttemptKind, fee: FeeCap, calldata: bytes | None) -> SignedAttempt:
+        """Sign the slot's next attempt, or get back what the signer has on record for it.
+
+        A process that stopped between the signature and its journal asks again, perhaps with another fee; what was
+        signed then holds. Raises ``SigningDenied`` or ``GuardUnavailableError``.
+        """
         intent = slot.intent
         is_cancel = kind is AttemptKind.CANCEL
         transaction = DynamicFeeTransaction(
@@ -82,6 +94,9 @@ class Payloads:
             intent_id=intent.id,
             kind="cancel" if is_cancel else "trade",
             transaction=transaction,
+            epoch=self.epoch(),
+            attempt=1 if slot.state.newest is None else slot.state.newest.number + 1,
+            purpose=_purpose(intent),
         )
         return await self.signer().sign_transaction(request)
 
@@ -101,6 +116,10 @@ class Payloads:
 
 def _order(plan: Plan) -> ExactInput:
     return ExactInput(legs=plan.route.legs, amount_in=plan.amount_in, minimum_out=plan.minimum_out)
+
+
+def _purpose(intent: IntentCreated) -> Literal["entry", "exit"]:
+    return "exit" if intent.purpose is Purpose.EXIT else "entry"
 
 
 def _gas_limit(intent: IntentCreated) -> int:

@@ -39,7 +39,7 @@ from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.runtime.journal import Journal, Tx
-from dexlane_signer import GuardUnavailableError, SigningDenied
+from dexlane_signer import GuardUnavailableError, SignedAttempt, SigningDenied
 
 HighestSigned = Callable[[str], int | None]
 """Account to the highest nonce the signer ever signed for it."""
@@ -207,13 +207,11 @@ class Transactions:
             )
 
     async def _sign_and_send(self, slot: Slot, kind: AttemptKind, fee: FeeCap | None) -> None:
-        number = len(slot.state.attempts) + 1
-        fee = fee or _first_fee(slot)
         try:
             calldata = slot.calldata
             if calldata is None and kind is AttemptKind.TRADE:
                 calldata = await self._payloads.calldata(slot.intent)
-            signed = await self._payloads.sign(slot, kind, fee, calldata)
+            signed = await self._payloads.sign(slot, kind, fee or _first_fee(slot), calldata)
         except (SigningDenied, UnroutableError, AbiError) as error:
             self._moments.denied(slot.intent.id, str(error))
             await self._commit(slot, send_state.give_up(slot.state, FailureReason.DENIED))
@@ -221,16 +219,21 @@ class Transactions:
         except GuardUnavailableError as error:
             self._moments.denied(slot.intent.id, str(error))
             return
-        attempt = Attempt(number=number, kind=kind, tx_hash=signed.hash, fee=fee, block=self._tip)
+        if signed.number in slot.raws:
+            await self._send(slot, signed.number)
+            return
+        # What the signer has on record counts, and it may be older than what was asked for just now.
+        attempt = _attempt(signed, self._tip)
+        calldata = signed.transaction.data if attempt.kind is AttemptKind.TRADE else calldata
         step = send_state.signed(slot.state, attempt)
         told = tell(slot, step, self._clock.now_ns())
         async with self._journal.transaction() as tx:
             await store.add_attempt(tx, slot, attempt, signed.raw)
             await self._write(tx, slot, told, calldata)
         slot.calldata = calldata
-        slot.raws[number] = signed.raw
+        slot.raws[attempt.number] = signed.raw
         self._take(slot, step, told)
-        await self._send(slot, number)
+        await self._send(slot, attempt.number)
 
     async def _send(self, slot: Slot, number: int) -> None:
         first = slot.state.stage is send_state.Stage.SIGNED and number == 1
@@ -297,6 +300,14 @@ class Transactions:
             if receipt is not None:
                 receipts[attempt.tx_hash] = receipt
         return receipts, True
+
+
+def _attempt(signed: SignedAttempt, tip: int) -> Attempt:
+    fee = FeeCap(
+        max_fee_per_gas_wei=signed.transaction.max_fee_per_gas_wei,
+        max_priority_fee_per_gas_wei=signed.transaction.max_priority_fee_per_gas_wei,
+    )
+    return Attempt(number=signed.number, kind=AttemptKind(signed.kind), tx_hash=signed.hash, fee=fee, block=tip)
 
 
 def _first_fee(slot: Slot) -> FeeCap:
