@@ -104,10 +104,6 @@ class ProcessDiedError(Exception):
     """The process is gone at this instruction."""
 
 
-def dies(*_: Any, **__: Any) -> Any:
-    raise ProcessDiedError
-
-
 async def dies_async(*_: Any, **__: Any) -> Any:
     raise ProcessDiedError
 
@@ -120,10 +116,10 @@ async def accepted_and_dies(rpc: Any, raw: bytes, **_: Any) -> Any:
 BOUNDARIES: dict[str, Break] = {
     "while the intent is being journalled": lambda patch: patch.setattr(store, "add_slot", dies_async),
     "after the intent, before the permit": lambda patch: patch.setattr(
-        "dexlane.chain.execution.payloads.Payloads.calldata", dies
+        "dexlane.chain.execution.payloads.Payloads.calldata", dies_async
     ),
     "after the permit, before the signature": lambda patch: patch.setattr(
-        "dexlane.chain.execution.payloads.Payloads.sign", dies
+        "dexlane.chain.execution.payloads.Payloads.sign", dies_async
     ),
     "after the signature, before it is stored": lambda patch: patch.setattr(store, "add_attempt", dies_async),
     "while the attempt is being stored": lambda patch: patch.setattr(store, "save_slot", dies_async),
@@ -213,7 +209,7 @@ async def test_an_intent_that_expired_unsigned_is_cancelled_in_its_own_slot(
     async with running(home) as bench:
         verdict = bench.verdict(blocks=2)
         with monkeypatch.context() as patch:
-            patch.setattr("dexlane.chain.execution.payloads.Payloads.calldata", dies)
+            patch.setattr("dexlane.chain.execution.payloads.Payloads.calldata", dies_async)
             with pytest.raises(ProcessDiedError):
                 await bench.executor.on_verdict(verdict)
         bench.chain.mine(5)
@@ -503,7 +499,7 @@ async def test_while_halted_open_trades_are_cancelled_and_nothing_new_is_sent(ho
 async def test_a_denied_signature_gives_the_slot_back_by_a_cancel(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     from dexlane_signer import Denial, DenialReason
 
-    def denied(*_: Any) -> Any:
+    async def denied(*_: Any) -> Any:
         raise SigningDenied(Denial(DenialReason.AMOUNT_OVER_CAP, "too much"))
 
     async with running(home) as bench:

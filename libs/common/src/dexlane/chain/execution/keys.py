@@ -18,8 +18,11 @@ from dexlane_signer import (
     KeystoreError,
     LocalSigner,
     NonceGuard,
+    PermitRequest,
     Policy,
     PrivateKey,
+    SignedTransaction,
+    SignRequest,
     TokenLimit,
     load_keystore,
     normal_address,
@@ -126,6 +129,22 @@ def policy_for(
     )
 
 
+class SignerHere:
+    """Keys in this process, asked like a signer elsewhere. Awaiting it never yields: policy, signature and record are
+    done before the event loop runs anything else."""
+
+    def __init__(self, local: LocalSigner) -> None:
+        self._local = local
+
+    async def sign_transaction(self, request: SignRequest) -> SignedTransaction:
+        """Sign and record; raises ``SigningDenied`` or ``GuardUnavailableError``."""
+        return self._local.sign_transaction(request)
+
+    async def sign_permit(self, request: PermitRequest) -> bytes:
+        """Sign a permit; raises ``SigningDenied`` or ``GuardUnavailableError``."""
+        return self._local.sign_permit(request)
+
+
 class SignerSource:
     """The signer of one chain, whose policy follows its live books. Keys are read when the first one comes."""
 
@@ -135,7 +154,7 @@ class SignerSource:
         self._clock_s = clock_s
         self._keys: list[PrivateKey] = []
         self._guard: NonceGuard | None = None
-        self._signer: LocalSigner | None = None
+        self._signer: SignerHere | None = None
 
     @property
     def loaded(self) -> bool:
@@ -165,9 +184,9 @@ class SignerSource:
         """Sign by these rules from now on."""
         if self._guard is None:
             raise Misconfigured("the signer was given rules before its keys were loaded")
-        self._signer = LocalSigner(self._keys, [policy], self._guard, clock_s=self._clock_s)
+        self._signer = SignerHere(LocalSigner(self._keys, [policy], self._guard, clock_s=self._clock_s))
 
-    def signer(self) -> LocalSigner:
+    def signer(self) -> SignerHere:
         """The signer by the newest rules."""
         if self._signer is None:
             raise Misconfigured("the signer was used before its rules were known")

@@ -20,13 +20,13 @@ CANCEL_GAS = 21_000
 
 
 class Signer(Protocol):
-    """What executors ask of a signer; ``dexlane_signer.LocalSigner`` answers it."""
+    """What executors ask of a signer: one in this process, or one that is reached over a socket."""
 
-    def sign_transaction(self, request: SignRequest) -> SignedTransaction:
+    async def sign_transaction(self, request: SignRequest) -> SignedTransaction:
         """Sign, record, return the bytes; raises ``SigningDenied`` or ``GuardUnavailableError``."""
         ...
 
-    def sign_permit(self, request: PermitRequest) -> bytes:
+    async def sign_permit(self, request: PermitRequest) -> bytes:
         """Sign a Permit2 permit; raises ``SigningDenied``."""
         ...
 
@@ -44,7 +44,7 @@ class Payloads:
     permit_nonce: PermitNonce
     deployment: RouterDeployment = MAINNET_ROUTER
 
-    def calldata(self, intent: IntentCreated) -> bytes:
+    async def calldata(self, intent: IntentCreated) -> bytes:
         """The calldata of an intent's trade or allowance, the same for all its attempts.
 
         Signs the permit of a trade. Raises ``SigningDenied``, ``UnroutableError`` or ``AbiError``.
@@ -53,7 +53,8 @@ class Payloads:
             return approve(PERMIT2, intent.allowance_amount or 0)
         permit = self._permit(intent, intent.plan)
         request = PermitRequest(owner=intent.account, chain_id=self.chain_id, permit=permit)
-        return self._call(intent.plan, SignedPermit(permit, self.signer().sign_permit(request)))
+        signature = await self.signer().sign_permit(request)
+        return self._call(intent.plan, SignedPermit(permit, signature))
 
     def _call(self, plan: Plan, permit: SignedPermit) -> bytes:
         return execute([_order(plan)], deadline_s=plan.deadline_s, permits=[permit], deployment=self.deployment)
@@ -62,7 +63,7 @@ class Payloads:
         """Raise ``UnroutableError`` when the router would not trade exactly where the plan says."""
         check_order(_order(plan), self.deployment)
 
-    def sign(self, slot: Slot, kind: AttemptKind, fee: FeeCap, calldata: bytes | None) -> SignedTransaction:
+    async def sign(self, slot: Slot, kind: AttemptKind, fee: FeeCap, calldata: bytes | None) -> SignedTransaction:
         """Sign one attempt of a slot. Raises ``SigningDenied`` or ``GuardUnavailableError``."""
         intent = slot.intent
         is_cancel = kind is AttemptKind.CANCEL
@@ -82,7 +83,7 @@ class Payloads:
             kind="cancel" if is_cancel else "trade",
             transaction=transaction,
         )
-        return self.signer().sign_transaction(request)
+        return await self.signer().sign_transaction(request)
 
     def _target(self, intent: IntentCreated) -> str:
         return self.deployment.router if intent.allowance_token is None else intent.allowance_token

@@ -212,8 +212,8 @@ class Transactions:
         try:
             calldata = slot.calldata
             if calldata is None and kind is AttemptKind.TRADE:
-                calldata = self._payloads.calldata(slot.intent)
-            signed = self._payloads.sign(slot, kind, fee, calldata)
+                calldata = await self._payloads.calldata(slot.intent)
+            signed = await self._payloads.sign(slot, kind, fee, calldata)
         except (SigningDenied, UnroutableError, AbiError) as error:
             self._moments.denied(slot.intent.id, str(error))
             await self._commit(slot, send_state.give_up(slot.state, FailureReason.DENIED))
