@@ -3,6 +3,7 @@
 from dexlane_signer.addresses import checksum_address, normal_address
 from dexlane_signer.call_rules import check
 from dexlane_signer.denials import Denial, DenialReason, SigningDenied
+from dexlane_signer.direct_calls import ROUTER02_SELECTORS, SWAP_ROUTER02_SELECTORS
 from dexlane_signer.guard import Attempt, GuardUnavailableError, NonceGuard, Slot
 from dexlane_signer.keccak import keccak256
 from dexlane_signer.keys import InvalidKeyError, PrivateKey
@@ -15,6 +16,8 @@ from dexlane_signer.typed_data import PERMIT2, PermitSingle
 
 __all__ = [
     "PERMIT2",
+    "ROUTER02_SELECTORS",
+    "SWAP_ROUTER02_SELECTORS",
     "Attempt",
     "CheckContext",
     "Denial",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
 
@@ -211,9 +211,7 @@ class Executor:
     def _decide(self, cause: Cause, book: Book, market: Market) -> _Decided:
         outcome = plan(cause, book, self._account_holdings(cause, book), market, self._parts.rules)
         if isinstance(outcome, Planned):
-            objection = self._objection(book, outcome)
-            if objection is not None:
-                outcome = refusal([objection])
+            outcome = self._routed(book, outcome)
         return _Decided(book, outcome)
 
     def _account_holdings(self, cause: Cause, book: Book) -> Holdings:
@@ -226,17 +224,17 @@ class Executor:
         exposure = self._side.exposure(book.id, lane)
         reserved = self._reservations.of(book.id, now_ms, exposure, in_flight)
         facts = None if account is None else self.live.facts(account)
-        return live_holdings(facts, book.quote.address, sold, exposure, reserved)
+        return live_holdings(facts, book, sold, exposure, reserved)
 
-    def _objection(self, book: Book, planned: Planned) -> Objection | None:
-        """What stands against carrying a plan out, in either mode for the route, in live mode for the account."""
+    def _routed(self, book: Book, planned: Planned) -> Planned | Refused:
+        """The plan with the router that carries it out, or what stands against it: in either mode for the routers, in
+        live mode for the account."""
         try:
-            self.live.payloads.check_routable(planned.plan)
+            trade = self.live.payloads.routed(planned.plan, book.accounts[self._parts.lane])
         except UnroutableError as error:
-            return Objection("unroutable", str(error))
-        if book.mode is Mode.PAPER:
-            return None
-        return self.live.objection(book, planned.plan.route.token_in, planned.plan.amount_in)
+            return refusal([Objection("unroutable", str(error))])
+        objection = None if book.mode is Mode.PAPER else self.live.objection(book, trade)
+        return replace(planned, plan=trade) if objection is None else refusal([objection])
 
     async def _commit(self, cause: Cause, decided: Sequence[_Decided], market: Market, consumer: str) -> list[_Written]:
         """Inbox, reservations, intents, slots and events in one transaction; nothing for a cause seen before."""
@@ -276,7 +274,7 @@ class Executor:
             self._reservations.hold(one.intent, one.reserved, self._clock.now_ms())
             if one.slot is not None:
                 self.live.transactions.adopt(one.slot)
-                if one.intent.plan is not None:
+                if one.intent.plan is not None and not one.intent.plan.native_out:
                     self.live.watch(one.intent.account, one.intent.plan.route.token_out)
 
     async def _launch(self, written: Sequence[_Written]) -> None:
