@@ -8,6 +8,7 @@ from dexlane_signer.call_rules import check
 from dexlane_signer.client import RemoteSigner, SignerUnreachableError
 from dexlane_signer.control import ControlServer
 from dexlane_signer.denials import Denial, DenialReason, SigningDenied
+from dexlane_signer.direct_calls import ROUTER02_SELECTORS, SWAP_ROUTER02_SELECTORS
 from dexlane_signer.guard import NonceGuard
 from dexlane_signer.guard_file import GuardUnavailableError
 from dexlane_signer.keccak import keccak256
@@ -23,6 +24,8 @@ from dexlane_signer.typed_data import PERMIT2, PermitSingle
 __all__ = [
     "HALT_FILE",
     "PERMIT2",
+    "ROUTER02_SELECTORS",
+    "SWAP_ROUTER02_SELECTORS",
     "Approval",
     "ApprovedKind",
     "Approver",

@@ -15,7 +15,7 @@ from dexlane_signer.approvals import (
     read_statement,
 )
 from dexlane_signer.denials import Denial, DenialReason
-from dexlane_signer.effects import Effect, Trade
+from dexlane_signer.effects import NATIVE, Effect, Trade
 from dexlane_signer.policy import CheckContext, Policy
 from dexlane_signer.typed_data import PermitSingle
 
@@ -29,7 +29,7 @@ def check_approval(
     statement = opened(policy, approval, chain_id, context)
     if isinstance(statement, Denial):
         return statement
-    return _check_trades(statement, effect.trades) or statement
+    return _check_trades(policy, statement, effect.trades) or statement
 
 
 def check_permit_approval(
@@ -44,7 +44,7 @@ def check_permit_approval(
     payable = statement.tokens if statement.kind is ApprovedKind.GAP else statement.tokens[:1]
     if permit.token not in payable:
         return Denial(DenialReason.APPROVAL_WRONG_TOKENS, f"the approval does not let {permit.token} be paid")
-    return _check_amount(statement, permit.token, permit.amount)
+    return _check_amount(statement, statement.tokens[0] == permit.token, permit.amount)
 
 
 def opened(policy: Policy, approval: Approval | None, chain_id: int, context: CheckContext) -> Statement | Denial:
@@ -97,14 +97,16 @@ def _check_addressee(policy: Policy, statement: Statement, chain_id: int, sender
     return None
 
 
-def _check_trades(statement: Statement, trades: Sequence[Trade]) -> Denial | None:
+def _check_trades(policy: Policy, statement: Statement, trades: Sequence[Trade]) -> Denial | None:
+    """Routers know native coin by its wrapped form only, so an approval of the one is one of the other."""
+    approved = tuple(policy.wrapped_native or token if token == NATIVE else token for token in statement.tokens)
     covered = _is_round_trip if statement.kind is ApprovedKind.GAP else _is_same_pair
-    if not all(covered(statement.tokens, trade.tokens) for trade in trades):
+    if not all(covered(approved, trade.tokens) for trade in trades):
         return Denial(DenialReason.APPROVAL_WRONG_TOKENS, "the approval is for other tokens")
     token = trades[0].tokens[0]
     if any(trade.tokens[0] != token for trade in trades):
         return Denial(DenialReason.APPROVAL_WRONG_TOKENS, "an approved trade pays one token")
-    return _check_amount(statement, token, sum(trade.amount_in for trade in trades))
+    return _check_amount(statement, approved[0] == token, sum(trade.amount_in for trade in trades))
 
 
 def _is_same_pair(approved: tuple[str, ...], traded: tuple[str, ...]) -> bool:
@@ -115,9 +117,9 @@ def _is_round_trip(approved: tuple[str, ...], traded: tuple[str, ...]) -> bool:
     return traded[0] == traded[-1] and set(traded) == set(approved)
 
 
-def _check_amount(statement: Statement, token: str, amount: int) -> Denial | None:
+def _check_amount(statement: Statement, is_first_token: bool, amount: int) -> Denial | None:
     """The largest amount is one of the first token; a gap that begins elsewhere is bounded by the policy alone."""
-    if statement.max_amount_in and token == statement.tokens[0] and amount > statement.max_amount_in:
+    if statement.max_amount_in and is_first_token and amount > statement.max_amount_in:
         return Denial(
             DenialReason.APPROVAL_AMOUNT, f"{amount} is more than the approved amount of {statement.max_amount_in}"
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dexlane_signer.denials import Denial, DenialReason
 from dexlane_signer.effects import NATIVE, NO_EFFECT, Effect
 from dexlane_signer.policy import CheckContext, Kind, Policy
-from dexlane_signer.swap_rules import check_execute, unknown_sender
+from dexlane_signer.revocations import REVOCATIONS, check_revocation
+from dexlane_signer.swap_rules import check_swaps, unknown_sender
 from dexlane_signer.transactions import DynamicFeeTransaction
 from dexlane_signer.typed_data import PERMIT2
 
@@ -71,14 +72,23 @@ def _check_call(policy: Policy, transaction: DynamicFeeTransaction, context: Che
     target = transaction.to
     if target == policy.wrapped_native and selector in (WRAP, UNWRAP):
         return _check_wrapping(transaction, selector)
+    if selector in policy.routers.get(target, ()):
+        return check_swaps(policy, transaction, context)
     if transaction.value_wei:
         return Denial(DenialReason.VALUE_NOT_ALLOWED, "only wrapping may carry value")
-    if target in policy.routers:
-        listed = selector in policy.routers[target]
-        return check_execute(policy, transaction, context) if listed else _unknown_selector(selector, target)
-    if policy.limit_of(target) is None:
-        return Denial(DenialReason.UNKNOWN_TARGET, f"{target} is neither a listed router nor a listed token")
-    return _check_approve(policy, transaction) if selector == APPROVE else _unknown_selector(selector, target)
+    if target == PERMIT2 and selector in REVOCATIONS:
+        return check_revocation(transaction.data) or NO_EFFECT
+    return _check_token_call(policy, transaction, selector)
+
+
+def _check_token_call(policy: Policy, transaction: DynamicFeeTransaction, selector: str) -> Effect | Denial:
+    target = transaction.to
+    is_token = policy.limit_of(target) is not None and target not in policy.routers
+    if is_token and selector == APPROVE:
+        return _check_approve(policy, transaction)
+    if is_token or target in policy.routers:
+        return _unknown_selector(selector, target)
+    return Denial(DenialReason.UNKNOWN_TARGET, f"{target} is neither a listed router nor a listed token")
 
 
 def _unknown_selector(selector: str, target: str) -> Denial:
@@ -94,15 +104,16 @@ def _check_wrapping(transaction: DynamicFeeTransaction, selector: str) -> Effect
 
 
 def _check_approve(policy: Policy, transaction: DynamicFeeTransaction) -> Effect | Denial:
-    """``approve(spender, amount)`` on a listed token: to Permit2 within the limit, or zero to anyone."""
+    """``approve(spender, amount)`` on a listed token: to Permit2 within the limit, to a router that pulls tokens itself
+    for one trade at most, or zero to anyone."""
     data, limit = transaction.data, policy.limit_of(transaction.to)
     if len(data) != 68 or any(data[4:16]):
         return Denial(DenialReason.MALFORMED_CALLDATA, "approve takes an address and an amount")
     spender, amount = "0x" + data[16:36].hex(), int.from_bytes(data[36:], "big")
     if amount == 0:
         return NO_EFFECT  # taking an allowance back is always right, whoever holds it
-    if spender != PERMIT2:
-        return Denial(DenialReason.UNKNOWN_SPENDER, f"allowances go to Permit2 only, not to {spender}")
-    if limit is None or amount > limit.max_allowance:
+    if spender != PERMIT2 and spender not in policy.direct_spenders:
+        return Denial(DenialReason.UNKNOWN_SPENDER, f"{spender} is neither Permit2 nor a listed spender")
+    if limit is None or amount > (limit.max_allowance if spender == PERMIT2 else limit.max_trade):
         return Denial(DenialReason.AMOUNT_OVER_CAP, f"the allowance of {amount} exceeds the limit of the token")
     return NO_EFFECT

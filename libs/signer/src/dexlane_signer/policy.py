@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 from dexlane_signer.addresses import normal_address
 from dexlane_signer.approvals import Approver
+from dexlane_signer.direct_calls import DIRECT_SELECTORS
 from dexlane_signer.router_calls import EXECUTE
 
 Kind: TypeAlias = Literal["trade", "cancel"]
@@ -93,8 +94,10 @@ class Policy:
     tokens: Mapping[str, TokenLimit]
     max_fee_per_gas_wei: int
     max_gas_limit: int
+    direct_spenders: frozenset[str] = frozenset()
+    """Routers that pull tokens themselves: they may be approved for the amount of one trade."""
     max_value_wei: int = 0
-    """Most native coin in one wrap; nothing else may carry value."""
+    """Most native coin in one wrap, alone or before a swap; nothing else may carry value."""
     max_cancel_fee_per_gas_wei: int | None = None
     """Fee cap of cancels; by default 25 % over that of trades, so that a trade at its cap can still be outbid."""
     max_deadline_s: int = 600
@@ -119,7 +122,8 @@ class Policy:
     _cancel_fee_cap: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
-        unread = {selector for selectors in self.routers.values() for selector in selectors} - {EXECUTE}
+        unread = {selector for selectors in self.routers.values() for selector in selectors}
+        unread -= {EXECUTE} | DIRECT_SELECTORS
         if unread:
             raise ValueError(f"this signer cannot decode the selectors {sorted(unread)}")
         if any(len(key) != 32 for key in self.approvers.values()):
@@ -136,6 +140,7 @@ class Policy:
             ),
             "own_addresses": frozenset(map(normal_address, self.own_addresses)),
             "permit_spenders": frozenset(map(normal_address, self.permit_spenders)),
+            "direct_spenders": frozenset(map(normal_address, self.direct_spenders)),
             "wrapped_native": normal_address(self.wrapped_native) if self.wrapped_native else None,
             "_cancel_fee_cap": self.max_fee_per_gas_wei * 5 // 4 if cancel_cap is None else cancel_cap,
         }

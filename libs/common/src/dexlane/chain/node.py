@@ -20,6 +20,7 @@ from dexlane.chain.answers import (
     parse_transaction,
 )
 from dexlane.chain.link import Request
+from dexlane.chain.permit2 import GRANT_TOPICS
 from dexlane.chain.pool_events import POOL_EVENTS
 from dexlane.chain.rpc import RpcError
 
@@ -66,6 +67,12 @@ class NodeRpc:
         restriction = {"address": list(addresses)} if addresses else {"topics": [list(POOL_EVENTS)]}
         answers = await self._client.call("eth_getLogs", {"blockHash": block_hash, **restriction})
         return parse_logs(answers)
+
+    async def grant_logs(self, owners: Sequence[str], first: int, last: int) -> list[RawLog]:
+        """``eth_getLogs`` by event and owner over a range of blocks."""
+        topics = [list(GRANT_TOPICS), ["0x" + owner[2:].rjust(64, "0") for owner in owners]]
+        restriction = {"fromBlock": hex(first), "toBlock": hex(last), "topics": topics}
+        return parse_logs(await self._client.call("eth_getLogs", restriction))
 
     async def eth_call(
         self, to: str, data: bytes, *, block: BlockId = "latest", sender: str | None = None, value_wei: int = 0

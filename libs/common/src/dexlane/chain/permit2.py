@@ -12,6 +12,7 @@ from dexlane.chain import abi
 from dexlane_signer import PERMIT2, PermitSingle
 
 __all__ = [
+    "GRANT_TOPICS",
     "MAX_PERMIT_AMOUNT",
     "ONLY_THIS_BLOCK",
     "PERMIT2",
@@ -25,6 +26,7 @@ __all__ = [
     "decode_permit2_allowance",
     "permit2_allowance",
     "permit_input",
+    "revoke_in_permit2",
 ]
 
 MAX_PERMIT_AMOUNT = 2**160 - 1
@@ -33,9 +35,17 @@ MAX_PERMIT_AMOUNT = 2**160 - 1
 ONLY_THIS_BLOCK = 0
 """As ``expiration_s``: the allowance ends with the block that applies the permit (``Allowance.updateAll``)."""
 
+GRANT_TOPICS = (
+    "0x8c5be1e5ebec7d5bd14f71427d1e84f3dd0314c0f7b2291e5b200ac8c7c3b925",  # Approval(address,address,uint256)
+    "0xda9fa7c1b00402c17d0161b249b1ab8bbec047c5a52207b9c112deffd817036b",  # Permit2 Approval
+    "0xc6a377bfc4eb120024a8ac08eef205be16b817020812c73223e81d1bdb9708ec",  # Permit2 Permit
+)
+"""Events of grants, in a token and inside Permit2; the owner is the first indexed argument of each."""
+
 _APPROVE = bytes.fromhex("095ea7b3")  # approve(address,uint256)
 _ALLOWANCE = bytes.fromhex("dd62ed3e")  # allowance(address,address)
 _BALANCE_OF = bytes.fromhex("70a08231")  # balanceOf(address)
+_PERMIT2_APPROVE = bytes.fromhex("87517c45")  # approve(address,address,uint160,uint48)
 _PERMIT2_ALLOWANCE = bytes.fromhex("927da105")  # allowance(address,address,address)
 
 
@@ -60,6 +70,11 @@ class SignedPermit:
 def approve(spender: str, amount: int) -> bytes:
     """Calldata of ERC-20 ``approve``; ``amount`` in the token's smallest unit, zero to revoke."""
     return _APPROVE + abi.address(spender) + abi.uint(amount)
+
+
+def revoke_in_permit2(token: str, spender: str) -> bytes:
+    """Calldata that takes back what Permit2 lets a spender have of a token, to be sent to ``PERMIT2``."""
+    return _PERMIT2_APPROVE + abi.address(token) + abi.address(spender) + abi.uint(0) + abi.uint(0)
 
 
 def allowance(owner: str, spender: str) -> bytes:

@@ -45,6 +45,10 @@ class Rpc(Protocol):
         """
         ...
 
+    async def grant_logs(self, owners: Sequence[str], first: int, last: int) -> list[RawLog]:
+        """``eth_getLogs`` of the approvals and permits (``GRANT_TOPICS``) of these owners, from block to block."""
+        ...
+
     async def eth_call(
         self, to: str, data: bytes, *, block: BlockId = "latest", sender: str | None = None, value_wei: int = 0
     ) -> bytes:

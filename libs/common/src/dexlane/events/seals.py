@@ -1,6 +1,6 @@
 """Seals: what a deciding service approved, in bytes that a signer can check without trusting the bus between.
 
-The bytes are laid out as ``dexlane_signer.approvals`` reads them; one file of golden vectors pins both sides. The signer
+The bytes are laid out as ``dexlane_signer.approvals`` reads them; one file of golden vectors pins both sides. A signer
 shares no code with dexlane, so the layout is written down twice, once to write and once to read.
 """
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dexlane.chain.answers import BlockId, ChainTransaction, FeeHistory, Header, RawLog, Receipt
+from dexlane.chain.permit2 import GRANT_TOPICS
 from dexlane.chain.rpc import RpcError
 from dexlane.domain.fees import fee_parameters, next_base_fee
 from dexlane.testing.fake_mempool import PooledTransaction
@@ -79,6 +80,17 @@ class FakeRpc:
         if found is None:
             raise RpcError(-32000, "unknown block")
         return [log for log in found.logs if not addresses or log.address in addresses]
+
+    async def grant_logs(self, owners: Sequence[str], first: int, last: int) -> list[RawLog]:
+        """Logs of approvals and permits of these owners in canonical blocks."""
+        self._enter("grant_logs")
+        named = {"0x" + owner[2:].rjust(64, "0") for owner in owners}
+        return [
+            log
+            for block in self.chain.blocks[first : last + 1]
+            for log in block.logs
+            if len(log.topics) > 1 and log.topics[0] in GRANT_TOPICS and log.topics[1] in named
+        ]
 
     async def eth_call(
         self, to: str, data: bytes, *, block: BlockId = "latest", sender: str | None = None, value_wei: int = 0

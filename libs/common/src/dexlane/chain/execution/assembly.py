@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from dexlane.chain.calldata import router_of
+from dexlane.chain.direct_calls import routers_of
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.executor import Executor, ExecutorParts
 from dexlane.chain.execution.last_values import load_last_values
@@ -111,6 +112,7 @@ def _executor(chain_id: int, shared: _Shared) -> Executor:
         is_devnet_expected=settings.network == "devnet",
         real_money_words=settings.live_trading_on_real_chains,
         deployment=router_of(chain_id),
+        others=routers_of(chain_id)[1:],
         signing=settings.signing_rules(),
         sending=settings.send_policy(),
     )

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import orjson
 
-from dexlane.chain.calldata import RouterDeployment
+from dexlane.chain.calldata import RouterDeployment, RouterKind
 from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT
+from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.runtime.errors import Misconfigured
 from dexlane.values.books import Book, Lane
+from dexlane.values.chains import NATIVE
 from dexlane_signer import (
+    ROUTER02_SELECTORS,
+    SWAP_ROUTER02_SELECTORS,
     InvalidKeyError,
     KeystoreError,
     LocalSigner,
@@ -102,12 +107,13 @@ class SigningRules:
 
 
 def policy_for(
-    chain_id: int, lane: Lane, books: Iterable[Book], deployment: RouterDeployment, rules: SigningRules
+    chain_id: int, lane: Lane, books: Iterable[Book], routers: Sequence[RouterDeployment], rules: SigningRules
 ) -> Policy:
-    """What may be signed for these books on one chain: their accounts, our router, their quote tokens within limits.
+    """What may be signed for these books on one chain: their accounts, our routers, their quote tokens within limits.
 
     Position tokens have no limit of their own in quote units, so only the form of a call restrains them: they can be
-    sold to the own account through the router, or approved to Permit2, and nothing else.
+    sold to the own account through a router, or approved to Permit2, and nothing else. Native coin may come along, and
+    be wrapped and unwrapped, only when a book's quote is the native coin.
     """
     live = [book for book in books if lane in book.accounts]
     tokens: dict[str, TokenLimit] = {}
@@ -117,16 +123,30 @@ def policy_for(
             max_allowance=max(known.max_allowance, limits.capital * rules.allowance_factor),
             max_trade=max(known.max_trade, limits.max_trade),
         )
+    native = tokens.get(NATIVE)
+    universal = frozenset(one.router for one in routers if one.kind is RouterKind.UNIVERSAL)
     return Policy(
         chain_ids=frozenset({chain_id}),
         own_addresses=frozenset(book.accounts[lane] for book in live),
-        routers={deployment.router: frozenset({EXECUTE_SELECTOR})},
-        permit_spenders=frozenset({deployment.router}),
+        routers={one.router: _SELECTORS[one.kind] for one in routers},
+        permit_spenders=universal,
+        direct_spenders=frozenset(one.router for one in routers) - universal,
         tokens=tokens,
         max_fee_per_gas_wei=rules.max_fee_per_gas_wei,
         max_gas_limit=MAX_GAS_LIMIT,
+        max_value_wei=0 if native is None else native.max_trade,
+        wrapped_native=None if native is None else WRAPPED_NATIVE.get(chain_id),
         unlisted_token_limit=TokenLimit(max_allowance=MAX_PERMIT_AMOUNT, max_trade=MAX_PERMIT_AMOUNT),
     )
+
+
+_SELECTORS: Mapping[RouterKind, frozenset[str]] = MappingProxyType(
+    {
+        RouterKind.UNIVERSAL: frozenset({EXECUTE_SELECTOR}),
+        RouterKind.SWAP_ROUTER02: SWAP_ROUTER02_SELECTORS,
+        RouterKind.ROUTER02: ROUTER02_SELECTORS,
+    }
+)
 
 
 class SignerHere:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dexlane.chain.calldata import MAINNET_ROUTER, RouterDeployment
+from dexlane.chain.calldata import MAINNET_ROUTER, RouterDeployment, RouterKind
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.accounts import AccountFacts, read_account, read_balances
 from dexlane.chain.execution.keys import KeyFiles, SignerSource, SigningRules, policy_for
@@ -20,9 +20,10 @@ from dexlane.chain.execution.txmgr import Equipment, Transactions
 from dexlane.chain.network import identify_network
 from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.domain.circumstances import Objection
+from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.send_state import SendPolicy
 from dexlane.events.control import Status
-from dexlane.events.execution import AccountOpened, FailureReason
+from dexlane.events.execution import AccountOpened, FailureReason, IntentCreated, Plan
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Transient
@@ -51,6 +52,8 @@ class LiveAccess:
     is_devnet_expected: bool = True
     real_money_words: str = ""
     deployment: RouterDeployment = MAINNET_ROUTER
+    others: tuple[RouterDeployment, ...] = ()
+    """Routers for what the Universal Router cannot reach, in order; those without code on the chain are left out."""
     signing: SigningRules = field(default_factory=SigningRules)
     sending: SendPolicy = field(default_factory=SendPolicy)
 
@@ -75,7 +78,8 @@ class LiveDesk:
         self._source = SignerSource(access.key_files, access.guard_path, clock_s=lambda: self._chain_time_s)
         self._rpc: Rpc | None = None
         self._books: dict[str, Book] = {}
-        self._opened: set[tuple[str, str]] = set()
+        self._retired: dict[str, Book] = {}
+        self._opened: dict[tuple[str, str], int] = {}
         self._facts: dict[str, AccountFacts] = {}
         self._watched: dict[str, set[str]] = {}
         self._refusal: str | None = None
@@ -85,6 +89,7 @@ class LiveDesk:
             signer=self._source.signer,
             permit_nonce=self._permit_nonce,
             deployment=access.deployment,
+            others=access.others,
         )
         self._transactions: Transactions | None = None
 
@@ -123,16 +128,48 @@ class LiveDesk:
     def books_changed(self, books: Iterable[Book]) -> None:
         """The books as they now are. The signer's rules follow them."""
         chain_id, lane = self.access.chain_id, self.access.lane
+        before = {book.accounts[lane]: book for book in (*self._retired.values(), *self._books.values())}
         self._books = {
             book.id: book
             for book in books
             if book.mode is Mode.LIVE and book.chain_id == chain_id and lane in book.accounts
         }
+        # An account that a book gave up can still hold allowances, and only we can take them back.
+        kept = {book.accounts[lane] for book in self._books.values()}
+        self._retired = {
+            account: book.model_copy(update={"enabled": False})
+            for account, book in before.items()
+            if account not in kept
+        }
         if self._source.loaded:
             self._use_policy()
 
-    def objection(self, book: Book, token_in: str, amount_in: int) -> Objection | None:
-        """Why this live book cannot pay with that token just now; None when it can."""
+    @property
+    def tended(self) -> list[Book]:
+        """The live books, and those that gave their account up while this process ran, switched off."""
+        return [*self._books.values(), *self._retired.values()]
+
+    @property
+    def rpc(self) -> Rpc | None:
+        """The node, once it was reached."""
+        return self._rpc
+
+    def opened_at(self, book: Book) -> int | None:
+        """The block with which the book's account began; None before it is open."""
+        return self._opened.get((book.id, book.accounts[self.access.lane]))
+
+    def objection(self, book: Book, plan: Plan) -> Objection | None:
+        """Why this live book cannot carry the plan out just now; None when it can."""
+        if plan.native_in:
+            return self.objection_to_account(book)
+        # A router that pulls tokens itself is approved for the one trade, just before it.
+        is_direct = self.payloads.router_of(plan).kind is not RouterKind.UNIVERSAL
+        return self.objection_to_token(book, plan.route.token_in, 0 if is_direct else plan.amount_in)
+
+    def objection_to_token(self, book: Book, token_in: str, amount_in: int) -> Objection | None:
+        """Why this live book cannot pay with that token through Permit2 just now; None when it can."""
+        if token_in == NATIVE:
+            return self.objection_to_account(book)
         account = book.accounts[self.access.lane]
         return self.objection_to_account(book) or self._token_objection(account, token_in, amount_in)
 
@@ -164,9 +201,14 @@ class LiveDesk:
         return frozenset() if self._transactions is None else self._transactions.tokens_in_flight(account)
 
     def allowances_in_flight(self, account: str) -> frozenset[str]:
-        """Tokens whose allowance is being set."""
+        """Tokens whose allowance is being set or taken back."""
         intents = (slot.intent for slot in self.transactions.open_slots if slot.intent.account == account)
         return frozenset(intent.allowance_token for intent in intents if intent.allowance_token is not None)
+
+    @property
+    def open_intents(self) -> list[IntentCreated]:
+        """Intents that are not final."""
+        return [] if self._transactions is None else [slot.intent for slot in self._transactions.open_slots]
 
     def facts(self, account: str) -> AccountFacts | None:
         """What the chain last said about an account; None while that is not known."""
@@ -255,7 +297,7 @@ class LiveDesk:
 
     def _use_policy(self) -> None:
         access = self.access
-        policy = policy_for(access.chain_id, access.lane, self._books.values(), access.deployment, access.signing)
+        policy = policy_for(access.chain_id, access.lane, self.tended, self.payloads.routers, access.signing)
         self._source.use(policy)
 
     async def _tend(self, book: Book, tip: BlockApplied, pools: Mapping[str, Pool]) -> None:
@@ -269,7 +311,8 @@ class LiveDesk:
         if account not in self._watched:
             paired = await read_balances(self._rpc, account, paired_tokens(book, pools), block="latest")
             self._watched[account] = {token for token, balance in paired.items() if balance}
-        self.watch(account, book.quote.address)
+        if book.quote.address != NATIVE:
+            self.watch(account, book.quote.address)
         tokens = sorted(self._watched[account])
         self._facts[account] = await read_account(self._rpc, account, tokens, self.access.deployment.router)
 
@@ -278,7 +321,8 @@ class LiveDesk:
         if self._rpc is None:
             return
         at = tip.block.hash
-        tokens = [book.quote.address, *paired_tokens(book, pools)]
+        quote = [] if book.quote.address == NATIVE else [book.quote.address]
+        tokens = [*quote, *paired_tokens(book, pools)]
         try:
             native = await self._rpc.balance(account, block=at)
         except RpcError as error:
@@ -303,7 +347,7 @@ class LiveDesk:
         async with self._parts.journal.transaction() as tx:
             await store.open_account(tx, book.id, account, tip.block)
             await tx.emit(opened)
-        self._opened.add((book.id, account))
+        self._opened[book.id, account] = tip.block.number
 
 
 async def why_not_live(access: LiveAccess, rpc: Rpc) -> str | None:
@@ -324,7 +368,7 @@ async def why_not_live(access: LiveAccess, rpc: Rpc) -> str | None:
 
 def paired_tokens(book: Book, pools: Mapping[str, Pool]) -> list[str]:
     """Tokens that a known pool trades against the book's quote token, sorted."""
-    quote = book.quote.address
+    quote = WRAPPED_NATIVE.get(book.chain_id, NATIVE) if book.quote.address == NATIVE else book.quote.address
     keys = (pool.key for pool in pools.values())
     traded = [{token.address for token in key.tokens} for key in keys]
     return sorted(set().union(*(found for found in traded if quote in found)) - {quote})[:MAX_WATCHED]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from dexlane.chain.grants import Grant
 from dexlane.domain.publish_answers import PublishAnswer
 from dexlane.events.execution import IntentCreated, TxState
 from dexlane.runtime.observability import Log, Metrics
@@ -19,6 +22,8 @@ class ExecutionMoments:
         self._denials = metrics.counter("signing_denials_total", "Signatures that were refused")
         self._failures = metrics.counter("pass_failures_total", "Passes over the open slots that could not finish")
         self._open = metrics.gauge("open_slots", "Slots that are not final")
+        self._residual = metrics.gauge("allowance_residual", "Allowances in force that nothing needs; must be 0")
+        self._left: dict[int, tuple[Grant, ...]] = {}
         self._planning = metrics.histogram("planning_seconds", "From a verdict or exit to its plan")
         self._sending = metrics.histogram("verdict_to_send_seconds", "From a verdict or exit to bytes at the node")
 
@@ -70,3 +75,12 @@ class ExecutionMoments:
     def open_slots(self, count: int) -> None:
         """How many slots are open."""
         self._open.set(count)
+
+    def allowances_left(self, chain_id: int, residual: Sequence[Grant]) -> None:
+        """What a look at the allowances of a chain's accounts found in force without a need."""
+        found = tuple(residual)
+        if found and found != self._left.get(chain_id):
+            names = [f"{one.token} to {one.spender}{' inside Permit2' if one.in_permit2 else ''}" for one in found]
+            self._log.error("allowances_left", chain_id=chain_id, grants=names)
+        self._left[chain_id] = found
+        self._residual.set(sum(len(grants) for grants in self._left.values()))
