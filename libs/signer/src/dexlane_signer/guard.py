@@ -57,14 +57,19 @@ class NonceGuard:
         signed must also meet every condition. Raises ``GuardUnavailableError`` with nothing recorded.
         """
         with self._transaction() as db:
+            is_new = self._is_new(asked.intent_id, signed.hash)
             outcome = self._admit(slot, asked, signed)
             # A transaction that was signed before was counted then, and is on its way perhaps: it is given back.
-            if not isinstance(outcome, Denial) and outcome.hash == signed.hash:
+            if is_new and not isinstance(outcome, Denial) and outcome.hash == signed.hash:
                 refusals = (condition(db) for condition in conditions)
                 outcome = next((refusal for refusal in refusals if refusal is not None), outcome)
             if isinstance(outcome, Denial):
                 db.execute("ROLLBACK")
         return outcome
+
+    def _is_new(self, intent_id: str, signed_hash: str) -> bool:
+        query = "SELECT 1 FROM attempts WHERE intent_id = ? AND hash = ?"
+        return self._db.execute(query, (intent_id, signed_hash)).fetchone() is None
 
     def _admit(self, slot: Slot, asked: Asked, signed: SignedAttempt) -> Denial | SignedAttempt:
         latch = _latch(self._db)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,6 +19,7 @@ from dexlane.values.chains import NATIVE
 from dexlane_signer import (
     ROUTER02_SELECTORS,
     SWAP_ROUTER02_SELECTORS,
+    Approver,
     InvalidKeyError,
     KeystoreError,
     LocalSigner,
@@ -28,6 +29,7 @@ from dexlane_signer import (
     PrivateKey,
     SignedAttempt,
     SignRequest,
+    SpendingCaps,
     TokenLimit,
     load_keystore,
     normal_address,
@@ -104,6 +106,15 @@ class SigningRules:
 
     max_fee_per_gas_wei: int = 500 * 10**9
     allowance_factor: int = 20
+    max_cost_wei: int = 10**18
+    """Most that the gas of one transaction may cost."""
+    capitals_per_hour: int | None = None
+    """Most that entries may pay within any hour, in capitals of the lane; and within 24 hours, below."""
+    capitals_per_day: int | None = None
+    gas_wei_per_hour: int | None = None
+    gas_wei_per_day: int | None = None
+    approvers: Mapping[int, bytes] = field(default_factory=dict)
+    """Public keys of those who approve; with any of them every trade needs an approval."""
 
 
 def policy_for(
@@ -122,6 +133,8 @@ def policy_for(
         tokens[book.quote.address] = TokenLimit(
             max_allowance=max(known.max_allowance, limits.capital * rules.allowance_factor),
             max_trade=max(known.max_trade, limits.max_trade),
+            max_hour=_more(known.max_hour, limits.capital, rules.capitals_per_hour),
+            max_day=_more(known.max_day, limits.capital, rules.capitals_per_day),
         )
     native = tokens.get(NATIVE)
     universal = frozenset(one.router for one in routers if one.kind is RouterKind.UNIVERSAL)
@@ -134,10 +147,19 @@ def policy_for(
         tokens=tokens,
         max_fee_per_gas_wei=rules.max_fee_per_gas_wei,
         max_gas_limit=MAX_GAS_LIMIT,
+        max_cost_wei=rules.max_cost_wei,
+        approvers={Approver(number): key for number, key in rules.approvers.items()},
+        book_accounts={book.id: frozenset({book.accounts[lane]}) for book in live},
+        caps=SpendingCaps(gas_wei_per_hour=rules.gas_wei_per_hour, gas_wei_per_day=rules.gas_wei_per_day),
         max_value_wei=0 if native is None else native.max_trade,
         wrapped_native=None if native is None else WRAPPED_NATIVE.get(chain_id),
         unlisted_token_limit=TokenLimit(max_allowance=MAX_PERMIT_AMOUNT, max_trade=MAX_PERMIT_AMOUNT),
     )
+
+
+def _more(known: int | None, capital: int, capitals: int | None) -> int | None:
+    """The caps of all books that are paid with a token add up."""
+    return None if capitals is None else (known or 0) + capital * capitals
 
 
 _SELECTORS: Mapping[RouterKind, frozenset[str]] = MappingProxyType(
