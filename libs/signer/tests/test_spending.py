@@ -127,7 +127,7 @@ def test_one_trade_may_not_be_worth_too_much(desk: Callable[..., Desk]) -> None:
 
 
 def test_a_replacement_counts_once_with_the_larger_amounts(desk: Callable[..., Desk]) -> None:
-    our = desk(usdc={"max_hour": 300}, trades_per_hour=2, gas_wei_per_hour=3 * GAS_COST)
+    our = desk(usdc={"max_hour": 300}, trades_per_hour=2, gas_wei_per_hour=4 * GAS_COST)
     assert our.trade(1, 100) is None
     assert our.trade(1, 100) is None, "a repetition"
     assert our.trade(1, 100, max_fee_per_gas_wei=40 * 10**9) is None, "gas counts twice as much now"
