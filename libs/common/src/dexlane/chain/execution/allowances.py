@@ -76,6 +76,12 @@ class WantedAllowance:
     terms: SlotTerms
 
 
+def allowances_in_flight(live: LiveDesk, account: str) -> frozenset[str]:
+    """Tokens whose allowance is being set or taken back."""
+    intents = (slot.intent for slot in live.transactions.open_slots if slot.intent.account == account)
+    return frozenset(intent.allowance_token for intent in intents if intent.allowance_token is not None)
+
+
 class Approvals:
     """Which allowances to ask for now: never two at once for a token, and never again one that failed."""
 
@@ -122,7 +128,7 @@ class Approvals:
             return []
         self._penniless.discard(account)
         needed = self.needed(book, live, terms.deadline_block - WAIT_BLOCKS)
-        in_flight, factor = live.allowances_in_flight(account), live.access.signing.allowance_factor
+        in_flight, factor = allowances_in_flight(live, account), live.access.signing.allowance_factor
         return [
             WantedAllowance(Grant(account, token, PERMIT2), amount, terms)
             for token, amount in missing_allowances(book, self._lane, facts, pools, factor)
@@ -182,11 +188,11 @@ class AllowanceKeeper:
 
     async def _residual(self, tip: BlockApplied, terms: SlotTerms | None) -> list[tuple[Book, WantedAllowance]]:
         live, lane = self._live, self._lane
-        books = {book.accounts[lane]: book for book in live.tended if live.opened_at(book) is not None}
+        books = {book.accounts[lane]: book for book in live.held.tended if live.held.opened_at(book) is not None}
         if live.rpc is None or not books:
             return []
         tokens = {account: live.watched(account) for account in books}
-        since = min(live.opened_at(book) or 0 for book in books.values())
+        since = min(live.held.opened_at(book) or 0 for book in books.values())
         direct = tuple(router.router for router in live.payloads.others)
         try:
             await self._watchdog.look(live.rpc, tip, tokens, since, direct)
@@ -194,7 +200,8 @@ class AllowanceKeeper:
             raise Transient(f"the allowances could not be read: {error}") from error
         block = tip.block.number
         needed = [(of, token) for of, book in books.items() for token in self.approvals.needed(book, live, block)]
-        residual = self._watchdog.residual(needs_of(needed, live.open_intents, self._watchdog.approved))
+        intents = [slot.intent for slot in live.transactions.open_slots]
+        residual = self._watchdog.residual(needs_of(needed, intents, self._watchdog.approved))
         self._moments.allowances_left(live.access.chain_id, residual)
         return [
             (books[grant.owner], WantedAllowance(grant, 0, terms))
@@ -205,7 +212,7 @@ class AllowanceKeeper:
     def _may_take_back(self, grant: Grant, book: Book, terms: SlotTerms) -> bool:
         live = self._live
         return (
-            grant.token not in live.allowances_in_flight(grant.owner)
+            grant.token not in allowances_in_flight(live, grant.owner)
             and not self._watchdog.hopeless(grant)
             and live.objection_to_account(book) is None
             and self.approvals.can_pay(grant.owner, live, terms)

@@ -16,12 +16,11 @@ from dexlane.chain.execution.live import LiveAccess, LiveDesk, LiveParts
 from dexlane.chain.execution.market_view import MarketView, Milestone
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.readiness import Readiness
-from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, decision, trade_intent
+from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, decision, needed_first, trade_intent
 from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.txmgr import SlotTerms
-from dexlane.chain.grants import Grant
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.planning import plan
 from dexlane.domain.send_state import AttemptKind
@@ -268,19 +267,13 @@ class Executor:
             price_impact_bps=planned.price_impact_bps,
         )
         written: list[_Written] = []
-        for one, reserved in (*self._needs_first(book, intent, market), (intent, planned.reserved)):
+        for one in (*needed_first(book, intent, self._stamp()), intent):
+            reserved = planned.reserved if one is intent else 0
             slot = self.live.transactions.draft(one, reserved, terms)
             slot.nonce += len(written)
             await self.live.transactions.write(tx, slot)
             written.append(_Written(one, reserved, slot))
         return written
-
-    def _needs_first(self, book: Book, intent: IntentCreated, market: Market) -> Iterator[tuple[IntentCreated, int]]:
-        """A router that pulls tokens itself is approved for exactly this trade, in the slot before it."""
-        plan = intent.plan
-        if plan is not None and plan.router is not None and not plan.native_in:
-            grant = Grant(intent.account, plan.route.token_in, plan.router)
-            yield allowance_intent(book, grant, plan.amount_in, market.block, self._stamp()), 0
 
     def _take(self, written: Sequence[_Written]) -> None:
         """Memory follows the journal, without a pause after the commit."""

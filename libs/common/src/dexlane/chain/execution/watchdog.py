@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from dexlane.chain.grants import Grant, amounts_in_force, grants_in, usual_grants
+from dexlane.chain.grants import Grant, amounts_in_force, find_grants, usual_grants
 from dexlane.chain.permit2 import PERMIT2
 from dexlane.chain.rpc import Rpc
 from dexlane.events.execution import IntentCreated
@@ -137,6 +137,6 @@ class Watchdog:
         scanned = min(self._scanned.get(account, since - 1) for account in accounts)
         first = max(since, min(scanned, tip) - LOOK_BACK + 1, 0)
         last = min(tip, first + BLOCKS_A_LOOK - 1)
-        logs = await rpc.grant_logs(accounts, first, last)
+        found = await find_grants(rpc, accounts, first, last)
         self._scanned.update(dict.fromkeys(accounts, last))
-        return grants_in(logs)
+        return found
