@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.accounts import AccountFacts
 from dexlane.chain.execution.live import LiveDesk
 from dexlane.chain.execution.moments import ExecutionMoments
@@ -20,6 +21,7 @@ from dexlane.events.execution import IntentCreated
 from dexlane.events.fees import FeeQuoted, FeeTier
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.errors import Transient
+from dexlane.runtime.journal import Journal
 from dexlane.values.books import Book, Lane
 from dexlane.values.chains import NATIVE
 from dexlane.values.pools import Pool
@@ -153,16 +155,14 @@ class AllowanceKeeper:
         self._watchdog = Watchdog(live.access.deployment.router)
         self._recalled = False
 
-    def recall(self, intents: Iterable[IntentCreated]) -> None:
-        """Take up what earlier lives of this executor granted."""
-        for intent in intents:
-            self._watchdog.intended(intent)
+    async def recall(self, journal: Journal) -> None:
+        """Take up, once, what earlier lives of this executor granted."""
+        if self._recalled:
+            return
+        async with journal.reading() as conn:
+            for intent in await store.load_allowances(conn, self._live.access.chain_id):
+                self._watchdog.intended(intent)
         self._recalled = True
-
-    @property
-    def recalled(self) -> bool:
-        """Whether the journal was taken up."""
-        return self._recalled
 
     def intended(self, intent: IntentCreated) -> None:
         """An intent of ours was journalled."""

@@ -23,7 +23,6 @@ from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.txmgr import SlotTerms
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.planning import plan
-from dexlane.domain.send_state import AttemptKind
 from dexlane.events.control import Status
 from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed
 from dexlane.events.market import BlockApplied
@@ -196,12 +195,8 @@ class Executor:
         return Stamp(self._parts.service, self._chain_id, self._parts.lane, self._clock.now_ns())
 
     def _on_final(self, slot: Slot) -> None:
-        included = slot.state.included
-        filled = (
-            included is not None and included.success and slot.state.attempt(included.number).kind is AttemptKind.TRADE
-        )
-        self._reservations.release(slot.intent.id, self._clock.now_ms(), filled=filled)
-        self._allowances.ended(slot.intent, filled=filled)
+        self._reservations.release(slot.intent.id, self._clock.now_ms(), filled=slot.is_filled)
+        self._allowances.ended(slot.intent, filled=slot.is_filled)
 
     def _addressed(self, verdict: VerdictApproved) -> Iterator[Book]:
         addressee = verdict.opportunity.addressee
@@ -313,9 +308,7 @@ class Executor:
         own. Taking back lowers risk, so it goes on while only exits do; HALTED sends nothing but cancels."""
         if self._side.status(self._chain_id) is Status.HALTED:
             return
-        if not self._allowances.recalled:
-            async with self._journal.reading() as conn:
-                self._allowances.recall(await store.load_allowances(conn, self._chain_id))
+        await self._allowances.recall(self._journal)
         fee_quote, pools = self._side.fee_quote(self._chain_id), self._parts.mirror.book.pools
         for book, wanted in await self._allowances.wanted(tip, pools, fee_quote):
             async with self._deciding:

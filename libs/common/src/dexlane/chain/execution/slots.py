@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dexlane.chain.execution.tables import accounts, attempts, intents, slots
-from dexlane.domain.send_state import Attempt, SendState, Stage
+from dexlane.domain.send_state import Attempt, AttemptKind, SendState, Stage
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.runtime.journal import Tx
 from dexlane.values.base import Value
@@ -58,6 +58,14 @@ class Slot:
     def state(self) -> SendState:
         """Its send state."""
         return self.record.state
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether its trade, and not its cancel, is in a block and did what it should."""
+        included = self.state.included
+        return (
+            included is not None and included.success and self.state.attempt(included.number).kind is AttemptKind.TRADE
+        )
 
     @property
     def blocks_its_token(self) -> bool:
