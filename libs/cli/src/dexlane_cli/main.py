@@ -86,7 +86,7 @@ def down(home: Home = DEFAULT_HOME) -> None:
 def status(home: Home = DEFAULT_HOME, port_shift: Shift = 0) -> None:
     """Show whether each service is ready, and why not. Exit code 1 when one is not."""
     options = options_for(home, port_shift)
-    table = Table("service", "state", "why not")
+    table = Table("service", "state", "why not, or what it is")
     all_ready = True
     with httpx.Client(timeout=2, trust_env=False) as client:
         for name in SERVICE_PORTS:
@@ -94,7 +94,8 @@ def status(home: Home = DEFAULT_HOME, port_shift: Shift = 0) -> None:
                 answer = client.get(f"http://127.0.0.1:{options.ports.service(name)}/readyz").json()
             except (httpx.HTTPError, ValueError):
                 answer = {"ready": False, "reasons": {"process": "does not answer"}}
-            reasons = "; ".join(f"{key}: {value}" for key, value in answer["reasons"].items())
+            told = answer["reasons"] or answer.get("notes", {})
+            reasons = "; ".join(f"{key}: {value}" for key, value in told.items())
             all_ready = all_ready and answer["ready"]
             table.add_row(name, "[green]ready[/]" if answer["ready"] else "[red]not ready[/]", reasons)
     console.print(table)

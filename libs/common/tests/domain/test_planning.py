@@ -331,9 +331,7 @@ LARGE = {"max_trade": 400_000 * 10**6, "capital": 2_000_000 * 10**6}
 
 def twins(**fields: Any) -> Market:
     """Two pairs with the same reserves: half in each moves the price half as far."""
-    pair = a_pool_v2()
-    twin = pair.model_copy(update={"key": pair.key.model_copy(update={"address": "0x" + "7b" * 20})})
-    return a_market(pair, twin, **fields)
+    return a_market(a_pool_v2(), a_pool_v2(address="0x" + "7b" * 20), **fields)
 
 
 def a_large_entry() -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.accounts import AccountFacts
+from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.live import LiveDesk
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.payloads import ALLOWANCE_GAS
@@ -21,7 +22,6 @@ from dexlane.events.execution import IntentCreated
 from dexlane.events.fees import FeeQuoted, FeeTier
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.errors import Transient
-from dexlane.runtime.journal import Journal
 from dexlane.values.books import Book, Lane
 from dexlane.values.chains import NATIVE
 from dexlane.values.pools import Pool
@@ -155,7 +155,7 @@ class AllowanceKeeper:
         self._watchdog = Watchdog(live.access.deployment.router)
         self._recalled = False
 
-    async def recall(self, journal: Journal) -> None:
+    async def recall(self, journal: FencedJournal) -> None:
         """Take up, once, what earlier lives of this executor granted."""
         if self._recalled:
             return

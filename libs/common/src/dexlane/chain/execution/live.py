@@ -12,10 +12,11 @@ from pathlib import Path
 from dexlane.chain.calldata import MAINNET_ROUTER, RouterDeployment, RouterKind
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.accounts import AccountFacts, read_account, read_balances
+from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.keys import KeyFiles, SignerSource, SigningRules, policy_for
 from dexlane.chain.execution.live_books import LiveBooks
 from dexlane.chain.execution.moments import ExecutionMoments
-from dexlane.chain.execution.payloads import Payloads
+from dexlane.chain.execution.payloads import Payloads, Signer
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.txmgr import Equipment, Transactions
 from dexlane.chain.network import identify_network
@@ -28,7 +29,6 @@ from dexlane.events.execution import AccountOpened, FailureReason, Plan
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Transient
-from dexlane.runtime.journal import Journal
 from dexlane.runtime.settings import REAL_MONEY_WORDS
 from dexlane.values.books import Book, Lane
 from dexlane.values.chains import NATIVE
@@ -63,7 +63,7 @@ class LiveAccess:
 class LiveParts:
     """What the live side shares with the executor."""
 
-    journal: Journal
+    journal: FencedJournal
     clock: Clock
     moments: ExecutionMoments
     on_final: Callable[[Slot], None]
@@ -85,7 +85,7 @@ class LiveDesk:
         self._settled = False
         self.payloads = Payloads(
             chain_id=access.chain_id,
-            signer=self._source.signer,
+            signer=self._signer,
             permit_nonce=self._permit_nonce,
             deployment=access.deployment,
             others=access.others,
@@ -218,6 +218,11 @@ class LiveDesk:
                 token = plan.route.token_in
                 router = self.access.deployment.router
                 self._facts[account] = await read_account(self.rpc, account, [token], router)
+
+    def _signer(self) -> Signer:
+        """The signer, while this process may act: nothing is signed after its term."""
+        self._parts.journal.term.require()
+        return self._source.signer()
 
     def _permit_nonce(self, account: str, token: str) -> int:
         facts = self._facts.get(account)

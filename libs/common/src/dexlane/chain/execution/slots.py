@@ -210,9 +210,10 @@ async def highest_nonces(conn: AsyncConnection, chain_id: int) -> dict[str, tupl
     return {row.account: (int(row.given), int(row.final)) for row in await conn.execute(query)}
 
 
-async def load_reservations(conn: AsyncConnection, since_ms: int) -> list[StoredIntent]:
-    """Open intents of every chain and mode, and those created since then."""
-    query = sa.select(intents).where(sa.or_(intents.c.is_open, intents.c.created_ms >= since_ms))
+async def load_reservations(conn: AsyncConnection, chain_id: int, since_ms: int) -> list[StoredIntent]:
+    """Open intents of a chain in either mode, and those created since then."""
+    recent = sa.or_(intents.c.is_open, intents.c.created_ms >= since_ms)
+    query = sa.select(intents).where(intents.c.chain_id == chain_id, recent)
     return [
         StoredIntent(IntentCreated.from_wire(row.payload), int(row.reserved), bool(row.is_open), row.created_ms)
         for row in await conn.execute(query)
