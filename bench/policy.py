@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dexlane.testing.signing_requests import compare
+from dexlane.testing.signing_trial import compare
 
 PART = 25_000
 

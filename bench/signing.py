@@ -8,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.floor import Spread, spread
-from dexlane.testing.signing_requests import START_S, TERMS, Ask, Generator, policy, transaction_of
+from dexlane.testing.signing_drafts import START_S, TERMS
+from dexlane.testing.signing_oracle import Ask
+from dexlane.testing.signing_requests import Generator
+from dexlane.testing.signing_trial import policy, transaction_of
 from dexlane_signer import Approval, CheckContext, LocalSigner, NonceGuard, PrivateKey, SignRequest
 from dexlane_signer.approvals import is_genuine
 from dexlane_signer.decisions import decide

@@ -85,7 +85,7 @@ def replayed(answer: dict[str, Any]) -> int:
         token, amount = address_of("A"), int(path["amount_in"])
         for name in path["pools"]:
             quote = quote_exact_in(pools[name], token, amount)
-            pools[name] = pools[name].model_copy(update={"state": quote.next_state})
+            pools[name] = pools[name].with_state(quote.next_state)
             token, amount = pools[name].key.other(token).address, quote.amount_out
         assert token == address_of("B")
         assert amount == int(path["amount_out"])

@@ -123,6 +123,18 @@ async def providers(options: StackOptions) -> Finding:
     return Finding("providers", not wrong, "; ".join(wrong) or "all fit")
 
 
+async def executors(options: StackOptions) -> Finding:
+    """Somebody acts on every chain in both lanes; says who."""
+    said: list[str] = []
+    well = True
+    for name in ("fast-executor", "smart-executor"):
+        answer = await probes.fetch(f"http://127.0.0.1:{options.ports.service(name)}/readyz")
+        well = well and answer is not None
+        notes = {} if answer is None else answer["notes"]
+        said += [f"{name} on {chain} {role}" for chain, role in notes.items()] or [f"{name} is not ready; see its log"]
+    return Finding("executors", well, "; ".join(said))
+
+
 def examine(options: StackOptions) -> list[Finding]:
     """Look at everything. What only a running system has is looked at only when one runs here."""
     still: list[Callable[[], Finding]] = [python_version, node_version, binaries]
@@ -130,4 +142,5 @@ def examine(options: StackOptions) -> list[Finding]:
     findings += [disk(options.home), ports(options)]
     if supervisor_pid(options.home) is not None:
         findings += [asyncio.run(bus(options)), asyncio.run(chain(options)), asyncio.run(providers(options))]
+        findings.append(asyncio.run(executors(options)))
     return findings

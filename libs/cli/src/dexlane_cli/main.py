@@ -14,7 +14,7 @@ from rich.table import Table
 
 from dexlane.events.control import Status
 from dexlane.runtime.errors import DexlaneError
-from dexlane_cli import books, doctor, gateway_client, journals, listening, rendering, route, tape
+from dexlane_cli import allowances, books, doctor, gateway_client, journals, listening, rendering, route, tape
 from dexlane_cli.errors import EXIT_FAILED, CommandError
 from dexlane_cli.quote import quote_command
 from dexlane_cli.reconcile import compare
@@ -86,7 +86,7 @@ def down(home: Home = DEFAULT_HOME) -> None:
 def status(home: Home = DEFAULT_HOME, port_shift: Shift = 0) -> None:
     """Show whether each service is ready, and why not. Exit code 1 when one is not."""
     options = options_for(home, port_shift)
-    table = Table("service", "state", "why not")
+    table = Table("service", "state", "why not, or what it is")
     all_ready = True
     with httpx.Client(timeout=2, trust_env=False) as client:
         for name in SERVICE_PORTS:
@@ -94,7 +94,8 @@ def status(home: Home = DEFAULT_HOME, port_shift: Shift = 0) -> None:
                 answer = client.get(f"http://127.0.0.1:{options.ports.service(name)}/readyz").json()
             except (httpx.HTTPError, ValueError):
                 answer = {"ready": False, "reasons": {"process": "does not answer"}}
-            reasons = "; ".join(f"{key}: {value}" for key, value in answer["reasons"].items())
+            told = answer["reasons"] or answer.get("notes", {})
+            reasons = "; ".join(f"{key}: {value}" for key, value in told.items())
             all_ready = all_ready and answer["ready"]
             table.add_row(name, "[green]ready[/]" if answer["ready"] else "[red]not ready[/]", reasons)
     console.print(table)
@@ -171,6 +172,23 @@ def reconcile_command(home: Home = DEFAULT_HOME, port_shift: Shift = 0) -> None:
     if faults:
         raise CommandError(f"{faults} of {rows} balances differ; find the intents with `dexlane tail --all`")
     console.print(f"{rows} balances of live accounts agree, difference 0" if rows else "no live account is open")
+
+
+@app.command("allowances")
+def allowances_command(
+    home: Home = DEFAULT_HOME,
+    port_shift: Shift = 0,
+    blocks: Annotated[int, typer.Option(help="Last blocks whose logs are searched for approvals.", min=1)] = 50_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array instead of a table.")] = False,
+) -> None:
+    """List who may take tokens of the live accounts, by the chain. Exit code 1 when one is not expected: only Permit2
+    may, for books that are switched on."""
+    rows = allowances.list_allowances(options_for(home, port_shift), blocks)
+    table = allowances.show(rows, as_json=as_json)
+    if table is not None:
+        console.print(table)
+    if not all(row["expected"] for row in rows):
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command("doctor")

@@ -76,9 +76,8 @@ def is_number(text: object) -> bool:
 
 def _reserve_pool(fields: dict[str, Any]) -> ReservePool:
     fee_bps = _whole(fields, "fee_bps", 0, 9_999)
-    state = ConstantProductState.model_construct(
-        reserve0=_number(fields, "reserve0", MAX_RESERVE), reserve1=_number(fields, "reserve1", MAX_RESERVE)
-    )
+    reserve0, reserve1 = _number(fields, "reserve0", MAX_RESERVE), _number(fields, "reserve1", MAX_RESERVE)
+    state = ConstantProductState.unchecked(reserve0, reserve1)
     return ReservePool(state, fee_bps * 100)
 
 
@@ -96,7 +95,7 @@ def _ticked_pool(fields: dict[str, Any]) -> TickedPool:
         _check_liquidity(ticks, tick, liquidity)
     elif tick or liquidity or ticks:
         raise LineError(BAD_LINE, "a pool without a price has neither tick nor liquidity")
-    state = ConcentratedState.model_construct(sqrt_price_x96=price, tick=tick, liquidity=liquidity, ticks=ticks)
+    state = ConcentratedState.unchecked(price, tick, liquidity, ticks)
     return TickedPool(state, fee_pips, spacing)
 
 

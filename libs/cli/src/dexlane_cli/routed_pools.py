@@ -32,7 +32,7 @@ def parse_pool(line: object) -> Pool:
         fee_pips=defined.fee_pips,
         tick_spacing=0 if isinstance(defined, ReservePool) else defined.tick_spacing,
     )
-    return Pool.model_construct(key=key, state=defined.state)
+    return Pool.unchecked(key, defined.state)
 
 
 def address_of(name: str) -> str:

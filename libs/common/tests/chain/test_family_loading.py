@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
@@ -167,7 +168,7 @@ async def test_a_v4_pool_that_the_manager_does_not_hold_is_refused() -> None:
 
 async def test_a_v4_pool_whose_ticks_contradict_its_liquidity_is_refused() -> None:
     with pytest.raises(PoolUnreadable, match="add up to"):
-        await load({}, v4(), ManagerStorage(ETH_USDC, STATE.model_copy(update={"liquidity": 105})))
+        await load({}, v4(), ManagerStorage(ETH_USDC, replace(STATE, liquidity=105)))
 
 
 def test_a_v4_pool_is_watched_by_its_key_and_its_manager() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -306,7 +307,7 @@ async def test_a_pool_is_loaded_with_every_initialised_tick(multicall: bool) -> 
 
 async def test_ticks_that_contradict_the_liquidity_are_refused() -> None:
     chain = FakeChain()
-    chain.answer_call = ContractsOnChain(STATE.model_copy(update={"liquidity": 105}))
+    chain.answer_call = ContractsOnChain(replace(STATE, liquidity=105))
     with pytest.raises(PoolUnreadable, match="add up to 104"):
         await load_pool(
             await ChainReader.at(chain.rpc(), chain.tip.hash), WatchedPool(address=POOL, protocol=Protocol.UNISWAP_V3)

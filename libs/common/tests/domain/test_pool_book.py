@@ -236,7 +236,7 @@ def test_another_branch_after_an_undo_of_any_depth_is_equal_to_a_fresh_build(
     plain = {V2_POOL: a_pool_v2(), V3_POOL_500: a_pool_v3()}
     for address, change in [each for block in first[:kept] + second for each in block]:
         state = after_change(plain[address].state, change)
-        plain[address] = plain[address].model_copy(update={"state": state})
+        plain[address] = plain[address].with_state(state)
     one_by_one = PoolBook()
     for pool in plain.values():
         one_by_one.put(pool, genesis)
@@ -323,7 +323,7 @@ class BookAgainstModel(RuleBasedStateMachine):
             changed = after_liquidity_change(pool.state, lower * 10, (lower + width) * 10, liquidity)
         except InconsistentDelta:
             return
-        self._mine({V3_POOL_500: pool.model_copy(update={"state": changed})})
+        self._mine({V3_POOL_500: pool.with_state(changed)})
 
     @precondition(lambda self: self.stack)
     @rule(back=st.integers(0, DEPTH - 1))
@@ -359,7 +359,7 @@ def test_digest_tells_balances_and_terms_apart() -> None:
         terms = BalanceTerms(fee=1, scaling=(10**18, 10**18), amplification=amplification)
         state = BalancesState(balances=balances, terms=terms)
         book = PoolBook()
-        book.put(a_pool_v2().model_copy(update={"state": state}), a_block_ref())
+        book.put(a_pool_v2().with_state(state), a_block_ref())
         return book.state_digest([V2_POOL])
 
     assert digest_of((1, 2), 5) == digest_of((1, 2), 5)

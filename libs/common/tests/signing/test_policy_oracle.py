@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from dexlane.testing.signing_requests import Generator, Trial, compare
+from dexlane.testing.signing_requests import Generator
+from dexlane.testing.signing_trial import Trial, compare
 from dexlane_signer import (
     Denial,
     DenialReason,

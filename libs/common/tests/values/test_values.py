@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from dexlane.testing.builders import (
     USDC,
     V2_POOL,
     V3_POOL_500,
     WETH,
+    a_block_ref,
     a_book,
     a_pool_v2,
     a_pool_v3,
@@ -24,7 +26,16 @@ from dexlane.testing.builders import (
 from dexlane.values.base import Value, digest
 from dexlane.values.books import Lane
 from dexlane.values.chains import BlockRef
-from dexlane.values.pools import BalancesState, BalanceTerms, PoolKey, Protocol
+from dexlane.values.pools import (
+    BalancesState,
+    BalanceTerms,
+    ConcentratedDelta,
+    Pool,
+    PoolKey,
+    Protocol,
+    ReservesDelta,
+    Tick,
+)
 from dexlane.values.routes import Leg, Route
 
 
@@ -164,7 +175,7 @@ def test_route_builder_matches_the_default_pool() -> None:
     assert a_route().legs[0].pool == V2_POOL
 
 
-@pytest.mark.parametrize("value", [a_pool_v2(), a_pool_v2().state, a_pool_v3(), a_pool_v3().state])
+@pytest.mark.parametrize("value", [a_block_ref(), a_pool_v2().key, a_route()])
 def test_a_value_built_unchecked_is_like_the_validated_one_in_every_way(value: Value) -> None:
     twin = type(value).unchecked(dict(value))
     assert twin == value
@@ -177,3 +188,38 @@ def test_a_value_built_unchecked_is_like_the_validated_one_in_every_way(value: V
     assert twin.model_fields_set == set(type(value).model_fields)
     with pytest.raises(ValidationError, match="frozen"):
         setattr(twin, name, None)
+
+
+MANY = [
+    a_pool_v2(),
+    a_pool_v2().state,
+    a_pool_v3().state,
+    ReservesDelta(pool=V2_POOL, reserve0=1, reserve1=2),
+    ConcentratedDelta(pool=V2_POOL, sqrt_price_x96=3, tick=-1, liquidity=4, ticks=(Tick(-60, 5, 5), Tick(60, 5, -5))),
+]
+"""One of each class that is made by the thousand."""
+
+
+@pytest.mark.parametrize("value", MANY)
+def test_a_value_made_by_the_thousand_is_the_same_unchecked_and_has_no_dictionary(value: Any) -> None:
+    wire = TypeAdapter(type(value))
+    parts = {field.name: getattr(value, field.name) for field in fields(value)}
+    twin = type(value).unchecked(**{name: part for name, part in parts.items() if name != "kind"})
+    assert twin == value == wire.validate_json(wire.dump_json(twin)) == copy.deepcopy(twin)
+    assert (hash(twin), repr(twin), wire.dump_json(twin)) == (hash(value), repr(value), wire.dump_json(value))
+    assert not hasattr(twin, "__dict__")
+    for name in parts:
+        with pytest.raises(FrozenInstanceError):
+            setattr(twin, name, None)
+    with pytest.raises(ValidationError, match="unexpected"):
+        type(value)(**parts, more=1)
+    for name in set(parts) & {"reserve0", "liquidity"}:
+        with pytest.raises(ValidationError, match="greater than or equal to 0"):
+            replace(value, **{name: -1})
+
+
+@pytest.mark.parametrize("state", [a_pool_v2().state, a_pool_v3().state])
+def test_a_pool_at_another_state_is_the_same_pool(state: Any) -> None:
+    pool = a_pool_v2().with_state(state)
+    assert pool == Pool(key=a_pool_v2().key, state=state)
+    assert pool.key == a_pool_v2().key

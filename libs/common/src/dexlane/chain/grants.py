@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from dexlane.chain.abi import AbiError
 from dexlane.chain.answers import RawLog
 from dexlane.chain.permit2 import (
-    GRANT_TOPICS,
     PERMIT2,
     allowance,
     decode_amount,
@@ -20,6 +19,13 @@ from dexlane.chain.permit2 import (
     permit2_allowance,
 )
 from dexlane.chain.rpc import Rpc, RpcError
+
+GRANT_TOPICS = (
+    "0x8c5be1e5ebec7d5bd14f71427d1e84f3dd0314c0f7b2291e5b200ac8c7c3b925",  # Approval(address,address,uint256)
+    "0xda9fa7c1b00402c17d0161b249b1ab8bbec047c5a52207b9c112deffd817036b",  # Permit2 Approval
+    "0xc6a377bfc4eb120024a8ac08eef205be16b817020812c73223e81d1bdb9708ec",  # Permit2 Permit
+)
+"""Events of grants, in a token and inside Permit2; the owner is the first indexed argument of each."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -30,6 +36,12 @@ class Grant:
     token: str
     spender: str
     in_permit2: bool = False
+
+
+async def find_grants(rpc: Rpc, owners: Iterable[str], first: int, last: int) -> set[Grant]:
+    """The grants of these owners that the logs of some blocks tell of. Raises ``RpcError`` or ``RpcUnavailable``."""
+    named = ["0x" + owner[2:].lower().rjust(64, "0") for owner in owners]
+    return grants_in(await rpc.logs_between(first, last, [GRANT_TOPICS, named]))
 
 
 def grants_in(logs: Iterable[RawLog]) -> set[Grant]:

@@ -20,7 +20,6 @@ from dexlane.chain.answers import (
     parse_transaction,
 )
 from dexlane.chain.link import Request
-from dexlane.chain.permit2 import GRANT_TOPICS
 from dexlane.chain.pool_events import POOL_EVENTS
 from dexlane.chain.rpc import RpcError
 
@@ -68,10 +67,9 @@ class NodeRpc:
         answers = await self._client.call("eth_getLogs", {"blockHash": block_hash, **restriction})
         return parse_logs(answers)
 
-    async def grant_logs(self, owners: Sequence[str], first: int, last: int) -> list[RawLog]:
-        """``eth_getLogs`` by event and owner over a range of blocks."""
-        topics = [list(GRANT_TOPICS), ["0x" + owner[2:].rjust(64, "0") for owner in owners]]
-        restriction = {"fromBlock": hex(first), "toBlock": hex(last), "topics": topics}
+    async def logs_between(self, first: int, last: int, topics: Sequence[Sequence[str]]) -> list[RawLog]:
+        """``eth_getLogs`` by topics over a range of blocks."""
+        restriction = {"fromBlock": hex(first), "toBlock": hex(last), "topics": [list(each) for each in topics]}
         return parse_logs(await self._client.call("eth_getLogs", restriction))
 
     async def eth_call(

@@ -12,7 +12,6 @@ from dexlane.chain import abi
 from dexlane_signer import PERMIT2, PermitSingle
 
 __all__ = [
-    "GRANT_TOPICS",
     "MAX_PERMIT_AMOUNT",
     "ONLY_THIS_BLOCK",
     "PERMIT2",
@@ -34,13 +33,6 @@ MAX_PERMIT_AMOUNT = 2**160 - 1
 
 ONLY_THIS_BLOCK = 0
 """As ``expiration_s``: the allowance ends with the block that applies the permit (``Allowance.updateAll``)."""
-
-GRANT_TOPICS = (
-    "0x8c5be1e5ebec7d5bd14f71427d1e84f3dd0314c0f7b2291e5b200ac8c7c3b925",  # Approval(address,address,uint256)
-    "0xda9fa7c1b00402c17d0161b249b1ab8bbec047c5a52207b9c112deffd817036b",  # Permit2 Approval
-    "0xc6a377bfc4eb120024a8ac08eef205be16b817020812c73223e81d1bdb9708ec",  # Permit2 Permit
-)
-"""Events of grants, in a token and inside Permit2; the owner is the first indexed argument of each."""
 
 _APPROVE = bytes.fromhex("095ea7b3")  # approve(address,uint256)
 _ALLOWANCE = bytes.fromhex("dd62ed3e")  # allowance(address,address)

@@ -45,8 +45,8 @@ class Rpc(Protocol):
         """
         ...
 
-    async def grant_logs(self, owners: Sequence[str], first: int, last: int) -> list[RawLog]:
-        """``eth_getLogs`` of the approvals and permits (``GRANT_TOPICS``) of these owners, from block to block."""
+    async def logs_between(self, first: int, last: int, topics: Sequence[Sequence[str]]) -> list[RawLog]:
+        """``eth_getLogs`` of the blocks from ``first`` to ``last`` whose n-th topic is one of the n-th alternatives."""
         ...
 
     async def eth_call(

@@ -29,15 +29,15 @@ class GapError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Applied:
-    """A block in the book's memory, its parent, and the touched pools as they were before it.
+    """A block in the book's memory, its parent, and the states of the touched pools before it.
 
     None stands for a pool whose state before the block is not known: it was unwatched, or its snapshot is as new as
-    the block.
+    the block. States alone, because a pool that is kept for so long is cold memory again when it is forgotten.
     """
 
     block: BlockRef
     parent_hash: str
-    before: Mapping[str, Pool | None]
+    before: Mapping[str, PoolState | None]
 
 
 class StateAfter(NamedTuple):
@@ -83,7 +83,7 @@ class PoolHistory(NamedTuple):
 class PoolBook:
     """Current pool states with undo of the last ``undo_depth`` blocks.
 
-    Pools are immutable values: applying a block replaces the touched ones and remembers what was replaced, so undoing
+    Pools are immutable values: applying a block replaces the touched ones and remembers their states, so undoing
     is exact and memory is bounded by the changes of ``undo_depth`` blocks. Not thread-safe; one owner mutates it.
     """
 
@@ -155,7 +155,7 @@ class PoolBook:
         if event.block.hash in self._hashes:
             return
         self._check_connects(event)
-        before: dict[str, Pool | None] = {}
+        before: dict[str, PoolState | None] = {}
         after: dict[str, Pool] = {}
         number = event.block.number
         for delta in event.deltas:
@@ -176,13 +176,13 @@ class PoolBook:
         inside, ahead = self._snapshots_against(undone, ancestor)
         restored: dict[str, Pool] = {}
         for applied in undone:
-            for address, pool in applied.before.items():
-                if address in gone or address not in self._pools:
+            for address, state in applied.before.items():
+                if address in gone or (pool := self._pools.get(address)) is None:
                     continue
                 if address in inside and applied.block.number <= inside[address]:
                     raise GapError(f"pool {address} is not known before block {applied.block.number}")
-                if pool is not None and address not in ahead:
-                    restored[address] = pool
+                if state is not None and address not in ahead:
+                    restored[address] = pool.with_state(state)
         for _ in undone:
             self._hashes.discard(self._applied.pop().block.hash)
         self._pools.update(restored)
@@ -211,7 +211,7 @@ class PoolBook:
                 if before is None:
                     break
                 changes.append(StateAfter(applied.block, state))
-                state = before.state
+                state = before
             since = BlockRef(number=applied.block.number - 1, hash=applied.parent_hash)
             blocks.append(since)
         return PoolHistory(StateAfter(since, state), tuple(reversed(changes)), tuple(reversed(blocks)))
@@ -233,14 +233,16 @@ class PoolBook:
             if not follows:
                 raise GapError(f"block {number} leaves a gap after the snapshot of {address} at {snapshot.number}")
 
-    def _replace(self, delta: PoolDelta, number: int, before: dict[str, Pool | None], after: dict[str, Pool]) -> None:
+    def _replace(
+        self, delta: PoolDelta, number: int, before: dict[str, PoolState | None], after: dict[str, Pool]
+    ) -> None:
         address = delta.pool
         known = self._pools.get(address)
         if known is None or (number <= self._newest_snapshot and number <= self._snapshots[address].number):
             before[address] = None
             return
         if address not in after:
-            before[address] = known
+            before[address] = known.state
             after[address] = pool_after(known, delta)
         else:
             after[address] = pool_after(after[address], delta)

@@ -144,7 +144,7 @@ class PaperWorld:
         for route, path in quote.paths:
             for leg, step in zip(route.legs, path.legs, strict=True):
                 pool = pools[leg.pool]
-                after = _point(pool.model_copy(update={"state": step.next_state}))
+                after = _point(pool.with_state(step.next_state))
                 self.impacts[book_id, leg.pool] = OwnImpact(base=_point(pool), own=after)
 
 

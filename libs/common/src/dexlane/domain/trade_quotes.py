@@ -58,7 +58,7 @@ def quote_trade(pools: Mapping[str, Pool], paths: Sequence[tuple[Route, int]], t
     for route, amount_in in paths:
         quote = quote_taxed(states, route, amount_in, taxes)
         for leg, step in zip(route.legs, quote.legs, strict=True):
-            states[leg.pool] = states[leg.pool].model_copy(update={"state": step.next_state})
+            states[leg.pool] = states[leg.pool].with_state(step.next_state)
         quoted.append((route, quote))
         expected += _at_spot(pools, route, amount_in, taxes)
     amount_out = sum(quote.amount_out for _, quote in quoted)

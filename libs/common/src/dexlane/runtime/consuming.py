@@ -29,7 +29,7 @@ from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Fatal, InvalidEvent, Transient
 from dexlane.runtime.observability import Log, Metrics, trace_context
-from dexlane.runtime.reading import Start
+from dexlane.runtime.reading import Gate, Start
 
 ACK_WAIT_S = 6.0
 """How long the server waits before it gives a message of a killed process to the next one. A handler that takes longer
@@ -61,14 +61,15 @@ Handler = Callable[[Any, Delivery], Awaitable[None]]
 
 @dataclass(frozen=True)
 class DecisionRoute:
-    """A durable consumer: its event type, the closed ending of its subject, its name, its handler, and whether it is
-    read without FastStream."""
+    """A durable consumer: its event type, the closed ending of its subject, its name, its handler, whether it is read
+    without FastStream, and for each chain the gate that says whether it is read at all."""
 
     event_type: type[Event]
     tail: str
     durable: str
     handler: Handler
     direct: bool = False
+    gate: Callable[[int], Gate] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,15 +99,23 @@ class Routes:
     followers: list[FollowRoute] = field(default_factory=list)
 
     def decide(
-        self, event_type: type[E], *, durable: str, tail: str = "", direct: bool = False
+        self,
+        event_type: type[E],
+        *,
+        durable: str,
+        tail: str = "",
+        direct: bool = False,
+        gate: Callable[[int], Gate] | None = None,
     ) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., Awaitable[None]]]:
         """Consume durably, one at a time, acknowledged after the handler. The handler takes ``(event)`` or
-        ``(event, delivery)``. ``direct`` is for the hops that a fast trade waits for."""
+        ``(event, delivery)``. ``direct`` is for the hops that a fast trade waits for, and for what is consumed only
+        while the ``gate`` of its chain is open."""
         if tail and tail not in event_type.tails():
             raise ValueError(f"{event_type.__name__} has no subject ending in {tail!r}")
 
         def register(handler: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-            self.decisions.append(DecisionRoute(event_type, tail, durable, _with_delivery(handler), direct))
+            is_direct = direct or gate is not None
+            self.decisions.append(DecisionRoute(event_type, tail, durable, _with_delivery(handler), is_direct, gate))
             return handler
 
         return register

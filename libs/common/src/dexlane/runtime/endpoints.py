@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -15,17 +15,29 @@ from starlette.types import ASGIApp
 from dexlane.runtime.errors import Fatal
 
 
-def endpoints(
-    service: str, why_not_ready: Callable[[], dict[str, str]], registry: CollectorRegistry, mounted: ASGIApp | None
-) -> Starlette:
+class Described(Protocol):
+    """A service, as far as its endpoints need it."""
+
+    name: str
+
+    def why_not_ready(self) -> dict[str, str]:
+        """Every condition that does not hold, with its reason."""
+        ...
+
+    def notes(self) -> dict[str, str]:
+        """What else people should see, ready or not."""
+        ...
+
+
+def endpoints(service: Described, registry: CollectorRegistry, mounted: ASGIApp | None) -> Starlette:
     """The application. ``/healthz`` speaks of the process alone, ``/readyz`` of everything it needs."""
 
     async def healthz(_request: Request) -> Response:
-        return JSONResponse({"service": service, "alive": True})
+        return JSONResponse({"service": service.name, "alive": True})
 
     async def readyz(_request: Request) -> Response:
-        reasons = why_not_ready()
-        body = {"service": service, "ready": not reasons, "reasons": reasons}
+        reasons = service.why_not_ready()
+        body = {"service": service.name, "ready": not reasons, "reasons": reasons, "notes": service.notes()}
         return JSONResponse(body, status_code=503 if reasons else 200)
 
     async def metrics(_request: Request) -> Response:

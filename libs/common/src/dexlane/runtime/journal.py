@@ -17,18 +17,24 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy import event as sa_event
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dexlane.events.base import Event
 from dexlane.events.streams import stream_of
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import Clock
+from dexlane.runtime.database import DATABASE_ERRORS, ReadBack, is_outage, make_engine
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.observability import Log, trace_headers
-from dexlane.runtime.statements import CHECKPOINT_ROWS, OnConnection, Row, SqliteMarker, SqliteWriter, Statements
+from dexlane.runtime.statements import (
+    CHECKPOINT_ROWS,
+    OnConnection,
+    Row,
+    SqliteMarker,
+    SqliteWriter,
+    Statements,
+    in_sqlite_words,
+)
 
 RELAY_RETRY_S = 0.25
 RELAY_HELD_S = 0.05
@@ -65,6 +71,10 @@ _NOTE = sa.text(
 
 _EMIT = outbox.insert()
 """Built once: it runs several times in the transaction that a trade waits for."""
+_EMIT_AGAIN = sa.text(
+    "INSERT INTO outbox (sequence, event_id, subject, stream, payload, headers, created_ms)"
+    " VALUES (:sequence, :event_id, :subject, :stream, :payload, :headers, 0) ON CONFLICT DO NOTHING"
+)
 _MARK = "UPDATE outbox SET sent_ms = ? WHERE sequence = ?"
 
 
@@ -78,6 +88,11 @@ class _OutboxRow:
     headers: str
 
 
+class CommitUnknown(Transient):
+    """Nobody can tell whether a transaction landed: it wrote nothing that it could be known by. Whoever keeps a copy
+    of the journal in memory has to read the journal anew."""
+
+
 @dataclass
 class Tx:
     """One open journal transaction."""
@@ -86,6 +101,8 @@ class Tx:
     realm: str
     now_ms: int
     emitted: list[_OutboxRow] = field(default_factory=list)
+    noted: list[dict[str, Any]] = field(default_factory=list)
+    """Inbox rows that were new."""
     headers: str = field(default_factory=lambda: orjson.dumps(trace_headers()).decode())
     """Trace headers of every fact emitted here: the transaction belongs to one span."""
 
@@ -104,7 +121,14 @@ class Tx:
     async def first_time(self, consumer: str, message_id: str) -> bool:
         """Note a message as consumed; False when it was before, and then nothing may be done."""
         values = {"consumer": consumer, "message_id": message_id, "received_ms": self.now_ms}
-        return bool(await self.statements.run(_NOTE, values))
+        is_new = bool(await self.statements.run(_NOTE, values))
+        if is_new:
+            self.noted.append(values)
+        return is_new
+
+    async def finds(self, statement: sa.Select[Any], row: Row) -> bool:
+        """Whether a query that was built once finds any row."""
+        return await self.statements.finds(statement, row)
 
     async def emit(self, event: Event) -> None:
         """Write a fact to the outbox; it is published after the commit."""
@@ -119,28 +143,6 @@ class Tx:
         self.emitted.append(_OutboxRow(sequence, **row))
 
 
-def make_engine(url: str) -> AsyncEngine:
-    """An engine with the durability that money needs: every commit is on disk when it returns."""
-    if not url.startswith("sqlite"):
-        return create_async_engine(url, pool_size=4, pool_pre_ping=True)
-    engine = create_async_engine(url, pool_size=2, max_overflow=2)
-
-    def on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-        # SQLAlchemy emits BEGIN itself (below); the driver's own late BEGIN would upgrade read locks and deadlock.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    def on_begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
-
-    sa_event.listen(engine.sync_engine, "connect", on_connect)
-    sa_event.listen(engine.sync_engine, "begin", on_begin)
-    return engine
-
-
 class Journal:
     """Transactions with inbox and outbox, and the relay that publishes what was committed."""
 
@@ -151,6 +153,8 @@ class Journal:
         self._direct = direct and self.engine.dialect.name == "sqlite"
         self._direct_writer: SqliteWriter | None = None
         self._marker: SqliteMarker | None = None
+        self._aside: SqliteMarker | None = None
+        self._read_back = ReadBack(self.engine, log)
         self._unchecked_rows = 0
         self._clock = clock
         self._log = log
@@ -180,19 +184,46 @@ class Journal:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
         """One write at a time; commits when the block ends without an error. ``Transient`` when the database is
-        busy or gone, in which case nothing of the block holds."""
+        busy or gone, in which case nothing of the block holds: a commit that was not answered is read back first
+        (``CommitUnknown`` when there is nothing to know it by)."""
         async with self._writer:
+            tx: Tx | None = None
+            is_complete = False
             try:
                 async with self._begun() as statements:
                     tx = Tx(statements=statements, realm=self._realm, now_ms=self._clock.now_ms())
                     yield tx
-            except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
-                raise Transient(f"the journal did not commit: {error}") from error
+                    is_complete = True
+            except DATABASE_ERRORS as error:
+                if not self._is_of_the_database(error, tx, is_complete=is_complete):
+                    raise
+                if tx is None or not is_complete or not await self._landed(tx, error):
+                    raise Transient(f"the journal did not commit: {error}") from error
             if tx.emitted:
                 # Still under the writer's lock, so rows are queued in the order of their commits.
                 self._queue.extend(tx.emitted)
                 self._idle.clear()
                 self._wake.set()
+
+    @staticmethod
+    def _is_of_the_database(error: BaseException, tx: Tx | None, *, is_complete: bool) -> bool:
+        """Whether an error is an outage of the database; one of the link may be the block's own while it runs."""
+        is_in_block = tx is not None and not is_complete
+        return is_outage(error) and not (is_in_block and isinstance(error, OSError))
+
+    async def _landed(self, tx: Tx, error: BaseException) -> bool:
+        """Whether a transaction holds whose commit ended in an error."""
+        if tx.emitted:
+            first = tx.emitted[0]
+            own = sa.select(outbox.c.sequence)
+            own = own.where(outbox.c.sequence == first.sequence, outbox.c.event_id == first.event_id)
+            return await self._read_back.landed(_EMIT_AGAIN, vars(first), own)
+        if tx.noted:
+            key = tx.noted[0]
+            own = sa.select(inbox.c.message_id)
+            own = own.where(inbox.c.consumer == key["consumer"], inbox.c.message_id == key["message_id"])
+            return await self._read_back.landed(_NOTE, key, own)
+        raise CommitUnknown(f"the journal may or may not have committed: {error}") from error
 
     def _sqlite(self) -> SqliteWriter:
         if self._direct_writer is None:
@@ -205,8 +236,26 @@ class Journal:
             async with self.engine.begin() as conn:
                 yield OnConnection(conn)
             return
-        with self._sqlite().transaction():
-            yield self._sqlite()
+        writer = self._sqlite()
+        await writer.begin_when_free()
+        with writer.begun():
+            yield writer
+
+    async def write_aside(self, statement: sa.Executable, row: Row) -> int:
+        """One statement of bookkeeping, a transaction by itself; returns how many rows it touched. On SQLite neither
+        the event loop nor this statement waits for the disk: it is as durable as the next transaction.
+
+        It runs to its end also when whoever asked for it gives up. Raises what the database raises.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._write_aside(statement, row)))
+
+    async def _write_aside(self, statement: sa.Executable, row: Row) -> int:
+        if not self._direct:
+            async with self.engine.begin() as conn:
+                return (await conn.execute(statement, dict(row))).rowcount
+        async with self._writer:
+            aside = self._aside = self._aside or SqliteMarker(self._path)
+            return await asyncio.to_thread(aside.run_one, in_sqlite_words(statement, row), row)
 
     @property
     def _path(self) -> str:
@@ -218,20 +267,25 @@ class Journal:
         async with self.engine.connect() as conn:
             yield conn
 
-    async def recover(self) -> int:
-        """Queue what was committed but not published before a stop; returns how many facts that is."""
-        async with self.reading() as conn:
-            unsent = sa.select(outbox).where(outbox.c.sent_ms.is_(None)).order_by(outbox.c.sequence)
-            rows = (await conn.execute(unsent)).all()
+    async def recover(self, chain_id: int | None = None) -> int:
+        """Queue what was committed but not published before a stop, or by another process; returns how many facts
+        that is. With ``chain_id`` only those of one chain. ``Transient`` when the database does not answer."""
+        unsent = sa.select(outbox).where(outbox.c.sent_ms.is_(None)).order_by(outbox.c.sequence)
+        if chain_id is not None:
+            unsent = unsent.where(outbox.c.subject.startswith(f"{self._realm}.{chain_id}.", autoescape=True))
+        try:
+            async with self.reading() as conn:
+                rows = (await conn.execute(unsent)).all()
+        except DATABASE_ERRORS as error:
+            raise Transient(f"the journal could not be read: {error}") from error
         names = ("sequence", "event_id", "subject", "stream", "payload", "headers")
-        known = {row.sequence for row in self._queue}
-        self._queue.extend(
-            _OutboxRow(**{name: getattr(row, name) for name in names}) for row in rows if row.sequence not in known
-        )
+        known = {row.sequence for row in self._queue} | set(self._sent)
+        found = [row for row in rows if row.sequence not in known]
+        self._queue.extend(_OutboxRow(**{name: getattr(row, name) for name in names}) for row in found)
         if self._queue:
             self._idle.clear()
             self._wake.set()
-        return len(rows)
+        return len(found)
 
     async def relay(self, bus: Bus) -> None:
         """Publish the outbox for ever, in order; a row is marked only after the broker acknowledged it."""
@@ -320,8 +374,8 @@ class Journal:
 
     async def close(self) -> None:
         """Close the database without marking anything, as a process that dies would leave it."""
-        for connection in (self._direct_writer, self._marker):
+        for connection in (self._direct_writer, self._marker, self._aside):
             if connection is not None:
                 connection.close()
-        self._direct_writer = self._marker = None
+        self._direct_writer = self._marker = self._aside = None
         await self.engine.dispose()

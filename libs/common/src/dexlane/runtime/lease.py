@@ -9,6 +9,9 @@ lease; use the positions of ``dexlane.runtime.sequenced`` where that matters.
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -100,6 +103,11 @@ class LeasePolicy:
     margin_s: float = 0.75
 
 
+def instance_name() -> str:
+    """A name that no other process has, by which people find this one: host, process id, and a bit of chance."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
 class Lease:
     """The wish to hold one lease. ``run`` pursues it; ``held`` says whether it is held at this moment. While
     ``willing`` says no, for want of what the work needs, it is given back and left to others."""
@@ -118,6 +126,8 @@ class Lease:
         self.holder = ""
         """Who holds it, as last seen; empty while that is not known."""
         self.epoch = 0
+        self.is_renewed_by_another = False
+        """Whether another holder was seen to renew it: it is alive, and not one that died before this process began."""
         self._store = store
         self._name = holder
         self._clock = clock
@@ -185,9 +195,10 @@ class Lease:
             if self._willing():
                 await self._write(1)
             return
-        self.holder, self._revision = entry.holder, entry.revision
         if self._seen is None or self._seen[0] != entry.revision:
+            self.is_renewed_by_another = self._seen is not None and entry.holder == self.holder
             self._seen = (entry.revision, now_ns)
+        self.holder, self._revision = entry.holder, entry.revision
         if not self._willing():
             return
         if not entry.holder or now_ns - self._seen[1] >= entry.ttl_ms * 1_000_000:
@@ -199,7 +210,7 @@ class Lease:
         self._revision = await self._store.write(entry)
         won = self._mine_until_ns is None
         self._mine_until_ns = sent_ns + int((policy.ttl_s - policy.margin_s) * 1e9)
-        self.holder, self.epoch = self._name, epoch
+        self.holder, self.epoch, self.is_renewed_by_another = self._name, epoch, False
         if won:
             self.changed.set()
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +21,8 @@ from dexlane.runtime.errors import Fatal
 if TYPE_CHECKING:
     from alembic.config import Config
 
+MIGRATION_LOCK = 0x6465786C
+"""The advisory lock that a PostgreSQL server gives to one migrating process at a time, in each database."""
 HERE = Path(__file__).parent / "migrations"
 
 
@@ -76,7 +82,9 @@ async def upgrade(url: str, *packages: str) -> None:
 
     engine = create_async_engine(url)
     try:
-        async with engine.begin() as connection:
+        async with _one_at_a_time(url), engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                await connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
             await connection.run_sync(run)
     except (OperationalError, OSError) as error:
         raise Fatal(f"the journal's database does not answer: {error}") from error
@@ -84,7 +92,25 @@ async def upgrade(url: str, *packages: str) -> None:
         await engine.dispose()
 
 
-def _make_folder(url: str) -> None:
+def database_file(url: str) -> Path | None:
+    """The file of a SQLite database; None for a server, or for one in memory."""
     prefix = "sqlite+aiosqlite:///"
-    if url.startswith(prefix) and ":memory:" not in url:
-        Path(url.removeprefix(prefix)).parent.mkdir(parents=True, exist_ok=True)
+    return Path(url.removeprefix(prefix)) if url.startswith(prefix) and ":memory:" not in url else None
+
+
+def _make_folder(url: str) -> None:
+    file = database_file(url)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+
+
+@asynccontextmanager
+async def _one_at_a_time(url: str) -> AsyncIterator[None]:
+    """Two instances of a service that start together must not both create a SQLite file's tables."""
+    file = database_file(url)
+    if file is None:
+        yield
+        return
+    with file.with_name(f"{file.name}.migrating").open("a") as lock:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        yield

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 import orjson
 from nats.aio.msg import Msg
@@ -28,6 +28,19 @@ Handle = Callable[[Msg], Awaitable[None]]
 RETRY_S = 0.25
 _NOTHING_NEW = ("404", "408")
 """Statuses that end a request without a fault: no message, and its time is over."""
+
+
+class Gate(Protocol):
+    """Whether this process may be given messages at this moment."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may."""
+        ...
+
+    async def until_open(self) -> None:
+        """Return when it may."""
+        ...
 
 
 class Follower:
@@ -133,7 +146,8 @@ class Puller:
     """A durable consumer read one message at a time: the next one is asked for when the last was handled.
 
     The request stands at the server, so a new message comes without a question. A request that was lost with its link
-    is made again after ``REQUEST_S``.
+    is made again after ``REQUEST_S``. While ``gate`` is closed nothing is asked for, and what comes all the same is
+    given back at once.
     """
 
     REQUEST_S = 5.0
@@ -151,6 +165,8 @@ class Puller:
         self._idle.set()
         self._refused = False
         self._stopping = False
+        self.gate: Gate | None = None
+        """Set it before ``run``; None is always open."""
 
     async def run(self, handle: Handle) -> None:
         """Read for ever, or until ``stop``."""
@@ -159,6 +175,8 @@ class Puller:
             while subscription is None:
                 subscription = await self._open(handle)
             while not self._stopping:
+                if self.gate is not None and not self.gate.is_open:
+                    await self.gate.until_open()
                 await self._ask(subscription)
                 await self._idle.wait()
         finally:
@@ -176,8 +194,9 @@ class Puller:
             if status is not None:
                 self._refused = status not in _NOTHING_NEW
                 self._answered.set()
-            elif self._stopping:
+            elif self._stopping or not (self.gate is None or self.gate.is_open):
                 await message.nak()
+                self._answered.set()
             else:
                 self._idle.clear()
                 self._answered.set()

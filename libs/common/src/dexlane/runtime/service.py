@@ -71,6 +71,7 @@ class Service:
         self._start_hooks: list[Run] = []
         self._stop_hooks: list[Run] = []
         self._probes: dict[str, Probe] = {}
+        self._notes: dict[str, Callable[[], str]] = {}
         self._mounted: ASGIApp | None = None
         self._started = False
         self._failure: Fatal | None = None
@@ -97,6 +98,10 @@ class Service:
         """Not ready until the probe says True; a text is the reason why not."""
         self._probes[name] = probe
 
+    def says(self, name: str, sentence: Callable[[], str]) -> None:
+        """Show this on ``/readyz``, ready or not: what this instance is at the moment, in words for people."""
+        self._notes[name] = sentence
+
     def mount(self, app: ASGIApp) -> None:
         """Serve this application beside ``/healthz``, ``/readyz`` and ``/metrics``."""
         self._mounted = app
@@ -122,6 +127,10 @@ class Service:
                 reasons[name] = answer if isinstance(answer, str) else "not yet"
         return reasons
 
+    def notes(self) -> dict[str, str]:
+        """What was registered with ``says``, as of now."""
+        return {name: sentence() for name, sentence in self._notes.items()}
+
     async def run(self) -> int:
         """Live until a signal, ``stop`` or a fatal error; returns the exit code (see ``_exit_code``)."""
         self._policy.use_tracer(configure_tracing(self.name, self.settings.otlp_endpoint, self.settings.trace_ratio))
@@ -129,7 +138,7 @@ class Service:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stopping.set)
         http = HttpServer(
-            endpoints(self.name, self.why_not_ready, self.metrics.registry, self._mounted),
+            endpoints(self, self.metrics.registry, self._mounted),
             self.settings.host,
             self.settings.port,
         )
@@ -246,8 +255,10 @@ class Service:
         for route in self._routes.decisions:
             if not route.direct:
                 continue
-            for stream, subject, durable in decision_subjects(route, self.settings.realm, self.settings.chains):
+            subjects = decision_subjects(route, self.settings.realm, self.settings.chains)
+            for chain_id, (stream, subject, durable) in zip(self.settings.chains, subjects, strict=True):
                 puller = Puller(self.bus, stream, subject, durable, decision_config())
+                puller.gate = None if route.gate is None else route.gate(chain_id)
                 self._pullers.append(puller)
                 tasks.append(self._supervised(f"decide {durable}", self._pull(puller, route)))
         return tasks

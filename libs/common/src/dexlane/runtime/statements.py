@@ -8,6 +8,7 @@ event loop, as the signer's own record does. PostgreSQL always goes through SQLA
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,15 +18,28 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from dexlane.runtime.database import is_busy
 from dexlane.runtime.errors import Transient
 
 Row = Mapping[str, Any]
 
 BUSY_TIMEOUT_S = 5.0
+SHORT_BUSY_MS = 5
+"""A writer on the event loop waits no longer than this at a time for the file's lock; in between, others run."""
+BUSY_PAUSES_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, *([0.2] * 20))
+"""How often another process's lock is waited for before the transaction counts as refused."""
 CHECKPOINT_ROWS = 200
 """After so many published rows the write-ahead log is copied back (some 2 MB), beside the trades and never by one."""
 LOG_ROOM_BYTES = 4_000_000
 """So large the write-ahead log is made before the first transaction."""
+
+
+_DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
+
+
+def in_sqlite_words(statement: sa.Executable, row: Row) -> str:
+    """A statement as text, for the columns that a row of it has."""
+    return str(statement.compile(dialect=_DIALECT, column_keys=list(row)))  # type: ignore[attr-defined]
 
 
 class Statements(Protocol):
@@ -37,6 +51,10 @@ class Statements(Protocol):
 
     async def add(self, statement: sa.Insert, row: Row) -> int:
         """Insert a row and return its generated key."""
+        ...
+
+    async def finds(self, statement: sa.Select[Any], row: Row) -> bool:
+        """Whether the query finds any row."""
         ...
 
 
@@ -57,17 +75,21 @@ class OnConnection:
             raise Transient("the database gave the row no key")
         return int(key[0])
 
+    async def finds(self, statement: sa.Select[Any], row: Row) -> bool:
+        """Whether the query finds any row."""
+        return (await self.conn.execute(statement, dict(row))).first() is not None
+
 
 class SqliteWriter:
     """The one writing connection of a journal in a SQLite file; use it from one thread only."""
 
     def __init__(self, path: str) -> None:
         self._db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S, cached_statements=256)
-        self._dialect = SQLiteDialect_pysqlite(paramstyle="named")
         self._texts: dict[int, tuple[sa.Executable, str]] = {}
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=0"):
             self._db.execute(f"PRAGMA {pragma}")
         self._make_room()
+        self._db.execute(f"PRAGMA busy_timeout={SHORT_BUSY_MS}")
 
     def _make_room(self) -> None:
         """Let commits overwrite blocks that the write-ahead log has already. One that makes the file longer has the
@@ -82,6 +104,25 @@ class SqliteWriter:
     def transaction(self) -> Iterator[None]:
         """Everything inside is on disk when this ends, or nothing of it is."""
         self._db.execute("BEGIN IMMEDIATE")
+        with self.begun():
+            yield
+
+    async def begin_when_free(self) -> None:
+        """Begin a transaction when no other process writes. ``sqlite3.OperationalError`` when one does for too long."""
+        for pause_s in BUSY_PAUSES_S:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+                await asyncio.sleep(pause_s)
+            else:
+                return
+        self._db.execute("BEGIN IMMEDIATE")
+
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """The rest of a transaction that was begun: it commits at the end, or is rolled back."""
         try:
             yield
             self._db.execute("COMMIT")
@@ -100,6 +141,10 @@ class SqliteWriter:
             raise Transient("the database gave the row no key")
         return key
 
+    async def finds(self, statement: sa.Select[Any], row: Row) -> bool:
+        """Whether the query finds any row."""
+        return self._db.execute(self._text(statement, row), row).fetchone() is not None
+
     def close(self) -> None:
         """Close the connection."""
         self._db.close()
@@ -109,8 +154,7 @@ class SqliteWriter:
         # The statement is kept beside its text: an id alone could be given to another object later.
         known = self._texts.get(id(statement))
         if known is None:
-            compiled = statement.compile(dialect=self._dialect, column_keys=list(row))  # type: ignore[attr-defined]
-            known = self._texts[id(statement)] = (statement, str(compiled))
+            known = self._texts[id(statement)] = (statement, in_sqlite_words(statement, row))
         return known[1]
 
 
@@ -132,6 +176,10 @@ class SqliteMarker:
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+
+    def run_one(self, text: str, row: Row) -> int:
+        """Run one statement, a transaction by itself; returns how many rows it touched."""
+        return self._db.execute(text, row).rowcount
 
     def checkpoint(self) -> None:
         """Copy the write-ahead log back as far as no reader is in the way."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dexlane.chain.answers import BlockId, ChainTransaction, FeeHistory, Header, RawLog, Receipt
-from dexlane.chain.permit2 import GRANT_TOPICS
 from dexlane.chain.rpc import RpcError
 from dexlane.domain.fees import fee_parameters, next_base_fee
 from dexlane.testing.fake_mempool import PooledTransaction
@@ -23,13 +22,31 @@ class _Fault:
     after: bool
 
 
-class FakeRpc:
-    """A client's side: ``dexlane.chain.rpc.Rpc`` on a ``FakeChain``, with faults on demand."""
+class FakeLogs:
+    """Logs of a ``FakeChain`` over several blocks."""
 
     def __init__(self, chain: FakeChain) -> None:
         self.chain = chain
         self.calls: list[str] = []
         """Every method called, in order."""
+
+    async def logs_between(self, first: int, last: int, topics: Sequence[Sequence[str]]) -> list[RawLog]:
+        """Logs of canonical blocks by their topics."""
+        self.calls.append("logs_between")
+        return [
+            log
+            for block in self.chain.blocks[first : last + 1]
+            for log in block.logs
+            if len(log.topics) >= len(topics)
+            and all(topic in wanted for topic, wanted in zip(log.topics, topics, strict=False))
+        ]
+
+
+class FakeRpc(FakeLogs):
+    """A client's side: ``dexlane.chain.rpc.Rpc`` on a ``FakeChain``, with faults on demand."""
+
+    def __init__(self, chain: FakeChain) -> None:
+        super().__init__(chain)
         self._faults: list[_Fault] = []
 
     def fail_next(self, method: str, error: Exception, *, after: bool = False) -> None:
@@ -80,17 +97,6 @@ class FakeRpc:
         if found is None:
             raise RpcError(-32000, "unknown block")
         return [log for log in found.logs if not addresses or log.address in addresses]
-
-    async def grant_logs(self, owners: Sequence[str], first: int, last: int) -> list[RawLog]:
-        """Logs of approvals and permits of these owners in canonical blocks."""
-        self._enter("grant_logs")
-        named = {"0x" + owner[2:].rjust(64, "0") for owner in owners}
-        return [
-            log
-            for block in self.chain.blocks[first : last + 1]
-            for log in block.logs
-            if len(log.topics) > 1 and log.topics[0] in GRANT_TOPICS and log.topics[1] in named
-        ]
 
     async def eth_call(
         self, to: str, data: bytes, *, block: BlockId = "latest", sender: str | None = None, value_wei: int = 0

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import orjson
 import sqlalchemy as sa
 
 from dexlane.chain import abi
 from dexlane.chain.answers import Header
-from dexlane.chain.execution import slots as store
+from dexlane.chain.execution.assembly import restored
 from dexlane.chain.execution.executor import Executor, ExecutorParts
+from dexlane.chain.execution.fencing import FencedJournal, JournalLeaseStore, LeaseKey, Term
 from dexlane.chain.execution.keys import KeyFiles
 from dexlane.chain.execution.live import LiveAccess
+from dexlane.chain.execution.market_view import MarketView
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
@@ -31,6 +34,7 @@ from dexlane.events.market import BlockApplied
 from dexlane.events.streams import EVENTS
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.journal import Journal, outbox
+from dexlane.runtime.lease import Lease, LeasePolicy
 from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.observability import Metrics, configure_logging
 from dexlane.runtime.pool_mirror import PoolMirror
@@ -234,21 +238,46 @@ def live_book(**fields: Any) -> Book:
     return a_book(**({"id": "live-one", "mode": Mode.LIVE, **limits} | fields))
 
 
+async def _a_term(journal: Journal) -> Term:
+    """Take the lease, from an instance that died if need be. It lasts: its clock stands still from then on."""
+    key, clock, policy = LeaseKey("fast-executor", CHAIN_ID), ManualClock(), LeasePolicy()
+    lease = Lease(JournalLeaseStore(journal, key), secrets.token_hex(4), clock=clock, policy=policy)
+    while not lease.held:
+        await lease.pursue()
+        clock.advance(0 if lease.held else int(policy.ttl_s * 1_000))
+    return Term(lease, key)
+
+
 async def born(home: Home, chain: FakeChain, world: TokenWorld, clock: ManualClock, books: list[Book]) -> Bench:
     """A new process in ``home``."""
     await upgrade(home.database_url, "dexlane.chain")
-    log = configure_logging("bench", "ERROR")
-    journal = Journal(home.database_url, clock=clock, log=log, direct=True)
+    journal = Journal(home.database_url, clock=clock, log=configure_logging("bench", "ERROR"), direct=True)
+    place = Place(home, chain, world, clock, books)
+    return await taken_up(place, journal, await _a_term(journal), chain.rpc())
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where executors act: what outlives them, the chain, and the time of their decisions."""
+
+    home: Home
+    chain: FakeChain
+    world: TokenWorld
+    clock: ManualClock
+    books: list[Book]
+
+
+async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Bench:
+    """The executor of a term, built from the journal."""
+    home, clock, log = place.home, place.clock, configure_logging("bench", "ERROR")
     keys = home.folder / "keys.json"
     keys.touch(0o600)
     keys.write_bytes(orjson.dumps({ACCOUNT: KEY}))
-    rpc = chain.rpc()
-    side, reservations, mirror = SideValues(), Reservations(), PoolMirror(CHAIN_ID)
-    async with journal.reading() as conn:
-        reservations.restore(await store.load_reservations(conn, clock.now_ms() - 60_000))
+    side, mirror = SideValues(), PoolMirror(CHAIN_ID)
+    reservations = await restored(journal, CHAIN_ID, clock.now_ms())
 
     async def connect() -> Rpc:
-        return rpc
+        return cast("Rpc", rpc)
 
     access = LiveAccess(
         chain_id=CHAIN_ID,
@@ -263,7 +292,8 @@ async def born(home: Home, chain: FakeChain, world: TokenWorld, clock: ManualClo
         service="fast-executor",
         lane=Lane.FAST,
         mirror=mirror,
-        journal=journal,
+        view=MarketView(mirror, side, clock),
+        journal=FencedJournal(journal, term),
         clock=clock,
         moments=ExecutionMoments(Metrics("bench"), log),
         side=side,
@@ -271,12 +301,14 @@ async def born(home: Home, chain: FakeChain, world: TokenWorld, clock: ManualClo
         rules=PlanningRules(),
     )
     executor = Executor(parts, access)
-    for book in books:
+    for book in place.books:
         side.take_book(a_book_changed(book))
         side.take_exposure(an_exposure(book_id=book.id, lane=Lane.FAST, at_work=0, open_positions=0, realised_today=0))
     side.take_status(a_status(Status.ACTIVE))
     executor.books_changed()
-    return Bench(home, chain, world, rpc, clock, journal, executor, mirror, side, reservations, books=books)
+    return Bench(
+        home, place.chain, place.world, rpc, clock, journal, executor, mirror, side, reservations, books=place.books
+    )
 
 
 @asynccontextmanager

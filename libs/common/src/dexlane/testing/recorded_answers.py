@@ -66,7 +66,7 @@ def compare(protocol: Protocol, row: Row) -> Tally:
         else:
             equal += 1
         if recorded:
-            pool = pool.model_copy(update={"state": _state_after(pool.state, recorded)})
+            pool = pool.with_state(_state_after(pool.state, recorded))
     return Tally(equal, refused, tuple(different))
 
 

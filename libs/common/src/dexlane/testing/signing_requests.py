@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
-from nacl.signing import SigningKey
-
+from dexlane.testing.signing_drafts import (
+    KEYS,
+    OTHER,
+    START_S,
+    STRANGER,
+    US,
+    Draft,
+    address,
+    permit_step,
+    program,
+    sealed,
+    swap,
+    word,
+)
 from dexlane.testing.signing_oracle import (
     ALL,
     CALLER,
@@ -20,110 +30,7 @@ from dexlane.testing.signing_oracle import (
     USDC,
     WETH,
     Ask,
-    Oracle,
-    Terms,
-    fingerprint,
 )
-from dexlane_signer import (
-    Approval,
-    DynamicFeeTransaction,
-    LocalSigner,
-    NonceGuard,
-    PermitRequest,
-    PermitSingle,
-    Policy,
-    PrivateKey,
-    SignedTransaction,
-    SigningDenied,
-    SignRequest,
-    SpendingCaps,
-    TokenLimit,
-    Worth,
-)
-
-US, STRANGER, OTHER = "0x" + "11" * 20, "0x" + "66" * 20, "0x" + "77" * 20
-START_S = 1_800_000_000
-KEYS = {who: SigningKey(bytes([who]) * 32) for who in (1, 2, 3)}
-TERMS = Terms(us=US, keys={who: bytes(key.verify_key) for who, key in KEYS.items()})
-
-
-def word(value: int) -> bytes:
-    """32 bytes."""
-    return (value % (1 << 256)).to_bytes(32, "big")
-
-
-def address(text: str) -> bytes:
-    """An address in a word."""
-    return bytes(12) + bytes.fromhex(text[2:])
-
-
-def _bytes(data: bytes) -> bytes:
-    return word(len(data)) + data + bytes(-len(data) % 32)
-
-
-def swap(step: list[Any]) -> tuple[int, bytes]:
-    """One swap command: version (0 is V3, 8 is V2), recipient, amount, minimum, path, and whether we pay."""
-    version, to, amount, least, path, from_us = step
-    head = address(to) + word(amount) + word(least) + word(0xA0) + word(from_us)
-    if version == 8:
-        return 8, head + word(len(path)) + b"".join(map(address, path))
-    packed = bytes.fromhex(path[0][2:]) + b"".join(b"\0\1\xf4" + bytes.fromhex(token[2:]) for token in path[1:])
-    return 0, head + _bytes(packed)
-
-
-def permit_step(permit: dict[str, Any]) -> tuple[int, bytes]:
-    """The permit command."""
-    fields = [address(permit["token"]), word(permit["amount"]), word(permit["expiration"]), word(0)]
-    fields += [address(permit["spender"]), word(permit["deadline"]), word(0xE0)]
-    return 0x0A, b"".join(fields) + _bytes(b"\1" * 65)
-
-
-def program(steps: list[tuple[int, bytes]], deadline_s: int) -> bytes:
-    """Calldata of ``execute``."""
-    commands = _bytes(bytes(command for command, _ in steps))
-    payloads = [_bytes(payload) for _, payload in steps]
-    offsets, at = b"", 32 * len(payloads)
-    for payload in payloads:
-        offsets, at = offsets + word(at), at + len(payload)
-    head = word(0x60) + word(0x60 + len(commands)) + word(deadline_s)
-    return bytes.fromhex("3593564c") + head + commands + word(len(payloads)) + offsets + b"".join(payloads)
-
-
-def statement(fields: dict[str, Any]) -> bytes:
-    """The bytes of an approval, by the written layout."""
-    return b"".join(
-        (
-            b"dexlane approval",
-            bytes((fields.get("version", 1), fields["who"], fields["kind"])),
-            fields["id"],
-            *(fields[name].to_bytes(8, "big") for name in ("chain", "block", "time", "expires")),
-            word(fields["most"]),
-            bytes.fromhex(fields["account"][2:]),
-            bytes((len(fields["book"]),)),
-            fields["book"].encode(),
-            bytes((len(fields["tokens"]),)),
-            *(bytes.fromhex(token[2:]) for token in fields["tokens"]),
-        )
-    )
-
-
-def sealed(fields: dict[str, Any]) -> tuple[bytes, bytes]:
-    """A statement with the seal of the one it names, or of the risk-scorer."""
-    data = statement(fields)
-    return data, KEYS.get(fields.get("sealed_by", fields["who"]), KEYS[1]).sign(data).signature
-
-
-@dataclass
-class Draft:
-    """A request before it is frozen: parts that mutations change, each by its name."""
-
-    steps: list[list[Any]] = field(default_factory=list)
-    deadline_s: int = 0
-    permit: dict[str, Any] | None = None
-    approval: dict[str, Any] | None = None
-    tx: dict[str, Any] = field(default_factory=dict)
-    ask: dict[str, Any] = field(default_factory=dict)
-    spoil: Callable[[bytes], bytes] = bytes
 
 
 class Generator:
@@ -425,162 +332,3 @@ MUTATIONS: tuple[Mutation, ...] = (
     _in_approval("tokens", (USDC, OTHER), (OTHER, WETH), (WETH, USDC), (USDC, WETH), (USDC,), (USDC,) * 9),
     _in_approval("flip", 0, 1),
 )
-
-
-class QuickKey:
-    """Signs nothing: its bytes only tell transactions apart. The curve adds nothing to a decision but time."""
-
-    address = US
-
-    def sign_transaction(self, transaction: DynamicFeeTransaction) -> SignedTransaction:
-        """Bytes that differ when the transaction does."""
-        raw = transaction.signing_payload()
-        return SignedTransaction(raw=raw, hash="0x" + fingerprint_of(raw))
-
-    def sign_permit(self, permit: PermitSingle, *, chain_id: int) -> bytes:
-        """65 bytes."""
-        return bytes(65)
-
-
-def fingerprint_of(raw: bytes) -> str:
-    """64 hex digits."""
-    return fingerprint(Ask(sender="", chain_id=0, now_s=0, tx={"raw": raw}))[:64]
-
-
-def policy(terms: Terms = TERMS) -> Policy:
-    """The terms in the signer's words."""
-    limits = {
-        token: TokenLimit(
-            max_allowance=a, max_trade=t, max_hour=h, max_day=d, worth=Worth(1, 1) if token == USDC else None
-        )
-        for token, (a, t, h, d) in terms.tokens.items()
-    }
-    return Policy(
-        chain_ids=frozenset({terms.chain_id}),
-        own_addresses=frozenset({terms.us}),
-        routers={ROUTER: frozenset({"0x3593564c"})},
-        permit_spenders=frozenset({ROUTER}),
-        tokens=limits,
-        unlisted_token_limit=TokenLimit(*terms.unlisted),
-        max_fee_per_gas_wei=terms.fee_cap,
-        max_tip_per_gas_wei=terms.tip_cap,
-        max_gas_limit=terms.gas_cap,
-        max_cost_wei=terms.cost_cap,
-        max_value_wei=terms.value_cap,
-        max_deadline_s=terms.deadline_s,
-        max_permit_s=terms.deadline_s,
-        max_approval_s=terms.approval_s,
-        wrapped_native=WETH,
-        approvers=cast("Any", terms.keys),
-        book_accounts={terms.book: frozenset({terms.us})},
-        caps=SpendingCaps(
-            value_per_trade=terms.value_per_trade,
-            value_per_hour=terms.value_per_hour,
-            value_per_day=terms.value_per_day,
-            trades_per_hour=terms.trades_per_hour,
-            trades_per_day=terms.trades_per_day,
-            gas_wei_per_hour=terms.gas_per_hour,
-            gas_wei_per_day=terms.gas_per_day,
-        ),
-    )
-
-
-@dataclass
-class Comparison:
-    """What a run showed. ``differences`` are requests of which signer and oracle think differently."""
-
-    requests: int = 0
-    signed: int = 0
-    denied: Counter[str] = field(default_factory=Counter)
-    out_of_policy: int = 0
-    honest_denied: int = 0
-    differences: list[str] = field(default_factory=list)
-
-
-class Trial:
-    """One signer and one oracle that are asked the same. The guard is the real one, on a file that is not synced."""
-
-    def __init__(self, folder: Path, terms: Terms = TERMS) -> None:
-        self.guard = NonceGuard(folder / "guard.db")
-        self.guard._db.execute("PRAGMA synchronous = OFF")  # noqa: SLF001 - a million commits need not reach a disk
-        self.now_s = START_S
-        key = cast("PrivateKey", QuickKey())
-        self.signer = LocalSigner([key], [policy(terms)], self.guard, clock_s=lambda: self.now_s)
-        self.oracle = Oracle(terms)
-        self.found = Comparison()
-
-    def put(self, ask: Ask) -> None:
-        """Ask both."""
-        self.now_s = ask.now_s
-        why_not = self.oracle.answer(ask)
-        reason = self._sign(ask)
-        self.found.requests += 1
-        self.found.signed += reason is None
-        if reason is not None:
-            self.found.denied[reason] += 1
-        if (why_not is None) != (reason is None):
-            self.found.out_of_policy += reason is None
-            self.found.honest_denied += why_not is None
-            self.found.differences.append(f"oracle: {why_not}; signer: {reason}; {ask}")
-
-    def _sign(self, ask: Ask) -> str | None:
-        seal = None if ask.seal is None else Approval(*ask.seal)
-        common = {"epoch": ask.epoch, "purpose": ask.purpose, "approval": seal}
-        try:
-            if ask.permit is not None:
-                self.signer.sign_permit(
-                    PermitRequest(
-                        owner=ask.sender, chain_id=ask.chain_id, permit=_permit(ask.permit), **cast("Any", common)
-                    )
-                )
-            else:
-                self.signer.sign_transaction(
-                    SignRequest(
-                        sender=ask.sender,
-                        intent_id=ask.intent,
-                        kind=cast("Any", ask.kind),
-                        transaction=transaction_of(ask),
-                        **cast("Any", common),
-                    )
-                )
-        except SigningDenied as denied:
-            return denied.reason.value
-        except ValueError:
-            return "no_request"
-        return None
-
-
-def _permit(permit: Any) -> PermitSingle:
-    return PermitSingle(
-        token=permit["token"],
-        amount=permit["amount"],
-        expiration_s=permit["expiration"],
-        nonce=0,
-        spender=permit["spender"],
-        sig_deadline_s=permit["deadline"],
-    )
-
-
-def transaction_of(ask: Ask) -> DynamicFeeTransaction:
-    """The transaction that is asked for. ``ValueError`` for none."""
-    tx = ask.tx
-    return DynamicFeeTransaction(
-        chain_id=ask.chain_id,
-        nonce=tx["nonce"],
-        max_priority_fee_per_gas_wei=tx["tip"],
-        max_fee_per_gas_wei=tx["fee"],
-        gas_limit=tx["gas"],
-        to=tx["to"],
-        value_wei=tx["value"],
-        data=tx["data"],
-    )
-
-
-def compare(folder: Path, count: int, seed: int) -> Comparison:
-    """Put so many requests to both."""
-    trial = Trial(folder)
-    requests = Generator(seed).requests()
-    for _ in range(count):
-        trial.put(next(requests))
-    trial.guard.close()
-    return trial.found

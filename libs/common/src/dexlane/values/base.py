@@ -8,6 +8,13 @@ from typing import Any, ClassVar, Self
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+CLOSED = ConfigDict(extra="forbid", ser_json_bytes="utf8")
+"""For values that are made by the thousand: pydantic dataclasses, frozen, with slots, and as closed as ``Value``.
+
+They have no dictionary, so each is one object in memory where a model is two; checks and wire form are the same. To go
+through a market of very many pools is to wait for memory, and that is per object.
+"""
+
 _new = object.__new__
 # The four slots of a pydantic model, written as pydantic itself does, past the refusal of a frozen one.
 _put_fields = BaseModel.__dict__["__dict__"].__set__

@@ -64,7 +64,7 @@ def test_a_delta_turns_the_first_state_into_the_second(
     first: list[tuple[int, int, int]], second: list[tuple[int, int, int]]
 ) -> None:
     before, after = _minted(first), _minted(second)
-    pool = a_pool_v3().model_copy(update={"state": before})
+    pool = a_pool_v3().with_state(before)
     delta = delta_between(pool.key.address, before, after)
     assert apply_delta(pool, delta).state == after
     assert apply_delta(apply_delta(pool, delta), delta).state == after
@@ -141,7 +141,7 @@ BALANCES = BalancesState(balances=(10**12, 10**24), terms=TERMS)
 
 
 def test_delta_of_balances_names_the_terms_only_when_they_changed() -> None:
-    pool = a_pool_v2().model_copy(update={"state": BALANCES})
+    pool = a_pool_v2().with_state(BALANCES)
     swapped = BALANCES.model_copy(update={"balances": (5, 7)})
     delta = delta_between(V2_POOL, BALANCES, swapped)
     assert delta == BalancesDelta(pool=V2_POOL, balances=(5, 7))
@@ -151,6 +151,6 @@ def test_delta_of_balances_names_the_terms_only_when_they_changed() -> None:
 
 
 def test_delta_with_another_number_of_balances_is_refused() -> None:
-    pool = a_pool_v2().model_copy(update={"state": BALANCES})
+    pool = a_pool_v2().with_state(BALANCES)
     with pytest.raises(InconsistentDelta, match="has 2 balances"):
         apply_delta(pool, BalancesDelta(pool=V2_POOL, balances=(1, 2, 3)))

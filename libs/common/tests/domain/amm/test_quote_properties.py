@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -50,7 +51,7 @@ def v3_pools(draw: st.DrawFn) -> Pool:
         assume(lower < upper)
         liquidity = draw(st.integers(10**3, 10**24))
         state = apply_mint(state, centre + lower * spacing, centre + upper * spacing, liquidity)
-    return a_pool_v3(fee_pips=fee, tick=0, liquidity=0, ticks=()).model_copy(update={"state": state})
+    return a_pool_v3(fee_pips=fee, tick=0, liquidity=0, ticks=()).with_state(state)
 
 
 pools = st.one_of(v2_pools(), v3_pools())
@@ -66,7 +67,7 @@ def _quote(pool: Pool, token_in: str, amount_in: int) -> Quote:
 
 
 def _after(pool: Pool, quote: Quote) -> Pool:
-    return pool.model_copy(update={"state": quote.next_state})
+    return pool.with_state(quote.next_state)
 
 
 @given(pools, tokens, amounts)
@@ -176,14 +177,14 @@ def test_a_swap_stopped_at_a_price_continues_from_there(pool: Pool, token_in: st
     order = concentrated.Order(zero_for_one=zero_for_one, exact_in=True, amount=amount, sqrt_price_limit_x96=limit)
     first = concentrated.swap(state, pool.key.fee_pips, pool.key.tick_spacing, order)
     assume(first.state.sqrt_price_x96 == limit and first.amount_in < amount)
-    rest = _quote(pool.model_copy(update={"state": first.state}), token_in, amount - first.amount_in)
+    rest = _quote(pool.with_state(first.state), token_in, amount - first.amount_in)
     numerator, denominator = spot_price_ratio(pool, token_in)
     slack = (first.words_read + 1) * (numerator // denominator + 2)
     assert first.amount_out + rest.amount_out <= whole.amount_out + slack
 
 
 def _renamed(pool: Pool, number: int) -> Pool:
-    return pool.model_copy(update={"key": pool.key.model_copy(update={"address": f"0x{number:040x}"})})
+    return replace(pool, key=pool.key.model_copy(update={"address": f"0x{number:040x}"}))
 
 
 @given(st.lists(st.one_of(v2_pools(), v3_pools()), min_size=1, max_size=3), amounts)

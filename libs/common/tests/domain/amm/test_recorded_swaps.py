@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def _with_older_ticks(state: ConcentratedState, row: Row) -> ConcentratedState:
         seen = known.get(edge, Tick(edge, 0, 0))
         if seen.liquidity_gross < int(row["liquidity"]):
             known[edge] = seen._replace(liquidity_gross=seen.liquidity_gross + UNKNOWN_GROSS)
-    return state.model_copy(update={"ticks": tuple(sorted(known.values()))})
+    return replace(state, ticks=tuple(sorted(known.values())))
 
 
 def _after_change(state: ConcentratedState, kind: str, row: Row) -> ConcentratedState:

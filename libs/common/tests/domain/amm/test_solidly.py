@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -134,7 +135,7 @@ def test_a_flat_curve_counts_as_no_more_than_a_multiple_of_its_reserve() -> None
 
 def test_the_depth_of_a_stable_pool_is_far_more_than_that_of_a_product_of_its_reserves() -> None:
     stable = a_stable_pool(10**12, 10**24)
-    product = stable.model_copy(update={"key": stable.key.model_copy(update={"protocol": Protocol.SOLIDLY_VOLATILE})})
+    product = replace(stable, key=stable.key.model_copy(update={"protocol": Protocol.SOLIDLY_VOLATILE}))
     assert depth_of(stable).out0 > 10 * depth_of(product).out0
     assert depth_of(stable).out1 > 10 * depth_of(product).out1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -209,7 +210,7 @@ def test_ticks_that_are_not_all_known_do_not_disturb_the_others() -> None:
     """A recording of one day knows only the ticks it crossed: the liquidity of the others is a constant on top."""
     pool = _deep_pool()
     known = tuple(tick for tick in pool.state.ticks if abs(tick.tick) < 500)
-    some = PlainPool(pool.state.model_copy(update={"ticks": known}), 500, 10)
+    some = PlainPool(replace(pool.state, ticks=known), 500, 10)
     for amount in (1, 10**15, 10**17, 10**18):
         for down in (True, False):
             order = Order(down, exact_in=True, amount=amount)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from math import isqrt
 
@@ -41,7 +42,7 @@ def _replayed(split: Split) -> tuple[int, list[int]]:
             pool = states.get(edge.address, edge.pool)
             quote = quote_exact_in(pool, edge.token_in, amount, edge.token_out)
             assert not quote.partial
-            states[edge.address] = pool.model_copy(update={"state": quote.next_state})
+            states[edge.address] = pool.with_state(quote.next_state)
             amount = quote.amount_out
             gas.append(quote.gas)
         assert amount == chain.amount_out
@@ -158,7 +159,7 @@ def test_paths_may_share_a_pool_and_meet_its_impact_one_after_the_other() -> Non
     for part in range(1, 200):
         first, then = 10**21 * part // 200, 10**21 - 10**21 * part // 200
         one = quote_exact_in(narrow, IN, first)
-        after = narrow.model_copy(update={"state": one.next_state})
+        after = narrow.with_state(one.next_state)
         two = quote_exact_in(after, IN, then)
         ends = zip(sides, (one.amount_out, two.amount_out), strict=True)
         best = max(
@@ -190,9 +191,7 @@ def test_an_amount_beyond_every_single_path_is_split_over_what_can_take_it() -> 
         pool = a_pool_v3(address=an_address(f"thin {number}"), tick=tick)
         ticks = tuple(one for one in pool.state.ticks if abs(one.tick) < 800_000) if pool.key.tick_spacing else ()
         active = sum(one.liquidity_net for one in ticks if one.tick <= tick)
-        pools.append(
-            pool.model_copy(update={"state": pool.state.model_copy(update={"ticks": ticks, "liquidity": active})})
-        )
+        pools.append(pool.with_state(replace(pool.state, ticks=ticks, liquidity=active)))
     graph = PoolGraph(pools)
     most = max(
         amount

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
 import random
-import secrets
-import socket
 from collections.abc import Callable
 
 from redis.asyncio import Redis
@@ -20,7 +17,7 @@ from dexlane.chain.providers import ProviderPolicy, Providers
 from dexlane.chain.subscriptions import SubscriptionPolicy
 from dexlane.chain.swap_calls import ROUTERS
 from dexlane.events.market import BlockApplied, BlockReorged
-from dexlane.runtime.lease import BusLeaseStore, Lease, LeasePolicy
+from dexlane.runtime.lease import BusLeaseStore, Lease, LeasePolicy, instance_name
 from dexlane.runtime.market_cache import MarketCache
 from dexlane.runtime.market_cache.forms import Keys
 from dexlane.runtime.sequenced import SequencedPublisher
@@ -122,7 +119,7 @@ def _listen_to_pending(service: Service, settings: Settings, node: CheckedNode, 
 def _lease(service: Service, settings: Settings, chain_id: int, willing: Callable[[], bool]) -> Lease:
     return Lease(
         BusLeaseStore(service.bus, f"{settings.realm}.{chain_id}.market-feed"),
-        f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
+        instance_name(),
         clock=service.clock,
         policy=LeasePolicy(ttl_s=settings.lease_ttl_s, margin_s=settings.lease_ttl_s / 4),
         willing=willing,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.accounts import AccountFacts
+from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.live import LiveDesk
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.payloads import ALLOWANCE_GAS
@@ -76,6 +78,12 @@ class WantedAllowance:
     terms: SlotTerms
 
 
+def allowances_in_flight(live: LiveDesk, account: str) -> frozenset[str]:
+    """Tokens whose allowance is being set or taken back."""
+    intents = (slot.intent for slot in live.transactions.open_slots if slot.intent.account == account)
+    return frozenset(intent.allowance_token for intent in intents if intent.allowance_token is not None)
+
+
 class Approvals:
     """Which allowances to ask for now: never two at once for a token, and never again one that failed."""
 
@@ -122,7 +130,7 @@ class Approvals:
             return []
         self._penniless.discard(account)
         needed = self.needed(book, live, terms.deadline_block - WAIT_BLOCKS)
-        in_flight, factor = live.allowances_in_flight(account), live.access.signing.allowance_factor
+        in_flight, factor = allowances_in_flight(live, account), live.access.signing.allowance_factor
         return [
             WantedAllowance(Grant(account, token, PERMIT2), amount, terms)
             for token, amount in missing_allowances(book, self._lane, facts, pools, factor)
@@ -147,16 +155,14 @@ class AllowanceKeeper:
         self._watchdog = Watchdog(live.access.deployment.router)
         self._recalled = False
 
-    def recall(self, intents: Iterable[IntentCreated]) -> None:
-        """Take up what earlier lives of this executor granted."""
-        for intent in intents:
-            self._watchdog.intended(intent)
+    async def recall(self, journal: FencedJournal) -> None:
+        """Take up, once, what earlier lives of this executor granted."""
+        if self._recalled:
+            return
+        async with journal.reading() as conn:
+            for intent in await store.load_allowances(conn, self._live.access.chain_id):
+                self._watchdog.intended(intent)
         self._recalled = True
-
-    @property
-    def recalled(self) -> bool:
-        """Whether the journal was taken up."""
-        return self._recalled
 
     def intended(self, intent: IntentCreated) -> None:
         """An intent of ours was journalled."""
@@ -182,11 +188,11 @@ class AllowanceKeeper:
 
     async def _residual(self, tip: BlockApplied, terms: SlotTerms | None) -> list[tuple[Book, WantedAllowance]]:
         live, lane = self._live, self._lane
-        books = {book.accounts[lane]: book for book in live.tended if live.opened_at(book) is not None}
+        books = {book.accounts[lane]: book for book in live.held.tended if live.held.opened_at(book) is not None}
         if live.rpc is None or not books:
             return []
         tokens = {account: live.watched(account) for account in books}
-        since = min(live.opened_at(book) or 0 for book in books.values())
+        since = min(live.held.opened_at(book) or 0 for book in books.values())
         direct = tuple(router.router for router in live.payloads.others)
         try:
             await self._watchdog.look(live.rpc, tip, tokens, since, direct)
@@ -194,7 +200,8 @@ class AllowanceKeeper:
             raise Transient(f"the allowances could not be read: {error}") from error
         block = tip.block.number
         needed = [(of, token) for of, book in books.items() for token in self.approvals.needed(book, live, block)]
-        residual = self._watchdog.residual(needs_of(needed, live.open_intents, self._watchdog.approved))
+        intents = [slot.intent for slot in live.transactions.open_slots]
+        residual = self._watchdog.residual(needs_of(needed, intents, self._watchdog.approved))
         self._moments.allowances_left(live.access.chain_id, residual)
         return [
             (books[grant.owner], WantedAllowance(grant, 0, terms))
@@ -205,7 +212,7 @@ class AllowanceKeeper:
     def _may_take_back(self, grant: Grant, book: Book, terms: SlotTerms) -> bool:
         live = self._live
         return (
-            grant.token not in live.allowances_in_flight(grant.owner)
+            grant.token not in allowances_in_flight(live, grant.owner)
             and not self._watchdog.hopeless(grant)
             and live.objection_to_account(book) is None
             and self.approvals.can_pay(grant.owner, live, terms)

@@ -10,19 +10,26 @@ from dexlane.chain.calldata import router_of
 from dexlane.chain.direct_calls import routers_of
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.executor import Executor, ExecutorParts
+from dexlane.chain.execution.fencing import FencedJournal, JournalLeaseStore, LeaseKey, Term
 from dexlane.chain.execution.last_values import load_last_values
 from dexlane.chain.execution.live import LiveAccess
+from dexlane.chain.execution.market_view import MarketView
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.reservations import MINUTE_MS, Reservations
 from dexlane.chain.execution.routes import ExecutionDeps
+from dexlane.chain.execution.seat import Seat
 from dexlane.chain.execution.settings import ExecutorSettings
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.link import LinkPolicy
 from dexlane.chain.node import NodeRpc
 from dexlane.chain.rpc import Rpc, RpcClient
 from dexlane.domain.circumstances import PlanningRules
+from dexlane.runtime.database import DATABASE_ERRORS
+from dexlane.runtime.disk_room import DiskRoom
+from dexlane.runtime.errors import Transient
 from dexlane.runtime.journal import Journal
-from dexlane.runtime.migrate import upgrade
+from dexlane.runtime.lease import Lease, LeasePolicy, instance_name
+from dexlane.runtime.migrate import database_file, upgrade
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.runtime.service import Service
 from dexlane.values.books import Lane
@@ -55,7 +62,7 @@ class NodeConnection:
 
 @dataclass(frozen=True)
 class _Shared:
-    """What all chains of one service have in common."""
+    """What all chains and terms of one service have in common."""
 
     service: Service
     settings: ExecutorSettings
@@ -64,27 +71,23 @@ class _Shared:
     journal: Journal
     moments: ExecutionMoments
     side: SideValues
-    reservations: Reservations
+    room: DiskRoom
 
 
 def assemble(
     service: Service, settings: ExecutorSettings, lane: Lane, rules: PlanningRules, moments: ExecutionMoments
 ) -> ExecutionDeps:
-    """Build the executors of every chain and hang them into the service; returns what the routes need."""
+    """Build the seats of every chain and hang them into the service; returns what the routes need."""
     url = settings.database(service.name)
     journal = Journal(url, clock=service.clock, log=service.log, realm=settings.realm, direct=True)
-    shared = _Shared(service, settings, lane, rules, journal, moments, SideValues(), Reservations())
-    executors: dict[int, Executor] = {}
+    room = _room(service, settings, url)
+    shared = _Shared(service, settings, lane, rules, journal, moments, SideValues(), room)
 
     async def open_journal() -> None:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
         await upgrade(url, MIGRATIONS)
-        await journal.recover()
-        async with journal.reading() as conn:
-            since_ms = service.clock.now_ms() - MINUTE_MS
-            shared.reservations.restore(await store.load_reservations(conn, since_ms))
-        for chain_id, executor in executors.items():
+        for chain_id in settings.chains:
             await load_last_values(service.bus, shared.side, chain_id)
-            executor.books_changed()
 
     async def close_journal() -> None:
         await journal.drained(DRAIN_S)
@@ -93,22 +96,69 @@ def assemble(
     service.on_start(open_journal)
     service.on_stop(close_journal)
     service.background("outbox", lambda: journal.relay(service.bus))
-    for chain_id in settings.chains:
-        executors[chain_id] = _executor(chain_id, shared)
-    return ExecutionDeps(service.name, lane, executors, shared.side)
+    service.ready_when("disk", room.probe)
+    return ExecutionDeps(service.name, lane, {chain: _seat(chain, shared) for chain in settings.chains}, shared.side)
 
 
-def _executor(chain_id: int, shared: _Shared) -> Executor:
-    service, settings = shared.service, shared.settings
+def _room(service: Service, settings: ExecutorSettings, url: str) -> DiskRoom:
+    """Where the signer's record lies, and the journal when it is a file. A server's disk is the server's to watch."""
+    file = database_file(url)
+    places = {settings.data_dir, *(() if file is None else (file.parent,))}
+    return DiskRoom(sorted(places), settings.min_free_disk_mb * 1_000_000, service.clock)
+
+
+def _seat(chain_id: int, shared: _Shared) -> Seat:
+    service, settings, moments = shared.service, shared.settings, shared.moments
     node = NodeConnection(settings.rpc_ws_urls[chain_id][0], f"{service.name}-{chain_id}", chain_id)
     mirror = PoolMirror(chain_id)
-    access = LiveAccess(
+    view = MarketView(mirror, shared.side, service.clock)
+    access = _access(chain_id, shared, node)
+
+    async def take_up(term: Term) -> Executor:
+        await shared.journal.recover(chain_id)
+        reservations = await restored(shared.journal, chain_id, service.clock.now_ms())
+        parts = ExecutorParts(
+            service=service.name,
+            lane=shared.lane,
+            mirror=mirror,
+            view=view,
+            journal=FencedJournal(shared.journal, term),
+            clock=service.clock,
+            moments=moments,
+            side=shared.side,
+            reservations=reservations,
+            rules=shared.rules,
+            why_no_room=shared.room.why_not,
+        )
+        executor = Executor(parts, access)
+        executor.books_changed()
+        return executor
+
+    key = LeaseKey(service.name, chain_id)
+    policy = LeasePolicy(ttl_s=settings.lease_ttl_s, margin_s=settings.lease_ttl_s / 4)
+    lease = Lease(JournalLeaseStore(shared.journal, key), instance_name(), clock=service.clock, policy=policy)
+    seat = Seat(lease, key, view, take_up)
+    mirror.on_block(seat.on_block)
+    service.on_stop(node.stop)
+    service.on_stop(seat.leave)
+    service.background(f"mirror {chain_id}", _following(mirror, service))
+    service.background(f"lease {chain_id}", lease.run)
+    service.background(f"seat {chain_id}", lambda: seat.run(service.clock, moments))
+    service.ready_when(f"mirror {chain_id}", _probe(mirror, service, settings.max_state_age_ms))
+    service.ready_when(f"books {chain_id}", seat.why_not_ready)
+    service.says(f"chain {chain_id}", seat.role)
+    return seat
+
+
+def _access(chain_id: int, shared: _Shared, node: NodeConnection) -> LiveAccess:
+    settings = shared.settings
+    return LiveAccess(
         chain_id=chain_id,
         lane=shared.lane,
         url=settings.rpc_ws_urls[chain_id][0],
         connect=node.connect,
         key_files=settings.key_files(),
-        guard_path=settings.data_dir / f"{service.name}-guard-{chain_id}.db",
+        guard_path=settings.data_dir / f"{shared.service.name}-guard-{chain_id}.db",
         is_devnet_expected=settings.network == "devnet",
         real_money_words=settings.live_trading_on_real_chains,
         deployment=router_of(chain_id),
@@ -116,29 +166,17 @@ def _executor(chain_id: int, shared: _Shared) -> Executor:
         signing=settings.signing_rules(),
         sending=settings.send_policy(),
     )
-    parts = ExecutorParts(
-        service=service.name,
-        lane=shared.lane,
-        mirror=mirror,
-        journal=shared.journal,
-        clock=service.clock,
-        moments=shared.moments,
-        side=shared.side,
-        reservations=shared.reservations,
-        rules=shared.rules,
-    )
-    executor = Executor(parts, access)
 
-    async def close() -> None:
-        await executor.live.close()
-        await node.stop()
 
-    service.on_stop(close)
-    service.background(f"mirror {chain_id}", _following(mirror, service))
-    service.background(f"settle {chain_id}", executor.run)
-    service.ready_when(f"mirror {chain_id}", _probe(mirror, service, settings.max_state_age_ms))
-    service.ready_when(f"books {chain_id}", executor.why_not_ready)
-    return executor
+async def restored(journal: Journal, chain_id: int, now_ms: int) -> Reservations:
+    """What the open intents of a chain reserve, by the journal. ``Transient`` when it does not answer."""
+    reservations = Reservations()
+    try:
+        async with journal.reading() as conn:
+            reservations.restore(await store.load_reservations(conn, chain_id, now_ms - MINUTE_MS))
+    except DATABASE_ERRORS as error:
+        raise Transient(f"the journal could not be read: {error}") from error
+    return reservations
 
 
 def _following(mirror: PoolMirror, service: Service) -> Callable[[], Awaitable[None]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
@@ -11,20 +11,19 @@ import sqlalchemy as sa
 from dexlane.chain.calldata import UnroutableError
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.allowances import AllowanceKeeper
+from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.holdings import live_holdings, paper_holdings
 from dexlane.chain.execution.live import LiveAccess, LiveDesk, LiveParts
 from dexlane.chain.execution.market_view import MarketView, Milestone
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.readiness import Readiness
-from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, decision, trade_intent
+from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, decision, needed_first, trade_intent
 from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.txmgr import SlotTerms
-from dexlane.chain.grants import Grant
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.planning import plan
-from dexlane.domain.send_state import AttemptKind
 from dexlane.events.control import Status
 from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed
 from dexlane.events.market import BlockApplied
@@ -32,7 +31,7 @@ from dexlane.events.portfolio import ExitTriggered
 from dexlane.events.risk import VerdictApproved
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Transient
-from dexlane.runtime.journal import Journal, Tx, inbox
+from dexlane.runtime.journal import Tx, inbox
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.values.books import Book, Lane, Mode
 
@@ -42,17 +41,21 @@ PASS_GIVES_WAY_S = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorParts:
-    """What an executor is made of; journal, reservations and side values serve all chains of its service."""
+    """What an executor is made of. ``journal`` and ``reservations`` are those of one term; ``view``, which must be told
+    of every block, outlives it, and side values serve all chains of the service. ``why_no_room`` says why nothing new
+    may be begun for want of disk space."""
 
     service: str
     lane: Lane
     mirror: PoolMirror
-    journal: Journal
+    view: MarketView
+    journal: FencedJournal
     clock: Clock
     moments: ExecutionMoments
     side: SideValues
     reservations: Reservations
     rules: PlanningRules = field(default_factory=PlanningRules)
+    why_no_room: Callable[[], str | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class _Written:
 
 
 class Executor:
-    """Plans for every book of its chain and lane, and executes what is live."""
+    """Plans for every book of its chain and lane, and executes what is live, during one term."""
 
     def __init__(self, parts: ExecutorParts, access: LiveAccess) -> None:
         self._parts = parts
@@ -83,7 +86,7 @@ class Executor:
         self._reservations = parts.reservations
         self._consumer = f"{parts.service}-{access.chain_id}"
         self._chain_id = access.chain_id
-        self.view = MarketView(parts.mirror, parts.side, parts.clock)
+        self.view = parts.view
         self.live = LiveDesk(
             access,
             LiveParts(journal=parts.journal, clock=parts.clock, moments=parts.moments, on_final=self._on_final),
@@ -95,11 +98,16 @@ class Executor:
         self._allowances = AllowanceKeeper(parts.lane, self.live, parts.moments)
         self._passes = Milestone()
         self._readiness = Readiness(parts.lane, self.live, parts.side, self._allowances.approvals)
-        parts.mirror.on_block(self._on_block)
 
     async def on_verdict(self, verdict: VerdictApproved) -> None:
-        """Plan for every book that the verdict is for: what is live first, up to the node, then what is on paper."""
+        """Plan for every book that the verdict is for: what is live first, up to the node, then what is on paper.
+
+        ``Transient`` while the disk is so full that only exits and open transactions may write.
+        """
         began = self._clock.monotonic_ns()
+        no_room = self._parts.why_no_room()
+        if no_room is not None:
+            raise Transient(no_room)
         await self.view.reach(verdict.opportunity.block.number)
         tip = self.view.tip
         if tip is not None and self.live.is_busy:
@@ -156,7 +164,7 @@ class Executor:
         self._wake.set()
 
     def wake(self) -> None:
-        """Something changed that open transactions should hear of before the next block, such as a halt."""
+        """There is a new block, or something that open transactions should hear of before one, such as a halt."""
         self._wake.set()
 
     def why_not_ready(self) -> bool | str:
@@ -189,20 +197,12 @@ class Executor:
         finally:
             self._passes.reached(tip.block.number)
 
-    async def _on_block(self, event: BlockApplied) -> None:
-        await self.view.on_block(event)
-        self._wake.set()
-
     def _stamp(self) -> Stamp:
         return Stamp(self._parts.service, self._chain_id, self._parts.lane, self._clock.now_ns())
 
     def _on_final(self, slot: Slot) -> None:
-        included = slot.state.included
-        filled = (
-            included is not None and included.success and slot.state.attempt(included.number).kind is AttemptKind.TRADE
-        )
-        self._reservations.release(slot.intent.id, self._clock.now_ms(), filled=filled)
-        self._allowances.ended(slot.intent, filled=filled)
+        self._reservations.release(slot.intent.id, self._clock.now_ms(), filled=slot.is_filled)
+        self._allowances.ended(slot.intent, filled=slot.is_filled)
 
     def _addressed(self, verdict: VerdictApproved) -> Iterator[Book]:
         addressee = verdict.opportunity.addressee
@@ -268,19 +268,13 @@ class Executor:
             price_impact_bps=planned.price_impact_bps,
         )
         written: list[_Written] = []
-        for one, reserved in (*self._needs_first(book, intent, market), (intent, planned.reserved)):
+        for one in (*needed_first(book, intent, self._stamp()), intent):
+            reserved = planned.reserved if one is intent else 0
             slot = self.live.transactions.draft(one, reserved, terms)
             slot.nonce += len(written)
             await self.live.transactions.write(tx, slot)
             written.append(_Written(one, reserved, slot))
         return written
-
-    def _needs_first(self, book: Book, intent: IntentCreated, market: Market) -> Iterator[tuple[IntentCreated, int]]:
-        """A router that pulls tokens itself is approved for exactly this trade, in the slot before it."""
-        plan = intent.plan
-        if plan is not None and plan.router is not None and not plan.native_in:
-            grant = Grant(intent.account, plan.route.token_in, plan.router)
-            yield allowance_intent(book, grant, plan.amount_in, market.block, self._stamp()), 0
 
     def _take(self, written: Sequence[_Written]) -> None:
         """Memory follows the journal, without a pause after the commit."""
@@ -318,11 +312,9 @@ class Executor:
     async def _tend_allowances(self, tip: BlockApplied) -> None:
         """Set the bounded allowances that the live accounts need and take back all others, each by an intent of its
         own. Taking back lowers risk, so it goes on while only exits do; HALTED sends nothing but cancels."""
-        if self._side.status(self._chain_id) is Status.HALTED:
+        if self._side.status(self._chain_id) is Status.HALTED or self._parts.why_no_room() is not None:
             return
-        if not self._allowances.recalled:
-            async with self._journal.reading() as conn:
-                self._allowances.recall(await store.load_allowances(conn, self._chain_id))
+        await self._allowances.recall(self._journal)
         fee_quote, pools = self._side.fee_quote(self._chain_id), self._parts.mirror.book.pools
         for book, wanted in await self._allowances.wanted(tip, pools, fee_quote):
             async with self._deciding:

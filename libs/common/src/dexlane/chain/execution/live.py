@@ -12,9 +12,11 @@ from pathlib import Path
 from dexlane.chain.calldata import MAINNET_ROUTER, RouterDeployment, RouterKind
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.accounts import AccountFacts, read_account, read_balances
+from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.keys import KeyFiles, SignerSource, SigningRules, policy_for
+from dexlane.chain.execution.live_books import LiveBooks
 from dexlane.chain.execution.moments import ExecutionMoments
-from dexlane.chain.execution.payloads import Payloads
+from dexlane.chain.execution.payloads import Payloads, Signer
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.txmgr import Equipment, Transactions
 from dexlane.chain.network import identify_network
@@ -23,13 +25,12 @@ from dexlane.domain.circumstances import Objection
 from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.send_state import SendPolicy
 from dexlane.events.control import Status
-from dexlane.events.execution import AccountOpened, FailureReason, IntentCreated, Plan
+from dexlane.events.execution import AccountOpened, FailureReason, Plan
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Transient
-from dexlane.runtime.journal import Journal
 from dexlane.runtime.settings import REAL_MONEY_WORDS
-from dexlane.values.books import Book, Lane, Mode
+from dexlane.values.books import Book, Lane
 from dexlane.values.chains import NATIVE
 from dexlane.values.pools import Pool
 from dexlane.values.tokens import TokenDelta
@@ -62,7 +63,7 @@ class LiveAccess:
 class LiveParts:
     """What the live side shares with the executor."""
 
-    journal: Journal
+    journal: FencedJournal
     clock: Clock
     moments: ExecutionMoments
     on_final: Callable[[Slot], None]
@@ -76,17 +77,15 @@ class LiveDesk:
         self._parts = parts
         self._chain_time_s = 0
         self._source = SignerSource(access.key_files, access.guard_path, clock_s=lambda: self._chain_time_s)
-        self._rpc: Rpc | None = None
-        self._books: dict[str, Book] = {}
-        self._retired: dict[str, Book] = {}
-        self._opened: dict[tuple[str, str], int] = {}
+        self.rpc: Rpc | None = None
+        self.held = LiveBooks(access.chain_id, access.lane)
         self._facts: dict[str, AccountFacts] = {}
         self._watched: dict[str, set[str]] = {}
         self._refusal: str | None = None
         self._settled = False
         self.payloads = Payloads(
             chain_id=access.chain_id,
-            signer=self._source.signer,
+            signer=self._signer,
             permit_nonce=self._permit_nonce,
             deployment=access.deployment,
             others=access.others,
@@ -103,14 +102,14 @@ class LiveDesk:
     @property
     def books(self) -> Mapping[str, Book]:
         """The live books of this chain with an account in this lane."""
-        return self._books
+        return self.held.all
 
     @property
     def is_busy(self) -> bool:
         """Whether a trade of ours is not in a block yet, or an account is being read after one was."""
         if self._transactions is None or not self._settled:
             return False
-        return len(self._facts) < len(self._books) or any(
+        return len(self._facts) < len(self.held.all) or any(
             slot.blocks_its_token for slot in self._transactions.open_slots
         )
 
@@ -121,42 +120,15 @@ class LiveDesk:
 
     def why_not_settled(self) -> bool | str:
         """A readiness probe: open transactions of an earlier run are settled, or there are none and no live book."""
-        if self._settled or self._refusal is not None or not self._books:
+        if self._settled or self._refusal is not None or not self.held.all:
             return True
         return f"the open transactions of chain {self.access.chain_id} are not settled yet"
 
     def books_changed(self, books: Iterable[Book]) -> None:
         """The books as they now are. The signer's rules follow them."""
-        chain_id, lane = self.access.chain_id, self.access.lane
-        before = {book.accounts[lane]: book for book in (*self._retired.values(), *self._books.values())}
-        self._books = {
-            book.id: book
-            for book in books
-            if book.mode is Mode.LIVE and book.chain_id == chain_id and lane in book.accounts
-        }
-        # An account that a book gave up can still hold allowances, and only we can take them back.
-        kept = {book.accounts[lane] for book in self._books.values()}
-        self._retired = {
-            account: book.model_copy(update={"enabled": False})
-            for account, book in before.items()
-            if account not in kept
-        }
+        self.held.changed(books)
         if self._source.loaded:
             self._use_policy()
-
-    @property
-    def tended(self) -> list[Book]:
-        """The live books, and those that gave their account up while this process ran, switched off."""
-        return [*self._books.values(), *self._retired.values()]
-
-    @property
-    def rpc(self) -> Rpc | None:
-        """The node, once it was reached."""
-        return self._rpc
-
-    def opened_at(self, book: Book) -> int | None:
-        """The block with which the book's account began; None before it is open."""
-        return self._opened.get((book.id, book.accounts[self.access.lane]))
 
     def objection(self, book: Book, plan: Plan) -> Objection | None:
         """Why this live book cannot carry the plan out just now; None when it can."""
@@ -182,7 +154,7 @@ class LiveDesk:
         account = book.accounts[self.access.lane]
         if account not in self._source.addresses:
             return Objection("no_key", f"the signer holds no key of account {account}")
-        if (book.id, account) not in self._opened or not self.transactions.knows(account):
+        if (book.id, account) not in self.held.opened or not self.transactions.knows(account):
             return Objection("not_open", f"account {account} is not opened yet", passing=True)
         return None
 
@@ -199,16 +171,6 @@ class LiveDesk:
     def tokens_in_flight(self, account: str) -> frozenset[str]:
         """Tokens that trades on their way from this account pay with."""
         return frozenset() if self._transactions is None else self._transactions.tokens_in_flight(account)
-
-    def allowances_in_flight(self, account: str) -> frozenset[str]:
-        """Tokens whose allowance is being set or taken back."""
-        intents = (slot.intent for slot in self.transactions.open_slots if slot.intent.account == account)
-        return frozenset(intent.allowance_token for intent in intents if intent.allowance_token is not None)
-
-    @property
-    def open_intents(self) -> list[IntentCreated]:
-        """Intents that are not final."""
-        return [] if self._transactions is None else [slot.intent for slot in self._transactions.open_slots]
 
     def facts(self, account: str) -> AccountFacts | None:
         """What the chain last said about an account; None while that is not known."""
@@ -236,7 +198,7 @@ class LiveDesk:
             await transactions.cancel_all(FailureReason.HALTED)
         await transactions.settle(tip)
         self._settled = True
-        for book in list(self._books.values()):
+        for book in list(self.held.all.values()):
             await self._tend(book, tip, pools)
 
     async def close(self) -> None:
@@ -252,10 +214,15 @@ class LiveDesk:
                 continue
             account, plan = slot.intent.account, slot.intent.plan
             self._facts.pop(account, None)
-            if plan is not None and not slot.state.attempts and self._rpc is not None:
+            if plan is not None and not slot.state.attempts and self.rpc is not None:
                 token = plan.route.token_in
                 router = self.access.deployment.router
-                self._facts[account] = await read_account(self._rpc, account, [token], router)
+                self._facts[account] = await read_account(self.rpc, account, [token], router)
+
+    def _signer(self) -> Signer:
+        """The signer, while this process may act: nothing is signed after its term."""
+        self._parts.journal.term.require()
+        return self._source.signer()
 
     def _permit_nonce(self, account: str, token: str) -> int:
         facts = self._facts.get(account)
@@ -271,12 +238,12 @@ class LiveDesk:
         async with self._parts.journal.reading() as conn:
             has_open = await store.has_open_slots(conn, self.access.chain_id)
             opened = await store.opened_accounts(conn)
-        if not self._books and not has_open:
+        if not self.held.all and not has_open:
             return False
-        rpc = self._rpc = self._rpc or await self.access.connect()
+        rpc = self.rpc = self.rpc or await self.access.connect()
         self._refusal = await why_not_live(self.access, rpc)
         if self._refusal is not None:
-            for book_id in self._books:
+            for book_id in self.held.all:
                 self._parts.moments.live_refused(self.access.chain_id, book_id, self._refusal)
             return False
         self._source.load()
@@ -291,43 +258,43 @@ class LiveDesk:
         )
         transactions = Transactions(equipment, self.access.sending)
         await transactions.recover()
-        self._opened = opened
+        self.held.opened = opened
         self._transactions = transactions
         return True
 
     def _use_policy(self) -> None:
         access = self.access
-        policy = policy_for(access.chain_id, access.lane, self.tended, self.payloads.routers, access.signing)
+        policy = policy_for(access.chain_id, access.lane, self.held.tended, self.payloads.routers, access.signing)
         self._source.use(policy)
 
     async def _tend(self, book: Book, tip: BlockApplied, pools: Mapping[str, Pool]) -> None:
         account = book.accounts[self.access.lane]
-        if account not in self._source.addresses or self._rpc is None:
+        if account not in self._source.addresses or self.rpc is None:
             return
         highest = self._source.highest_signed(self.access.chain_id)
         await self.transactions.watch([account], highest.get)
-        if (book.id, account) not in self._opened:
+        if (book.id, account) not in self.held.opened:
             await self._open(book, account, tip, pools)
         if account not in self._watched:
-            paired = await read_balances(self._rpc, account, paired_tokens(book, pools), block="latest")
+            paired = await read_balances(self.rpc, account, paired_tokens(book, pools), block="latest")
             self._watched[account] = {token for token, balance in paired.items() if balance}
         if book.quote.address != NATIVE:
             self.watch(account, book.quote.address)
         tokens = sorted(self._watched[account])
-        self._facts[account] = await read_account(self._rpc, account, tokens, self.access.deployment.router)
+        self._facts[account] = await read_account(self.rpc, account, tokens, self.access.deployment.router)
 
     async def _open(self, book: Book, account: str, tip: BlockApplied, pools: Mapping[str, Pool]) -> None:
         """The opening entries: balances at one block, before any transaction of ours."""
-        if self._rpc is None:
+        if self.rpc is None:
             return
         at = tip.block.hash
         quote = [] if book.quote.address == NATIVE else [book.quote.address]
         tokens = [*quote, *paired_tokens(book, pools)]
         try:
-            native = await self._rpc.balance(account, block=at)
+            native = await self.rpc.balance(account, block=at)
         except RpcError as error:
             raise Transient(f"the balance of account {account} could not be read: {error}") from error
-        balances = await read_balances(self._rpc, account, tokens, block=at)
+        balances = await read_balances(self.rpc, account, tokens, block=at)
         held = {token: amount for token, amount in balances.items() if amount or token == book.quote.address}
         opened = AccountOpened(
             id=AccountOpened.make_id(book.id, account),
@@ -347,7 +314,7 @@ class LiveDesk:
         async with self._parts.journal.transaction() as tx:
             await store.open_account(tx, book.id, account, tip.block)
             await tx.emit(opened)
-        self._opened[book.id, account] = tip.block.number
+        self.held.opened[book.id, account] = tip.block.number
 
 
 async def why_not_live(access: LiveAccess, rpc: Rpc) -> str | None:

@@ -21,6 +21,11 @@ class ExecutionMoments:
         self._changes = metrics.counter("tx_changes_total", "Transaction changes by state", ("state",))
         self._denials = metrics.counter("signing_denials_total", "Signatures that were refused")
         self._failures = metrics.counter("pass_failures_total", "Passes over the open slots that could not finish")
+        chain = ("chain_id",)
+        self._acts = metrics.gauge("acts", "1 while this instance acts on the chain, 0 as its standby", chain)
+        self._epoch = metrics.gauge("lease_epoch", "Grows with every change of the instance that acts", chain)
+        self._changes_of_holder = metrics.counter("lease_changes_total", "Terms by begin and end", ("change",))
+        self._takeover = metrics.histogram("takeover_seconds", "From winning the lease to acting", chain)
         self._open = metrics.gauge("open_slots", "Slots that are not final")
         self._residual = metrics.gauge("allowance_residual", "Allowances in force that nothing needs; must be 0")
         self._left: dict[int, tuple[Grant, ...]] = {}
@@ -67,6 +72,20 @@ class ExecutionMoments:
         """The node or the journal did not answer; the next block tries again."""
         self._failures.inc()
         self._log.warning("pass_failed", chain_id=chain_id, reason=reason)
+
+    def lease_taken(self, chain_id: int, epoch: int, seconds: float) -> None:
+        """This instance acts from now on."""
+        self._acts.labels(chain_id).set(1)
+        self._epoch.labels(chain_id).set(epoch)
+        self._changes_of_holder.labels("taken").inc()
+        self._takeover.labels(chain_id).observe(seconds)
+        self._log.info("lease_taken", chain_id=chain_id, epoch=epoch, ms=round(seconds * 1e3, 1))
+
+    def lease_lost(self, chain_id: int, epoch: int, holder: str) -> None:
+        """This instance acts no more; another one does, or will in a moment."""
+        self._acts.labels(chain_id).set(0)
+        self._changes_of_holder.labels("lost").inc()
+        self._log.warning("lease_lost", chain_id=chain_id, epoch=epoch, holder=holder)
 
     def live_refused(self, chain_id: int, book_id: str, reason: str) -> None:
         """A live book may not trade here."""

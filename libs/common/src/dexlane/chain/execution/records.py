@@ -83,6 +83,16 @@ def allowance_intent(book: Book, grant: Grant, amount: int, block: BlockRef, sta
     )
 
 
+def needed_first(book: Book, trade: IntentCreated, stamp: Stamp) -> list[IntentCreated]:
+    """What a trade's account must have sent just before it: a router that pulls tokens itself is approved for exactly
+    this trade."""
+    plan = trade.plan
+    if plan is None or plan.router is None or plan.native_in:
+        return []
+    grant = Grant(trade.account, plan.route.token_in, plan.router)
+    return [allowance_intent(book, grant, plan.amount_in, trade.block, stamp)]
+
+
 def decision(cause: Cause, book: Book, refused: Refused, market: Market, stamp: Stamp) -> DecisionRecorded:
     """Why a book does nothing about a cause, with what that was decided from."""
     inputs = {

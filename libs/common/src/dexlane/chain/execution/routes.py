@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dexlane.chain.execution.executor import Executor
+from dexlane.chain.execution.seat import Seat
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.execution import AccountOpened, FillConfirmed, IntentFailed
@@ -18,16 +18,17 @@ from dexlane.values.books import Lane
 
 @dataclass(frozen=True)
 class ExecutionDeps:
-    """One executor per chain, and the side values they share."""
+    """One seat per chain, and the side values they share."""
 
     service: str
     lane: Lane
-    executors: Mapping[int, Executor]
+    seats: Mapping[int, Seat]
     side: SideValues
 
 
 def execution_routes(deps: ExecutionDeps) -> Routes:
-    """Decisions of the lane, outcomes of its paper intents, and the last values that planning looks at."""
+    """Decisions of the lane, outcomes of its paper intents, and the last values that planning looks at. A standby asks
+    for no decisions and follows the last values."""
     routes = Routes()
     _decisions(routes, deps)
     _side_values(routes, deps)
@@ -35,38 +36,38 @@ def execution_routes(deps: ExecutionDeps) -> Routes:
 
 
 def _decisions(routes: Routes, deps: ExecutionDeps) -> None:
-    executors, name, tail = deps.executors, deps.service, deps.lane.value
-    in_a_hurry = deps.lane is Lane.FAST
+    seats, name, tail = deps.seats, deps.service, deps.lane.value
+    gate = seats.__getitem__
 
-    @routes.decide(VerdictApproved, durable=f"{name}-verdicts", tail=tail, direct=in_a_hurry)
+    @routes.decide(VerdictApproved, durable=f"{name}-verdicts", tail=tail, gate=gate)
     async def on_verdict(verdict: VerdictApproved) -> None:
-        await executors[verdict.chain_id].on_verdict(verdict)
+        await seats[verdict.chain_id].executor.on_verdict(verdict)
 
-    @routes.decide(ExitTriggered, durable=f"{name}-exits", tail=tail, direct=in_a_hurry)
+    @routes.decide(ExitTriggered, durable=f"{name}-exits", tail=tail, gate=gate)
     async def on_exit(exit_: ExitTriggered) -> None:
-        await executors[exit_.chain_id].on_exit(exit_)
+        await seats[exit_.chain_id].executor.on_exit(exit_)
 
-    @routes.decide(FillConfirmed, durable=f"{name}-fills")
+    @routes.decide(FillConfirmed, durable=f"{name}-fills", gate=gate)
     async def on_fill(fill: FillConfirmed) -> None:
-        await executors[fill.chain_id].on_outcome(fill)
+        await seats[fill.chain_id].executor.on_outcome(fill)
 
-    @routes.decide(IntentFailed, durable=f"{name}-failures")
+    @routes.decide(IntentFailed, durable=f"{name}-failures", gate=gate)
     async def on_failure(failure: IntentFailed) -> None:
-        await executors[failure.chain_id].on_outcome(failure)
+        await seats[failure.chain_id].executor.on_outcome(failure)
 
 
 def _side_values(routes: Routes, deps: ExecutionDeps) -> None:
-    executors, side = deps.executors, deps.side
+    seats, side = deps.seats, deps.side
 
     @routes.follow(BookChanged, from_="last")
     async def on_book(event: BookChanged) -> None:
         side.take_book(event)
-        executors[event.chain_id].books_changed()
+        seats[event.chain_id].books_changed()
 
     @routes.follow(TradingStatus, from_="last")
     async def on_status(event: TradingStatus) -> None:
         side.take_status(event)
-        executors[event.chain_id].wake()
+        seats[event.chain_id].wake()
 
     @routes.follow(ExposureChanged, from_="last")
     async def on_exposure(event: ExposureChanged) -> None:

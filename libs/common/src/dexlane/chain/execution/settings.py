@@ -44,6 +44,12 @@ class ExecutorSettings(ChainSettings, MoneySettings):
     gas_gwei_per_day: int | None = Field(default=None, ge=1, description="the same in any 24 hours")
     max_state_age_ms: int = Field(default=15_000, ge=100, description="older pool states are not traded on")
     max_fee_age_blocks: int = Field(default=2, ge=0, le=50)
+    lease_ttl_s: float = Field(
+        default=3.0, ge=0.5, le=60, description="an instance that died is followed by its standby after so long"
+    )
+    min_free_disk_mb: int = Field(
+        default=512, ge=0, description="below it nothing new is begun; the rest is kept for exits and what is open"
+    )
 
     @model_validator(mode="after")
     def _keys_are_complete(self) -> Self:

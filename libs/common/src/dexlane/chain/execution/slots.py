@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dexlane.chain.execution.tables import accounts, attempts, intents, slots
-from dexlane.domain.send_state import Attempt, SendState, Stage
+from dexlane.domain.send_state import Attempt, AttemptKind, SendState, Stage
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.runtime.journal import Tx
 from dexlane.values.base import Value
@@ -58,6 +58,14 @@ class Slot:
     def state(self) -> SendState:
         """Its send state."""
         return self.record.state
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether its trade, and not its cancel, is in a block and did what it should."""
+        included = self.state.included
+        return (
+            included is not None and included.success and self.state.attempt(included.number).kind is AttemptKind.TRADE
+        )
 
     @property
     def blocks_its_token(self) -> bool:
@@ -202,9 +210,10 @@ async def highest_nonces(conn: AsyncConnection, chain_id: int) -> dict[str, tupl
     return {row.account: (int(row.given), int(row.final)) for row in await conn.execute(query)}
 
 
-async def load_reservations(conn: AsyncConnection, since_ms: int) -> list[StoredIntent]:
-    """Open intents of every chain and mode, and those created since then."""
-    query = sa.select(intents).where(sa.or_(intents.c.is_open, intents.c.created_ms >= since_ms))
+async def load_reservations(conn: AsyncConnection, chain_id: int, since_ms: int) -> list[StoredIntent]:
+    """Open intents of a chain in either mode, and those created since then."""
+    recent = sa.or_(intents.c.is_open, intents.c.created_ms >= since_ms)
+    query = sa.select(intents).where(intents.c.chain_id == chain_id, recent)
     return [
         StoredIntent(IntentCreated.from_wire(row.payload), int(row.reserved), bool(row.is_open), row.created_ms)
         for row in await conn.execute(query)

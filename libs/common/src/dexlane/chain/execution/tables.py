@@ -51,3 +51,13 @@ accounts = sa.Table(
     sa.Column("block_hash", sa.String(66)),
     sa.Column("opened_ms", sa.BigInteger),
 )
+leases = sa.Table(
+    "execution_leases",
+    metadata,
+    sa.Column("service", sa.String(32), primary_key=True),
+    sa.Column("chain_id", sa.BigInteger, primary_key=True),
+    sa.Column("holder", sa.String(160)),
+    sa.Column("epoch", sa.BigInteger),
+    sa.Column("ttl_ms", sa.Integer),
+    sa.Column("revision", sa.BigInteger),
+)

@@ -15,6 +15,7 @@ from dexlane.chain.abi import AbiError
 from dexlane.chain.answers import Receipt
 from dexlane.chain.calldata import UnroutableError
 from dexlane.chain.execution import slots as store
+from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.outcomes import Told, tell
 from dexlane.chain.execution.payloads import Payloads
@@ -38,7 +39,7 @@ from dexlane.events.execution import FailureReason, IntentCreated
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Fatal, Transient
-from dexlane.runtime.journal import Journal, Tx
+from dexlane.runtime.journal import Tx
 from dexlane_signer import GuardUnavailableError, SignedAttempt, SigningDenied
 
 HighestSigned = Callable[[str], int | None]
@@ -51,7 +52,7 @@ class Equipment:
 
     rpc: Rpc
     payloads: Payloads
-    journal: Journal
+    journal: FencedJournal
     clock: Clock
     moments: ExecutionMoments
     on_final: Callable[[Slot], None] = lambda slot: None

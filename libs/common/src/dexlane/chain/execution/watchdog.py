@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from dexlane.chain.grants import Grant, amounts_in_force, grants_in, usual_grants
+from dexlane.chain.grants import Grant, amounts_in_force, find_grants, usual_grants
 from dexlane.chain.permit2 import PERMIT2
 from dexlane.chain.rpc import Rpc
 from dexlane.events.execution import IntentCreated
@@ -86,6 +86,8 @@ class Watchdog:
         self._scanned: dict[str, int] = {}
         self._amounts: Mapping[Grant, int] = {}
         self._read_at = -FULL_EVERY
+        self._is_due = True
+        self._must_go = False
 
     @property
     def approved(self) -> Mapping[Grant, int]:
@@ -100,7 +102,8 @@ class Watchdog:
             self._approved[grant] = max(self._approved.get(grant, 0), intent.allowance_amount or 0)
 
     def ended(self, intent: IntentCreated, *, filled: bool) -> None:
-        """An intent came to its end; a taking-back that failed is tried again a few times."""
+        """An intent came to its end: what it leaves is looked at, and a failed taking-back is tried again."""
+        self._is_due = True
         grant = granted_by(intent)
         if grant is not None and not intent.allowance_amount:
             self._failures[grant] = 0 if filled else self._failures.get(grant, 0) + 1
@@ -121,14 +124,16 @@ class Watchdog:
             self._known |= usual_grants(account, tokens, routers, self._universal)
         found = await self._scan(rpc, tip.block.number, list(accounts), since)
         self._known |= found
-        is_due = tip.block.number - self._read_at >= FULL_EVERY or tip.block.number < self._read_at
-        if is_due or found or len(self._known) != before or any(self._amounts.values()):
+        is_old = tip.block.number - self._read_at >= FULL_EVERY or tip.block.number < self._read_at
+        if self._is_due or is_old or found or len(self._known) != before or self._must_go:
             self._amounts = await amounts_in_force(rpc, self._known, tip.timestamp_s)
-            self._read_at = tip.block.number
+            self._read_at, self._is_due = tip.block.number, False
 
     def residual(self, needs: Needs) -> list[Grant]:
         """What is in force and not needed, in a stable order."""
-        return [grant for grant, amount in sorted(self._amounts.items()) if not needs.allow(grant, amount)]
+        found = [grant for grant, amount in sorted(self._amounts.items()) if not needs.allow(grant, amount)]
+        self._must_go = bool(found)
+        return found
 
     async def _scan(self, rpc: Rpc, tip: int, accounts: list[str], since: int) -> set[Grant]:
         """Grants in the logs of the next blocks; a long past is caught up with over several looks."""
@@ -137,6 +142,6 @@ class Watchdog:
         scanned = min(self._scanned.get(account, since - 1) for account in accounts)
         first = max(since, min(scanned, tip) - LOOK_BACK + 1, 0)
         last = min(tip, first + BLOCKS_A_LOOK - 1)
-        logs = await rpc.grant_logs(accounts, first, last)
+        found = await find_grants(rpc, accounts, first, last)
         self._scanned.update(dict.fromkeys(accounts, last))
-        return grants_in(logs)
+        return found

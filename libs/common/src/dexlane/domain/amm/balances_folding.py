@@ -66,7 +66,7 @@ class BalancesFold:
     def _become(self, state: BalancesState) -> None:
         if min(state.balances) < 0:
             raise InconsistentDelta(f"more left pool {self._pool.key.address} than it held")
-        self._pool = self._pool.model_copy(update={"state": state})
+        self._pool = self._pool.with_state(state)
 
     def _move(self, change: BalancesMoved) -> None:
         # A composable pool's own token is not among the places: it moves without changing what is priced.

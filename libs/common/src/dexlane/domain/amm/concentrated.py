@@ -46,14 +46,7 @@ class TickSwap(NamedTuple):
     @property
     def state(self) -> ConcentratedState:
         """The pool after the swap."""
-        fields = {
-            "kind": "concentrated",
-            "sqrt_price_x96": self.sqrt_price_x96,
-            "tick": self.tick,
-            "liquidity": self.liquidity,
-            "ticks": self.ticks,
-        }
-        return ConcentratedState.unchecked(fields)
+        return ConcentratedState.unchecked(self.sqrt_price_x96, self.tick, self.liquidity, self.ticks)
 
 
 class Order(NamedTuple):

@@ -86,4 +86,4 @@ def _fee(amount_in: int, fee_pips: int) -> int:
 
 
 def _state(reserve0: int, reserve1: int) -> ConstantProductState:
-    return ConstantProductState.unchecked({"kind": "constant_product", "reserve0": reserve0, "reserve1": reserve1})
+    return ConstantProductState.unchecked(reserve0, reserve1)

@@ -27,7 +27,7 @@ class InconsistentDelta(ValueError):  # noqa: N818 - named for what it says abou
 
 def after_swap(state: ConcentratedState, sqrt_price_x96: int, liquidity: int, tick: int) -> ConcentratedState:
     """The state after a V3 ``Swap`` event, which carries price, active liquidity and tick as they then are."""
-    return state.model_copy(update={"sqrt_price_x96": sqrt_price_x96, "liquidity": liquidity, "tick": tick})
+    return ConcentratedState.unchecked(sqrt_price_x96, tick, liquidity, state.ticks)
 
 
 def after_liquidity_change(
@@ -49,7 +49,7 @@ def after_liquidity_change(
     ticks = list(state.ticks)
     _reference(ticks, tick_lower, gross=liquidity_delta, net=liquidity_delta)
     _reference(ticks, tick_upper, gross=liquidity_delta, net=-liquidity_delta)
-    return state.model_copy(update={"liquidity": active, "ticks": tuple(ticks)})
+    return ConcentratedState.unchecked(state.sqrt_price_x96, state.tick, active, tuple(ticks))
 
 
 def apply_mint(state: ConcentratedState, tick_lower: int, tick_upper: int, amount: int) -> ConcentratedState:
@@ -93,26 +93,17 @@ def pool_after(pool: Pool, delta: PoolDelta) -> Pool:
     after: PoolState
     # By exact type: ``isinstance`` on pydantic's metaclass costs more than the rest where it says no.
     if type(state) is ConstantProductState and type(delta) is ReservesDelta:
-        after = ConstantProductState.unchecked(
-            {"kind": "constant_product", "reserve0": delta.reserve0, "reserve1": delta.reserve1}
-        )
+        after = ConstantProductState.unchecked(delta.reserve0, delta.reserve1)
     elif type(state) is ConcentratedState and type(delta) is ConcentratedDelta:
-        after = ConcentratedState.unchecked(
-            {
-                "kind": "concentrated",
-                "sqrt_price_x96": delta.sqrt_price_x96,
-                "tick": delta.tick,
-                "liquidity": delta.liquidity,
-                "ticks": _merged_ticks(state.ticks, delta.ticks) if delta.ticks else state.ticks,
-            }
-        )
+        ticks = _merged_ticks(state.ticks, delta.ticks) if delta.ticks else state.ticks
+        after = ConcentratedState.unchecked(delta.sqrt_price_x96, delta.tick, delta.liquidity, ticks)
     elif type(state) is BalancesState and type(delta) is BalancesDelta:
         if len(delta.balances) != len(state.balances):
             raise InconsistentDelta(f"pool {delta.pool} has {len(state.balances)} balances, not {len(delta.balances)}")
         after = state.model_copy(update={"balances": delta.balances, "terms": delta.terms or state.terms})
     else:
         raise InconsistentDelta(f"a {delta.kind} delta cannot apply to the {state.kind} pool {delta.pool}")
-    return Pool.unchecked({"key": pool.key, "state": after})
+    return Pool.unchecked(pool.key, after)
 
 
 def _reference(ticks: list[Tick], index: int, *, gross: int, net: int) -> None:

@@ -48,15 +48,18 @@ def fold_reserves(address: str, pool: Pool, changes: Sequence[PoolChange]) -> Fo
         if (reserve0 > before0 and reserve1 < before1) or (reserve0 < before0 and reserve1 > before1):
             moved0 += abs(reserve0 - before0)
             moved1 += abs(reserve1 - before1)
-    delta = ReservesDelta.unchecked({"kind": "reserves", "pool": address, "reserve0": reserve0, "reserve1": reserve1})
-    return delta, (moved0, moved1)
+    return ReservesDelta.unchecked(address, reserve0, reserve1), (moved0, moved1)
 
 
 def fold_concentrated(address: str, pool: Pool, changes: Sequence[PoolChange]) -> Folded:
     """A concentrated-liquidity pool: a swap replaces price, tick and active liquidity, a mint or burn changes liquidity
     and two ticks. The delta names each tick that is other than before the block."""
     state: Any = pool.state
-    sqrt_price_x96, tick, liquidity = state.sqrt_price_x96, state.tick, state.liquidity
+    first = changes[0]
+    if type(first) is PoolSwapped:  # replaces all of these: what the state has would be fetched from cold memory
+        _, _, sqrt_price_x96, liquidity, tick = first
+    else:
+        sqrt_price_x96, tick, liquidity = state.sqrt_price_x96, state.tick, state.liquidity
     ticks: _ChangedTicks | None = None
     moved0 = moved1 = 0
     for change in changes:
@@ -69,17 +72,8 @@ def fold_concentrated(address: str, pool: Pool, changes: Sequence[PoolChange]) -
             liquidity = ticks.reposition(change, tick, liquidity)
         else:
             raise _impossible(change, address, pool)
-    delta = ConcentratedDelta.unchecked(
-        {
-            "kind": "concentrated",
-            "pool": address,
-            "sqrt_price_x96": sqrt_price_x96,
-            "tick": tick,
-            "liquidity": liquidity,
-            "ticks": ticks.differing() if ticks else (),
-        }
-    )
-    return delta, (moved0, moved1)
+    changed = ticks.differing() if ticks else ()
+    return ConcentratedDelta.unchecked(address, sqrt_price_x96, tick, liquidity, changed), (moved0, moved1)
 
 
 def fold_balances(_address: str, pool: Pool, changes: Sequence[PoolChange]) -> Folded:

@@ -77,7 +77,7 @@ def quote_route(pools: Mapping[str, Pool], route: Route, amount_in: int) -> Rout
     for leg in route.legs:
         pool = pools[leg.pool]
         if leg.pool in changed:
-            pool = pool.model_copy(update={"state": changed[leg.pool]})
+            pool = pool.with_state(changed[leg.pool])
         quote = _whole_leg(pool, leg, amount)
         changed[leg.pool] = quote.next_state
         quotes.append(quote)

@@ -144,7 +144,7 @@ def _settle(side: Side, amount_in: int, fee_amount: int, amount_out: int) -> Sol
     if _k(side, after_in, after_out) < _k(side, side.reserve_in, side.reserve_out):
         raise InsufficientLiquidity("the pool's own check of its invariant refuses the swap")
     reserve0, reserve1 = (after_in, after_out) if side.zero_for_one else (after_out, after_in)
-    after = ConstantProductState.model_construct(kind="constant_product", reserve0=reserve0, reserve1=reserve1)
+    after = ConstantProductState.unchecked(reserve0, reserve1)
     return SolidlySwap(amount_in, amount_out, fee_amount, after)
 
 

@@ -85,7 +85,7 @@ def _searched(pool: Pool, pair: Pair, kept: tuple[int, int]) -> int:
         except InsufficientLiquidity:
             high = amount
             continue
-        numerator, denominator = adapter.spot_price(pool.model_copy(update={"state": quote.next_state}), pair)
+        numerator, denominator = adapter.spot_price(pool.with_state(quote.next_state), pair)
         if numerator * start_denominator * kept[1] >= start_numerator * denominator * kept[0]:
             best, low = quote.amount_out, amount
         else:

@@ -120,7 +120,7 @@ def quoted_chain(edges: Sequence[Edge], amount_in: int, states: dict[str, Pool] 
         if quote.partial or quote.amount_out < 1:
             return None
         if states is not None or len(edges) > 1:
-            changed[edge.address] = pool.model_copy(update={"state": quote.next_state})
+            changed[edge.address] = pool.with_state(quote.next_state)
         quotes.append(quote)
         amount = quote.amount_out
     if states is not None:

@@ -80,13 +80,8 @@ class _PoolReplay:
         older = self._evidence.before_window(here, index)
         if ticks is None or older is None:
             return None
-        return ConcentratedState.model_construct(
-            kind="concentrated",
-            sqrt_price_x96=before.sqrt_price_x96,
-            tick=before.tick,
-            liquidity=older + self.positions.active,
-            ticks=ticks,
-        )
+        active = older + self.positions.active
+        return ConcentratedState.unchecked(before.sqrt_price_x96, before.tick, active, ticks)
 
 
 def _before(start: PoolStart) -> _Before | None:

@@ -14,7 +14,8 @@ from dexlane.values.pools import PoolDelta, ReservesDelta
 
 def a_reserves_delta(**fields: Any) -> ReservesDelta:
     """New reserves of the V2 pool."""
-    return ReservesDelta(**({"pool": V2_POOL, "reserve0": 20_000_000 * 10**6, "reserve1": 10_000 * 10**18} | fields))
+    usual: dict[str, Any] = {"pool": V2_POOL, "reserve0": 20_000_000 * 10**6, "reserve1": 10_000 * 10**18}
+    return ReservesDelta(**(usual | fields))
 
 
 def a_block(

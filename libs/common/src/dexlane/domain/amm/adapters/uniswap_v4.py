@@ -40,4 +40,4 @@ def swap_fee_pips(key: PoolKey, *, zero_for_one: bool) -> int:
 
 
 def _charging(pool: Pool, fee_pips: int) -> Pool:
-    return pool.model_copy(update={"key": pool.key.model_copy(update={"fee_pips": fee_pips})})
+    return Pool.unchecked(pool.key.model_copy(update={"fee_pips": fee_pips}), pool.state)
