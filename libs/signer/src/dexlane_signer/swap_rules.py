@@ -228,7 +228,7 @@ def _effect(swaps: Sequence[RouterSwap]) -> Effect:
     trades: list[Trade] = []
     paid: dict[str, int] = {}
     for swap in swaps:
-        if swap.amount_in == CONTRACT_BALANCE:
+        if trades and swap.amount_in == CONTRACT_BALANCE:
             trades[-1] = Trade(trades[-1].tokens + swap.path[1:], trades[-1].amount_in)
         else:
             trades.append(Trade(swap.path, swap.amount_in))

@@ -42,7 +42,7 @@ class Terms:
     fee_cap: int = 100 * 10**9
     tip_cap: int = 5 * 10**9
     gas_cap: int = 1_000_000
-    cost_cap: int = 5 * 10**16
+    cost_cap: int = 3 * 10**16
     value_cap: int = 10**18
     deadline_s: int = 600
     approval_s: int = 3_600
