@@ -111,7 +111,7 @@ def _seat(chain_id: int, shared: _Shared) -> Seat:
     service, settings, moments = shared.service, shared.settings, shared.moments
     node = NodeConnection(settings.rpc_ws_urls[chain_id][0], f"{service.name}-{chain_id}", chain_id)
     mirror = PoolMirror(chain_id)
-    view = MarketView(mirror, shared.side, service.clock)
+    view = MarketView(mirror, shared.side, service.clock, settings.transfer_taxes.get(chain_id, {}))
     access = _access(chain_id, shared, node)
 
     async def take_up(term: Term) -> Executor:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from dexlane.chain.execution.keys import KeyFiles, SigningRules
 from dexlane.domain.send_state import SendPolicy
 from dexlane.runtime.settings import ChainSettings, MoneySettings
+from dexlane.values.chains import Address
 
 
 class ExecutorSettings(ChainSettings, MoneySettings):
@@ -28,6 +29,9 @@ class ExecutorSettings(ChainSettings, MoneySettings):
     bump_percent: int = Field(default=13, ge=13, le=100, description="rise of both fee fields of a replacement")
     max_fee_per_gas_gwei: int = Field(default=500, ge=1, description="the signer refuses trades above it")
     allowance_factor: int = Field(default=20, ge=1, le=1_000, description="allowance to Permit2 in lane capitals")
+    transfer_taxes: dict[int, dict[Address, int]] = Field(
+        default_factory=dict, description="what tokens keep of a transfer, in basis points, by chain and token"
+    )
     max_state_age_ms: int = Field(default=15_000, ge=100, description="older pool states are not traded on")
     max_fee_age_blocks: int = Field(default=2, ge=0, le=50)
     lease_ttl_s: float = Field(
