@@ -22,6 +22,7 @@ from dexlane.chain.answers import (
 from dexlane.chain.link import Request
 from dexlane.chain.pool_events import POOL_EVENTS
 from dexlane.chain.rpc import RpcError
+from dexlane.chain.signed_call import SignedCall
 
 WITHOUT_TRANSACTIONS = False
 
@@ -82,6 +83,12 @@ class NodeRpc:
         if value_wei:
             request["value"] = hex(value_wei)
         return _bytes(await self._client.call("eth_call", request, block_parameter(block)))
+
+    async def try_out(self, sender: str, call: SignedCall, *, block: BlockId = "latest") -> None:
+        """``eth_call`` with sender, value and gas limit."""
+        request = {"from": sender, "to": call.to, "data": "0x" + call.data.hex()}
+        request |= {"value": hex(call.value_wei), "gas": hex(call.gas_limit)}
+        await self._client.call("eth_call", request, block_parameter(block))
 
     async def eth_calls(
         self, calls: Sequence[tuple[str, bytes]], *, block: BlockId = "latest"

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from dexlane.chain.answers import BlockId, ChainTransaction, FeeHistory, Header, RawLog, Receipt
 from dexlane.chain.link import Link, LinkPolicy, Request, RpcError, RpcUnavailable, check_chain, host_of
+from dexlane.chain.signed_call import SignedCall
 from dexlane.runtime.errors import Fatal
 
 __all__ = ["LinkPolicy", "Rpc", "RpcClient", "RpcError", "RpcUnavailable"]
@@ -53,6 +54,10 @@ class Rpc(Protocol):
         self, to: str, data: bytes, *, block: BlockId = "latest", sender: str | None = None, value_wei: int = 0
     ) -> bytes:
         """``eth_call``; a revert is an ``RpcError`` with the payload in ``data``."""
+        ...
+
+    async def try_out(self, sender: str, call: SignedCall, *, block: BlockId = "latest") -> None:
+        """``eth_call`` of exactly what was signed, on the state of a block; a revert is an ``RpcError`` as above."""
         ...
 
     async def eth_calls(

@@ -39,6 +39,8 @@ class FailureReason(StrEnum):
     DENIED = "denied"
     HALTED = "halted"
     STALE_STATE = "stale_state"
+    WOULD_REVERT = "would_revert"
+    OVER_BLOCK_GAS = "over_block_gas"
 
 
 class TxState(StrEnum):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dexlane.chain.answers import BlockId, ChainTransaction, FeeHistory, Header, RawLog, Receipt
 from dexlane.chain.rpc import RpcError
+from dexlane.chain.signed_call import SignedCall
 from dexlane.domain.fees import fee_parameters, next_base_fee
 from dexlane.testing.fake_mempool import PooledTransaction
 
@@ -22,31 +23,12 @@ class _Fault:
     after: bool
 
 
-class FakeLogs:
-    """Logs of a ``FakeChain`` over several blocks."""
+class Faults:
+    """Every call of a client, and which of them fail."""
 
-    def __init__(self, chain: FakeChain) -> None:
-        self.chain = chain
+    def __init__(self) -> None:
         self.calls: list[str] = []
         """Every method called, in order."""
-
-    async def logs_between(self, first: int, last: int, topics: Sequence[Sequence[str]]) -> list[RawLog]:
-        """Logs of canonical blocks by their topics."""
-        self.calls.append("logs_between")
-        return [
-            log
-            for block in self.chain.blocks[first : last + 1]
-            for log in block.logs
-            if len(log.topics) >= len(topics)
-            and all(topic in wanted for topic, wanted in zip(log.topics, topics, strict=False))
-        ]
-
-
-class FakeRpc(FakeLogs):
-    """A client's side: ``dexlane.chain.rpc.Rpc`` on a ``FakeChain``, with faults on demand."""
-
-    def __init__(self, chain: FakeChain) -> None:
-        super().__init__(chain)
         self._faults: list[_Fault] = []
 
     def fail_next(self, method: str, error: Exception, *, after: bool = False) -> None:
@@ -62,6 +44,29 @@ class FakeRpc(FakeLogs):
             if fault.method == method and fault.after == after:
                 self._faults.remove(fault)
                 raise fault.error
+
+
+class FakeLogs(Faults):
+    """Logs of a ``FakeChain`` over several blocks."""
+
+    def __init__(self, chain: FakeChain) -> None:
+        super().__init__()
+        self.chain = chain
+
+    async def logs_between(self, first: int, last: int, topics: Sequence[Sequence[str]]) -> list[RawLog]:
+        """Logs of canonical blocks by their topics."""
+        self._enter("logs_between")
+        return [
+            log
+            for block in self.chain.blocks[first : last + 1]
+            for log in block.logs
+            if len(log.topics) >= len(topics)
+            and all(topic in wanted for topic, wanted in zip(log.topics, topics, strict=False))
+        ]
+
+
+class FakeRpc(FakeLogs):
+    """A client's side: ``dexlane.chain.rpc.Rpc`` on a ``FakeChain``, with faults on demand."""
 
     def _state(self, block: BlockId) -> FakeBlock:
         found = self.chain.resolve(block)
@@ -104,6 +109,11 @@ class FakeRpc(FakeLogs):
         """What ``FakeChain.answer_call`` says."""
         self._enter("eth_call")
         return self.chain.answer_call(to, data, self._state(block).header)
+
+    async def try_out(self, sender: str, call: SignedCall, *, block: BlockId = "latest") -> None:
+        """What ``FakeChain.answer_trial`` says."""
+        self._enter("try_out")
+        self.chain.answer_trial(sender, call, self._state(block).header)
 
     async def eth_calls(
         self, calls: Sequence[tuple[str, bytes]], *, block: BlockId = "latest"

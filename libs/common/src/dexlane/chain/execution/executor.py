@@ -25,7 +25,7 @@ from dexlane.chain.execution.txmgr import SlotTerms
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.planning import plan
 from dexlane.events.control import Status
-from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed
+from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed, Purpose
 from dexlane.events.market import BlockApplied
 from dexlane.events.portfolio import ExitTriggered
 from dexlane.events.risk import VerdictApproved
@@ -235,7 +235,9 @@ class Executor:
             trade = self.live.payloads.routed(planned.plan, book.accounts[self._parts.lane])
         except UnroutableError as error:
             return refusal([Objection("unroutable", str(error))])
-        objection = None if book.mode is Mode.PAPER else self.live.objection(book, trade)
+        if book.mode is Mode.PAPER:
+            return replace(planned, plan=trade)
+        objection = self.live.objection(book, trade, is_entry=planned.purpose is not Purpose.EXIT)
         return replace(planned, plan=trade) if objection is None else refusal([objection])
 
     async def _commit(self, cause: Cause, decided: Sequence[_Decided], market: Market, consumer: str) -> list[_Written]:

@@ -5,7 +5,7 @@ Nothing is connected, and no key is read, before a live book or an open transact
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from dexlane.chain.execution.live_books import LiveBooks
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.payloads import Payloads, Signer
 from dexlane.chain.execution.slots import Slot
+from dexlane.chain.execution.testimony import Witness
 from dexlane.chain.execution.txmgr import Equipment, Transactions
 from dexlane.chain.network import identify_network
 from dexlane.chain.rpc import Rpc, RpcError
@@ -57,6 +58,9 @@ class LiveAccess:
     """Routers for what the Universal Router cannot reach, in order; those without code on the chain are left out."""
     signing: SigningRules = field(default_factory=SigningRules)
     sending: SendPolicy = field(default_factory=SendPolicy)
+    witnesses: Callable[[], Sequence[Witness]] = tuple
+    """All providers of the chain once ``connect`` has returned; without any, what it returned is the only one."""
+    jitter_bps: Callable[[], int] = lambda: 5_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,22 +134,23 @@ class LiveDesk:
         if self._source.loaded:
             self._use_policy()
 
-    def objection(self, book: Book, plan: Plan) -> Objection | None:
+    def objection(self, book: Book, plan: Plan, *, is_entry: bool = True) -> Objection | None:
         """Why this live book cannot carry the plan out just now; None when it can."""
-        if plan.native_in:
-            return self.objection_to_account(book)
         # A router that pulls tokens itself is approved for the one trade, just before it.
         is_direct = self.payloads.router_of(plan).kind is not RouterKind.UNIVERSAL
-        return self.objection_to_token(book, plan.route.token_in, 0 if is_direct else plan.amount_in)
+        return self.objection_to_token(book, plan.paid_token, 0 if is_direct else plan.amount_in, is_entry=is_entry)
 
-    def objection_to_token(self, book: Book, token_in: str, amount_in: int) -> Objection | None:
+    def objection_to_token(
+        self, book: Book, token_in: str, amount_in: int, *, is_entry: bool = True
+    ) -> Objection | None:
         """Why this live book cannot pay with that token through Permit2 just now; None when it can."""
         if token_in == NATIVE:
-            return self.objection_to_account(book)
+            return self.objection_to_account(book, is_entry=is_entry)
         account = book.accounts[self.access.lane]
-        return self.objection_to_account(book) or self._token_objection(account, token_in, amount_in)
+        against = self.objection_to_account(book, is_entry=is_entry)
+        return against or self._token_objection(account, token_in, amount_in)
 
-    def objection_to_account(self, book: Book) -> Objection | None:
+    def objection_to_account(self, book: Book, *, is_entry: bool = True) -> Objection | None:
         """Why this live book's account cannot send anything just now; None when it can."""
         if self._refusal is not None:
             return Objection("live_refused", self._refusal)
@@ -156,7 +161,7 @@ class LiveDesk:
             return Objection("no_key", f"the signer holds no key of account {account}")
         if (book.id, account) not in self.held.opened or not self.transactions.knows(account):
             return Objection("not_open", f"account {account} is not opened yet", passing=True)
-        return None
+        return self.transactions.objection(account, is_entry=is_entry)
 
     def _token_objection(self, account: str, token_in: str, amount_in: int) -> Objection | None:
         facts = self._facts.get(account)
@@ -255,6 +260,8 @@ class LiveDesk:
             clock=self._parts.clock,
             moments=self._parts.moments,
             on_final=self._parts.on_final,
+            witnesses=self.access.witnesses(),
+            jitter_bps=self.access.jitter_bps,
         )
         transactions = Transactions(equipment, self.access.sending)
         await transactions.recover()

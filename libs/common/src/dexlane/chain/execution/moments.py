@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dexlane.chain.execution.sending_moments import SendingMoments
 from dexlane.chain.grants import Grant
-from dexlane.domain.publish_answers import PublishAnswer
 from dexlane.events.execution import IntentCreated, TxState
 from dexlane.runtime.observability import Log, Metrics
 
@@ -15,9 +15,9 @@ class ExecutionMoments:
 
     def __init__(self, metrics: Metrics, log: Log) -> None:
         self._log = log
+        self.sending = SendingMoments(metrics, log)
         self._intents = metrics.counter("intents_total", "Intents by mode and purpose", ("mode", "purpose"))
         self._refusals = metrics.counter("refusals_total", "Refusals by outcome", ("outcome",))
-        self._answers = metrics.counter("publish_answers_total", "Answers to sent transactions", ("answer",))
         self._changes = metrics.counter("tx_changes_total", "Transaction changes by state", ("state",))
         self._denials = metrics.counter("signing_denials_total", "Signatures that were refused")
         self._failures = metrics.counter("pass_failures_total", "Passes over the open slots that could not finish")
@@ -44,14 +44,6 @@ class ExecutionMoments:
         """A book does nothing about a verdict or an exit."""
         self._refusals.labels(outcome).inc()
         self._log.info("refused", subject_id=subject_id, book_id=book_id, outcome=outcome, reasons=reasons)
-
-    def answered(self, intent_id: str, answer: PublishAnswer, text: str) -> None:
-        """A node answered to signed bytes."""
-        self._answers.labels(answer.value).inc()
-        ordinary = answer in {PublishAnswer.ACCEPTED, PublishAnswer.ALREADY_KNOWN}
-        (self._log.debug if ordinary else self._log.warning)(
-            "transaction_answered", intent_id=intent_id, answer=answer, text=text[:300]
-        )
 
     def sent(self, intent_id: str, seconds: float) -> None:
         """A transaction was handed to the node for the first time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -25,6 +25,10 @@ class ExecutorSettings(ChainSettings, MoneySettings):
         default="", description="the exact words that allow live books on anything but the devnet"
     )
     confirmations: int = Field(default=2, ge=1, le=128, description="blocks until a transaction counts as final")
+    finality: Literal["auto", "confirmations", "finalized"] = Field(
+        default="auto",
+        description="whether the chain's finalized block must have come as well; auto: not on the devnet",
+    )
     bump_after_blocks: int = Field(default=2, ge=1, le=100)
     bump_percent: int = Field(default=13, ge=13, le=100, description="rise of both fee fields of a replacement")
     max_fee_per_gas_gwei: int = Field(default=500, ge=1, description="the signer refuses trades above it")
@@ -66,6 +70,7 @@ class ExecutorSettings(ChainSettings, MoneySettings):
         """How transactions are brought home. A cancel may pay a quarter more than the dearest trade."""
         return SendPolicy(
             confirmations=self.confirmations,
+            needs_finalized=self.finality == "finalized" or (self.finality == "auto" and self.network != "devnet"),
             bump_after_blocks=self.bump_after_blocks,
             bump_percent=self.bump_percent,
             cancel_fee_cap_wei=self.max_fee_per_gas_gwei * 10**9 * 5 // 4,
