@@ -229,8 +229,7 @@ class Executor:
         return live_holdings(facts, book, sold, exposure, reserved)
 
     def _routed(self, book: Book, planned: Planned) -> Planned | Refused:
-        """The plan with the router that carries it out, or what stands against it: in either mode for the routers, in
-        live mode for the account."""
+        """The plan with the router that carries it out, or what stands against it; of the account only when live."""
         try:
             trade = self.live.payloads.routed(planned.plan, book.accounts[self._parts.lane])
         except UnroutableError as error:
