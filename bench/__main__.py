@@ -6,7 +6,7 @@ import argparse
 import os
 import platform
 
-from bench import floor, ingest, markets, mirrors, path, quotes, routes
+from bench import floor, ingest, markets, mirrors, path, quotes, routes, signer
 from bench.stages import HANDED
 
 
@@ -14,7 +14,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="how long the system trades")
-    parser.add_argument("--only", choices=("floor", "path", "ingest", "quotes", "routes", "markets"), default=None)
+    parts = ("floor", "path", "ingest", "quotes", "routes", "markets", "signer")
+    parser.add_argument("--only", choices=parts, default=None)
     options = parser.parse_args()
     print(f"machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     if options.only in {None, "ingest"}:
@@ -27,6 +28,8 @@ def main() -> None:
             print(line)
     if options.only in {None, "markets"}:
         markets.show(markets.run())
+    if options.only in {None, "signer"}:
+        signer.show()
     if options.only in {None, "floor"}:
         print(f"floor: one write on disk (4 KiB append + fsync): {floor.fsync_floor()}")
         print(f"floor: two stored hops, plain nats-py, one process: {floor.hops_floor()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,3 +85,36 @@ def make_policy() -> Callable[..., Policy]:
 @pytest.fixture
 def policy(make_policy: Callable[..., Policy]) -> Policy:
     return make_policy()
+
+
+@pytest.fixture
+def policy_text(tmp_path: Path) -> str:
+    """A policy file for one chain and one key, without a bus. Its folder is the test's own."""
+    return f"""[process]
+socket = "{tmp_path}/signer.sock"
+control_socket = "{tmp_path}/control.sock"
+data_dir = "{tmp_path}/data"
+keystores = ["{tmp_path}/key.json"]
+password_file = "{tmp_path}/password"
+signs_of_life = true
+[[chains]]
+chain_id = 1
+accounts = ["{KEY.address}"]
+permit_spenders = ["{ROUTER}"]
+max_fee_per_gas_wei = 100000000000
+max_gas_limit = 1000000
+max_deadline_s = 600
+max_permit_s = 600
+wrapped_native = "{WETH}"
+max_value_wei = 0
+[[chains.routers]]
+address = "{ROUTER}"
+selectors = ["0x3593564c"]
+[[chains.tokens]]
+address = "{USDC}"
+max_allowance = "{10**30}"
+max_trade = 1000
+[chains.unlisted_tokens]
+max_allowance = 5
+max_trade = 6
+"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 from eth_account import Account
 
 from dexlane_signer import (
+    PERMIT2,
     DenialReason,
     GuardUnavailableError,
+    Level,
     LocalSigner,
     NonceGuard,
     PermitRequest,
@@ -19,9 +22,10 @@ from dexlane_signer import (
     Policy,
     SigningDenied,
     SignRequest,
+    TokenLimit,
 )
 
-from .conftest import KEY, NOW_S, ROUTER, USDC, transaction
+from .conftest import ALL, KEY, NOW_S, ROUTER, ROUTER_ITSELF, US, USDC, WETH, program, transaction, v3
 
 STRANGER = "0x" + "66" * 20
 
@@ -41,7 +45,8 @@ def signer(policy: Policy, guard: NonceGuard) -> LocalSigner:
 def request(*, intent_id: str = "a", kind: Any = "trade", sender: str = KEY.address, **changes: Any) -> SignRequest:
     if kind == "cancel":
         changes = {"to": KEY.address, "data": b"", **changes}
-    return SignRequest(sender=sender, intent_id=intent_id, kind=kind, transaction=transaction(**changes))
+    said = {name: changes.pop(name) for name in ("epoch", "attempt", "purpose") if name in changes}
+    return SignRequest(sender=sender, intent_id=intent_id, kind=kind, transaction=transaction(**changes), **said)
 
 
 def permit_request(**changes: Any) -> PermitRequest:
@@ -111,7 +116,7 @@ def test_halted_signer_signs_cancels_only_until_resumed(signer: LocalSigner) -> 
     assert denied(signer.sign_permit, permit_request()) is DenialReason.HALTED
     signer.sign_transaction(request(kind="cancel"))
     signer.resume("drill over")
-    assert signer.halt_reason() is None
+    assert signer.latch().level is Level.ACTIVE
     signer.sign_transaction(request(intent_id="b", nonce=8))
 
 
@@ -146,5 +151,76 @@ def test_permit_outside_the_policy_is_denied(
 
 def test_signer_offers_no_way_to_sign_a_hash_or_a_message(signer: LocalSigner) -> None:
     public = {name for name in dir(signer) if not name.startswith("_")}
-    assert public == {"addresses", "halt", "halt_reason", "resume", "sign_permit", "sign_transaction"}
+    signing = {"sign_permit", "sign_transaction"}
+    assert public == signing | {"addresses", "counts", "halt", "highest_nonces", "latch", "resume"}
     assert signer.addresses == (KEY.address,)
+
+
+def test_a_bump_with_another_fee_than_was_signed_gives_what_was_signed(signer: LocalSigner) -> None:
+    first = signer.sign_transaction(request(attempt=1))
+    again = signer.sign_transaction(request(attempt=1, max_fee_per_gas_wei=50 * 10**9))
+    assert again == first
+    assert again.transaction.max_fee_per_gas_wei == 20 * 10**9
+
+
+def test_a_stale_epoch_signs_neither_transactions_nor_permits(signer: LocalSigner) -> None:
+    signer.sign_transaction(request(epoch=3))
+    assert denied(signer.sign_transaction, request(intent_id="b", nonce=8, epoch=2)) is DenialReason.STALE_EPOCH
+    assert denied(signer.sign_permit, replace(permit_request(), epoch=2)) is DenialReason.STALE_EPOCH
+
+
+def sale(amount: int = 100) -> bytes:
+    return program(v3(US, amount, 1, path="sell"))
+
+
+def test_reducing_signs_exits_but_no_entries(make_policy: Callable[..., Policy], guard: NonceGuard) -> None:
+    rules = make_policy(unlisted_token_limit=TokenLimit(10**30, 10**30))
+    signer = LocalSigner([KEY], [rules], guard, clock_s=lambda: NOW_S)
+    signer.halt("losses", level=Level.REDUCING, source="bus")
+    assert denied(signer.sign_transaction, request()) is DenialReason.HALTED
+    assert denied(signer.sign_permit, permit_request()) is DenialReason.HALTED
+    assert denied(signer.sign_transaction, request(data=sale())) is DenialReason.HALTED, "not said to be an exit"
+    signer.sign_transaction(request(data=sale(), purpose="exit"))
+    signer.sign_permit(replace(permit_request(token=WETH), purpose="exit"))
+    signer.sign_transaction(request(intent_id="c", nonce=8, to=USDC, data=approval(0)))
+    signer.halt("fire")
+    assert denied(signer.sign_transaction, request(intent_id="d", nonce=9, data=sale(), purpose="exit")) is (
+        DenialReason.HALTED
+    )
+
+
+def approval(amount: int) -> bytes:
+    return bytes.fromhex("095ea7b3") + bytes.fromhex(PERMIT2[2:]).rjust(32, b"\0") + amount.to_bytes(32, "big")
+
+
+def test_an_entry_is_not_signed_as_an_exit(make_policy: Callable[..., Policy], guard: NonceGuard) -> None:
+    rules = make_policy(unlisted_token_limit=TokenLimit(10**30, 10**30))
+    signer = LocalSigner([KEY], [rules], guard, clock_s=lambda: NOW_S)
+    assert denied(signer.sign_transaction, request(purpose="exit")) is DenialReason.NOT_AN_EXIT
+    cycle = program(v3(ROUTER_ITSELF, 100, 0), v3(US, ALL, 100, path="sell", user=False))
+    assert denied(signer.sign_transaction, request(data=cycle, purpose="exit")) is DenialReason.NOT_AN_EXIT
+    both = program(v3(US, 100, 1, path="sell"), v3(US, 100, 1))
+    assert denied(signer.sign_transaction, request(data=both, purpose="exit")) is DenialReason.NOT_AN_EXIT
+    wrap = {"to": WETH, "data": bytes.fromhex("d0e30db0"), "value_wei": 5}
+    assert denied(signer.sign_transaction, request(purpose="exit", **wrap)) is DenialReason.NOT_AN_EXIT
+    assert guard.highest_nonce(1, KEY.address) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"intent_id": ""}, {"intent_id": "x" * 129}, {"sender": "me"}, {"nonce": 2**63}, {"epoch": -1}, {"attempt": 0}],
+    ids=str,
+)
+def test_what_cannot_be_recorded_is_denied(signer: LocalSigner, guard: NonceGuard, changes: dict[str, Any]) -> None:
+    assert denied(signer.sign_transaction, request(**changes)) is DenialReason.MALFORMED_REQUEST
+    assert guard.highest_nonce(1, KEY.address) is None
+    assert signer.counts.denied == {DenialReason.MALFORMED_REQUEST: 1}
+
+
+def test_signatures_and_denials_are_counted(signer: LocalSigner) -> None:
+    signer.sign_transaction(request())
+    signer.sign_permit(permit_request())
+    denied(signer.sign_transaction, request(to=STRANGER))
+    denied(signer.sign_permit, permit_request(amount=1_001))
+    assert signer.counts.signed == {"transaction": 1, "permit": 1}
+    assert signer.counts.denied == {DenialReason.UNKNOWN_TARGET: 1, DenialReason.AMOUNT_OVER_CAP: 1}

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from dexlane.events.control import Status
 from dexlane.runtime.errors import DexlaneError
-from dexlane_cli import allowances, books, doctor, gateway_client, journals, listening, rendering, route, tape
+from dexlane_cli import allowances, books, doctor, gateway_client, journals, listening, rendering, route, signer, tape
 from dexlane_cli.errors import EXIT_FAILED, CommandError
 from dexlane_cli.quote import quote_command
 from dexlane_cli.reconcile import compare
@@ -32,6 +32,7 @@ app.add_typer(books.app, name="books")
 app.command("quote")(quote_command)
 app.add_typer(route.app)
 app.add_typer(tape.app, name="tape")
+app.add_typer(signer.app, name="signer")
 console = Console(soft_wrap=True)
 
 Home = Annotated[Path, typer.Option(envvar="DXL_HOME", help="Folder for books, journals, streams and logs.")]

@@ -16,6 +16,7 @@ from dexlane.chain.execution import submission, txmgr
 from dexlane.chain.grants import GRANT_TOPICS
 from dexlane.chain.permit2 import PERMIT2, allowance, approve
 from dexlane.chain.rpc import RpcUnavailable
+from dexlane.events.base import FeeCap
 from dexlane.events.control import Status
 from dexlane.events.execution import (
     FailureReason,
@@ -33,7 +34,7 @@ from dexlane.testing.builders import USDC, WETH, a_book, a_book_changed, a_statu
 from dexlane.testing.fake_chain import FakeLog, Outcome
 from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, live_book, reborn, running
 from dexlane.values.books import Mode
-from dexlane_signer import DynamicFeeTransaction, PrivateKey, SigningDenied
+from dexlane_signer import DynamicFeeTransaction, NonceGuard, PrivateKey, SigningDenied
 
 
 @pytest.fixture
@@ -517,6 +518,34 @@ async def test_a_denied_signature_gives_the_slot_back_by_a_cancel(home: Home, mo
         failures = await bench.of_intent(entry_id(verdict), IntentFailed)
         assert failures[-1].reason is FailureReason.DENIED
         assert bench.effects() == 0
+
+
+async def test_after_a_crash_between_signature_and_journal_the_first_signature_holds(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked again with another fee, the signer gives back what it signed then, and the journal keeps that."""
+    async with running(home) as bench:
+        verdict = bench.verdict(blocks=10)
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "add_attempt", dies_async)
+            with pytest.raises(ProcessDiedError):
+                await bench.executor.on_verdict(verdict)
+        again = await reborn(bench)
+        dearer = FeeCap(max_fee_per_gas_wei=77 * 10**9, max_priority_fee_per_gas_wei=7 * 10**9)
+        monkeypatch.setattr(txmgr, "_first_fee", lambda slot: dearer)
+        await again.head()
+        slot = next(slot for slot in again.executor.live.transactions.open_slots if slot.intent.id == entry_id(verdict))
+        (attempt,) = slot.state.attempts
+        transaction, hash_ = DynamicFeeTransaction.from_signed(slot.raws[1])
+        guard = NonceGuard(home.folder / "guard.db")
+        assert [one.hash for one in guard.attempts(entry_id(verdict))] == [hash_] == [attempt.tx_hash]
+        guard.close()
+        assert attempt.fee.max_fee_per_gas_wei == transaction.max_fee_per_gas_wei != dearer.max_fee_per_gas_wei
+        assert slot.calldata == transaction.data
+        for _ in range(3):
+            await again.head()
+        assert again.effects() == 1
+        await again.die()
 
 
 async def test_a_node_that_does_not_answer_decides_nothing(home: Home) -> None:

@@ -36,6 +36,11 @@ class DenialReason(StrEnum):
     SLOT_TAKEN = "slot_taken"
     INTENT_HAS_SLOT = "intent_has_slot"
     SLOT_CANCELLED = "slot_cancelled"
+    BELOW_HIGH_WATER = "below_high_water"
+    STALE_EPOCH = "stale_epoch"
+    NOT_AN_EXIT = "not_an_exit"
+    NO_SIGN_OF_LIFE = "no_sign_of_life"
+    MALFORMED_REQUEST = "malformed_request"
     HALTED = "halted"
 
 

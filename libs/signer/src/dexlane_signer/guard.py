@@ -1,70 +1,29 @@
 """The nonce guard: a durable record of what each slot (chain, address, nonce) was signed for.
 
 Modelled on the slashing protection of validators: whoever asks, whatever restarted, and however old the
-asker's database is, one slot serves one intent for life and one intent has one slot. The record is on disk
-before signed bytes leave the signer.
+asker's database is, one slot serves one intent for life and one intent has one slot. The signed bytes are on disk
+before they leave the signer.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from dexlane_signer.addresses import normal_address
+from dexlane_signer.attempts import Asked, Attempt, SignedAttempt, Slot
 from dexlane_signer.denials import Denial, DenialReason
-from dexlane_signer.policy import Kind
+from dexlane_signer.guard_file import open_guard_file, unavailable
+from dexlane_signer.latch import Latch, Level
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS slots (
-    chain_id INTEGER NOT NULL, address TEXT NOT NULL, nonce INTEGER NOT NULL,
-    intent_id TEXT NOT NULL UNIQUE, cancelled INTEGER NOT NULL,
-    PRIMARY KEY (chain_id, address, nonce)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS attempts (
-    intent_id TEXT NOT NULL REFERENCES slots (intent_id), number INTEGER NOT NULL,
-    kind TEXT NOT NULL, hash TEXT NOT NULL,
-    PRIMARY KEY (intent_id, number), UNIQUE (intent_id, hash)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS halts (
-    number INTEGER PRIMARY KEY, halted INTEGER NOT NULL, reason TEXT NOT NULL
-) STRICT;
-PRAGMA user_version = 1;
-"""
-_LOG_ROOM_BYTES = 4_000_000
-_LAST_HALT = "SELECT halted, reason FROM halts ORDER BY number DESC LIMIT 1"
-
-
-class GuardUnavailableError(Exception):
-    """The record could not be read or written, so nothing was signed. Transient: a lock, a full disk."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One place in the order of an account's transactions. ``nonce`` fits 63 bits."""
-
-    chain_id: int
-    address: str
-    nonce: int
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "address", normal_address(self.address))
-        if not (0 < self.chain_id < 1 << 63 and 0 <= self.nonce < 1 << 63):
-            raise ValueError("chain_id must be positive, nonce must not be negative, and both fit 63 bits")
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One signed transaction of an intent; numbers count from 1."""
-
-    number: int
-    kind: str
-    hash: str
+OPEN_SLOTS_BELOW = 16
+"""How far below the highest signed nonce a slot may be opened for a trade: slots that one executor has open at once are
+signed in any order. Further down only cancels are, so that a gap can be closed and an old journal signs nothing."""
+_LAST_LATCH = "SELECT level, source, reason, at_s FROM latches ORDER BY number DESC LIMIT 1"
 
 
 class NonceGuard:
@@ -73,67 +32,74 @@ class NonceGuard:
     def __init__(self, path: Path, *, busy_timeout_s: float = 5.0) -> None:
         """Open or create the file with mode 0600.
 
-        Raises ``PermissionError`` when group or others may write it, ``GuardUnavailableError`` when it cannot
+        Raises ``PermissionError`` when group or others may read or write it, ``GuardUnavailableError`` when it cannot
         be opened durably.
         """
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        os.close(descriptor)
-        if mode & 0o022:
-            raise PermissionError(f"{path.name} may be written by group or others; run chmod 600 on it")
         self._lock = threading.Lock()
-        with _unavailable():
-            self._db = sqlite3.connect(
-                path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False, cached_statements=64
-            )
-            # WAL with FULL: one fsync at each commit, none elsewhere but at the rare checkpoint.
-            journal = self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA foreign_keys = ON")
-            self._db.executescript(_SCHEMA)
-            self._make_room()
-        if journal != "wal":
-            raise GuardUnavailableError("the file system does not support the write-ahead log of SQLite")
+        self._db = open_guard_file(path, busy_timeout_s)
 
-    def admit(self, slot: Slot, intent_id: str, kind: Kind, *, signed_hash: str) -> Denial | None:
-        """Record ``signed_hash`` for the slot, on disk when this returns ``None``; or say why it is refused.
+    def admit(self, slot: Slot, asked: Asked, signed: SignedAttempt) -> Denial | SignedAttempt:
+        """Record ``signed`` for the slot, and return what may be handed out now that it is on disk; or say why not.
 
-        The first admission gives the slot to the intent. Later ones must come from the same intent: another
-        hash is a replacement, the same hash is a repetition that costs no write. After a cancel only cancels,
-        and hashes already signed, are admitted. While halted only cancels are. Raises
+        The first admission gives the slot to the intent. Later ones must come from the same intent. A number that was
+        signed before gives the transaction recorded then, whatever is asked for now, and costs no write; so does the
+        same transaction under any number. A cancel never gives a trade back: where its number was used for a trade it
+        takes the next free one. After a cancel no new trade is admitted. A lower epoch than the highest seen for the
+        account is refused. While halted only cancels are admitted, while reducing no entries. Raises
         ``GuardUnavailableError`` with nothing recorded.
         """
         with self._transaction() as db:
-            halted, reason = db.execute(_LAST_HALT).fetchone() or (0, "")
-            if halted and kind != "cancel":
-                return Denial(DenialReason.HALTED, f"the signer is halted: {reason}")
-            key = (slot.chain_id, slot.address, slot.nonce)
+            latch = _latch(db)
+            if latch.level.stops(is_cancel=asked.kind == "cancel", is_entry=asked.is_entry):
+                return Denial(DenialReason.HALTED, latch.sentence)
+            stale = self._stale(slot.chain_id, slot.address, asked.epoch)
+            if stale is not None:
+                return stale
             row = db.execute(
-                "SELECT intent_id, cancelled FROM slots WHERE chain_id = ? AND address = ? AND nonce = ?", key
+                "SELECT intent_id, cancelled FROM slots WHERE chain_id = ? AND address = ? AND nonce = ?",
+                (slot.chain_id, slot.address, slot.nonce),
             ).fetchone()
             if row is None:
-                return self._open_slot(slot, intent_id, kind, signed_hash=signed_hash)
-            if row[0] != intent_id:
+                outcome = self._open_slot(slot, asked, signed)
+            elif row[0] != asked.intent_id:
                 return Denial(DenialReason.SLOT_TAKEN, f"nonce {slot.nonce} belongs to intent {row[0]}")
-            return self._replace(intent_id, kind, signed_hash, cancelled=bool(row[1]))
+            else:
+                outcome = self._replace(asked, signed, cancelled=bool(row[1]))
+            if asked.epoch and not isinstance(outcome, Denial):
+                self._raise_epoch(slot, asked.epoch)
+            return outcome
 
-    def halt(self, reason: str) -> None:
-        """Latch: from now on, restarts included, only cancels are admitted. ``reason`` must say something."""
-        self._record_halt(reason, halted=True)
+    def refusal(self, chain_id: int, address: str, epoch: int, *, is_entry: bool) -> Denial | None:
+        """Why something without a slot, such as a permit, may not be signed now; ``None`` when it may."""
+        with self._lock, unavailable():
+            latch = _latch(self._db)
+            if latch.level.stops(is_cancel=False, is_entry=is_entry):
+                return Denial(DenialReason.HALTED, latch.sentence)
+            return self._stale(chain_id, normal_address(address), epoch)
 
-    def resume(self, reason: str) -> None:
+    def halt(self, reason: str, *, level: Level = Level.HALTED, source: str = "operator") -> bool:
+        """Latch: from now on, restarts included, only what ``level`` allows is admitted. Never loosens; whether it
+        tightened. ``reason`` must say something."""
+        return self._set_latch(Latch(level, source, reason))
+
+    def resume(self, reason: str, *, source: str = "operator") -> None:
         """Release the latch. ``reason`` must say something; it is kept."""
-        self._record_halt(reason, halted=False)
+        self._set_latch(Latch(Level.ACTIVE, source, reason))
 
-    def halt_reason(self) -> str | None:
-        """Why the signer is halted, or ``None``."""
-        with self._lock, _unavailable():
-            halted, reason = self._db.execute(_LAST_HALT).fetchone() or (0, "")
-        return reason if halted else None
+    def latch(self) -> Latch:
+        """What holds now."""
+        with self._lock, unavailable():
+            return _latch(self._db)
+
+    def latches(self) -> tuple[Latch, ...]:
+        """Every halt and every release there ever was, oldest first."""
+        with self._lock, unavailable():
+            rows = self._db.execute("SELECT level, source, reason, at_s FROM latches ORDER BY number").fetchall()
+        return tuple(Latch(Level(row[0]), *row[1:]) for row in rows)
 
     def slot_of(self, intent_id: str) -> Slot | None:
         """The slot of an intent, for an executor that lost its own record."""
-        with self._lock, _unavailable():
+        with self._lock, unavailable():
             row = self._db.execute(
                 "SELECT chain_id, address, nonce FROM slots WHERE intent_id = ?", (intent_id,)
             ).fetchone()
@@ -141,7 +107,7 @@ class NonceGuard:
 
     def attempts(self, intent_id: str) -> tuple[Attempt, ...]:
         """Everything ever signed for an intent, oldest first."""
-        with self._lock, _unavailable():
+        with self._lock, unavailable():
             rows = self._db.execute(
                 "SELECT number, kind, hash FROM attempts WHERE intent_id = ? ORDER BY number", (intent_id,)
             ).fetchall()
@@ -149,35 +115,18 @@ class NonceGuard:
 
     def highest_nonce(self, chain_id: int, address: str) -> int | None:
         """The highest nonce ever signed for an account, or ``None``: a restored backup must agree with it."""
-        with self._lock, _unavailable():
-            row = self._db.execute(
-                "SELECT max(nonce) FROM slots WHERE chain_id = ? AND address = ?", (chain_id, normal_address(address))
-            ).fetchone()
-        return None if row[0] is None else int(row[0])
+        with self._lock, unavailable():
+            return _highest(self._db, chain_id, normal_address(address))
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._db.close()
 
-    def _make_room(self) -> None:
-        """Let commits overwrite blocks that the write-ahead log has already: making a file longer costs the file
-        system a commit of its own."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            self._db.execute("CREATE TABLE room (filler BLOB) STRICT")
-            self._db.execute("INSERT INTO room VALUES (zeroblob(?))", (_LOG_ROOM_BYTES,))
-            self._db.execute("DROP TABLE room")
-            self._db.execute("COMMIT")
-        finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-        self._db.execute("PRAGMA wal_checkpoint(RESTART)")
-
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the write lock from the first read on, and commit only what changed something."""
-        with self._lock, _unavailable():
+        with self._lock, unavailable():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -186,40 +135,78 @@ class NonceGuard:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
 
-    def _open_slot(self, slot: Slot, intent_id: str, kind: Kind, *, signed_hash: str) -> Denial | None:
-        held = self._db.execute("SELECT chain_id, nonce FROM slots WHERE intent_id = ?", (intent_id,)).fetchone()
+    def _stale(self, chain_id: int, address: str, epoch: int) -> Denial | None:
+        row = self._db.execute(
+            "SELECT epoch FROM epochs WHERE chain_id = ? AND address = ?", (chain_id, address)
+        ).fetchone()
+        if row is None or epoch >= row[0]:
+            return None
+        return Denial(DenialReason.STALE_EPOCH, f"epoch {epoch} was followed by {row[0]}: another executor took over")
+
+    def _raise_epoch(self, slot: Slot, epoch: int) -> None:
+        self._db.execute(
+            "INSERT INTO epochs VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET epoch = excluded.epoch "
+            "WHERE excluded.epoch > epochs.epoch",
+            (slot.chain_id, slot.address, epoch),
+        )
+
+    def _open_slot(self, slot: Slot, asked: Asked, signed: SignedAttempt) -> Denial | SignedAttempt:
+        held = self._db.execute("SELECT chain_id, nonce FROM slots WHERE intent_id = ?", (asked.intent_id,)).fetchone()
         if held is not None:
             return Denial(DenialReason.INTENT_HAS_SLOT, f"the intent already owns nonce {held[1]} on chain {held[0]}")
+        mark = _highest(self._db, slot.chain_id, slot.address)
+        if asked.kind != "cancel" and mark is not None and slot.nonce < mark - OPEN_SLOTS_BELOW:
+            sentence = f"nonce {slot.nonce} lies far below {mark}, the highest signed; only its cancel would be signed"
+            return Denial(DenialReason.BELOW_HIGH_WATER, sentence)
         self._db.execute(
             "INSERT INTO slots VALUES (?, ?, ?, ?, ?)",
-            (slot.chain_id, slot.address, slot.nonce, intent_id, kind == "cancel"),
+            (slot.chain_id, slot.address, slot.nonce, asked.intent_id, asked.kind == "cancel"),
         )
-        self._db.execute("INSERT INTO attempts VALUES (?, 1, ?, ?)", (intent_id, kind, signed_hash))
-        return None
+        return self._record(asked.intent_id, asked.number or 1, signed)
 
-    def _replace(self, intent_id: str, kind: Kind, signed_hash: str, *, cancelled: bool) -> Denial | None:
-        known, count = self._db.execute(
-            "SELECT coalesce(sum(hash = ?), 0), count(*) FROM attempts WHERE intent_id = ?", (signed_hash, intent_id)
-        ).fetchone()
-        if known:
-            return None
-        if cancelled and kind != "cancel":
+    def _replace(self, asked: Asked, signed: SignedAttempt, *, cancelled: bool) -> Denial | SignedAttempt:
+        rows = self._db.execute(
+            "SELECT number, kind, hash, raw FROM attempts WHERE intent_id = ?", (asked.intent_id,)
+        ).fetchall()
+        numbers = {row[0] for row in rows}
+        for number, kind, hash_, raw in rows:
+            if hash_ == signed.hash:
+                return replace(signed, number=number, kind=kind)
+            # Attempts of the first form have no bytes: what was signed cannot be given back.
+            if number == asked.number and raw is not None and not (asked.kind == "cancel" and kind == "trade"):
+                return SignedAttempt.from_raw(raw, number=number, kind=kind)
+        if cancelled and asked.kind != "cancel":
             return Denial(DenialReason.SLOT_CANCELLED, "a cancel was signed for this nonce, so no new trade may be")
-        if kind == "cancel" and not cancelled:
-            self._db.execute("UPDATE slots SET cancelled = 1 WHERE intent_id = ?", (intent_id,))
-        self._db.execute("INSERT INTO attempts VALUES (?, ?, ?, ?)", (intent_id, count + 1, kind, signed_hash))
-        return None
+        if asked.kind == "cancel" and not cancelled:
+            self._db.execute("UPDATE slots SET cancelled = 1 WHERE intent_id = ?", (asked.intent_id,))
+        free = asked.number is not None and asked.number not in numbers
+        return self._record(asked.intent_id, asked.number if asked.number and free else max(numbers) + 1, signed)
 
-    def _record_halt(self, reason: str, *, halted: bool) -> None:
-        if not reason.strip():
+    def _record(self, intent_id: str, number: int, signed: SignedAttempt) -> SignedAttempt:
+        self._db.execute(
+            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?)", (intent_id, number, signed.kind, signed.hash, signed.raw)
+        )
+        return signed if signed.number == number else replace(signed, number=number)
+
+    def _set_latch(self, wanted: Latch) -> bool:
+        if not wanted.reason.strip():
             raise ValueError("halting and resuming need a reason")
         with self._transaction() as db:
-            db.execute("INSERT INTO halts (halted, reason) VALUES (?, ?)", (halted, reason))
+            if wanted.level is not Level.ACTIVE and _latch(db).level.severity >= wanted.level.severity:
+                return False
+            db.execute(
+                "INSERT INTO latches (level, source, reason) VALUES (?, ?, ?)",
+                (wanted.level, wanted.source, wanted.reason),
+            )
+            return True
 
 
-@contextmanager
-def _unavailable() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise GuardUnavailableError(f"the nonce guard cannot be used: {error}") from error
+def _latch(db: sqlite3.Connection) -> Latch:
+    row = db.execute(_LAST_LATCH).fetchone()
+    return Latch() if row is None else Latch(Level(row[0]), *row[1:])
+
+
+def _highest(db: sqlite3.Connection, chain_id: int, address: str) -> int | None:
+    query = "SELECT max(nonce) FROM slots WHERE chain_id = ? AND address = ?"
+    value = db.execute(query, (chain_id, address)).fetchone()[0]
+    return None if value is None else int(value)

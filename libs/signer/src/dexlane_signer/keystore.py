@@ -48,6 +48,18 @@ def load_keystore(path: Path, password: str) -> PrivateKey:
     return key
 
 
+def read_password(path: Path) -> str:
+    """The password in a file, without the line's end. Raises ``KeystoreError`` when group or others may read or write
+    the file or when it is empty; ``OSError`` when it cannot be read."""
+    try:
+        password = _read_private(path).decode().strip("\n")
+    except UnicodeDecodeError:
+        raise KeystoreError(f"{path.name} holds no text") from None
+    if not password:
+        raise KeystoreError(f"{path.name} is empty")
+    return password
+
+
 def write_keystore(path: Path, key: PrivateKey, password: str, *, scrypt_n: int = SCRYPT_N) -> None:
     """Write a new key file with mode 0600, on disk when this returns.
 

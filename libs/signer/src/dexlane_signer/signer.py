@@ -3,42 +3,59 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
 from dexlane_signer.addresses import normal_address
+from dexlane_signer.attempts import Asked, SignedAttempt, Slot
+from dexlane_signer.brake import Brake
 from dexlane_signer.call_rules import check
 from dexlane_signer.denials import Denial, DenialReason, SigningDenied
-from dexlane_signer.guard import NonceGuard, Slot
+from dexlane_signer.guard import NonceGuard
+from dexlane_signer.guard_file import GuardUnavailableError
 from dexlane_signer.keys import PrivateKey
+from dexlane_signer.latch import Latch, Level
 from dexlane_signer.policy import CheckContext, Kind, Policy
+from dexlane_signer.purposes import Purpose, opens_position
 from dexlane_signer.swap_rules import check_permit
-from dexlane_signer.transactions import DynamicFeeTransaction, SignedTransaction
+from dexlane_signer.transactions import DynamicFeeTransaction
 from dexlane_signer.typed_data import PermitSingle
 
 
-def _wall_clock_s() -> int:
+def wall_clock_s() -> int:
+    """Unix seconds of this machine."""
     return int(time.time())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignRequest:
-    """Sign ``transaction`` from ``sender`` for an intent, as its trade or as the cancel of its slot."""
+    """Sign ``transaction`` from ``sender`` for an intent, as its trade or as the cancel of its slot.
+
+    ``attempt`` is the number of the attempt as the asker counts them from 1; asked again for the same number the signer
+    gives back what it signed then. ``epoch`` is the number of the asker's lease; a lower one than the highest seen for
+    the account is refused. ``purpose`` says whether the trade opens or closes a position.
+    """
 
     sender: str
     intent_id: str
     kind: Kind
     transaction: DynamicFeeTransaction
+    epoch: int = 0
+    attempt: int | None = None
+    purpose: Purpose = "entry"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermitRequest:
-    """Sign a Permit2 permit of ``owner`` on one chain."""
+    """Sign a Permit2 permit of ``owner`` on one chain. ``epoch`` and ``purpose`` as in ``SignRequest``."""
 
     owner: str
     chain_id: int
     permit: PermitSingle
+    epoch: int = 0
+    purpose: Purpose = "entry"
 
 
 class LocalSigner:
@@ -50,17 +67,21 @@ class LocalSigner:
         policies: Sequence[Policy],
         guard: NonceGuard,
         *,
-        clock_s: Callable[[], int] = _wall_clock_s,
+        clock_s: Callable[[], int] = wall_clock_s,
+        brake: Brake | None = None,
     ) -> None:
-        """Bring keys, rules and record together.
+        """Bring keys, rules, record and brake together.
 
         ``clock_s`` gives Unix seconds by the clock that deadlines are written in; on a chain whose time is not
-        ours, pass one that follows the chain. Raises ``ValueError`` when two policies cover one chain.
+        ours, pass one that follows the chain. Without a ``brake`` only the record itself can be halted. Raises
+        ``ValueError`` when two policies cover one chain.
         """
         self._keys = {key.address: key for key in keys}
         self._policies: dict[int, Policy] = {}
         self._guard = guard
         self._clock_s = clock_s
+        self._brake = brake or Brake(guard)
+        self.counts = self._brake.counts
         for policy in policies:
             for chain_id in policy.chain_ids:
                 if chain_id in self._policies:
@@ -72,49 +93,92 @@ class LocalSigner:
         """The accounts this signer holds keys of."""
         return tuple(self._keys)
 
-    def sign_transaction(self, request: SignRequest) -> SignedTransaction:
-        """Return the signed bytes, recorded on disk.
+    def sign_transaction(self, request: SignRequest) -> SignedAttempt:
+        """Return what is on record for the attempt, signed now or before.
 
-        The same request gives the same bytes. Raises ``SigningDenied``, or ``GuardUnavailableError`` when the
-        record cannot be written; in both cases no signature leaves.
+        Raises ``SigningDenied``, or ``GuardUnavailableError`` when the record cannot be written; in both cases no
+        signature leaves.
         """
+        with self._counted("transaction"):
+            return self._transaction(request)
+
+    def sign_permit(self, request: PermitRequest) -> bytes:
+        """Return the 65-byte signature (``v`` 27 or 28) of a permit.
+
+        Raises ``SigningDenied``, or ``GuardUnavailableError`` when the record cannot be read.
+        """
+        with self._counted("permit"):
+            return self._permit(request)
+
+    @contextmanager
+    def _counted(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except SigningDenied as denied:
+            self.counts.denied[denied.reason] += 1
+            raise
+        except ValueError as error:
+            # A nonce, an id or an address outside of what can be recorded.
+            self.counts.denied[DenialReason.MALFORMED_REQUEST] += 1
+            raise SigningDenied(Denial(DenialReason.MALFORMED_REQUEST, str(error))) from None
+        except GuardUnavailableError:
+            self.counts.unavailable += 1
+            raise
+        self.counts.signed[name] += 1
+
+    def _transaction(self, request: SignRequest) -> SignedAttempt:
         transaction, sender = request.transaction, normal_address(request.sender)
         policy, key = self._find(transaction.chain_id, sender)
         context = CheckContext(sender=sender, kind=request.kind, now_s=self._clock_s())
-        denial = check(policy, transaction, context)
-        if denial is not None:
-            raise SigningDenied(denial)
+        _require(check(policy, transaction, context))
+        is_entry = opens_position(policy, transaction, request.kind, request.purpose)
+        if isinstance(is_entry, Denial):
+            raise SigningDenied(is_entry)
+        _require(self._brake.refusal(is_cancel=request.kind == "cancel", is_entry=is_entry))
+        asked = Asked(
+            intent_id=request.intent_id,
+            kind=request.kind,
+            number=request.attempt,
+            epoch=request.epoch,
+            is_entry=is_entry,
+        )
         signed = key.sign_transaction(transaction)
-        slot = Slot(transaction.chain_id, sender, transaction.nonce)
-        denial = self._guard.admit(slot, request.intent_id, request.kind, signed_hash=signed.hash)
-        if denial is not None:
-            raise SigningDenied(denial)
-        return signed
+        attempt = SignedAttempt(
+            raw=signed.raw,
+            hash=signed.hash,
+            number=request.attempt or 1,
+            kind=request.kind,
+            transaction=transaction,
+        )
+        outcome = self._guard.admit(Slot(transaction.chain_id, sender, transaction.nonce), asked, attempt)
+        if isinstance(outcome, Denial):
+            raise SigningDenied(outcome)
+        return outcome
 
-    def sign_permit(self, request: PermitRequest) -> bytes:
-        """Return the 65-byte signature (``v`` 27 or 28) of a permit. Raises ``SigningDenied``."""
-        owner = normal_address(request.owner)
+    def _permit(self, request: PermitRequest) -> bytes:
+        owner, is_entry = normal_address(request.owner), request.purpose == "entry"
         policy, key = self._find(request.chain_id, owner)
         context = CheckContext(sender=owner, kind="trade", now_s=self._clock_s())
-        denial = check_permit(policy, request.permit, context)
-        if denial is not None:
-            raise SigningDenied(denial)
-        reason = self._guard.halt_reason()
-        if reason is not None:
-            _deny(DenialReason.HALTED, f"the signer is halted: {reason}")
+        _require(check_permit(policy, request.permit, context))
+        _require(self._brake.refusal(is_cancel=False, is_entry=is_entry))
+        _require(self._guard.refusal(request.chain_id, owner, request.epoch, is_entry=is_entry))
         return key.sign_permit(request.permit, chain_id=request.chain_id)
 
-    def halt(self, reason: str) -> None:
-        """Sign cancels only, until ``resume``; outlives a restart."""
-        self._guard.halt(reason)
+    def highest_nonces(self, chain_id: int) -> dict[str, int | None]:
+        """Each account of this signer, and the highest nonce ever signed for it on a chain."""
+        return {address: self._guard.highest_nonce(chain_id, address) for address in self._keys}
+
+    def halt(self, reason: str, *, level: Level = Level.HALTED, source: str = "operator") -> None:
+        """Sign only what ``level`` allows, until ``resume``; outlives a restart."""
+        self._brake.pull(level, source, reason)
 
     def resume(self, reason: str) -> None:
         """End a halt; the reason is kept."""
         self._guard.resume(reason)
 
-    def halt_reason(self) -> str | None:
-        """Why the signer is halted, or ``None``."""
-        return self._guard.halt_reason()
+    def latch(self) -> Latch:
+        """Whether and why the signer is halted."""
+        return self._guard.latch()
 
     def _find(self, chain_id: int, sender: str) -> tuple[Policy, PrivateKey]:
         policy = self._policies.get(chain_id)
@@ -124,6 +188,11 @@ class LocalSigner:
         if key is None:
             _deny(DenialReason.UNKNOWN_SENDER, f"this signer holds no key of {sender}")
         return policy, key
+
+
+def _require(denial: Denial | None) -> None:
+    if denial is not None:
+        raise SigningDenied(denial)
 
 
 def _deny(reason: DenialReason, sentence: str) -> NoReturn:

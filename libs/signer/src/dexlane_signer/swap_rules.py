@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dexlane_signer.denials import Denial, DenialReason
-from dexlane_signer.direct_calls import decode_direct
+from dexlane_signer.direct_calls import DIRECT_SELECTORS, decode_direct
 from dexlane_signer.policy import CheckContext, Policy
 from dexlane_signer.router_calls import (
     ADDRESS_THIS,
@@ -35,10 +35,7 @@ from dexlane_signer.typed_data import PermitSingle
 def check_swaps(policy: Policy, transaction: DynamicFeeTransaction, context: CheckContext) -> Denial | None:
     """Return why this call of a listed router may not be signed, or ``None`` when it may."""
     try:
-        if "0x" + transaction.data[:4].hex() == EXECUTE:
-            call = decode_execute(transaction.data)
-        else:
-            call = decode_direct(transaction.data, transaction.value_wei, policy.wrapped_native)
+        call = decode_swaps(policy, transaction)
     except MalformedCalldataError as error:
         return Denial(DenialReason.MALFORMED_CALLDATA, str(error))
     except UnknownCommandError as error:
@@ -51,6 +48,16 @@ def check_swaps(policy: Policy, transaction: DynamicFeeTransaction, context: Che
         or _check_inputs(policy, program.swaps)
         or _check_permits(policy, transaction.to, context, permits=program.permits, swaps=program.swaps)
     )
+
+
+def decode_swaps(policy: Policy, transaction: DynamicFeeTransaction) -> RouterCall:
+    """Read a router call by its selector. Raises ``MalformedCalldataError`` or ``UnknownCommandError``."""
+    selector = "0x" + transaction.data[:4].hex()
+    if selector == EXECUTE:
+        return decode_execute(transaction.data)
+    if selector in DIRECT_SELECTORS:
+        return decode_direct(transaction.data, transaction.value_wei, policy.wrapped_native)
+    raise UnknownCommandError(f"{selector} is no call of a router that is read here")
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,33 @@ class DynamicFeeTransaction:
         raw = _TYPE + rlp.encode_list(self._fields() + tail)
         return SignedTransaction(raw=raw, hash="0x" + keccak256(raw).hex())
 
+    @classmethod
+    def from_signed(cls, raw: bytes) -> tuple[DynamicFeeTransaction, str]:
+        """Read signed bytes: the transaction and the hash under which chains know it.
+
+        Raises ``ValueError`` for anything but the one spelling of a signed transaction of this type. Whose signature
+        it is remains unchecked.
+        """
+        items = rlp.decode(raw[1:]) if raw[:1] == _TYPE else b""
+        if isinstance(items, bytes) or len(items) != 12 or items[8] != []:
+            raise ValueError("the bytes are no signed EIP-1559 transaction without an access list")
+        fields = [item for item in items if isinstance(item, bytes)]
+        integers = [field for index, field in enumerate(fields) if index not in {5, 7}]
+        if len(fields) != 11 or any(field[:1] == b"\0" or len(field) > 32 for field in integers):
+            raise ValueError("a field of the transaction has a form that no encoder writes")
+        chain_id, nonce, tip, cap, gas_limit = (int.from_bytes(field, "big") for field in fields[:5])
+        transaction = cls(
+            chain_id=chain_id,
+            nonce=nonce,
+            max_priority_fee_per_gas_wei=tip,
+            max_fee_per_gas_wei=cap,
+            gas_limit=gas_limit,
+            to="0x" + fields[5].hex(),
+            value_wei=int.from_bytes(fields[6], "big"),
+            data=fields[7],
+        )
+        return transaction, "0x" + keccak256(raw).hex()
+
     def _fields(self) -> bytes:
         return b"".join(
             (

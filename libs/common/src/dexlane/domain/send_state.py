@@ -97,7 +97,7 @@ def answered(state: SendState, number: int, answer: PublishAnswer) -> Step:
     if answer is PublishAnswer.INSUFFICIENT_FUNDS:
         return _refused(state.model_copy(update={"short_of_funds": True}), number, answer)
     if answer in {PublishAnswer.REPLACEMENT_UNDERPRICED, PublishAnswer.FEE_TOO_LOW}:
-        is_newest = number == len(state.attempts)
+        is_newest = number == state.attempts[-1].number
         return _refused(state.model_copy(update={"bump_wanted": state.bump_wanted or is_newest}), number, answer)
     if answer in REASONS_TO_GIVE_UP and state.attempt(number).kind is AttemptKind.TRADE:
         return give_up(state, REASONS_TO_GIVE_UP[answer])
@@ -140,7 +140,7 @@ def _may_be_there(state: SendState, number: int, answer: PublishAnswer) -> Step:
 
 def _refused(state: SendState, number: int, answer: PublishAnswer) -> Step:
     """A refusal that may pass. It is told once, and only of the newest attempt: an older one may still be waiting."""
-    if state.dropped or number != len(state.attempts):
+    if state.dropped or number != state.attempts[-1].number:
         return Step(state)
     return Step(state.model_copy(update={"dropped": True}), (Change(TxState.DROPPED, number, reason=answer.value),))
 

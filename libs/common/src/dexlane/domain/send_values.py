@@ -86,8 +86,8 @@ class SendState(Value):
         return self.stage is not Stage.FINAL
 
     def attempt(self, number: int) -> Attempt:
-        """The attempt of that number."""
-        return self.attempts[number - 1]
+        """The attempt of that number; numbers rise, but one that the signer alone knows is left out."""
+        return next(attempt for attempt in self.attempts if attempt.number == number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,6 +114,13 @@ class Bus:
                 self._log.warning("bus_flush_failed")
             await self._client.close()
 
+    async def say_alive(self) -> None:
+        """Tell whoever listens that the control plane lives. Kept nowhere: an old sign of life is worth nothing."""
+        try:
+            await self._connection.publish(f"{self.realm}.control.alive", b"")
+        except NatsError as error:
+            raise Transient(f"the sign of life was not sent: {error}") from error
+
     async def publish(self, event: Event) -> PubAck:
         """Store a fact. Storing it again with the same id changes nothing; ``Transient`` when it is unknown whether
         it was stored."""

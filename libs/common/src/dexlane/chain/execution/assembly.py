@@ -140,6 +140,8 @@ def _access(chain_id: int, shared: _Shared, node: NodeConnections) -> LiveAccess
         jitter_bps=lambda: int(10_000 * random.random()),  # noqa: S311  no secret
         key_files=settings.key_files(),
         guard_path=settings.data_dir / f"{shared.service.name}-guard-{chain_id}.db",
+        signer_socket=settings.signer_socket,
+        control_path=settings.control_path(shared.service.name, chain_id),
         is_devnet_expected=settings.network == "devnet",
         real_money_words=settings.live_trading_on_real_chains,
         deployment=router_of(chain_id),

@@ -75,6 +75,16 @@ class _Written:
     slot: Slot | None
 
 
+def _live_parts(parts: ExecutorParts, chain_id: int, on_final: Callable[[Slot], None]) -> LiveParts:
+    return LiveParts(
+        journal=parts.journal,
+        clock=parts.clock,
+        moments=parts.moments,
+        on_final=on_final,
+        status=lambda: parts.side.status(chain_id),
+    )
+
+
 class Executor:
     """Plans for every book of its chain and lane, and executes what is live, during one term."""
 
@@ -87,10 +97,7 @@ class Executor:
         self._consumer = f"{parts.service}-{access.chain_id}"
         self._chain_id = access.chain_id
         self.view = parts.view
-        self.live = LiveDesk(
-            access,
-            LiveParts(journal=parts.journal, clock=parts.clock, moments=parts.moments, on_final=self._on_final),
-        )
+        self.live = LiveDesk(access, _live_parts(parts, access.chain_id, self._on_final))
         # One decision at a time: what it reserves and the nonce it takes must be visible to the next.
         self._deciding = asyncio.Lock()
         self._wake = asyncio.Event()

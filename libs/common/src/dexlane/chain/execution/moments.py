@@ -8,6 +8,7 @@ from dexlane.chain.execution.sending_moments import SendingMoments
 from dexlane.chain.grants import Grant
 from dexlane.events.execution import IntentCreated, TxState
 from dexlane.runtime.observability import Log, Metrics
+from dexlane_signer import SigningDenied
 
 
 class ExecutionMoments:
@@ -19,7 +20,7 @@ class ExecutionMoments:
         self._intents = metrics.counter("intents_total", "Intents by mode and purpose", ("mode", "purpose"))
         self._refusals = metrics.counter("refusals_total", "Refusals by outcome", ("outcome",))
         self._changes = metrics.counter("tx_changes_total", "Transaction changes by state", ("state",))
-        self._denials = metrics.counter("signing_denials_total", "Signatures that were refused")
+        self._denials = metrics.counter("signing_denials_total", "Signatures that were refused", ("reason",))
         self._failures = metrics.counter("pass_failures_total", "Passes over the open slots that could not finish")
         chain = ("chain_id",)
         self._acts = metrics.gauge("acts", "1 while this instance acts on the chain, 0 as its standby", chain)
@@ -55,10 +56,11 @@ class ExecutionMoments:
         self._changes.labels(state.value).inc()
         self._log.info("transaction_changed", intent_id=intent_id, state=state, reason=reason)
 
-    def denied(self, intent_id: str, reason: str) -> None:
-        """The signer, or the encoding, refused a payload."""
-        self._denials.inc()
-        self._log.error("signing_denied", intent_id=intent_id, reason=reason)
+    def denied(self, intent_id: str, error: Exception) -> None:
+        """The signer, or the encoding, refused a payload, or the signer could not be asked."""
+        reason = error.reason.value if isinstance(error, SigningDenied) else type(error).__name__
+        self._denials.labels(reason).inc()
+        self._log.error("signing_denied", intent_id=intent_id, denial=reason, reason=str(error))
 
     def pass_failed(self, chain_id: int, reason: str) -> None:
         """The node or the journal did not answer; the next block tries again."""

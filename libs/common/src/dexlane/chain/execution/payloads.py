@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from dexlane.chain.calldata import MAINNET_ROUTER, ExactInput, RouterDeployment, RouterKind, Trade, UnroutableError
 from dexlane.chain.direct_calls import router_for, trade_calldata
@@ -19,8 +19,8 @@ from dexlane.chain.permit2 import (
 )
 from dexlane.domain.send_state import AttemptKind
 from dexlane.events.base import FeeCap
-from dexlane.events.execution import IntentCreated, Plan
-from dexlane_signer import DynamicFeeTransaction, PermitRequest, SignedTransaction, SignRequest
+from dexlane.events.execution import IntentCreated, Plan, Purpose
+from dexlane_signer import DynamicFeeTransaction, PermitRequest, SignedAttempt, SignRequest
 
 ALLOWANCE_GAS = 90_000
 """Gas limit of an ERC-20 approve; behind USDC's proxy it takes about 56,000."""
@@ -30,8 +30,8 @@ CANCEL_GAS = 21_000
 class Signer(Protocol):
     """What executors ask of a signer: one in this process, or one that is reached over a socket."""
 
-    async def sign_transaction(self, request: SignRequest) -> SignedTransaction:
-        """Sign, record, return the bytes; raises ``SigningDenied`` or ``GuardUnavailableError``."""
+    async def sign_transaction(self, request: SignRequest) -> SignedAttempt:
+        """Sign, record, return what is on record; raises ``SigningDenied`` or ``GuardUnavailableError``."""
         ...
 
     async def sign_permit(self, request: PermitRequest) -> bytes:
@@ -45,7 +45,8 @@ PermitNonce = Callable[[str, str], int]
 
 @dataclass(frozen=True, kw_only=True)
 class Payloads:
-    """Builds and signs the payloads of one chain. ``signer`` is asked anew each time: its policy follows the books."""
+    """Builds and signs the payloads of one chain. ``signer`` is asked anew each time: its policy follows the books.
+    ``epoch`` is the number of the executor's lease at that moment; 0 where there is none."""
 
     chain_id: int
     signer: Callable[[], Signer]
@@ -54,6 +55,7 @@ class Payloads:
     """The Universal Router, which takes what it can."""
     others: tuple[RouterDeployment, ...] = ()
     """Further routers in order, for what it cannot reach; they need allowances of their own."""
+    epoch: Callable[[], int] = lambda: 0
 
     @property
     def routers(self) -> tuple[RouterDeployment, ...]:
@@ -72,7 +74,13 @@ class Payloads:
         if deployment.kind is not RouterKind.UNIVERSAL or plan.native_in:
             return trade_calldata(trade, deployment)
         permit = self._permit(intent, plan)
-        request = PermitRequest(owner=intent.account, chain_id=self.chain_id, permit=permit)
+        request = PermitRequest(
+            owner=intent.account,
+            chain_id=self.chain_id,
+            permit=permit,
+            epoch=self.epoch(),
+            purpose=_purpose(intent),
+        )
         signature = await self.signer().sign_permit(request)
         return trade_calldata(trade, deployment, [SignedPermit(permit, signature)])
 
@@ -91,8 +99,12 @@ class Payloads:
         is_usual = deployment.kind is RouterKind.UNIVERSAL
         return plan if is_usual else plan.model_copy(update={"router": deployment.router})
 
-    async def sign(self, slot: Slot, kind: AttemptKind, fee: FeeCap, calldata: bytes | None) -> SignedTransaction:
-        """Sign one attempt of a slot. Raises ``SigningDenied`` or ``GuardUnavailableError``."""
+    async def sign(self, slot: Slot, kind: AttemptKind, fee: FeeCap, calldata: bytes | None) -> SignedAttempt:
+        """Sign the slot's next attempt, or get back what the signer has on record for it.
+
+        A process that stopped between the signature and its journal asks again, perhaps with another fee; what was
+        signed then holds. Raises ``SigningDenied`` or ``GuardUnavailableError``.
+        """
         intent = slot.intent
         is_cancel = kind is AttemptKind.CANCEL
         transaction = DynamicFeeTransaction(
@@ -110,6 +122,9 @@ class Payloads:
             intent_id=intent.id,
             kind="cancel" if is_cancel else "trade",
             transaction=transaction,
+            epoch=self.epoch(),
+            attempt=1 if slot.state.newest is None else slot.state.newest.number + 1,
+            purpose=_purpose(intent),
         )
         return await self.signer().sign_transaction(request)
 
@@ -153,6 +168,10 @@ def _allowance_call(intent: IntentCreated) -> bytes:
     if intent.allowance_in_permit2:
         return revoke_in_permit2(str(intent.allowance_token), spender)
     return approve(spender, intent.allowance_amount or 0)
+
+
+def _purpose(intent: IntentCreated) -> Literal["entry", "exit"]:
+    return "exit" if intent.purpose is Purpose.EXIT else "entry"
 
 
 def _gas_limit(intent: IntentCreated) -> int:

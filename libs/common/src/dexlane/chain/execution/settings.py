@@ -21,6 +21,12 @@ class ExecutorSettings(ChainSettings, MoneySettings):
     )
     keystore_files: tuple[Path, ...] = Field(default=(), description="Web3 Secret Storage files, as a JSON list")
     keystore_password_file: Path | None = Field(default=None, description="file with their password, mode 0600")
+    signer_socket: Path | None = Field(
+        default=None, description="socket of dexlane-signer; then no key is read here. Needed on a real chain"
+    )
+    signer_control_dir: Path | None = Field(
+        default=None, description="folder for the control sockets of a signer in this process, one a chain"
+    )
     live_trading_on_real_chains: str = Field(
         default="", description="the exact words that allow live books on anything but the devnet"
     )
@@ -49,6 +55,8 @@ class ExecutorSettings(ChainSettings, MoneySettings):
     def _keys_are_complete(self) -> Self:
         if self.keystore_files and self.keystore_password_file is None:
             raise ValueError("keystore_files need keystore_password_file")
+        if self.signer_socket is not None and (self.keystore_files or self.private_keys_file is not None):
+            raise ValueError("with signer_socket the keys lie with the signer; take the key files away from here")
         missing = [chain for chain in self.chains if chain not in self.rpc_ws_urls]
         if missing:
             raise ValueError(f"rpc_ws_urls names no node for chain {missing[0]}")
@@ -59,6 +67,11 @@ class ExecutorSettings(ChainSettings, MoneySettings):
         return KeyFiles(
             plain=self.private_keys_file, keystores=self.keystore_files, password=self.keystore_password_file
         )
+
+    def control_path(self, service: str, chain_id: int) -> Path | None:
+        """The control socket of the signer in this process; None when it has none."""
+        folder = self.signer_control_dir
+        return None if folder is None or self.signer_socket is not None else folder / f"{service}-{chain_id}.sock"
 
     def signing_rules(self) -> SigningRules:
         """Bounds of the signer."""

@@ -47,7 +47,7 @@ from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Fatal
 from dexlane.runtime.journal import Tx
-from dexlane_signer import GuardUnavailableError, SigningDenied
+from dexlane_signer import GuardUnavailableError, SignedAttempt, SigningDenied
 
 MOST_WATCHED = 256
 """Final slots per account that are taken up again after a restart."""
@@ -117,10 +117,8 @@ class Transactions:
 
     def tokens_in_flight(self, account: str) -> frozenset[str]:
         """Tokens that trades of this account, not yet in a block, are paying with."""
-        paying = (
-            slot.intent.plan for slot in self._open.values() if slot.intent.account == account and slot.blocks_its_token
-        )
-        return frozenset(plan.paid_token for plan in paying if plan is not None)
+        paying = (slot for slot in self._open.values() if slot.intent.account == account and slot.blocks_its_token)
+        return frozenset(slot.intent.plan.paid_token for slot in paying if slot.intent.plan is not None)
 
     def knows(self, account: str) -> bool:
         """Whether the account's next nonce is known, so that it may be given new slots."""
@@ -263,30 +261,33 @@ class Transactions:
                 await self._send(slot, number)
 
     async def _sign_and_send(self, slot: Slot, kind: AttemptKind, fee: FeeCap | None) -> None:
-        number = len(slot.state.attempts) + 1
-        fee = fee or _first_fee(slot)
         try:
             calldata = slot.calldata
             if calldata is None and kind is AttemptKind.TRADE:
                 calldata = await self._payloads.calldata(slot.intent)
-            signed = await self._payloads.sign(slot, kind, fee, calldata)
+            signed = await self._payloads.sign(slot, kind, fee or _first_fee(slot), calldata)
         except (SigningDenied, UnroutableError, AbiError) as error:
-            self._moments.denied(slot.intent.id, str(error))
+            self._moments.denied(slot.intent.id, error)
             await self._commit(slot, send_state.give_up(slot.state, FailureReason.DENIED))
             return
         except GuardUnavailableError as error:
-            self._moments.denied(slot.intent.id, str(error))
+            self._moments.denied(slot.intent.id, error)
             return
-        attempt = Attempt(number=number, kind=kind, tx_hash=signed.hash, fee=fee, block=self._tip)
+        if signed.number in slot.raws:
+            await self._send(slot, signed.number)
+            return
+        # What the signer has on record counts, and it may be older than what was asked for just now.
+        attempt = _attempt(signed, self._tip)
+        calldata = signed.transaction.data if attempt.kind is AttemptKind.TRADE else calldata
         step = send_state.signed(slot.state, attempt)
         told = tell(slot, step, self._clock.now_ns())
         async with self._journal.transaction() as tx:
             await store.add_attempt(tx, slot, attempt, signed.raw)
             await self._write(tx, slot, told, calldata)
         slot.calldata = calldata
-        slot.raws[number] = signed.raw
+        slot.raws[attempt.number] = signed.raw
         self._take(slot, step, told)
-        await self._send(slot, number)
+        await self._send(slot, attempt.number)
 
     async def _send(self, slot: Slot, number: int) -> None:
         first = slot.state.stage is send_state.Stage.SIGNED and number == 1 and not slot.patience
@@ -352,6 +353,14 @@ def _is_undone(finding: Finding, policy: SendPolicy) -> bool:
     if finding.record.state.is_open:
         return False
     return isinstance(send_state.at_head(finding.record.state, finding.head, policy).action, StopDeepReorg)
+
+
+def _attempt(signed: SignedAttempt, tip: int) -> Attempt:
+    fee = FeeCap(
+        max_fee_per_gas_wei=signed.transaction.max_fee_per_gas_wei,
+        max_priority_fee_per_gas_wei=signed.transaction.max_priority_fee_per_gas_wei,
+    )
+    return Attempt(number=signed.number, kind=AttemptKind(signed.kind), tx_hash=signed.hash, fee=fee, block=tip)
 
 
 def _first_fee(slot: Slot) -> FeeCap:

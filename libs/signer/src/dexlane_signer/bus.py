@@ -1,0 +1,120 @@
+"""Halts heard on the bus: every source's word on whether to trade, and the control plane's signs of life.
+
+Plain NATS, with no part of dexlane: ``<realm>.<chain>.trading.status.<source>`` carries JSON with ``status`` and
+``reason``, ``<realm>.control.alive`` carries anything. The bus can only tighten; a word that loosens is not acted on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.api import DeliverPolicy
+from nats.js.errors import Error as JetStreamError
+
+from dexlane_signer.brake import Brake
+from dexlane_signer.guard_file import GuardUnavailableError
+from dexlane_signer.latch import Level
+
+RECONNECT_S = 0.25
+LAST_WORDS_S = 2.0
+
+
+class BusListener:
+    """Listens as long as the process lives, and connects anew for ever."""
+
+    def __init__(self, brake: Brake, *, url_file: Path, realm: str, log: Callable[[str, str], None]) -> None:
+        self._brake = brake
+        self._url_file = url_file
+        self._realm = realm
+        self._log = log
+        self._client: Client | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the link to the bus stands."""
+        return self._client is not None and self._client.is_connected
+
+    async def run(self) -> None:
+        """Listen for ever. Without the bus the other ways to halt go on."""
+        while True:
+            try:
+                await self._listen()
+            except (NatsError, OSError, TimeoutError, ValueError) as error:
+                self._log("bus_unreachable", f"{type(error).__name__}")
+            await asyncio.sleep(RECONNECT_S)
+
+    async def _listen(self) -> None:
+        url = self._url_file.read_text(encoding="utf-8").strip()
+        lost = asyncio.Event()
+
+        async def on_closed() -> None:
+            lost.set()
+
+        # Connections are made anew here and not by the client, so that the last words are read each time.
+        client = await nats.connect(
+            url,
+            name="dexlane-signer",
+            allow_reconnect=False,
+            closed_cb=on_closed,
+            disconnected_cb=on_closed,
+            error_cb=self._on_error,
+            connect_timeout=2,
+            ping_interval=5,
+            max_outstanding_pings=2,
+        )
+        self._client = client
+        try:
+            await client.subscribe(f"{self._realm}.*.trading.status.>", cb=self._on_status)
+            await client.subscribe(f"{self._realm}.control.alive", cb=self._on_alive)
+            await client.flush(timeout=2)
+            self._log("bus_connected", "halts are heard")
+            await self._hear_last_words(client)
+            await lost.wait()
+        finally:
+            with contextlib.suppress(NatsError, OSError, TimeoutError):
+                await client.close()
+
+    async def _hear_last_words(self, client: Client) -> None:
+        """What was said before we listened is kept on the bus, one word for each source."""
+        try:
+            words = await client.jetstream(timeout=LAST_WORDS_S).subscribe(
+                f"{self._realm}.*.trading.status.>",
+                cb=self._on_status,
+                ordered_consumer=True,
+                deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
+            )
+        except (NatsError, JetStreamError, TimeoutError) as error:
+            self._log("last_words_unread", type(error).__name__)
+            return
+        await asyncio.sleep(LAST_WORDS_S)
+        await words.unsubscribe()
+
+    async def _on_error(self, error: Exception) -> None:
+        self._log("bus_error", type(error).__name__)
+
+    async def _on_alive(self, _: Msg) -> None:
+        if self._brake.lease is not None:
+            self._brake.lease.beat()
+
+    async def _on_status(self, message: Msg) -> None:
+        try:
+            word = json.loads(message.data)
+            level, reason = Level(word["status"]), str(word["reason"])[:500]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            self._brake.counts.unread += 1
+            self._log("word_unread", message.subject[:120])
+            return
+        if level is Level.ACTIVE:
+            return
+        try:
+            self._brake.pull(level, "bus", reason.strip() or "no reason was given")
+        except GuardUnavailableError as error:
+            self._log("halt_not_recorded", str(error))

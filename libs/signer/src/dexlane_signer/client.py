@@ -1,0 +1,153 @@
+"""A signer in another process, asked over its socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from dexlane_signer.attempts import SignedAttempt
+from dexlane_signer.denials import Denial, DenialReason, SigningDenied
+from dexlane_signer.guard_file import GuardUnavailableError
+from dexlane_signer.policy import Kind
+from dexlane_signer.signer import PermitRequest, SignRequest
+from dexlane_signer.wire import Frames, MalformedFrameError, dump, load, to_frame, to_object
+
+TIME_LIMIT_S = 2.0
+
+
+class SignerUnreachableError(GuardUnavailableError):
+    """The signer did not answer, or not in its language. Whether it signed is unknown; whatever it signed comes back
+    when the same attempt is asked for again. Transient: there is no other way to a key."""
+
+
+class RemoteSigner:
+    """Asks over one connection, several requests at a time, and connects anew when it was lost."""
+
+    def __init__(self, path: Path, *, time_limit_s: float = TIME_LIMIT_S) -> None:
+        self._path = path
+        self._time_limit_s = time_limit_s
+        self._link: _Link | None = None
+        self._connecting = asyncio.Lock()
+
+    async def sign_transaction(self, request: SignRequest) -> SignedAttempt:
+        """What is on record for the attempt. Raises ``SigningDenied``, ``GuardUnavailableError``, and as a case of it
+        ``SignerUnreachableError``."""
+        signed = await self._ask("transaction", dump(request), "signed")
+        try:
+            kind, number = signed["kind"], signed["number"]
+            attempt = SignedAttempt.from_raw(load(bytes, signed["raw"]), number=number, kind=kind)
+        except (KeyError, TypeError, ValueError) as error:
+            raise SignerUnreachableError(f"the signer's answer is no signed transaction: {error}") from None
+        asked, given = request.transaction, attempt.transaction
+        if (given.chain_id, given.nonce) != (asked.chain_id, asked.nonce) or kind not in get_args(Kind):
+            raise SignerUnreachableError("the signer answered with a transaction of another slot")
+        return attempt
+
+    async def sign_permit(self, request: PermitRequest) -> bytes:
+        """The 65-byte signature of a permit. Raises as ``sign_transaction``."""
+        signature = load(bytes, await self._ask("permit", dump(request), "permit"))
+        if len(signature) != 65:
+            raise SignerUnreachableError("the signer's answer is no signature")
+        return signature
+
+    async def highest_nonces(self, chain_id: int) -> Mapping[str, int | None]:
+        """Each account the signer has a key of, and the highest nonce it ever signed for it on that chain."""
+        nonces: Mapping[str, int | None] = await self._ask("nonces", dump(chain_id), "nonces")
+        return nonces
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._link is not None:
+            self._link.close()
+
+    async def _ask(self, ask: str, request: Any, wanted: str) -> Any:
+        try:
+            async with asyncio.timeout(self._time_limit_s):
+                link = await self._connected()
+                answer = await link.ask(ask, request)
+        except TimeoutError:
+            raise SignerUnreachableError(f"the signer did not answer within {self._time_limit_s:g} s") from None
+        except OSError as error:
+            raise SignerUnreachableError(f"the signer's socket {self._path} does not answer: {error}") from error
+        if wanted in answer:
+            return answer[wanted]
+        if "unavailable" in answer:
+            raise GuardUnavailableError(str(answer["unavailable"]))
+        raise _denied(answer)
+
+    async def _connected(self) -> _Link:
+        async with self._connecting:
+            if self._link is None or self._link.is_lost:
+                loop = asyncio.get_running_loop()
+                _, self._link = await loop.create_unix_connection(_Link, str(self._path))
+            return self._link
+
+
+def _denied(answer: Mapping[str, Any]) -> Exception:
+    try:
+        denied = answer["denied"]
+        return SigningDenied(Denial(DenialReason(denied["reason"]), str(denied["sentence"])))
+    except (KeyError, TypeError, ValueError):
+        return SignerUnreachableError("the signer's answer is neither a signature nor a denial")
+
+
+class _Link(asyncio.Protocol):
+    """One connection: requests by number, each with the future of its answer."""
+
+    def __init__(self) -> None:
+        self._frames = Frames()
+        self._transport: asyncio.Transport | None = None
+        self._number = 0
+        self._open: dict[int, asyncio.Future[dict[str, Any]]] = {}
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing can be asked over it any more."""
+        return self._transport is None or self._transport.is_closing()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("a stream socket was expected")
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            answers = [to_object(frame) for frame in self._frames.feed(data)]
+        except MalformedFrameError:
+            self.close()
+            return
+        for answer in answers:
+            # An answer without a number is about the connection: the frame it refuses had none that could be read.
+            future = self._open.pop(answer.get("id", -1), None)
+            if future is not None and not future.done():
+                future.set_result(answer)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        for future in self._open.values():
+            if not future.done():
+                future.set_exception(ConnectionResetError("the connection was lost"))
+        self._open.clear()
+
+    async def ask(self, ask: str, request: Any) -> dict[str, Any]:
+        """Send one request and wait for its answer. Raises ``OSError`` when the connection is lost."""
+        if self._transport is None or self._transport.is_closing():
+            raise ConnectionResetError("the connection was lost")
+        self._number += 1
+        number = self._number
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._open[number] = future
+        self._transport.write(to_frame({"id": number, "ask": ask, "request": request}))
+        try:
+            return await future
+        finally:
+            self._open.pop(number, None)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._transport is not None:
+            with contextlib.suppress(OSError):
+                self._transport.close()

@@ -1,0 +1,112 @@
+"""The signer's process: keys in closed memory, two sockets, and three ways to stop it that do not need each other."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dexlane_signer.brake import HALT_FILE, Brake, DeadManLease
+from dexlane_signer.bus import BusListener
+from dexlane_signer.control import ControlServer
+from dexlane_signer.guard import NonceGuard
+from dexlane_signer.hygiene import close_memory
+from dexlane_signer.keys import PrivateKey
+from dexlane_signer.keystore import load_keystore, read_password
+from dexlane_signer.server import SigningServer
+from dexlane_signer.settings import ProcessSettings
+from dexlane_signer.signer import LocalSigner, wall_clock_s
+from dexlane_signer.tables import PolicyFileError
+
+
+def say(event: str, sentence: str) -> None:
+    """One line of JSON on standard error, in the form of the services' logs."""
+    record = {"ts": wall_clock_s(), "service": "signer", "level": "info", "event": event, "reason": sentence}
+    sys.stderr.write(json.dumps(record) + "\n")
+    sys.stderr.flush()
+
+
+def load_keys(settings: ProcessSettings) -> list[PrivateKey]:
+    """Decrypt every key file. Raises ``PolicyFileError`` when keys and policy do not fit together, ``KeystoreError`` or
+    ``OSError`` when a file cannot be used."""
+    password = read_password(settings.password_file)
+    keys = [load_keystore(path, password) for path in settings.keystores]
+    held = {key.address for key in keys}
+    for address in sorted(held - settings.accounts):
+        raise PolicyFileError(f"no chain names {address}, whose key is there; remove the key file")
+    for address in sorted(settings.accounts - held):
+        raise PolicyFileError(f"an account of the policy, {address}, has no key file")
+    return keys
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The process put together, before it listens."""
+
+    settings: ProcessSettings
+    guard: NonceGuard
+    brake: Brake
+    signer: LocalSigner
+    bus: BusListener | None
+
+
+def build(settings: ProcessSettings, *, close: Callable[[], None] = close_memory) -> Parts:
+    """Close the memory, then read the keys and open the record. Raises what those raise."""
+    close()
+    keys = load_keys(settings)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    guard = NonceGuard(settings.guard_path)
+    silence_s = settings.max_silence_s
+    brake = Brake(
+        guard,
+        halt_file=settings.data_dir / HALT_FILE,
+        lease=None if silence_s is None else DeadManLease(float(silence_s)),
+    )
+    offset_s = settings.clock_offset_s
+    signer = LocalSigner(keys, settings.policies, guard, clock_s=lambda: wall_clock_s() + offset_s, brake=brake)
+    bus = settings.bus
+    listener = None if bus is None else BusListener(brake, url_file=bus.url_file, realm=bus.realm, log=say)
+    return Parts(settings, guard, brake, signer, listener)
+
+
+async def serve(parts: Parts) -> None:
+    """Sign until a signal to end. Raises ``SocketTakenError`` or ``OSError`` when a socket cannot be opened."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    settings, bus = parts.settings, parts.bus
+    control = ControlServer(parts.brake, uids=settings.control_uids, more=lambda: _more(parts))
+    signing = SigningServer(parts.signer, uids=settings.asker_uids)
+    tasks = [asyncio.create_task(parts.brake.keep_looking())]
+    if bus is not None:
+        tasks.append(asyncio.create_task(bus.run()))
+    try:
+        # Whoever stops the signer must be able to before anybody can ask it.
+        await control.start(settings.control_socket)
+        await signing.start(settings.socket)
+        latch = parts.brake.latch()
+        say("signer_ready", f"{len(parts.signer.addresses)} accounts, {latch.level} {latch.reason}".strip())
+        ending = asyncio.create_task(stopping.wait())
+        await asyncio.wait([ending, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()  # a way to stop the signer is gone: it must not go on without
+    finally:
+        await signing.stop()
+        await control.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        parts.guard.close()
+        settings.socket.unlink(missing_ok=True)
+        settings.control_socket.unlink(missing_ok=True)
+        say("signer_stopped", "no more signatures")
+
+
+def _more(parts: Parts) -> dict[str, object]:
+    connected = None if parts.bus is None else parts.bus.is_connected
+    return {"accounts": sorted(parts.signer.addresses), "bus_connected": connected}

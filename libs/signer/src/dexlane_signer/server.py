@@ -1,0 +1,168 @@
+"""The signer's socket: whoever may ask, asks here. Anything that is not understood is denied, and nothing is signed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from dexlane_signer.denials import DenialReason, SigningDenied
+from dexlane_signer.guard_file import GuardUnavailableError
+from dexlane_signer.signer import LocalSigner, PermitRequest, SignRequest
+from dexlane_signer.sockets import is_known, listen
+from dexlane_signer.wire import Frames, MalformedFrameError, OversizedFrameError, dump, load, to_frame, to_object
+
+MAX_WAITING = 64
+"""Requests of one connection that wait; beyond that it is not read from."""
+
+
+class SigningServer:
+    """Answers requests one after the other. Between two of them everything else of the process has its turn, so that a
+    halt never waits behind a queue."""
+
+    def __init__(self, signer: LocalSigner, *, uids: Collection[int]) -> None:
+        self._signer = signer
+        self._uids = frozenset(uids)
+        self._server: asyncio.Server | None = None
+        self._open: set[_Connection] = set()
+
+    async def start(self, path: Path) -> None:
+        """Listen. Raises ``SocketTakenError`` or ``OSError``."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: _Connection(self), sock=listen(path))
+
+    async def stop(self) -> None:
+        """Stop listening and hang up."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._open):
+            connection.hang_up()
+
+    def admits(self, connection: _Connection, transport: asyncio.Transport) -> bool:
+        """Whether that process may ask; one that may not is counted."""
+        if not is_known(transport, self._uids):
+            self._signer.counts.strangers += 1
+            return False
+        self._open.add(connection)
+        return True
+
+    def forget(self, connection: _Connection, *, truncated: bool) -> None:
+        """A connection is over; one that ended inside a frame is counted."""
+        self._open.discard(connection)
+        if truncated:
+            self._signer.counts.denied[DenialReason.MALFORMED_REQUEST] += 1
+
+    def answer(self, frame: bytes) -> dict[str, Any]:
+        """What one frame is answered with; never raises for what the frame holds."""
+        number: int | None = None
+        try:
+            message = to_object(frame)
+            number = _number(message)
+            return {"id": number, **self._act(message)}
+        except MalformedFrameError as error:
+            return {"id": number, **self.malformed(str(error))}
+        except SigningDenied as denied:
+            return {"id": number, "denied": {"reason": denied.reason, "sentence": denied.denial.sentence}}
+        except GuardUnavailableError as error:
+            return {"id": number, "unavailable": str(error)}
+
+    def malformed(self, sentence: str) -> dict[str, Any]:
+        """Count and say that a request was not understood."""
+        self._signer.counts.denied[DenialReason.MALFORMED_REQUEST] += 1
+        return {"denied": {"reason": DenialReason.MALFORMED_REQUEST, "sentence": sentence}}
+
+    def _act(self, message: dict[str, Any]) -> dict[str, Any]:
+        if message.keys() != {"id", "ask", "request"}:
+            raise MalformedFrameError("a request has the fields id, ask and request")
+        ask, request = message["ask"], message["request"]
+        if ask == "transaction":
+            signed = self._signer.sign_transaction(load(SignRequest, request))
+            return {"signed": {"raw": dump(signed.raw), "number": signed.number, "kind": signed.kind}}
+        if ask == "permit":
+            return {"permit": dump(self._signer.sign_permit(load(PermitRequest, request)))}
+        if ask == "nonces":
+            return {"nonces": self._signer.highest_nonces(load(int, request))}
+        raise MalformedFrameError("ask is none of transaction, permit, nonces")
+
+
+def _number(message: dict[str, Any]) -> int:
+    given = message.get("id")
+    if type(given) is not int or not 0 <= given < 1 << 53:
+        raise MalformedFrameError("id is no integer below 2**53")
+    return given
+
+
+class _Connection(asyncio.Protocol):
+    """One asker. Its requests are answered in the order they came, each with the id it carries."""
+
+    def __init__(self, server: SigningServer) -> None:
+        self._server = server
+        self._frames = Frames()
+        self._waiting: deque[bytes] = deque()
+        self._transport: asyncio.Transport | None = None
+        self._is_due = False
+        self._is_clogged = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("a stream socket was expected")
+        if self._server.admits(self, transport):
+            self._transport = transport
+        else:
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport is None:
+            return
+        try:
+            self._waiting += self._frames.feed(data)
+        except OversizedFrameError as error:
+            self._transport.write(to_frame({"id": None, **self._server.malformed(str(error))}))
+            self._frames = Frames()
+            self._transport.close()
+            return
+        if len(self._waiting) > MAX_WAITING:
+            self._transport.pause_reading()
+        self._call()
+
+    def pause_writing(self) -> None:
+        self._is_clogged = True
+
+    def resume_writing(self) -> None:
+        self._is_clogged = False
+        self._call()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._transport is not None:
+            self._server.forget(self, truncated=self._frames.is_inside_a_frame)
+        self._transport = None
+        self._waiting.clear()
+
+    def hang_up(self) -> None:
+        """Close after what was written."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _call(self) -> None:
+        if self._waiting and not self._is_due and not self._is_clogged:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._answer_next)
+
+    def _answer_next(self) -> None:
+        self._is_due = False
+        if self._transport is None or self._transport.is_closing() or not self._waiting:
+            return
+        try:
+            answer = to_frame(self._server.answer(self._waiting.popleft()))
+        except BaseException:
+            # Nobody waits for an answer that will not come; the fault itself is for the log.
+            self._transport.abort()
+            raise
+        self._transport.write(answer)
+        if len(self._waiting) <= MAX_WAITING:
+            with contextlib.suppress(RuntimeError):
+                self._transport.resume_reading()
+        self._call()

@@ -1,0 +1,113 @@
+"""What stops signing from outside, each way by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dexlane_signer import HALT_FILE, Brake, DeadManLease, DenialReason, Level, LocalSigner, NonceGuard, Policy
+
+from .conftest import KEY, NOW_S
+from .test_signer import denied, permit_request, request
+
+
+@pytest.fixture
+def guard(tmp_path: Path) -> Iterator[NonceGuard]:
+    opened = NonceGuard(tmp_path / "guard.db")
+    yield opened
+    opened.close()
+
+
+class HandClock:
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_the_halt_file_halts_the_next_signature(tmp_path: Path, guard: NonceGuard, policy: Policy) -> None:
+    brake = Brake(guard, halt_file=tmp_path / HALT_FILE)
+    signer = LocalSigner([KEY], [policy], guard, clock_s=lambda: NOW_S, brake=brake)
+    signer.sign_transaction(request())
+    (tmp_path / HALT_FILE).touch()
+    assert denied(signer.sign_transaction, request(intent_id="b", nonce=8)) is DenialReason.HALTED
+    assert denied(signer.sign_permit, permit_request()) is DenialReason.HALTED
+    signer.sign_transaction(request(kind="cancel"))
+
+
+def test_taking_the_halt_file_away_releases_nothing(tmp_path: Path, guard: NonceGuard, policy: Policy) -> None:
+    file = tmp_path / HALT_FILE
+    signer = LocalSigner([KEY], [policy], guard, clock_s=lambda: NOW_S, brake=Brake(guard, halt_file=file))
+    file.touch()
+    assert denied(signer.sign_transaction, request()) is DenialReason.HALTED
+    file.unlink()
+    assert denied(signer.sign_transaction, request()) is DenialReason.HALTED
+    assert signer.latch().source == "file"
+    signer.resume("looked into")
+    signer.sign_transaction(request())
+
+
+def test_nothing_is_released_while_the_halt_file_is_there(tmp_path: Path, guard: NonceGuard, policy: Policy) -> None:
+    (tmp_path / HALT_FILE).touch()
+    brake = Brake(guard, halt_file=tmp_path / HALT_FILE)
+    signer = LocalSigner([KEY], [policy], guard, clock_s=lambda: NOW_S, brake=brake)
+    signer.resume("somebody thinks that it is over")
+    assert denied(signer.sign_transaction, request()) is DenialReason.HALTED
+
+
+def test_a_halt_file_that_cannot_be_looked_at_counts_as_there(
+    tmp_path: Path, guard: NonceGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> bool:
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    Brake(guard, halt_file=tmp_path / HALT_FILE).look()
+    assert guard.latch().level is Level.HALTED
+
+
+async def test_the_halt_file_latches_while_nobody_asks(tmp_path: Path, guard: NonceGuard) -> None:
+    looking = asyncio.create_task(Brake(guard, halt_file=tmp_path / HALT_FILE).keep_looking())
+    await asyncio.sleep(0)
+    assert guard.latch().level is Level.ACTIVE
+    (tmp_path / HALT_FILE).touch()
+    await asyncio.sleep(0.3)
+    looking.cancel()
+    assert (guard.latch().level, guard.latch().source) == (Level.HALTED, "file")
+
+
+def test_entries_need_a_sign_of_life_and_exits_and_cancels_do_not(guard: NonceGuard) -> None:
+    clock = HandClock()
+    lease = DeadManLease(5.0, monotonic_s=clock)
+    brake = Brake(guard, lease=lease)
+
+    def entry() -> DenialReason | None:
+        said = brake.refusal(is_cancel=False, is_entry=True)
+        return None if said is None else said.reason
+
+    assert entry() is DenialReason.NO_SIGN_OF_LIFE, "nothing is taken for granted after a start"
+    lease.beat()
+    assert entry() is None
+    clock.now_s += 5.0
+    assert entry() is None
+    clock.now_s += 0.1
+    assert entry() is DenialReason.NO_SIGN_OF_LIFE
+    assert brake.refusal(is_cancel=False, is_entry=False) is None
+    assert brake.refusal(is_cancel=True, is_entry=False) is None
+    assert guard.latch().level is Level.ACTIVE, "a missing sign of life stops entries, it halts nothing"
+    lease.beat()
+    assert entry() is None
+
+
+def test_a_signer_without_signs_of_life_signs_no_entry(guard: NonceGuard, policy: Policy) -> None:
+    lease = DeadManLease()
+    signer = LocalSigner([KEY], [policy], guard, clock_s=lambda: NOW_S, brake=Brake(guard, lease=lease))
+    assert denied(signer.sign_transaction, request()) is DenialReason.NO_SIGN_OF_LIFE
+    assert denied(signer.sign_permit, permit_request()) is DenialReason.NO_SIGN_OF_LIFE
+    signer.sign_transaction(request(kind="cancel"))
+    lease.beat()
+    signer.sign_permit(permit_request())
