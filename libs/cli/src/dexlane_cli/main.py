@@ -15,18 +15,7 @@ from rich.table import Table
 
 from dexlane.events.control import Status
 from dexlane.runtime.errors import DexlaneError
-from dexlane_cli import (
-    allowances,
-    books,
-    doctor,
-    gateway_client,
-    journals,
-    listening,
-    rendering,
-    route,
-    signer,
-    tape,
-)
+from dexlane_cli import allowances, books, doctor, gateway_client, journals, listening, rendering, route, signer, tape
 from dexlane_cli.errors import EXIT_FAILED, CommandError
 from dexlane_cli.quote import quote_command
 from dexlane_cli.reconcile import examine, tables

@@ -23,10 +23,12 @@ class Trade:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """``trades`` need an approval where the policy names approvers. ``paid`` is what leaves the account for them, by
-    token in its smallest unit; wrapping pays native coin. Allowances and cancels pay nothing."""
+    token in its smallest unit; wrapping pays native coin. Allowances and cancels pay nothing. ``unwraps`` says that
+    what the trades give comes as native coin."""
 
     trades: tuple[Trade, ...] = ()
     paid: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
+    unwraps: bool = False
 
 
 NO_EFFECT = Effect()

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from dexlane_signer.approvals import ApprovedKind, Statement
 from dexlane_signer.denials import Denial, DenialReason
-from dexlane_signer.effects import Effect
+from dexlane_signer.effects import NATIVE, Effect
 from dexlane_signer.policy import Policy
 
 Purpose: TypeAlias = Literal["entry", "exit"]
@@ -20,8 +20,8 @@ _NOT_AN_EXIT = Denial(
 def opens_position(policy: Policy, effect: Effect, statement: Statement | None, purpose: Purpose) -> bool | Denial:
     """Whether an allowed transaction opens a position; a ``Denial`` when it is called an exit and cannot be one.
 
-    Cancels, allowances and unwrapping open nothing. An exit must end in listed tokens, those that positions are paid
-    with; and where it needs an approval, that must be one of an exit.
+    Cancels, allowances, taking them back and unwrapping open nothing. An exit must end in listed tokens, those that
+    positions are paid with; and where it needs an approval, that must be one of an exit.
     """
     if not effect.paid and not effect.trades:
         return False
@@ -29,6 +29,13 @@ def opens_position(policy: Policy, effect: Effect, statement: Statement | None, 
         return True
     if statement is not None and statement.kind is not ApprovedKind.EXIT:
         return _NOT_AN_EXIT
-    taken = {trade.tokens[0] for trade in effect.trades}
-    given = {trade.tokens[-1] for trade in effect.trades}
+    taken, given = _ends(effect, policy.wrapped_native)
     return False if given and given <= policy.tokens.keys() and not given & taken else _NOT_AN_EXIT
+
+
+def _ends(effect: Effect, wrapped_native: str | None) -> tuple[set[str | None], set[str]]:
+    """What trades take from us and what they give us; what is wrapped or unwrapped counts as the native coin."""
+    taken: set[str | None] = {trade.tokens[0] for trade in effect.trades}
+    given = {NATIVE} if effect.unwraps else {trade.tokens[-1] for trade in effect.trades}
+    # A round trip from the wrapped coin to the native one, or back, closes no position.
+    return taken | ({NATIVE} if wrapped_native in taken else set()), given

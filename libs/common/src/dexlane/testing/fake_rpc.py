@@ -53,6 +53,20 @@ class FakeLogs(Faults):
         super().__init__()
         self.chain = chain
 
+    def _state(self, block: BlockId) -> FakeBlock:
+        found = self.chain.resolve(block)
+        if found is None:
+            raise RpcError(-32000, "header not found")
+        return found
+
+    async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
+        """Logs of one canonical block."""
+        self._enter("logs")
+        found = self.chain.resolve(block_hash)
+        if found is None:
+            raise RpcError(-32000, "unknown block")
+        return [log for log in found.logs if not addresses or log.address in addresses]
+
     async def logs_between(self, first: int, last: int, topics: Sequence[Sequence[str]]) -> list[RawLog]:
         """Logs of canonical blocks by their topics."""
         self._enter("logs_between")
@@ -67,12 +81,6 @@ class FakeLogs(Faults):
 
 class FakeRpc(FakeLogs):
     """A client's side: ``dexlane.chain.rpc.Rpc`` on a ``FakeChain``, with faults on demand."""
-
-    def _state(self, block: BlockId) -> FakeBlock:
-        found = self.chain.resolve(block)
-        if found is None:
-            raise RpcError(-32000, "header not found")
-        return found
 
     async def chain_id(self) -> int:
         """The chain's id."""
@@ -94,14 +102,6 @@ class FakeRpc(FakeLogs):
         self._enter("block")
         found = self.chain.resolve(block)
         return None if found is None else found.header
-
-    async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
-        """Logs of one canonical block."""
-        self._enter("logs")
-        found = self.chain.resolve(block_hash)
-        if found is None:
-            raise RpcError(-32000, "unknown block")
-        return [log for log in found.logs if not addresses or log.address in addresses]
 
     async def eth_call(
         self, to: str, data: bytes, *, block: BlockId = "latest", sender: str | None = None, value_wei: int = 0

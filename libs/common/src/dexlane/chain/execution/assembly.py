@@ -88,7 +88,7 @@ def _seat(chain_id: int, shared: _Shared) -> Seat:
     service, settings, moments = shared.service, shared.settings, shared.moments
     node = NodeConnections(chain_id, settings.rpc_ws_urls[chain_id], service.clock, service.log)
     mirror = PoolMirror(chain_id)
-    view = MarketView(mirror, shared.side, service.clock)
+    view = MarketView(mirror, shared.side, service.clock, settings.transfer_taxes.get(chain_id, {}))
     access = _access(chain_id, shared, node)
 
     async def take_up(term: Term) -> Executor:

@@ -236,15 +236,14 @@ class Executor:
         return live_holdings(facts, book, sold, exposure, reserved)
 
     def _routed(self, book: Book, planned: Planned) -> Planned | Refused:
-        """The plan with the router that carries it out, or what stands against it: in either mode for the routers, in
-        live mode for the account."""
+        """The plan with the router that carries it out, or what stands against it; of the account only when live."""
         try:
             trade = self.live.payloads.routed(planned.plan, book.accounts[self._parts.lane])
         except UnroutableError as error:
             return refusal([Objection("unroutable", str(error))])
-        is_entry = planned.purpose is not Purpose.EXIT
-        paper = book.mode is Mode.PAPER
-        objection = None if paper else self.live.objection(book, trade, is_entry=is_entry)
+        if book.mode is Mode.PAPER:
+            return replace(planned, plan=trade)
+        objection = self.live.objection(book, trade, is_entry=planned.purpose is not Purpose.EXIT)
         return replace(planned, plan=trade) if objection is None else refusal([objection])
 
     async def _commit(self, cause: Cause, decided: Sequence[_Decided], market: Market, consumer: str) -> list[_Written]:

@@ -149,12 +149,9 @@ class LiveDesk:
 
     def objection(self, book: Book, plan: Plan, *, is_entry: bool = True) -> Objection | None:
         """Why this live book cannot carry the plan out just now; None when it can."""
-        if plan.native_in:
-            return self.objection_to_account(book, is_entry=is_entry)
         # A router that pulls tokens itself is approved for the one trade, just before it.
         is_direct = self.payloads.router_of(plan).kind is not RouterKind.UNIVERSAL
-        amount = 0 if is_direct else plan.amount_in
-        return self.objection_to_token(book, plan.route.token_in, amount, is_entry=is_entry)
+        return self.objection_to_token(book, plan.paid_token, 0 if is_direct else plan.amount_in, is_entry=is_entry)
 
     def objection_to_token(
         self, book: Book, token_in: str, amount_in: int, *, is_entry: bool = True

@@ -11,6 +11,7 @@ from dexlane.chain.execution.keys import KeyFiles, SigningRules
 from dexlane.domain.send_state import SendPolicy
 from dexlane.runtime.sealing import read_approvers
 from dexlane.runtime.settings import ChainSettings, MoneySettings
+from dexlane.values.chains import Address
 
 
 class ExecutorSettings(ChainSettings, MoneySettings):
@@ -52,6 +53,9 @@ class ExecutorSettings(ChainSettings, MoneySettings):
         default=None, ge=1, description="most gas that is signed for in any hour; not limited when left out"
     )
     gas_gwei_per_day: int | None = Field(default=None, ge=1, description="the same in any 24 hours")
+    transfer_taxes: dict[int, dict[Address, int]] = Field(
+        default_factory=dict, description="what tokens keep of a transfer, in basis points, by chain and token"
+    )
     max_state_age_ms: int = Field(default=15_000, ge=100, description="older pool states are not traded on")
     max_fee_age_blocks: int = Field(default=2, ge=0, le=50)
     lease_ttl_s: float = Field(

@@ -117,10 +117,8 @@ class Transactions:
 
     def tokens_in_flight(self, account: str) -> frozenset[str]:
         """Tokens that trades of this account, not yet in a block, are paying with."""
-        paying = (
-            slot.intent.plan for slot in self._open.values() if slot.intent.account == account and slot.blocks_its_token
-        )
-        return frozenset(plan.paid_token for plan in paying if plan is not None)
+        paying = (slot for slot in self._open.values() if slot.intent.account == account and slot.blocks_its_token)
+        return frozenset(slot.intent.plan.paid_token for slot in paying if slot.intent.plan is not None)
 
     def knows(self, account: str) -> bool:
         """Whether the account's next nonce is known, so that it may be given new slots."""
