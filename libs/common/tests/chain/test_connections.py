@@ -6,6 +6,8 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -13,9 +15,11 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from dexlane.chain.execution import connections
+from dexlane.chain.execution import assembly, connections
 from dexlane.chain.execution.connections import NodeConnections
+from dexlane.chain.execution.live import LiveAccess, why_not_live
 from dexlane.chain.execution.sending_moments import SendingMoments
+from dexlane.chain.execution.settings import ExecutorSettings
 from dexlane.chain.execution.testimony import Questions
 from dexlane.chain.execution.witnesses import Witnesses
 from dexlane.chain.link import WrongChain
@@ -24,6 +28,8 @@ from dexlane.runtime.clock import SystemClock
 from dexlane.runtime.errors import Fatal
 from dexlane.runtime.observability import Log, Metrics
 from dexlane.testing.builders import a_block_ref
+from dexlane.testing.fake_chain import FakeChain
+from dexlane.values.books import Lane
 
 ACCOUNT = "0x" + "11" * 20
 
@@ -248,3 +254,30 @@ async def test_a_provider_that_was_dropped_is_not_asked_while_the_others_are(log
         node = await one.connections.connect()
         assert await node.block_number() == 100
         assert len(one.nodes[0].asked) == asked
+
+
+def an_access(urls: Sequence[str], log: Log, folder: Path) -> LiveAccess:
+    """How a chain with these providers is reached, put together as the services do it."""
+    settings = ExecutorSettings(rpc_ws_urls={1: tuple(urls)}, data_dir=folder, port=1)
+    shared: Any = SimpleNamespace(
+        settings=settings, lane=Lane.FAST, service=SimpleNamespace(name="fast-executor", clock=SystemClock(), log=log)
+    )
+    return assembly._access(1, shared, NodeConnections(1, urls, SystemClock(), log))
+
+
+async def test_every_url_of_a_chain_is_a_witness(log: Log, tmp_path: Path) -> None:
+    urls = ["ws://127.0.0.1:1", "ws://127.0.0.1:2", "ws://localhost:3"]
+    access = an_access(urls, log, tmp_path)
+    assert [witness.name for witness in access.witnesses()] == ["127.0.0.1:1", "127.0.0.1:2", "localhost:3"]
+    assert await why_not_live(access, FakeChain(1).rpc()) is None
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_one_provider_elsewhere_makes_the_money_real_wherever_it_stands(
+    log: Log, tmp_path: Path, place: int
+) -> None:
+    urls = ["ws://127.0.0.1:1", "ws://127.0.0.1:2"]
+    urls.insert(place, "wss://node.example/key")
+    refusal = await why_not_live(an_access(urls, log, tmp_path), FakeChain(1).rpc())
+    assert refusal is not None
+    assert "not the local devnet" in refusal

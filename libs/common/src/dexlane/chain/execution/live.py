@@ -226,8 +226,7 @@ class LiveDesk:
 
     async def _forget_facts_in_flight(self, transactions: Transactions) -> None:
         """Until the pass is over nobody knows the next permit nonce of an account with a trade on its way. A trade
-        that is not signed yet (the process stopped between) gets the nonce that the chain has now: it is the only one
-        of its token on the way."""
+        that is not signed yet gets the nonce that the chain has now: no other on the way pays with its token."""
         waiting = [slot for slot in transactions.open_slots if slot.blocks_its_token]
         for slot in waiting:
             self._facts.pop(slot.intent.account, None)
