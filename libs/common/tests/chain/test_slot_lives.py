@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
@@ -48,11 +48,15 @@ from dexlane.testing.live_bench import (
 )
 
 LIVES = int(os.environ.get("SLOT_LIVES", "10"))
-"""Sequences of at most ``STEPS`` steps; ``SLOT_LIVES=500`` for a long search."""
+"""Sequences of at most ``STEPS`` steps; ``SLOT_LIVES=500`` with ``--timeout=0`` for a long search."""
+PHASES = [phase for phase in Phase if phase not in {Phase.shrink, Phase.explain} or "SLOT_SHRINK" in os.environ]
+"""What is found is printed at once; a shorter sequence takes minutes and is looked for with ``SLOT_SHRINK=1``."""
 STEPS = 30
 BOUNDARIES = 14
 """Commits, signatures and sends that one step may pass, before and after each."""
 CONFIRMATIONS = 2
+DEEPEST = 8
+"""Blocks that a reorganisation replaces at most."""
 GWEI = 10**9
 
 
@@ -134,6 +138,7 @@ class World:
         self.bench: Bench
 
     async def begin(self) -> None:
+        self.chain.mine(DEEPEST)
         await self._be_born()
         for _ in range(6):
             await self.bench.head()
@@ -286,7 +291,7 @@ class SlotLives(RuleBasedStateMachine):
         self.world.chain.mine()
         self._look()
 
-    @rule(depth=st.integers(1, 8), longer=st.integers(0, 2), reinclude=st.booleans(), lost=st.sets(st.integers(0, 3)))
+    @rule(depth=st.integers(1, DEEPEST), longer=st.integers(0, 2), reinclude=st.booleans(), lost=st.sets(st.integers(0, 3)))
     def a_reorganisation_comes(self, depth: int, longer: int, reinclude: bool, lost: set[int]) -> None:
         chain = self.world.chain
         undone = [tx.hash for block in chain.blocks[-depth:] for tx in block.transactions]
@@ -375,6 +380,6 @@ def test_every_slot_lives_by_the_rules_whatever_happens(journal_file: Path, monk
     run_state_machine_as_test(
         SlotLives,
         settings=settings(
-            max_examples=LIVES, stateful_step_count=STEPS, deadline=None, suppress_health_check=checks, print_blob=True
+            max_examples=LIVES, stateful_step_count=STEPS, deadline=None, suppress_health_check=checks, phases=PHASES
         ),
     )
