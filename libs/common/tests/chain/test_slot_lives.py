@@ -291,7 +291,12 @@ class SlotLives(RuleBasedStateMachine):
         self.world.chain.mine()
         self._look()
 
-    @rule(depth=st.integers(1, DEEPEST), longer=st.integers(0, 2), reinclude=st.booleans(), lost=st.sets(st.integers(0, 3)))
+    @rule(
+        depth=st.integers(1, DEEPEST),
+        longer=st.integers(0, 2),
+        reinclude=st.booleans(),
+        lost=st.sets(st.integers(0, 3)),
+    )
     def a_reorganisation_comes(self, depth: int, longer: int, reinclude: bool, lost: set[int]) -> None:
         chain = self.world.chain
         undone = [tx.hash for block in chain.blocks[-depth:] for tx in block.transactions]
