@@ -6,7 +6,7 @@ import argparse
 import os
 import platform
 
-from bench import floor, ingest, markets, mirrors, path, policy, quotes, routes, signing
+from bench import floor, ingest, markets, mirrors, path, policy, quotes, routes, signer, signing
 from bench.stages import HANDED
 
 
@@ -14,9 +14,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="how long the system trades")
-    parser.add_argument(
-        "--only", choices=("floor", "path", "ingest", "quotes", "routes", "markets", "signing", "policy"), default=None
-    )
+    parts = ("floor", "path", "ingest", "quotes", "routes", "markets", "signer", "signing", "policy")
+    parser.add_argument("--only", choices=parts, default=None)
     parser.add_argument("--requests", type=int, default=1_000_000, help="how many with --only policy")
     options = parser.parse_args()
     print(f"machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
@@ -30,15 +29,22 @@ def main() -> None:
             print(line)
     if options.only in {None, "markets"}:
         markets.show(markets.run())
-    if options.only in {None, "signing"}:
-        signing.show(signing.run())
-    if options.only == "policy":
-        policy.show(policy.run(options.requests))
+    signatures(options.only, options.requests)
     if options.only in {None, "floor"}:
         print(f"floor: one write on disk (4 KiB append + fsync): {floor.fsync_floor()}")
         print(f"floor: two stored hops, plain nats-py, one process: {floor.hops_floor()}")
     if options.only in {None, "path"}:
         show(path.run(options.seconds))
+
+
+def signatures(only: str | None, requests: int) -> None:
+    """What concerns the signer. The oracle takes a quarter of an hour, so it is asked for by name."""
+    if only in {None, "signer"}:
+        signer.show()
+    if only in {None, "signing"}:
+        signing.show(signing.run())
+    if only == "policy":
+        policy.show(policy.run(requests))
 
 
 def show(result: path.PathResult) -> None:

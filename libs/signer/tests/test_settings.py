@@ -115,3 +115,14 @@ def test_check_policy_says_what_is_allowed_and_starts_nothing(
 def test_signs_of_life_are_switched_off_in_words_only(write: Write) -> None:
     assert read_settings(write(old="signs_of_life = true", new="signs_of_life = false")).max_silence_s is None
     assert read_settings(write(old="signs_of_life = true", new="max_silence_s = 9")).max_silence_s == 9
+
+
+def test_the_example_is_a_policy(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "deploy" / "signer" / "policy.example.toml").read_text()
+    path = tmp_path / "policy.toml"
+    path.write_text(text)
+    path.chmod(0o600)
+    settings = read_settings(path)
+    assert len(settings.accounts) == len(settings.keystores) == 2
+    assert settings.bus is not None
+    assert settings.max_silence_s == 5

@@ -344,7 +344,7 @@ class Rounds:
 def small_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are opened thousands of times here; the room made beforehand is for speed alone."""
     monkeypatch.setattr("dexlane.runtime.statements.LOG_ROOM_BYTES", 1_000)
-    monkeypatch.setattr("dexlane_signer.guard._LOG_ROOM_BYTES", 1_000)
+    monkeypatch.setattr("dexlane_signer.guard_file._LOG_ROOM_BYTES", 1_000)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

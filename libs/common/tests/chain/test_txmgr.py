@@ -520,6 +520,29 @@ async def test_a_denied_signature_gives_the_slot_back_by_a_cancel(home: Home, mo
         assert bench.effects() == 0
 
 
+async def test_a_cancel_whose_trade_only_the_signer_knows_is_carried_to_its_end(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers of a slot's attempts have a gap then: the first one was signed, and never stored."""
+    async with running(home) as bench:
+        verdict = bench.verdict(blocks=2)
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "add_attempt", dies_async)
+            with pytest.raises(ProcessDiedError):
+                await bench.executor.on_verdict(verdict)
+        bench.chain.mine(5)
+        again = await reborn(bench)
+        await again.head(only=[])
+        slot = next(slot for slot in again.executor.live.transactions.open_slots if slot.intent.id == entry_id(verdict))
+        assert [attempt.number for attempt in slot.state.attempts] == [2]
+        await again.head(only=[])
+        for _ in range(3):
+            await again.head()
+        assert (await again.of_intent(entry_id(verdict), IntentFailed))[-1].final
+        assert again.effects() == 0
+        await again.die()
+
+
 async def test_after_a_crash_between_signature_and_journal_the_first_signature_holds(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -265,6 +265,15 @@ def test_an_exit_never_sells_more_than_is_held() -> None:
     assert refused.outcome == "nothing_to_sell"
 
 
+@pytest.mark.parametrize(("blocks_since", "waits"), [(0, True), (16, True), (17, False)])
+def test_an_exit_of_what_is_gone_ends_and_never_sells_what_is_bought_later(blocks_since: int, waits: bool) -> None:
+    market = a_market()
+    exit_ = exit_of(block=a_block_ref(market.block.number - blocks_since))
+    refused = decide(exit_, holdings=some_holdings(held=0), market=market)
+    assert isinstance(refused, Refused)
+    assert (refused.outcome, refused.passing) == ("nothing_to_sell", waits)
+
+
 def test_an_urgent_exit_accepts_more_slippage_and_pays_the_emergency_tier() -> None:
     tiers = dict.fromkeys(FeeTier, CAP) | {
         FeeTier.EMERGENCY: FeeCap(max_fee_per_gas_wei=99 * GWEI, max_priority_fee_per_gas_wei=9 * GWEI)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dexlane.domain import send_state
+from dexlane.domain.fee_bumps import raised
 from dexlane.domain.publish_answers import PublishAnswer
 from dexlane.domain.send_state import (
     Attempt,
@@ -24,8 +25,10 @@ from dexlane.domain.send_state import (
     Sign,
     Stage,
     Step,
+    StopDeepReorg,
     StopForeignUse,
 )
+from dexlane.domain.tx_states import ENDS, FOLLOWING, first_illegal
 from dexlane.events.base import FeeCap
 from dexlane.events.execution import FailureReason, TxState
 from dexlane.testing.builders import a_block_ref, a_hash
@@ -77,9 +80,25 @@ def test_already_known_and_no_answer_both_count_as_possibly_sent(answer: Publish
     assert send_state.answered(state, 1, answer).state.stage is Stage.SENT
 
 
-def test_being_accepted_again_means_the_node_had_forgotten_it() -> None:
-    assert states(send_state.answered(sent(), 1, PublishAnswer.ACCEPTED)) == [TxState.DROPPED, TxState.SUBMITTED]
-    assert states(send_state.answered(sent(), 1, PublishAnswer.ALREADY_KNOWN)) == []
+@pytest.mark.parametrize("answer", [PublishAnswer.ACCEPTED, PublishAnswer.ALREADY_KNOWN, PublishAnswer.UNKNOWN])
+def test_a_repeated_answer_tells_nothing_new(answer: PublishAnswer) -> None:
+    assert states(send_state.answered(sent(), 1, answer)) == []
+
+
+def test_what_no_node_knows_any_more_is_dropped_once_and_the_same_bytes_go_out_again() -> None:
+    step = send_state.at_head(sent(), a_head(101, absent=True), POLICY)
+    assert (states(step), step.action) == ([TxState.DROPPED], Resend((1,)))
+    again = send_state.at_head(step.state, a_head(101, absent=True), POLICY)
+    assert (states(again), again.action) == ([], Resend((1,)))
+    back = send_state.answered(again.state, 1, PublishAnswer.ACCEPTED)
+    assert states(back) == [TxState.SUBMITTED]
+    assert states(send_state.at_head(back.state, a_head(101), POLICY)) == [TxState.PENDING]
+
+
+def test_what_was_never_at_a_node_is_not_dropped() -> None:
+    state = send_state.signed(send_state.planned(110, GWEI).state, an_attempt()).state
+    step = send_state.at_head(state, a_head(absent=True), POLICY)
+    assert (states(step), step.action) == ([], Resend((1,)))
 
 
 def test_a_used_nonce_decides_nothing_before_receipts_are_seen() -> None:
@@ -154,7 +173,7 @@ def test_at_the_deadline_block_the_trade_is_replaced_by_a_cancel_that_outbids_it
 
 def test_a_cancel_is_replaced_bumped_and_ends_as_expired() -> None:
     waiting = send_state.at_head(sent(), a_head(110), POLICY).state
-    cancel = an_attempt(2, AttemptKind.CANCEL, send_state.raised(FEE, 13), 110)
+    cancel = an_attempt(2, AttemptKind.CANCEL, raised(FEE, 13), 110)
     step = send_state.signed(waiting, cancel)
     assert step.changes == (Change(TxState.REPLACED, 2, reason="expired"),)
     mined = send_state.at_head(step.state, a_head(111, seen=cancel), POLICY).state
@@ -163,7 +182,7 @@ def test_a_cancel_is_replaced_bumped_and_ends_as_expired() -> None:
 
 def test_an_original_that_wins_against_its_cancel_is_what_counts() -> None:
     waiting = send_state.at_head(sent(), a_head(110), POLICY).state
-    cancel = an_attempt(2, AttemptKind.CANCEL, send_state.raised(FEE, 13), 110)
+    cancel = an_attempt(2, AttemptKind.CANCEL, raised(FEE, 13), 110)
     raced = send_state.signed(waiting, cancel).state
     mined = send_state.at_head(raced, a_head(111, seen=an_attempt()), POLICY).state
     assert states(send_state.at_head(mined, a_head(112, seen=an_attempt(), at=111), POLICY)) == [TxState.CONFIRMED]
@@ -178,12 +197,100 @@ def test_a_plan_that_expired_unsigned_signs_only_its_cancel() -> None:
 def test_foreign_use_needs_more_heads_than_finality() -> None:
     state = sent()
     for number in (101, 102):
-        step = send_state.at_head(state, a_head(number, slot_used=True), POLICY)
+        step = send_state.at_head(state, a_head(number, slot_used=True, absent=True), POLICY)
         assert step.action is None
         state = step.state
-    assert isinstance(send_state.at_head(state, a_head(103, slot_used=True), POLICY).action, StopForeignUse)
+    last = a_head(103, slot_used=True, absent=True)
+    assert isinstance(send_state.at_head(state, last, POLICY).action, StopForeignUse)
     found = send_state.at_head(state, a_head(103, slot_used=True, seen=an_attempt()), POLICY)
     assert found.state.stage is Stage.INCLUDED
+
+
+@pytest.mark.parametrize(
+    "lag", [{"absent": False}, {"absent": True, "quorate": False}, {"absent": True, "complete": False}]
+)
+def test_a_used_slot_without_a_receipt_is_a_lag_as_long_as_the_evidence_has_a_gap(lag: dict[str, bool]) -> None:
+    state = sent()
+    for number in range(101, 130):
+        step = send_state.at_head(state, a_head(number, slot_used=True, **lag), POLICY)
+        assert (step.state, step.changes, step.action) == (state, (), None)
+
+
+def test_nothing_is_final_before_enough_providers_agree() -> None:
+    included = send_state.at_head(sent(), a_head(101, seen=an_attempt()), POLICY).state
+    alone = send_state.at_head(included, a_head(120, seen=an_attempt(), at=101, quorate=False), POLICY)
+    assert (states(alone), alone.state.stage) == ([], Stage.INCLUDED)
+    assert states(send_state.at_head(included, a_head(120, seen=an_attempt(), at=101), POLICY)) == [TxState.CONFIRMED]
+
+
+@pytest.mark.parametrize(("finalized", "is_final"), [(None, False), (100, False), (101, True), (105, True)])
+def test_where_the_chain_says_what_is_final_its_word_is_needed_too(finalized: int | None, is_final: bool) -> None:
+    policy = SendPolicy(confirmations=2, needs_finalized=True)
+    included = send_state.at_head(sent(), a_head(101, seen=an_attempt()), policy).state
+    step = send_state.at_head(included, a_head(110, seen=an_attempt(), at=101, finalized=finalized), policy)
+    assert (step.state.stage is Stage.FINAL) is is_final
+
+
+def final() -> SendState:
+    included = send_state.at_head(sent(), a_head(101, seen=an_attempt()), POLICY).state
+    return send_state.at_head(included, a_head(102, seen=an_attempt(), at=101), POLICY).state
+
+
+def test_a_final_slot_that_a_deeper_reorganisation_undoes_is_open_again_and_stops_trading() -> None:
+    step = send_state.at_head(final(), a_head(105, absent=True), POLICY)
+    assert (states(step), step.action, step.state.stage) == ([TxState.REORGED], StopDeepReorg(), Stage.SENT)
+    flipped = send_state.at_head(final(), a_head(105, seen=an_attempt(), at=101, success=False), POLICY)
+    assert (states(flipped), flipped.action) == ([TxState.REORGED, TxState.MINED], StopDeepReorg())
+    assert flipped.state.included is not None
+    assert not flipped.state.included.success
+
+
+@pytest.mark.parametrize("doubt", [{"complete": False}, {"quorate": False}])
+def test_a_final_slot_is_not_doubted_on_thin_evidence(doubt: dict[str, bool]) -> None:
+    for head in (a_head(105, **doubt), a_head(105, seen=an_attempt(), at=104, **doubt)):
+        assert send_state.at_head(final(), head, POLICY) == Step(final())
+
+
+def test_a_receipt_that_only_one_provider_misses_is_not_reorged_but_its_bytes_go_out_again() -> None:
+    included = send_state.at_head(sent(), a_head(101, seen=an_attempt()), POLICY).state
+    step = send_state.at_head(included, a_head(102, quorate=False), POLICY)
+    assert (step.state, step.changes, step.action) == (included, (), Resend((1,)))
+
+
+@pytest.mark.parametrize("reason", [FailureReason.WOULD_REVERT, FailureReason.OVER_BLOCK_GAS])
+def test_a_trade_that_became_hopeless_is_cancelled_in_the_same_slot_at_once(reason: FailureReason) -> None:
+    step = send_state.at_head(sent(), a_head(101, hopeless=reason), POLICY)
+    assert isinstance(step.action, Sign)
+    assert (step.action.kind, step.state.giving_up) == (AttemptKind.CANCEL, reason)
+    found = send_state.at_head(sent(), a_head(101, hopeless=reason, seen=an_attempt()), POLICY)
+    assert found.state.giving_up is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (PublishAnswer.REVERTED, FailureReason.WOULD_REVERT),
+        (PublishAnswer.OVER_BLOCK_GAS, FailureReason.OVER_BLOCK_GAS),
+    ],
+)
+def test_a_refusal_that_repeating_cannot_change_is_given_up(answer: PublishAnswer, reason: FailureReason) -> None:
+    assert send_state.answered(sent(), 1, answer).state.giving_up is reason
+
+
+@pytest.mark.parametrize("answer", [PublishAnswer.RATE_LIMITED, PublishAnswer.POOL_FULL, PublishAnswer.NONCE_TOO_HIGH])
+def test_an_answer_about_the_node_says_nothing_about_the_trade(answer: PublishAnswer) -> None:
+    assert send_state.answered(sent(), 1, answer) == Step(sent())
+
+
+def test_a_bump_that_nodes_would_refuse_is_no_policy() -> None:
+    with pytest.raises(ValueError, match="13 %"):
+        SendPolicy(bump_percent=12)
+
+
+def test_a_lost_answer_does_not_say_that_the_funds_suffice() -> None:
+    short = send_state.answered(sent(), 1, PublishAnswer.INSUFFICIENT_FUNDS).state
+    assert send_state.answered(short, 1, PublishAnswer.UNKNOWN).state.short_of_funds
+    assert not send_state.answered(short, 1, PublishAnswer.ALREADY_KNOWN).state.short_of_funds
 
 
 def test_bytes_that_can_never_be_included_are_given_up() -> None:
@@ -194,7 +301,7 @@ def test_bytes_that_can_never_be_included_are_given_up() -> None:
 @given(fee=st.integers(0, 10**12), tip=st.integers(0, 10**12))
 def test_a_raised_fee_always_satisfies_the_strictest_node(fee: int, tip: int) -> None:
     cap = FeeCap(max_fee_per_gas_wei=max(fee, tip), max_priority_fee_per_gas_wei=tip)
-    up = send_state.raised(cap, 13)
+    up = raised(cap, 13)
     for name in ("max_fee_per_gas_wei", "max_priority_fee_per_gas_wei"):
         assert getattr(up, name) * 8 >= getattr(cap, name) * 9
         assert getattr(up, name) > getattr(cap, name)
@@ -207,33 +314,41 @@ class SlotLife(RuleBasedStateMachine):
     @initialize(deadline=st.integers(101, 110))
     def begin(self, deadline: int) -> None:
         self.state = send_state.planned(deadline, 30 * GWEI).state
+        self.told = [TxState.PLANNED]
         self.number = 100
         self.was_final = False
         self.counted = 0
 
     def take(self, step: Step) -> None:
-        assert not (self.was_final and step.changes)
+        assert not self.was_final or not step.changes or isinstance(step.action, StopDeepReorg)
+        self.told += [change.state for change in step.changes]
         for change in step.changes:
             self.counted += {TxState.MINED: 1, TxState.REORGED: -1}.get(change.state, 0)
         self.state = step.state
-        self.was_final = self.was_final or self.state.stage is Stage.FINAL
+        self.was_final = self.state.stage is Stage.FINAL
         if isinstance(step.action, Sign):
             fee = step.action.fee or FEE
             attempt = an_attempt(len(self.state.attempts) + 1, step.action.kind, fee, self.number)
             self.take(send_state.signed(self.state, attempt))
 
-    @rule(grows=st.integers(0, 2), complete=st.booleans(), used=st.booleans())
-    def head_without_receipt(self, grows: int, complete: bool, used: bool) -> None:
+    @rule(
+        grows=st.integers(0, 2),
+        evidence=st.fixed_dictionaries(
+            {name: st.booleans() for name in ("complete", "slot_used", "quorate", "absent")}
+        ),
+        hopeless=st.sampled_from([None, None, FailureReason.WOULD_REVERT]),
+    )
+    def head_without_receipt(self, grows: int, evidence: dict[str, bool], hopeless: FailureReason | None) -> None:
         self.number += grows
-        self.take(send_state.at_head(self.state, a_head(self.number, complete=complete, slot_used=used), POLICY))
+        self.take(send_state.at_head(self.state, a_head(self.number, hopeless=hopeless, **evidence), POLICY))
 
     @precondition(lambda self: self.state.attempts)
-    @rule(data=st.data(), success=st.booleans(), fork=st.sampled_from(["main", "other"]))
-    def head_with_receipt(self, data: st.DataObject, success: bool, fork: str) -> None:
+    @rule(data=st.data(), success=st.booleans(), fork=st.sampled_from(["main", "other"]), quorate=st.booleans())
+    def head_with_receipt(self, data: st.DataObject, success: bool, fork: str, quorate: bool) -> None:
         self.number += 1
         seen = data.draw(st.sampled_from(self.state.attempts))
         at = data.draw(st.integers(max(1, self.number - 3), self.number + 1))
-        head = a_head(self.number, seen=seen, success=success, fork=fork, at=at)
+        head = a_head(self.number, seen=seen, success=success, fork=fork, at=at, quorate=quorate)
         self.take(send_state.at_head(self.state, head, POLICY))
 
     @precondition(lambda self: self.state.attempts)
@@ -245,6 +360,10 @@ class SlotLife(RuleBasedStateMachine):
     @rule(reason=st.sampled_from([FailureReason.HALTED, FailureReason.CANCELLED]))
     def give_up(self, reason: FailureReason) -> None:
         self.take(send_state.give_up(self.state, reason))
+
+    @invariant()
+    def the_states_told_are_in_a_legal_order(self) -> None:
+        assert first_illegal(self.told) is None
 
     @invariant()
     def an_inclusion_is_counted_once_and_taken_back_once(self) -> None:
@@ -276,3 +395,23 @@ class SlotLife(RuleBasedStateMachine):
 
 SlotLife.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 TestSlotLife = SlotLife.TestCase
+
+
+def test_every_state_that_clients_can_see_has_its_place_in_the_order() -> None:
+    assert set(FOLLOWING) == set(TxState)
+    reached = {TxState.PLANNED} | {after for row in FOLLOWING.values() for after in row}
+    assert reached == set(TxState)
+    assert all(FOLLOWING[end] == {TxState.REORGED} for end in ENDS)
+
+
+@pytest.mark.parametrize(
+    ("life", "fault"),
+    [
+        ([TxState.PLANNED, TxState.SIGNED, TxState.SUBMITTED, TxState.MINED, TxState.CONFIRMED], None),
+        ([TxState.SIGNED], (None, TxState.SIGNED)),
+        ([TxState.PLANNED, TxState.CONFIRMED], (TxState.PLANNED, TxState.CONFIRMED)),
+        ([TxState.PLANNED, TxState.SIGNED, TxState.PLANNED], (TxState.SIGNED, TxState.PLANNED)),
+    ],
+)
+def test_an_order_that_must_not_be_is_named(life: list[TxState], fault: object) -> None:
+    assert first_illegal(life) == fault

@@ -17,6 +17,7 @@ from dexlane_signer.keystore import KeystoreError, load_keystore, read_password,
 from dexlane_signer.latch import Latch, Level
 from dexlane_signer.policy import CheckContext, Kind, Policy, SpendingCaps, TokenLimit, Worth
 from dexlane_signer.signer import LocalSigner, PermitRequest, SignRequest
+from dexlane_signer.sockets import SocketTakenError
 from dexlane_signer.swap_rules import check_permit
 from dexlane_signer.transactions import DynamicFeeTransaction, SignedTransaction
 from dexlane_signer.typed_data import PERMIT2, PermitSingle
@@ -57,6 +58,7 @@ __all__ = [
     "SignerUnreachableError",
     "SigningDenied",
     "Slot",
+    "SocketTakenError",
     "SpendingCaps",
     "Statement",
     "TokenLimit",

@@ -51,8 +51,17 @@ class DeadManLease:
 class Brake:
     """Stops signing by whichever path says so; only the record's ``resume`` lets go."""
 
-    def __init__(self, guard: NonceGuard, *, halt_file: Path | None = None, lease: DeadManLease | None = None) -> None:
+    def __init__(
+        self,
+        guard: NonceGuard,
+        *,
+        halt_file: Path | None = None,
+        lease: DeadManLease | None = None,
+        told: Callable[[], Latch] | None = None,
+    ) -> None:
+        """``told`` is a level that somebody else keeps; it holds beside the latch and is released where it is kept."""
         self._guard = guard
+        self._told = told
         self.counts = Counts()
         self._unrecorded: Latch | None = None
         self._halt_file = halt_file
@@ -79,9 +88,9 @@ class Brake:
     def refusal(self, *, is_cancel: bool, is_entry: bool) -> Denial | None:
         """Why something may not be signed now, by the file and the lease; the record is asked when it is written."""
         self.look()
-        held = self._unrecorded
-        if held is not None and held.level.stops(is_cancel=is_cancel, is_entry=is_entry):
-            return Denial(DenialReason.HALTED, held.sentence)
+        for held in (self._unrecorded, None if self._told is None else self._told()):
+            if held is not None and held.level.stops(is_cancel=is_cancel, is_entry=is_entry):
+                return Denial(DenialReason.HALTED, held.sentence)
         if self.lease is None or is_cancel or not is_entry:
             return None
         return self.lease.refusal()

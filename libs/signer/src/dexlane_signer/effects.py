@@ -27,6 +27,10 @@ class Effect:
 
     trades: tuple[Trade, ...] = ()
     paid: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
+    wraps: bool = False
+    """The trades are paid with native coin that the router wraps first."""
+    unwraps: bool = False
+    """What the trades give is unwrapped by the router last."""
 
 
 NO_EFFECT = Effect()

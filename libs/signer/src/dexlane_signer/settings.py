@@ -122,6 +122,7 @@ def _policy(table: Table) -> Policy:
             own_addresses=frozenset(table.addresses("accounts")),
             routers=routers,
             permit_spenders=frozenset(table.addresses("permit_spenders")),
+            direct_spenders=frozenset(table.addresses("direct_spenders") if table.has("direct_spenders") else ()),
             tokens=tokens,
             max_fee_per_gas_wei=table.integer("max_fee_per_gas_wei", least=1),
             max_gas_limit=table.integer("max_gas_limit", least=21_000, most=2**63),

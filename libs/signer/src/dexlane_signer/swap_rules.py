@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dexlane_signer.denials import Denial, DenialReason
-from dexlane_signer.direct_calls import decode_direct
+from dexlane_signer.direct_calls import DIRECT_SELECTORS, decode_direct
 from dexlane_signer.effects import Effect, Trade
 from dexlane_signer.policy import CheckContext, Policy
 from dexlane_signer.router_calls import (
@@ -36,10 +36,7 @@ from dexlane_signer.typed_data import PermitSingle
 def check_swaps(policy: Policy, transaction: DynamicFeeTransaction, context: CheckContext) -> Effect | Denial:
     """Return what this call of a listed router does, or why it may not be signed."""
     try:
-        if "0x" + transaction.data[:4].hex() == EXECUTE:
-            call = decode_execute(transaction.data)
-        else:
-            call = decode_direct(transaction.data, transaction.value_wei, policy.wrapped_native)
+        call = decode_swaps(policy, transaction)
     except MalformedCalldataError as error:
         return Denial(DenialReason.MALFORMED_CALLDATA, str(error))
     except UnknownCommandError as error:
@@ -52,7 +49,17 @@ def check_swaps(policy: Policy, transaction: DynamicFeeTransaction, context: Che
         or _check_inputs(policy, program.swaps)
         or _check_permits(policy, transaction.to, context, permits=program.permits, swaps=program.swaps)
     )
-    return denial or _effect(program.swaps)
+    return denial or _effect(program)
+
+
+def decode_swaps(policy: Policy, transaction: DynamicFeeTransaction) -> RouterCall:
+    """Read a router call by its selector. Raises ``MalformedCalldataError`` or ``UnknownCommandError``."""
+    selector = "0x" + transaction.data[:4].hex()
+    if selector == EXECUTE:
+        return decode_execute(transaction.data)
+    if selector in DIRECT_SELECTORS:
+        return decode_direct(transaction.data, transaction.value_wei, policy.wrapped_native)
+    raise UnknownCommandError(f"{selector} is no call of a router that is read here")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,17 +230,17 @@ def _check_permits(
     return None
 
 
-def _effect(swaps: Sequence[RouterSwap]) -> Effect:
+def _effect(program: _Program) -> Effect:
     """The chains of a checked program, and what they pay with: our tokens, or native coin wrapped on the way."""
     trades: list[Trade] = []
     paid: dict[str, int] = {}
-    for swap in swaps:
+    for swap in program.swaps:
         if trades and swap.amount_in == CONTRACT_BALANCE:
             trades[-1] = Trade(trades[-1].tokens + swap.path[1:], trades[-1].amount_in)
         else:
             trades.append(Trade(swap.path, swap.amount_in))
             paid[swap.token_in] = paid.get(swap.token_in, 0) + swap.amount_in
-    return Effect(trades=tuple(trades), paid=paid)
+    return Effect(trades=tuple(trades), paid=paid, wraps=bool(program.wraps), unwraps=bool(program.unwraps))
 
 
 def _taken(swaps: Sequence[RouterSwap], *, payer_is_user: bool) -> dict[str, int]:

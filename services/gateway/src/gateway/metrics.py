@@ -14,6 +14,7 @@ class Moments:
         self._pruned = metrics.counter("pruned_total", "Records deleted by the retention rules")
         self._writes = metrics.counter("writes_total", "Changes made by people", ("kind",))
         self._denied = metrics.counter("denied_total", "Requests that were refused", ("reason",))
+        self._signers = metrics.counter("signer_unanswered_total", "Words a signer did not confirm", ("word",))
         self._clients = metrics.gauge("stream_clients", "Connected live clients")
         self._dropped = metrics.gauge("stream_dropped_messages", "Messages that slow clients lost")
 
@@ -46,6 +47,16 @@ class Moments:
         """A person stopped trading."""
         self._writes.labels("halt").inc()
         self._log.warning("trading_halted", scope=scope, reason=reason)
+
+    def signer_not_halted(self, socket: str, reason: str) -> None:
+        """A signer on this host did not confirm a halt; the bus still carries it."""
+        self._signers.labels("halt").inc()
+        self._log.error("signer_not_halted", socket=socket, reason=reason)
+
+    def signer_not_reached(self, reason: str) -> None:
+        """A signer or the bus did not take a sign of life; after some seconds entries are not signed."""
+        self._signers.labels("beat").inc()
+        self._log.debug("signer_not_reached", reason=reason)
 
     def resumed(self, source: str, to: str, reason: str) -> None:
         """A person released a halt."""

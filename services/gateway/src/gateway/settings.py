@@ -68,6 +68,9 @@ class Settings(MoneySettings):
         default={name: f"http://127.0.0.1:{port}" for name, port in SERVICE_PORTS.items()},
         description="where the other services answer /readyz, as JSON",
     )
+    signer_control_sockets: tuple[Path, ...] = Field(
+        default=(), description="control sockets of signers on this host, as a JSON list: halts reach them directly"
+    )
     health_interval_ms: int = Field(default=2_000, ge=250, le=60_000)
     reads_per_minute: int = Field(default=600, ge=1, description="per client address")
     writes_per_minute: int = Field(default=10, ge=1, description="per client address")

@@ -37,6 +37,10 @@ class RpcUnavailable(Transient):
     """No answer came: not connected, connection lost or out of time. The outcome of the request is unknown."""
 
 
+class WrongChain(Fatal):
+    """The node serves another chain than it was configured for. That never gets better by waiting."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkPolicy:
     """Times of a connection, in seconds. Pings find a half-open link within the sum of both ping times.
@@ -199,11 +203,11 @@ def host_of(url: str) -> str:
 
 
 async def check_chain(link: Link, chain_id: int | None, url: str, policy: LinkPolicy) -> None:
-    """``Fatal`` unless the node serves the expected chain."""
+    """``WrongChain`` unless the node serves the expected chain."""
     if chain_id is None:
         return
     found = int(await link.request("eth_chainId", (), policy.call_timeout_s), 16)
     if found != chain_id:
-        raise Fatal(
+        raise WrongChain(
             f"the node at {host_of(url)} serves chain {found}, not chain {chain_id}; correct DEXLANE_RPC_WS_URLS"
         )

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from dexlane.chain.answers import BlockId, ChainTransaction, FeeHistory, Header, RawLog, Receipt
 from dexlane.chain.link import Link, LinkPolicy, Request, RpcError, RpcUnavailable, check_chain, host_of
+from dexlane.chain.signed_call import SignedCall
 from dexlane.runtime.errors import Fatal
 
 __all__ = ["LinkPolicy", "Rpc", "RpcClient", "RpcError", "RpcUnavailable"]
@@ -16,7 +17,22 @@ MAX_BATCH = 500
 """Requests sent in one message; providers refuse larger batches."""
 
 
-class Rpc(Protocol):
+class LogRpc(Protocol):
+    """The calls for logs. Each raises ``RpcError`` or ``RpcUnavailable``."""
+
+    async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
+        """``eth_getLogs`` of one block by its hash, in order; ``RpcError`` when the node does not know the block.
+
+        Without addresses: the events that change pools (``POOL_EVENTS``), whoever emitted them.
+        """
+        ...
+
+    async def logs_between(self, first: int, last: int, topics: Sequence[Sequence[str]]) -> list[RawLog]:
+        """``eth_getLogs`` of the blocks from ``first`` to ``last`` whose n-th topic is one of the n-th alternatives."""
+        ...
+
+
+class Rpc(LogRpc, Protocol):
     """The node calls that dexlane uses. Each raises ``RpcError`` or ``RpcUnavailable``.
 
     Amounts are in wei; ``None`` means the node does not know what was asked for.
@@ -38,21 +54,14 @@ class Rpc(Protocol):
         """``eth_getBlockByNumber`` for a number or tag, ``eth_getBlockByHash`` for a hash."""
         ...
 
-    async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
-        """``eth_getLogs`` of one block by its hash, in order; ``RpcError`` when the node does not know the block.
-
-        Without addresses: the events that change pools (``POOL_EVENTS``), whoever emitted them.
-        """
-        ...
-
-    async def logs_between(self, first: int, last: int, topics: Sequence[Sequence[str]]) -> list[RawLog]:
-        """``eth_getLogs`` of the blocks from ``first`` to ``last`` whose n-th topic is one of the n-th alternatives."""
-        ...
-
     async def eth_call(
         self, to: str, data: bytes, *, block: BlockId = "latest", sender: str | None = None, value_wei: int = 0
     ) -> bytes:
         """``eth_call``; a revert is an ``RpcError`` with the payload in ``data``."""
+        ...
+
+    async def try_out(self, sender: str, call: SignedCall, *, block: BlockId = "latest") -> None:
+        """``eth_call`` of exactly what was signed, on the state of a block; a revert is an ``RpcError`` as above."""
         ...
 
     async def eth_calls(

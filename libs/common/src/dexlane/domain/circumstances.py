@@ -29,6 +29,9 @@ class PlanningRules:
     max_wait_blocks: int = 25
     """An entry waits at most so many blocks for its inclusion, even when its chance lasts longer."""
     exit_wait_blocks: int = 6
+    empty_account_wait_blocks: int = 16
+    """An exit waits so long for tokens that its account does not hold: the fill may not be read yet. After that they
+    are gone, and an old exit must not close what is bought later."""
     min_gap_profit_bps: int = 1
     """What a gap must earn after gas, of the amount put in."""
     max_price_impact_bps: int = 100

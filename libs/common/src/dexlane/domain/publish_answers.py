@@ -21,11 +21,20 @@ class PublishAnswer(StrEnum):
     """The fee cap is below the base fee, or the tip below what the node takes."""
     INSUFFICIENT_FUNDS = "insufficient_funds"
     POOL_FULL = "pool_full"
+    RATE_LIMITED = "rate_limited"
+    """The provider does not look at it now, because we ask too much."""
+    REVERTED = "reverted"
+    """A node that tries transactions first says that this one would fail."""
+    OVER_BLOCK_GAS = "over_block_gas"
+    """Its gas limit is above the block's: it fits into no block."""
     UNUSABLE = "unusable"
-    """These bytes can never be included: wrong chain, too much or too little gas, a bad signature."""
+    """These bytes can never be included: wrong chain, too little gas, a bad signature."""
     UNKNOWN = "unknown"
     """No answer, or one that says nothing about the transaction: it may have been accepted."""
 
+
+RATE_LIMIT_CODES = frozenset({429, -32_005})
+"""HTTP's code, and "limit exceeded" of EIP-1474."""
 
 # Phrases in the order they are tried, on the lower-cased text. Sources: go-ethereum core/txpool/errors.go and
 # core/error.go; erigon txpoolcfg (upper-case words); anvil eth/error.rs; nethermind AcceptTxResult; besu
@@ -43,17 +52,35 @@ _PHRASES: tuple[tuple[PublishAnswer, tuple[str, ...]], ...] = (
     (PublishAnswer.FEE_TOO_LOW, ("underpriced", "tip too low", "gas price too low", "gas price below")),
     (PublishAnswer.FEE_TOO_LOW, ("minimum needed tip", "below configured minimum", "below current base fee")),
     (PublishAnswer.POOL_FULL, ("pool is full", "pool is overloaded", "pool_overflow", "txpool full")),
-    (PublishAnswer.UNUSABLE, ("intrinsic gas", "exceeds block gas limit", "gas limit too high", "gaslimitexceeded")),
-    (PublishAnswer.UNUSABLE, ("gas limit reached", "invalid sender", "invalid chain", "chain id", "chainid")),
+    (PublishAnswer.OVER_BLOCK_GAS, ("exceeds block gas limit", "gas limit too high", "gaslimitexceeded")),
+    (PublishAnswer.OVER_BLOCK_GAS, ("gas limit reached", "exceeds_block_gas_limit", "exceeds the block gas limit")),
+    (PublishAnswer.REVERTED, ("execution reverted", "transaction reverted", "would revert", "always failing")),
+    (PublishAnswer.UNUSABLE, ("intrinsic gas", "invalid sender", "invalid chain", "chain id", "chainid")),
     (PublishAnswer.UNUSABLE, ("higher than max fee", "max initcode", "oversized", "invalid transaction v")),
     (PublishAnswer.UNUSABLE, ("type not supported", "rlp:", "not an eoa", "sender_not_eoa", "configured cap")),
 )
 
 
-def classify_refusal(message: str) -> PublishAnswer:
-    """The meaning of an error text; ``UNKNOWN`` for one that is not in the table, which decides nothing."""
+_RATE_LIMIT_PHRASES = (
+    "too many requests",
+    "rate limit",
+    "rate-limit",
+    "ratelimit",
+    "throttl",
+    "quota",
+    "compute units",
+)
+
+
+def classify_refusal(message: str, code: int = 0) -> PublishAnswer:
+    """The meaning of an error; ``UNKNOWN`` for one that is not in the table, which decides nothing.
+
+    What is said about the transaction comes before what is said about the request.
+    """
     text = message.lower()
     for answer, phrases in _PHRASES:
         if any(phrase in text for phrase in phrases):
             return answer
+    if code in RATE_LIMIT_CODES or any(phrase in text for phrase in _RATE_LIMIT_PHRASES):
+        return PublishAnswer.RATE_LIMITED
     return PublishAnswer.UNKNOWN

@@ -39,6 +39,8 @@ class FailureReason(StrEnum):
     DENIED = "denied"
     HALTED = "halted"
     STALE_STATE = "stale_state"
+    WOULD_REVERT = "would_revert"
+    OVER_BLOCK_GAS = "over_block_gas"
 
 
 class TxState(StrEnum):
@@ -101,8 +103,10 @@ class Plan(Value):
     @property
     def paths(self) -> tuple[PlannedPath, ...]:
         """The paths in order; one when nothing is split."""
-        whole = PlannedPath(route=self.route, amount_in=self.amount_in, minimum_out=self.minimum_out)
-        return self.split or (whole,)
+        if self.split:
+            return self.split
+        # Its parts were checked as those of the plan; this stands on the way of every trade.
+        return (PlannedPath.model_construct(route=self.route, amount_in=self.amount_in, minimum_out=self.minimum_out),)
 
     @property
     def paid_token(self) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from dexlane.chain.answers import BlockId, Header, RawLog, Receipt
+from dexlane.chain.signed_call import SignedCall
 from dexlane.domain.fees import fee_parameters, next_base_fee
 from dexlane.testing.fake_mempool import (
     Account,
@@ -76,6 +77,8 @@ class FakeChain:
         """What a transaction does when it is included."""
         self.answer_call: Callable[[str, bytes, Header], bytes] = lambda to, data, header: b""
         """What ``eth_call`` gives; raise ``RpcError(3, "execution reverted", "0x...")`` for a revert."""
+        self.answer_trial: Callable[[str, SignedCall, Header], None] = lambda sender, call, header: None
+        """What trying out a signed call gives; raises as above."""
         self.codes: dict[str, bytes] = {}
         self.pool: dict[str, PooledTransaction] = {}
         self.next_base_fee_wei: int | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dexlane.chain.answers import BlockId, ChainTransaction, FeeHistory, Header, RawLog, Receipt
 from dexlane.chain.rpc import RpcError
+from dexlane.chain.signed_call import SignedCall
 from dexlane.domain.fees import fee_parameters, next_base_fee
 from dexlane.testing.fake_mempool import PooledTransaction
 
@@ -22,31 +23,12 @@ class _Fault:
     after: bool
 
 
-class FakeLogs:
-    """Logs of a ``FakeChain`` over several blocks."""
+class Faults:
+    """Every call of a client, and which of them fail."""
 
-    def __init__(self, chain: FakeChain) -> None:
-        self.chain = chain
+    def __init__(self) -> None:
         self.calls: list[str] = []
         """Every method called, in order."""
-
-    async def logs_between(self, first: int, last: int, topics: Sequence[Sequence[str]]) -> list[RawLog]:
-        """Logs of canonical blocks by their topics."""
-        self.calls.append("logs_between")
-        return [
-            log
-            for block in self.chain.blocks[first : last + 1]
-            for log in block.logs
-            if len(log.topics) >= len(topics)
-            and all(topic in wanted for topic, wanted in zip(log.topics, topics, strict=False))
-        ]
-
-
-class FakeRpc(FakeLogs):
-    """A client's side: ``dexlane.chain.rpc.Rpc`` on a ``FakeChain``, with faults on demand."""
-
-    def __init__(self, chain: FakeChain) -> None:
-        super().__init__(chain)
         self._faults: list[_Fault] = []
 
     def fail_next(self, method: str, error: Exception, *, after: bool = False) -> None:
@@ -63,11 +45,42 @@ class FakeRpc(FakeLogs):
                 self._faults.remove(fault)
                 raise fault.error
 
+
+class FakeLogs(Faults):
+    """Logs of a ``FakeChain`` over several blocks."""
+
+    def __init__(self, chain: FakeChain) -> None:
+        super().__init__()
+        self.chain = chain
+
     def _state(self, block: BlockId) -> FakeBlock:
         found = self.chain.resolve(block)
         if found is None:
             raise RpcError(-32000, "header not found")
         return found
+
+    async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
+        """Logs of one canonical block."""
+        self._enter("logs")
+        found = self.chain.resolve(block_hash)
+        if found is None:
+            raise RpcError(-32000, "unknown block")
+        return [log for log in found.logs if not addresses or log.address in addresses]
+
+    async def logs_between(self, first: int, last: int, topics: Sequence[Sequence[str]]) -> list[RawLog]:
+        """Logs of canonical blocks by their topics."""
+        self._enter("logs_between")
+        return [
+            log
+            for block in self.chain.blocks[first : last + 1]
+            for log in block.logs
+            if len(log.topics) >= len(topics)
+            and all(topic in wanted for topic, wanted in zip(log.topics, topics, strict=False))
+        ]
+
+
+class FakeRpc(FakeLogs):
+    """A client's side: ``dexlane.chain.rpc.Rpc`` on a ``FakeChain``, with faults on demand."""
 
     async def chain_id(self) -> int:
         """The chain's id."""
@@ -90,20 +103,17 @@ class FakeRpc(FakeLogs):
         found = self.chain.resolve(block)
         return None if found is None else found.header
 
-    async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
-        """Logs of one canonical block."""
-        self._enter("logs")
-        found = self.chain.resolve(block_hash)
-        if found is None:
-            raise RpcError(-32000, "unknown block")
-        return [log for log in found.logs if not addresses or log.address in addresses]
-
     async def eth_call(
         self, to: str, data: bytes, *, block: BlockId = "latest", sender: str | None = None, value_wei: int = 0
     ) -> bytes:
         """What ``FakeChain.answer_call`` says."""
         self._enter("eth_call")
         return self.chain.answer_call(to, data, self._state(block).header)
+
+    async def try_out(self, sender: str, call: SignedCall, *, block: BlockId = "latest") -> None:
+        """What ``FakeChain.answer_trial`` says."""
+        self._enter("try_out")
+        self.chain.answer_trial(sender, call, self._state(block).header)
 
     async def eth_calls(
         self, calls: Sequence[tuple[str, bytes]], *, block: BlockId = "latest"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from dexlane.chain.execution.market_view import MarketView
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
+from dexlane.chain.execution.testimony import Witness
 from dexlane.chain.permit2 import PERMIT2
 from dexlane.chain.rpc import Rpc
 from dexlane.domain.circumstances import PlanningRules
@@ -81,6 +82,8 @@ class TokenWorld:
         self.spent = 1_000 * 10**6
         self.bought = BOUGHT
         self.reverts: set[str] = set()
+        self.others: Sequence[Rpc] = ()
+        """Further providers beside the bench's own."""
         chain.execute = self.execute
         chain.answer_call = self.answer
 
@@ -287,6 +290,7 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
         key_files=KeyFiles(plain=keys),
         guard_path=home.folder / "guard.db",
         sending=SendPolicy(confirmations=2),
+        witnesses=lambda: [Witness(name=f"p{index}", rpc=one) for index, one in enumerate((rpc, *place.world.others))],
     )
     parts = ExecutorParts(
         service="fast-executor",
@@ -312,12 +316,16 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
 
 
 @asynccontextmanager
-async def running(home: Home, *books: Book, ready: bool = True) -> AsyncIterator[Bench]:
+async def running(
+    home: Home, *books: Book, ready: bool = True, others: Callable[[FakeChain], Sequence[Rpc]] = lambda chain: ()
+) -> AsyncIterator[Bench]:
     """A bench on a new chain; with ``ready`` the accounts are open and the allowances stand."""
     chain = FakeChain(CHAIN_ID, block_time_s=1)
     chain.fund(ACCOUNT, 10 * 10**18)
     clock = ManualClock(chain.tip.timestamp_s * 1_000)
-    bench = await born(home, chain, TokenWorld(chain), clock, list(books or [live_book()]))
+    world = TokenWorld(chain)
+    world.others = others(chain)
+    bench = await born(home, chain, world, clock, list(books or [live_book()]))
     if ready:
         for _ in range(5):
             await bench.head()

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends
 from pydantic import Field
 
 from dexlane.events.control import Status, TradingStatus
+from dexlane.runtime.signer_control import halt_all
 from dexlane.values.base import Value
 from gateway.api.desk import ChainFilter, Desk
 from gateway.api.envelope import Envelope
@@ -48,8 +49,15 @@ def router(desk: Desk) -> APIRouter:
 
     @api.post("/halt", dependencies=[Depends(desk.may_write)])
     async def halt(request: HaltRequest) -> Envelope[list[StatusView]]:
-        """Tighten at once. It never loosens: to go from halted to reducing, resume to reducing."""
+        """Tighten at once. It never loosens: to go from halted to reducing, resume to reducing.
+
+        Signers on this host are halted first and directly; they know no chains, and only a person on the host resumes
+        them.
+        """
         chains = desk.chain_ids(request.chain_id)
+        sockets = desk.settings.signer_control_sockets
+        for socket, why in (await halt_all(sockets, request.scope, request.reason)).items():
+            desk.moments.signer_not_halted(socket, why)
         words = await desk.statuses.halt(Status(request.scope), request.reason, chains)
         if words:
             desk.moments.halted(request.scope, request.reason)

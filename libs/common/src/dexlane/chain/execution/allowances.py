@@ -214,7 +214,7 @@ class AllowanceKeeper:
         return (
             grant.token not in allowances_in_flight(live, grant.owner)
             and not self._watchdog.hopeless(grant)
-            and live.objection_to_account(book) is None
+            and live.objection_to_account(book, is_entry=False) is None
             and self.approvals.can_pay(grant.owner, live, terms)
         )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from dexlane.chain.calldata import router_of
 from dexlane.chain.direct_calls import routers_of
 from dexlane.chain.execution import slots as store
+from dexlane.chain.execution.connections import NodeConnections
 from dexlane.chain.execution.executor import Executor, ExecutorParts
 from dexlane.chain.execution.fencing import FencedJournal, JournalLeaseStore, LeaseKey, Term
 from dexlane.chain.execution.last_values import load_last_values
@@ -20,9 +21,7 @@ from dexlane.chain.execution.routes import ExecutionDeps
 from dexlane.chain.execution.seat import Seat
 from dexlane.chain.execution.settings import ExecutorSettings
 from dexlane.chain.execution.side_values import SideValues
-from dexlane.chain.link import LinkPolicy
-from dexlane.chain.node import NodeRpc
-from dexlane.chain.rpc import Rpc, RpcClient
+from dexlane.chain.network import is_loopback
 from dexlane.domain.circumstances import PlanningRules
 from dexlane.runtime.database import DATABASE_ERRORS
 from dexlane.runtime.disk_room import DiskRoom
@@ -35,29 +34,7 @@ from dexlane.runtime.service import Service
 from dexlane.values.books import Lane
 
 MIGRATIONS = "dexlane.chain"
-CONNECT_WAIT_S = 5.0
 DRAIN_S = 5.0
-
-
-class NodeConnection:
-    """A node client that connects when it is first asked for."""
-
-    def __init__(self, url: str, name: str, chain_id: int) -> None:
-        self._client = RpcClient(url, name=name, policy=LinkPolicy(jitter=random.random), chain_id=chain_id)
-        self._started = False
-
-    async def connect(self) -> Rpc:
-        """The connected client. ``RpcUnavailable`` when the node does not answer yet; ask again."""
-        if not self._started:
-            self._started = True
-            await self._client.start()
-        await self._client.wait_connected(CONNECT_WAIT_S)
-        return NodeRpc(self._client)
-
-    async def stop(self) -> None:
-        """Close."""
-        if self._started:
-            await self._client.stop()
 
 
 @dataclass(frozen=True)
@@ -109,9 +86,9 @@ def _room(service: Service, settings: ExecutorSettings, url: str) -> DiskRoom:
 
 def _seat(chain_id: int, shared: _Shared) -> Seat:
     service, settings, moments = shared.service, shared.settings, shared.moments
-    node = NodeConnection(settings.rpc_ws_urls[chain_id][0], f"{service.name}-{chain_id}", chain_id)
+    node = NodeConnections(chain_id, settings.rpc_ws_urls[chain_id], service.clock, service.log)
     mirror = PoolMirror(chain_id)
-    view = MarketView(mirror, shared.side, service.clock)
+    view = MarketView(mirror, shared.side, service.clock, settings.transfer_taxes.get(chain_id, {}))
     access = _access(chain_id, shared, node)
 
     async def take_up(term: Term) -> Executor:
@@ -141,6 +118,7 @@ def _seat(chain_id: int, shared: _Shared) -> Seat:
     mirror.on_block(seat.on_block)
     service.on_stop(node.stop)
     service.on_stop(seat.leave)
+    service.background(f"providers {chain_id}", node.watch)
     service.background(f"mirror {chain_id}", _following(mirror, service))
     service.background(f"lease {chain_id}", lease.run)
     service.background(f"seat {chain_id}", lambda: seat.run(service.clock, moments))
@@ -150,15 +128,20 @@ def _seat(chain_id: int, shared: _Shared) -> Seat:
     return seat
 
 
-def _access(chain_id: int, shared: _Shared, node: NodeConnection) -> LiveAccess:
+def _access(chain_id: int, shared: _Shared, node: NodeConnections) -> LiveAccess:
     settings = shared.settings
+    urls = settings.rpc_ws_urls[chain_id]
     return LiveAccess(
         chain_id=chain_id,
         lane=shared.lane,
-        url=settings.rpc_ws_urls[chain_id][0],
+        url=next((url for url in urls if not is_loopback(url)), urls[0]),  # one that is remote makes all of them real
         connect=node.connect,
+        witnesses=node.witnesses,
+        jitter_bps=lambda: int(10_000 * random.random()),  # noqa: S311  no secret
         key_files=settings.key_files(),
         guard_path=settings.data_dir / f"{shared.service.name}-guard-{chain_id}.db",
+        signer_socket=settings.signer_socket,
+        control_path=settings.control_path(shared.service.name, chain_id),
         is_devnet_expected=settings.network == "devnet",
         real_money_words=settings.live_trading_on_real_chains,
         deployment=router_of(chain_id),

@@ -25,7 +25,7 @@ from dexlane.chain.execution.txmgr import SlotTerms
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.planning import plan
 from dexlane.events.control import Status
-from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed
+from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed, Purpose
 from dexlane.events.market import BlockApplied
 from dexlane.events.portfolio import ExitTriggered
 from dexlane.events.risk import VerdictApproved
@@ -75,6 +75,16 @@ class _Written:
     slot: Slot | None
 
 
+def _live_parts(parts: ExecutorParts, chain_id: int, on_final: Callable[[Slot], None]) -> LiveParts:
+    return LiveParts(
+        journal=parts.journal,
+        clock=parts.clock,
+        moments=parts.moments,
+        on_final=on_final,
+        status=lambda: parts.side.status(chain_id),
+    )
+
+
 class Executor:
     """Plans for every book of its chain and lane, and executes what is live, during one term."""
 
@@ -87,10 +97,7 @@ class Executor:
         self._consumer = f"{parts.service}-{access.chain_id}"
         self._chain_id = access.chain_id
         self.view = parts.view
-        self.live = LiveDesk(
-            access,
-            LiveParts(journal=parts.journal, clock=parts.clock, moments=parts.moments, on_final=self._on_final),
-        )
+        self.live = LiveDesk(access, _live_parts(parts, access.chain_id, self._on_final))
         # One decision at a time: what it reserves and the nonce it takes must be visible to the next.
         self._deciding = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -229,13 +236,14 @@ class Executor:
         return live_holdings(facts, book, sold, exposure, reserved)
 
     def _routed(self, book: Book, planned: Planned) -> Planned | Refused:
-        """The plan with the router that carries it out, or what stands against it: in either mode for the routers, in
-        live mode for the account."""
+        """The plan with the router that carries it out, or what stands against it; of the account only when live."""
         try:
             trade = self.live.payloads.routed(planned.plan, book.accounts[self._parts.lane])
         except UnroutableError as error:
             return refusal([Objection("unroutable", str(error))])
-        objection = None if book.mode is Mode.PAPER else self.live.objection(book, trade)
+        if book.mode is Mode.PAPER:
+            return replace(planned, plan=trade)
+        objection = self.live.objection(book, trade, is_entry=planned.purpose is not Purpose.EXIT)
         return replace(planned, plan=trade) if objection is None else refusal([objection])
 
     async def _commit(self, cause: Cause, decided: Sequence[_Decided], market: Market, consumer: str) -> list[_Written]:

@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Protocol
 
 import orjson
 
 from dexlane.chain.calldata import RouterDeployment, RouterKind
+from dexlane.chain.execution.payloads import Signer
 from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT
 from dexlane.domain.gas_value import WRAPPED_NATIVE
-from dexlane.runtime.errors import Misconfigured
+from dexlane.events.control import Status
+from dexlane.runtime.errors import Misconfigured, Transient
 from dexlane.values.books import Book, Lane
 from dexlane.values.chains import NATIVE
 from dexlane_signer import (
+    HALT_FILE,
     ROUTER02_SELECTORS,
     SWAP_ROUTER02_SELECTORS,
     Approver,
+    Brake,
+    ControlServer,
+    GuardUnavailableError,
     InvalidKeyError,
     KeystoreError,
+    Latch,
+    Level,
     LocalSigner,
     NonceGuard,
     PermitRequest,
     Policy,
     PrivateKey,
+    RemoteSigner,
     SignedAttempt,
+    SigningDenied,
     SignRequest,
+    SocketTakenError,
     SpendingCaps,
     TokenLimit,
     load_keystore,
     normal_address,
+    read_password,
 )
 
 EXECUTE_SELECTOR = "0x3593564c"
@@ -58,8 +73,10 @@ def load_keys(files: KeyFiles) -> list[PrivateKey]:
     """Read every key. ``Fatal`` with one sentence, which never repeats key material."""
     keys = [] if files.plain is None else _plain_keys(files.plain)
     if files.keystores:
-        password = _password(files.password)
+        if files.password is None:
+            raise Misconfigured("keystores are configured, but no file with their password")
         try:
+            password = read_password(files.password)
             keys += [load_keystore(path, password) for path in files.keystores]
         except (KeystoreError, OSError) as error:
             raise Misconfigured(f"a keystore cannot be used: {error}") from error
@@ -87,17 +104,6 @@ def _checked_key(name: str, address: object, secret: object) -> PrivateKey:
     if key.address != wanted:
         raise Misconfigured(f"the key that {name} gives for {wanted} belongs to {key.address}")
     return key
-
-
-def _password(path: Path | None) -> str:
-    if path is None:
-        raise Misconfigured("keystores are configured, but no file with their password")
-    try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise Misconfigured(f"{path.name} may be read by others; run chmod 600 on it")
-        return path.read_text(encoding="utf-8").strip("\n")
-    except OSError as error:
-        raise Misconfigured(f"the password file {path.name} cannot be read") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,16 +193,67 @@ class SignerHere:
         return self._local.sign_permit(request)
 
 
-class SignerSource:
-    """The signer of one chain, whose policy follows its live books. Keys are read when the first one comes."""
+class SignerSource(Protocol):
+    """Where one chain's signatures come from."""
 
-    def __init__(self, files: KeyFiles, guard_path: Path, *, clock_s: Callable[[], int]) -> None:
-        self._files = files
-        self._guard_path = guard_path
+    @property
+    def loaded(self) -> bool:
+        """Whether the accounts are known."""
+        ...
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Accounts that can be signed for."""
+        ...
+
+    async def load(self) -> None:
+        """Make it ready, once. ``Fatal`` when it cannot be used, ``Transient`` while it does not answer."""
+        ...
+
+    def use(self, policy: Policy) -> None:
+        """Sign by these rules from now on, as far as the rules are ours to set."""
+        ...
+
+    def signer(self) -> Signer:
+        """Whom to ask."""
+        ...
+
+    async def highest_signed(self) -> Mapping[str, int]:
+        """The highest nonce ever signed for each account."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of files and connections."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeysHerePlace:
+    """What a signer in this process needs: the key files, the record, and the socket over which it can be halted."""
+
+    chain_id: int
+    files: KeyFiles
+    guard_path: Path
+    control_path: Path | None = None
+
+
+class KeysHere:
+    """Keys in this process, whose policy follows the live books; for the devnet. Read when the first book comes.
+
+    The operator's and the breakers' status holds as the executor knows it and is released where it was set; the
+    file ``HALT`` beside the record and the control socket latch in the record.
+    """
+
+    def __init__(self, place: KeysHerePlace, *, clock_s: Callable[[], int], status: Callable[[], Status]) -> None:
+        self._place = place
         self._clock_s = clock_s
+        self._status = status
         self._keys: list[PrivateKey] = []
         self._guard: NonceGuard | None = None
+        self._brake: Brake | None = None
         self._signer: SignerHere | None = None
+        self._control: ControlServer | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     @property
     def loaded(self) -> bool:
@@ -208,40 +265,103 @@ class SignerSource:
         """Accounts whose keys are here."""
         return frozenset(key.address for key in self._keys)
 
-    def load(self) -> None:
+    async def load(self) -> None:
         """Read the keys and open the record of signatures, once. ``Fatal`` when either cannot be used."""
         if self._keys:
             return
-        keys = load_keys(self._files)
+        place = self._place
+        keys = load_keys(place.files)
         if not keys:
-            raise Misconfigured("a live book is there, but no key: set private_keys_file or keystore_files")
-        self._guard_path.parent.mkdir(parents=True, exist_ok=True)
+            raise Misconfigured(
+                "a live book is there, but no key: set signer_socket, or private_keys_file or keystore_files"
+            )
+        place.guard_path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._guard = NonceGuard(self._guard_path)
-        except PermissionError as error:
+            self._guard = NonceGuard(place.guard_path)
+            self._brake = Brake(self._guard, halt_file=place.guard_path.with_name(HALT_FILE), told=self._told)
+            if place.control_path is not None:
+                self._control = ControlServer(self._brake, uids=(os.getuid(),))
+                await self._control.start(place.control_path)
+        except (SocketTakenError, OSError) as error:
             raise Misconfigured(str(error)) from error
+        self._looking = asyncio.create_task(self._brake.keep_looking())
         self._keys = keys
+
+    def _told(self) -> Latch:
+        """The status as a level: both have the same three words."""
+        return Latch(Level(self._status().value), "status", "the status of trading says so")
 
     def use(self, policy: Policy) -> None:
         """Sign by these rules from now on."""
         if self._guard is None:
             raise Misconfigured("the signer was given rules before its keys were loaded")
-        self._signer = SignerHere(LocalSigner(self._keys, [policy], self._guard, clock_s=self._clock_s))
+        local = LocalSigner(self._keys, [policy], self._guard, clock_s=self._clock_s, brake=self._brake)
+        self._signer = SignerHere(local)
 
-    def signer(self) -> SignerHere:
+    def signer(self) -> Signer:
         """The signer by the newest rules."""
         if self._signer is None:
             raise Misconfigured("the signer was used before its rules were known")
         return self._signer
 
-    def highest_signed(self, chain_id: int) -> Mapping[str, int]:
+    async def highest_signed(self) -> Mapping[str, int]:
         """The highest nonce ever signed for each account of ours."""
         if self._guard is None:
             return {}
-        found = {address: self._guard.highest_nonce(chain_id, address) for address in self.addresses}
+        chain_id, guard = self._place.chain_id, self._guard
+        found = {address: guard.highest_nonce(chain_id, address) for address in self.addresses}
         return {address: nonce for address, nonce in found.items() if nonce is not None}
 
-    def close(self) -> None:
-        """Close the record of signatures."""
+    async def close(self) -> None:
+        """Close the control socket and the record of signatures."""
+        if self._looking is not None:
+            self._looking.cancel()
+        if self._control is not None:
+            await self._control.stop()
         if self._guard is not None:
             self._guard.close()
+
+
+class SignerElsewhere:
+    """A signer's process behind a socket. Its rules are its own; there is no other way to a key."""
+
+    def __init__(self, socket: Path, chain_id: int) -> None:
+        self._signer = RemoteSigner(socket)
+        self._chain_id = chain_id
+        self._addresses: frozenset[str] = frozenset()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the signer has told its accounts."""
+        return bool(self._addresses)
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Accounts whose keys the signer has."""
+        return self._addresses
+
+    async def load(self) -> None:
+        """Ask for the accounts, once. ``Transient`` while the signer does not answer."""
+        if not self._addresses:
+            self._addresses = frozenset(await self._nonces())
+
+    def use(self, policy: Policy) -> None:
+        """Nothing: an executor cannot set the rules of a signer elsewhere."""
+
+    def signer(self) -> Signer:
+        """The signer behind the socket."""
+        return self._signer
+
+    async def highest_signed(self) -> Mapping[str, int]:
+        """The highest nonce ever signed for each account. ``Transient`` while the signer does not answer."""
+        return {address: nonce for address, nonce in (await self._nonces()).items() if nonce is not None}
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._signer.close()
+
+    async def _nonces(self) -> Mapping[str, int | None]:
+        try:
+            return await self._signer.highest_nonces(self._chain_id)
+        except (GuardUnavailableError, SigningDenied) as error:
+            raise Transient(f"the signer does not tell its accounts: {error}") from error

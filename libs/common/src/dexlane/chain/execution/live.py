@@ -5,7 +5,7 @@ Nothing is connected, and no key is read, before a live book or an open transact
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,11 +13,20 @@ from dexlane.chain.calldata import MAINNET_ROUTER, RouterDeployment, RouterKind
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.accounts import AccountFacts, read_account, read_balances
 from dexlane.chain.execution.fencing import FencedJournal
-from dexlane.chain.execution.keys import KeyFiles, SignerSource, SigningRules, policy_for
+from dexlane.chain.execution.keys import (
+    KeyFiles,
+    KeysHere,
+    KeysHerePlace,
+    SignerElsewhere,
+    SignerSource,
+    SigningRules,
+    policy_for,
+)
 from dexlane.chain.execution.live_books import LiveBooks
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.payloads import Payloads, Signer
 from dexlane.chain.execution.slots import Slot
+from dexlane.chain.execution.testimony import Witness
 from dexlane.chain.execution.txmgr import Equipment, Transactions
 from dexlane.chain.network import identify_network
 from dexlane.chain.rpc import Rpc, RpcError
@@ -42,7 +51,8 @@ MAX_WATCHED = 200
 @dataclass(frozen=True, kw_only=True)
 class LiveAccess:
     """How a chain is reached and signed for. ``connect`` returns a node client that is connected, or raises
-    ``RpcUnavailable``; it is called once."""
+    ``RpcUnavailable``; it is called once. With a ``signer_socket`` the keys are elsewhere, and ``key_files`` and
+    ``guard_path`` are not used."""
 
     chain_id: int
     lane: Lane
@@ -50,6 +60,8 @@ class LiveAccess:
     connect: Callable[[], Awaitable[Rpc]]
     key_files: KeyFiles
     guard_path: Path
+    signer_socket: Path | None = None
+    control_path: Path | None = None
     is_devnet_expected: bool = True
     real_money_words: str = ""
     deployment: RouterDeployment = MAINNET_ROUTER
@@ -57,6 +69,9 @@ class LiveAccess:
     """Routers for what the Universal Router cannot reach, in order; those without code on the chain are left out."""
     signing: SigningRules = field(default_factory=SigningRules)
     sending: SendPolicy = field(default_factory=SendPolicy)
+    witnesses: Callable[[], Sequence[Witness]] = tuple
+    """All providers of the chain once ``connect`` has returned; without any, what it returned is the only one."""
+    jitter_bps: Callable[[], int] = lambda: 5_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +82,7 @@ class LiveParts:
     clock: Clock
     moments: ExecutionMoments
     on_final: Callable[[Slot], None]
+    status: Callable[[], Status] = lambda: Status.ACTIVE
 
 
 class LiveDesk:
@@ -76,7 +92,7 @@ class LiveDesk:
         self.access = access
         self._parts = parts
         self._chain_time_s = 0
-        self._source = SignerSource(access.key_files, access.guard_path, clock_s=lambda: self._chain_time_s)
+        self._source = _source_for(access, lambda: self._chain_time_s, parts.status)
         self.rpc: Rpc | None = None
         self.held = LiveBooks(access.chain_id, access.lane)
         self._facts: dict[str, AccountFacts] = {}
@@ -89,6 +105,7 @@ class LiveDesk:
             permit_nonce=self._permit_nonce,
             deployment=access.deployment,
             others=access.others,
+            epoch=lambda: parts.journal.term.epoch,
         )
         self._transactions: Transactions | None = None
 
@@ -115,7 +132,7 @@ class LiveDesk:
 
     @property
     def keys_loaded(self) -> bool:
-        """Whether any key is in this process."""
+        """Whether it is known for which accounts can be signed."""
         return self._source.loaded
 
     def why_not_settled(self) -> bool | str:
@@ -130,22 +147,23 @@ class LiveDesk:
         if self._source.loaded:
             self._use_policy()
 
-    def objection(self, book: Book, plan: Plan) -> Objection | None:
+    def objection(self, book: Book, plan: Plan, *, is_entry: bool = True) -> Objection | None:
         """Why this live book cannot carry the plan out just now; None when it can."""
-        if plan.native_in:
-            return self.objection_to_account(book)
         # A router that pulls tokens itself is approved for the one trade, just before it.
         is_direct = self.payloads.router_of(plan).kind is not RouterKind.UNIVERSAL
-        return self.objection_to_token(book, plan.route.token_in, 0 if is_direct else plan.amount_in)
+        return self.objection_to_token(book, plan.paid_token, 0 if is_direct else plan.amount_in, is_entry=is_entry)
 
-    def objection_to_token(self, book: Book, token_in: str, amount_in: int) -> Objection | None:
+    def objection_to_token(
+        self, book: Book, token_in: str, amount_in: int, *, is_entry: bool = True
+    ) -> Objection | None:
         """Why this live book cannot pay with that token through Permit2 just now; None when it can."""
         if token_in == NATIVE:
-            return self.objection_to_account(book)
+            return self.objection_to_account(book, is_entry=is_entry)
         account = book.accounts[self.access.lane]
-        return self.objection_to_account(book) or self._token_objection(account, token_in, amount_in)
+        against = self.objection_to_account(book, is_entry=is_entry)
+        return against or self._token_objection(account, token_in, amount_in)
 
-    def objection_to_account(self, book: Book) -> Objection | None:
+    def objection_to_account(self, book: Book, *, is_entry: bool = True) -> Objection | None:
         """Why this live book's account cannot send anything just now; None when it can."""
         if self._refusal is not None:
             return Objection("live_refused", self._refusal)
@@ -156,7 +174,7 @@ class LiveDesk:
             return Objection("no_key", f"the signer holds no key of account {account}")
         if (book.id, account) not in self.held.opened or not self.transactions.knows(account):
             return Objection("not_open", f"account {account} is not opened yet", passing=True)
-        return None
+        return self.transactions.objection(account, is_entry=is_entry)
 
     def _token_objection(self, account: str, token_in: str, amount_in: int) -> Objection | None:
         facts = self._facts.get(account)
@@ -202,8 +220,8 @@ class LiveDesk:
             await self._tend(book, tip, pools)
 
     async def close(self) -> None:
-        """Close the record of signatures."""
-        self._source.close()
+        """Let go of the signer."""
+        await self._source.close()
 
     async def _forget_facts_in_flight(self, transactions: Transactions) -> None:
         """Until the pass is over nobody knows the next permit nonce of an account with a trade on its way. A trade
@@ -246,7 +264,7 @@ class LiveDesk:
             for book_id in self.held.all:
                 self._parts.moments.live_refused(self.access.chain_id, book_id, self._refusal)
             return False
-        self._source.load()
+        await self._source.load()
         self._use_policy()
         equipment = Equipment(
             rpc=rpc,
@@ -255,6 +273,8 @@ class LiveDesk:
             clock=self._parts.clock,
             moments=self._parts.moments,
             on_final=self._parts.on_final,
+            witnesses=self.access.witnesses(),
+            jitter_bps=self.access.jitter_bps,
         )
         transactions = Transactions(equipment, self.access.sending)
         await transactions.recover()
@@ -271,8 +291,8 @@ class LiveDesk:
         account = book.accounts[self.access.lane]
         if account not in self._source.addresses or self.rpc is None:
             return
-        highest = self._source.highest_signed(self.access.chain_id)
-        await self.transactions.watch([account], highest.get)
+        if not self.transactions.knows(account):
+            await self.transactions.watch([account], (await self._source.highest_signed()).get)
         if (book.id, account) not in self.held.opened:
             await self._open(book, account, tip, pools)
         if account not in self._watched:
@@ -317,20 +337,38 @@ class LiveDesk:
         self.held.opened[book.id, account] = tip.block.number
 
 
+def _source_for(access: LiveAccess, clock_s: Callable[[], int], status: Callable[[], Status]) -> SignerSource:
+    """The signer behind the socket, or the keys in this process: chosen once, with no way from one to the other."""
+    if access.signer_socket is not None:
+        return SignerElsewhere(access.signer_socket, access.chain_id)
+    place = KeysHerePlace(
+        chain_id=access.chain_id,
+        files=access.key_files,
+        guard_path=access.guard_path,
+        control_path=access.control_path,
+    )
+    return KeysHere(place, clock_s=clock_s, status=status)
+
+
 async def why_not_live(access: LiveAccess, rpc: Rpc) -> str | None:
     """Why live books may not trade on this chain; None on the devnet, or when the words were written out."""
-    if access.real_money_words == REAL_MONEY_WORDS:
-        return None
     try:
         network = await identify_network(rpc, access.url)
     except RpcError as error:
         raise Transient(f"the node does not say what it is: {error}") from error
     if network == "devnet" and access.is_devnet_expected:
         return None
+    if access.real_money_words == REAL_MONEY_WORDS:
+        return None if access.signer_socket is not None else _KEYS_HERE
     return (
         f"chain {access.chain_id} is not the local devnet; live books trade there only when "
         f'live_trading_on_real_chains is set to "{REAL_MONEY_WORDS}"'
     )
+
+
+_KEYS_HERE = (
+    "keys of accounts with real money do not lie in an executor; run dexlane-signer and set signer_socket to its socket"
+)
 
 
 def paired_tokens(book: Book, pools: Mapping[str, Pool]) -> list[str]:

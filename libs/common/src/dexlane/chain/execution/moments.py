@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dexlane.chain.execution.sending_moments import SendingMoments
 from dexlane.chain.grants import Grant
-from dexlane.domain.publish_answers import PublishAnswer
 from dexlane.events.execution import IntentCreated, TxState
 from dexlane.runtime.observability import Log, Metrics
+from dexlane_signer import SigningDenied
 
 
 class ExecutionMoments:
@@ -15,11 +16,11 @@ class ExecutionMoments:
 
     def __init__(self, metrics: Metrics, log: Log) -> None:
         self._log = log
+        self.sending = SendingMoments(metrics, log)
         self._intents = metrics.counter("intents_total", "Intents by mode and purpose", ("mode", "purpose"))
         self._refusals = metrics.counter("refusals_total", "Refusals by outcome", ("outcome",))
-        self._answers = metrics.counter("publish_answers_total", "Answers to sent transactions", ("answer",))
         self._changes = metrics.counter("tx_changes_total", "Transaction changes by state", ("state",))
-        self._denials = metrics.counter("signing_denials_total", "Signatures that were refused")
+        self._denials = metrics.counter("signing_denials_total", "Signatures that were refused", ("reason",))
         self._failures = metrics.counter("pass_failures_total", "Passes over the open slots that could not finish")
         chain = ("chain_id",)
         self._acts = metrics.gauge("acts", "1 while this instance acts on the chain, 0 as its standby", chain)
@@ -45,14 +46,6 @@ class ExecutionMoments:
         self._refusals.labels(outcome).inc()
         self._log.info("refused", subject_id=subject_id, book_id=book_id, outcome=outcome, reasons=reasons)
 
-    def answered(self, intent_id: str, answer: PublishAnswer, text: str) -> None:
-        """A node answered to signed bytes."""
-        self._answers.labels(answer.value).inc()
-        ordinary = answer in {PublishAnswer.ACCEPTED, PublishAnswer.ALREADY_KNOWN}
-        (self._log.debug if ordinary else self._log.warning)(
-            "transaction_answered", intent_id=intent_id, answer=answer, text=text[:300]
-        )
-
     def sent(self, intent_id: str, seconds: float) -> None:
         """A transaction was handed to the node for the first time."""
         self._sending.observe(seconds)
@@ -63,10 +56,11 @@ class ExecutionMoments:
         self._changes.labels(state.value).inc()
         self._log.info("transaction_changed", intent_id=intent_id, state=state, reason=reason)
 
-    def denied(self, intent_id: str, reason: str) -> None:
-        """The signer, or the encoding, refused a payload."""
-        self._denials.inc()
-        self._log.error("signing_denied", intent_id=intent_id, reason=reason)
+    def denied(self, intent_id: str, error: Exception) -> None:
+        """The signer, or the encoding, refused a payload, or the signer could not be asked."""
+        reason = error.reason.value if isinstance(error, SigningDenied) else type(error).__name__
+        self._denials.labels(reason).inc()
+        self._log.error("signing_denied", intent_id=intent_id, denial=reason, reason=str(error))
 
     def pass_failed(self, chain_id: int, reason: str) -> None:
         """The node or the journal did not answer; the next block tries again."""

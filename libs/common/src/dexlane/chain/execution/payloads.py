@@ -115,7 +115,7 @@ class Payloads:
             max_fee_per_gas_wei=fee.max_fee_per_gas_wei,
             gas_limit=CANCEL_GAS if is_cancel else _gas_limit(intent),
             to=intent.account if is_cancel else self._target(intent),
-            value_wei=0 if is_cancel or intent.plan is None else trade_of(intent.plan, intent.account).value_wei,
+            value_wei=0 if is_cancel else _value_wei(intent.plan),
             data=b"" if is_cancel else calldata or b"",
         )
         request = SignRequest(
@@ -159,6 +159,10 @@ def trade_of(plan: Plan, account: str) -> Trade:
         native_out=plan.native_out,
         taxed=bool(plan.taxes),
     )
+
+
+def _value_wei(plan: Plan | None) -> int:
+    return plan.amount_in if plan is not None and plan.native_in else 0
 
 
 def _allowance_call(intent: IntentCreated) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,7 @@ from dexlane.chain.execution.keys import KeyFiles, SigningRules
 from dexlane.domain.send_state import SendPolicy
 from dexlane.runtime.sealing import read_approvers
 from dexlane.runtime.settings import ChainSettings, MoneySettings
+from dexlane.values.chains import Address
 
 
 class ExecutorSettings(ChainSettings, MoneySettings):
@@ -21,10 +22,20 @@ class ExecutorSettings(ChainSettings, MoneySettings):
     )
     keystore_files: tuple[Path, ...] = Field(default=(), description="Web3 Secret Storage files, as a JSON list")
     keystore_password_file: Path | None = Field(default=None, description="file with their password, mode 0600")
+    signer_socket: Path | None = Field(
+        default=None, description="socket of dexlane-signer; then no key is read here. Needed on a real chain"
+    )
+    signer_control_dir: Path | None = Field(
+        default=None, description="folder for the control sockets of a signer in this process, one a chain"
+    )
     live_trading_on_real_chains: str = Field(
         default="", description="the exact words that allow live books on anything but the devnet"
     )
     confirmations: int = Field(default=2, ge=1, le=128, description="blocks until a transaction counts as final")
+    finality: Literal["auto", "confirmations", "finalized"] = Field(
+        default="auto",
+        description="whether the chain's finalized block must have come as well; auto: not on the devnet",
+    )
     bump_after_blocks: int = Field(default=2, ge=1, le=100)
     bump_percent: int = Field(default=13, ge=13, le=100, description="rise of both fee fields of a replacement")
     max_fee_per_gas_gwei: int = Field(default=500, ge=1, description="the signer refuses trades above it")
@@ -42,6 +53,9 @@ class ExecutorSettings(ChainSettings, MoneySettings):
         default=None, ge=1, description="most gas that is signed for in any hour; not limited when left out"
     )
     gas_gwei_per_day: int | None = Field(default=None, ge=1, description="the same in any 24 hours")
+    transfer_taxes: dict[int, dict[Address, int]] = Field(
+        default_factory=dict, description="what tokens keep of a transfer, in basis points, by chain and token"
+    )
     max_state_age_ms: int = Field(default=15_000, ge=100, description="older pool states are not traded on")
     max_fee_age_blocks: int = Field(default=2, ge=0, le=50)
     lease_ttl_s: float = Field(
@@ -55,6 +69,8 @@ class ExecutorSettings(ChainSettings, MoneySettings):
     def _keys_are_complete(self) -> Self:
         if self.keystore_files and self.keystore_password_file is None:
             raise ValueError("keystore_files need keystore_password_file")
+        if self.signer_socket is not None and (self.keystore_files or self.private_keys_file is not None):
+            raise ValueError("with signer_socket the keys lie with the signer; take the key files away from here")
         missing = [chain for chain in self.chains if chain not in self.rpc_ws_urls]
         if missing:
             raise ValueError(f"rpc_ws_urls names no node for chain {missing[0]}")
@@ -65,6 +81,11 @@ class ExecutorSettings(ChainSettings, MoneySettings):
         return KeyFiles(
             plain=self.private_keys_file, keystores=self.keystore_files, password=self.keystore_password_file
         )
+
+    def control_path(self, service: str, chain_id: int) -> Path | None:
+        """The control socket of the signer in this process; None when it has none."""
+        folder = self.signer_control_dir
+        return None if folder is None or self.signer_socket is not None else folder / f"{service}-{chain_id}.sock"
 
     def signing_rules(self) -> SigningRules:
         """Bounds of the signer."""
@@ -83,6 +104,7 @@ class ExecutorSettings(ChainSettings, MoneySettings):
         """How transactions are brought home. A cancel may pay a quarter more than the dearest trade."""
         return SendPolicy(
             confirmations=self.confirmations,
+            needs_finalized=self.finality == "finalized" or (self.finality == "auto" and self.network != "devnet"),
             bump_after_blocks=self.bump_after_blocks,
             bump_percent=self.bump_percent,
             cancel_fee_cap_wei=self.max_fee_per_gas_gwei * 10**9 * 5 // 4,

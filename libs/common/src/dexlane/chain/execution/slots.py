@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dexlane.chain.execution.tables import accounts, attempts, intents, slots
+from dexlane.domain.resending import Patience
 from dexlane.domain.send_state import Attempt, AttemptKind, SendState, Stage
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.runtime.journal import Tx
@@ -25,10 +27,13 @@ _SAVE_SLOT = (
     .values(record=sa.bindparam("record"), is_open=sa.bindparam("is_open"), calldata=sa.bindparam("calldata"))
 )
 
-_CLOSE_INTENT = (
+_SET_INTENT = (
     intents.update().where(intents.c.intent_id == sa.bindparam("of_intent")).values(is_open=sa.bindparam("is_open"))
 )
 _OPEN_ACCOUNT = accounts.insert()
+_EVERY_SLOT = sa.select(slots, intents.c.payload, intents.c.reserved).join(
+    intents, intents.c.intent_id == slots.c.intent_id
+)
 
 
 class SlotRecord(Value):
@@ -52,6 +57,8 @@ class Slot:
     record: SlotRecord
     calldata: bytes | None = None
     raws: dict[int, bytes] = field(default_factory=dict)
+    patience: dict[int, Patience] = field(default_factory=dict)
+    """By attempt; not stored, so that a restart sends everything once more."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -130,7 +137,8 @@ async def add_attempt(tx: Tx, slot: Slot, attempt: Attempt, raw: bytes) -> None:
 
 
 async def save_slot(tx: Tx, slot: Slot, record: SlotRecord, calldata: bytes | None) -> None:
-    """Write a slot's new record; the end of the slot is the end of its intent and of what it reserved."""
+    """Write a slot's new record; the end of the slot is the end of its intent and of what it reserved, and a slot that
+    is open again opens both."""
     row = {
         "of_intent": slot.intent.id,
         "record": record.model_dump_json(),
@@ -138,13 +146,13 @@ async def save_slot(tx: Tx, slot: Slot, record: SlotRecord, calldata: bytes | No
         "calldata": calldata,
     }
     await tx.run(_SAVE_SLOT, row)
-    if not record.state.is_open:
-        await close_intent(tx, slot.intent.id)
+    if record.state.is_open != slot.state.is_open:
+        await tx.run(_SET_INTENT, {"of_intent": slot.intent.id, "is_open": record.state.is_open})
 
 
 async def close_intent(tx: Tx, intent_id: str) -> None:
     """The intent reserves nothing any more."""
-    await tx.run(_CLOSE_INTENT, {"of_intent": intent_id, "is_open": False})
+    await tx.run(_SET_INTENT, {"of_intent": intent_id, "is_open": False})
 
 
 async def open_account(tx: Tx, book_id: str, account: str, block: BlockRef) -> None:
@@ -171,12 +179,19 @@ async def load_allowances(conn: AsyncConnection, chain_id: int) -> list[IntentCr
 
 async def load_open_slots(conn: AsyncConnection, chain_id: int) -> list[Slot]:
     """Every slot that is not final, in the order of accounts and nonces, with all signed bytes."""
-    query = (
-        sa.select(slots, intents.c.payload, intents.c.reserved)
-        .join(intents, intents.c.intent_id == slots.c.intent_id)
-        .where(slots.c.is_open, slots.c.chain_id == chain_id)
-        .order_by(slots.c.account, slots.c.nonce)
-    )
+    query = _EVERY_SLOT.where(slots.c.is_open, slots.c.chain_id == chain_id).order_by(slots.c.account, slots.c.nonce)
+    return await _load(conn, query)
+
+
+async def load_last_final_slots(conn: AsyncConnection, chain_id: int, most: int) -> list[Slot]:
+    """The slots that became final last, by account at most so many, with all signed bytes."""
+    place = sa.func.row_number().over(partition_by=slots.c.account, order_by=slots.c.nonce.desc()).label("place")
+    ranked = sa.select(slots.c.intent_id, place).where(~slots.c.is_open, slots.c.chain_id == chain_id).subquery()
+    last = sa.select(ranked.c.intent_id).where(ranked.c.place <= most)
+    return await _load(conn, _EVERY_SLOT.where(slots.c.intent_id.in_(last)))
+
+
+async def _load(conn: AsyncConnection, query: sa.Select[Any]) -> list[Slot]:
     found = {
         row.intent_id: Slot(
             intent=IntentCreated.from_wire(row.payload),

@@ -7,40 +7,52 @@ and learns from receipts what happened.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from dexlane.chain.abi import AbiError
 from dexlane.chain.answers import Receipt
 from dexlane.chain.calldata import UnroutableError
 from dexlane.chain.execution import slots as store
+from dexlane.chain.execution.evidence import Evidence, Finding, gaps_of
 from dexlane.chain.execution.fencing import FencedJournal
+from dexlane.chain.execution.final_watch import FinalWatch, deep_reorg
 from dexlane.chain.execution.moments import ExecutionMoments
+from dexlane.chain.execution.nonce_faults import foreign_use, nonce_fault
 from dexlane.chain.execution.outcomes import Told, tell
 from dexlane.chain.execution.payloads import Payloads
 from dexlane.chain.execution.slots import Slot, SlotRecord
-from dexlane.chain.execution.submission import submit
-from dexlane.chain.rpc import Rpc, RpcError, RpcUnavailable
+from dexlane.chain.execution.submission import Broadcast, submit
+from dexlane.chain.execution.testimony import Witness
+from dexlane.chain.execution.witnesses import Witnesses
+from dexlane.chain.rpc import Rpc
 from dexlane.domain import send_state
+from dexlane.domain.circumstances import Objection
+from dexlane.domain.publish_answers import PublishAnswer
+from dexlane.domain.resending import after_answer
 from dexlane.domain.send_state import (
     Attempt,
     AttemptKind,
-    Head,
     Resend,
     SendPolicy,
-    Sighting,
     Sign,
     Step,
+    StopDeepReorg,
     StopForeignUse,
 )
 from dexlane.events.base import FeeCap
-from dexlane.events.execution import FailureReason, IntentCreated
+from dexlane.events.execution import FailureReason, IntentCreated, TxState
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
-from dexlane.runtime.errors import Fatal, Transient
+from dexlane.runtime.errors import Fatal
 from dexlane.runtime.journal import Tx
 from dexlane_signer import GuardUnavailableError, SignedAttempt, SigningDenied
+
+MOST_WATCHED = 256
+"""Final slots per account that are taken up again after a restart."""
+LOST = frozenset({TxState.DROPPED, TxState.REORGED})
+"""What happened to bytes that must go out again whatever was answered before."""
 
 HighestSigned = Callable[[str], int | None]
 """Account to the highest nonce the signer ever signed for it."""
@@ -48,7 +60,11 @@ HighestSigned = Callable[[str], int | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equipment:
-    """What driving transactions needs: the node, the payloads, the journal, time, and the named moments."""
+    """What driving transactions needs: the node, the payloads, the journal, time, and the named moments.
+
+    ``witnesses`` are all providers of the chain; without any, ``rpc`` is the only one. ``jitter_bps`` gives numbers
+    from 0 to 9,999 that spread what is sent again.
+    """
 
     rpc: Rpc
     payloads: Payloads
@@ -57,6 +73,8 @@ class Equipment:
     moments: ExecutionMoments
     on_final: Callable[[Slot], None] = lambda slot: None
     """Told of every slot that came to its end, after that was committed."""
+    witnesses: Sequence[Witness] = ()
+    jitter_bps: Callable[[], int] = lambda: 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,30 +99,44 @@ class Transactions:
         self._moments = equipment.moments
         self._on_final = equipment.on_final
         self._policy = policy or SendPolicy()
+        self._jitter_bps = equipment.jitter_bps
+        providers = equipment.witnesses or (Witness(name="node", rpc=equipment.rpc),)
+        self._witnesses = Witnesses(self._payloads.chain_id, providers, self._moments.sending)
+        self._evidence = Evidence(self._witnesses, self._policy)
+        self._broadcast = Broadcast(providers)
+        self._finals = FinalWatch(self._policy.watch_blocks)
+        self._gapped: set[str] = set()
         self._open: dict[str, Slot] = {}
         self._next_nonce: dict[str, int] = {}
         self._tip = 0
 
     @property
     def open_slots(self) -> Sequence[Slot]:
-        """Slots that are not final, in the order of their nonces."""
-        return list(self._open.values())
+        """Slots that are not final, in the order of their nonces: what is missing below goes out first."""
+        return sorted(self._open.values(), key=lambda slot: (slot.intent.account, slot.nonce))
 
     def tokens_in_flight(self, account: str) -> frozenset[str]:
         """Tokens that trades of this account, not yet in a block, are paying with."""
-        paying = (
-            slot.intent.plan for slot in self._open.values() if slot.intent.account == account and slot.blocks_its_token
-        )
-        return frozenset(plan.paid_token for plan in paying if plan is not None)
+        paying = (slot for slot in self._open.values() if slot.intent.account == account and slot.blocks_its_token)
+        return frozenset(slot.intent.plan.paid_token for slot in paying if slot.intent.plan is not None)
 
     def knows(self, account: str) -> bool:
         """Whether the account's next nonce is known, so that it may be given new slots."""
         return account in self._next_nonce
 
+    def objection(self, account: str, *, is_entry: bool) -> Objection | None:
+        """Why nothing new may be sent from an account just now; None when something may."""
+        if account in _short_of_funds(self._open.values()):
+            sentence = f"a transaction of account {account} waits for native coin to pay its gas with"
+            return Objection("no_gas_funds", sentence, passing=True)
+        return self._witnesses.objection(is_entry=is_entry)
+
     async def recover(self) -> None:
         """Take up every slot that the journal holds open. ``settle`` then brings them forward."""
         async with self._journal.reading() as conn:
             found = await store.load_open_slots(conn, self._payloads.chain_id)
+            final = await store.load_last_final_slots(conn, self._payloads.chain_id, MOST_WATCHED)
+        self._finals.take(final)
         self._open.update({slot.intent.id: slot for slot in found})
         self._moments.open_slots(len(self._open))
 
@@ -120,11 +152,9 @@ class Transactions:
             known = await store.highest_nonces(conn, self._payloads.chain_id)
         for account in wanted:
             given, final = known.get(account, (-1, -1))
-            on_chain = await self._count(account)
-            signed = highest_signed(account)
-            fault = _nonce_fault(
-                account, given=given, final=final, on_chain=on_chain, signed=-1 if signed is None else signed
-            )
+            on_chain = await self._witnesses.nonce(account)
+            signed = -1 if (highest := highest_signed(account)) is None else highest
+            fault = nonce_fault(account, given=given, final=final, on_chain=on_chain, signed=signed)
             if fault is not None:
                 raise Fatal(fault)
             self._next_nonce[account] = max(given + 1, on_chain)
@@ -168,44 +198,65 @@ class Transactions:
                 await self._commit(slot, send_state.give_up(slot.state, reason))
 
     async def settle(self, tip: BlockApplied) -> None:
-        """Bring every open slot forward with what the node says at this block.
+        """Bring every open slot forward with what the providers say at this block.
 
-        Raises ``Fatal`` when somebody else uses one of the accounts, ``Transient`` when the journal does not commit.
+        Raises ``Fatal`` when somebody else uses one of the accounts or what was final is undone, ``Transient`` when the
+        journal does not commit.
         """
         is_new, self._tip = tip.block.number > self._tip, tip.block.number
-        slots = self.open_slots
-        if not slots:
-            return
-        # Nonces first: a transaction included between the two look-ups then shows up as a receipt at least.
-        nonces = await self._nonces({slot.intent.account for slot in slots})
-        found = await asyncio.gather(*(self._receipts(slot) for slot in slots))
-        for slot, (receipts, complete) in zip(slots, found, strict=True):
-            nonce = nonces.get(slot.intent.account)
-            head = Head(
-                number=tip.block.number,
-                next_base_fee_wei=tip.next_base_fee_per_gas_wei,
-                sightings=[Sighting(r.tx_hash, r.block, r.success) for r in receipts.values()],
-                # A second pass at one block is no further evidence of foreign use.
-                slot_used=is_new and nonce is not None and nonce > slot.nonce,
-                complete=complete and nonce is not None,
-            )
-            async with slot.lock:
-                await self._advance(slot, head, receipts)
+        slots, final = self.open_slots, self._finals.newest(self._tip)
+        findings = await self._evidence.at(tip, [*final, *slots], is_new=is_new)
+        if any(_is_undone(finding, self._policy) for finding in findings):
+            await self._reopen(tip)
+        gaps = gaps_of(findings)
+        hurried = self._gapped | {gap.intent.account for gap in gaps}
+        self._gapped = set()
+        for finding in findings:
+            async with finding.slot.lock:
+                if finding.slot.record is finding.record and finding.slot.state.is_open:
+                    await self._advance(finding, hurried=finding.slot.intent.account in hurried)
         self._moments.open_slots(len(self._open))
+        self._moments.sending.looked_at(
+            self._payloads.chain_id,
+            oldest_blocks=max((self._tip - slot.intent.block.number for slot in slots), default=0),
+            gaps=len(gaps),
+            short_of_funds=len(_short_of_funds(self._open.values())),
+        )
 
-    async def _advance(self, slot: Slot, head: Head, receipts: Mapping[str, Receipt]) -> None:
+    async def _reopen(self, tip: BlockApplied) -> None:
+        """A reorganisation went deeper than finality: open again everything that it undid, and stop."""
+        undone: list[Slot] = []
+        for finding in await self._evidence.at(tip, self._finals.all, is_new=False):
+            step = send_state.at_head(finding.record.state, finding.head, self._policy)
+            if isinstance(step.action, StopDeepReorg):
+                await self._commit(finding.slot, step, finding.receipt)
+                undone.append(finding.slot)
+        if undone:
+            raise deep_reorg(undone)
+
+    async def _advance(self, finding: Finding, *, hurried: bool) -> None:
+        slot, head = finding.slot, finding.head
+        was_wanted = slot.state.giving_up is None
         step = send_state.at_head(slot.state, head, self._policy)
-        await self._commit(slot, step, receipts)
+        await self._commit(slot, step, finding.receipt)
+        if was_wanted and step.state.giving_up is not None:
+            self._moments.sending.given_up(slot.intent.id, step.state.giving_up.value)
+        if head.slot_used and not head.sightings:
+            self._moments.sending.receipt_lags(self._payloads.chain_id, slot.intent.id)
         if isinstance(step.action, Resend):
-            for number in step.action.numbers:
-                await self._send(slot, number)
+            hurried = hurried or finding.funded or any(change.state in LOST for change in step.changes)
+            await self._send_again(slot, step.action.numbers, hurried=hurried)
         elif isinstance(step.action, Sign):
             await self._sign_and_send(slot, step.action.kind, step.action.fee)
         elif isinstance(step.action, StopForeignUse):
-            raise Fatal(
-                f"nonce {slot.nonce} of account {slot.intent.account} was used by a transaction that is not ours: "
-                "somebody else holds its key; move its funds and use a new account"
-            )
+            raise foreign_use(slot.intent.account, slot.nonce)
+
+    async def _send_again(self, slot: Slot, numbers: Sequence[int], *, hurried: bool) -> None:
+        for number in numbers:
+            patience = slot.patience.get(number)
+            if patience is None or patience.is_over(_monotonic_ms(self._clock), hurried=hurried):
+                self._moments.sending.sent_again(slot.intent.id, number)
+                await self._send(slot, number)
 
     async def _sign_and_send(self, slot: Slot, kind: AttemptKind, fee: FeeCap | None) -> None:
         try:
@@ -214,11 +265,11 @@ class Transactions:
                 calldata = await self._payloads.calldata(slot.intent)
             signed = await self._payloads.sign(slot, kind, fee or _first_fee(slot), calldata)
         except (SigningDenied, UnroutableError, AbiError) as error:
-            self._moments.denied(slot.intent.id, str(error))
+            self._moments.denied(slot.intent.id, error)
             await self._commit(slot, send_state.give_up(slot.state, FailureReason.DENIED))
             return
         except GuardUnavailableError as error:
-            self._moments.denied(slot.intent.id, str(error))
+            self._moments.denied(slot.intent.id, error)
             return
         if signed.number in slot.raws:
             await self._send(slot, signed.number)
@@ -237,23 +288,30 @@ class Transactions:
         await self._send(slot, attempt.number)
 
     async def _send(self, slot: Slot, number: int) -> None:
-        first = slot.state.stage is send_state.Stage.SIGNED and number == 1
+        first = slot.state.stage is send_state.Stage.SIGNED and number == 1 and not slot.patience
         handed_over_ns: list[int] = []
-        answer, text = await submit(
-            self._rpc, slot.raws[number], on_sent=lambda: handed_over_ns.append(self._clock.now_ns())
-        )
+        answer = await self._submit(slot, number, lambda: handed_over_ns.append(self._clock.now_ns()))
         if first and handed_over_ns:
             self._moments.sent(slot.intent.id, max(0, handed_over_ns[0] - slot.intent.received_at_ns) / 1e9)
-        self._moments.answered(slot.intent.id, answer, text)
+        before = slot.patience.get(number)
+        slot.patience[number] = after_answer(before, answer, _monotonic_ms(self._clock), self._jitter_bps())
+        if answer is PublishAnswer.NONCE_TOO_HIGH:
+            self._gapped.add(slot.intent.account)
         await self._commit(slot, send_state.answered(slot.state, number, answer))
 
-    async def _commit(self, slot: Slot, step: Step, receipts: Mapping[str, Receipt] | None = None) -> None:
+    async def _submit(self, slot: Slot, number: int, on_sent: Callable[[], None]) -> PublishAnswer:
+        """Hand an attempt to every provider; the answer that counts."""
+        note = functools.partial(self._moments.sending.answered, slot.intent.id)
+        if len(self._witnesses.all) > 1:
+            answer, _ = await self._broadcast.send(slot.raws[number], note, on_sent)
+            return answer
+        answer, text = await submit(self._rpc, slot.raws[number], on_sent=on_sent)
+        note(self._witnesses.all[0].name, answer, text)
+        return answer
+
+    async def _commit(self, slot: Slot, step: Step, receipt: Receipt | None = None) -> None:
         if step.state == slot.state and not step.changes:
             return
-        included = step.state.included
-        receipt = None
-        if included is not None and receipts is not None:
-            receipt = receipts.get(step.state.attempt(included.number).tx_hash)
         told = tell(slot, step, self._clock.now_ns(), receipt)
         async with self._journal.transaction() as tx:
             await self._write(tx, slot, told, slot.calldata)
@@ -270,37 +328,29 @@ class Transactions:
         slot.record = told.record
         for change in step.changes:
             self._moments.changed(slot.intent.id, change.state, change.reason)
-        if not slot.state.is_open:
+        if slot.state.is_open:
+            self._open[slot.intent.id] = slot
+            self._finals.let_go(slot)
+        else:
             self._open.pop(slot.intent.id, None)
+            self._finals.take([slot])
+            self._moments.sending.ended(slot.intent.id, len(slot.state.attempts))
             self._on_final(slot)
 
-    async def _count(self, account: str) -> int:
-        try:
-            return await self._rpc.transaction_count(account)
-        except RpcError as error:
-            raise Transient(f"the nonce of account {account} could not be read: {error}") from error
 
-    async def _nonces(self, accounts: set[str]) -> dict[str, int]:
-        nonces: dict[str, int] = {}
-        for account in sorted(accounts):
-            try:
-                nonces[account] = await self._rpc.transaction_count(account)
-            except (RpcError, RpcUnavailable) as error:
-                self._moments.pass_failed(self._payloads.chain_id, str(error))
-        return nonces
+def _monotonic_ms(clock: Clock) -> int:
+    return clock.monotonic_ns() // 1_000_000
 
-    async def _receipts(self, slot: Slot) -> tuple[dict[str, Receipt], bool]:
-        """Receipts of a slot's attempts by hash, and whether every look-up was answered."""
-        receipts: dict[str, Receipt] = {}
-        for attempt in slot.state.attempts:
-            try:
-                receipt = await self._rpc.receipt(attempt.tx_hash)
-            except (RpcError, RpcUnavailable) as error:
-                self._moments.pass_failed(self._payloads.chain_id, str(error))
-                return receipts, False
-            if receipt is not None:
-                receipts[attempt.tx_hash] = receipt
-        return receipts, True
+
+def _short_of_funds(slots: Iterable[Slot]) -> set[str]:
+    return {slot.intent.account for slot in slots if slot.state.short_of_funds}
+
+
+def _is_undone(finding: Finding, policy: SendPolicy) -> bool:
+    """Whether a final slot is not where it was."""
+    if finding.record.state.is_open:
+        return False
+    return isinstance(send_state.at_head(finding.record.state, finding.head, policy).action, StopDeepReorg)
 
 
 def _attempt(signed: SignedAttempt, tip: int) -> Attempt:
@@ -316,23 +366,3 @@ def _first_fee(slot: Slot) -> FeeCap:
         return slot.intent.plan.fee_cap
     cap = slot.record.fallback_fee_wei
     return FeeCap(max_fee_per_gas_wei=cap, max_priority_fee_per_gas_wei=min(cap, 10**9))
-
-
-def _nonce_fault(account: str, *, given: int, final: int, on_chain: int, signed: int) -> str | None:
-    """Why an account may not be used, in one sentence; None when chain, journal and signer agree."""
-    if signed > given:
-        return (
-            f"the signer has signed nonce {signed} of account {account} but this journal knows only up to {given}: an "
-            " old or empty journal was put in place; bring back the newest one"
-        )
-    if final >= on_chain:
-        return (
-            f"account {account} has used nonce {final} by this journal, but its next nonce on the chain is {on_chain}: "
-            "the chain was reset or rolled back beyond finality; a journal serves one chain only"
-        )
-    if 0 <= given < on_chain - 1:
-        return (
-            f"account {account} is at nonce {on_chain} on the chain, but this journal gave out only up to {given}: "
-            "somebody else uses its key; move its funds and use a new account"
-        )
-    return None

@@ -1,0 +1,189 @@
+"""What is known about one slot (chain, account, nonce): its state, what may happen to it, and what is to be done.
+
+Values only; ``dexlane.domain.send_state`` moves them on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dexlane.domain.fee_bumps import LEAST_BUMP_PERCENT
+from dexlane.events.base import FeeCap
+from dexlane.events.execution import FailureReason, TxState
+from dexlane.values.base import Value
+from dexlane.values.chains import BlockRef
+
+
+class AttemptKind(StrEnum):
+    """What an attempt does when it is included."""
+
+    TRADE = "trade"
+    CANCEL = "cancel"
+
+
+class Stage(StrEnum):
+    """How far the slot is. SENT means that some bytes may have reached a node; FINAL is the only end."""
+
+    PLANNED = "planned"
+    SIGNED = "signed"
+    SENT = "sent"
+    INCLUDED = "included"
+    FINAL = "final"
+
+
+class Attempt(Value):
+    """One signed payload; numbers count from 1. ``block`` is the tip it was signed at."""
+
+    number: int
+    kind: AttemptKind
+    tx_hash: str
+    fee: FeeCap
+    block: int
+
+
+class Inclusion(Value):
+    """Where an attempt was included, and whether it succeeded."""
+
+    number: int
+    block: BlockRef
+    success: bool
+
+
+class SendState(Value):
+    """Everything that is remembered about a slot; small, and stored whole."""
+
+    deadline_block: int
+    fee_budget_wei: int
+    """Most that a trade's fee cap per gas may be raised to."""
+    stage: Stage = Stage.PLANNED
+    attempts: tuple[Attempt, ...] = ()
+    included: Inclusion | None = None
+    giving_up: FailureReason | None = None
+    """Why a cancel takes the place of the trade."""
+    accepted: int = 0
+    """The highest attempt a node said it has; none after a drop or a reorganisation."""
+    submitted: int = 0
+    """The highest attempt that was told as submitted; none after a drop or a reorganisation."""
+    pending: bool = False
+    """Whether the submitted attempt was told as pending."""
+    dropped: bool = False
+    """Whether the newest attempt was told as dropped, and not as submitted since."""
+    bump_wanted: bool = False
+    short_of_funds: bool = False
+    foreign_heads: int = 0
+    """Heads in a row at which enough providers said that the slot was used, and that none of our attempts is known."""
+
+    @property
+    def newest(self) -> Attempt | None:
+        """The last attempt signed."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything can still change."""
+        return self.stage is not Stage.FINAL
+
+    def attempt(self, number: int) -> Attempt:
+        """The attempt of that number; numbers rise, but one that the signer alone knows is left out."""
+        return next(attempt for attempt in self.attempts if attempt.number == number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendPolicy:
+    """How a slot is brought home. Blocks, per cent, and wei per gas."""
+
+    confirmations: int = 2
+    """A receipt this deep is final: 1 is the tip itself."""
+    needs_finalized: bool = False
+    """Whether the chain's own ``finalized`` block must have reached the receipt as well."""
+    watch_blocks: int = 64
+    """How long after its inclusion a final slot is still looked at."""
+    bump_after_blocks: int = 2
+    bump_percent: int = LEAST_BUMP_PERCENT
+    cancel_fee_cap_wei: int = 1_000 * 10**9
+
+    def __post_init__(self) -> None:
+        """Refuse a bump that nodes would refuse."""
+        if self.bump_percent < LEAST_BUMP_PERCENT:
+            raise ValueError(f"a bump of {self.bump_percent} % is below {LEAST_BUMP_PERCENT} %: nodes would refuse it")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that happened to the slot: one ``tx.<state>`` event."""
+
+    state: TxState
+    attempt: int = 0
+    block: BlockRef | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resend:
+    """Give these attempts to the node again, the same bytes."""
+
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Sign a further attempt with this fee, store it, send it. ``fee`` None means the plan's own."""
+
+    kind: AttemptKind
+    fee: FeeCap | None
+
+
+@dataclass(frozen=True, slots=True)
+class StopForeignUse:
+    """The slot was used by a transaction that is not ours: somebody else has the key. Stop trading."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopDeepReorg:
+    """What was final is not any more. Stop trading, and look at the chain from the start."""
+
+
+Action = Resend | Sign | StopForeignUse | StopDeepReorg | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The outcome of one transition."""
+
+    state: SendState
+    changes: tuple[Change, ...] = ()
+    action: Action = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A receipt of one of our attempts, in the node's canonical chain. ``content`` is a digest of what it says beside
+    that, where several providers' receipts are compared; empty otherwise."""
+
+    tx_hash: str
+    block: BlockRef
+    success: bool
+    content: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What is known at a new block: receipts of our attempts, and whether the account's nonce has passed the slot.
+
+    ``complete`` is False when look-ups went unanswered or contradict each other; then absence proves nothing.
+    ``quorate`` says that as many providers agree as something final needs. ``absent``: no node knows any attempt.
+    ``finalized`` is the number of the chain's finalized block, None when it is not known. ``hopeless`` says why the
+    trade, as signed, cannot do its work in the next block.
+    """
+
+    number: int
+    next_base_fee_wei: int
+    sightings: Sequence[Sighting] = ()
+    slot_used: bool = False
+    complete: bool = True
+    quorate: bool = True
+    absent: bool = False
+    finalized: int | None = None
+    hopeless: FailureReason | None = None

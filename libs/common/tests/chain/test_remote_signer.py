@@ -1,0 +1,146 @@
+"""An executor whose keys lie with a signer elsewhere: the same life of a trade, and no other way to a key."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dexlane.chain.calldata import MAINNET_ROUTER
+from dexlane.chain.execution.keys import KeysHere, KeysHerePlace, SignerElsewhere, SigningRules, policy_for
+from dexlane.chain.execution.live import why_not_live
+from dexlane.events.control import Status
+from dexlane.events.execution import FailureReason, FillConfirmed, IntentCreated, IntentFailed, Purpose
+from dexlane.runtime.errors import Misconfigured, Transient
+from dexlane.runtime.settings import REAL_MONEY_WORDS
+from dexlane.testing.builders import CHAIN_ID, a_status
+from dexlane.testing.live_bench import ACCOUNT, KEY, Bench, Home, live_book, running
+from dexlane.values.books import Lane
+from dexlane_signer import DenialReason, LocalSigner, NonceGuard, PrivateKey
+from dexlane_signer.server import SigningServer
+
+
+@pytest.fixture
+def home(tmp_path: Path, database_url: str) -> Home:
+    return Home(tmp_path, database_url)
+
+
+@asynccontextmanager
+async def signing(bench: Bench, path: Path) -> AsyncIterator[LocalSigner]:
+    """A signer behind a socket, with rules of its own."""
+    guard = NonceGuard(bench.home.folder / "signers-guard.db")
+    policy = policy_for(CHAIN_ID, Lane.FAST, [live_book()], MAINNET_ROUTER, SigningRules())
+    signer = LocalSigner([PrivateKey.from_hex(KEY)], [policy], guard, clock_s=lambda: bench.chain.tip.timestamp_s)
+    server = SigningServer(signer, uids=(os.getuid(),))
+    await server.start(path)
+    yield signer
+    await server.stop()
+    guard.close()
+
+
+def move_keys_away(bench: Bench, path: Path) -> None:
+    live = bench.executor.live
+    live._source = SignerElsewhere(path, CHAIN_ID)
+    live.payloads = replace(live.payloads, signer=live._source.signer)
+
+
+def intent_id(bench: Bench, verdict_id: str) -> str:
+    return IntentCreated.make_id("live-one", verdict_id, Purpose.ENTRY)
+
+
+async def test_a_trade_is_signed_over_the_socket(home: Home, tmp_path: Path) -> None:
+    async with running(home, ready=False) as bench, signing(bench, tmp_path / "s") as signer:
+        move_keys_away(bench, tmp_path / "s")
+        for _ in range(5):
+            await bench.head()
+        verdict = bench.verdict()
+        await bench.executor.on_verdict(verdict)
+        for _ in range(2):
+            await bench.head()
+        assert await bench.of_intent(intent_id(bench, verdict.id), FillConfirmed)
+        assert signer.counts.signed == {"transaction": 3, "permit": 1}, "a trade, and the allowance of either token"
+        guard = sqlite3.connect(home.folder / "signers-guard.db")
+        epoch = bench.executor.live._parts.journal.term.epoch
+        assert guard.execute("SELECT epoch FROM epochs").fetchall() == [(epoch,)]
+        guard.close()
+        assert not (home.folder / "guard.db").exists(), "no key and no record lies with the executor"
+
+
+async def test_without_the_signer_intents_wait_and_expire_and_nothing_is_signed(home: Home, tmp_path: Path) -> None:
+    async with running(home, ready=False) as bench:
+        async with signing(bench, tmp_path / "s"):
+            move_keys_away(bench, tmp_path / "s")
+            for _ in range(5):
+                await bench.head()
+        verdict = bench.verdict(blocks=2)
+        await bench.executor.on_verdict(verdict)
+        for _ in range(4):
+            await bench.head()
+        assert "tx.signed" not in await bench.names(intent_id(bench, verdict.id))
+        assert bench.effects() == 0
+        async with signing(bench, tmp_path / "s"):
+            for _ in range(4):
+                await bench.head()
+        (failed, *_) = await bench.of_intent(intent_id(bench, verdict.id), IntentFailed)
+        assert failed.reason is FailureReason.EXPIRED
+        assert bench.effects() == 0
+
+
+async def test_a_signer_that_does_not_tell_its_accounts_is_waited_for(tmp_path: Path) -> None:
+    source = SignerElsewhere(tmp_path / "nobody", CHAIN_ID)
+    with pytest.raises(Transient, match="does not tell its accounts"):
+        await source.load()
+    assert not source.loaded
+
+
+async def test_keys_with_real_money_do_not_lie_in_an_executor(home: Home, tmp_path: Path) -> None:
+    async with running(home, ready=False) as bench:
+        access = replace(bench.executor.live.access, is_devnet_expected=False, real_money_words=REAL_MONEY_WORDS)
+        refusal = await why_not_live(access, bench.rpc)
+        assert refusal is not None
+        assert "dexlane-signer" in refusal
+        assert await why_not_live(replace(access, signer_socket=tmp_path / "s"), bench.rpc) is None
+        words = await why_not_live(replace(access, signer_socket=tmp_path / "s", real_money_words=""), bench.rpc)
+        assert words is not None
+
+
+async def test_a_signer_here_follows_the_executors_status_and_halts_by_file(home: Home) -> None:
+    async with running(home) as bench:
+        signer = bench.executor.live._source
+        assert isinstance(signer, KeysHere)
+        assert signer._brake is not None
+
+        def denied(*, is_entry: bool) -> DenialReason | None:
+            assert signer._brake is not None
+            said = signer._brake.refusal(is_cancel=False, is_entry=is_entry) or signer._guard.refusal(  # type: ignore[union-attr]
+                CHAIN_ID, ACCOUNT, 1_000, is_entry=is_entry
+            )
+            return None if said is None else said.reason
+
+        assert denied(is_entry=True) is None
+        bench.side.take_status(a_status(Status.REDUCING, status_version=2))
+        assert denied(is_entry=True) is DenialReason.HALTED
+        assert denied(is_entry=False) is None
+        bench.side.take_status(a_status(Status.ACTIVE, status_version=3))
+        assert denied(is_entry=True) is None
+        (home.folder / "HALT").touch()
+        assert denied(is_entry=False) is DenialReason.HALTED
+        (home.folder / "HALT").unlink()
+        assert denied(is_entry=False) is DenialReason.HALTED
+
+
+async def test_a_place_where_no_control_socket_can_be_is_misconfigured(home: Home) -> None:
+    async with running(home, ready=False) as bench:
+        place = KeysHerePlace(
+            chain_id=CHAIN_ID,
+            files=bench.executor.live.access.key_files,
+            guard_path=home.folder / "guard.db",
+            control_path=home.folder / "no such folder" / "s",
+        )
+        with pytest.raises(Misconfigured):
+            await KeysHere(place, clock_s=lambda: 0, status=lambda: Status.ACTIVE).load()

@@ -1,0 +1,203 @@
+"""Evidence from one or several providers: what is acted on, what is waited for, who is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dexlane.chain.answers import Header, Receipt
+from dexlane.chain.execution.signed_bytes import signed_call
+from dexlane.chain.rpc import Rpc, RpcError, RpcUnavailable
+from dexlane.chain.signed_call import SignedCall
+from dexlane.events.execution import FailureReason, IntentCreated, IntentFailed, Purpose
+from dexlane.events.risk import DecisionRecorded, VerdictApproved
+from dexlane.runtime.errors import Fatal, Transient
+from dexlane.testing.fake_chain import FakeChain
+from dexlane.testing.fake_rpc import FakeRpc
+from dexlane.testing.live_bench import ACCOUNT, ROUTER, Bench, Home, reborn, running
+
+
+@pytest.fixture
+def home(tmp_path: Path, database_url: str) -> Home:
+    return Home(tmp_path, database_url)
+
+
+def entry_id(verdict: VerdictApproved) -> str:
+    return IntentCreated.make_id("live-one", verdict.id, Purpose.ENTRY)
+
+
+async def outcomes(bench: Bench) -> list[str]:
+    return [event.outcome for event in await bench.events() if isinstance(event, DecisionRecorded)]
+
+
+def reverting(error: RpcError) -> Any:
+    def trial(sender: str, call: SignedCall, header: Header) -> None:
+        assert sender == ACCOUNT
+        if call.to == ROUTER and call.gas_limit > 21_000:
+            raise error
+
+    return trial
+
+
+async def test_a_trade_that_would_revert_at_the_tip_is_cancelled_in_its_own_slot(home: Home) -> None:
+    async with running(home) as bench:
+        verdict = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(verdict)
+        bench.chain.answer_trial = reverting(RpcError(3, "execution reverted", "0x"))
+        await bench.head(only=())
+        await bench.head()
+        await bench.head()
+        failures = await bench.of_intent(entry_id(verdict), IntentFailed)
+        assert failures[-1].reason is FailureReason.WOULD_REVERT
+        assert failures[-1].final
+        assert bench.effects() == 0
+
+
+@pytest.mark.parametrize(
+    "error", [RpcError(-32000, "header not found"), RpcError(-32000, "missing trie node"), RpcUnavailable("timed out")]
+)
+async def test_a_trial_that_could_not_be_made_decides_nothing(home: Home, error: Any) -> None:
+    async with running(home) as bench:
+        verdict = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(verdict)
+        bench.chain.answer_trial = reverting(error)
+        await bench.head(only=())
+        await bench.head()
+        await bench.head()
+        assert (await bench.names(entry_id(verdict)))[-1] == "fill.confirmed"
+
+
+async def test_a_trade_above_the_blocks_gas_limit_is_cancelled(home: Home) -> None:
+    async with running(home) as bench:
+        verdict = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(verdict)
+        bench.chain.gas_limit = 60_000
+        await bench.head()
+        await bench.head()
+        await bench.head()
+        failures = await bench.of_intent(entry_id(verdict), IntentFailed)
+        assert failures[-1].reason is FailureReason.OVER_BLOCK_GAS
+
+
+async def test_while_one_trade_waits_for_gas_funds_its_wallet_begins_nothing_new(home: Home) -> None:
+    async with running(home) as bench:
+        for block in bench.chain.blocks:
+            block.balances[ACCOUNT] = 0
+        await bench.executor.on_verdict(bench.verdict(blocks=20))
+        objection = bench.executor.live.transactions.objection(ACCOUNT, is_entry=False)
+        assert objection is not None
+        assert objection.outcome == "no_gas_funds"
+        bench.chain.fund(ACCOUNT, 10**18)
+        await bench.head()
+        assert bench.executor.live.transactions.objection(ACCOUNT, is_entry=True) is None
+
+
+async def test_a_final_trade_that_a_deeper_reorganisation_undoes_stops_trading_and_is_sent_again(home: Home) -> None:
+    async with running(home) as bench:
+        verdict = bench.verdict(blocks=40)
+        await bench.executor.on_verdict(verdict)
+        for _ in range(3):
+            await bench.head()
+        lost = [tx.hash for block in bench.chain.blocks for tx in block.transactions if tx.to == ROUTER]
+        bench.chain.reorg(3, drop=lost, longer=2)
+        with pytest.raises(Fatal, match="a reorganisation undid 2 final"):
+            await bench.follow()
+        assert (await bench.names(entry_id(verdict)))[-2:] == ["tx.reorged", "fill.reversed"]
+        again = await reborn(bench)
+        for _ in range(4):
+            await again.head()
+        assert (await again.names(entry_id(verdict)))[-1] == "fill.confirmed"
+        assert again.effects() == 1
+        await again.die()
+
+
+class Liar(FakeRpc):
+    """A provider whose receipts and head can be falsified."""
+
+    hides_receipts = False
+    lag = 0
+
+    async def block_number(self) -> int:
+        return await super().block_number() - self.lag
+
+    async def receipt(self, tx_hash: str) -> Receipt | None:
+        return None if self.hides_receipts else await super().receipt(tx_hash)
+
+
+def one_more(chain: FakeChain) -> Sequence[Rpc]:
+    return [Liar(chain)]
+
+
+async def test_with_two_providers_nothing_is_final_on_the_word_of_one(home: Home) -> None:
+    second: list[Liar] = []
+
+    def others(chain: FakeChain) -> Sequence[Rpc]:
+        second.append(Liar(chain))
+        return second
+
+    async with running(home, others=others) as bench:
+        verdict = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(verdict)
+        second[0].hides_receipts = True
+        for _ in range(5):
+            await bench.head()
+        assert (await bench.names(entry_id(verdict)))[-1] == "fill.included"
+        second_verdict = bench.verdict(blocks=20, strategy_version=2)
+        await bench.executor.on_verdict(second_verdict)
+        assert (await outcomes(bench))[-1] == "providers_disagree"
+        second[0].hides_receipts = False
+        await bench.head()
+        assert (await bench.names(entry_id(verdict)))[-1] == "fill.confirmed"
+
+
+async def test_a_provider_that_lags_by_more_than_two_blocks_is_not_listened_to(home: Home) -> None:
+    second: list[Liar] = []
+
+    def others(chain: FakeChain) -> Sequence[Rpc]:
+        second.append(Liar(chain))
+        return second
+
+    async with running(home, others=others) as bench:
+        verdict = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(verdict)
+        second[0].lag = 3
+        for _ in range(3):
+            await bench.head()
+        assert (await bench.names(entry_id(verdict)))[-1] == "fill.included"
+        second[0].lag = 2
+        await bench.head()
+        assert (await bench.names(entry_id(verdict)))[-1] == "fill.confirmed"
+
+
+async def test_without_any_provider_entries_stop_at_once_and_exits_after_three_heads(home: Home) -> None:
+    async with running(home) as bench:
+        await bench.executor.on_verdict(bench.verdict(blocks=20))
+        transactions = bench.executor.live.transactions
+        slots = len(transactions.open_slots)
+        for missed in (1, 2, 3):
+            bench.rpc.fail_next("block_number", RpcUnavailable("gone"))
+            await bench.head(only=())
+            refused = {is_entry: transactions.objection(ACCOUNT, is_entry=is_entry) for is_entry in (True, False)}
+            assert refused[True] is not None
+            assert (refused[False] is not None) is (missed == 3)
+        assert len(transactions.open_slots) == slots
+        await bench.head(only=())
+        assert transactions.objection(ACCOUNT, is_entry=True) is None
+
+
+async def test_a_nonce_that_too_few_providers_tell_is_not_known(home: Home) -> None:
+    async with running(home, others=one_more) as bench:
+        witnesses = bench.executor.live.transactions._witnesses
+        bench.rpc.fail_next("transaction_count", RpcUnavailable("gone"))
+        with pytest.raises(Transient, match="2 providers"):
+            await witnesses.nonce(ACCOUNT)
+        assert await witnesses.nonce(ACCOUNT) == await bench.rpc.transaction_count(ACCOUNT)
+
+
+def test_bytes_that_are_no_transaction_are_refused() -> None:
+    for raw in (b"", b"\x01\xc0", b"\x02\xc0"):
+        with pytest.raises(ValueError, match="no signed EIP-1559"):
+            signed_call(raw)
