@@ -198,7 +198,7 @@ def allowances_command(
 
 @app.command("approval-keys")
 def approval_keys_command(
-    folder: Annotated[Path, typer.Argument(help="Where they lie; those there are kept.")],
+    folder: Annotated[Path, typer.Argument(help="Where they lie; old ones stay.")],
 ) -> None:
     """Make the keys that risk-scorer, portfolio and gateway seal with, and print the public ones for signers."""
     write_approval_keys(folder)
