@@ -155,10 +155,8 @@ class Transactions:
         for account in wanted:
             given, final = known.get(account, (-1, -1))
             on_chain = await self._witnesses.nonce(account)
-            signed = highest_signed(account)
-            fault = nonce_fault(
-                account, given=given, final=final, on_chain=on_chain, signed=-1 if signed is None else signed
-            )
+            signed = -1 if (highest := highest_signed(account)) is None else highest
+            fault = nonce_fault(account, given=given, final=final, on_chain=on_chain, signed=signed)
             if fault is not None:
                 raise Fatal(fault)
             self._next_nonce[account] = max(given + 1, on_chain)
