@@ -155,7 +155,7 @@ def test_with_given_nodes_no_key_is_written_and_no_live_book_exists(tmp_path: Pa
     assert "devnet" not in [spec.name for spec in stack.infrastructure(options)]
     settings = stack.service("fast-executor", options).environment
     assert settings["DEXLANE_NETWORK"] == "remote"
-    assert not any("KEY" in name for name in settings)
+    assert not any("PRIVATE_KEYS" in name or "KEYSTORE" in name for name in settings)
     (tmp_path / "b.toml").write_text(books_text(options))
     assert {book.mode for book in load_books(tmp_path / "b.toml", roles={}).books} == {"paper"}
 

@@ -15,7 +15,18 @@ from rich.table import Table
 
 from dexlane.events.control import Status
 from dexlane.runtime.errors import DexlaneError
-from dexlane_cli import books, doctor, gateway_client, journals, listening, rendering, route, signer, tape
+from dexlane_cli import (
+    allowances,
+    books,
+    doctor,
+    gateway_client,
+    journals,
+    listening,
+    rendering,
+    route,
+    signer,
+    tape,
+)
 from dexlane_cli.errors import EXIT_FAILED, CommandError
 from dexlane_cli.quote import quote_command
 from dexlane_cli.reconcile import examine, tables
@@ -177,6 +188,23 @@ def reconcile_command(
         raise CommandError(f"{faults} of {rows} balances differ; halt with `dexlane halt` before anything else")
     if not as_json:
         console.print(f"{rows} balances of live accounts agree, difference 0" if rows else "no live account is open")
+
+
+@app.command("allowances")
+def allowances_command(
+    home: Home = DEFAULT_HOME,
+    port_shift: Shift = 0,
+    blocks: Annotated[int, typer.Option(help="Last blocks whose logs are searched for approvals.", min=1)] = 50_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array instead of a table.")] = False,
+) -> None:
+    """List who may take tokens of the live accounts, by the chain. Exit code 1 when one is not expected: only Permit2
+    may, for books that are switched on."""
+    rows = allowances.list_allowances(options_for(home, port_shift), blocks)
+    table = allowances.show(rows, as_json=as_json)
+    if table is not None:
+        console.print(table)
+    if not all(row["expected"] for row in rows):
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command("doctor")

@@ -27,6 +27,11 @@ SERVICE_PORTS = {
 EXECUTORS = {"fast-executor": ("live-fast", "spare-1"), "smart-executor": ("live-smart", "spare-2")}
 """Executors and the devnet accounts whose public test keys each one signs with."""
 
+APPROVERS = ("risk-scorer", "portfolio", "gateway")
+"""Services that seal what they approve, each with a key that no other service reads."""
+APPROVER_KEYS = "public.json"
+"""Their public keys, for the signers."""
+
 LATENCY_FIRST = frozenset({"market-feed", "risk-scorer", "fast-executor"})
 """The path of a fast trade. Every block wakes all services at once; on few cores the others give way to these."""
 GIVE_WAY_NICENESS = 10
@@ -120,6 +125,11 @@ class StackOptions:
     def session(self) -> Path:
         """Everything that belongs to this run: journals, streams, keys, logs."""
         return self.home / "session"
+
+    @property
+    def approvals(self) -> Path:
+        """The keys that verdicts and exits are sealed with, kept over sessions, and the public ones for signers."""
+        return self.home / "approvals"
 
     @property
     def books_file(self) -> Path:
@@ -221,6 +231,10 @@ def service(name: str, options: StackOptions) -> ProcessSpec:
         ).decode()
     if name in EXECUTORS and options.uses_devnet:
         own[f"{prefix}PRIVATE_KEYS_FILE"] = str(options.session / "keys" / f"{name}.json")
+    if name in APPROVERS:
+        own[f"{prefix}APPROVAL_KEY_FILE"] = str(options.approvals / f"{name}.key")
+    if name in EXECUTORS:
+        own[f"{prefix}APPROVER_KEYS_FILE"] = str(options.approvals / APPROVER_KEYS)
     return ProcessSpec(
         name=name,
         command=(_beside(f"dexlane-{name}"),),

@@ -68,6 +68,11 @@ class NodeRpc:
         answers = await self._client.call("eth_getLogs", {"blockHash": block_hash, **restriction})
         return parse_logs(answers)
 
+    async def logs_between(self, first: int, last: int, topics: Sequence[Sequence[str]]) -> list[RawLog]:
+        """``eth_getLogs`` by topics over a range of blocks."""
+        restriction = {"fromBlock": hex(first), "toBlock": hex(last), "topics": [list(each) for each in topics]}
+        return parse_logs(await self._client.call("eth_getLogs", restriction))
+
     async def eth_call(
         self, to: str, data: bytes, *, block: BlockId = "latest", sender: str | None = None, value_wei: int = 0
     ) -> bytes:

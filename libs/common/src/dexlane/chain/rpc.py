@@ -46,6 +46,10 @@ class Rpc(Protocol):
         """
         ...
 
+    async def logs_between(self, first: int, last: int, topics: Sequence[Sequence[str]]) -> list[RawLog]:
+        """``eth_getLogs`` of the blocks from ``first`` to ``last`` whose n-th topic is one of the n-th alternatives."""
+        ...
+
     async def eth_call(
         self, to: str, data: bytes, *, block: BlockId = "latest", sender: str | None = None, value_wei: int = 0
     ) -> bytes:

@@ -46,12 +46,27 @@ class Faults:
                 raise fault.error
 
 
-class FakeRpc(Faults):
-    """A client's side: ``dexlane.chain.rpc.Rpc`` on a ``FakeChain``, with faults on demand."""
+class FakeLogs(Faults):
+    """Logs of a ``FakeChain`` over several blocks."""
 
     def __init__(self, chain: FakeChain) -> None:
         super().__init__()
         self.chain = chain
+
+    async def logs_between(self, first: int, last: int, topics: Sequence[Sequence[str]]) -> list[RawLog]:
+        """Logs of canonical blocks by their topics."""
+        self._enter("logs_between")
+        return [
+            log
+            for block in self.chain.blocks[first : last + 1]
+            for log in block.logs
+            if len(log.topics) >= len(topics)
+            and all(topic in wanted for topic, wanted in zip(log.topics, topics, strict=False))
+        ]
+
+
+class FakeRpc(FakeLogs):
+    """A client's side: ``dexlane.chain.rpc.Rpc`` on a ``FakeChain``, with faults on demand."""
 
     def _state(self, block: BlockId) -> FakeBlock:
         found = self.chain.resolve(block)

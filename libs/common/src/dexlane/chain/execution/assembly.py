@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from dexlane.chain.calldata import router_of
+from dexlane.chain.direct_calls import routers_of
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.connections import NodeConnections
 from dexlane.chain.execution.executor import Executor, ExecutorParts
@@ -144,6 +145,7 @@ def _access(chain_id: int, shared: _Shared, node: NodeConnections) -> LiveAccess
         is_devnet_expected=settings.network == "devnet",
         real_money_words=settings.live_trading_on_real_chains,
         deployment=router_of(chain_id),
+        others=routers_of(chain_id)[1:],
         signing=settings.signing_rules(),
         sending=settings.send_policy(),
     )

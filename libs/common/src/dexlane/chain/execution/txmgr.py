@@ -120,7 +120,7 @@ class Transactions:
         paying = (
             slot.intent.plan for slot in self._open.values() if slot.intent.account == account and slot.blocks_its_token
         )
-        return frozenset(plan.route.token_in for plan in paying if plan is not None)
+        return frozenset(plan.paid_token for plan in paying if plan is not None)
 
     def knows(self, account: str) -> bool:
         """Whether the account's next nonce is known, so that it may be given new slots."""
