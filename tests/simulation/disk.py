@@ -228,12 +228,14 @@ class _Ready:
         return getattr(self._cursor, name)
 
 
-_engines: dict[str, AsyncEngine] = {}
+_engines: dict[tuple[str, str], AsyncEngine] = {}
 
 
 def _simulated_engine(url: str) -> AsyncEngine:
-    """One engine per file for all lives: statements are compiled once, and each life gets its own connections."""
-    engine = _engines.get(url)
+    """One engine per instance and file for all lives: statements are compiled once, connections are a life's own."""
+    life = CURRENT.get()
+    key = (life.process.name if life is not None else "", url)
+    engine = _engines.get(key)
     if engine is None:
         path = url.removeprefix("sqlite+aiosqlite:///")
 
@@ -244,7 +246,7 @@ def _simulated_engine(url: str) -> AsyncEngine:
             return create_async_engine(of_url, async_creator=open_one, **options)
 
         with patch.object(database, "create_async_engine", create):
-            engine = _engines[url] = database.make_engine(url)
+            engine = _engines[key] = database.make_engine(url)
     engine.sync_engine.dispose(close=False)
     return engine
 

@@ -29,7 +29,7 @@ from dexlane.runtime.consuming import ConsumerPolicy
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.journal import Journal, Tx
 from dexlane.runtime.lease import Lease
-from dexlane_signer import NonceGuard, TokenLimit
+from dexlane_signer import NonceGuard, SignedAttempt, TokenLimit
 
 Bug = Callable[[ExitStack], None]
 BUGS: dict[str, Bug] = {}
@@ -178,7 +178,11 @@ def a_bump_lowers_the_tip(stack: ExitStack) -> None:
 @_bug
 def the_signer_keeps_no_record(stack: ExitStack) -> None:
     """Whatever is asked for is signed."""
-    stack.enter_context(patch.object(NonceGuard, "admit", lambda *_, **__: None))
+
+    def forgetful(_self: Any, _slot: Any, asked: Any, signed: Any) -> SignedAttempt:
+        return SignedAttempt.from_raw(signed.raw, number=asked.number or 1, kind=asked.kind)
+
+    stack.enter_context(patch.object(NonceGuard, "admit", forgetful))
 
 
 @_bug

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dexlane_signer import PERMIT2, CheckContext, DenialReason, Policy, TokenLimit, check, keccak256
+from dexlane_signer.call_rules import examine
 from dexlane_signer.direct_calls import (
     DIRECT_SELECTORS,
     ROUTER02_SELECTORS,
     SWAP_ROUTER02_SELECTORS,
     decode_direct,
 )
+from dexlane_signer.effects import Effect
 from dexlane_signer.purposes import opens_position
 from dexlane_signer.router_calls import MalformedCalldataError, UnknownCommandError
 
@@ -191,18 +193,22 @@ def test_truncated_calldata_is_refused(name: str, data: st.DataObject) -> None:
 
 
 def opens(policy: Policy, to: str, data: bytes, value_wei: int = 0) -> bool | DenialReason:
-    found = opens_position(policy, transaction(to=to, data=data, value_wei=value_wei), "trade", "exit")
+    context = CheckContext(sender=KEY.address, kind="trade", now_s=NOW_S)
+    effect = examine(policy, transaction(to=to, data=data, value_wei=value_wei), context)
+    assert isinstance(effect, Effect), effect
+    found = opens_position(policy, effect, None, "exit")
     return found if isinstance(found, bool) else found.reason
 
 
 def test_an_exit_through_any_router_ends_in_what_positions_are_paid_with(make_policy: Callable[..., Policy]) -> None:
     limit = TokenLimit(max_allowance=1, max_trade=1_000)
-    policy = make_policy(unlisted_token_limit=limit)
+    routers = {ROUTER02: ROUTER02_SELECTORS, SWAP_ROUTER02: SWAP_ROUTER02_SELECTORS}
+    policy = make_policy(routers=routers, unlisted_token_limit=limit)
     assert opens(policy, ROUTER02, tokens(path=[WETH, USDC])) is False
     assert opens(policy, SWAP_ROUTER02, multicall(along(WETH, USDC))) is False
     assert opens(policy, ROUTER02, tokens()) is R.NOT_AN_EXIT
     assert opens(policy, ROUTER02, tokens(FOR_ETH)) is R.NOT_AN_EXIT
-    in_native = make_policy(tokens={"0x" + "e" * 40: limit}, unlisted_token_limit=limit)
+    in_native = make_policy(routers=routers, tokens={"0x" + "e" * 40: limit}, unlisted_token_limit=limit)
     assert opens(in_native, ROUTER02, tokens(FOR_ETH)) is False
     assert opens(in_native, ROUTER02, from_eth(), 100) is R.NOT_AN_EXIT
     lockdown = call("lockdown((address,address)[])", ["(address,address)[]"], [(USDC, STRANGER)])

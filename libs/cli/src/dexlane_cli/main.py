@@ -19,8 +19,8 @@ from dexlane_cli import allowances, books, doctor, gateway_client, journals, lis
 from dexlane_cli.errors import EXIT_FAILED, CommandError
 from dexlane_cli.quote import quote_command
 from dexlane_cli.reconcile import examine, tables
-from dexlane_cli.session import stop_supervisor, supervisor_pid
-from dexlane_cli.stack import SERVICE_PORTS, Ports, StackOptions, devnet_chains, gateway_url, given_nodes
+from dexlane_cli.session import stop_supervisor, supervisor_pid, write_approval_keys
+from dexlane_cli.stack import APPROVER_KEYS, SERVICE_PORTS, Ports, StackOptions, devnet_chains, gateway_url, given_nodes
 from dexlane_cli.up import declare_streams, up
 
 app = typer.Typer(
@@ -194,6 +194,15 @@ def allowances_command(
         console.print(table)
     if not all(row["expected"] for row in rows):
         raise typer.Exit(EXIT_FAILED)
+
+
+@app.command("approval-keys")
+def approval_keys_command(
+    folder: Annotated[Path, typer.Argument(help="Where they lie; old ones stay.")],
+) -> None:
+    """Make the keys that risk-scorer, portfolio and gateway seal with, and print the public ones for signers."""
+    write_approval_keys(folder)
+    console.print_json((folder / APPROVER_KEYS).read_text())
 
 
 @app.command("doctor")

@@ -23,12 +23,14 @@ class Trade:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """``trades`` need an approval where the policy names approvers. ``paid`` is what leaves the account for them, by
-    token in its smallest unit; wrapping pays native coin. Allowances and cancels pay nothing. ``unwraps`` says that
-    what the trades give comes as native coin."""
+    token in its smallest unit; wrapping pays native coin. Allowances and cancels pay nothing."""
 
     trades: tuple[Trade, ...] = ()
     paid: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
+    wraps: bool = False
+    """The trades are paid with native coin that the router wraps first."""
     unwraps: bool = False
+    """What the trades give is unwrapped by the router last."""
 
 
 NO_EFFECT = Effect()

@@ -12,6 +12,7 @@ from dexlane_signer.policy import Policy
 Purpose: TypeAlias = Literal["entry", "exit"]
 """What the asker says. ``entry`` is always believed, because it is the stricter one."""
 
+
 _NOT_AN_EXIT = Denial(
     DenialReason.NOT_AN_EXIT, "an exit ends in a token that positions are paid with, and not in the one it began with"
 )
@@ -20,8 +21,8 @@ _NOT_AN_EXIT = Denial(
 def opens_position(policy: Policy, effect: Effect, statement: Statement | None, purpose: Purpose) -> bool | Denial:
     """Whether an allowed transaction opens a position; a ``Denial`` when it is called an exit and cannot be one.
 
-    Cancels, allowances, taking them back and unwrapping open nothing. An exit must end in listed tokens, those that
-    positions are paid with; and where it needs an approval, that must be one of an exit.
+    Cancels, allowances and unwrapping open nothing. An exit must end in listed tokens, those that positions are paid
+    with; and where it needs an approval, that must be one of an exit.
     """
     if not effect.paid and not effect.trades:
         return False
@@ -33,9 +34,11 @@ def opens_position(policy: Policy, effect: Effect, statement: Statement | None, 
     return False if given and given <= policy.tokens.keys() and not given & taken else _NOT_AN_EXIT
 
 
-def _ends(effect: Effect, wrapped_native: str | None) -> tuple[set[str | None], set[str]]:
-    """What trades take from us and what they give us; what is wrapped or unwrapped counts as the native coin."""
-    taken: set[str | None] = {trade.tokens[0] for trade in effect.trades}
+def _ends(effect: Effect, wrapped_native: str | None) -> tuple[set[str], set[str]]:
+    """What a call takes from us and what it gives us; what is wrapped or unwrapped counts as the native coin."""
+    taken = {trade.tokens[0] for trade in effect.trades} | ({NATIVE} if effect.wraps else set())
     given = {NATIVE} if effect.unwraps else {trade.tokens[-1] for trade in effect.trades}
     # A round trip from the wrapped coin to the native one, or back, closes no position.
-    return taken | ({NATIVE} if wrapped_native in taken else set()), given
+    taken |= {NATIVE} if wrapped_native in taken else set()
+    taken |= {wrapped_native} if wrapped_native is not None and NATIVE in taken else set()
+    return taken, given

@@ -240,7 +240,7 @@ def _effect(program: _Program) -> Effect:
         else:
             trades.append(Trade(swap.path, swap.amount_in))
             paid[swap.token_in] = paid.get(swap.token_in, 0) + swap.amount_in
-    return Effect(trades=tuple(trades), paid=paid, unwraps=bool(program.unwraps))
+    return Effect(trades=tuple(trades), paid=paid, wraps=bool(program.wraps), unwraps=bool(program.unwraps))
 
 
 def _taken(swaps: Sequence[RouterSwap], *, payer_is_user: bool) -> dict[str, int]:
