@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from dexlane.chain.execution.payloads import Payloads
 from dexlane.chain.rpc import RpcUnavailable
@@ -240,6 +240,29 @@ class Model:
             assert self._chain.tip.number - event.block.number + 1 >= CONFIRMATIONS, "an end was told too early"
 
 
+VERDICT = ("a_verdict_comes", st.sampled_from([2, 4, 30]))
+BLOCKS = ("blocks_are_mined", st.booleans(), st.integers(0, 2))
+HAPPENINGS: Sequence[Sequence[Any]] = (
+    *[VERDICT] * 4,
+    *[BLOCKS] * 4,
+    ("an_exit_comes",),
+    ("blocks_are_missed",),
+    ("the_base_fee_jumps", st.integers(2, 40)),
+    ("a_reorganisation_comes", st.integers(1, DEEPEST), st.integers(0, 2), st.booleans(), st.sets(st.integers(0, 3))),
+    ("a_reorganisation_comes", st.integers(1, 2), st.integers(0, 2), st.booleans(), st.sets(st.integers(0, 3))),
+    ("a_node_forgets", st.integers(0, 3)),
+    ("the_next_answer_is_lost", st.booleans()),
+    (
+        "the_next_look_up_fails",
+        st.sampled_from(["block_number", "receipt", "transaction_count", "transaction", "eth_calls"]),
+    ),
+    *[("death_is_near", st.integers(0, BOUNDARIES))] * 2,
+    ("the_process_is_killed",),
+)
+"""What may happen, by its method and arguments, as often as it is to be. One rule does it all: rules of their own would
+be switched off at random, and most lives would see no trade."""
+
+
 class SlotLives(RuleBasedStateMachine):
     """The machine; each rule changes the world once and then lets the process look at it."""
 
@@ -260,43 +283,37 @@ class SlotLives(RuleBasedStateMachine):
     def begins(self) -> None:
         self._run(self.world.begin())
 
-    @rule(blocks=st.sampled_from([2, 4, 30]))
+    @rule(step=st.one_of(*(st.tuples(st.just(name), *arguments) for name, *arguments in HAPPENINGS)))
+    def something_happens(self, step: tuple[Any, ...]) -> None:
+        name, *arguments = step
+        getattr(self, name)(*arguments)
+
     def a_verdict_comes(self, blocks: int) -> None:
         self.count += 1
         self.world.place.clock.advance(10_000)
         verdict = self.world.bench.verdict(blocks=blocks, strategy_version=self.count)
         self._run(self.world.deliver(take_verdict, verdict))
 
-    @rule()
     def an_exit_comes(self) -> None:
         self.count += 1
         exit_id = ExitTriggered.make_id("live-one", ACCOUNT, WETH.address, self.count, ExitReason.STOP_LOSS)
         exit_ = an_exit(id=exit_id, book_id="live-one", mode="live", account=ACCOUNT, quantity=BOUGHT)
         self._run(self.world.deliver(take_exit, exit_))
 
-    @rule(full=st.booleans(), more=st.integers(0, 2))
     def blocks_are_mined(self, full: bool, more: int) -> None:
         for _ in range(1 + more):
             self.world.chain.mine(only=None if full else ())
             self._look()
 
-    @rule()
     def blocks_are_missed(self) -> None:
         self.world.chain.mine(3)
         self._look()
 
-    @rule(dear_gwei=st.integers(2, 40))
     def the_base_fee_jumps(self, dear_gwei: int) -> None:
         self.world.chain.next_base_fee_wei = dear_gwei * GWEI
         self.world.chain.mine()
         self._look()
 
-    @rule(
-        depth=st.integers(1, DEEPEST),
-        longer=st.integers(0, 2),
-        reinclude=st.booleans(),
-        lost=st.sets(st.integers(0, 3)),
-    )
     def a_reorganisation_comes(self, depth: int, longer: int, reinclude: bool, lost: set[int]) -> None:
         chain = self.world.chain
         undone = [tx.hash for block in chain.blocks[-depth:] for tx in block.transactions]
@@ -305,25 +322,20 @@ class SlotLives(RuleBasedStateMachine):
         chain.reorg(depth, drop=drop, longer=longer, reinclude=reinclude)
         self._look()
 
-    @precondition(lambda self: self.world.chain.pool)
-    @rule(which=st.integers(0, 3))
     def a_node_forgets(self, which: int) -> None:
         waiting = list(self.world.chain.pool)
-        self.world.chain.drop(waiting[which % len(waiting)])
+        if waiting:
+            self.world.chain.drop(waiting[which % len(waiting)])
 
-    @rule(after=st.booleans())
     def the_next_answer_is_lost(self, after: bool) -> None:
         self.world.bench.rpc.fail_next("send_raw_transaction", RpcUnavailable("timed out"), after=after)
 
-    @rule(method=st.sampled_from(["block_number", "receipt", "transaction_count", "transaction", "eth_calls"]))
     def the_next_look_up_fails(self, method: str) -> None:
         self.world.bench.rpc.fail_next(method, RpcUnavailable("timed out"))
 
-    @rule(boundary=st.integers(0, BOUNDARIES))
     def death_is_near(self, boundary: int) -> None:
         self.world.peril.left = boundary
 
-    @rule()
     def the_process_is_killed(self) -> None:
         self._run(self.world.live(dies))
 
