@@ -48,9 +48,7 @@ def signed(name: str, kind: Kind = "trade") -> SignedAttempt:
     return SignedAttempt.from_raw(raw, number=1, kind=kind)
 
 
-def outcome(
-    guard: NonceGuard, slot: Slot, intent: str, kind: Kind, name: str, **asked: Any
-) -> Denial | SignedAttempt:
+def outcome(guard: NonceGuard, slot: Slot, intent: str, kind: Kind, name: str, **asked: Any) -> Denial | SignedAttempt:
     return guard.admit(slot, Asked(intent_id=intent, kind=kind, **asked), signed(name, kind))
 
 

@@ -66,9 +66,7 @@ def build(settings: ProcessSettings, *, close: Callable[[], None] = close_memory
         lease=None if silence_s is None else DeadManLease(float(silence_s)),
     )
     offset_s = settings.clock_offset_s
-    signer = LocalSigner(
-        keys, settings.policies, guard, clock_s=lambda: wall_clock_s() + offset_s, brake=brake
-    )
+    signer = LocalSigner(keys, settings.policies, guard, clock_s=lambda: wall_clock_s() + offset_s, brake=brake)
     bus = settings.bus
     listener = None if bus is None else BusListener(brake, url_file=bus.url_file, realm=bus.realm, log=say)
     return Parts(settings, guard, brake, signer, listener)
