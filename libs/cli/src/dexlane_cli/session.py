@@ -101,13 +101,14 @@ def prepare(options: StackOptions) -> None:
         port=options.ports.nats, monitor=options.ports.nats_monitor, store=options.session / "nats"
     )
     (options.session / "nats.conf").write_text(config)
-    if options.uses_devnet:
+    options.sockets.mkdir(mode=0o700, exist_ok=True)
+    if options.uses_devnet and not options.signer_process:
         # Imported when used: it takes most of a second, and no other command should wait for it.
         from dexlane_devnet import account
 
         for executor, roles in EXECUTORS.items():
             keys = {account(role).address: account(role).private_key for role in roles}
-            _write_private(options.session / "keys" / f"{executor}.json", orjson.dumps(keys))
+            write_private(options.session / "keys" / f"{executor}.json", orjson.dumps(keys))
 
 
 def _set_aside(session: Path) -> None:
@@ -123,7 +124,8 @@ def _set_aside(session: Path) -> None:
         shutil.rmtree(old)
 
 
-def _write_private(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as handle:
         handle.write(content)
