@@ -9,7 +9,7 @@ SOURCES := $(wildcard libs/*/src services/*/src)
 STAMP := $(VENV)/.installed
 UV_VERSION := 0.13.9
 
-.PHONY: help setup run stop test check bench schemas streams migrate lock
+.PHONY: help setup run stop test check bench crash schemas streams migrate lock simulate
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-9s\033[0m %s\n", $$1, $$2}'
@@ -43,8 +43,15 @@ check: $(STAMP) ## Lint, types, import contracts, architecture, pinned schemas
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pytest -q tests/architecture
 
+simulate: $(STAMP) ## Live through seeded worlds of crashes, reorgs and lies: SEEDS=1..200, REPLAY=1, TRACE=1, BUG=<name>
+	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(REPLAY),--replay) \
+		$(if $(TRACE),--trace) $(if $(or $(REPLAY),$(TRACE),$(BUG)),--no-pairs) $(if $(BUG),--bug $(BUG)) $(ARGS)
+
 bench: $(STAMP) ## Measure the promised figures on this machine
 	@$(BIN)/python -m bench $(ARGS)
+
+crash: $(STAMP) ## Kill real processes of a trading stack at random moments and check the books (ARGS="--crashes 50 --seed 7")
+	@$(BIN)/python tests/crash $(ARGS)
 
 schemas: $(STAMP) ## Write the JSON Schemas, AsyncAPI and OpenAPI files from the code
 	@$(BIN)/python -m dexlane.events.schema

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+from collections.abc import Callable
 
-from bench import floor, ingest, markets, mirrors, path, quotes, routes, signer
+from bench import floor, ingest, markets, mirrors, path, policy, quotes, routes, signer, signing
 from bench.stages import HANDED
 
 
@@ -14,27 +15,33 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="how long the system trades")
-    parts = ("floor", "path", "ingest", "quotes", "routes", "markets", "signer")
-    parser.add_argument("--only", choices=parts, default=None)
+    parser.add_argument("--requests", type=int, default=1_000_000, help="how many with --only policy")
+    parts: dict[str, Callable[[], None]] = {
+        "ingest": _ingest,
+        "quotes": quotes.run,
+        "routes": lambda: print("\n".join(routes.report())),
+        "markets": lambda: markets.show(markets.run()),
+        "signing": lambda: signing.show(signing.run()),
+        "signer": signer.show,
+        "floor": _floor,
+        "path": lambda: show(path.run(options.seconds)),
+    }
+    alone: dict[str, Callable[[], None]] = {"policy": lambda: policy.show(policy.run(options.requests))}
+    parser.add_argument("--only", choices=[*parts, *alone], help=f"one part; {', '.join(alone)} only when named")
     options = parser.parse_args()
     print(f"machine: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    if options.only in {None, "ingest"}:
-        ingest.show()
-        mirrors.show()
-    if options.only in {None, "quotes"}:
-        quotes.run()
-    if options.only in {None, "routes"}:
-        for line in routes.report():
-            print(line)
-    if options.only in {None, "markets"}:
-        markets.show(markets.run())
-    if options.only in {None, "signer"}:
-        signer.show()
-    if options.only in {None, "floor"}:
-        print(f"floor: one write on disk (4 KiB append + fsync): {floor.fsync_floor()}")
-        print(f"floor: two stored hops, plain nats-py, one process: {floor.hops_floor()}")
-    if options.only in {None, "path"}:
-        show(path.run(options.seconds))
+    for part in [(parts | alone)[options.only]] if options.only else parts.values():
+        part()
+
+
+def _ingest() -> None:
+    ingest.show()
+    mirrors.show()
+
+
+def _floor() -> None:
+    print(f"floor: one write on disk (4 KiB append + fsync): {floor.fsync_floor()}")
+    print(f"floor: two stored hops, plain nats-py, one process: {floor.hops_floor()}")
 
 
 def show(result: path.PathResult) -> None:

@@ -73,6 +73,7 @@ realm = "main"
 chain_id = 1
 accounts = ["{KEY.address}"]
 permit_spenders = []
+require_approvals = false
 max_fee_per_gas_wei = 10
 max_gas_limit = 100000
 max_deadline_s = 60

@@ -155,7 +155,7 @@ def test_with_given_nodes_no_key_is_written_and_no_live_book_exists(tmp_path: Pa
     assert "devnet" not in [spec.name for spec in stack.infrastructure(options)]
     settings = stack.service("fast-executor", options).environment
     assert settings["DEXLANE_NETWORK"] == "remote"
-    assert not any("KEY" in name for name in settings)
+    assert not any("PRIVATE_KEYS" in name or "KEYSTORE" in name for name in settings)
     (tmp_path / "b.toml").write_text(books_text(options))
     assert {book.mode for book in load_books(tmp_path / "b.toml", roles={}).books} == {"paper"}
 
@@ -238,3 +238,17 @@ def test_a_book_is_added_on_a_chain_that_is_played_and_on_no_other(tmp_path: Pat
     books = {book.id: book for book in load_books(tmp_path / "books-1-8453.toml", roles=roles()).books}
     assert books["second-base"].chain_id == 8453
     assert books["second-base"].quote == books["paper-base"].quote
+
+
+def test_approval_keys_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:
+    session.write_approval_keys(tmp_path / "approvals")
+    keys = {path.stem: path.read_text() for path in (tmp_path / "approvals").glob("*.key")}
+    assert set(keys) == {"risk-scorer", "portfolio", "gateway"}
+    assert len(set(keys.values())) == 3
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "approvals").glob("*.key"))
+    session.write_approval_keys(tmp_path / "approvals")
+    assert {path.stem: path.read_text() for path in (tmp_path / "approvals").glob("*.key")} == keys
+    options = StackOptions(home=tmp_path)
+    environment = {name: stack.service(name, options).environment for name in stack.SERVICE_PORTS}
+    owners = {name for name, own in environment.items() if any(key.endswith("APPROVAL_KEY_FILE") for key in own)}
+    assert owners == set(keys), "nobody but its service is told where a key lies"

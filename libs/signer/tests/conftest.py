@@ -98,6 +98,7 @@ keystores = ["{tmp_path}/key.json"]
 password_file = "{tmp_path}/password"
 signs_of_life = true
 [[chains]]
+require_approvals = false
 chain_id = 1
 accounts = ["{KEY.address}"]
 permit_spenders = ["{ROUTER}"]

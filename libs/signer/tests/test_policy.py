@@ -144,7 +144,7 @@ def test_unsound_program_is_denied(policy: Policy, steps: tuple[Step, ...], expe
     assert program_reason(policy, *steps) is expected
 
 
-@pytest.mark.parametrize("command", sorted({*range(0x40), 0x80, 0x88, 0x8A, 0xFF} - {0x00, 0x08, 0x0A}))
+@pytest.mark.parametrize("command", sorted({*range(0x40), 0x80, 0x88, 0x8A, 0xFF} - {0x00, 0x08, 0x0A, 0x0B, 0x0C}))
 def test_every_other_router_command_is_denied(policy: Policy, command: int) -> None:
     _, payload = v3(US, 100, 1)
     assert program_reason(policy, v3(US, 100, 1), (command, payload)) is R.UNKNOWN_COMMAND
@@ -162,6 +162,80 @@ def test_every_other_router_command_is_denied(policy: Policy, command: int) -> N
 )
 def test_deadline_must_be_near(policy: Policy, deadline_s: int, expected: DenialReason | None) -> None:
     assert program_reason(policy, v3(US, 100, 1), deadline_s=deadline_s) is expected
+
+
+def wrap(amount: int, recipient: str = ROUTER_ITSELF) -> Step:
+    return 0x0B, encode(["address", "uint256"], [recipient, amount])
+
+
+def unwrap(minimum: int, recipient: str = US) -> Step:
+    return 0x0C, encode(["address", "uint256"], [recipient, minimum])
+
+
+SELL_OWN = v3(US, 100, 1, path="sell", user=False)
+TO_UNWRAP = v3(ROUTER_ITSELF, 100, 7)
+
+
+@pytest.mark.parametrize(
+    ("steps", "value_wei"),
+    [
+        ((wrap(100), SELL_OWN), 100),
+        ((wrap(100), v3(US, 60, 1, path="sell", user=False), v2(US, 40, 1, path="sell", user=False)), 100),
+        ((TO_UNWRAP, unwrap(7)), 0),
+        ((permit(), TO_UNWRAP, unwrap(7, KEY.address)), 0),
+        ((v3(ROUTER_ITSELF, 60, 3), v2(ROUTER_ITSELF, 40, 4), unwrap(7)), 0),
+        ((wrap(100), v3(ROUTER_ITSELF, 100, 0, path="sell", user=False), v2(ROUTER_ITSELF, ALL, 101, user=False),
+          unwrap(101)), 100),
+    ],
+    ids=["native in", "native in, split", "native out", "with permit", "native out, split", "native round trip"],
+)  # fmt: skip
+def test_native_coin_is_wrapped_before_and_unwrapped_after(
+    policy: Policy, steps: tuple[Step, ...], value_wei: int
+) -> None:
+    assert reason(policy, data=program(*steps), value_wei=value_wei) is None
+
+
+@pytest.mark.parametrize(
+    ("steps", "value_wei", "expected"),
+    [
+        ((wrap(100), SELL_OWN), 101, R.VALUE_NOT_ALLOWED),
+        ((wrap(100), SELL_OWN), 0, R.VALUE_NOT_ALLOWED),
+        ((wrap(0), SELL_OWN), 0, R.VALUE_NOT_ALLOWED),
+        ((v3(US, 100, 1),), 100, R.VALUE_NOT_ALLOWED),
+        ((wrap(100, US), SELL_OWN), 100, R.WRONG_RECIPIENT),
+        ((wrap(100, STRANGER), SELL_OWN), 100, R.WRONG_RECIPIENT),
+        ((wrap(101), SELL_OWN), 101, R.BROKEN_CHAIN),
+        ((wrap(50), wrap(50), SELL_OWN), 100, R.BROKEN_CHAIN),
+        ((SELL_OWN, wrap(100)), 100, R.BROKEN_CHAIN),
+        ((wrap(100), v3(US, 100, 1, path="sell")), 100, R.BROKEN_CHAIN),
+        ((wrap(100), v3(US, 100, 1, user=False)), 100, R.BROKEN_CHAIN),
+        ((wrap(100), SELL_OWN, v3(US, 10, 1)), 100, R.BROKEN_CHAIN),
+        ((wrap(100), v3(STRANGER, 100, 1, path="sell", user=False)), 100, R.WRONG_RECIPIENT),
+        ((TO_UNWRAP, unwrap(7, STRANGER)), 0, R.WRONG_RECIPIENT),
+        ((TO_UNWRAP, unwrap(7, ROUTER_ITSELF)), 0, R.WRONG_RECIPIENT),
+        ((TO_UNWRAP, unwrap(6)), 0, R.NO_MINIMUM_OUT),
+        ((v3(ROUTER_ITSELF, 100, 0), unwrap(7)), 0, R.WRONG_RECIPIENT),
+        ((unwrap(7), TO_UNWRAP), 0, R.BROKEN_CHAIN),
+        ((TO_UNWRAP, unwrap(7), unwrap(7)), 0, R.BROKEN_CHAIN),
+        ((v3(US, 100, 7), unwrap(7)), 0, R.WRONG_RECIPIENT),
+        ((v3(ROUTER_ITSELF, 60, 3), v2(US, 40, 4), unwrap(7)), 0, R.WRONG_RECIPIENT),
+        ((TO_UNWRAP, v2(ROUTER_ITSELF, ALL, 0, path="sell", user=False), v3(ROUTER_ITSELF, ALL, 9, user=False),
+          unwrap(16)), 0, R.BROKEN_CHAIN),
+        ((v3(ROUTER_ITSELF, 100, 0), v2(ROUTER_ITSELF, ALL, 7, path="sell", user=False), unwrap(7)), 0,
+         R.BROKEN_CHAIN),
+        ((unwrap(7),), 0, R.NO_SWAP),
+    ],
+)  # fmt: skip
+def test_wrapping_that_could_lose_native_coin_is_denied(
+    policy: Policy, steps: tuple[Step, ...], value_wei: int, expected: DenialReason
+) -> None:
+    assert reason(policy, data=program(*steps), value_wei=value_wei) is expected
+
+
+def test_without_a_wrapped_coin_in_the_policy_nothing_is_wrapped(make_policy: Callable[..., Policy]) -> None:
+    bare = make_policy(wrapped_native=None)
+    assert reason(bare, data=program(wrap(100), SELL_OWN), value_wei=100) is R.BROKEN_CHAIN
+    assert reason(bare, data=program(TO_UNWRAP, unwrap(7))) is R.BROKEN_CHAIN
 
 
 def approval(spender: str, amount: int) -> bytes:
@@ -185,6 +259,44 @@ def test_allowances_go_to_permit2_within_the_limit(
     policy: Policy, token: str, data: bytes, expected: DenialReason | None
 ) -> None:
     assert reason(policy, to=token, data=data) is expected
+
+
+def test_a_router_that_pulls_tokens_itself_is_approved_for_one_trade_at_most(
+    make_policy: Callable[..., Policy],
+) -> None:
+    policy = make_policy(direct_spenders=frozenset({STRANGER}))
+    assert reason(policy, to=USDC, data=approval(STRANGER, 1_000)) is None
+    assert reason(policy, to=USDC, data=approval(STRANGER, 1_001)) is R.AMOUNT_OVER_CAP
+
+
+REVOKE = "approve(address,address,uint160,uint48)"
+LOCKDOWN = "lockdown((address,address)[])"
+
+
+def permit2_call(signature: str, *arguments: Any) -> bytes:
+    types = ["(address,address)[]"] if signature == LOCKDOWN else ["address", "address", "uint160", "uint48"]
+    return keccak256(signature.encode())[:4] + encode(types, arguments)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (permit2_call(REVOKE, USDC, STRANGER, 0, 0), None),
+        (permit2_call(LOCKDOWN, [(USDC, STRANGER), (WETH, ROUTER)]), None),
+        (permit2_call(LOCKDOWN, []), None),
+        (permit2_call(REVOKE, USDC, STRANGER, 1, 0), R.AMOUNT_OVER_CAP),
+        (permit2_call(REVOKE, USDC, STRANGER, 0, 1), R.AMOUNT_OVER_CAP),
+        (permit2_call(REVOKE, USDC, STRANGER, 0, 0) + b"\0", R.MALFORMED_CALLDATA),
+        (permit2_call(LOCKDOWN, [(USDC, STRANGER)])[:-1], R.MALFORMED_CALLDATA),
+        (permit2_call(LOCKDOWN, [(USDC, STRANGER)]) + bytes(32), R.MALFORMED_CALLDATA),
+        (permit2_call(LOCKDOWN, [])[:-32] + b"\xff" * 32, R.MALFORMED_CALLDATA),
+    ],
+)
+def test_permit2_itself_is_called_only_to_take_allowances_back(
+    policy: Policy, data: bytes, expected: DenialReason | None
+) -> None:
+    assert reason(policy, to=PERMIT2, data=data) is expected
+    assert reason(policy, to=PERMIT2, data=data, value_wei=1) is R.VALUE_NOT_ALLOWED
 
 
 def test_unlisted_tokens_follow_their_own_limit_when_there_is_one(make_policy: Callable[..., Policy]) -> None:
@@ -243,8 +355,7 @@ def test_decoded_swap_says_what_was_encoded() -> None:
         amount_in=ALL,
         minimum_out=101,
         payer_is_user=False,
-        token_in=WETH,
-        token_out=USDC,
+        path=(WETH, USDC),
     )
     assert (call.steps, call.deadline_s) == ((expected,), 9)
 

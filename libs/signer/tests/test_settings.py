@@ -43,7 +43,7 @@ def test_a_whole_file_is_read(write: Write, tmp_path: Path) -> None:
 
 
 def test_every_required_field_is_missed(write: Write, policy_text: str) -> None:
-    optional = {"signs_of_life", "wrapped_native", "max_value_wei"}
+    optional = {"signs_of_life", "wrapped_native", "max_value_wei", "require_approvals"}
     names = {line.split(" = ")[0] for line in policy_text.splitlines() if " = " in line}
     for name in sorted(names - optional):
         line = next(line for line in policy_text.splitlines() if line.startswith(f"{name} = "))

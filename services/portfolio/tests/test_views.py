@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from dexlane.testing.builders import BOOK_ID, ENTRY_IN, ENTRY_OUT, USDC, WETH, a_fill, an_account, an_opened_account
+from dexlane.testing.builders import (
+    BOOK_ID,
+    ENTRY_IN,
+    ENTRY_OUT,
+    USDC,
+    WETH,
+    a_fill,
+    a_reversed_fill,
+    an_account,
+    an_opened_account,
+)
+from dexlane.values.chains import NATIVE
 from portfolio.handlers import http_app, routes
 
 if TYPE_CHECKING:
@@ -63,3 +74,26 @@ async def test_every_outcome_is_consumed_durably(portfolio: Portfolio) -> None:
     }
     assert len({route.durable for route in consumed.decisions}) == 6
     assert {route.event_type.NAME for route in consumed.followers} == {"book.changed", "trading.status"}
+
+
+async def test_a_token_that_is_all_sold_is_still_told_as_zero(portfolio: Portfolio) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(a_fill())
+    await portfolio.book(a_reversed_fill())
+    (account,) = (await get(portfolio, "/ledger/balances")).json()["accounts"]
+    assert account["balances"][WETH.address] == "0"
+
+
+async def test_movements_are_those_of_the_entries_that_stand(portfolio: Portfolio) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(a_fill())
+    path = f"/ledger/movements?book_id={BOOK_ID}&account={an_account()}&block=200"
+    opening, fill = (await get(portfolio, path)).json()["movements"]
+    assert (opening["event"], opening["tx_hash"]) == ("account.opened", None)
+    assert (fill["event"], fill["block"]) == ("fill.included", 101)
+    assert fill["amounts"][WETH.address] == str(ENTRY_OUT)
+    assert fill["amounts"][USDC.address] == str(-ENTRY_IN)
+    assert int(fill["amounts"][NATIVE]) < 0
+    await portfolio.book(a_reversed_fill())
+    assert [one["event"] for one in (await get(portfolio, path)).json()["movements"]] == ["account.opened"]
+    assert (await get(portfolio, path.replace("block=200", "block=x"))).status_code == 400

@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Annotated
 
 import httpx
+import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from dexlane.events.control import Status
 from dexlane.runtime.errors import DexlaneError
-from dexlane_cli import books, doctor, gateway_client, journals, listening, rendering, route, signer, tape
+from dexlane_cli import allowances, books, doctor, gateway_client, journals, listening, rendering, route, signer, tape
 from dexlane_cli.errors import EXIT_FAILED, CommandError
 from dexlane_cli.quote import quote_command
-from dexlane_cli.reconcile import compare
-from dexlane_cli.session import stop_supervisor, supervisor_pid
-from dexlane_cli.stack import SERVICE_PORTS, Ports, StackOptions, devnet_chains, gateway_url, given_nodes
+from dexlane_cli.reconcile import examine, tables
+from dexlane_cli.session import stop_supervisor, supervisor_pid, write_approval_keys
+from dexlane_cli.stack import APPROVER_KEYS, SERVICE_PORTS, Ports, StackOptions, devnet_chains, gateway_url, given_nodes
 from dexlane_cli.up import declare_streams, up
 
 app = typer.Typer(
@@ -163,23 +164,52 @@ def resume(
 
 
 @app.command("reconcile")
-def reconcile_command(home: Home = DEFAULT_HOME, port_shift: Shift = 0) -> None:
-    """Compare the ledger of every live account with the chain, to the wei. Exit code 0 only without a difference."""
+def reconcile_command(
+    home: Home = DEFAULT_HOME,
+    port_shift: Shift = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON document.")] = False,
+) -> None:
+    """Compare the ledger of every live account with the chain, to the wei, and name the transactions behind a
+    difference. Exit code 0 only without one."""
     options = options_for(home, port_shift)
-    faults = rows = 0
-    for chain_id in options.node_urls:
-        block, lines = compare(options, chain_id)
-        columns = ("book", "account", "token", "ledger", "chain", "difference")
-        table = Table(*columns, title=f"chain {chain_id}, block {block}")
-        for item in lines:
-            faults += item.difference != 0
-            rows += 1
-            amounts = (str(item.ledger), str(item.chain), str(item.difference))
-            table.add_row(item.book_id, item.account, item.token, *amounts)
-        console.print(table)
+    reports = [examine(options, chain_id) for chain_id in options.node_urls]
+    if as_json:
+        sys.stdout.write(orjson.dumps([report.as_json() for report in reports]).decode() + "\n")
+    else:
+        for report in reports:
+            for table in tables(report):
+                console.print(table)
+    rows, faults = sum(len(report.lines) for report in reports), sum(len(report.findings) for report in reports)
     if faults:
-        raise CommandError(f"{faults} of {rows} balances differ; find the intents with `dexlane tail --all`")
-    console.print(f"{rows} balances of live accounts agree, difference 0" if rows else "no live account is open")
+        raise CommandError(f"{faults} of {rows} balances differ; halt with `dexlane halt` before anything else")
+    if not as_json:
+        console.print(f"{rows} balances of live accounts agree, difference 0" if rows else "no live account is open")
+
+
+@app.command("allowances")
+def allowances_command(
+    home: Home = DEFAULT_HOME,
+    port_shift: Shift = 0,
+    blocks: Annotated[int, typer.Option(help="Last blocks whose logs are searched for approvals.", min=1)] = 50_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array instead of a table.")] = False,
+) -> None:
+    """List who may take tokens of the live accounts, by the chain. Exit code 1 when one is not expected: only Permit2
+    may, for books that are switched on."""
+    rows = allowances.list_allowances(options_for(home, port_shift), blocks)
+    table = allowances.show(rows, as_json=as_json)
+    if table is not None:
+        console.print(table)
+    if not all(row["expected"] for row in rows):
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command("approval-keys")
+def approval_keys_command(
+    folder: Annotated[Path, typer.Argument(help="Where they lie; old ones stay.")],
+) -> None:
+    """Make the keys that risk-scorer, portfolio and gateway seal with, and print the public ones for signers."""
+    write_approval_keys(folder)
+    console.print_json((folder / APPROVER_KEYS).read_text())
 
 
 @app.command("doctor")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -14,8 +15,9 @@ from pathlib import Path
 
 import orjson
 
+from dexlane.runtime.sealing import sealer_from
 from dexlane_cli.errors import CommandError
-from dexlane_cli.stack import EXECUTORS, Ports, StackOptions
+from dexlane_cli.stack import APPROVER_KEYS, APPROVERS, EXECUTORS, Ports, StackOptions
 
 KEPT_SESSIONS = 3
 
@@ -97,6 +99,7 @@ def prepare(options: StackOptions) -> None:
         _set_aside(options.session)
     for folder in ("data", "logs", "keys", "nats"):
         (options.session / folder).mkdir(parents=True, exist_ok=True)
+    write_approval_keys(options.approvals)
     config = NATS_CONFIG.format(
         port=options.ports.nats, monitor=options.ports.nats_monitor, store=options.session / "nats"
     )
@@ -109,6 +112,20 @@ def prepare(options: StackOptions) -> None:
         for executor, roles in EXECUTORS.items():
             keys = {account(role).address: account(role).private_key for role in roles}
             write_private(options.session / "keys" / f"{executor}.json", orjson.dumps(keys))
+
+
+def write_approval_keys(folder: Path) -> None:
+    """Make the approvers' keys where there are none, each for its service alone, and write down the public ones."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    public: dict[str, str] = {}
+    for service in APPROVERS:
+        path = folder / f"{service}.key"
+        if not path.exists():
+            write_private(path, secrets.token_bytes(32).hex().encode())
+        sealer = sealer_from(path)
+        if sealer is not None:
+            public[service] = sealer.public_key.hex()
+    (folder / APPROVER_KEYS).write_bytes(orjson.dumps(public, option=orjson.OPT_INDENT_2))
 
 
 def _set_aside(session: Path) -> None:

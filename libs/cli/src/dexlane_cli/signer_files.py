@@ -10,14 +10,15 @@ from pathlib import Path
 
 import orjson
 
-from dexlane.chain.calldata import router_of
+from dexlane.chain.direct_calls import routers_of
 from dexlane.chain.execution.keys import SigningRules, policy_for
 from dexlane.runtime.books_file import load_books
+from dexlane.runtime.sealing import read_approvers
 from dexlane.values.books import Book, Lane, Mode
 from dexlane_cli.default_books import roles
 from dexlane_cli.errors import EXIT_USAGE, CommandError
 from dexlane_cli.session import write_private
-from dexlane_cli.stack import CONTROL_SOCKET, EXECUTORS, SIGNER_POLICY, SIGNER_SOCKET, StackOptions
+from dexlane_cli.stack import APPROVER_KEYS, CONTROL_SOCKET, EXECUTORS, SIGNER_POLICY, SIGNER_SOCKET, StackOptions
 from dexlane_signer import Policy, PrivateKey, TokenLimit, write_keystore
 
 MAX_SOCKET_BYTES = 107
@@ -67,7 +68,8 @@ def write_signer_files(options: StackOptions) -> None:
     password = secrets.token_hex(16)
     write_private(folder / "password", password.encode())
     write_private(folder / "bus-url", f"nats://127.0.0.1:{options.ports.nats}".encode())
-    policies = [policy_of_chain(chain_id, books) for chain_id in sorted({book.chain_id for book in books})]
+    rules = SigningRules(approvers=read_approvers(options.approvals / APPROVER_KEYS))
+    policies = [policy_of_chain(chain_id, books, rules) for chain_id in sorted({book.chain_id for book in books})]
     accounts = sorted(frozenset().union(*(policy.own_addresses for policy in policies)))
     _write_keystores(folder, accounts, password)
     write_private(folder / SIGNER_POLICY, policy_text(options, accounts, policies).encode())
@@ -85,10 +87,10 @@ def _write_keystores(folder: Path, accounts: Iterable[str], password: str) -> No
         write_keystore(folder / f"{address}.json", key, password, scrypt_n=SCRYPT_N)
 
 
-def policy_of_chain(chain_id: int, books: Iterable[Book]) -> Policy:
+def policy_of_chain(chain_id: int, books: Iterable[Book], rules: SigningRules) -> Policy:
     """What both executors together may have signed on a chain: what each could sign with keys of its own."""
     here = [book for book in books if book.chain_id == chain_id]
-    first, *others = (policy_for(chain_id, lane, here, router_of(chain_id), SigningRules()) for lane in LANES.values())
+    first, *others = (policy_for(chain_id, lane, here, routers_of(chain_id), rules) for lane in LANES.values())
     tokens = dict(first.tokens)
     for policy in others:
         for token, limit in policy.tokens.items():
@@ -97,8 +99,14 @@ def policy_of_chain(chain_id: int, books: Iterable[Book]) -> Policy:
                 max_allowance=max(known.max_allowance, limit.max_allowance),
                 max_trade=max(known.max_trade, limit.max_trade),
             )
-    accounts = first.own_addresses.union(*(policy.own_addresses for policy in others))
-    return replace(first, own_addresses=accounts, tokens=tokens)
+    return replace(
+        first,
+        own_addresses=first.own_addresses.union(*(policy.own_addresses for policy in others)),
+        tokens=tokens,
+        book_accounts={book.id: frozenset(book.accounts.values()) for book in here},
+        max_value_wei=max(policy.max_value_wei for policy in (first, *others)),
+        wrapped_native=next((policy.wrapped_native for policy in (first, *others) if policy.wrapped_native), None),
+    )
 
 
 def policy_text(options: StackOptions, accounts: Iterable[str], policies: Iterable[Policy]) -> str:
@@ -130,8 +138,17 @@ def _chain(policy: Policy) -> Iterator[str]:
             "max_gas_limit": policy.max_gas_limit,
             "max_deadline_s": MAX_AHEAD_S,
             "max_permit_s": MAX_AHEAD_S,
+            "max_approval_s": MAX_AHEAD_S,
+            "max_value_wei": str(policy.max_value_wei),
+            "direct_spenders": sorted(policy.direct_spenders),
+            **({} if policy.max_cost_wei is None else {"max_cost_wei": str(policy.max_cost_wei)}),
+            **({} if policy.wrapped_native is None else {"wrapped_native": policy.wrapped_native}),
         }
     )
+    keys = {approver.name.lower(): key.hex() for approver, key in policy.approvers.items()}
+    yield from ("[chains.approvers]", *_fields(keys))
+    for book, accounts in sorted(policy.book_accounts.items()):
+        yield from ("[[chains.books]]", *_fields({"id": book, "accounts": sorted(accounts)}))
     for router, selectors in sorted(policy.routers.items()):
         yield from ("[[chains.routers]]", *_fields({"address": router, "selectors": sorted(selectors)}))
     for token, limit in sorted(policy.tokens.items()):

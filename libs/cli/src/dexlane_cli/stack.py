@@ -29,6 +29,11 @@ EXECUTORS = {"fast-executor": ("live-fast", "spare-1"), "smart-executor": ("live
 
 SIGNER_SOCKET, CONTROL_SOCKET, SIGNER_POLICY = "signer.sock", "control.sock", "policy.toml"
 
+APPROVERS = ("risk-scorer", "portfolio", "gateway")
+"""Services that seal what they approve, each with a key that no other service reads."""
+APPROVER_KEYS = "public.json"
+"""Their public keys, for the signers."""
+
 LATENCY_FIRST = frozenset({"market-feed", "risk-scorer", "fast-executor"})
 """The path of a fast trade. Every block wakes all services at once; on few cores the others give way to these."""
 GIVE_WAY_NICENESS = 10
@@ -143,6 +148,11 @@ class StackOptions:
         return [*([own] if own.exists() else []), *sorted((self.session / "data").glob("*-guard-*.db"))]
 
     @property
+    def approvals(self) -> Path:
+        """The keys that verdicts and exits are sealed with, kept over sessions, and the public ones for signers."""
+        return self.home / "approvals"
+
+    @property
     def books_file(self) -> Path:
         """The books, kept over sessions. Another choice of chains has another file: no book may name a chain that is
         not served."""
@@ -243,6 +253,10 @@ def service(name: str, options: StackOptions) -> ProcessSpec:
         own[f"{prefix}SIGNER_CONTROL_SOCKETS"] = orjson.dumps([str(one) for one in options.signer_controls]).decode()
     if name in EXECUTORS and options.uses_devnet:
         own |= _signing(name, prefix, options)
+    if name in APPROVERS:
+        own[f"{prefix}APPROVAL_KEY_FILE"] = str(options.approvals / f"{name}.key")
+    if name in EXECUTORS:
+        own[f"{prefix}APPROVER_KEYS_FILE"] = str(options.approvals / APPROVER_KEYS)
     return ProcessSpec(
         name=name,
         command=(_beside(f"dexlane-{name}"),),

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -134,11 +134,19 @@ class Child:
 
 
 class Supervisor:
-    """Keeps a set of processes alive until ``stop``."""
+    """Keeps a set of processes alive until ``stop``. ``backoff_s``: how long the first, second, ... restart waits."""
 
-    def __init__(self, specs: list[ProcessSpec], log_dir: Path, report: Report) -> None:
+    def __init__(
+        self,
+        specs: list[ProcessSpec],
+        log_dir: Path,
+        report: Report,
+        *,
+        backoff_s: Sequence[float] = RESTART_BACKOFF_S,
+    ) -> None:
         self.children = {spec.name: Child(spec, log_dir, report) for spec in specs}
         self._report = report
+        self._backoff_s = backoff_s
         self._stopping = False
         self._watchers: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -183,7 +191,7 @@ class Supervisor:
                 return
             if time.monotonic() - began > STABLE_AFTER_S:
                 child.restarts = 0
-            delay = RESTART_BACKOFF_S[min(child.restarts, len(RESTART_BACKOFF_S) - 1)]
+            delay = self._backoff_s[min(child.restarts, len(self._backoff_s) - 1)]
             child.restarts += 1
             self._report("supervisor", f"{child.spec.name} ended with exit code {code}; again in {delay:g} s")
             await asyncio.sleep(delay)

@@ -10,11 +10,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dexlane.chain import calldata, permit2
-from dexlane.chain.calldata import ADDRESS_THIS, CONTRACT_BALANCE, MAINNET_ROUTER, MSG_SENDER, ExactInput, router_of
+from dexlane.chain.calldata import (
+    ADDRESS_THIS,
+    CONTRACT_BALANCE,
+    MAINNET_ROUTER,
+    MSG_SENDER,
+    ExactInput,
+    RouterKind,
+    Trade,
+    router_of,
+)
+from dexlane.chain.direct_calls import router_for, routers_of, trade_calldata
 from dexlane.chain.multicall import aggregate3, decode_aggregate3
 from dexlane.values.pools import Protocol
 from dexlane.values.routes import Leg
-from dexlane_signer import CheckContext, DynamicFeeTransaction, Policy, TokenLimit, check, keccak256
+from dexlane_signer import (
+    ROUTER02_SELECTORS,
+    SWAP_ROUTER02_SELECTORS,
+    CheckContext,
+    DynamicFeeTransaction,
+    Policy,
+    TokenLimit,
+    check,
+    keccak256,
+)
+from dexlane_signer.direct_calls import decode_direct
+from dexlane_signer.router_calls import RouterSwap, decode_execute
 
 USDC = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
 WETH = "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
@@ -228,3 +249,116 @@ def test_the_routers_of_ethereum_and_base_derive_the_pools_that_stand_there() ->
     for (protocol, fee_pips), address in known.items():
         swap = Leg(pool=address, protocol=protocol, fee_pips=fee_pips, token_in=weth, token_out=usdc)
         assert calldata.routed_pool(swap, base) == address
+
+
+ROUTERS = routers_of(1)[:3]
+FULL = Policy(
+    chain_ids=frozenset({1}),
+    own_addresses=frozenset({OURS}),
+    routers={
+        ROUTERS[0].router: frozenset({"0x3593564c"}),
+        ROUTERS[1].router: SWAP_ROUTER02_SELECTORS,
+        ROUTERS[2].router: ROUTER02_SELECTORS,
+    },
+    permit_spenders=frozenset({ROUTERS[0].router}),
+    tokens={},
+    unlisted_token_limit=TokenLimit(max_allowance=0, max_trade=2**160),
+    max_fee_per_gas_wei=1,
+    max_gas_limit=1,
+    max_value_wei=2**200,
+    wrapped_native=WETH,
+)
+
+
+def chains() -> st.SearchStrategy[list[ExactInput]]:
+    """One to three chains from USDC to WETH, over DAI or straight, of every mix of protocols."""
+    makes = st.lists(st.sampled_from([v2, v3]), min_size=2, max_size=2)
+    legs = st.tuples(makes, st.booleans()).map(
+        lambda drawn: [drawn[0][0](USDC, DAI), drawn[0][1](DAI, WETH)] if drawn[1] else [drawn[0][0](USDC, WETH)]
+    )
+    made = st.builds(
+        lambda legs, amount, least: ExactInput(legs=legs, amount_in=amount, minimum_out=least),
+        legs,
+        st.integers(1, 2**100),
+        st.integers(1, 2**100),
+    )
+    return st.lists(made, min_size=1, max_size=3)
+
+
+def turned(one: ExactInput) -> ExactInput:
+    legs = [
+        v2(a.token_out, a.token_in) if a.protocol == "uniswap_v2" else v3(a.token_out, a.token_in) for a in one.legs
+    ]
+    return ExactInput(legs=legs[::-1], amount_in=one.amount_in, minimum_out=one.minimum_out)
+
+
+@given(chains(), st.sampled_from([(False, False), (True, False), (False, True)]), st.booleans(), st.integers(0, 2))
+def test_what_every_router_is_asked_for_is_what_the_signer_reads(
+    orders: list[ExactInput], native: tuple[bool, bool], taxed: bool, at: int
+) -> None:
+    native_in, native_out = native
+    orders = [turned(one) for one in orders] if native_in else orders
+    trade = Trade(
+        orders=orders, account=OURS, deadline_s=NOW_S, native_in=native_in, native_out=native_out, taxed=taxed
+    )
+    deployment = ROUTERS[at]
+    try:
+        data = trade_calldata(trade, deployment)
+    except calldata.UnroutableError:
+        assert taxed or at == 2
+        return
+    selector = "0x" + data[:4].hex()
+    call = decode_execute(data) if at == 0 else decode_direct(data, trade.value_wei, WETH)
+    swaps = [step for step in call.steps if isinstance(step, RouterSwap)]
+    starts = [swap for swap in swaps if swap.amount_in != CONTRACT_BALANCE]
+    ends = [swap for swap in swaps if swap.minimum_out]
+    assert [swap.amount_in for swap in starts] == [one.amount_in for one in orders]
+    assert [swap.minimum_out for swap in ends] == [one.minimum_out for one in orders]
+    assert {swap.payer_is_user for swap in starts} == {not native_in}
+    for one in orders:
+        tokens = {leg.token_in for leg in one.legs} | {one.legs[-1].token_out}
+        assert tokens <= {token for swap in swaps for token in swap.path}
+    recipients = {swap.recipient for swap in ends}
+    assert recipients <= ({ADDRESS_THIS} if native_out else {MSG_SENDER, OURS})
+    assert call.deadline_s == NOW_S
+    assert selector in FULL.routers[deployment.router]
+    transaction = DynamicFeeTransaction(
+        chain_id=1, nonce=0, max_priority_fee_per_gas_wei=1, max_fee_per_gas_wei=1, gas_limit=1,
+        to=deployment.router, value_wei=trade.value_wei, data=data,
+    )  # fmt: skip
+    assert check(FULL, transaction, CheckContext(sender=OURS, kind="trade", now_s=NOW_S)) is None
+
+
+def test_the_universal_router_is_taken_wherever_it_reaches() -> None:
+    assert router_for(Trade(orders=[order(v3(USDC, WETH))], account=OURS, deadline_s=1), routers_of(1)) == ROUTERS[0]
+    sushi = leg(Protocol.UNISWAP_V2, USDC, WETH, pool="0x397ff1542f962076d0bfe58ea045ffa2d347aca0")
+    chosen = router_for(Trade(orders=[order(sushi)], account=OURS, deadline_s=1), routers_of(1))
+    assert (chosen.kind, chosen.router) == (RouterKind.ROUTER02, "0xd9e1ce17f2641f24ae83637ab66a2cca9c378b9f")
+    for orders in ([order(sushi), order(v2(USDC, WETH))], [order(sushi, v3(WETH, DAI))]):
+        with pytest.raises(calldata.UnroutableError):
+            router_for(Trade(orders=orders, account=OURS, deadline_s=1), routers_of(1))
+
+
+def test_a_chain_may_not_pass_through_the_native_coin_of_others() -> None:
+    through = order(v2(USDC, WETH), v3(WETH, DAI), v2(DAI, WETH))
+    for deployment in ROUTERS[:2]:
+        with pytest.raises(calldata.UnroutableError, match="passes through"):
+            trade_calldata(Trade(orders=[through], account=OURS, deadline_s=1, native_out=True), deployment)
+    with pytest.raises(calldata.UnroutableError, match="only the wrapped native coin"):
+        trade_calldata(Trade(orders=[order(v2(USDC, DAI))], account=OURS, deadline_s=1, native_out=True), ROUTERS[0])
+
+
+def test_native_flow_is_what_our_router_wrapped_and_unwrapped() -> None:
+    def log(signature: bytes, who: str, amount: int) -> dict[str, Any]:
+        topics = ["0x" + keccak256(signature).hex(), "0x" + who[2:].rjust(64, "0")]
+        return {"address": WETH, "topics": topics, "data": f"0x{amount:064x}"}
+
+    deposit, withdrawal, router = b"Deposit(address,uint256)", b"Withdrawal(address,uint256)", ROUTERS[0].router
+    logs = [
+        log(deposit, router, 7),
+        log(withdrawal, router, 5),
+        log(withdrawal, OURS, 99),
+        transfer(WETH, OURS, OURS, 1),
+    ]
+    assert calldata.native_flow(logs, WETH, router) == (7, 5)
+    assert calldata.native_flow(logs, USDC, router) == (0, 0)

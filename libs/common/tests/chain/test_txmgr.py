@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
+from dexlane.chain import abi
+from dexlane.chain.direct_calls import routers_of
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution import submission, txmgr
+from dexlane.chain.grants import GRANT_TOPICS
+from dexlane.chain.permit2 import PERMIT2, allowance, approve
 from dexlane.chain.rpc import RpcUnavailable
 from dexlane.events.base import FeeCap
 from dexlane.events.control import Status
@@ -26,7 +30,8 @@ from dexlane.events.execution import (
 )
 from dexlane.events.risk import DecisionRecorded, VerdictApproved
 from dexlane.runtime.errors import Fatal, Transient
-from dexlane.testing.builders import USDC, WETH, a_book, a_status
+from dexlane.testing.builders import USDC, WETH, a_book, a_book_changed, a_status
+from dexlane.testing.fake_chain import FakeLog, Outcome
 from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, live_book, reborn, running
 from dexlane.values.books import Mode
 from dexlane_signer import DynamicFeeTransaction, NonceGuard, PrivateKey, SigningDenied
@@ -515,6 +520,29 @@ async def test_a_denied_signature_gives_the_slot_back_by_a_cancel(home: Home, mo
         assert bench.effects() == 0
 
 
+async def test_a_cancel_whose_trade_only_the_signer_knows_is_carried_to_its_end(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers of a slot's attempts have a gap then: the first one was signed, and never stored."""
+    async with running(home) as bench:
+        verdict = bench.verdict(blocks=2)
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "add_attempt", dies_async)
+            with pytest.raises(ProcessDiedError):
+                await bench.executor.on_verdict(verdict)
+        bench.chain.mine(5)
+        again = await reborn(bench)
+        await again.head(only=[])
+        slot = next(slot for slot in again.executor.live.transactions.open_slots if slot.intent.id == entry_id(verdict))
+        assert [attempt.number for attempt in slot.state.attempts] == [2]
+        await again.head(only=[])
+        for _ in range(3):
+            await again.head()
+        assert (await again.of_intent(entry_id(verdict), IntentFailed))[-1].final
+        assert again.effects() == 0
+        await again.die()
+
+
 async def test_after_a_crash_between_signature_and_journal_the_first_signature_holds(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -612,3 +640,109 @@ async def test_a_verdict_of_the_block_that_includes_the_last_trade_waits_for_its
         await deciding
         await bench.head()
         assert bench.effects() == 2
+
+
+async def test_a_router_that_pulls_tokens_is_approved_for_exactly_one_trade_in_the_slot_before(home: Home) -> None:
+    async with running(home) as bench:
+        direct = routers_of(1)[1]
+        live = bench.executor.live
+        object.__setattr__(live.payloads, "deployment", direct)
+        bench.executor.books_changed()
+        verdict = bench.verdict()
+        await bench.executor.on_verdict(verdict)
+        created = [event for event in await bench.events() if isinstance(event, IntentCreated)][-2:]
+        trade = created[1].plan
+        assert trade is not None
+        assert trade.router == direct.router
+        assert [event.purpose for event in created] == [Purpose.ALLOWANCE, Purpose.ENTRY]
+        assert (created[0].allowance_spender, created[0].allowance_amount) == (direct.router, trade.amount_in)
+        sent = sorted(bench.chain.pool.values(), key=lambda tx: tx.nonce)
+        assert [tx.to for tx in sent] == [trade.route.token_in, direct.router]
+        assert sent[1].nonce == sent[0].nonce + 1
+        assert sent[0].data == approve(direct.router, trade.amount_in)
+
+
+STRANGER = "0x" + "5a" * 20
+
+
+def approval(spender: str, amount: int) -> FakeLog:
+    topics = (GRANT_TOPICS[0], "0x" + abi.address(ACCOUNT).hex(), "0x" + abi.address(spender).hex())
+    return FakeLog(address=USDC.address, topics=topics, data=abi.uint(amount))
+
+
+def granting(bench: Bench, spender: str) -> Callable[[], int]:
+    """A foreign allowance that stands until it is taken back; returns how often that happened."""
+    plain = bench.world.answer
+
+    def taken_back() -> int:
+        return len([tx for tx in bench.world.included(USDC.address) if tx.data == approve(spender, 0)])
+
+    def answer(to: str, data: bytes, header: Any) -> bytes:
+        if to == USDC.address and data == allowance(ACCOUNT, spender):
+            return abi.uint(0 if taken_back() else 5)
+        if data[:4].hex() == "dd62ed3e" and data != allowance(ACCOUNT, PERMIT2):
+            return abi.uint(0)
+        approved = [tx for tx in bench.world.included(to) if tx.data[16:36].hex() == PERMIT2[2:]]
+        if data == allowance(ACCOUNT, PERMIT2):
+            return approved[-1].data[36:68] if approved else abi.uint(0)
+        return plain(to, data, header)
+
+    bench.chain.answer_call = answer
+    return taken_back
+
+
+async def test_an_allowance_that_nobody_planned_is_taken_back_within_two_blocks(home: Home) -> None:
+    async with running(home) as bench:
+        taken_back = granting(bench, STRANGER)
+        await bench.head(logs=[approval(STRANGER, 5)])
+        await bench.head()
+        assert taken_back() == 1
+        for _ in range(4):
+            await bench.head()
+        assert taken_back() == 1
+        await bench.executor.on_verdict(bench.verdict())
+        await bench.head()
+        assert bench.effects() == 1
+
+
+async def test_allowances_are_taken_back_while_only_exits_go_on_and_left_alone_while_halted(home: Home) -> None:
+    async with running(home) as bench:
+        taken_back = granting(bench, STRANGER)
+        bench.side.take_status(a_status(Status.HALTED, status_version=2))
+        await bench.head(logs=[approval(STRANGER, 5)])
+        await bench.head()
+        assert taken_back() == 0
+        bench.side.take_status(a_status(Status.REDUCING, status_version=3))
+        await bench.head()
+        await bench.head()
+        assert taken_back() == 1
+
+
+@pytest.mark.parametrize("change", [{"enabled": False}, {"mode": Mode.PAPER}], ids=["switched off", "gone"])
+async def test_a_book_that_is_switched_off_or_gone_keeps_no_allowance(home: Home, change: dict[str, Any]) -> None:
+    async with running(home) as bench:
+        granting(bench, STRANGER)
+        before = bench.world.included(USDC.address)
+        bench.side.take_book(a_book_changed(live_book(**change), book_version=2))
+        bench.executor.books_changed()
+        for _ in range(3):
+            await bench.head()
+        after = bench.world.included(USDC.address)[len(before) :]
+        assert [tx.data for tx in after] == [approve(PERMIT2, 0)]
+
+
+async def test_a_taking_back_that_fails_is_tried_three_times_and_then_left_to_people(home: Home) -> None:
+    async with running(home) as bench:
+        taken_back = granting(bench, STRANGER)
+        plain = bench.chain.execute
+
+        def refusing(tx: Any) -> Outcome:
+            return Outcome(success=False) if tx.data == approve(STRANGER, 0) else plain(tx)
+
+        bench.chain.execute = refusing
+        await bench.head(logs=[approval(STRANGER, 5)])
+        for _ in range(20):
+            await bench.head()
+        tried = [tx for b in bench.chain.blocks for tx in b.transactions if tx.data == approve(STRANGER, 0)]
+        assert len(tried) == 3
+        assert taken_back() == 0

@@ -14,6 +14,7 @@ from dexlane.domain.gas_value import native_in_quote
 from dexlane.domain.planning import plan
 from dexlane.domain.pool_book import PoolBook
 from dexlane.domain.routing import best_route, rotated_to
+from dexlane.domain.trade_quotes import quote_plan
 from dexlane.events.base import FeeCap
 from dexlane.events.control import Status
 from dexlane.events.execution import Purpose
@@ -38,8 +39,9 @@ from dexlane.testing.builders import (
     lane_limits,
 )
 from dexlane.values.books import Book, Lane, Profile
+from dexlane.values.chains import NATIVE
 from dexlane.values.pools import Pool
-from dexlane.values.routes import Route
+from dexlane.values.routes import Leg, Route
 
 GWEI = 10**9
 CAP = FeeCap(max_fee_per_gas_wei=2 * GWEI, max_priority_fee_per_gas_wei=GWEI // 10)
@@ -263,6 +265,15 @@ def test_an_exit_never_sells_more_than_is_held() -> None:
     assert refused.outcome == "nothing_to_sell"
 
 
+@pytest.mark.parametrize(("blocks_since", "waits"), [(0, True), (16, True), (17, False)])
+def test_an_exit_of_what_is_gone_ends_and_never_sells_what_is_bought_later(blocks_since: int, waits: bool) -> None:
+    market = a_market()
+    exit_ = exit_of(block=a_block_ref(market.block.number - blocks_since))
+    refused = decide(exit_, holdings=some_holdings(held=0), market=market)
+    assert isinstance(refused, Refused)
+    assert (refused.outcome, refused.passing) == ("nothing_to_sell", waits)
+
+
 def test_an_urgent_exit_accepts_more_slippage_and_pays_the_emergency_tier() -> None:
     tiers = dict.fromkeys(FeeTier, CAP) | {
         FeeTier.EMERGENCY: FeeCap(max_fee_per_gas_wei=99 * GWEI, max_priority_fee_per_gas_wei=9 * GWEI)
@@ -321,3 +332,109 @@ def test_no_amount_passes_any_limit_and_a_minimum_is_always_demanded(
     assert at_work + reserved + amount <= capital
     assert balance is None or amount + reserved <= balance
     assert V2_POOL in {leg.pool for leg in made.plan.route.legs}
+
+
+SPLITTING = PlanningRules(max_legs=2, max_paths=3)
+LARGE = {"max_trade": 400_000 * 10**6, "capital": 2_000_000 * 10**6}
+
+
+def twins(**fields: Any) -> Market:
+    """Two pairs with the same reserves: half in each moves the price half as far."""
+    return a_market(a_pool_v2(), a_pool_v2(address="0x" + "7b" * 20), **fields)
+
+
+def a_large_entry() -> Any:
+    found = an_entry_opportunity(route=route_in(a_pool_v2()), size_hint=400_000 * 10**6, expected_out=1, edge_bps=0)
+    return a_verdict(found, lane=Lane.SMART)
+
+
+def test_a_large_entry_is_split_when_that_brings_more_after_gas() -> None:
+    book = limited(**LARGE)
+    whole = planned(
+        decide(a_large_entry(), book, market=twins(), rules=PlanningRules(max_legs=2, max_price_impact_bps=10_000))
+    )
+    rules = PlanningRules(max_legs=2, max_paths=3, max_price_impact_bps=10_000)
+    made = planned(decide(a_large_entry(), book, market=twins(), rules=rules)).plan
+    assert len(made.split) > 1
+    assert made.amount_in == whole.plan.amount_in == sum(path.amount_in for path in made.split)
+    assert made.quoted_out > whole.plan.quoted_out
+    assert made.minimum_out == sum(path.minimum_out for path in made.split)
+    assert all(path.minimum_out > 0 for path in made.split)
+    assert made.minimum_out >= -(-made.quoted_out * 9_950 // 10_000)
+    assert made.quoted_out == quote_plan(twins().pools, made).amount_out
+    assert made.pool_digest == twins().pool_book.state_digest(leg.pool for p in made.split for leg in p.route.legs)
+
+
+def test_nothing_is_split_while_gas_costs_more_than_splitting_brings() -> None:
+    cap = FeeCap(max_fee_per_gas_wei=10**5 * GWEI, max_priority_fee_per_gas_wei=GWEI)
+    dear = twins(
+        next_base_fee_wei=10**5 * GWEI // 2,
+        fee_quote=a_fee_quote(next_base_fee_per_gas_wei=GWEI, tiers=dict.fromkeys(FeeTier, cap)),
+    )
+    rules = PlanningRules(max_legs=2, max_paths=3, max_price_impact_bps=10_000)
+    assert planned(decide(a_large_entry(), limited(**LARGE), market=dear, rules=rules)).plan.split == ()
+
+
+def test_the_fast_lane_keeps_one_path() -> None:
+    rules = PlanningRules(max_price_impact_bps=10_000)
+    assert planned(decide(a_large_entry(), limited(**LARGE), market=twins(), rules=rules)).plan.split == ()
+
+
+def test_an_exit_is_split_as_well() -> None:
+    book = a_book(level=10)
+    exit_ = an_exit(quantity=150 * 10**18)
+    whole = planned(
+        decide(exit_, book, holdings=some_holdings(held=150 * 10**18), market=twins(), rules=PlanningRules(max_legs=2))
+    )
+    made = planned(decide(exit_, book, holdings=some_holdings(held=150 * 10**18), market=twins(), rules=SPLITTING))
+    assert len(made.plan.split) > 1
+    assert made.plan.quoted_out > whole.plan.quoted_out
+
+
+NATIVE_QUOTE = a_token(address=NATIVE, symbol="ETH", decimals=18)
+
+
+def test_a_book_in_native_coin_pays_by_value_and_is_paid_unwrapped() -> None:
+    found = an_entry_opportunity(
+        route=Route(legs=(reversed_leg(an_entry_opportunity().route.legs[0]),)),
+        size_hint=10**18,
+        expected_out=1,
+    )
+    limits = {"capital": 10**19, "max_trade": 10**18, "max_daily_loss": 10**18}
+    book = limited(**limits).model_copy(update={"quote": NATIVE_QUOTE})
+    bought = planned(decide(a_verdict(found), book)).plan
+    assert (bought.native_in, bought.native_out, bought.paid_token) == (True, False, NATIVE)
+    sold = planned(decide(an_exit(token=USDC, quantity=10**9), book, holdings=some_holdings(held=10**9))).plan
+    assert (sold.native_in, sold.native_out, sold.bought_token) == (False, True, NATIVE)
+
+
+def reversed_leg(leg: Leg) -> Leg:
+    return leg.model_copy(update={"token_in": leg.token_out, "token_out": leg.token_in})
+
+
+def test_the_minimum_of_a_taxed_token_is_computed_from_what_arrives() -> None:
+    pair = a_pool_v2()
+    found = an_entry_opportunity(route=route_in(pair), expected_out=1)
+    fair = planned(decide(a_verdict(found), market=a_market(pair))).plan
+    taxed = planned(decide(a_verdict(found), market=a_market(pair, taxes={WETH.address: 500}))).plan
+    assert taxed.quoted_out == fair.quoted_out - fair.quoted_out * 500 // 10_000
+    assert [(tax.token, tax.bps) for tax in taxed.taxes] == [(WETH.address, 500)]
+    assert taxed.minimum_out == -(-taxed.quoted_out * 9_950 // 10_000)
+
+
+def test_a_taxed_token_is_refused_where_the_pool_does_not_measure_what_arrives() -> None:
+    pool = a_pool_v3()
+    outcome = decide(
+        a_verdict(an_entry_opportunity(route=route_in(pool), expected_out=1)),
+        market=a_market(pool, taxes={WETH.address: 500}),
+    )
+    assert isinstance(outcome, Refused)
+    assert outcome.outcome == "no_liquidity"
+
+
+def route_in(pool: Pool) -> Route:
+    key = pool.key
+    leg = Leg(
+        pool=key.address, protocol=key.protocol, fee_pips=key.fee_pips, token_in=USDC.address, token_out=WETH.address
+    )
+    return Route(legs=(leg,))

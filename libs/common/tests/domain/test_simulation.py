@@ -24,7 +24,7 @@ from dexlane.domain.simulation import (
     take_back,
     why_not_affordable,
 )
-from dexlane.events.execution import FailureReason, IntentCreated, Purpose
+from dexlane.events.execution import FailureReason, IntentCreated, Plan, Purpose
 from dexlane.testing.builders import (
     ENTRY_IN,
     ENTRY_OUT,
@@ -47,7 +47,7 @@ from dexlane.testing.builders import (
 )
 from dexlane.values.chains import NATIVE
 from dexlane.values.pools import Pool
-from dexlane.values.routes import Route
+from dexlane.values.routes import Leg, PlannedPath, Route
 
 GWEI = 10**9
 MODEL = SimulationModel()
@@ -368,3 +368,81 @@ def test_impact_survives_its_wire_form() -> None:
     [impact] = world.impacts.values()
     assert type(impact).model_validate_json(impact.model_dump_json()) == impact
     assert impact.base == delta_between(V2_POOL, a_pool_v2().state, a_pool_v2().state)
+
+
+TWIN = a_pool_v2(address="0x" + "7b" * 20)
+TWO_POOLS: dict[str, Pool] = {pool.key.address: pool for pool in (a_pool_v2(), TWIN)}
+
+
+def route_in(pool: Pool) -> Route:
+    key = pool.key
+    leg = Leg(
+        pool=key.address, protocol=key.protocol, fee_pips=key.fee_pips, token_in=USDC.address, token_out=WETH.address
+    )
+    return Route(legs=(leg,))
+
+
+def a_split_plan(*, last_minimum: int = 1) -> Plan:
+    """Three fifths of the amount in one pair, the rest in its twin."""
+    amount = 100_000 * 10**6
+    paths = (
+        PlannedPath(route=route_in(a_pool_v2()), amount_in=amount * 3 // 5, minimum_out=1),
+        PlannedPath(route=route_in(TWIN), amount_in=amount * 2 // 5, minimum_out=last_minimum),
+    )
+    return a_plan(route=paths[0].route, amount_in=amount, minimum_out=1 + last_minimum).model_copy(
+        update={"split": paths}
+    )
+
+
+def rich_world(plan: Plan) -> PaperWorld:
+    world = PaperWorld()
+    world.balances = {(an_account(), NATIVE): 10**21, (an_account(), USDC.address): plan.amount_in}
+    return world
+
+
+def executed(plan: Plan) -> tuple[PaperWorld, Any]:
+    trade = intent(plan=plan)
+    world = rich_world(plan)
+    world.balances = {(trade.account, token): amount for (_, token), amount in world.balances.items()}
+    scene = Scene(a_block(number=101), TWO_POOLS)
+    return world, execute(trade, scene, world, MODEL)
+
+
+def test_a_split_is_executed_path_by_path_with_the_exact_quotes() -> None:
+    plan = a_split_plan()
+    world, outcome = executed(plan)
+    assert outcome.result is Result.FILLED, outcome
+    expected = sum(quote_route(TWO_POOLS, path.route, path.amount_in).amount_out for path in plan.split)
+    assert outcome.amount_out == expected
+    assert {delta.token: delta.amount for delta in outcome.deltas} == {
+        USDC.address: -plan.amount_in,
+        WETH.address: expected,
+    }
+    assert {pool for _, pool in world.impacts} == set(TWO_POOLS)
+
+
+def test_a_split_reverts_whole_when_one_path_misses_its_minimum() -> None:
+    enough = quote_route(TWO_POOLS, route_in(TWIN), 40_000 * 10**6).amount_out
+    assert executed(a_split_plan(last_minimum=enough))[1].result is Result.FILLED
+    _, outcome = executed(a_split_plan(last_minimum=enough + 1))
+    assert (outcome.result, outcome.reason, outcome.deltas) == (Result.REVERTED, FailureReason.MINIMUM_OUT, ())
+
+
+def test_a_native_trade_moves_native_coin_and_no_wrapped_one() -> None:
+    plan = a_split_plan().model_copy(update={"native_out": True})
+    _, outcome = executed(plan)
+    assert {delta.token: delta.amount for delta in outcome.deltas} == {
+        USDC.address: -plan.amount_in,
+        NATIVE: outcome.amount_out,
+    }
+    back = route_in(TWIN).legs[0]
+    paid = a_plan(
+        route=Route(legs=(back.model_copy(update={"token_in": WETH.address, "token_out": USDC.address}),)),
+        amount_in=10**18,
+        minimum_out=1,
+    ).model_copy(update={"native_in": True})
+    _, outcome = executed(paid)
+    assert {delta.token: delta.amount for delta in outcome.deltas} == {
+        NATIVE: -(10**18),
+        USDC.address: outcome.amount_out,
+    }

@@ -13,7 +13,7 @@ from nats.js import JetStreamContext
 from dexlane.events.streams import BUCKETS, STREAMS
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.declare import declare
-from dexlane.runtime.errors import Fatal
+from dexlane.runtime.errors import Fatal, Transient
 from dexlane.runtime.service import Service
 from dexlane.runtime.settings import ServiceSettings
 from dexlane.testing.servers import free_port
@@ -135,3 +135,14 @@ async def test_declaring_prints_the_difference_and_a_second_time_nothing(nats_ur
     assert [str(line) for line in await declare(js, apply=True)] == ["~ STATE.max_msgs_per_subject: 5 -> 1"]
     assert await declare(js, apply=False) == []
     await client.close()
+
+
+async def test_what_is_not_there_yet_at_the_start_halts_nobody(js: JetStreamContext, nats_url: str) -> None:
+    service = Service("test", ServiceSettings(nats_url=nats_url, port=0), handles_money=True)
+
+    async def no_database() -> None:
+        raise Transient("the journal's database does not answer")
+
+    service.on_start(no_database)
+    assert await service.run() == 1
+    assert (await js.stream_info("STATE")).state.messages == 0

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from dexlane_signer.addresses import normal_address
 from dexlane_signer.attempts import Asked, Attempt, SignedAttempt, Slot
 from dexlane_signer.denials import Denial, DenialReason
 from dexlane_signer.guard_file import open_guard_file, unavailable
 from dexlane_signer.latch import Latch, Level
+from dexlane_signer.spending import Spending
+
+Condition: TypeAlias = Callable[[sqlite3.Connection], Denial | None]
+"""A further record that must agree inside the guard's transaction. What it writes is undone if anything is refused."""
 
 OPEN_SLOTS_BELOW = 16
 """How far below the highest signed nonce a slot may be opened for a trade: slots that one executor has open at once are
@@ -36,38 +41,56 @@ class NonceGuard:
         be opened durably.
         """
         self._lock = threading.Lock()
+        self.spending = Spending()
         self._db = open_guard_file(path, busy_timeout_s)
 
-    def admit(self, slot: Slot, asked: Asked, signed: SignedAttempt) -> Denial | SignedAttempt:
+    def admit(
+        self, slot: Slot, asked: Asked, signed: SignedAttempt, conditions: Sequence[Condition] = ()
+    ) -> Denial | SignedAttempt:
         """Record ``signed`` for the slot, and return what may be handed out now that it is on disk; or say why not.
 
         The first admission gives the slot to the intent. Later ones must come from the same intent. A number that was
         signed before gives the transaction recorded then, whatever is asked for now, and costs no write; so does the
         same transaction under any number. A cancel never gives a trade back: where its number was used for a trade it
         takes the next free one. After a cancel no new trade is admitted. A lower epoch than the highest seen for the
-        account is refused. While halted only cancels are admitted, while reducing no entries. Raises
-        ``GuardUnavailableError`` with nothing recorded.
+        account is refused. While halted only cancels are admitted, while reducing no entries. What is newly
+        signed must also meet every condition. Raises ``GuardUnavailableError`` with nothing recorded.
         """
         with self._transaction() as db:
-            latch = _latch(db)
-            if latch.level.stops(is_cancel=asked.kind == "cancel", is_entry=asked.is_entry):
-                return Denial(DenialReason.HALTED, latch.sentence)
-            stale = self._stale(slot.chain_id, slot.address, asked.epoch)
-            if stale is not None:
-                return stale
-            row = db.execute(
-                "SELECT intent_id, cancelled FROM slots WHERE chain_id = ? AND address = ? AND nonce = ?",
-                (slot.chain_id, slot.address, slot.nonce),
-            ).fetchone()
-            if row is None:
-                outcome = self._open_slot(slot, asked, signed)
-            elif row[0] != asked.intent_id:
-                return Denial(DenialReason.SLOT_TAKEN, f"nonce {slot.nonce} belongs to intent {row[0]}")
-            else:
-                outcome = self._replace(asked, signed, cancelled=bool(row[1]))
-            if asked.epoch and not isinstance(outcome, Denial):
-                self._raise_epoch(slot, asked.epoch)
-            return outcome
+            is_new = self._is_new(asked.intent_id, signed.hash)
+            outcome = self._admit(slot, asked, signed)
+            # A transaction that was signed before was counted then, and is on its way perhaps: it is given back.
+            if is_new and not isinstance(outcome, Denial) and outcome.hash == signed.hash:
+                refusals = (condition(db) for condition in conditions)
+                outcome = next((refusal for refusal in refusals if refusal is not None), outcome)
+            if isinstance(outcome, Denial):
+                db.execute("ROLLBACK")
+        return outcome
+
+    def _is_new(self, intent_id: str, signed_hash: str) -> bool:
+        query = "SELECT 1 FROM attempts WHERE intent_id = ? AND hash = ?"
+        return self._db.execute(query, (intent_id, signed_hash)).fetchone() is None
+
+    def _admit(self, slot: Slot, asked: Asked, signed: SignedAttempt) -> Denial | SignedAttempt:
+        latch = _latch(self._db)
+        if latch.level.stops(is_cancel=asked.kind == "cancel", is_entry=asked.is_entry):
+            return Denial(DenialReason.HALTED, latch.sentence)
+        stale = self._stale(slot.chain_id, slot.address, asked.epoch)
+        if stale is not None:
+            return stale
+        row = self._db.execute(
+            "SELECT intent_id, cancelled FROM slots WHERE chain_id = ? AND address = ? AND nonce = ?",
+            (slot.chain_id, slot.address, slot.nonce),
+        ).fetchone()
+        if row is None:
+            outcome = self._open_slot(slot, asked, signed)
+        elif row[0] != asked.intent_id:
+            return Denial(DenialReason.SLOT_TAKEN, f"nonce {slot.nonce} belongs to intent {row[0]}")
+        else:
+            outcome = self._replace(asked, signed, cancelled=bool(row[1]))
+        if asked.epoch and not isinstance(outcome, Denial):
+            self._raise_epoch(slot, asked.epoch)
+        return outcome
 
     def refusal(self, chain_id: int, address: str, epoch: int, *, is_entry: bool) -> Denial | None:
         """Why something without a slot, such as a permit, may not be signed now; ``None`` when it may."""
@@ -130,7 +153,8 @@ class NonceGuard:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
-                self._db.execute("COMMIT")
+                if self._db.in_transaction:
+                    self._db.execute("COMMIT")
             finally:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-VERSION = 2
+from dexlane_signer import approval_record, spending
+
+VERSION = 3
 _VERSION_1 = """
 CREATE TABLE slots (
     chain_id INTEGER NOT NULL, address TEXT NOT NULL, nonce INTEGER NOT NULL,
@@ -39,7 +41,7 @@ INSERT INTO latches (number, level, source, reason, at_s)
     SELECT number, iif(halted, 'halted', 'active'), 'operator', reason, 0 FROM halts;
 DROP TABLE halts;
 """
-_STEPS = (_VERSION_1, _TO_VERSION_2)
+_STEPS = (_VERSION_1, _TO_VERSION_2, approval_record.SCHEMA + spending.SCHEMA)
 _LOG_ROOM_BYTES = 4_000_000
 
 

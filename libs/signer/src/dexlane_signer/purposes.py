@@ -4,39 +4,41 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from dexlane_signer.call_rules import APPROVE, UNWRAP
+from dexlane_signer.approvals import ApprovedKind, Statement
 from dexlane_signer.denials import Denial, DenialReason
-from dexlane_signer.policy import Kind, Policy
-from dexlane_signer.router_calls import (
-    ADDRESS_THIS,
-    MalformedCalldataError,
-    RouterSwap,
-    UnknownCommandError,
-    decode_execute,
-)
-from dexlane_signer.transactions import DynamicFeeTransaction
+from dexlane_signer.effects import NATIVE, Effect
+from dexlane_signer.policy import Policy
 
 Purpose: TypeAlias = Literal["entry", "exit"]
 """What the asker says. ``entry`` is always believed, because it is the stricter one."""
+
 
 _NOT_AN_EXIT = Denial(
     DenialReason.NOT_AN_EXIT, "an exit ends in a token that positions are paid with, and not in the one it began with"
 )
 
 
-def opens_position(policy: Policy, transaction: DynamicFeeTransaction, kind: Kind, purpose: Purpose) -> bool | Denial:
+def opens_position(policy: Policy, effect: Effect, statement: Statement | None, purpose: Purpose) -> bool | Denial:
     """Whether an allowed transaction opens a position; a ``Denial`` when it is called an exit and cannot be one.
 
-    Allowances and unwrapping open nothing. An exit must end in listed tokens: those that positions are paid with.
+    Cancels, allowances and unwrapping open nothing. An exit must end in listed tokens, those that positions are paid
+    with; and where it needs an approval, that must be one of an exit.
     """
-    if kind == "cancel" or "0x" + transaction.data[:4].hex() in (APPROVE, UNWRAP):
+    if not effect.paid and not effect.trades:
         return False
     if purpose == "entry":
         return True
-    try:
-        swaps = [step for step in decode_execute(transaction.data).steps if isinstance(step, RouterSwap)]
-    except (MalformedCalldataError, UnknownCommandError):
+    if statement is not None and statement.kind is not ApprovedKind.EXIT:
         return _NOT_AN_EXIT
-    taken = {swap.token_in for swap in swaps if swap.payer_is_user}
-    given = {swap.token_out for swap in swaps if swap.recipient != ADDRESS_THIS}
+    taken, given = _ends(effect, policy.wrapped_native)
     return False if given and given <= policy.tokens.keys() and not given & taken else _NOT_AN_EXIT
+
+
+def _ends(effect: Effect, wrapped_native: str | None) -> tuple[set[str], set[str]]:
+    """What a call takes from us and what it gives us; what is wrapped or unwrapped counts as the native coin."""
+    taken = {trade.tokens[0] for trade in effect.trades} | ({NATIVE} if effect.wraps else set())
+    given = {NATIVE} if effect.unwraps else {trade.tokens[-1] for trade in effect.trades}
+    # A round trip from the wrapped coin to the native one, or back, closes no position.
+    taken |= {NATIVE} if wrapped_native in taken else set()
+    taken |= {wrapped_native} if wrapped_native is not None and NATIVE in taken else set()
+    return taken, given

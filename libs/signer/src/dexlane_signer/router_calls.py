@@ -24,6 +24,8 @@ CONTRACT_BALANCE = 1 << 255
 V3_SWAP_EXACT_IN = 0x00
 V2_SWAP_EXACT_IN = 0x08
 PERMIT2_PERMIT = 0x0A
+WRAP_ETH = 0x0B
+UNWRAP_WETH = 0x0C
 
 _MAX_COMMANDS = 16
 _V3_HOP = 23  # 20 bytes of address and 3 of fee
@@ -34,20 +36,29 @@ class MalformedCalldataError(ValueError):
 
 
 class UnknownCommandError(ValueError):
-    """A router command outside V3 exact in, V2 exact in and Permit2 permit, or one that may fail silently."""
+    """A command or call outside the list: exact-in swaps, Permit2 permits, wrapping; or one that may fail silently."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterSwap:
-    """One exact-input swap command; amounts in the smallest units of its first and last token."""
+    """One exact-input swap along ``path`` (tokens in order); amounts in the smallest units of its ends."""
 
     version: Literal["v2", "v3"]
     recipient: str
     amount_in: int
     minimum_out: int
     payer_is_user: bool
-    token_in: str
-    token_out: str
+    path: tuple[str, ...]
+
+    @property
+    def token_in(self) -> str:
+        """What it is paid with."""
+        return self.path[0]
+
+    @property
+    def token_out(self) -> str:
+        """What it gives."""
+        return self.path[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +69,35 @@ class RouterPermit:
     signature: bytes
 
 
-RouterStep: TypeAlias = RouterSwap | RouterPermit
+@dataclass(frozen=True, slots=True)
+class RouterWrap:
+    """``amount_wei`` of the value that came with the call becomes the wrapped native coin of ``recipient``."""
+
+    recipient: str
+    amount_wei: int
+
+
+@dataclass(frozen=True, slots=True)
+class RouterUnwrap:
+    """All wrapped native coin that the router holds goes to ``recipient`` unwrapped, at least ``minimum_wei``."""
+
+    recipient: str
+    minimum_wei: int
+
+
+RouterStep: TypeAlias = RouterSwap | RouterPermit | RouterWrap | RouterUnwrap
 
 
 @dataclass(frozen=True, slots=True)
 class RouterCall:
-    """A decoded ``execute``: its steps in order and its deadline in Unix seconds."""
+    """A decoded call: its steps in order and its deadline in Unix seconds. Whatever the router, an amount in of
+    ``CONTRACT_BALANCE`` is all that it holds, and ``MSG_SENDER`` and ``ADDRESS_THIS`` are its caller and itself."""
 
     steps: tuple[RouterStep, ...]
     deadline_s: int
 
 
-class _Words:
+class Words:
     """Reads 32-byte words and byte strings of one ABI frame, refusing any slack."""
 
     __slots__ = ("data",)
@@ -78,22 +106,26 @@ class _Words:
         self.data = data
 
     def uint(self, index: int) -> int:
+        """The unsigned integer in word ``index``."""
         word = self.data[index * 32 : index * 32 + 32]
         if len(word) != 32:
             raise MalformedCalldataError("the calldata is shorter than its fields")
         return int.from_bytes(word, "big")
 
     def expect(self, index: int, value: int) -> None:
+        """Refuse any other value in word ``index``."""
         if self.uint(index) != value:
             raise MalformedCalldataError("an offset or length is not where the canonical encoding puts it")
 
     def address(self, index: int) -> str:
+        """The address in word ``index``."""
         value = self.uint(index)
         if value >> 160:
             raise MalformedCalldataError("an address has more than 20 bytes")
         return f"0x{value:040x}"
 
     def flag(self, index: int) -> bool:
+        """The boolean in word ``index``."""
         value = self.uint(index)
         if value > 1:
             raise MalformedCalldataError("a boolean is neither 0 nor 1")
@@ -108,7 +140,41 @@ class _Words:
             raise MalformedCalldataError("a byte string is truncated or its padding is not zero")
         return self.data[start:end], padded_end // 32
 
+    def addresses(self, index: int) -> tuple[str, ...]:
+        """The ``address[]`` whose length stands at word ``index``, which must end the frame: a path of V2."""
+        count = self.uint(index)
+        if not 2 <= count <= _MAX_COMMANDS:
+            raise MalformedCalldataError("a V2 path has too few or too many tokens")
+        tokens = tuple(self.address(index + 1 + position) for position in range(count))
+        self.finished(index + 1 + count)
+        return tokens
+
+    def packed_path(self, index: int) -> tuple[str, ...]:
+        """The tokens of the packed V3 path whose length stands at word ``index``, which must end the frame: token,
+        then (3-byte fee, token) for each pool."""
+        path, end = self.tail(index)
+        self.finished(end)
+        if len(path) < _V3_HOP + 20 or (len(path) - 20) % _V3_HOP:
+            raise MalformedCalldataError("a V3 path is not token, fee, token and so on")
+        return tuple("0x" + path[at : at + 20].hex() for at in range(0, len(path), _V3_HOP))
+
+    def byte_strings(self, index: int) -> list[bytes]:
+        """The ``bytes[]`` whose length stands at word ``index``, which must end the frame."""
+        count = self.uint(index)
+        if count > _MAX_COMMANDS:
+            raise MalformedCalldataError(f"more than {_MAX_COMMANDS} commands")
+        heads = index + 1
+        cursor = heads + count
+        found: list[bytes] = []
+        for position in range(count):
+            self.expect(heads + position, (cursor - heads) * 32)
+            payload, cursor = self.tail(cursor)
+            found.append(payload)
+        self.finished(cursor)
+        return found
+
     def finished(self, index: int) -> None:
+        """Refuse anything behind word ``index``."""
         if index * 32 != len(self.data):
             raise MalformedCalldataError("bytes follow the call")
 
@@ -118,70 +184,49 @@ def decode_execute(data: bytes) -> RouterCall:
 
     Raises ``MalformedCalldataError`` or ``UnknownCommandError``.
     """
-    words = _Words(data[4:])
+    words = Words(data[4:])
     words.expect(0, 0x60)
     deadline_s = words.uint(2)
     commands, at = words.tail(3)
     words.expect(1, at * 32)
     words.expect(at, len(commands))
-    if len(commands) > _MAX_COMMANDS:
-        raise MalformedCalldataError(f"more than {_MAX_COMMANDS} commands")
-    heads = at + 1
-    cursor = heads + len(commands)
-    steps: list[RouterStep] = []
-    for position, command in enumerate(commands):
-        words.expect(heads + position, (cursor - heads) * 32)
-        payload, cursor = words.tail(cursor)
-        steps.append(_decode_step(command, payload))
-    words.finished(cursor)
-    return RouterCall(steps=tuple(steps), deadline_s=deadline_s)
+    steps = tuple(_decode_step(*step) for step in zip(commands, words.byte_strings(at), strict=True))
+    return RouterCall(steps=steps, deadline_s=deadline_s)
 
 
 def _decode_step(command: int, payload: bytes) -> RouterStep:
     if command == V3_SWAP_EXACT_IN:
-        return _decode_swap("v3", _Words(payload))
+        return _decode_swap("v3", Words(payload))
     if command == V2_SWAP_EXACT_IN:
-        return _decode_swap("v2", _Words(payload))
+        return _decode_swap("v2", Words(payload))
     if command == PERMIT2_PERMIT:
-        return _decode_permit(_Words(payload))
+        return _decode_permit(Words(payload))
+    if command in (WRAP_ETH, UNWRAP_WETH):
+        return _decode_wrapping(command, Words(payload))
     raise UnknownCommandError(f"router command 0x{command:02x} is not on the list")
 
 
-def _decode_swap(version: Literal["v2", "v3"], words: _Words) -> RouterSwap:
+def _decode_swap(version: Literal["v2", "v3"], words: Words) -> RouterSwap:
     """``(address recipient, uint256 amountIn, uint256 amountOutMin, path, bool payerIsUser)``."""
     words.expect(3, 0xA0)
-    token_in, token_out = _v3_ends(words) if version == "v3" else _v2_ends(words)
     return RouterSwap(
         version=version,
         recipient=words.address(0),
         amount_in=words.uint(1),
         minimum_out=words.uint(2),
         payer_is_user=words.flag(4),
-        token_in=token_in,
-        token_out=token_out,
+        path=words.packed_path(5) if version == "v3" else words.addresses(5),
     )
 
 
-def _v3_ends(words: _Words) -> tuple[str, str]:
-    """First and last token of a packed path: token, then (3-byte fee, token) for each pool."""
-    path, end = words.tail(5)
-    words.finished(end)
-    if len(path) < _V3_HOP + 20 or (len(path) - 20) % _V3_HOP:
-        raise MalformedCalldataError("a V3 path is not token, fee, token and so on")
-    return "0x" + path[:20].hex(), "0x" + path[-20:].hex()
+def _decode_wrapping(command: int, words: Words) -> RouterWrap | RouterUnwrap:
+    """``(address recipient, uint256 amount)``: the amount to wrap, or the least to come out unwrapped."""
+    words.finished(2)
+    kind = RouterWrap if command == WRAP_ETH else RouterUnwrap
+    return kind(words.address(0), words.uint(1))
 
 
-def _v2_ends(words: _Words) -> tuple[str, str]:
-    """First and last token of an ``address[]`` path."""
-    count = words.uint(5)
-    if not 2 <= count <= _MAX_COMMANDS:
-        raise MalformedCalldataError("a V2 path has too few or too many tokens")
-    tokens = [words.address(6 + position) for position in range(count)]
-    words.finished(6 + count)
-    return tokens[0], tokens[-1]
-
-
-def _decode_permit(words: _Words) -> RouterPermit:
+def _decode_permit(words: Words) -> RouterPermit:
     """``(((address,uint160,uint48,uint48) details, address spender, uint256 sigDeadline), bytes signature)``."""
     words.expect(6, 0xE0)
     signature, end = words.tail(7)

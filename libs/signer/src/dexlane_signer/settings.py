@@ -6,10 +6,11 @@ from __future__ import annotations
 import os
 import stat
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from dexlane_signer.policy import Policy, TokenLimit
+from dexlane_signer.approvals import Approver
+from dexlane_signer.policy import Policy, SpendingCaps, TokenLimit, Worth
 from dexlane_signer.tables import PolicyFileError, Table
 
 MAX_FILE_BYTES = 1 << 20
@@ -121,6 +122,7 @@ def _policy(table: Table) -> Policy:
             own_addresses=frozenset(table.addresses("accounts")),
             routers=routers,
             permit_spenders=frozenset(table.addresses("permit_spenders")),
+            direct_spenders=frozenset(table.addresses("direct_spenders") if table.has("direct_spenders") else ()),
             tokens=tokens,
             max_fee_per_gas_wei=table.integer("max_fee_per_gas_wei", least=1),
             max_gas_limit=table.integer("max_gas_limit", least=21_000, most=2**63),
@@ -130,6 +132,17 @@ def _policy(table: Table) -> Policy:
             max_permit_s=table.integer("max_permit_s", least=1, most=86_400),
             unlisted_token_limit=None if unlisted is None else _limit(unlisted, with_address=False),
             wrapped_native=table.address("wrapped_native") if table.has("wrapped_native") else None,
+            max_tip_per_gas_wei=_optional(table, "max_tip_per_gas_wei"),
+            max_cost_wei=_optional(table, "max_cost_wei"),
+            approvers=_approvers(table),
+            max_approval_s=table.integer("max_approval_s", least=1, most=86_400)
+            if table.has("max_approval_s")
+            else 3_600,
+            book_accounts={
+                one.text("id"): frozenset(one.addresses("accounts"))
+                for one in (table.tables("books") if table.has("books") else ())
+            },
+            caps=_caps(table),
         )
     except ValueError as error:
         raise PolicyFileError(f"{table.name}: {error}") from error
@@ -144,10 +157,57 @@ def _finished(tables: list[Table]) -> list[Table]:
     return tables
 
 
+def _approvers(table: Table) -> dict[Approver, bytes]:
+    """The public keys of those who approve: ``risk_scorer``, ``portfolio``, ``gateway``; none when the table is left
+    out, which only ``require_approvals = false`` allows."""
+    if table.has("require_approvals") and not table.flag("require_approvals"):
+        return {}
+    keys = table.table("approvers")
+    found = {approver: _public_key(keys, approver.name.lower()) for approver in Approver}
+    keys.finish()
+    return found
+
+
+def _public_key(table: Table, field: str) -> bytes:
+    try:
+        key = bytes.fromhex(table.text(field))
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise PolicyFileError(f"{table.where(field)} must be an Ed25519 public key of 64 hex digits")
+    return key
+
+
+def _caps(table: Table) -> SpendingCaps:
+    """What is left out is not limited."""
+    if not table.has("caps"):
+        return SpendingCaps()
+    caps = table.table("caps")
+    found = SpendingCaps(**{field.name: _optional(caps, field.name) for field in fields(SpendingCaps)})
+    caps.finish()
+    return found
+
+
+def _optional(table: Table, field: str) -> int | None:
+    return table.integer(field) if table.has(field) else None
+
+
+def _worth(table: Table) -> Worth | None:
+    if not table.has("worth_numerator"):
+        return None
+    return Worth(table.integer("worth_numerator", least=1), table.integer("worth_denominator", least=1))
+
+
 def _limit(table: Table, *, with_address: bool = True) -> TokenLimit:
     if with_address:
         table.has("address")
-    limit = TokenLimit(max_allowance=table.integer("max_allowance"), max_trade=table.integer("max_trade"))
+    limit = TokenLimit(
+        max_allowance=table.integer("max_allowance"),
+        max_trade=table.integer("max_trade"),
+        max_hour=_optional(table, "max_hour"),
+        max_day=_optional(table, "max_day"),
+        worth=_worth(table),
+    )
     table.finish()
     return limit
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,11 +10,14 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from dexlane_signer.addresses import normal_address
+from dexlane_signer.approval_record import use_approval
+from dexlane_signer.approval_rules import check_permit_approval
+from dexlane_signer.approvals import Approval
 from dexlane_signer.attempts import Asked, SignedAttempt, Slot
 from dexlane_signer.brake import Brake
-from dexlane_signer.call_rules import check
+from dexlane_signer.decisions import Allowed, charge_for, decide
 from dexlane_signer.denials import Denial, DenialReason, SigningDenied
-from dexlane_signer.guard import NonceGuard
+from dexlane_signer.guard import Condition, NonceGuard
 from dexlane_signer.guard_file import GuardUnavailableError
 from dexlane_signer.keys import PrivateKey
 from dexlane_signer.latch import Latch, Level
@@ -35,7 +39,8 @@ class SignRequest:
 
     ``attempt`` is the number of the attempt as the asker counts them from 1; asked again for the same number the signer
     gives back what it signed then. ``epoch`` is the number of the asker's lease; a lower one than the highest seen for
-    the account is refused. ``purpose`` says whether the trade opens or closes a position.
+    the account is refused. ``purpose`` says whether the trade opens or closes a position. ``approval`` is what the
+    intent was approved with; where the policy names approvers, a trade without one is denied.
     """
 
     sender: str
@@ -45,17 +50,19 @@ class SignRequest:
     epoch: int = 0
     attempt: int | None = None
     purpose: Purpose = "entry"
+    approval: Approval | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermitRequest:
-    """Sign a Permit2 permit of ``owner`` on one chain. ``epoch`` and ``purpose`` as in ``SignRequest``."""
+    """Sign a Permit2 permit of ``owner`` on one chain. The last three are those of ``SignRequest``."""
 
     owner: str
     chain_id: int
     permit: PermitSingle
     epoch: int = 0
     purpose: Purpose = "entry"
+    approval: Approval | None = None
 
 
 class LocalSigner:
@@ -130,8 +137,10 @@ class LocalSigner:
         transaction, sender = request.transaction, normal_address(request.sender)
         policy, key = self._find(transaction.chain_id, sender)
         context = CheckContext(sender=sender, kind=request.kind, now_s=self._clock_s())
-        _require(check(policy, transaction, context))
-        is_entry = opens_position(policy, transaction, request.kind, request.purpose)
+        allowed = decide(policy, transaction, request.approval, context)
+        if isinstance(allowed, Denial):
+            raise SigningDenied(allowed)
+        is_entry = opens_position(policy, allowed.effect, allowed.statement, request.purpose)
         if isinstance(is_entry, Denial):
             raise SigningDenied(is_entry)
         _require(self._brake.refusal(is_cancel=request.kind == "cancel", is_entry=is_entry))
@@ -150,16 +159,36 @@ class LocalSigner:
             kind=request.kind,
             transaction=transaction,
         )
-        outcome = self._guard.admit(Slot(transaction.chain_id, sender, transaction.nonce), asked, attempt)
+        conditions = self._conditions(policy, request, allowed, context)
+        slot = Slot(transaction.chain_id, sender, transaction.nonce)
+        outcome = self._guard.admit(slot, asked, attempt, conditions)
         if isinstance(outcome, Denial):
             raise SigningDenied(outcome)
         return outcome
+
+    def _conditions(
+        self, policy: Policy, request: SignRequest, allowed: Allowed, context: CheckContext
+    ) -> list[Condition]:
+        """What the record must still agree to: the approval is used by no other intent, and no cap is exceeded."""
+        chain_id, statement = request.transaction.chain_id, allowed.statement
+        charge = charge_for(policy, request.transaction, allowed, context)
+
+        def is_within_caps(db: sqlite3.Connection) -> Denial | None:
+            return self._guard.spending.charge(db, policy, charge)
+
+        if statement is None:
+            return [is_within_caps]
+        return [
+            lambda db: use_approval(db, statement, chain_id, context.sender, request.intent_id),
+            is_within_caps,
+        ]
 
     def _permit(self, request: PermitRequest) -> bytes:
         owner, is_entry = normal_address(request.owner), request.purpose == "entry"
         policy, key = self._find(request.chain_id, owner)
         context = CheckContext(sender=owner, kind="trade", now_s=self._clock_s())
         _require(check_permit(policy, request.permit, context))
+        _require(check_permit_approval(policy, request.approval, request.permit, request.chain_id, context))
         _require(self._brake.refusal(is_cancel=False, is_entry=is_entry))
         _require(self._guard.refusal(request.chain_id, owner, request.epoch, is_entry=is_entry))
         return key.sign_permit(request.permit, chain_id=request.chain_id)

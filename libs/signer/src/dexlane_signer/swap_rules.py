@@ -1,23 +1,31 @@
-"""Which Universal Router programs and Permit2 permits are safe to sign.
+"""Which router programs and Permit2 permits are safe to sign.
 
-A program is one chain of swaps or several (a split order). A chain starts with an amount from our account,
-passes everything on inside the router, and ends in our account with a minimum out. Any other shape could
-leave tokens in the router, where the next caller may take them.
+A program is one chain of swaps or several (a split order). A chain starts with a stated amount from our account, or
+from native coin that came with the call and was wrapped first; it passes everything on inside the router, and ends in
+our account, or is unwrapped to it, with a minimum out. Any other shape could leave tokens in the router, where the next
+caller may take them. Each chain has a minimum of its own, so the least that a split may bring is their sum.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from dexlane_signer.denials import Denial, DenialReason
+from dexlane_signer.direct_calls import DIRECT_SELECTORS, decode_direct
+from dexlane_signer.effects import Effect, Trade
 from dexlane_signer.policy import CheckContext, Policy
 from dexlane_signer.router_calls import (
     ADDRESS_THIS,
     CONTRACT_BALANCE,
+    EXECUTE,
     MSG_SENDER,
     MalformedCalldataError,
+    RouterCall,
     RouterPermit,
     RouterSwap,
+    RouterUnwrap,
+    RouterWrap,
     UnknownCommandError,
     decode_execute,
 )
@@ -25,22 +33,56 @@ from dexlane_signer.transactions import DynamicFeeTransaction
 from dexlane_signer.typed_data import PermitSingle
 
 
-def check_execute(policy: Policy, transaction: DynamicFeeTransaction, context: CheckContext) -> Denial | None:
-    """Return why this ``execute`` call may not be signed, or ``None`` when it may."""
+def check_swaps(policy: Policy, transaction: DynamicFeeTransaction, context: CheckContext) -> Effect | Denial:
+    """Return what this call of a listed router does, or why it may not be signed."""
     try:
-        call = decode_execute(transaction.data)
+        call = decode_swaps(policy, transaction)
     except MalformedCalldataError as error:
         return Denial(DenialReason.MALFORMED_CALLDATA, str(error))
     except UnknownCommandError as error:
         return Denial(DenialReason.UNKNOWN_COMMAND, str(error))
-    swaps = [step for step in call.steps if isinstance(step, RouterSwap)]
-    permits = [step for step in call.steps if isinstance(step, RouterPermit)]
-    return (
+    program = _Program.of(call)
+    denial = (
         _check_deadline(policy, call.deadline_s, context.now_s)
-        or _check_chains(swaps, context.sender)
-        or _check_inputs(policy, swaps)
-        or _check_permits(policy, transaction.to, context, permits=permits, swaps=swaps)
+        or _check_wrapping(policy, program, transaction.value_wei, context.sender)
+        or _check_chains(program, policy.wrapped_native, context.sender)
+        or _check_inputs(policy, program.swaps)
+        or _check_permits(policy, transaction.to, context, permits=program.permits, swaps=program.swaps)
     )
+    return denial or _effect(program)
+
+
+def decode_swaps(policy: Policy, transaction: DynamicFeeTransaction) -> RouterCall:
+    """Read a router call by its selector. Raises ``MalformedCalldataError`` or ``UnknownCommandError``."""
+    selector = "0x" + transaction.data[:4].hex()
+    if selector == EXECUTE:
+        return decode_execute(transaction.data)
+    if selector in DIRECT_SELECTORS:
+        return decode_direct(transaction.data, transaction.value_wei, policy.wrapped_native)
+    raise UnknownCommandError(f"{selector} is no call of a router that is read here")
+
+
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """The steps of a call by kind. ``in_order`` says that they come as permits, wrap, swaps, unwrap."""
+
+    permits: tuple[RouterPermit, ...]
+    wraps: tuple[RouterWrap, ...]
+    swaps: tuple[RouterSwap, ...]
+    unwraps: tuple[RouterUnwrap, ...]
+    in_order: bool
+
+    @classmethod
+    def of(cls, call: RouterCall) -> _Program:
+        kinds = (RouterPermit, RouterWrap, RouterSwap, RouterUnwrap)
+        ranks = [kinds.index(type(step)) for step in call.steps]
+        return cls(
+            permits=tuple(step for step in call.steps if isinstance(step, RouterPermit)),
+            wraps=tuple(step for step in call.steps if isinstance(step, RouterWrap)),
+            swaps=tuple(step for step in call.steps if isinstance(step, RouterSwap)),
+            unwraps=tuple(step for step in call.steps if isinstance(step, RouterUnwrap)),
+            in_order=ranks == sorted(ranks),
+        )
 
 
 def check_permit(policy: Policy, permit: PermitSingle, context: CheckContext) -> Denial | None:
@@ -77,20 +119,52 @@ def _check_deadline(policy: Policy, deadline_s: int, now_s: int) -> Denial | Non
     return None
 
 
-def _check_chains(swaps: Sequence[RouterSwap], sender: str) -> Denial | None:
-    if not swaps:
+def _check_wrapping(policy: Policy, program: _Program, value_wei: int, sender: str) -> Denial | None:
+    wraps, unwraps = program.wraps, program.unwraps
+    if wraps or unwraps:
+        sound = policy.wrapped_native is not None and program.in_order and len(wraps) <= 1 and len(unwraps) <= 1
+        if not sound:
+            return Denial(DenialReason.BROKEN_CHAIN, "a program wraps first and unwraps last, and each once at most")
+    return _check_value(policy, program, value_wei) or _check_unwraps(program, sender)
+
+
+def _check_value(policy: Policy, program: _Program, value_wei: int) -> Denial | None:
+    """Value comes along only to be wrapped whole, and is spent whole by the swaps."""
+    if sum(wrap.amount_wei for wrap in program.wraps) != value_wei or (program.wraps and value_wei == 0):
+        return Denial(DenialReason.VALUE_NOT_ALLOWED, "a swap carries exactly the value that it wraps")
+    if any(wrap.recipient != ADDRESS_THIS for wrap in program.wraps):
+        return Denial(DenialReason.WRONG_RECIPIENT, "what is wrapped must stay in the router for the swaps")
+    if program.wraps and _taken(program.swaps, payer_is_user=False) != {policy.wrapped_native: value_wei}:
+        return Denial(DenialReason.BROKEN_CHAIN, "the swaps must spend exactly what was wrapped")
+    return None
+
+
+def _check_unwraps(program: _Program, sender: str) -> Denial | None:
+    """What is unwrapped goes to us, and is no less than the swaps must bring."""
+    least = max(1, sum(swap.minimum_out for swap in program.swaps))
+    for unwrap in program.unwraps:
+        if unwrap.recipient not in (MSG_SENDER, sender):
+            return Denial(DenialReason.WRONG_RECIPIENT, "the native coin would go to somebody else")
+        if program.swaps and unwrap.minimum_wei < least:
+            return Denial(DenialReason.NO_MINIMUM_OUT, "less may be unwrapped than the swaps must bring")
+    return None
+
+
+def _check_chains(program: _Program, wrapped_native: str | None, sender: str) -> Denial | None:
+    if not program.swaps:
         return Denial(DenialReason.NO_SWAP, "the program swaps nothing")
     first: RouterSwap | None = None  # of the chain that is still open
     last: RouterSwap | None = None
-    for swap in swaps:
-        broken = _check_link(last, swap)
+    for swap in program.swaps:
+        broken = _check_link(program, last, swap, wrapped_native)
         if broken is not None:
             return broken
         first = first or swap
-        if swap.recipient == ADDRESS_THIS:
+        kept = bool(program.unwraps) and swap.token_out == wrapped_native and swap.minimum_out > 0
+        if swap.recipient == ADDRESS_THIS and not kept:
             last = swap
             continue
-        denial = _check_end(first, swap, sender)
+        denial = _check_end(first, swap, (ADDRESS_THIS,) if program.unwraps else (MSG_SENDER, sender))
         if denial is not None:
             return denial
         first = last = None
@@ -99,20 +173,24 @@ def _check_chains(swaps: Sequence[RouterSwap], sender: str) -> Denial | None:
     return None
 
 
-def _check_link(previous: RouterSwap | None, swap: RouterSwap) -> Denial | None:
+def _check_link(
+    program: _Program, previous: RouterSwap | None, swap: RouterSwap, wrapped_native: str | None
+) -> Denial | None:
     """A chain starts with our money and a stated amount; later swaps take all that the router was given."""
     if previous is None:
         # Zero means "already paid" to the V2 command, and 2**255 "all that the router holds".
-        if swap.payer_is_user and 0 < swap.amount_in < CONTRACT_BALANCE:
+        if swap.payer_is_user is not bool(program.wraps) and 0 < swap.amount_in < CONTRACT_BALANCE:
             return None
         return Denial(DenialReason.BROKEN_CHAIN, "the first swap of a chain must be paid by us with a stated amount")
     if swap.payer_is_user or swap.amount_in != CONTRACT_BALANCE or swap.token_in != previous.token_out:
         return Denial(DenialReason.BROKEN_CHAIN, "a later swap must spend all that the swap before it gave")
+    if swap.token_in == wrapped_native and (program.wraps or program.unwraps):
+        return Denial(DenialReason.BROKEN_CHAIN, "a later swap would also spend what other chains wrapped or unwrap")
     return None
 
 
-def _check_end(first: RouterSwap, swap: RouterSwap, sender: str) -> Denial | None:
-    if swap.recipient not in (MSG_SENDER, sender):
+def _check_end(first: RouterSwap, swap: RouterSwap, recipients: Sequence[str]) -> Denial | None:
+    if swap.recipient not in recipients:
         return Denial(DenialReason.WRONG_RECIPIENT, f"the output would go to {swap.recipient}")
     if swap.minimum_out <= 0:
         return Denial(DenialReason.NO_MINIMUM_OUT, "the final swap accepts any output, even none")
@@ -122,7 +200,7 @@ def _check_end(first: RouterSwap, swap: RouterSwap, sender: str) -> Denial | Non
 
 
 def _check_inputs(policy: Policy, swaps: Sequence[RouterSwap]) -> Denial | None:
-    for token, amount in _inputs(swaps).items():
+    for token, amount in _taken(swaps, payer_is_user=True).items():
         limit = policy.limit_of(token)
         if limit is None:
             return _unknown_token(token)
@@ -139,7 +217,7 @@ def _check_permits(
     permits: Sequence[RouterPermit],
     swaps: Sequence[RouterSwap],
 ) -> Denial | None:
-    inputs = _inputs(swaps)
+    inputs = _taken(swaps, payer_is_user=True)
     for step in permits:
         permit = step.permit
         if permit.spender != router:
@@ -152,10 +230,23 @@ def _check_permits(
     return None
 
 
-def _inputs(swaps: Sequence[RouterSwap]) -> dict[str, int]:
-    """How much of each token the program takes from our account."""
+def _effect(program: _Program) -> Effect:
+    """The chains of a checked program, and what they pay with: our tokens, or native coin wrapped on the way."""
+    trades: list[Trade] = []
+    paid: dict[str, int] = {}
+    for swap in program.swaps:
+        if trades and swap.amount_in == CONTRACT_BALANCE:
+            trades[-1] = Trade(trades[-1].tokens + swap.path[1:], trades[-1].amount_in)
+        else:
+            trades.append(Trade(swap.path, swap.amount_in))
+            paid[swap.token_in] = paid.get(swap.token_in, 0) + swap.amount_in
+    return Effect(trades=tuple(trades), paid=paid, wraps=bool(program.wraps), unwraps=bool(program.unwraps))
+
+
+def _taken(swaps: Sequence[RouterSwap], *, payer_is_user: bool) -> dict[str, int]:
+    """How much of each token the program takes from our account, or from what the router was given in this call."""
     totals: dict[str, int] = {}
     for swap in swaps:
-        if swap.payer_is_user:
+        if swap.payer_is_user is payer_is_user and swap.amount_in != CONTRACT_BALANCE:
             totals[swap.token_in] = totals.get(swap.token_in, 0) + swap.amount_in
     return totals

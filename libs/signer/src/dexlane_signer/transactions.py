@@ -52,6 +52,11 @@ class DynamicFeeTransaction:
         if not 0 <= self.value_wei < _UINT256:
             raise ValueError("value_wei must fit 256 bits")
 
+    @property
+    def max_cost_wei(self) -> int:
+        """The most that its gas can cost, value excluded: the fee cap for every unit of the gas limit."""
+        return self.max_fee_per_gas_wei * self.gas_limit
+
     def signing_payload(self) -> bytes:
         """The bytes whose Keccak-256 is signed."""
         return _TYPE + rlp.encode_list(self._fields())

@@ -58,6 +58,12 @@ class Settings(MoneySettings):
     token_file: Path | None = Field(
         default=None, description="holds the token for writes; without it a new one is made at every start"
     )
+    approval_key_file: Path | None = Field(
+        default=None, description="Ed25519 key (64 hex digits, mode 0600) that manual exits are sealed with for signers"
+    )
+    approval_valid_s: int = Field(
+        default=1_800, ge=10, le=86_400, description="how long a sealed exit may be traded on, seconds of chain time"
+    )
     service_urls: dict[str, str] = Field(
         default={name: f"http://127.0.0.1:{port}" for name, port in SERVICE_PORTS.items()},
         description="where the other services answer /readyz, as JSON",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from dexlane.events.seals import Approver
 from dexlane.runtime.journal import Journal
 from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.pool_mirror import PoolMirror
+from dexlane.runtime.sealing import Approving, sealer_from
 from dexlane.runtime.service import Service, run
 from portfolio.accounting import Accounting
 from portfolio.handlers import Deps, http_app, routes
@@ -27,7 +29,8 @@ def build(settings: Settings) -> Service:
     announcer = Announcer(marks, moments)
     accounting = Accounting(journal, announcer, moments)
     sides = SideValues()
-    watch = ExitWatch(journal, announcer, sides, settings.mark_every_blocks, settings.exit_patience_blocks)
+    approving = Approving(Approver.PORTFOLIO, sealer_from(settings.approval_key_file), settings.approval_valid_s)
+    watch = ExitWatch(journal, announcer, sides, settings.mark_every_blocks, settings.exit_patience_blocks, approving)
     deps = Deps(accounting, sides, marks, journal, clock)
 
     async def open_journal() -> None:

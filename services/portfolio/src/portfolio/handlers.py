@@ -79,9 +79,17 @@ def http_app(deps: Deps) -> Starlette:
 
     async def balances(request: Request) -> Response:
         text = request.query_params.get("block")
-        if text is not None and not (text.isascii() and text.isdigit() and len(text) <= 18):
+        block = None if text is None else _block_number(text)
+        if text is not None and block is None:
             return JSONResponse({"error": "block must be a block number"}, status_code=400)
-        return JSONResponse(await _balances(deps, None if text is None else int(text)))
+        return JSONResponse(await _balances(deps, block))
+
+    async def movements(request: Request) -> Response:
+        asked = request.query_params
+        block = _block_number(asked.get("block", ""))
+        if block is None:
+            return JSONResponse({"error": "block must be a block number"}, status_code=400)
+        return JSONResponse(await _movements(deps, asked.get("book_id", ""), asked.get("account", ""), block))
 
     async def trial_balance(_request: Request) -> Response:
         return JSONResponse(await _trial_balance(deps))
@@ -92,16 +100,39 @@ def http_app(deps: Deps) -> Starlette:
     return Starlette(
         routes=[
             Route("/ledger/balances", balances),
+            Route("/ledger/movements", movements),
             Route("/ledger/trial-balance", trial_balance),
             Route("/positions", positions),
         ]
     )
 
 
+def _block_number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
+async def _movements(deps: Deps, book_id: str, address: str, block: int) -> dict[str, Any]:
+    async with deps.journal.reading() as conn:
+        found = await EntryStore(conn).movements(book_id, address, block)
+    rows = [
+        {
+            "cause_id": one.cause_id,
+            "event": one.event,
+            "version": one.version,
+            "block": one.block_number,
+            "tx_hash": one.tx_hash,
+            "amounts": {token: str(amount) for token, amount in sorted(one.amounts.items())},
+        }
+        for one in found
+    ]
+    return {"book_id": book_id, "account": address, "movements": rows}
+
+
 async def _balances(deps: Deps, block: int | None) -> dict[str, Any]:
     async with deps.journal.reading() as conn:
         entries = EntryStore(conn)
-        summed = await entries.summed_balances(block)
+        # A token that the ledger believes to be sold must be compared with the chain as well.
+        summed = await entries.summed_balances(block, zeros=True)
         booked = await entries.booked_to_block()
         not_final = await entries.not_final()
         accounts = await PositionStore(conn).accounts()

@@ -13,10 +13,12 @@ from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.market import BlockApplied
 from dexlane.events.portfolio import ExitTriggered, ExposureChanged, PositionChanged
 from dexlane.events.risk import DecisionRecorded
+from dexlane.events.seals import Approver
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.journal import Journal, Tx
 from dexlane.runtime.latest import LatestByKey
 from dexlane.runtime.pool_mirror import PoolMirror
+from dexlane.runtime.sealing import Approving
 from dexlane.values.books import Book
 from dexlane.values.chains import NATIVE, BlockRef
 from dexlane.values.tokens import Token
@@ -188,6 +190,7 @@ class ExitWatch:
     sides: SideValues
     mark_every_blocks: int
     exit_patience_blocks: int
+    approving: Approving = field(default_factory=lambda: Approving(Approver.PORTFOLIO))
     _marked: dict[int, int] = field(default_factory=dict)
 
     async def on_block(self, event: BlockApplied) -> None:
@@ -232,7 +235,7 @@ class ExitWatch:
             await self._trigger(stored, token, signal, event)
 
     async def _trigger(self, stored: StoredPosition, token: Token, signal: ExitSignal, event: BlockApplied) -> None:
-        exit_event = _exit_event(stored, token, signal, event)
+        exit_event = self.approving.exit(_exit_event(stored, token, signal, event), event)
         async with self.journal.transaction() as tx:
             account = stored.account
             now = await PositionStore(tx.conn).position(account.book_id, account.address, stored.token)

@@ -9,8 +9,10 @@ from redis.asyncio import Redis
 from dexlane.chain.link import LinkPolicy
 from dexlane.chain.rpc import RpcClient
 from dexlane.domain.risk.sanctions import BUILT_IN, SanctionsList
+from dexlane.events.seals import Approver
 from dexlane.runtime.errors import Fatal
 from dexlane.runtime.pool_mirror import PoolMirror
+from dexlane.runtime.sealing import Approving, sealer_from
 from dexlane.runtime.service import Service, run
 from risk_scorer.handlers import routes
 from risk_scorer.metrics import Moments
@@ -65,6 +67,7 @@ def _policy(settings: Settings, chain_id: int) -> Policy:
         volatility_blocks=settings.volatility_blocks,
         refresh_blocks=settings.refresh_blocks,
         block_wait_s=settings.block_wait_ms / 1_000,
+        approving=Approving(Approver.RISK_SCORER, sealer_from(settings.approval_key_file), settings.approval_valid_s),
     )
 
 

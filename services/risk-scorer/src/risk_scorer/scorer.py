@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dexlane.domain.risk.assessment import Assessment, assess, tokens_to_gather
 from dexlane.domain.risk.evidence import Evidence, Seen, TokenFacts
@@ -12,9 +12,11 @@ from dexlane.domain.risk.pool_evidence import PoolEvidence
 from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import DecisionRecorded, VerdictApproved, VerdictRejected
+from dexlane.events.seals import Approver
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.pool_mirror import PoolMirror
+from dexlane.runtime.sealing import Approving
 from dexlane.values.base import digest
 from dexlane.values.chains import BlockRef
 from risk_scorer.metrics import Moments
@@ -33,6 +35,7 @@ class Policy:
     volatility_blocks: int
     refresh_blocks: int
     block_wait_s: float
+    approving: Approving = field(default_factory=lambda: Approving(Approver.RISK_SCORER))
 
     @property
     def limits_digest(self) -> str:
@@ -89,6 +92,8 @@ class Scorer:
             evidence = self._evidence(opportunity, held=False)
         assessment = assess(opportunity, evidence, self._newest, self._policy.limits)
         verdict = verdict_of(opportunity, assessment, self._clock.now_ms())
+        if isinstance(verdict, VerdictApproved):
+            verdict = self._policy.approving.verdict(verdict, self._mirror.tip_event)
         seconds = (self._clock.monotonic_ns() - began) / 1e9
         if isinstance(verdict, VerdictApproved):
             self._moments.approved(verdict, seconds, held=evidence.held)

@@ -33,6 +33,13 @@ class Settings(ChainSettings):
     gather_timeout_ms: int = Field(default=1_500, ge=1, description="most that missing facts may delay one verdict")
     block_wait_ms: int = Field(default=250, ge=0, description="how long an opportunity may wait for its own block")
     max_block_age_ms: int = Field(default=60_000, ge=1_000, description="not ready while the last block is older")
+    approval_key_file: Path | None = Field(
+        default=None,
+        description="Ed25519 key (64 hex digits, mode 0600) that approved verdicts are sealed with for signers",
+    )
+    approval_valid_s: int = Field(
+        default=600, ge=10, le=86_400, description="how long a sealed verdict may be traded on, seconds of chain time"
+    )
     sanctions_file: Path | None = Field(
         default=None, description="a newer list: its date on the first line, then one address a line"
     )

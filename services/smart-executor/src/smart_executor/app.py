@@ -12,10 +12,14 @@ from smart_executor.settings import Settings
 
 
 def build(settings: Settings) -> Service:
-    """Wire the service from its settings. The smart lane looks for a better route of one or two pools."""
+    """Wire the service from its settings. The smart lane looks for better routes of one or two pools, and splits an
+    amount over several when that brings more after gas."""
     service = Service("smart-executor", settings, handles_money=True)
     rules = PlanningRules(
-        max_legs=2, max_state_age_ms=settings.max_state_age_ms, max_fee_age_blocks=settings.max_fee_age_blocks
+        max_legs=2,
+        max_paths=3,
+        max_state_age_ms=settings.max_state_age_ms,
+        max_fee_age_blocks=settings.max_fee_age_blocks,
     )
     moments = ExecutionMoments(service.metrics, service.log)
     service.include(routes(assemble(service, settings, Lane.SMART, rules, moments)))

@@ -39,11 +39,26 @@ class Calls(Protocol):
         ...
 
 
-class NodeRpc:
-    """A node, through a client that the caller starts and stops. Implements ``dexlane.chain.rpc.Rpc``."""
+class NodeLogs:
+    """The logs of a node."""
 
     def __init__(self, client: Calls) -> None:
         self._client = client
+
+    async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
+        """``eth_getLogs`` of one block by its hash (EIP-234)."""
+        restriction = {"address": list(addresses)} if addresses else {"topics": [list(POOL_EVENTS)]}
+        answers = await self._client.call("eth_getLogs", {"blockHash": block_hash, **restriction})
+        return parse_logs(answers)
+
+    async def logs_between(self, first: int, last: int, topics: Sequence[Sequence[str]]) -> list[RawLog]:
+        """``eth_getLogs`` by topics over a range of blocks."""
+        restriction = {"fromBlock": hex(first), "toBlock": hex(last), "topics": [list(each) for each in topics]}
+        return parse_logs(await self._client.call("eth_getLogs", restriction))
+
+
+class NodeRpc(NodeLogs):
+    """A node, through a client that the caller starts and stops. Implements ``dexlane.chain.rpc.Rpc``."""
 
     async def chain_id(self) -> int:
         """``eth_chainId``."""
@@ -61,12 +76,6 @@ class NodeRpc:
         """``eth_getBlockByNumber`` for a number or tag, ``eth_getBlockByHash`` for a hash; without transactions."""
         answer = await self._client.call(*block_request(block))
         return None if answer is None else parse_header(answer)
-
-    async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
-        """``eth_getLogs`` of one block by its hash (EIP-234)."""
-        restriction = {"address": list(addresses)} if addresses else {"topics": [list(POOL_EVENTS)]}
-        answers = await self._client.call("eth_getLogs", {"blockHash": block_hash, **restriction})
-        return parse_logs(answers)
 
     async def eth_call(
         self, to: str, data: bytes, *, block: BlockId = "latest", sender: str | None = None, value_wei: int = 0

@@ -25,6 +25,7 @@ __all__ = [
     "decode_permit2_allowance",
     "permit2_allowance",
     "permit_input",
+    "revoke_in_permit2",
 ]
 
 MAX_PERMIT_AMOUNT = 2**160 - 1
@@ -36,6 +37,7 @@ ONLY_THIS_BLOCK = 0
 _APPROVE = bytes.fromhex("095ea7b3")  # approve(address,uint256)
 _ALLOWANCE = bytes.fromhex("dd62ed3e")  # allowance(address,address)
 _BALANCE_OF = bytes.fromhex("70a08231")  # balanceOf(address)
+_PERMIT2_APPROVE = bytes.fromhex("87517c45")  # approve(address,address,uint160,uint48)
 _PERMIT2_ALLOWANCE = bytes.fromhex("927da105")  # allowance(address,address,address)
 
 
@@ -60,6 +62,11 @@ class SignedPermit:
 def approve(spender: str, amount: int) -> bytes:
     """Calldata of ERC-20 ``approve``; ``amount`` in the token's smallest unit, zero to revoke."""
     return _APPROVE + abi.address(spender) + abi.uint(amount)
+
+
+def revoke_in_permit2(token: str, spender: str) -> bytes:
+    """Calldata that takes back what Permit2 lets a spender have of a token, to be sent to ``PERMIT2``."""
+    return _PERMIT2_APPROVE + abi.address(token) + abi.address(spender) + abi.uint(0) + abi.uint(0)
 
 
 def allowance(owner: str, spender: str) -> bytes:

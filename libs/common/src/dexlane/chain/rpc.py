@@ -17,7 +17,22 @@ MAX_BATCH = 500
 """Requests sent in one message; providers refuse larger batches."""
 
 
-class Rpc(Protocol):
+class LogRpc(Protocol):
+    """The calls for logs. Each raises ``RpcError`` or ``RpcUnavailable``."""
+
+    async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
+        """``eth_getLogs`` of one block by its hash, in order; ``RpcError`` when the node does not know the block.
+
+        Without addresses: the events that change pools (``POOL_EVENTS``), whoever emitted them.
+        """
+        ...
+
+    async def logs_between(self, first: int, last: int, topics: Sequence[Sequence[str]]) -> list[RawLog]:
+        """``eth_getLogs`` of the blocks from ``first`` to ``last`` whose n-th topic is one of the n-th alternatives."""
+        ...
+
+
+class Rpc(LogRpc, Protocol):
     """The node calls that dexlane uses. Each raises ``RpcError`` or ``RpcUnavailable``.
 
     Amounts are in wei; ``None`` means the node does not know what was asked for.
@@ -37,13 +52,6 @@ class Rpc(Protocol):
 
     async def block(self, block: BlockId) -> Header | None:
         """``eth_getBlockByNumber`` for a number or tag, ``eth_getBlockByHash`` for a hash."""
-        ...
-
-    async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
-        """``eth_getLogs`` of one block by its hash, in order; ``RpcError`` when the node does not know the block.
-
-        Without addresses: the events that change pools (``POOL_EVENTS``), whoever emitted them.
-        """
         ...
 
     async def eth_call(

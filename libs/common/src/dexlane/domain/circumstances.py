@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.control import Status
 from dexlane.events.execution import Plan, Purpose
 from dexlane.events.fees import FeeQuoted
 from dexlane.events.portfolio import ExposureChanged
-from dexlane.values.chains import BlockRef
+from dexlane.values.chains import NATIVE, BlockRef
 from dexlane.values.pools import Pool
 
 
@@ -19,6 +20,8 @@ class PlanningRules:
     """The constants of planning. ``max_legs`` above 1 searches routes; 1 keeps the route that was judged."""
 
     max_legs: int = 1
+    max_paths: int = 1
+    """Above 1 an amount is split over so many paths at most, when that brings more after gas."""
     max_state_age_ms: int = 15_000
     """A tip that came longer ago is no ground to trade on."""
     max_fee_age_blocks: int = 2
@@ -26,6 +29,9 @@ class PlanningRules:
     max_wait_blocks: int = 25
     """An entry waits at most so many blocks for its inclusion, even when its chance lasts longer."""
     exit_wait_blocks: int = 6
+    empty_account_wait_blocks: int = 16
+    """An exit waits so long for tokens that its account does not hold: the fill may not be read yet. After that they
+    are gone, and an old exit must not close what is bought later."""
     min_gap_profit_bps: int = 1
     """What a gap must earn after gas, of the amount put in."""
     max_price_impact_bps: int = 100
@@ -52,6 +58,17 @@ class Market:
     pool_book: PoolBook
     fee_quote: FeeQuoted | None
     status: Status
+    taxes: Mapping[str, int] = field(default_factory=dict)
+    """What tokens are known to keep of a transfer, in basis points."""
+
+    @property
+    def wrapped_native(self) -> str | None:
+        """The wrapped native coin of the chain, None where it is not known."""
+        return WRAPPED_NATIVE.get(self.chain_id)
+
+    def traded_as(self, token: str) -> str:
+        """What pools know a token as: the native coin is traded wrapped."""
+        return self.wrapped_native or token if token == NATIVE else token
 
     @property
     def pools(self) -> Mapping[str, Pool]:

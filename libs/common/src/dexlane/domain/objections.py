@@ -51,7 +51,8 @@ def against_exit(
     if exit_.token.address == book.quote.address:
         objections.append(Objection("nothing_to_sell", f"{book.quote.symbol} is what positions are sold for"))
     if holdings.held == 0:
-        objections.append(Objection("nothing_to_sell", f"the account holds no {exit_.token.symbol}", passing=True))
+        waits = market.block.number - exit_.block.number <= rules.empty_account_wait_blocks
+        objections.append(Objection("nothing_to_sell", f"the account holds no {exit_.token.symbol}", passing=waits))
     if exit_.token.address in holdings.reserved.tokens_in_flight:
         objections.append(_in_flight(exit_.token.symbol))
     if market.age_ms > rules.max_state_age_ms:

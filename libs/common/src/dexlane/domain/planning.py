@@ -10,19 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from dexlane.domain.amm.quoting import (
-    InsufficientLiquidity,
-    RouteQuote,
-    optimal_cycle_size,
-    price_impact_bps,
-    quote_route,
-)
+from dexlane.domain.amm.quoting import InsufficientLiquidity, optimal_cycle_size
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.fees import fee_parameters, highest_base_fee_after
 from dexlane.domain.gas_value import native_in_quote
 from dexlane.domain.objections import against_entry, against_exit, percent
-from dexlane.domain.routing import QuotedRoute, best_route, rotated_to
+from dexlane.domain.routing import rotated_to
 from dexlane.domain.sizing import candidate_sizes
+from dexlane.domain.trade_quotes import TradeQuote, quote_trade
+from dexlane.domain.trade_search import TradeSearch
 from dexlane.events.base import FeeCap
 from dexlane.events.execution import Plan, Purpose
 from dexlane.events.fees import FeeTier
@@ -31,7 +27,9 @@ from dexlane.events.portfolio import ExitReason, ExitTriggered
 from dexlane.events.risk import VerdictApproved
 from dexlane.values.amounts import BPS_DENOMINATOR, apply_bps, decimal_text
 from dexlane.values.books import Book, Lane, LaneLimits
-from dexlane.values.routes import Route
+from dexlane.values.chains import NATIVE
+from dexlane.values.routes import PlannedPath, Route
+from dexlane.values.tokens import TokenTax
 
 MAX_GAS_LIMIT = 16_777_216
 """The most gas of one transaction (EIP-7825)."""
@@ -58,12 +56,15 @@ class _Terms:
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """A size with its quoted route and the least it may bring."""
+    """A quoted trade and the least it may bring."""
 
-    route: Route
-    quote: RouteQuote
+    quote: TradeQuote
     minimum_out: int
-    price_impact_bps: int
+
+    @property
+    def route(self) -> Route:
+        """The first path."""
+        return self.quote.paths[0][0]
 
 
 def plan(
@@ -92,7 +93,7 @@ def plan_entry(
     terms = _entry_terms(verdict, market, rules)
     if isinstance(terms, Refused):
         return terms
-    desk = _Desk(book, market, rules, terms)
+    desk = _Desk.of(book, market, rules, terms)
     limits = book.limits[verdict.lane]
     ceiling = _ceiling(opportunity, start, limits, holdings, market)
     first: Objection | None = None
@@ -112,6 +113,17 @@ class _Desk:
     market: Market
     rules: PlanningRules
     terms: _Terms
+    search: TradeSearch
+
+    @classmethod
+    def of(cls, book: Book, market: Market, rules: PlanningRules, terms: _Terms) -> _Desk:
+        """With a search that pays gas at its dearest."""
+        return cls(book, market, rules, terms, TradeSearch(market, rules, terms.dearest_gas_wei))
+
+    @property
+    def quote_token(self) -> str:
+        """The book's quote token as pools trade it."""
+        return self.market.traded_as(self.book.quote.address)
 
 
 def plan_exit(
@@ -123,27 +135,22 @@ def plan_exit(
     if objections or fee_quote is None:
         return refusal(objections)
     amount = exit_.quantity if holdings.held is None else min(exit_.quantity, holdings.held)
-    found = best_route(market.pools, exit_.token.address, book.quote.address, amount, max_legs=rules.max_legs)
+    urgent = exit_.reason in URGENT_EXITS
+    tolerance = min(book.slippage_tolerance_bps * (URGENT_TOLERANCE_FACTOR if urgent else 1), MAX_TOLERANCE_BPS)
+    cap = _lifted(fee_quote.tiers[FeeTier.EMERGENCY if urgent else FeeTier.PROTECTED], market)
+    desk = _Desk.of(book, market, rules, _terms(cap, market, market.block.number + rules.exit_wait_blocks))
+    found = desk.search.best(exit_.token.address, desk.quote_token, amount)
     if found is None:
         quantity = decimal_text(amount, exit_.token.decimals)
         sentence = f"no known pool takes {quantity} {exit_.token.symbol} for {book.quote.symbol}"
         return refusal([Objection("no_route", sentence, passing=True)])
-    urgent = exit_.reason in URGENT_EXITS
-    tolerance = min(book.slippage_tolerance_bps * (URGENT_TOLERANCE_FACTOR if urgent else 1), MAX_TOLERANCE_BPS)
-    cap = _lifted(fee_quote.tiers[FeeTier.EMERGENCY if urgent else FeeTier.PROTECTED], market)
-    terms = _terms(cap, market, market.block.number + rules.exit_wait_blocks)
-    offer = _Offer(
-        found.route,
-        found.quote,
-        _less(found.quote.amount_out, tolerance),
-        price_impact_bps(market.pools, found.route, found.quote),
-    )
+    offer = _Offer(found, _less(found.amount_out, tolerance))
     return Planned(
         purpose=Purpose.EXIT,
         strategy=exit_.strategy,
-        plan=_trade(offer, _Desk(book, market, rules, terms)),
+        plan=_trade(offer, desk, tolerance),
         reserved=0,
-        price_impact_bps=offer.price_impact_bps,
+        price_impact_bps=found.impact_bps,
         max_fee_per_gas_budget_wei=apply_bps(cap.max_fee_per_gas_wei, rules.exit_fee_budget_bps),
     )
 
@@ -151,12 +158,13 @@ def plan_exit(
 def _route_for(opportunity: OpportunityFound, book: Book, market: Market) -> Route | Refused:
     """The route as this book can trade it: it is paid with the book's quote token."""
     route, quote = opportunity.route, book.quote
-    if route.is_cycle and route.token_in != quote.address:
-        rotated = rotated_to(route, quote.address)
+    paid_with = market.traded_as(quote.address)
+    if route.is_cycle and route.token_in != paid_with:
+        rotated = rotated_to(route, paid_with)
         if rotated is None:
             return refusal([Objection("other_quote", f"the cycle does not pass through {quote.symbol}")])
         route = rotated
-    if route.token_in != quote.address:
+    if route.token_in != paid_with:
         return refusal([Objection("other_quote", f"the trade is not paid with {quote.symbol}")])
     unknown = [leg.pool for leg in route.legs if leg.pool not in market.pools]
     if unknown:
@@ -210,43 +218,41 @@ def _lifted(cap: FeeCap, market: Market) -> FeeCap:
 
 def _offer(opportunity: OpportunityFound, route: Route, size: int, desk: _Desk) -> _Offer | Objection:
     """Quote one size exactly and say what speaks against it, if anything does."""
-    pools = desk.market.pools
     try:
-        quote = quote_route(pools, route, size)
+        quote = quote_trade(desk.market.pools, [(route, size)], desk.market.taxes)
     except InsufficientLiquidity as error:
         return Objection("no_liquidity", f"the route cannot take the trade: {error}")
     if quote.amount_out < 1:
         return Objection("no_liquidity", "the route would give nothing for so small a trade")
     if route.is_cycle:
-        return _gap_offer(route, quote, desk)
-    if desk.rules.max_legs > 1:
-        found = best_route(pools, route.token_in, route.token_out, size, max_legs=desk.rules.max_legs)
-        if found is not None and found.quote.amount_out > quote.amount_out:
-            route, quote = found.route, found.quote
-    return _entry_offer(opportunity, QuotedRoute(route, quote), desk)
+        return _gap_offer(quote, desk)
+    if desk.rules.max_legs > 1 or desk.rules.max_paths > 1:
+        found = desk.search.best(route.token_in, route.token_out, size)
+        if found is not None and desk.search.is_better(found, quote, route.token_out):
+            quote = found
+    return _entry_offer(opportunity, quote, desk)
 
 
-def _entry_offer(opportunity: OpportunityFound, found: QuotedRoute, desk: _Desk) -> _Offer | Objection:
-    quote, tolerance = found.quote, desk.book.slippage_tolerance_bps
+def _entry_offer(opportunity: OpportunityFound, quote: TradeQuote, desk: _Desk) -> _Offer | Objection:
+    tolerance = desk.book.slippage_tolerance_bps
     # Cross-multiplied comparison of two rates: what this size gets now, and what the hint was to get.
     now, expected = quote.amount_out * opportunity.size_hint, opportunity.expected_out * quote.amount_in
     if now * BPS_DENOMINATOR < expected * (BPS_DENOMINATOR - tolerance):
         lost = percent((expected - now) * BPS_DENOMINATOR // expected)
         return Objection("price_moved", f"the route gives {lost} less than when the chance was found")
-    impact = price_impact_bps(desk.market.pools, found.route, quote)
-    if impact > desk.rules.max_price_impact_bps:
+    if quote.impact_bps > desk.rules.max_price_impact_bps:
         most = percent(desk.rules.max_price_impact_bps)
-        return Objection("price_impact", f"the trade would move the price by {percent(impact)}, more than {most}")
-    minimum_out = _less(quote.amount_out, tolerance)
+        sentence = f"the trade would move the price by {percent(quote.impact_bps)}, more than {most}"
+        return Objection("price_impact", sentence)
     if opportunity.edge_bps > 0:
         cost = _gas_cost(quote, desk)
         gain = apply_bps(quote.amount_in, opportunity.edge_bps)
         if cost is None or cost >= gain:
             return _not_worth_its_gas(cost, gain, desk.book)
-    return _Offer(found.route, quote, minimum_out, impact)
+    return _Offer(quote, _less(quote.amount_out, tolerance))
 
 
-def _gap_offer(route: Route, quote: RouteQuote, desk: _Desk) -> _Offer | Objection:
+def _gap_offer(quote: TradeQuote, desk: _Desk) -> _Offer | Objection:
     """A gap must return what went in, its gas at the dearest possible, and a profit; else it reverts."""
     cost = _gas_cost(quote, desk)
     gain = quote.amount_out - quote.amount_in
@@ -254,14 +260,13 @@ def _gap_offer(route: Route, quote: RouteQuote, desk: _Desk) -> _Offer | Objecti
     if cost is None or gain < cost + profit:
         return _not_worth_its_gas(cost, gain, desk.book)
     tolerated = _less(quote.amount_out, desk.book.slippage_tolerance_bps)
-    minimum_out = max(tolerated, quote.amount_in + cost + profit)
-    return _Offer(route, quote, minimum_out, price_impact_bps(desk.market.pools, route, quote))
+    return _Offer(quote, max(tolerated, quote.amount_in + cost + profit))
 
 
-def _gas_cost(quote: RouteQuote, desk: _Desk) -> int | None:
+def _gas_cost(quote: TradeQuote, desk: _Desk) -> int | None:
     """Estimated gas at its dearest until the deadline, in quote units; None when the native coin has no price."""
     wei = (quote.gas + desk.rules.permit_gas) * desk.terms.dearest_gas_wei
-    return native_in_quote(desk.market.pools, desk.market.chain_id, desk.book.quote.address, wei)
+    return native_in_quote(desk.market.pools, desk.market.chain_id, desk.quote_token, wei)
 
 
 def _not_worth_its_gas(cost: int | None, gain: int, book: Book) -> Objection:
@@ -281,26 +286,44 @@ def _planned_entry(opportunity: OpportunityFound, offer: _Offer, desk: _Desk) ->
     return Planned(
         purpose=Purpose.GAP if is_gap else Purpose.ENTRY,
         strategy=opportunity.strategy,
-        plan=_trade(offer, desk),
+        plan=_trade(offer, desk, desk.book.slippage_tolerance_bps),
         reserved=offer.quote.amount_in,
-        price_impact_bps=offer.price_impact_bps,
+        price_impact_bps=offer.quote.impact_bps,
         max_fee_per_gas_budget_wei=cap if is_gap else max(cap, apply_bps(cap, desk.rules.entry_fee_budget_bps)),
     )
 
 
-def _trade(offer: _Offer, desk: _Desk) -> Plan:
-    gas = offer.quote.gas + desk.rules.permit_gas
-    terms = desk.terms
+def _trade(offer: _Offer, desk: _Desk, tolerance_bps: int) -> Plan:
+    quote, terms, route = offer.quote, desk.terms, offer.route
+    gas = quote.gas + desk.rules.permit_gas
+    split = _split(quote, tolerance_bps)
+    is_native = desk.book.quote.address == NATIVE
+    tokens = {token for path, _ in quote.paths for leg in path.legs for token in (leg.token_in, leg.token_out)}
+    taxes = {token: desk.market.taxes.get(token, 0) for token in sorted(tokens)}
     return Plan(
-        route=offer.route,
-        amount_in=offer.quote.amount_in,
-        quoted_out=offer.quote.amount_out,
-        minimum_out=offer.minimum_out,
+        route=route,
+        amount_in=quote.amount_in,
+        quoted_out=quote.amount_out,
+        minimum_out=sum(path.minimum_out for path in split) or offer.minimum_out,
+        split=split,
+        native_in=is_native and route.token_in == desk.quote_token,
+        native_out=is_native and route.token_out == desk.quote_token,
+        taxes=tuple(TokenTax(token=token, bps=bps) for token, bps in taxes.items() if bps),
         gas_limit=min(gas + apply_bps(gas, desk.rules.gas_margin_bps), MAX_GAS_LIMIT),
         fee_cap=terms.fee_cap,
         deadline_block=terms.deadline_block,
         deadline_s=terms.deadline_s,
-        pool_digest=desk.market.pool_book.state_digest(leg.pool for leg in offer.route.legs),
+        pool_digest=desk.market.pool_book.state_digest(leg.pool for path, _ in quote.paths for leg in path.legs),
+    )
+
+
+def _split(quote: TradeQuote, tolerance_bps: int) -> tuple[PlannedPath, ...]:
+    """The paths with minimums of their own, each rounded up: together they are no less than that of the whole."""
+    if len(quote.paths) == 1:
+        return ()
+    return tuple(
+        PlannedPath(route=route, amount_in=path.amount_in, minimum_out=_less(path.amount_out, tolerance_bps))
+        for route, path in quote.paths
     )
 
 

@@ -27,13 +27,8 @@ from enum import StrEnum
 from pydantic import Field
 
 from dexlane.domain.amm.deltas import apply_delta, delta_between
-from dexlane.domain.amm.quoting import (
-    ROUTE_GAS,
-    InsufficientLiquidity,
-    RouteQuote,
-    price_impact_bps,
-    quote_route,
-)
+from dexlane.domain.amm.quoting import ROUTE_GAS, InsufficientLiquidity
+from dexlane.domain.trade_quotes import TradeQuote, quote_plan
 from dexlane.events.execution import FailureReason, IntentCreated, Plan
 from dexlane.events.market import BlockApplied
 from dexlane.values.amounts import BPS_DENOMINATOR, Amount
@@ -144,12 +139,13 @@ class PaperWorld:
         }
         return {**pools, **changed} if changed else pools
 
-    def remember_impact(self, book_id: str, pools: Mapping[str, Pool], plan: Plan, quote: RouteQuote) -> None:
+    def remember_impact(self, book_id: str, pools: Mapping[str, Pool], quote: TradeQuote) -> None:
         """Keep the states in which a trade left its pools."""
-        for leg, step in zip(plan.route.legs, quote.legs, strict=True):
-            pool = pools[leg.pool]
-            after = _point(pool.with_state(step.next_state))
-            self.impacts[book_id, leg.pool] = OwnImpact(base=_point(pool), own=after)
+        for route, path in quote.paths:
+            for leg, step in zip(route.legs, path.legs, strict=True):
+                pool = pools[leg.pool]
+                after = _point(pool.with_state(step.next_state))
+                self.impacts[book_id, leg.pool] = OwnImpact(base=_point(pool), own=after)
 
 
 def _point(pool: Pool) -> PoolDelta:
@@ -184,7 +180,10 @@ def _most_it_can_cost(intent: IntentCreated) -> dict[str, int]:
     if intent.plan is None:
         return {NATIVE: 0}
     plan = intent.plan
-    return {NATIVE: plan.gas_limit * plan.fee_cap.max_fee_per_gas_wei, plan.route.token_in: plan.amount_in}
+    gas_wei = plan.gas_limit * plan.fee_cap.max_fee_per_gas_wei
+    if plan.native_in:
+        return {NATIVE: gas_wei + plan.amount_in}
+    return {NATIVE: gas_wei, plan.route.token_in: plan.amount_in}
 
 
 def simulate_block(
@@ -289,34 +288,35 @@ class _Attempt:
 
     def trade(self, plan: Plan) -> Outcome:
         account = self.intent.account
-        if self.world.balance(account, NATIVE) < plan.gas_limit * plan.fee_cap.max_fee_per_gas_wei:
-            detail = "the account cannot pay for the gas limit at the fee cap"
+        if self.world.balance(account, NATIVE) < _most_it_can_cost(self.intent)[NATIVE]:
+            detail = "the account cannot pay for the gas limit at the fee cap, and the value"
             return Outcome(result=Result.REFUSED, reason=FailureReason.INSUFFICIENT_FUNDS, detail=detail)
         if self.scene.block.timestamp_s > plan.deadline_s:
             return self._reverted(FailureReason.EXPIRED, "the router's deadline has passed", ROUTE_GAS)
-        if self.world.balance(account, plan.route.token_in) < plan.amount_in:
+        if self.world.balance(account, plan.paid_token) < plan.amount_in:
             return self._reverted(FailureReason.INSUFFICIENT_FUNDS, "the payment could not be taken", ROUTE_GAS)
         return self._swap(plan)
 
     def _swap(self, plan: Plan) -> Outcome:
         pools = self.world.pools_seen_by(self.intent.book_id, self.scene.pools)
         try:
-            quote = quote_route(pools, plan.route, plan.amount_in)
+            quote = quote_plan(pools, plan)
         except (InsufficientLiquidity, KeyError) as error:
             return self._reverted(FailureReason.REVERTED, f"the pools cannot carry the trade: {error}", plan.gas_limit)
         if quote.gas > plan.gas_limit:
             return self._reverted(FailureReason.REVERTED, f"out of gas: it needs {quote.gas}", plan.gas_limit)
-        if quote.amount_out < plan.minimum_out:
-            detail = f"it would give {quote.amount_out}, the plan's minimum is {plan.minimum_out}"
-            return self._reverted(FailureReason.MINIMUM_OUT, detail, quote.gas)
-        self.world.remember_impact(self.intent.book_id, self.scene.pools, plan, quote)
+        for path, (_, found) in zip(plan.paths, quote.paths, strict=True):
+            if found.amount_out < path.minimum_out:
+                detail = f"it would give {found.amount_out}, the plan's minimum is {path.minimum_out}"
+                return self._reverted(FailureReason.MINIMUM_OUT, detail, quote.gas)
+        self.world.remember_impact(self.intent.book_id, self.scene.pools, quote)
         return Outcome(
             result=Result.FILLED,
             block=self.scene.block.block,
             gas_used=quote.gas,
             amount_out=quote.amount_out,
             deltas=tuple(_movements(plan, quote)),
-            price_impact_bps=price_impact_bps(pools, plan.route, quote),
+            price_impact_bps=quote.impact_bps,
         )
 
     def _reverted(self, reason: FailureReason, detail: str, gas: int) -> Outcome:
@@ -329,13 +329,13 @@ class _Attempt:
         )
 
 
-def _movements(plan: Plan, quote: RouteQuote) -> Iterator[TokenDelta]:
+def _movements(plan: Plan, quote: TradeQuote) -> Iterator[TokenDelta]:
     """What the account loses and gains; one movement of the difference when a cycle ends where it began."""
-    if plan.route.is_cycle:
-        yield TokenDelta(token=plan.route.token_in, amount=quote.amount_out - plan.amount_in)
+    if plan.paid_token == plan.bought_token:
+        yield TokenDelta(token=plan.paid_token, amount=quote.amount_out - plan.amount_in)
         return
-    yield TokenDelta(token=plan.route.token_in, amount=-plan.amount_in)
-    yield TokenDelta(token=plan.route.token_out, amount=quote.amount_out)
+    yield TokenDelta(token=plan.paid_token, amount=-plan.amount_in)
+    yield TokenDelta(token=plan.bought_token, amount=quote.amount_out)
 
 
 def score_fill(plan: Plan, filled_out: int, pools: Mapping[str, Pool]) -> tuple[int, int]:
@@ -344,7 +344,7 @@ def score_fill(plan: Plan, filled_out: int, pools: Mapping[str, Pool]) -> tuple[
     A positive difference means that paper was too kind. An output of zero means that the trade could not be done.
     """
     try:
-        real = quote_route(pools, plan.route, plan.amount_in).amount_out
+        real = quote_plan(pools, plan).amount_out
     except (InsufficientLiquidity, KeyError):
         return 0, BPS_DENOMINATOR
     return real, (filled_out - real) * BPS_DENOMINATOR // real if real else BPS_DENOMINATOR

@@ -13,9 +13,9 @@ from dexlane.events.risk import VerdictApproved
 from dexlane.values.amounts import Amount
 from dexlane.values.base import Value, digest
 from dexlane.values.books import Lane, Mode
-from dexlane.values.chains import Address, BlockRef, Hash32
-from dexlane.values.routes import Route
-from dexlane.values.tokens import Token, TokenDelta
+from dexlane.values.chains import NATIVE, Address, BlockRef, Hash32
+from dexlane.values.routes import PlannedPath, Route
+from dexlane.values.tokens import Token, TokenDelta, TokenTax
 
 
 class Purpose(StrEnum):
@@ -62,17 +62,61 @@ class TxState(StrEnum):
 
 
 class Plan(Value):
-    """What a trade will do on the chain. ``minimum_out`` is enforced there and is never zero."""
+    """What a trade will do on the chain. ``minimum_out`` is enforced there and is never zero.
+
+    Of a split ``route`` is the first path, and the amounts are those of all paths together.
+    """
 
     route: Route
     amount_in: Amount = Field(gt=0)
     quoted_out: Amount = Field(gt=0)
     minimum_out: Amount = Field(gt=0)
+    split: tuple[PlannedPath, ...] = Field(
+        default=(), max_length=4, description="the paths of a split, in order; empty when all goes along the route"
+    )
+    native_in: bool = Field(default=False, description="paid in native coin, which the router wraps first")
+    native_out: bool = Field(default=False, description="received in native coin, which the router unwraps last")
+    taxes: tuple[TokenTax, ...] = Field(default=(), description="what tokens of the paths keep of a transfer")
+    router: Address | None = Field(default=None, description="who carries it out; None is the Universal Router")
     gas_limit: int = Field(gt=21_000, le=16_777_216)
     fee_cap: FeeCap
     deadline_block: int = Field(ge=0)
     deadline_s: int = Field(ge=0, description="Unix seconds, enforced by the router")
     pool_digest: str = Field(description="digest of the pool states that the quote was computed from")
+
+    @model_validator(mode="after")
+    def _paths_add_up(self) -> Plan:
+        if not self.split:
+            return self
+        if len(self.split) < 2 or self.split[0].route != self.route:
+            raise ValueError("a split has two paths or more, and its first one is the route")
+        if {(path.route.token_in, path.route.token_out) for path in self.split} != {
+            (self.route.token_in, self.route.token_out)
+        } or self.route.is_cycle:
+            raise ValueError("the paths of a split begin and end alike, and are no cycles")
+        if sum(path.amount_in for path in self.split) != self.amount_in:
+            raise ValueError("the amounts of the paths are not the amount of the plan")
+        if sum(path.minimum_out for path in self.split) != self.minimum_out:
+            raise ValueError("the minimums of the paths are not the minimum of the plan")
+        return self
+
+    @property
+    def paths(self) -> tuple[PlannedPath, ...]:
+        """The paths in order; one when nothing is split."""
+        if self.split:
+            return self.split
+        # Its parts were checked as those of the plan; this stands on the way of every trade.
+        return (PlannedPath.model_construct(route=self.route, amount_in=self.amount_in, minimum_out=self.minimum_out),)
+
+    @property
+    def paid_token(self) -> str:
+        """What the account pays with: the native coin's place-holder when that is wrapped first."""
+        return NATIVE if self.native_in else self.route.token_in
+
+    @property
+    def bought_token(self) -> str:
+        """What the account receives: the native coin's place-holder when that is unwrapped last."""
+        return NATIVE if self.native_out else self.route.token_out
 
 
 class IntentCreated(Event):
@@ -91,6 +135,10 @@ class IntentCreated(Event):
     plan: Plan | None = Field(default=None, description="None only for an allowance")
     allowance_token: Address | None = None
     allowance_amount: Amount | None = None
+    allowance_spender: Address | None = Field(default=None, description="who may take the token; None is Permit2")
+    allowance_in_permit2: bool = Field(
+        default=False, description="the allowance lies inside Permit2 and is taken back there; its amount is zero"
+    )
     verdict: VerdictApproved | None = None
     exit: ExitTriggered | None = None
     received_at_ns: int = Field(ge=0)
@@ -100,6 +148,8 @@ class IntentCreated(Event):
         if self.purpose is Purpose.ALLOWANCE:
             if self.allowance_token is None or self.allowance_amount is None or self.plan is not None:
                 raise ValueError("an allowance names its token and amount, and has no plan")
+            if self.allowance_in_permit2 and (self.allowance_amount or self.allowance_spender is None):
+                raise ValueError("an allowance inside Permit2 is only ever taken back, from a named spender")
         elif self.plan is None:
             raise ValueError("every intent but an allowance carries its plan")
         if self.purpose in {Purpose.ENTRY, Purpose.GAP} and self.verdict is None:

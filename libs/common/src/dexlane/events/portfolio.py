@@ -8,6 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from dexlane.events.base import Event
+from dexlane.events.seals import Seal
 from dexlane.values.amounts import Amount, SignedAmount
 from dexlane.values.base import digest
 from dexlane.values.books import Lane, Mode
@@ -107,6 +108,7 @@ class ExitTriggered(Event):
     strategy: str
     block: BlockRef
     received_at_ns: int = Field(ge=0)
+    seal: Seal | None = Field(default=None, description="for signers; None where the service has no key")
 
     @classmethod
     def tails(cls) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from dexlane.events.base import Event
 from dexlane.events.opportunity import OpportunityFound
+from dexlane.events.seals import Seal
 from dexlane.values.base import Value, digest
 from dexlane.values.books import Lane
 from dexlane.values.chains import Address, BlockRef
@@ -46,6 +47,7 @@ class VerdictApproved(_Verdict):
 
     NAME: ClassVar[str] = "verdict.approved"
     lane: Lane
+    seal: Seal | None = Field(default=None, description="for signers; None where the risk-scorer has no key")
 
     @classmethod
     def tails(cls) -> tuple[str, ...]:

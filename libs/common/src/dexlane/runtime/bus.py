@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import nats
 from nats.aio.client import Client
@@ -46,6 +47,14 @@ class Bus:
         self._client: Client | None = None
         self._js: JetStreamContext | None = None
         self._pools: KeyValue | None = None
+        self.links = 0
+        """How many times a link to a server came to stand: another one may have another server at its end, or the same
+        one without what it stored."""
+        self._on_link: list[Callable[[], object]] = []
+
+    def on_link(self, callback: Callable[[], object]) -> None:
+        """Call this whenever a link stands anew."""
+        self._on_link.append(callback)
 
     @property
     def js(self) -> JetStreamContext:
@@ -65,10 +74,14 @@ class Bus:
         async def on_error(error: Exception) -> None:
             self._log.warning("bus_error", reason=str(error) or type(error).__name__)
 
+        async def on_reconnected() -> None:
+            self._linked()
+
+        handlers: dict[str, Any] = {"error_cb": on_error, "reconnected_cb": on_reconnected}
         try:
             # With endless reconnection the first connection would be awaited for ever, too.
             self._client = await asyncio.wait_for(
-                nats.connect(self.url, name=self._name, error_cb=on_error, allow_reconnect=True, **CONNECTION_POLICY),
+                nats.connect(self.url, name=self._name, allow_reconnect=True, **handlers, **CONNECTION_POLICY),
                 FIRST_CONNECTION_S,
             )
         except (NatsError, OSError, TimeoutError) as error:
@@ -76,6 +89,22 @@ class Bus:
             raise Fatal(f"no NATS server lets us in at {where}; start one or set DEXLANE_NATS_URL") from error
         self._js = self._client.jetstream(timeout=5)
         await self._require_declared()
+        self._linked()
+
+    def _linked(self) -> None:
+        self.links += 1
+        for callback in self._on_link:
+            callback()
+
+    async def made_ms(self, stream: str) -> int:
+        """When the server made a stream, in Unix milliseconds. ``Transient`` while there is none, or no answer."""
+        try:
+            made = (await self.js.stream_info(stream)).created
+        except (NatsError, JetStreamError, TimeoutError) as error:
+            raise Transient(f"stream {stream} does not say when it was made: {error}") from error
+        if made is None:
+            raise Transient(f"stream {stream} does not say when it was made")
+        return int(made.timestamp() * 1_000)
 
     async def _require_declared(self) -> None:
         for spec in STREAMS:

@@ -8,12 +8,11 @@ database is therefore the truth, and the streams can be rebuilt from it.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import sqlalchemy as sa
@@ -25,6 +24,8 @@ from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.database import DATABASE_ERRORS, ReadBack, is_outage, make_engine
 from dexlane.runtime.errors import Transient
+from dexlane.runtime.journal_tables import inbox, outbox
+from dexlane.runtime.lost_streams import ask_when_made, unmark
 from dexlane.runtime.observability import Log, trace_headers
 from dexlane.runtime.statements import (
     CHECKPOINT_ROWS,
@@ -42,26 +43,9 @@ RELAY_HELD_S = 0.05
 MARK_SENT_AFTER_S = 0.1
 MARK_SENT_AT = 500
 
-metadata = sa.MetaData()
-inbox = sa.Table(
-    "inbox",
-    metadata,
-    sa.Column("consumer", sa.String(64), primary_key=True),
-    sa.Column("message_id", sa.String(64), primary_key=True),
-    sa.Column("received_ms", sa.BigInteger, nullable=False),
-)
-outbox = sa.Table(
-    "outbox",
-    metadata,
-    sa.Column("sequence", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
-    sa.Column("event_id", sa.String(64), nullable=False),
-    sa.Column("subject", sa.String(160), nullable=False),
-    sa.Column("stream", sa.String(32), nullable=False),
-    sa.Column("payload", sa.LargeBinary, nullable=False),
-    sa.Column("headers", sa.Text, nullable=False),
-    sa.Column("created_ms", sa.BigInteger, nullable=False),
-    sa.Column("sent_ms", sa.BigInteger, nullable=True),
-)
+T = TypeVar("T")
+
+__all__ = ["CommitUnknown", "Journal", "Tx", "inbox", "outbox"]
 
 # One statement on both databases; a refused duplicate must not break the surrounding transaction.
 _NOTE = sa.text(
@@ -141,6 +125,16 @@ class Tx:
         }
         sequence = await self.statements.add(_EMIT, {**row, "created_ms": self.now_ms})
         self.emitted.append(_OutboxRow(sequence, **row))
+
+
+async def _patiently(log: Log, attempt: Callable[[], Awaitable[T]]) -> T:
+    """Repeat what the broker or the database stands in the way of, until neither does."""
+    while True:
+        try:
+            return await attempt()
+        except (*DATABASE_ERRORS, Transient) as error:
+            log.warning("outbox_waits", reason=str(error))
+            await asyncio.sleep(RELAY_RETRY_S)
 
 
 class Journal:
@@ -263,9 +257,14 @@ class Journal:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection to read from, outside the writer's lock."""
-        async with self.engine.connect() as conn:
-            yield conn
+        """A connection to read from, outside the writer's lock. ``Transient`` when the database is gone."""
+        try:
+            async with self.engine.connect() as conn:
+                yield conn
+        except DATABASE_ERRORS as error:
+            if not is_outage(error):
+                raise
+            raise Transient(f"the journal could not be read: {error}") from error
 
     async def recover(self, chain_id: int | None = None) -> int:
         """Queue what was committed but not published before a stop, or by another process; returns how many facts
@@ -273,11 +272,8 @@ class Journal:
         unsent = sa.select(outbox).where(outbox.c.sent_ms.is_(None)).order_by(outbox.c.sequence)
         if chain_id is not None:
             unsent = unsent.where(outbox.c.subject.startswith(f"{self._realm}.{chain_id}.", autoescape=True))
-        try:
-            async with self.reading() as conn:
-                rows = (await conn.execute(unsent)).all()
-        except DATABASE_ERRORS as error:
-            raise Transient(f"the journal could not be read: {error}") from error
+        async with self.reading() as conn:
+            rows = (await conn.execute(unsent)).all()
         names = ("sequence", "event_id", "subject", "stream", "payload", "headers")
         known = {row.sequence for row in self._queue} | set(self._sent)
         found = [row for row in rows if row.sequence not in known]
@@ -288,21 +284,41 @@ class Journal:
         return len(found)
 
     async def relay(self, bus: Bus) -> None:
-        """Publish the outbox for ever, in order; a row is marked only after the broker acknowledged it."""
+        """Publish the outbox for ever, in order; a row is marked only after the broker acknowledged it. A broker that
+        lost what it stored is given everything again."""
+        bus.on_link(self._wake.set)
+        links = 0
         while True:
-            while self._queue:
+            if bus.links != links:
+                links = await _patiently(self._log, lambda: self._take_up_lost(bus))
+            while self._queue and bus.links == links:
                 await self._until_free()
-                await self._publish(bus, self._queue[0])
+                await _patiently(self._log, lambda: self._publish(bus, self._queue[0]))
                 self._sent.append(self._queue.popleft().sequence)
                 if len(self._sent) >= MARK_SENT_AT:
                     await self._mark_sent()
             self._wake.clear()
+            if bus.links != links:
+                continue
             self._idle.set()
             try:
                 # Marking is bookkeeping: done when nothing else waits, so that it does not compete with trades.
                 await asyncio.wait_for(self._wake.wait(), MARK_SENT_AFTER_S if self._sent else None)
             except TimeoutError:
                 await self._mark_sent()
+
+    async def _take_up_lost(self, bus: Bus) -> int:
+        """Queue again, in order, what was published to a stream that the server has made since; returns the link that
+        this was seen on. What was published on an earlier link and not marked goes out again under the same id."""
+        links, made = bus.links, await ask_when_made(bus)
+        async with self._writer:
+            lost = await unmark(self.engine, self._realm, made, self._clock.now_ms())
+            self._queue.clear()
+            self._sent.clear()
+            await self.recover()
+        if lost:
+            self._log.warning("outbox_published_anew", facts=lost)
+        return links
 
     async def _until_free(self) -> None:
         if self._free.is_set():
@@ -313,20 +329,8 @@ class Journal:
             return
 
     async def _publish(self, bus: Bus, row: _OutboxRow) -> None:
-        while True:
-            try:
-                await bus.publish_raw(
-                    row.subject,
-                    row.payload,
-                    event_id=row.event_id,
-                    stream=row.stream,
-                    headers=orjson.loads(row.headers),
-                )
-            except Transient as error:
-                self._log.warning("outbox_waits", nats_subject=row.subject, reason=str(error))
-                await asyncio.sleep(RELAY_RETRY_S)
-            else:
-                return
+        headers = orjson.loads(row.headers)
+        await bus.publish_raw(row.subject, row.payload, event_id=row.event_id, stream=row.stream, headers=headers)
 
     async def _mark_sent(self) -> None:
         if not self._sent:
@@ -340,7 +344,7 @@ class Journal:
                 async with self._writer, self.engine.begin() as conn:
                     marked = outbox.update().where(outbox.c.sequence.in_(sent))
                     await conn.execute(marked.values(sent_ms=self._clock.now_ms()))
-        except (sa.exc.DBAPIError, sqlite3.Error) as error:
+        except DATABASE_ERRORS as error:
             self._sent = sent + self._sent
             self._log.warning("outbox_not_marked", reason=str(error))
 

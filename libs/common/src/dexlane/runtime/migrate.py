@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from dexlane.runtime.errors import Fatal
+from dexlane.runtime.database import DATABASE_ERRORS, is_outage
+from dexlane.runtime.errors import Transient
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -66,7 +66,7 @@ def _config(packages: tuple[str, ...]) -> Config:
 async def upgrade(url: str, *packages: str) -> None:
     """Run every missing revision of the journal and of the named packages (``<package>/migrations/versions``).
 
-    ``Fatal`` when the database does not answer.
+    ``Transient`` when the database does not answer.
     """
     _make_folder(url)
 
@@ -86,8 +86,10 @@ async def upgrade(url: str, *packages: str) -> None:
             if engine.dialect.name == "postgresql":
                 await connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
             await connection.run_sync(run)
-    except (OperationalError, OSError) as error:
-        raise Fatal(f"the journal's database does not answer: {error}") from error
+    except DATABASE_ERRORS as error:
+        if not is_outage(error):
+            raise
+        raise Transient(f"the journal's database does not answer: {error}") from error
     finally:
         await engine.dispose()
 

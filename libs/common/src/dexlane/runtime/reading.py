@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Literal, Protocol
 
 import orjson
@@ -56,6 +57,15 @@ class Follower:
         self._subject = subject
         self._start = start
         self._next_sequence = start_sequence
+        self._made: datetime | None = None
+        """When the stream was made that ``_next_sequence`` counts in."""
+
+    async def _begin_anew_on_a_new_stream(self) -> None:
+        """Positions in a stream that the server lost mean nothing in the one that took its place."""
+        made = (await self._bus.js.stream_info(self._stream)).created
+        if self._made not in {None, made}:
+            self._next_sequence = None
+        self._made = made
 
     def _config(self) -> ConsumerConfig:
         config = ConsumerConfig(
@@ -84,6 +94,7 @@ class Follower:
             # One place: the subscription keeps what comes meanwhile, and its bounds hold.
             arrived: asyncio.Queue[Msg | None] = asyncio.Queue(maxsize=1)
             try:
+                await self._begin_anew_on_a_new_stream()
                 subscription = await self._bus.js.subscribe(
                     self._subject, stream=self._stream, config=self._config(), manual_ack=True, cb=arrived.put
                 )

@@ -75,6 +75,7 @@ class Service:
         self._mounted: ASGIApp | None = None
         self._started = False
         self._failure: Fatal | None = None
+        self._unavailable: Transient | None = None
         self._stopping = asyncio.Event()
 
     def include(self, routes: Routes) -> None:
@@ -153,7 +154,7 @@ class Service:
             tasks += [self._supervised(f"follow {r.event_type.NAME}", self._follow(r, c)) for r, c in self._followed()]
             broker = await self._start_decisions()
             tasks += self._start_pullers()
-            watchdog = ProgressWatchdog(self.bus, self.metrics, self._durables())
+            watchdog = ProgressWatchdog(self.bus, self.metrics, self._durables(), decision_config())
             tasks.append(self._supervised("progress", watchdog.run))
             watch_loop(loop, self.log)
             # What was imported and built so far stays: no need to look at it again in the middle of a trade.
@@ -164,13 +165,18 @@ class Service:
             await self._stopping.wait()
         except Fatal as error:
             self.fail(error)
+        except Transient as error:
+            # What it needs at its start is not there yet: to be started again, and no reason to halt anybody.
+            self._unavailable = error
         await self._drain(broker, tasks)
         http.stop()
         await asyncio.gather(serving, return_exceptions=True)
         self.log.info("service_stopped")
-        return _exit_code(self._failure)
+        return _exit_code(self._failure or self._unavailable)
 
     async def _drain(self, broker: NatsBroker | None, tasks: list[asyncio.Task[None]]) -> None:
+        if self._unavailable is not None:
+            self.log.error("service_not_started", reason=str(self._unavailable))
         if self._failure is not None:
             self.log.error("service_failed", reason=str(self._failure), cause=self._failure.__cause__)
             await self._halt_if_money()
@@ -230,11 +236,11 @@ class Service:
         )
         return lambda: follower.run(lambda message: self._policy.follow(route, message))
 
-    def _durables(self) -> list[tuple[str, str]]:
+    def _durables(self) -> list[tuple[str, str, str]]:
         return [
-            (stream, durable)
+            durable
             for route in self._routes.decisions
-            for stream, _, durable in decision_subjects(route, self.settings.realm, self.settings.chains)
+            for durable in decision_subjects(route, self.settings.realm, self.settings.chains)
         ]
 
     async def _start_decisions(self) -> NatsBroker | None:
@@ -294,7 +300,7 @@ async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
         _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
 
 
-def _exit_code(failure: Fatal | None) -> int:
+def _exit_code(failure: Fatal | Transient | None) -> int:
     """0 asked to stop; 1 worth starting again; 2 the configuration must change first."""
     if failure is None:
         return 0

@@ -8,7 +8,9 @@ import sys
 import threading
 
 from nats.errors import Error as NatsError
+from nats.js.api import ConsumerConfig, ConsumerInfo
 from nats.js.errors import Error as JetStreamError
+from nats.js.errors import NotFoundError
 
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.errors import Fatal
@@ -20,14 +22,18 @@ PROGRESS_CHECKS_BEFORE_RESTART = 4
 
 
 class ProgressWatchdog:
-    """Ends the service when a durable consumer takes nothing while messages wait for it.
+    """Ends the service when a durable consumer takes nothing while messages wait for it, and makes one anew that the
+    server has no more (its stream was lost): what was handled before is known by its id.
 
-    ``consumers`` are (stream, durable name). Their backlog is shown as a metric.
+    ``consumers`` are (stream, subject, durable name). Their backlog is shown as a metric.
     """
 
-    def __init__(self, bus: Bus, metrics: Metrics, consumers: list[tuple[str, str]]) -> None:
+    def __init__(
+        self, bus: Bus, metrics: Metrics, consumers: list[tuple[str, str, str]], config: ConsumerConfig
+    ) -> None:
         self._bus = bus
         self._consumers = consumers
+        self._config = config
         self._pending = metrics.gauge("consumer_pending", "Messages waiting for a durable consumer", ("durable",))
         self._seen: dict[str, tuple[int, int]] = {}
 
@@ -35,12 +41,12 @@ class ProgressWatchdog:
         """Check for ever; ``Fatal`` when a consumer is stuck."""
         while True:
             await asyncio.sleep(PROGRESS_CHECK_S)
-            for stream, durable in self._consumers:
-                await self._check(stream, durable)
+            for stream, subject, durable in self._consumers:
+                await self._check(stream, subject, durable)
 
-    async def _check(self, stream: str, durable: str) -> None:
+    async def _check(self, stream: str, subject: str, durable: str) -> None:
         try:
-            info = await self._bus.js.consumer_info(stream, durable)
+            info = await self._info(stream, subject, durable)
         except (NatsError, JetStreamError, TimeoutError):
             return  # the link is down: the bus says so, and nothing can be concluded about the consumer
         waiting = (info.num_pending or 0) + (info.num_ack_pending or 0)
@@ -51,6 +57,14 @@ class ProgressWatchdog:
         self._seen[durable] = (delivered, stale)
         if stale >= PROGRESS_CHECKS_BEFORE_RESTART:
             raise Fatal(f"consumer {durable} made no progress while {waiting} messages wait")
+
+    async def _info(self, stream: str, subject: str, durable: str) -> ConsumerInfo:
+        try:
+            info: ConsumerInfo = await self._bus.js.consumer_info(stream, durable)
+        except NotFoundError:
+            config = self._config.evolve(name=durable, durable_name=durable, filter_subject=subject)
+            info = await self._bus.js.add_consumer(stream, config)
+        return info
 
 
 def watch_loop(loop: asyncio.AbstractEventLoop, log: Log) -> None:

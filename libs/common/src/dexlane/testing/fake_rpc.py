@@ -46,8 +46,8 @@ class Faults:
                 raise fault.error
 
 
-class FakeRpc(Faults):
-    """A client's side: ``dexlane.chain.rpc.Rpc`` on a ``FakeChain``, with faults on demand."""
+class FakeLogs(Faults):
+    """Logs of a ``FakeChain`` over several blocks."""
 
     def __init__(self, chain: FakeChain) -> None:
         super().__init__()
@@ -58,6 +58,29 @@ class FakeRpc(Faults):
         if found is None:
             raise RpcError(-32000, "header not found")
         return found
+
+    async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
+        """Logs of one canonical block."""
+        self._enter("logs")
+        found = self.chain.resolve(block_hash)
+        if found is None:
+            raise RpcError(-32000, "unknown block")
+        return [log for log in found.logs if not addresses or log.address in addresses]
+
+    async def logs_between(self, first: int, last: int, topics: Sequence[Sequence[str]]) -> list[RawLog]:
+        """Logs of canonical blocks by their topics."""
+        self._enter("logs_between")
+        return [
+            log
+            for block in self.chain.blocks[first : last + 1]
+            for log in block.logs
+            if len(log.topics) >= len(topics)
+            and all(topic in wanted for topic, wanted in zip(log.topics, topics, strict=False))
+        ]
+
+
+class FakeRpc(FakeLogs):
+    """A client's side: ``dexlane.chain.rpc.Rpc`` on a ``FakeChain``, with faults on demand."""
 
     async def chain_id(self) -> int:
         """The chain's id."""
@@ -79,14 +102,6 @@ class FakeRpc(Faults):
         self._enter("block")
         found = self.chain.resolve(block)
         return None if found is None else found.header
-
-    async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
-        """Logs of one canonical block."""
-        self._enter("logs")
-        found = self.chain.resolve(block_hash)
-        if found is None:
-            raise RpcError(-32000, "unknown block")
-        return [log for log in found.logs if not addresses or log.address in addresses]
 
     async def eth_call(
         self, to: str, data: bytes, *, block: BlockId = "latest", sender: str | None = None, value_wei: int = 0

@@ -36,7 +36,7 @@ class Faults:
 
 
 @dataclass(eq=False)
-class _Pair:
+class Pair:
     """A client's connection and its own connection to the node."""
 
     client: ServerConnection
@@ -60,7 +60,7 @@ class FaultProxy:
         self._random = random.Random(seed)  # noqa: S311  faults, not secrets
         self._frozen: dict[str, Any] = {}
         self._server: Server | None = None
-        self._pairs: set[_Pair] = set()
+        self._pairs: set[Pair] = set()
 
     @property
     def url(self) -> str:
@@ -95,7 +95,7 @@ class FaultProxy:
             return
         try:
             async with connect(self._node_url, max_size=None, ping_interval=None, proxy=None) as node:
-                pair = _Pair(client, node)
+                pair = Pair(client, node)
                 self._pairs.add(pair)
                 down = asyncio.create_task(self._down(pair))
                 try:
@@ -107,14 +107,22 @@ class FaultProxy:
         except (ConnectionClosed, OSError, InvalidHandshake):
             return  # the client sees its own connection close
 
-    async def _up(self, pair: _Pair) -> None:
+    async def _up(self, pair: Pair) -> None:
         async for message in pair.client:
             asked = orjson.loads(message)
-            for request in asked if isinstance(asked, list) else [asked]:
+            requests = asked if isinstance(asked, list) else [asked]
+            passed = [kept for request in requests if (kept := self.passed_up(pair, request)) is not None]
+            for request in passed:
                 pair.methods[request["id"]] = request["method"]
-            await pair.node.send(message)
+            if passed:
+                await pair.node.send(orjson.dumps(passed if isinstance(asked, list) else passed[0]), text=True)
 
-    async def _down(self, pair: _Pair) -> None:
+    def passed_up(self, pair: Pair, request: dict[str, Any]) -> dict[str, Any] | None:
+        """What the node is asked instead of a client's request; None when it is not asked at all. For subclasses."""
+        del pair
+        return request
+
+    async def _down(self, pair: Pair) -> None:
         try:
             async for message in pair.node:
                 told = orjson.loads(message)
@@ -127,7 +135,7 @@ class FaultProxy:
         finally:
             await pair.client.close()
 
-    def _changed(self, pair: _Pair, part: dict[str, Any]) -> bool:
+    def _changed(self, pair: Pair, part: dict[str, Any]) -> bool:
         """Change a message in place; False when it is swallowed."""
         if "method" in part:
             if self.frozen_heads:
@@ -148,7 +156,7 @@ class FaultProxy:
             self._note("lie")
         return told
 
-    async def _pass_on(self, pair: _Pair, message: bytes) -> None:
+    async def _pass_on(self, pair: Pair, message: bytes) -> None:
         faults, chance = self.faults, self._random.random
         if chance() < faults.disconnect:
             self._note("disconnect")

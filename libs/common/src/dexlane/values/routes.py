@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
+from dexlane.values.amounts import Amount
 from dexlane.values.base import Value
 from dexlane.values.chains import Address
 from dexlane.values.pools import Protocol
@@ -51,3 +52,11 @@ class Route(Value):
     def is_cycle(self) -> bool:
         """True when the route ends in the token it started with, as a price gap does."""
         return self.token_in == self.token_out
+
+
+class PlannedPath(Value):
+    """One path of a split: how much goes along it, and the least it may bring. Smallest units of its ends."""
+
+    route: Route
+    amount_in: Amount = Field(gt=0)
+    minimum_out: Amount = Field(gt=0)

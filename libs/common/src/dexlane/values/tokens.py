@@ -25,3 +25,10 @@ class TokenDelta(Value):
 
     token: Address
     amount: SignedAmount
+
+
+class TokenTax(Value):
+    """What a token keeps of every transfer, in basis points."""
+
+    token: Address
+    bps: int = Field(gt=0, le=10_000)

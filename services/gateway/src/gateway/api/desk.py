@@ -9,10 +9,12 @@ from typing import Annotated, TypeVar
 from fastapi import Header, Query
 from redis.asyncio import Redis
 
+from dexlane.events.seals import Approver
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.journal import Journal
 from dexlane.runtime.market_cache import MarketReader
 from dexlane.runtime.observability import Log, Metrics
+from dexlane.runtime.sealing import Approving, sealer_from
 from gateway.api.access import TokenCheck
 from gateway.api.envelope import AsOf, BlockAge, Envelope, Problem
 from gateway.books import BookKeeper
@@ -63,6 +65,7 @@ class Desk:
     door: Door
     redis: Redis
     markets: Mapping[int, MarketReader]
+    approving: Approving
 
     def wrap(self, data: T, following: str | None = None) -> Envelope[T]:
         """The envelope around an answer, with the moment it holds for."""
@@ -131,6 +134,7 @@ def make_desk(settings: Settings, given: Surroundings) -> Desk:
         door=Door(),
         redis=redis,
         markets={chain: MarketReader(redis, settings.realm, chain, given.clock) for chain in settings.chains},
+        approving=Approving(Approver.GATEWAY, sealer_from(settings.approval_key_file), settings.approval_valid_s),
     )
 
 

@@ -107,7 +107,7 @@ def _exit(desk: Desk, position: PositionChanged, request: CloseRequest) -> ExitT
     now_ms = desk.clock.now_ms()
     occasion = f"{ExitReason.MANUAL.value}-{now_ms // CLOSE_AGAIN_AFTER_MS}"
     version = position.position_version
-    return ExitTriggered(
+    exit_ = ExitTriggered(
         id=ExitTriggered.make_id(position.book_id, position.account, position.token.address, version, occasion),
         chain_id=position.chain_id,
         occurred_at_ms=now_ms,
@@ -119,3 +119,4 @@ def _exit(desk: Desk, position: PositionChanged, request: CloseRequest) -> ExitT
         **{name: getattr(position, name) for name in ("book_id", "mode", "lane", "account", "token", "quote")},
         strategy=position.strategy,
     )
+    return desk.approving.exit(exit_, head.event)

@@ -195,8 +195,8 @@ class Feed:
             token = event.allowance_token or ""
             headline = f"allow the router to spend {self._tokens.symbol(event.chain_id, token)}"
         else:
-            paid = self._tokens.amount(event.chain_id, plan.route.token_in, plan.amount_in)
-            least = self._tokens.amount(event.chain_id, plan.route.token_out, plan.minimum_out)
+            paid = self._tokens.amount(event.chain_id, plan.paid_token, plan.amount_in)
+            least = self._tokens.amount(event.chain_id, plan.bought_token, plan.minimum_out)
             headline = f"{event.purpose.value}: {paid} for at least {least}"
         cause = event.verdict.opportunity.id if event.verdict else None
         return _of_intent(event, Kind.INTENT, outcome="created", headline=headline, subject_id=cause)

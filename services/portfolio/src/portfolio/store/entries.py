@@ -8,18 +8,40 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dexlane.domain.ledger import Entry, Fill, LedgerAccount, Outcome, OutcomeState, Posting
-from dexlane.events.execution import FillConfirmed, FillIncluded, FillReversed, IntentFailed
+from dexlane.domain.ledger import AccountKind, Entry, Fill, LedgerAccount, Outcome, OutcomeState, Posting
+from dexlane.events.execution import AccountOpened, FillConfirmed, FillIncluded, FillReversed, IntentFailed
 from dexlane.values.chains import BlockRef
 from portfolio.store.tables import balances, entries, of_account, outcomes, postings, put
 
 OUTCOME_TYPES: Mapping[str, type[Outcome]] = {
     kind.NAME: kind for kind in (FillIncluded, FillConfirmed, FillReversed, IntentFailed)
 }
+
+
+@dataclass(frozen=True)
+class Movement:
+    """What one standing entry moved at an address; ``cause_id`` is the intent, or the opening, which has no
+    transaction."""
+
+    cause_id: str
+    event: str
+    version: int
+    block_number: int | None
+    tx_hash: str | None
+    amounts: dict[str, int] = field(default_factory=dict)
+
+
+def _movement(row: sa.Row[Any]) -> Movement:
+    if row.event is None:
+        return Movement(row.cause_id, AccountOpened.NAME, row.version, row.block_number, None)
+    outcome = OUTCOME_TYPES[row.event].from_wire(row.payload)
+    return Movement(row.cause_id, row.event, row.version, row.block_number, outcome.tx_hash)
 
 
 class EntryStore:
@@ -76,10 +98,12 @@ class EntryStore:
         rows = (await self._conn.execute(query)).all()
         return {(row.path, row.token): row.amount for row in rows if row.amount != 0}
 
-    async def summed_balances(self, up_to_block: int | None = None) -> dict[tuple[str, str], int]:
+    async def summed_balances(
+        self, up_to_block: int | None = None, *, zeros: bool = False
+    ) -> dict[tuple[str, str], int]:
         """Balances by path and token as the sum of all postings dated at or before a block.
 
-        Postings without a date count at every block.
+        Postings without a date count at every block. With ``zeros`` what came and is gone is there, too.
         """
         query = sa.select(postings.c.path, postings.c.token, postings.c.amount)
         if up_to_block is not None:
@@ -88,7 +112,27 @@ class EntryStore:
         sums: dict[tuple[str, str], int] = defaultdict(int)
         async for row in await self._conn.stream(query):
             sums[row.path, row.token] += row.amount
-        return {key: amount for key, amount in sums.items() if amount != 0}
+        return {key: amount for key, amount in sums.items() if zeros or amount != 0}
+
+    async def movements(self, book_id: str, address: str, up_to_block: int) -> list[Movement]:
+        """What every entry that stands, dated at or before a block, moved at an address, in the order of blocks."""
+        taken_back = sa.select(entries.c.reverses).where(entries.c.reverses.is_not(None))
+        dated = sa.or_(entries.c.block_number.is_(None), entries.c.block_number <= up_to_block)
+        stands = sa.and_(entries.c.reverses.is_(None), entries.c.id.not_in(taken_back))
+        query = (
+            sa.select(entries, outcomes.c.event, outcomes.c.payload)
+            .join(outcomes, sa.and_(outcomes.c.entry_id == entries.c.id, outcomes.c.holds.is_(sa.true())), isouter=True)
+            .where(of_account(entries, book_id, address), dated, stands)
+            .order_by(entries.c.block_number, entries.c.id)
+        )
+        found = {row.id: _movement(row) for row in await self._conn.execute(query)}
+        path = LedgerAccount(AccountKind.ASSETS, book_id, address).path
+        moved = sa.select(postings).join(entries, entries.c.id == postings.c.entry_id)
+        moved = moved.where(of_account(entries, book_id, address), postings.c.path == path)
+        for row in await self._conn.execute(moved):
+            if row.entry_id in found:
+                found[row.entry_id].amounts[row.token] = row.amount
+        return list(found.values())
 
     async def booked_to_block(self) -> dict[tuple[str, str], int]:
         """The highest block of any entry, by book and address."""

@@ -1,21 +1,29 @@
-"""Which allowances to Permit2 an account needs, and for how much: bounded by the capital of its lane."""
+"""Which allowances an account needs, for how much, and which must go: bounded by the capital of its lane."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.accounts import AccountFacts
+from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.live import LiveDesk
+from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.payloads import ALLOWANCE_GAS
 from dexlane.chain.execution.txmgr import SlotTerms
-from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT
+from dexlane.chain.execution.watchdog import Watchdog, needs_of
+from dexlane.chain.grants import Grant
+from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT, PERMIT2
+from dexlane.chain.rpc import RpcError, RpcUnavailable
 from dexlane.domain.amm.quoting import spot_price_ratio
-from dexlane.domain.gas_value import deepest_pool
+from dexlane.domain.gas_value import WRAPPED_NATIVE, deepest_pool
 from dexlane.events.execution import IntentCreated
 from dexlane.events.fees import FeeQuoted, FeeTier
 from dexlane.events.market import BlockApplied
+from dexlane.runtime.errors import Transient
 from dexlane.values.books import Book, Lane
+from dexlane.values.chains import NATIVE
 from dexlane.values.pools import Pool
 
 
@@ -39,7 +47,7 @@ def missing_allowances(
 
 
 def _capital_in(token: str, book: Book, lane: Lane, pools: Mapping[str, Pool]) -> int | None:
-    capital, quote = book.limits[lane].capital, book.quote.address
+    capital, quote = book.limits[lane].capital, traded_quote(book)
     if token == quote:
         return capital
     pool = deepest_pool(pools, token, quote)
@@ -49,17 +57,31 @@ def _capital_in(token: str, book: Book, lane: Lane, pools: Mapping[str, Pool]) -
     return capital * numerator // denominator
 
 
+def traded_quote(book: Book) -> str:
+    """The book's quote token as pools trade it: the native coin wrapped."""
+    quote = book.quote.address
+    return WRAPPED_NATIVE.get(book.chain_id, quote) if quote == NATIVE else quote
+
+
 WAIT_BLOCKS = 25
+ASKED_BLOCKS = 50
+"""How long a book that is switched off keeps the allowance that an exit asked for."""
 BUDGET_FACTOR = 3
 
 
 @dataclass(frozen=True, slots=True)
 class WantedAllowance:
-    """An allowance to be set, and how its transaction is to be sent."""
+    """An allowance to be set or (zero) taken back, and how its transaction is to be sent."""
 
-    token: str
+    grant: Grant
     amount: int
     terms: SlotTerms
+
+
+def allowances_in_flight(live: LiveDesk, account: str) -> frozenset[str]:
+    """Tokens whose allowance is being set or taken back."""
+    intents = (slot.intent for slot in live.transactions.open_slots if slot.intent.account == account)
+    return frozenset(intent.allowance_token for intent in intents if intent.allowance_token is not None)
 
 
 class Approvals:
@@ -69,36 +91,136 @@ class Approvals:
         self._lane = lane
         self._failed: set[tuple[str, str]] = set()
         self._penniless: set[str] = set()
+        self._asked: dict[tuple[str, str], int] = {}
+
+    def ask(self, account: str, token: str, block: int) -> None:
+        """An exit needs this token's allowance, whether its book is switched on or not."""
+        self._asked[account, token] = block
 
     def failed(self, intent: IntentCreated) -> None:
         """An intent ended without success. A token that refuses to be approved would burn gas at every block, so it
         is left alone until the next start."""
-        if intent.allowance_token is not None:
+        if intent.allowance_token is not None and intent.allowance_amount:
             self._failed.add((intent.account, intent.allowance_token))
 
     def is_hopeless(self, account: str, token: str) -> bool:
         """Whether waiting will not bring the allowance: it failed, or nothing is there to pay its gas with."""
         return account in self._penniless or (account, token) in self._failed
 
+    def needed(self, book: Book, live: LiveDesk, block: int) -> frozenset[str]:
+        """Tokens whose allowance to Permit2 the book needs: all it trades with, or what exits ask for when it is
+        switched off."""
+        account = book.accounts[self._lane]
+        if book.enabled:
+            return live.watched(account)
+        return frozenset(
+            token for (of, token), at in self._asked.items() if of == account and block - at < ASKED_BLOCKS
+        )
+
     def missing(
-        self, book: Book, live: LiveDesk, pools: Mapping[str, Pool], fee_quote: FeeQuoted | None, tip: BlockApplied
+        self, book: Book, live: LiveDesk, pools: Mapping[str, Pool], terms: SlotTerms | None
     ) -> list[WantedAllowance]:
         """What a book's account needs now and can pay the gas of."""
         account = book.accounts[self._lane]
         facts = live.facts(account)
-        if fee_quote is None or facts is None or live.objection_to_account(book) is not None:
+        if terms is None or facts is None or live.objection_to_account(book) is not None:
             return []
-        cap = max(fee_quote.tiers[FeeTier.BALANCED].max_fee_per_gas_wei, 2 * tip.next_base_fee_per_gas_wei)
-        if facts.native_wei < ALLOWANCE_GAS * cap:
+        if not self.can_pay(account, live, terms):
             self._penniless.add(account)
             return []
         self._penniless.discard(account)
-        terms = SlotTerms(
-            deadline_block=tip.block.number + WAIT_BLOCKS, fee_budget_wei=cap * BUDGET_FACTOR, first_fee_wei=cap
-        )
-        in_flight, factor = live.allowances_in_flight(account), live.access.signing.allowance_factor
+        needed = self.needed(book, live, terms.deadline_block - WAIT_BLOCKS)
+        in_flight, factor = allowances_in_flight(live, account), live.access.signing.allowance_factor
         return [
-            WantedAllowance(token, amount, terms)
+            WantedAllowance(Grant(account, token, PERMIT2), amount, terms)
             for token, amount in missing_allowances(book, self._lane, facts, pools, factor)
-            if token not in in_flight and (account, token) not in self._failed
+            if token in needed and token not in in_flight and (account, token) not in self._failed
         ]
+
+    @staticmethod
+    def can_pay(account: str, live: LiveDesk, terms: SlotTerms) -> bool:
+        """Whether the account can pay for one allowance at the fee cap."""
+        facts = live.facts(account)
+        return facts is None or facts.native_wei >= ALLOWANCE_GAS * terms.first_fee_wei
+
+
+class AllowanceKeeper:
+    """Sets what is missing and takes back what nothing needs, block by block."""
+
+    def __init__(self, lane: Lane, live: LiveDesk, moments: ExecutionMoments) -> None:
+        self.approvals = Approvals(lane)
+        self._lane = lane
+        self._live = live
+        self._moments = moments
+        self._watchdog = Watchdog(live.access.deployment.router)
+        self._recalled = False
+
+    async def recall(self, journal: FencedJournal) -> None:
+        """Take up, once, what earlier lives of this executor granted."""
+        if self._recalled:
+            return
+        async with journal.reading() as conn:
+            for intent in await store.load_allowances(conn, self._live.access.chain_id):
+                self._watchdog.intended(intent)
+        self._recalled = True
+
+    def intended(self, intent: IntentCreated) -> None:
+        """An intent of ours was journalled."""
+        self._watchdog.intended(intent)
+
+    def ended(self, intent: IntentCreated, *, filled: bool) -> None:
+        """An intent of ours came to its end."""
+        self._watchdog.ended(intent, filled=filled)
+        if not filled:
+            self.approvals.failed(intent)
+
+    async def wanted(
+        self, tip: BlockApplied, pools: Mapping[str, Pool], fee_quote: FeeQuoted | None
+    ) -> list[tuple[Book, WantedAllowance]]:
+        """Everything to be set or taken back at this block. ``Transient`` when the node does not answer."""
+        terms = None if fee_quote is None else _terms(fee_quote, tip)
+        found = [
+            (book, wanted)
+            for book in self._live.books.values()
+            for wanted in self.approvals.missing(book, self._live, pools, terms)
+        ]
+        return [*found, *await self._residual(tip, terms)]
+
+    async def _residual(self, tip: BlockApplied, terms: SlotTerms | None) -> list[tuple[Book, WantedAllowance]]:
+        live, lane = self._live, self._lane
+        books = {book.accounts[lane]: book for book in live.held.tended if live.held.opened_at(book) is not None}
+        if live.rpc is None or not books:
+            return []
+        tokens = {account: live.watched(account) for account in books}
+        since = min(live.held.opened_at(book) or 0 for book in books.values())
+        direct = tuple(router.router for router in live.payloads.others)
+        try:
+            await self._watchdog.look(live.rpc, tip, tokens, since, direct)
+        except (RpcError, RpcUnavailable) as error:
+            raise Transient(f"the allowances could not be read: {error}") from error
+        block = tip.block.number
+        needed = [(of, token) for of, book in books.items() for token in self.approvals.needed(book, live, block)]
+        intents = [slot.intent for slot in live.transactions.open_slots]
+        residual = self._watchdog.residual(needs_of(needed, intents, self._watchdog.approved))
+        self._moments.allowances_left(live.access.chain_id, residual)
+        return [
+            (books[grant.owner], WantedAllowance(grant, 0, terms))
+            for grant in residual
+            if terms is not None and self._may_take_back(grant, books[grant.owner], terms)
+        ]
+
+    def _may_take_back(self, grant: Grant, book: Book, terms: SlotTerms) -> bool:
+        live = self._live
+        return (
+            grant.token not in allowances_in_flight(live, grant.owner)
+            and not self._watchdog.hopeless(grant)
+            and live.objection_to_account(book, is_entry=False) is None
+            and self.approvals.can_pay(grant.owner, live, terms)
+        )
+
+
+def _terms(fee_quote: FeeQuoted, tip: BlockApplied) -> SlotTerms:
+    cap = max(fee_quote.tiers[FeeTier.BALANCED].max_fee_per_gas_wei, 2 * tip.next_base_fee_per_gas_wei)
+    return SlotTerms(
+        deadline_block=tip.block.number + WAIT_BLOCKS, fee_budget_wei=cap * BUDGET_FACTOR, first_fee_wei=cap
+    )

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from dexlane.chain.calldata import router_of
+from dexlane.chain.direct_calls import routers_of
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.connections import NodeConnections
 from dexlane.chain.execution.executor import Executor, ExecutorParts
@@ -87,7 +88,7 @@ def _seat(chain_id: int, shared: _Shared) -> Seat:
     service, settings, moments = shared.service, shared.settings, shared.moments
     node = NodeConnections(chain_id, settings.rpc_ws_urls[chain_id], service.clock, service.log)
     mirror = PoolMirror(chain_id)
-    view = MarketView(mirror, shared.side, service.clock)
+    view = MarketView(mirror, shared.side, service.clock, settings.transfer_taxes.get(chain_id, {}))
     access = _access(chain_id, shared, node)
 
     async def take_up(term: Term) -> Executor:
@@ -144,6 +145,7 @@ def _access(chain_id: int, shared: _Shared, node: NodeConnections) -> LiveAccess
         is_devnet_expected=settings.network == "devnet",
         real_money_words=settings.live_trading_on_real_chains,
         deployment=router_of(chain_id),
+        others=routers_of(chain_id)[1:],
         signing=settings.signing_rules(),
         sending=settings.send_policy(),
     )

@@ -40,7 +40,8 @@ class Evidence:
     async def at(self, tip: BlockApplied, slots: Sequence[Slot], *, is_new: bool = True) -> list[Finding]:
         """One finding per slot, in their order. ``is_new``: this block was not looked at before."""
         records = [slot.record for slot in slots]
-        calls = {slot.intent.id: signed_call(slot.raws[len(slot.raws)]) for slot in slots if _is_waiting(slot)}
+        # The last one signed: numbers rise, but one that the signer alone has on record is left out.
+        calls = {slot.intent.id: signed_call(slot.raws[max(slot.raws)]) for slot in slots if _is_waiting(slot)}
         testimonies = await self._witnesses.ask(self._questions(tip, slots, calls), is_new=is_new)
         finalized = agreed_height(
             [one.finalized for one in testimonies if one.finalized is not None], self._witnesses.quorum

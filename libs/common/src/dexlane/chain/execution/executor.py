@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
 
 from dexlane.chain.calldata import UnroutableError
 from dexlane.chain.execution import slots as store
-from dexlane.chain.execution.allowances import Approvals
+from dexlane.chain.execution.allowances import AllowanceKeeper
 from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.holdings import live_holdings, paper_holdings
 from dexlane.chain.execution.live import LiveAccess, LiveDesk, LiveParts
 from dexlane.chain.execution.market_view import MarketView, Milestone
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.readiness import Readiness
-from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, decision, trade_intent
+from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, decision, needed_first, trade_intent
 from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.txmgr import SlotTerms
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.planning import plan
-from dexlane.domain.send_state import AttemptKind
 from dexlane.events.control import Status
 from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed, Purpose
 from dexlane.events.market import BlockApplied
@@ -103,9 +102,9 @@ class Executor:
         self._deciding = asyncio.Lock()
         self._wake = asyncio.Event()
         self._born_ns = parts.clock.monotonic_ns()
-        self._approvals = Approvals(parts.lane)
+        self._allowances = AllowanceKeeper(parts.lane, self.live, parts.moments)
         self._passes = Milestone()
-        self._readiness = Readiness(parts.lane, self.live, parts.side, self._approvals)
+        self._readiness = Readiness(parts.lane, self.live, parts.side, self._allowances.approvals)
 
     async def on_verdict(self, verdict: VerdictApproved) -> None:
         """Plan for every book that the verdict is for: what is live first, up to the node, then what is on paper.
@@ -201,7 +200,7 @@ class Executor:
         try:
             await self.live.on_head(tip, self._side.status(self._chain_id), self._parts.mirror.book.pools)
             if self.live.keys_loaded:
-                await self._approve_missing(tip)
+                await self._tend_allowances(tip)
         finally:
             self._passes.reached(tip.block.number)
 
@@ -209,24 +208,19 @@ class Executor:
         return Stamp(self._parts.service, self._chain_id, self._parts.lane, self._clock.now_ns())
 
     def _on_final(self, slot: Slot) -> None:
-        included = slot.state.included
-        filled = (
-            included is not None and included.success and slot.state.attempt(included.number).kind is AttemptKind.TRADE
-        )
-        self._reservations.release(slot.intent.id, self._clock.now_ms(), filled=filled)
-        if not filled:
-            self._approvals.failed(slot.intent)
+        self._reservations.release(slot.intent.id, self._clock.now_ms(), filled=slot.is_filled)
+        self._allowances.ended(slot.intent, filled=slot.is_filled)
 
     def _addressed(self, verdict: VerdictApproved) -> Iterator[Book]:
         addressee = verdict.opportunity.addressee
         return (book for book in self._side.books(self._chain_id) if addressee in {None, book.id})
 
     def _decide(self, cause: Cause, book: Book, market: Market) -> _Decided:
+        if isinstance(cause, ExitTriggered) and book.mode is Mode.LIVE:
+            self._allowances.approvals.ask(cause.account, cause.token.address, market.block.number)
         outcome = plan(cause, book, self._account_holdings(cause, book), market, self._parts.rules)
         if isinstance(outcome, Planned):
-            objection = self._objection(book, outcome)
-            if objection is not None:
-                outcome = refusal([objection])
+            outcome = self._routed(book, outcome)
         return _Decided(book, outcome)
 
     def _account_holdings(self, cause: Cause, book: Book) -> Holdings:
@@ -239,18 +233,18 @@ class Executor:
         exposure = self._side.exposure(book.id, lane)
         reserved = self._reservations.of(book.id, now_ms, exposure, in_flight)
         facts = None if account is None else self.live.facts(account)
-        return live_holdings(facts, book.quote.address, sold, exposure, reserved)
+        return live_holdings(facts, book, sold, exposure, reserved)
 
-    def _objection(self, book: Book, planned: Planned) -> Objection | None:
-        """What stands against carrying a plan out, in either mode for the route, in live mode for the account."""
+    def _routed(self, book: Book, planned: Planned) -> Planned | Refused:
+        """The plan with the router that carries it out, or what stands against it; of the account only when live."""
         try:
-            self.live.payloads.check_routable(planned.plan)
+            trade = self.live.payloads.routed(planned.plan, book.accounts[self._parts.lane])
         except UnroutableError as error:
-            return Objection("unroutable", str(error))
+            return refusal([Objection("unroutable", str(error))])
         if book.mode is Mode.PAPER:
-            return None
-        is_entry = planned.purpose is not Purpose.EXIT
-        return self.live.objection(book, planned.plan.route.token_in, planned.plan.amount_in, is_entry=is_entry)
+            return replace(planned, plan=trade)
+        objection = self.live.objection(book, trade, is_entry=planned.purpose is not Purpose.EXIT)
+        return replace(planned, plan=trade) if objection is None else refusal([objection])
 
     async def _commit(self, cause: Cause, decided: Sequence[_Decided], market: Market, consumer: str) -> list[_Written]:
         """Inbox, reservations, intents, slots and events in one transaction; nothing for a cause seen before."""
@@ -262,27 +256,33 @@ class Executor:
                 if isinstance(one.outcome, Refused):
                     await tx.emit(decision(cause, one.book, one.outcome, market, self._stamp()))
                 else:
-                    written.append(await self._write(tx, cause, one.book, one.outcome, market))
+                    written += await self._write(tx, cause, one.book, one.outcome, market)
         for one in decided:
             if isinstance(one.outcome, Refused):
                 self._parts.moments.refused(cause.id, one.book.id, one.outcome.outcome, one.outcome.reasons)
         self._take(written)
         return written
 
-    async def _write(self, tx: Tx, cause: Cause, book: Book, planned: Planned, market: Market) -> _Written:
+    async def _write(self, tx: Tx, cause: Cause, book: Book, planned: Planned, market: Market) -> list[_Written]:
         intent = trade_intent(cause, book, planned, market.block, self._stamp())
         if book.mode is Mode.PAPER:
             await store.add_intent(tx, intent, planned.reserved)
             await tx.emit(intent)
-            return _Written(intent, planned.reserved, None)
+            return [_Written(intent, planned.reserved, None)]
         terms = SlotTerms(
             deadline_block=planned.plan.deadline_block,
             fee_budget_wei=planned.max_fee_per_gas_budget_wei,
+            first_fee_wei=planned.plan.fee_cap.max_fee_per_gas_wei,
             price_impact_bps=planned.price_impact_bps,
         )
-        slot = self.live.transactions.draft(intent, planned.reserved, terms)
-        await self.live.transactions.write(tx, slot)
-        return _Written(intent, planned.reserved, slot)
+        written: list[_Written] = []
+        for one in (*needed_first(book, intent, self._stamp()), intent):
+            reserved = planned.reserved if one is intent else 0
+            slot = self.live.transactions.draft(one, reserved, terms)
+            slot.nonce += len(written)
+            await self.live.transactions.write(tx, slot)
+            written.append(_Written(one, reserved, slot))
+        return written
 
     def _take(self, written: Sequence[_Written]) -> None:
         """Memory follows the journal, without a pause after the commit."""
@@ -290,7 +290,8 @@ class Executor:
             self._reservations.hold(one.intent, one.reserved, self._clock.now_ms())
             if one.slot is not None:
                 self.live.transactions.adopt(one.slot)
-                if one.intent.plan is not None:
+                self._allowances.intended(one.intent)
+                if one.intent.plan is not None and not one.intent.plan.native_out:
                     self.live.watch(one.intent.account, one.intent.plan.route.token_out)
 
     async def _launch(self, written: Sequence[_Written]) -> None:
@@ -316,18 +317,18 @@ class Executor:
         async with self._journal.reading() as conn:
             return (await conn.execute(query)).first() is not None
 
-    async def _approve_missing(self, tip: BlockApplied) -> None:
-        """Set the bounded allowances to Permit2 that the live accounts need, each by an intent of its own."""
+    async def _tend_allowances(self, tip: BlockApplied) -> None:
+        """Set the bounded allowances that the live accounts need and take back all others, each by an intent of its
+        own. Taking back lowers risk, so it goes on while only exits do; HALTED sends nothing but cancels."""
         if self._side.status(self._chain_id) is Status.HALTED or self._parts.why_no_room() is not None:
             return
-        fee_quote = self._side.fee_quote(self._chain_id)
-        pools = self._parts.mirror.book.pools
-        for book in list(self.live.books.values()):
-            for wanted in self._approvals.missing(book, self.live, pools, fee_quote, tip):
-                async with self._deciding:
-                    intent = allowance_intent(book, wanted.token, wanted.amount, tip.block, self._stamp())
-                    slot = self.live.transactions.draft(intent, 0, wanted.terms)
-                    async with self._journal.transaction() as tx:
-                        await self.live.transactions.write(tx, slot)
-                    self._take([_Written(intent, 0, slot)])
-                await self.live.transactions.launch(slot)
+        await self._allowances.recall(self._journal)
+        fee_quote, pools = self._side.fee_quote(self._chain_id), self._parts.mirror.book.pools
+        for book, wanted in await self._allowances.wanted(tip, pools, fee_quote):
+            async with self._deciding:
+                intent = allowance_intent(book, wanted.grant, wanted.amount, tip.block, self._stamp())
+                slot = self.live.transactions.draft(intent, 0, wanted.terms)
+                async with self._journal.transaction() as tx:
+                    await self.live.transactions.write(tx, slot)
+                self._take([_Written(intent, 0, slot)])
+            await self.live.transactions.launch(slot)

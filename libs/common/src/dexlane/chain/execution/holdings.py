@@ -8,6 +8,7 @@ from dexlane.chain.execution.side_values import SideValues
 from dexlane.domain.circumstances import Holdings, Reserved
 from dexlane.events.portfolio import ExposureChanged
 from dexlane.values.books import Book, Lane
+from dexlane.values.chains import NATIVE
 
 
 def paper_holdings(book: Book, lane: Lane, side: SideValues, reservations: Reservations, now_ms: int) -> Holdings:
@@ -22,15 +23,19 @@ def paper_holdings(book: Book, lane: Lane, side: SideValues, reservations: Reser
 
 
 def live_holdings(
-    facts: AccountFacts | None, quote: str, sold: str | None, exposure: ExposureChanged | None, reserved: Reserved
+    facts: AccountFacts | None, book: Book, sold: str | None, exposure: ExposureChanged | None, reserved: Reserved
 ) -> Holdings:
     """A live account, by what the chain said last. ``sold`` is the token of an exit."""
     tokens = {} if facts is None else facts.tokens
-    paid, held = tokens.get(quote), tokens.get(sold or "")
+    paid, held = tokens.get(book.quote.address), tokens.get(sold or "")
+    balance = None if paid is None else paid.balance
+    if book.quote.address == NATIVE and facts is not None:
+        # What the book trades with also pays the gas: the reserve for it is not to be traded away.
+        balance = max(0, facts.native_wei - book.gas_reserve_wei)
     return Holdings(
         exposure=exposure,
         reserved=reserved,
-        quote_balance=None if paid is None else paid.balance,
+        quote_balance=balance,
         native_balance_wei=None if facts is None else facts.native_wei,
         held=None if held is None else held.balance,
     )

@@ -6,21 +6,27 @@ import asyncio
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import orjson
 
-from dexlane.chain.calldata import RouterDeployment
+from dexlane.chain.calldata import RouterDeployment, RouterKind
 from dexlane.chain.execution.payloads import Signer
 from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT
+from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.events.control import Status
 from dexlane.runtime.errors import Misconfigured, Transient
 from dexlane.values.books import Book, Lane
+from dexlane.values.chains import NATIVE
 from dexlane_signer import (
     HALT_FILE,
+    ROUTER02_SELECTORS,
+    SWAP_ROUTER02_SELECTORS,
+    Approver,
     Brake,
     ControlServer,
     GuardUnavailableError,
@@ -38,6 +44,7 @@ from dexlane_signer import (
     SigningDenied,
     SignRequest,
     SocketTakenError,
+    SpendingCaps,
     TokenLimit,
     load_keystore,
     normal_address,
@@ -109,15 +116,25 @@ class SigningRules:
 
     max_fee_per_gas_wei: int = 500 * 10**9
     allowance_factor: int = 20
+    max_cost_wei: int = 10**18
+    """Most that the gas of one transaction may cost."""
+    capitals_per_hour: int | None = None
+    """Most that entries may pay within any hour, in capitals of the lane; and within 24 hours, below."""
+    capitals_per_day: int | None = None
+    gas_wei_per_hour: int | None = None
+    gas_wei_per_day: int | None = None
+    approvers: Mapping[int, bytes] = field(default_factory=dict)
+    """Public keys of those who approve; with any of them every trade needs an approval."""
 
 
 def policy_for(
-    chain_id: int, lane: Lane, books: Iterable[Book], deployment: RouterDeployment, rules: SigningRules
+    chain_id: int, lane: Lane, books: Iterable[Book], routers: Sequence[RouterDeployment], rules: SigningRules
 ) -> Policy:
-    """What may be signed for these books on one chain: their accounts, our router, their quote tokens within limits.
+    """What may be signed for these books on one chain: their accounts, our routers, their quote tokens within limits.
 
     Position tokens have no limit of their own in quote units, so only the form of a call restrains them: they can be
-    sold to the own account through the router, or approved to Permit2, and nothing else.
+    sold to the own account through a router, or approved to Permit2, and nothing else. Native coin may come along, and
+    be wrapped and unwrapped, only when a book's quote is the native coin.
     """
     live = [book for book in books if lane in book.accounts]
     tokens: dict[str, TokenLimit] = {}
@@ -126,17 +143,42 @@ def policy_for(
         tokens[book.quote.address] = TokenLimit(
             max_allowance=max(known.max_allowance, limits.capital * rules.allowance_factor),
             max_trade=max(known.max_trade, limits.max_trade),
+            max_hour=_more(known.max_hour, limits.capital, rules.capitals_per_hour),
+            max_day=_more(known.max_day, limits.capital, rules.capitals_per_day),
         )
+    native = tokens.get(NATIVE)
+    universal = frozenset(one.router for one in routers if one.kind is RouterKind.UNIVERSAL)
     return Policy(
         chain_ids=frozenset({chain_id}),
         own_addresses=frozenset(book.accounts[lane] for book in live),
-        routers={deployment.router: frozenset({EXECUTE_SELECTOR})},
-        permit_spenders=frozenset({deployment.router}),
+        routers={one.router: _SELECTORS[one.kind] for one in routers},
+        permit_spenders=universal,
+        direct_spenders=frozenset(one.router for one in routers) - universal,
         tokens=tokens,
         max_fee_per_gas_wei=rules.max_fee_per_gas_wei,
         max_gas_limit=MAX_GAS_LIMIT,
+        max_cost_wei=rules.max_cost_wei,
+        approvers={Approver(number): key for number, key in rules.approvers.items()},
+        book_accounts={book.id: frozenset({book.accounts[lane]}) for book in live},
+        caps=SpendingCaps(gas_wei_per_hour=rules.gas_wei_per_hour, gas_wei_per_day=rules.gas_wei_per_day),
+        max_value_wei=0 if native is None else native.max_trade,
+        wrapped_native=None if native is None else WRAPPED_NATIVE.get(chain_id),
         unlisted_token_limit=TokenLimit(max_allowance=MAX_PERMIT_AMOUNT, max_trade=MAX_PERMIT_AMOUNT),
     )
+
+
+def _more(known: int | None, capital: int, capitals: int | None) -> int | None:
+    """The caps of all books that are paid with a token add up."""
+    return None if capitals is None else (known or 0) + capital * capitals
+
+
+_SELECTORS: Mapping[RouterKind, frozenset[str]] = MappingProxyType(
+    {
+        RouterKind.UNIVERSAL: frozenset({EXECUTE_SELECTOR}),
+        RouterKind.SWAP_ROUTER02: SWAP_ROUTER02_SELECTORS,
+        RouterKind.ROUTER02: ROUTER02_SELECTORS,
+    }
+)
 
 
 class SignerHere:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dexlane.chain.calldata import MAINNET_ROUTER, RouterDeployment
+from dexlane.chain.calldata import MAINNET_ROUTER, RouterDeployment, RouterKind
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.accounts import AccountFacts, read_account, read_balances
 from dexlane.chain.execution.fencing import FencedJournal
@@ -22,6 +22,7 @@ from dexlane.chain.execution.keys import (
     SigningRules,
     policy_for,
 )
+from dexlane.chain.execution.live_books import LiveBooks
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.payloads import Payloads, Signer
 from dexlane.chain.execution.slots import Slot
@@ -30,14 +31,15 @@ from dexlane.chain.execution.txmgr import Equipment, Transactions
 from dexlane.chain.network import identify_network
 from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.domain.circumstances import Objection
+from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.send_state import SendPolicy
 from dexlane.events.control import Status
-from dexlane.events.execution import AccountOpened, FailureReason
+from dexlane.events.execution import AccountOpened, FailureReason, Plan
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.settings import REAL_MONEY_WORDS
-from dexlane.values.books import Book, Lane, Mode
+from dexlane.values.books import Book, Lane
 from dexlane.values.chains import NATIVE
 from dexlane.values.pools import Pool
 from dexlane.values.tokens import TokenDelta
@@ -63,6 +65,8 @@ class LiveAccess:
     is_devnet_expected: bool = True
     real_money_words: str = ""
     deployment: RouterDeployment = MAINNET_ROUTER
+    others: tuple[RouterDeployment, ...] = ()
+    """Routers for what the Universal Router cannot reach, in order; those without code on the chain are left out."""
     signing: SigningRules = field(default_factory=SigningRules)
     sending: SendPolicy = field(default_factory=SendPolicy)
     witnesses: Callable[[], Sequence[Witness]] = tuple
@@ -89,9 +93,8 @@ class LiveDesk:
         self._parts = parts
         self._chain_time_s = 0
         self._source = _source_for(access, lambda: self._chain_time_s, parts.status)
-        self._rpc: Rpc | None = None
-        self._books: dict[str, Book] = {}
-        self._opened: set[tuple[str, str]] = set()
+        self.rpc: Rpc | None = None
+        self.held = LiveBooks(access.chain_id, access.lane)
         self._facts: dict[str, AccountFacts] = {}
         self._watched: dict[str, set[str]] = {}
         self._refusal: str | None = None
@@ -101,6 +104,7 @@ class LiveDesk:
             signer=self._signer,
             permit_nonce=self._permit_nonce,
             deployment=access.deployment,
+            others=access.others,
             epoch=lambda: parts.journal.term.epoch,
         )
         self._transactions: Transactions | None = None
@@ -115,14 +119,14 @@ class LiveDesk:
     @property
     def books(self) -> Mapping[str, Book]:
         """The live books of this chain with an account in this lane."""
-        return self._books
+        return self.held.all
 
     @property
     def is_busy(self) -> bool:
         """Whether a trade of ours is not in a block yet, or an account is being read after one was."""
         if self._transactions is None or not self._settled:
             return False
-        return len(self._facts) < len(self._books) or any(
+        return len(self._facts) < len(self.held.all) or any(
             slot.blocks_its_token for slot in self._transactions.open_slots
         )
 
@@ -133,23 +137,28 @@ class LiveDesk:
 
     def why_not_settled(self) -> bool | str:
         """A readiness probe: open transactions of an earlier run are settled, or there are none and no live book."""
-        if self._settled or self._refusal is not None or not self._books:
+        if self._settled or self._refusal is not None or not self.held.all:
             return True
         return f"the open transactions of chain {self.access.chain_id} are not settled yet"
 
     def books_changed(self, books: Iterable[Book]) -> None:
         """The books as they now are. The signer's rules follow them."""
-        chain_id, lane = self.access.chain_id, self.access.lane
-        self._books = {
-            book.id: book
-            for book in books
-            if book.mode is Mode.LIVE and book.chain_id == chain_id and lane in book.accounts
-        }
+        self.held.changed(books)
         if self._source.loaded:
             self._use_policy()
 
-    def objection(self, book: Book, token_in: str, amount_in: int, *, is_entry: bool = True) -> Objection | None:
-        """Why this live book cannot pay with that token just now; None when it can."""
+    def objection(self, book: Book, plan: Plan, *, is_entry: bool = True) -> Objection | None:
+        """Why this live book cannot carry the plan out just now; None when it can."""
+        # A router that pulls tokens itself is approved for the one trade, just before it.
+        is_direct = self.payloads.router_of(plan).kind is not RouterKind.UNIVERSAL
+        return self.objection_to_token(book, plan.paid_token, 0 if is_direct else plan.amount_in, is_entry=is_entry)
+
+    def objection_to_token(
+        self, book: Book, token_in: str, amount_in: int, *, is_entry: bool = True
+    ) -> Objection | None:
+        """Why this live book cannot pay with that token through Permit2 just now; None when it can."""
+        if token_in == NATIVE:
+            return self.objection_to_account(book, is_entry=is_entry)
         account = book.accounts[self.access.lane]
         against = self.objection_to_account(book, is_entry=is_entry)
         return against or self._token_objection(account, token_in, amount_in)
@@ -163,7 +172,7 @@ class LiveDesk:
         account = book.accounts[self.access.lane]
         if account not in self._source.addresses:
             return Objection("no_key", f"the signer holds no key of account {account}")
-        if (book.id, account) not in self._opened or not self.transactions.knows(account):
+        if (book.id, account) not in self.held.opened or not self.transactions.knows(account):
             return Objection("not_open", f"account {account} is not opened yet", passing=True)
         return self.transactions.objection(account, is_entry=is_entry)
 
@@ -180,11 +189,6 @@ class LiveDesk:
     def tokens_in_flight(self, account: str) -> frozenset[str]:
         """Tokens that trades on their way from this account pay with."""
         return frozenset() if self._transactions is None else self._transactions.tokens_in_flight(account)
-
-    def allowances_in_flight(self, account: str) -> frozenset[str]:
-        """Tokens whose allowance is being set."""
-        intents = (slot.intent for slot in self.transactions.open_slots if slot.intent.account == account)
-        return frozenset(intent.allowance_token for intent in intents if intent.allowance_token is not None)
 
     def facts(self, account: str) -> AccountFacts | None:
         """What the chain last said about an account; None while that is not known."""
@@ -212,7 +216,7 @@ class LiveDesk:
             await transactions.cancel_all(FailureReason.HALTED)
         await transactions.settle(tip)
         self._settled = True
-        for book in list(self._books.values()):
+        for book in list(self.held.all.values()):
             await self._tend(book, tip, pools)
 
     async def close(self) -> None:
@@ -228,10 +232,10 @@ class LiveDesk:
                 continue
             account, plan = slot.intent.account, slot.intent.plan
             self._facts.pop(account, None)
-            if plan is not None and not slot.state.attempts and self._rpc is not None:
+            if plan is not None and not slot.state.attempts and self.rpc is not None:
                 token = plan.route.token_in
                 router = self.access.deployment.router
-                self._facts[account] = await read_account(self._rpc, account, [token], router)
+                self._facts[account] = await read_account(self.rpc, account, [token], router)
 
     def _signer(self) -> Signer:
         """The signer, while this process may act: nothing is signed after its term."""
@@ -252,12 +256,12 @@ class LiveDesk:
         async with self._parts.journal.reading() as conn:
             has_open = await store.has_open_slots(conn, self.access.chain_id)
             opened = await store.opened_accounts(conn)
-        if not self._books and not has_open:
+        if not self.held.all and not has_open:
             return False
-        rpc = self._rpc = self._rpc or await self.access.connect()
+        rpc = self.rpc = self.rpc or await self.access.connect()
         self._refusal = await why_not_live(self.access, rpc)
         if self._refusal is not None:
-            for book_id in self._books:
+            for book_id in self.held.all:
                 self._parts.moments.live_refused(self.access.chain_id, book_id, self._refusal)
             return False
         await self._source.load()
@@ -274,41 +278,43 @@ class LiveDesk:
         )
         transactions = Transactions(equipment, self.access.sending)
         await transactions.recover()
-        self._opened = opened
+        self.held.opened = opened
         self._transactions = transactions
         return True
 
     def _use_policy(self) -> None:
         access = self.access
-        policy = policy_for(access.chain_id, access.lane, self._books.values(), access.deployment, access.signing)
+        policy = policy_for(access.chain_id, access.lane, self.held.tended, self.payloads.routers, access.signing)
         self._source.use(policy)
 
     async def _tend(self, book: Book, tip: BlockApplied, pools: Mapping[str, Pool]) -> None:
         account = book.accounts[self.access.lane]
-        if account not in self._source.addresses or self._rpc is None:
+        if account not in self._source.addresses or self.rpc is None:
             return
         if not self.transactions.knows(account):
             await self.transactions.watch([account], (await self._source.highest_signed()).get)
-        if (book.id, account) not in self._opened:
+        if (book.id, account) not in self.held.opened:
             await self._open(book, account, tip, pools)
         if account not in self._watched:
-            paired = await read_balances(self._rpc, account, paired_tokens(book, pools), block="latest")
+            paired = await read_balances(self.rpc, account, paired_tokens(book, pools), block="latest")
             self._watched[account] = {token for token, balance in paired.items() if balance}
-        self.watch(account, book.quote.address)
+        if book.quote.address != NATIVE:
+            self.watch(account, book.quote.address)
         tokens = sorted(self._watched[account])
-        self._facts[account] = await read_account(self._rpc, account, tokens, self.access.deployment.router)
+        self._facts[account] = await read_account(self.rpc, account, tokens, self.access.deployment.router)
 
     async def _open(self, book: Book, account: str, tip: BlockApplied, pools: Mapping[str, Pool]) -> None:
         """The opening entries: balances at one block, before any transaction of ours."""
-        if self._rpc is None:
+        if self.rpc is None:
             return
         at = tip.block.hash
-        tokens = [book.quote.address, *paired_tokens(book, pools)]
+        quote = [] if book.quote.address == NATIVE else [book.quote.address]
+        tokens = [*quote, *paired_tokens(book, pools)]
         try:
-            native = await self._rpc.balance(account, block=at)
+            native = await self.rpc.balance(account, block=at)
         except RpcError as error:
             raise Transient(f"the balance of account {account} could not be read: {error}") from error
-        balances = await read_balances(self._rpc, account, tokens, block=at)
+        balances = await read_balances(self.rpc, account, tokens, block=at)
         held = {token: amount for token, amount in balances.items() if amount or token == book.quote.address}
         opened = AccountOpened(
             id=AccountOpened.make_id(book.id, account),
@@ -328,7 +334,7 @@ class LiveDesk:
         async with self._parts.journal.transaction() as tx:
             await store.open_account(tx, book.id, account, tip.block)
             await tx.emit(opened)
-        self._opened.add((book.id, account))
+        self.held.opened[book.id, account] = tip.block.number
 
 
 def _source_for(access: LiveAccess, clock_s: Callable[[], int], status: Callable[[], Status]) -> SignerSource:
@@ -367,7 +373,7 @@ _KEYS_HERE = (
 
 def paired_tokens(book: Book, pools: Mapping[str, Pool]) -> list[str]:
     """Tokens that a known pool trades against the book's quote token, sorted."""
-    quote = book.quote.address
+    quote = WRAPPED_NATIVE.get(book.chain_id, NATIVE) if book.quote.address == NATIVE else book.quote.address
     keys = (pool.key for pool in pools.values())
     traded = [{token.address for token in key.tokens} for key in keys]
     return sorted(set().union(*(found for found in traded if quote in found)) - {quote})[:MAX_WATCHED]

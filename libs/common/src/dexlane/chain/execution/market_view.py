@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.domain.circumstances import Market
@@ -44,7 +46,10 @@ class Milestone:
 class MarketView:
     """One chain's market. ``on_block`` must be told of every block that the mirror applied."""
 
-    def __init__(self, mirror: PoolMirror, side: SideValues, clock: Clock) -> None:
+    def __init__(
+        self, mirror: PoolMirror, side: SideValues, clock: Clock, taxes: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
+        self._taxes = taxes
         self._mirror = mirror
         self._side = side
         self._clock = clock
@@ -83,6 +88,7 @@ class MarketView:
             pool_book=self._mirror.book,
             fee_quote=self._side.fee_quote(self._mirror.chain_id),
             status=self._side.status(self._mirror.chain_id),
+            taxes=self._taxes,
         )
 
     def _block_time_s(self) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dexlane.chain.execution.sending_moments import SendingMoments
+from dexlane.chain.grants import Grant
 from dexlane.events.execution import IntentCreated, TxState
 from dexlane.runtime.observability import Log, Metrics
 from dexlane_signer import SigningDenied
@@ -25,6 +28,8 @@ class ExecutionMoments:
         self._changes_of_holder = metrics.counter("lease_changes_total", "Terms by begin and end", ("change",))
         self._takeover = metrics.histogram("takeover_seconds", "From winning the lease to acting", chain)
         self._open = metrics.gauge("open_slots", "Slots that are not final")
+        self._residual = metrics.gauge("allowance_residual", "Allowances in force that nothing needs; must be 0")
+        self._left: dict[int, tuple[Grant, ...]] = {}
         self._planning = metrics.histogram("planning_seconds", "From a verdict or exit to its plan")
         self._sending = metrics.histogram("verdict_to_send_seconds", "From a verdict or exit to bytes at the node")
 
@@ -83,3 +88,12 @@ class ExecutionMoments:
     def open_slots(self, count: int) -> None:
         """How many slots are open."""
         self._open.set(count)
+
+    def allowances_left(self, chain_id: int, residual: Sequence[Grant]) -> None:
+        """What a look at the allowances of a chain's accounts found in force without a need."""
+        found = tuple(residual)
+        if found and found != self._left.get(chain_id):
+            names = [f"{one.token} to {one.spender}{' inside Permit2' if one.in_permit2 else ''}" for one in found]
+            self._log.error("allowances_left", chain_id=chain_id, grants=names)
+        self._left[chain_id] = found
+        self._residual.set(sum(len(grants) for grants in self._left.values()))

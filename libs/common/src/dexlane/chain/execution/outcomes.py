@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dexlane.chain.answers import Receipt
-from dexlane.chain.calldata import token_flows
+from dexlane.chain.calldata import native_flow, router_of, token_flows
 from dexlane.chain.execution.slots import Slot, SlotRecord
+from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.send_state import AttemptKind, Change, Inclusion, Step
 from dexlane.events.base import Event
 from dexlane.events.execution import (
@@ -16,9 +17,11 @@ from dexlane.events.execution import (
     FillIncluded,
     FillReversed,
     IntentFailed,
+    Plan,
     TxChanged,
     TxState,
 )
+from dexlane.values.chains import NATIVE
 from dexlane.values.tokens import TokenDelta
 
 ENDS = frozenset({TxState.CONFIRMED, TxState.FAILED, TxState.CANCELLED, TxState.EXPIRED})
@@ -90,7 +93,7 @@ def _fill(slot: Slot, change: Change, record: SlotRecord, facts: dict[str, Any],
     plan = slot.intent.plan
     facts |= {
         "quote": slot.intent.quote,
-        "deltas": () if plan is None else deltas_of(receipt, slot.intent.account),
+        "deltas": () if plan is None else deltas_of(receipt, slot.intent.chain_id, slot.intent.account, plan),
         "quoted_out": 0 if plan is None else plan.quoted_out,
         "price_impact_bps": record.price_impact_bps,
     }
@@ -115,11 +118,18 @@ def _failure(slot: Slot, change: Change, included: Inclusion, facts: dict[str, A
     )
 
 
-def deltas_of(receipt: Receipt, account: str) -> tuple[TokenDelta, ...]:
-    """What the account gained and lost of each token, by the Transfer logs of one transaction."""
-    logs = ({"address": log.address, "topics": log.topics, "data": "0x" + log.data.hex()} for log in receipt.logs)
+def deltas_of(receipt: Receipt, chain_id: int, account: str, plan: Plan) -> tuple[TokenDelta, ...]:
+    """What the account gained and lost of each token, by the logs of one transaction; the gas is not in it.
+
+    Native coin leaves no log of its own: what the plan's router wrapped came from us, what it unwrapped came to us.
+    """
+    logs = [{"address": log.address, "topics": log.topics, "data": "0x" + log.data.hex()} for log in receipt.logs]
     flows = token_flows(logs, account)
     nets = {token: flows.net(token) for token in {*flows.received, *flows.spent}}
+    wrapped_native = WRAPPED_NATIVE.get(chain_id)
+    if wrapped_native is not None and (plan.native_in or plan.native_out):
+        wrapped, unwrapped = native_flow(logs, wrapped_native, plan.router or router_of(chain_id).router)
+        nets[NATIVE] = (unwrapped if plan.native_out else 0) - (wrapped if plan.native_in else 0)
     return tuple(TokenDelta(token=token, amount=nets[token]) for token in sorted(nets) if nets[token])
 
 

@@ -6,13 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from dexlane.chain.calldata import MAINNET_ROUTER, ExactInput, RouterDeployment, check_order, execute
+from dexlane.chain.calldata import MAINNET_ROUTER, ExactInput, RouterDeployment, RouterKind, Trade, UnroutableError
+from dexlane.chain.direct_calls import router_for, trade_calldata
 from dexlane.chain.execution.slots import Slot
-from dexlane.chain.permit2 import ONLY_THIS_BLOCK, PERMIT2, PermitSingle, SignedPermit, approve
+from dexlane.chain.permit2 import (
+    ONLY_THIS_BLOCK,
+    PERMIT2,
+    PermitSingle,
+    SignedPermit,
+    approve,
+    revoke_in_permit2,
+)
 from dexlane.domain.send_state import AttemptKind
 from dexlane.events.base import FeeCap
 from dexlane.events.execution import IntentCreated, Plan, Purpose
-from dexlane_signer import DynamicFeeTransaction, PermitRequest, SignedAttempt, SignRequest
+from dexlane_signer import Approval, DynamicFeeTransaction, PermitRequest, SignedAttempt, SignRequest
 
 ALLOWANCE_GAS = 90_000
 """Gas limit of an ERC-20 approve; behind USDC's proxy it takes about 56,000."""
@@ -44,32 +52,53 @@ class Payloads:
     signer: Callable[[], Signer]
     permit_nonce: PermitNonce
     deployment: RouterDeployment = MAINNET_ROUTER
+    """The Universal Router, which takes what it can."""
+    others: tuple[RouterDeployment, ...] = ()
+    """Further routers in order, for what it cannot reach; they need allowances of their own."""
     epoch: Callable[[], int] = lambda: 0
+
+    @property
+    def routers(self) -> tuple[RouterDeployment, ...]:
+        """All of them, the usual one first."""
+        return (self.deployment, *self.others)
 
     async def calldata(self, intent: IntentCreated) -> bytes:
         """The calldata of an intent's trade or allowance, the same for all its attempts.
 
         Signs the permit of a trade. Raises ``SigningDenied``, ``UnroutableError`` or ``AbiError``.
         """
-        if intent.plan is None:
-            return approve(PERMIT2, intent.allowance_amount or 0)
-        permit = self._permit(intent, intent.plan)
+        plan = intent.plan
+        if plan is None:
+            return _allowance_call(intent)
+        deployment, trade = self.router_of(plan), trade_of(plan, intent.account)
+        if deployment.kind is not RouterKind.UNIVERSAL or plan.native_in:
+            return trade_calldata(trade, deployment)
+        permit = self._permit(intent, plan)
         request = PermitRequest(
             owner=intent.account,
             chain_id=self.chain_id,
             permit=permit,
             epoch=self.epoch(),
             purpose=_purpose(intent),
+            approval=_approval(intent),
         )
         signature = await self.signer().sign_permit(request)
-        return self._call(intent.plan, SignedPermit(permit, signature))
+        return trade_calldata(trade, deployment, [SignedPermit(permit, signature)])
 
-    def _call(self, plan: Plan, permit: SignedPermit) -> bytes:
-        return execute([_order(plan)], deadline_s=plan.deadline_s, permits=[permit], deployment=self.deployment)
+    def router_of(self, plan: Plan) -> RouterDeployment:
+        """The router that a plan names. Raises ``UnroutableError`` for one that is not known here."""
+        if plan.router is None:
+            return self.deployment
+        for deployment in self.routers:
+            if deployment.router == plan.router:
+                return deployment
+        raise UnroutableError(f"the router {plan.router} of the plan is not known on this chain")
 
-    def check_routable(self, plan: Plan) -> None:
-        """Raise ``UnroutableError`` when the router would not trade exactly where the plan says."""
-        check_order(_order(plan), self.deployment)
+    def routed(self, plan: Plan, account: str) -> Plan:
+        """The plan with the first router that would trade exactly what it says; ``UnroutableError`` when none would."""
+        deployment = router_for(trade_of(plan, account), self.routers)
+        is_usual = deployment.kind is RouterKind.UNIVERSAL
+        return plan if is_usual else plan.model_copy(update={"router": deployment.router})
 
     async def sign(self, slot: Slot, kind: AttemptKind, fee: FeeCap, calldata: bytes | None) -> SignedAttempt:
         """Sign the slot's next attempt, or get back what the signer has on record for it.
@@ -86,7 +115,7 @@ class Payloads:
             max_fee_per_gas_wei=fee.max_fee_per_gas_wei,
             gas_limit=CANCEL_GAS if is_cancel else _gas_limit(intent),
             to=intent.account if is_cancel else self._target(intent),
-            value_wei=0,
+            value_wei=0 if is_cancel else _value_wei(intent.plan),
             data=b"" if is_cancel else calldata or b"",
         )
         request = SignRequest(
@@ -97,11 +126,14 @@ class Payloads:
             epoch=self.epoch(),
             attempt=1 if slot.state.newest is None else slot.state.newest.number + 1,
             purpose=_purpose(intent),
+            approval=_approval(intent),
         )
         return await self.signer().sign_transaction(request)
 
     def _target(self, intent: IntentCreated) -> str:
-        return self.deployment.router if intent.allowance_token is None else intent.allowance_token
+        if intent.plan is not None:
+            return self.router_of(intent.plan).router
+        return PERMIT2 if intent.allowance_in_permit2 else str(intent.allowance_token)
 
     def _permit(self, intent: IntentCreated, plan: Plan) -> PermitSingle:
         return PermitSingle(
@@ -114,8 +146,38 @@ class Payloads:
         )
 
 
-def _order(plan: Plan) -> ExactInput:
-    return ExactInput(legs=plan.route.legs, amount_in=plan.amount_in, minimum_out=plan.minimum_out)
+def trade_of(plan: Plan, account: str) -> Trade:
+    """What a router is asked for."""
+    return Trade(
+        orders=[
+            ExactInput(legs=path.route.legs, amount_in=path.amount_in, minimum_out=path.minimum_out)
+            for path in plan.paths
+        ],
+        account=account,
+        deadline_s=plan.deadline_s,
+        native_in=plan.native_in,
+        native_out=plan.native_out,
+        taxed=bool(plan.taxes),
+    )
+
+
+def _value_wei(plan: Plan | None) -> int:
+    return plan.amount_in if plan is not None and plan.native_in else 0
+
+
+def _allowance_call(intent: IntentCreated) -> bytes:
+    spender = intent.allowance_spender or PERMIT2
+    if intent.allowance_in_permit2:
+        return revoke_in_permit2(str(intent.allowance_token), spender)
+    return approve(spender, intent.allowance_amount or 0)
+
+
+def _approval(intent: IntentCreated) -> Approval | None:
+    """What the intent was approved with, as its verdict or exit carries it; None for allowances."""
+    cause = intent.exit or intent.verdict
+    if cause is None or cause.seal is None:
+        return None
+    return Approval(bytes.fromhex(cause.seal.statement), bytes.fromhex(cause.seal.signature))
 
 
 def _purpose(intent: IntentCreated) -> Literal["entry", "exit"]:

@@ -39,7 +39,7 @@ class Readiness:
     def _why_not_set_up(self, book: Book) -> str | None:
         lane = self._lane
         if book.mode is Mode.LIVE:
-            objection = self._live.objection(book, book.quote.address, book.limits[lane].max_trade)
+            objection = self._live.objection_to_token(book, book.quote.address, book.limits[lane].max_trade)
             hopeless = self._approvals.is_hopeless(book.accounts[lane], book.quote.address)
             if objection is not None:
                 return objection.sentence if objection.passing and not hopeless else None

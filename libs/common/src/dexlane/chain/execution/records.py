@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
+from dexlane.chain.grants import Grant
+from dexlane.chain.permit2 import PERMIT2
 from dexlane.domain.circumstances import Market, Planned, Refused
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.portfolio import ExitTriggered
@@ -57,10 +59,10 @@ def _found_ns(verdict: VerdictApproved | None) -> int:
     return 0 if verdict is None else verdict.opportunity.received_at_ns
 
 
-def allowance_intent(book: Book, token: str, amount: int, block: BlockRef, stamp: Stamp) -> IntentCreated:
-    """The intent to let Permit2 take up to an amount of a token; one per account, token and block."""
-    account = book.accounts[stamp.lane]
-    cause = digest("allowance", account, token, block.hash)
+def allowance_intent(book: Book, grant: Grant, amount: int, block: BlockRef, stamp: Stamp) -> IntentCreated:
+    """The intent to let somebody take up to an amount of a token, or (zero) nothing any more; one per grant and
+    block."""
+    cause = digest("allowance", *astuple(grant), str(amount), block.hash)
     return IntentCreated(
         id=IntentCreated.make_id(book.id, cause, Purpose.ALLOWANCE),
         chain_id=stamp.chain_id,
@@ -68,15 +70,27 @@ def allowance_intent(book: Book, token: str, amount: int, block: BlockRef, stamp
         book_id=book.id,
         mode=book.mode,
         lane=stamp.lane,
-        account=account,
+        account=grant.owner,
         quote=book.quote,
         purpose=Purpose.ALLOWANCE,
         strategy="allowance",
         block=block,
-        allowance_token=token,
+        allowance_token=grant.token,
         allowance_amount=amount,
+        allowance_spender=None if grant.spender == PERMIT2 else grant.spender,
+        allowance_in_permit2=grant.in_permit2,
         received_at_ns=stamp.now_ns,
     )
+
+
+def needed_first(book: Book, trade: IntentCreated, stamp: Stamp) -> list[IntentCreated]:
+    """What a trade's account must have sent just before it: a router that pulls tokens itself is approved for exactly
+    this trade."""
+    plan = trade.plan
+    if plan is None or plan.router is None or plan.native_in:
+        return []
+    grant = Grant(trade.account, plan.route.token_in, plan.router)
+    return [allowance_intent(book, grant, plan.amount_in, trade.block, stamp)]
 
 
 def decision(cause: Cause, book: Book, refused: Refused, market: Market, stamp: Stamp) -> DecisionRecorded:

@@ -9,7 +9,9 @@ from pydantic import Field, model_validator
 
 from dexlane.chain.execution.keys import KeyFiles, SigningRules
 from dexlane.domain.send_state import SendPolicy
+from dexlane.runtime.sealing import read_approvers
 from dexlane.runtime.settings import ChainSettings, MoneySettings
+from dexlane.values.chains import Address
 
 
 class ExecutorSettings(ChainSettings, MoneySettings):
@@ -38,6 +40,22 @@ class ExecutorSettings(ChainSettings, MoneySettings):
     bump_percent: int = Field(default=13, ge=13, le=100, description="rise of both fee fields of a replacement")
     max_fee_per_gas_gwei: int = Field(default=500, ge=1, description="the signer refuses trades above it")
     allowance_factor: int = Field(default=20, ge=1, le=1_000, description="allowance to Permit2 in lane capitals")
+    max_gas_cost_gwei: int = Field(default=10**9, ge=1, description="most that the gas of one transaction may cost")
+    approver_keys_file: Path | None = Field(
+        default=None,
+        description="JSON of service to Ed25519 public key; with it the signer denies trades that nobody approved",
+    )
+    capitals_per_hour: int | None = Field(
+        default=None, ge=1, description="most that entries pay in any hour, in lane capitals; not limited when left out"
+    )
+    capitals_per_day: int | None = Field(default=None, ge=1, description="the same in any 24 hours")
+    gas_gwei_per_hour: int | None = Field(
+        default=None, ge=1, description="most gas that is signed for in any hour; not limited when left out"
+    )
+    gas_gwei_per_day: int | None = Field(default=None, ge=1, description="the same in any 24 hours")
+    transfer_taxes: dict[int, dict[Address, int]] = Field(
+        default_factory=dict, description="what tokens keep of a transfer, in basis points, by chain and token"
+    )
     max_state_age_ms: int = Field(default=15_000, ge=100, description="older pool states are not traded on")
     max_fee_age_blocks: int = Field(default=2, ge=0, le=50)
     lease_ttl_s: float = Field(
@@ -72,7 +90,14 @@ class ExecutorSettings(ChainSettings, MoneySettings):
     def signing_rules(self) -> SigningRules:
         """Bounds of the signer."""
         return SigningRules(
-            max_fee_per_gas_wei=self.max_fee_per_gas_gwei * 10**9, allowance_factor=self.allowance_factor
+            max_fee_per_gas_wei=self.max_fee_per_gas_gwei * 10**9,
+            allowance_factor=self.allowance_factor,
+            max_cost_wei=self.max_gas_cost_gwei * 10**9,
+            capitals_per_hour=self.capitals_per_hour,
+            capitals_per_day=self.capitals_per_day,
+            gas_wei_per_hour=_wei(self.gas_gwei_per_hour),
+            gas_wei_per_day=_wei(self.gas_gwei_per_day),
+            approvers=read_approvers(self.approver_keys_file),
         )
 
     def send_policy(self) -> SendPolicy:
@@ -84,3 +109,7 @@ class ExecutorSettings(ChainSettings, MoneySettings):
             bump_percent=self.bump_percent,
             cancel_fee_cap_wei=self.max_fee_per_gas_gwei * 10**9 * 5 // 4,
         )
+
+
+def _wei(gwei: int | None) -> int | None:
+    return None if gwei is None else gwei * 10**9

@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dexlane.chain.execution.tables import accounts, attempts, intents, slots
 from dexlane.domain.resending import Patience
-from dexlane.domain.send_state import Attempt, SendState, Stage
-from dexlane.events.execution import IntentCreated
+from dexlane.domain.send_state import Attempt, AttemptKind, SendState, Stage
+from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.runtime.journal import Tx
 from dexlane.values.base import Value
 from dexlane.values.chains import BlockRef
@@ -65,6 +65,14 @@ class Slot:
     def state(self) -> SendState:
         """Its send state."""
         return self.record.state
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether its trade, and not its cancel, is in a block and did what it should."""
+        included = self.state.included
+        return (
+            included is not None and included.success and self.state.attempt(included.number).kind is AttemptKind.TRADE
+        )
 
     @property
     def blocks_its_token(self) -> bool:
@@ -153,10 +161,20 @@ async def open_account(tx: Tx, book_id: str, account: str, block: BlockRef) -> N
     await tx.run(_OPEN_ACCOUNT, {"book_id": book_id, "account": account, **row})
 
 
-async def opened_accounts(conn: AsyncConnection) -> set[tuple[str, str]]:
-    """(book, account) of everything opened."""
-    rows = await conn.execute(sa.select(accounts.c.book_id, accounts.c.account))
-    return {(row.book_id, row.account) for row in rows}
+async def opened_accounts(conn: AsyncConnection) -> dict[tuple[str, str], int]:
+    """The block with which each (book, account) begins."""
+    rows = await conn.execute(sa.select(accounts.c.book_id, accounts.c.account, accounts.c.block_number))
+    return {(row.book_id, row.account): int(row.block_number) for row in rows}
+
+
+async def load_allowances(conn: AsyncConnection, chain_id: int) -> list[IntentCreated]:
+    """Every intent that ever set or took back an allowance on this chain, oldest first."""
+    query = (
+        sa.select(intents.c.payload)
+        .where(intents.c.chain_id == chain_id, intents.c.purpose == Purpose.ALLOWANCE.value)
+        .order_by(intents.c.created_ms)
+    )
+    return [IntentCreated.from_wire(row.payload) for row in await conn.execute(query)]
 
 
 async def load_open_slots(conn: AsyncConnection, chain_id: int) -> list[Slot]:

@@ -117,10 +117,8 @@ class Transactions:
 
     def tokens_in_flight(self, account: str) -> frozenset[str]:
         """Tokens that trades of this account, not yet in a block, are paying with."""
-        paying = (
-            slot.intent.plan for slot in self._open.values() if slot.intent.account == account and slot.blocks_its_token
-        )
-        return frozenset(plan.route.token_in for plan in paying if plan is not None)
+        paying = (slot for slot in self._open.values() if slot.intent.account == account and slot.blocks_its_token)
+        return frozenset(slot.intent.plan.paid_token for slot in paying if slot.intent.plan is not None)
 
     def knows(self, account: str) -> bool:
         """Whether the account's next nonce is known, so that it may be given new slots."""
@@ -155,10 +153,8 @@ class Transactions:
         for account in wanted:
             given, final = known.get(account, (-1, -1))
             on_chain = await self._witnesses.nonce(account)
-            signed = highest_signed(account)
-            fault = nonce_fault(
-                account, given=given, final=final, on_chain=on_chain, signed=-1 if signed is None else signed
-            )
+            signed = -1 if (highest := highest_signed(account)) is None else highest
+            fault = nonce_fault(account, given=given, final=final, on_chain=on_chain, signed=signed)
             if fault is not None:
                 raise Fatal(fault)
             self._next_nonce[account] = max(given + 1, on_chain)

@@ -1,0 +1,147 @@
+"""The watch over allowances: what no open intent and no enabled book needs is taken back, by an intent of its own.
+
+Invariant: an allowance is zero outside the life of what needed it. New grants are found in the logs of each block,
+whoever made them; all known ones are read again when anything changed, and every few blocks in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from dexlane.chain.grants import Grant, amounts_in_force, find_grants, usual_grants
+from dexlane.chain.permit2 import PERMIT2
+from dexlane.chain.rpc import Rpc
+from dexlane.events.execution import IntentCreated
+from dexlane.events.market import BlockApplied
+
+BLOCKS_A_LOOK = 2_000
+"""Blocks whose logs are asked for at once: providers refuse longer ranges."""
+LOOK_BACK = 8
+"""Blocks that are looked at again: a reorganisation may have put others in their place."""
+FULL_EVERY = 16
+MOST_TRIES = 3
+"""Takings-back of one grant that may fail; then it is left to people, and the metric goes on saying so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What may stand: ``to_permit2`` bounds (account, token), ``direct`` is for routers in open trades. Nothing may
+    stand inside Permit2: our permits end with the block that applies them.
+    """
+
+    to_permit2: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    direct: Mapping[Grant, int] = field(default_factory=dict)
+
+    def allow(self, grant: Grant, amount: int) -> bool:
+        """Whether a grant of that much is needed."""
+        if amount == 0:
+            return True
+        if grant.in_permit2:
+            return False
+        if grant.spender == PERMIT2:
+            return amount <= self.to_permit2.get((grant.owner, grant.token), 0)
+        return amount <= self.direct.get(grant, 0)
+
+
+def needs_of(
+    tokens: Iterable[tuple[str, str]], intents: Iterable[IntentCreated], approved: Mapping[Grant, int]
+) -> Needs:
+    """What is needed for the (account, token) that books trade with, and by open intents.
+
+    ``approved`` is the most that our own intents ever granted: anything above it was granted by somebody else.
+    """
+    to_permit2 = {(account, token): approved.get(Grant(account, token, PERMIT2), 0) for account, token in tokens}
+    direct: dict[Grant, int] = {}
+    for intent in intents:
+        plan = intent.plan
+        if plan is None:
+            grant = granted_by(intent)
+            if grant is not None and intent.allowance_amount and grant.spender != PERMIT2:
+                direct[grant] = intent.allowance_amount
+            continue
+        grant = Grant(intent.account, plan.route.token_in, PERMIT2)
+        to_permit2.setdefault((intent.account, plan.route.token_in), approved.get(grant, 0))
+        if plan.router is not None:
+            direct[Grant(intent.account, plan.route.token_in, plan.router)] = plan.amount_in
+    return Needs(to_permit2, direct)
+
+
+def granted_by(intent: IntentCreated) -> Grant | None:
+    """The grant that an allowance intent sets or takes back; None for a trade."""
+    if intent.allowance_token is None:
+        return None
+    spender = intent.allowance_spender or PERMIT2
+    return Grant(intent.account, intent.allowance_token, spender, intent.allowance_in_permit2)
+
+
+class Watchdog:
+    """The grants of one chain's accounts, as far as they were ever seen."""
+
+    def __init__(self, universal: str) -> None:
+        self._universal = universal
+        self._known: set[Grant] = set()
+        self._approved: dict[Grant, int] = {}
+        self._failures: dict[Grant, int] = {}
+        self._scanned: dict[str, int] = {}
+        self._amounts: Mapping[Grant, int] = {}
+        self._read_at = -FULL_EVERY
+        self._is_due = True
+        self._must_go = False
+
+    @property
+    def approved(self) -> Mapping[Grant, int]:
+        """The most that our own intents granted, by grant."""
+        return self._approved
+
+    def intended(self, intent: IntentCreated) -> None:
+        """An intent of ours was journalled, now or in an earlier life."""
+        grant = granted_by(intent)
+        if grant is not None:
+            self._known.add(grant)
+            self._approved[grant] = max(self._approved.get(grant, 0), intent.allowance_amount or 0)
+
+    def ended(self, intent: IntentCreated, *, filled: bool) -> None:
+        """An intent came to its end: what it leaves is looked at, and a failed taking-back is tried again."""
+        self._is_due = True
+        grant = granted_by(intent)
+        if grant is not None and not intent.allowance_amount:
+            self._failures[grant] = 0 if filled else self._failures.get(grant, 0) + 1
+
+    def hopeless(self, grant: Grant) -> bool:
+        """Whether taking it back failed too often."""
+        return self._failures.get(grant, 0) >= MOST_TRIES
+
+    async def look(
+        self, rpc: Rpc, tip: BlockApplied, accounts: Mapping[str, frozenset[str]], since: int, routers: tuple[str, ...]
+    ) -> None:
+        """Find new grants of accounts (with their tokens), from block ``since`` on, and read what is in force.
+
+        Raises ``RpcError`` or ``RpcUnavailable``; the next look then begins where this one failed.
+        """
+        before = len(self._known)
+        for account, tokens in accounts.items():
+            self._known |= usual_grants(account, tokens, routers, self._universal)
+        found = await self._scan(rpc, tip.block.number, list(accounts), since)
+        self._known |= found
+        is_old = tip.block.number - self._read_at >= FULL_EVERY or tip.block.number < self._read_at
+        if self._is_due or is_old or found or len(self._known) != before or self._must_go:
+            self._amounts = await amounts_in_force(rpc, self._known, tip.timestamp_s)
+            self._read_at, self._is_due = tip.block.number, False
+
+    def residual(self, needs: Needs) -> list[Grant]:
+        """What is in force and not needed, in a stable order."""
+        found = [grant for grant, amount in sorted(self._amounts.items()) if not needs.allow(grant, amount)]
+        self._must_go = bool(found)
+        return found
+
+    async def _scan(self, rpc: Rpc, tip: int, accounts: list[str], since: int) -> set[Grant]:
+        """Grants in the logs of the next blocks; a long past is caught up with over several looks."""
+        if not accounts:
+            return set()
+        scanned = min(self._scanned.get(account, since - 1) for account in accounts)
+        first = max(since, min(scanned, tip) - LOOK_BACK + 1, 0)
+        last = min(tip, first + BLOCKS_A_LOOK - 1)
+        found = await find_grants(rpc, accounts, first, last)
+        self._scanned.update(dict.fromkeys(accounts, last))
+        return found

@@ -1,0 +1,74 @@
+"""The best way to sell an amount, as the routers can trade it: one path, or several when they bring more after gas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from dexlane.domain.amm.quoting import InsufficientLiquidity
+from dexlane.domain.circumstances import Market, PlanningRules
+from dexlane.domain.routing import Errand, GasTerms, PoolGraph, best_on, best_split, out_per_wei
+from dexlane.domain.trade_quotes import TradeQuote, quote_trade
+from dexlane.values.pools import Protocol
+from dexlane.values.routes import Route
+
+ROUTABLE = frozenset({Protocol.UNISWAP_V2, Protocol.UNISWAP_V3})
+"""Protocols that our routers have calls for."""
+
+
+class TradeSearch:
+    """Searches on one state of the market; the graph of its pools is built once, when it is first asked for."""
+
+    def __init__(self, market: Market, rules: PlanningRules, gas_price_wei: int) -> None:
+        self._market = market
+        self._rules = rules
+        self._gas_price_wei = gas_price_wei
+        self._worth: dict[str, tuple[int, int] | None] = {}
+
+    def best(self, token_in: str, token_out: str, amount: int) -> TradeQuote | None:
+        """What brings most for the whole amount; None when the pools cannot take it.
+
+        A trade is split only when gas has a price in the token bought, and the split brings more after it. Taxed tokens
+        are routed as if they were not taxed and then quoted with their tax, so they are never split.
+        """
+        errand = Errand(token_in, token_out, amount, self._rules.max_legs)
+        single = best_on(self._graph, errand)
+        found = [] if single is None else self._quoted([(single.route, amount)])
+        gas = self._gas_terms(token_out)
+        if self._rules.max_paths > 1 and gas is not None and not self._market.taxes.keys() & {token_in, token_out}:
+            split = best_split(self._graph, errand, max_paths=self._rules.max_paths, gas=gas)
+            if split is not None:
+                routes = [(chain.as_route().route, chain.amount_in) for chain in split.chains]
+                found += self._quoted(routes)
+        return max(found, key=lambda quote: (self._net(quote, gas), -len(quote.paths)), default=None)
+
+    def is_better(self, found: TradeQuote, than: TradeQuote, token_out: str) -> bool:
+        """Whether one trade brings more than another; after gas when one of them is split."""
+        if len(found.paths) == len(than.paths):
+            return found.amount_out > than.amount_out
+        gas = self._gas_terms(token_out)
+        return self._net(found, gas) > self._net(than, gas)
+
+    @cached_property
+    def _graph(self) -> PoolGraph:
+        return PoolGraph(pool for pool in self._market.pools.values() if pool.key.protocol in ROUTABLE)
+
+    def _gas_terms(self, token_out: str) -> GasTerms | None:
+        wrapped = self._market.wrapped_native
+        if wrapped is None or self._rules.max_paths == 1:
+            return None
+        if token_out not in self._worth:
+            self._worth[token_out] = (1, 1) if wrapped == token_out else out_per_wei(self._graph, wrapped, token_out)
+        worth = self._worth[token_out]
+        return None if worth is None else GasTerms(self._gas_price_wei, worth)
+
+    def _quoted(self, routes: Sequence[tuple[Route, int]]) -> list[TradeQuote]:
+        try:
+            quote = quote_trade(self._market.pools, routes, self._market.taxes)
+        except InsufficientLiquidity:
+            return []
+        return [quote] if all(path.amount_out > 0 for _, path in quote.paths) else []
+
+    @staticmethod
+    def _net(quote: TradeQuote, gas: GasTerms | None) -> int:
+        return quote.amount_out - (0 if gas is None else gas.cost(quote.gas))

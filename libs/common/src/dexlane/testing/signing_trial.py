@@ -1,0 +1,199 @@
+"""One signer and one oracle that are asked the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from dexlane.testing.signing_drafts import (
+    START_S,
+    TERMS,
+    US,
+)
+from dexlane.testing.signing_oracle import (
+    ROUTER,
+    USDC,
+    WETH,
+    Ask,
+    Oracle,
+    Terms,
+    fingerprint,
+)
+from dexlane.testing.signing_requests import Generator
+from dexlane_signer import (
+    Approval,
+    DynamicFeeTransaction,
+    LocalSigner,
+    NonceGuard,
+    PermitRequest,
+    PermitSingle,
+    Policy,
+    PrivateKey,
+    SignedTransaction,
+    SigningDenied,
+    SignRequest,
+    SpendingCaps,
+    TokenLimit,
+    Worth,
+)
+
+
+class QuickKey:
+    """Signs nothing: its bytes only tell transactions apart. The curve adds nothing to a decision but time."""
+
+    address = US
+
+    def sign_transaction(self, transaction: DynamicFeeTransaction) -> SignedTransaction:
+        """Bytes that differ when the transaction does."""
+        raw = transaction.signing_payload()
+        return SignedTransaction(raw=raw, hash="0x" + fingerprint_of(raw))
+
+    def sign_permit(self, permit: PermitSingle, *, chain_id: int) -> bytes:
+        """65 bytes."""
+        return bytes(65)
+
+
+def fingerprint_of(raw: bytes) -> str:
+    """64 hex digits."""
+    return fingerprint(Ask(sender="", chain_id=0, now_s=0, tx={"raw": raw}))[:64]
+
+
+def policy(terms: Terms = TERMS) -> Policy:
+    """The terms in the signer's words."""
+    limits = {
+        token: TokenLimit(
+            max_allowance=a, max_trade=t, max_hour=h, max_day=d, worth=Worth(1, 1) if token == USDC else None
+        )
+        for token, (a, t, h, d) in terms.tokens.items()
+    }
+    return Policy(
+        chain_ids=frozenset({terms.chain_id}),
+        own_addresses=frozenset({terms.us}),
+        routers={ROUTER: frozenset({"0x3593564c"})},
+        permit_spenders=frozenset({ROUTER}),
+        tokens=limits,
+        unlisted_token_limit=TokenLimit(*terms.unlisted),
+        max_fee_per_gas_wei=terms.fee_cap,
+        max_tip_per_gas_wei=terms.tip_cap,
+        max_gas_limit=terms.gas_cap,
+        max_cost_wei=terms.cost_cap,
+        max_value_wei=terms.value_cap,
+        max_deadline_s=terms.deadline_s,
+        max_permit_s=terms.deadline_s,
+        max_approval_s=terms.approval_s,
+        wrapped_native=WETH,
+        approvers=cast("Any", terms.keys),
+        book_accounts={terms.book: frozenset({terms.us})},
+        caps=SpendingCaps(
+            value_per_trade=terms.value_per_trade,
+            value_per_hour=terms.value_per_hour,
+            value_per_day=terms.value_per_day,
+            trades_per_hour=terms.trades_per_hour,
+            trades_per_day=terms.trades_per_day,
+            gas_wei_per_hour=terms.gas_per_hour,
+            gas_wei_per_day=terms.gas_per_day,
+        ),
+    )
+
+
+@dataclass
+class Comparison:
+    """What a run showed. ``differences`` are requests of which signer and oracle think differently."""
+
+    requests: int = 0
+    signed: int = 0
+    denied: Counter[str] = field(default_factory=Counter)
+    out_of_policy: int = 0
+    honest_denied: int = 0
+    differences: list[str] = field(default_factory=list)
+
+
+class Trial:
+    """One signer and one oracle that are asked the same. The guard is the real one, on a file that is not synced."""
+
+    def __init__(self, folder: Path, terms: Terms = TERMS) -> None:
+        self.guard = NonceGuard(folder / "guard.db")
+        self.guard._db.execute("PRAGMA synchronous = OFF")  # noqa: SLF001 - a million commits need not reach a disk
+        self.now_s = START_S
+        key = cast("PrivateKey", QuickKey())
+        self.signer = LocalSigner([key], [policy(terms)], self.guard, clock_s=lambda: self.now_s)
+        self.oracle = Oracle(terms)
+        self.found = Comparison()
+
+    def put(self, ask: Ask) -> None:
+        """Ask both."""
+        self.now_s = ask.now_s
+        why_not = self.oracle.answer(ask)
+        reason = self._sign(ask)
+        self.found.requests += 1
+        self.found.signed += reason is None
+        if reason is not None:
+            self.found.denied[reason] += 1
+        if (why_not is None) != (reason is None):
+            self.found.out_of_policy += reason is None
+            self.found.honest_denied += why_not is None
+            self.found.differences.append(f"oracle: {why_not}; signer: {reason}; {ask}")
+
+    def _sign(self, ask: Ask) -> str | None:
+        seal = None if ask.seal is None else Approval(*ask.seal)
+        common = {"epoch": ask.epoch, "purpose": ask.purpose, "approval": seal}
+        try:
+            if ask.permit is not None:
+                self.signer.sign_permit(
+                    PermitRequest(
+                        owner=ask.sender, chain_id=ask.chain_id, permit=_permit(ask.permit), **cast("Any", common)
+                    )
+                )
+            else:
+                self.signer.sign_transaction(
+                    SignRequest(
+                        sender=ask.sender,
+                        intent_id=ask.intent,
+                        kind=cast("Any", ask.kind),
+                        transaction=transaction_of(ask),
+                        **cast("Any", common),
+                    )
+                )
+        except SigningDenied as denied:
+            return denied.reason.value
+        except ValueError:
+            return "no_request"
+        return None
+
+
+def _permit(permit: Any) -> PermitSingle:
+    return PermitSingle(
+        token=permit["token"],
+        amount=permit["amount"],
+        expiration_s=permit["expiration"],
+        nonce=0,
+        spender=permit["spender"],
+        sig_deadline_s=permit["deadline"],
+    )
+
+
+def transaction_of(ask: Ask) -> DynamicFeeTransaction:
+    """The transaction that is asked for. ``ValueError`` for none."""
+    tx = ask.tx
+    return DynamicFeeTransaction(
+        chain_id=ask.chain_id,
+        nonce=tx["nonce"],
+        max_priority_fee_per_gas_wei=tx["tip"],
+        max_fee_per_gas_wei=tx["fee"],
+        gas_limit=tx["gas"],
+        to=tx["to"],
+        value_wei=tx["value"],
+        data=tx["data"],
+    )
+
+
+def compare(folder: Path, count: int, seed: int) -> Comparison:
+    """Put so many requests to both."""
+    trial = Trial(folder)
+    requests = Generator(seed).requests()
+    for _ in range(count):
+        trial.put(next(requests))
+    trial.guard.close()
+    return trial.found

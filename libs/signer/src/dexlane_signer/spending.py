@@ -1,0 +1,204 @@
+"""Spending caps: how much may leave within any hour and any 24 hours, counted where the signature is recorded.
+
+Counting is part of the guard's transaction: what is not counted is not signed, what is not signed is not counted, and
+two requests at once cannot both use what is left. A slot counts once, with the largest amounts that were signed for
+it; a cancel counts its gas alone. Nothing is given back when a trade fails: the caps bound what was put at risk.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from dexlane_signer.denials import Denial, DenialReason
+from dexlane_signer.policy import Policy
+
+HOUR_S = 3_600
+DAY_S = 86_400
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS spendings (
+    number INTEGER PRIMARY KEY, chain_id INTEGER NOT NULL, address TEXT NOT NULL, nonce INTEGER NOT NULL,
+    at_s INTEGER NOT NULL, meter TEXT NOT NULL, amount TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS spendings_of_slot ON spendings (chain_id, address, nonce);
+"""
+"""Every row is an increase: what a slot counts is the sum of its rows. Amounts are decimal, since SQLite ends at 63
+bits."""
+
+GAS, VALUE, TRADES = "gas", "value", "trades"
+"""Meters beside those of the tokens, whose names are their addresses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """What a signature may cost: ``amounts`` by meter, for one slot at one time (Unix seconds).
+
+    ``is_way_out`` marks cancels and approved exits. They count like everything else, but the caps on trades and on
+    value do not stop them, and those on gas stop them a quarter later: getting out must stay possible when getting in
+    is not.
+    """
+
+    chain_id: int
+    address: str
+    nonce: int
+    at_s: int
+    amounts: Mapping[str, int]
+    is_way_out: bool = False
+
+
+class _Window:
+    """A sum over the last so many seconds."""
+
+    __slots__ = ("_entries", "_seconds", "total")
+
+    def __init__(self, seconds: int) -> None:
+        self._seconds = seconds
+        self._entries: deque[tuple[int, int]] = deque()
+        self.total = 0
+
+    def add(self, at_s: int, amount: int) -> None:
+        self._entries.append((at_s, amount))
+        self.total += amount
+
+    def at(self, now_s: int) -> int:
+        """The sum of what is younger than the window."""
+        oldest_s = now_s - self._seconds
+        while self._entries and self._entries[0][0] <= oldest_s:
+            self.total -= self._entries.popleft()[1]
+        return self.total
+
+
+@dataclass(slots=True)
+class _Meter:
+    hour: _Window = field(default_factory=lambda: _Window(HOUR_S))
+    day: _Window = field(default_factory=lambda: _Window(DAY_S))
+
+
+class Spending:
+    """The counts of one guard file. What it remembers is only what was committed, by this process or another one."""
+
+    def __init__(self) -> None:
+        self._read_to = 0
+        self._meters: dict[tuple[int, str], _Meter] = {}
+        self._latest_s: dict[int, int] = {}
+
+    def charge(self, db: sqlite3.Connection, policy: Policy, charge: Charge) -> Denial | None:
+        """Count a charge inside the transaction of ``db``, or say which cap it would exceed (then nothing was written).
+
+        Time never goes back: a charge is counted at the latest time that was ever counted.
+        """
+        self._catch_up(db)
+        at_s = max(charge.at_s, self._latest_s.get(charge.chain_id, 0))
+        increases = list(_increases(db, charge))
+        for meter, amount in increases:
+            denial = self._over(policy, charge, meter, amount, at_s)
+            if denial is not None:
+                return denial
+        slot = (charge.chain_id, charge.address, charge.nonce, at_s)
+        db.executemany(
+            "INSERT INTO spendings (chain_id, address, nonce, at_s, meter, amount) VALUES (?, ?, ?, ?, ?, ?)",
+            [(*slot, meter, str(amount)) for meter, amount in increases],
+        )
+        return None
+
+    def _catch_up(self, db: sqlite3.Connection) -> None:
+        """Add what was committed since the last look. The write lock is held, so nothing is missed."""
+        rows = db.execute(
+            "SELECT number, chain_id, at_s, meter, amount FROM spendings WHERE number > ? ORDER BY number",
+            (self._read_to,),
+        )
+        for number, chain_id, at_s, name, amount in rows:
+            meter = self._meter(chain_id, name)
+            meter.hour.add(at_s, int(amount))
+            meter.day.add(at_s, int(amount))
+            self._latest_s[chain_id] = max(at_s, self._latest_s.get(chain_id, 0))
+            self._read_to = number
+
+    def _meter(self, chain_id: int, name: str) -> _Meter:
+        key = (chain_id, name)
+        found = self._meters.get(key)
+        if found is None:
+            found = self._meters[key] = _Meter()
+        return found
+
+    def _over(self, policy: Policy, charge: Charge, name: str, amount: int, at_s: int) -> Denial | None:
+        per_hour, per_day = _caps_on(policy, charge, name)
+        meter = self._meter(charge.chain_id, name)
+        if per_hour is not None and meter.hour.at(at_s) + amount > per_hour:
+            return _over_cap(_HOUR, name, per_hour, "hour")
+        if per_day is not None and meter.day.at(at_s) + amount > per_day:
+            return _over_cap(_DAY, name, per_day, "day")
+        return None
+
+
+_HOUR = {
+    GAS: DenialReason.HOUR_CAP_GAS,
+    VALUE: DenialReason.HOUR_CAP_VALUE,
+    TRADES: DenialReason.HOUR_CAP_TRADES,
+}
+_DAY = {GAS: DenialReason.DAY_CAP_GAS, VALUE: DenialReason.DAY_CAP_VALUE, TRADES: DenialReason.DAY_CAP_TRADES}
+
+
+def _over_cap(reasons: Mapping[str, DenialReason], name: str, cap: int, window: str) -> Denial:
+    of_token = DenialReason.HOUR_CAP_TOKEN if reasons is _HOUR else DenialReason.DAY_CAP_TOKEN
+    return Denial(reasons.get(name, of_token), f"{name} would exceed the cap of {cap} per {window}")
+
+
+def _increases(db: sqlite3.Connection, charge: Charge) -> Iterator[tuple[str, int]]:
+    """By how much the charge exceeds what its slot counts already, meter by meter."""
+    rows = db.execute(
+        "SELECT meter, amount FROM spendings WHERE chain_id = ? AND address = ? AND nonce = ?",
+        (charge.chain_id, charge.address, charge.nonce),
+    )
+    counted: dict[str, int] = {}
+    for name, amount in rows:
+        counted[name] = counted.get(name, 0) + int(amount)
+    for name, wanted in charge.amounts.items():
+        more = wanted - counted.get(name, 0)
+        if more > 0:
+            yield name, more
+
+
+def _caps_on(policy: Policy, charge: Charge, name: str) -> tuple[int | None, int | None]:
+    """The caps of one meter per hour and per day."""
+    caps = policy.caps
+    if name == GAS:
+        per_hour, per_day = caps.gas_wei_per_hour, caps.gas_wei_per_day
+        if charge.is_way_out:
+            return _quarter_more(per_hour), _quarter_more(per_day)
+        return per_hour, per_day
+    if name == TRADES:
+        return (None, None) if charge.is_way_out else (caps.trades_per_hour, caps.trades_per_day)
+    if name == VALUE:
+        return (None, None) if charge.is_way_out else (caps.value_per_hour, caps.value_per_day)
+    limit = policy.limit_of(name)
+    return (None, None) if limit is None else (limit.max_hour, limit.max_day)
+
+
+def _quarter_more(cap: int | None) -> int | None:
+    return None if cap is None else cap * 5 // 4
+
+
+def amounts_of(policy: Policy, paid: Mapping[str, int], *, cost_wei: int) -> dict[str, int]:
+    """What to count for a transaction: its gas at most; for one that pays, each token, their value and one trade."""
+    amounts = {GAS: cost_wei}
+    if paid:
+        amounts |= paid
+        amounts[TRADES] = 1
+        value = value_of(policy, paid)
+        if value:
+            amounts[VALUE] = value
+    return amounts
+
+
+def value_of(policy: Policy, paid: Mapping[str, int]) -> int:
+    """The sum of what has a worth, in the policy's unit of account."""
+    total = 0
+    for token, amount in paid.items():
+        limit = policy.limit_of(token)
+        if limit is not None and limit.worth is not None:
+            total += limit.worth.of(amount)
+    return total

@@ -1,0 +1,278 @@
+"""The whole stack in the hands of a test: the processes of ``dexlane up``, with bad lines to the node in between."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import orjson
+
+from dexlane.runtime.declare import declare
+from dexlane.runtime.sealing import Sealer, sealer_from
+from dexlane.testing.rpc_proxy import FaultProxy
+from dexlane.testing.servers import LocalPostgres, prepare_postgres, shared_folder
+from dexlane.testing.strict_node import StrictNode
+from dexlane_cli import probes
+from dexlane_cli.journals import PACKAGES
+from dexlane_cli.listening import connect
+from dexlane_cli.session import prepare, require_free_ports
+from dexlane_cli.stack import EXECUTORS, SERVICE_PORTS, Ports, StackOptions, infrastructure, services
+from dexlane_cli.supervisor import ProcessSpec, Supervisor
+
+BACKOFF_S = (0.1, 0.1, 0.5)
+"""Restarts are quick here: what is tested is the crash, not the patience after it."""
+INFRASTRUCTURE = ("nats", "cache")
+DATABASE = "postgres"
+TARGETS = (*SERVICE_PORTS, *INFRASTRUCTURE)
+"""Everything that may be killed. The devnet may not: its state lies in its memory alone."""
+
+BOOK = """
+[books.{name}]
+chain_id = 1
+mode = "{mode}"
+level = 10
+profile = "experimental"
+quote = "USDC"
+strategies = ["price_gap", "momentum"]
+slippage_tolerance_bps = 100
+gas_reserve = "0.05 ETH"
+{accounts}
+[books.{name}.exits]
+stop_loss_bps = 2000
+take_profit_bps = 2000
+max_age_s = 5
+
+[books.{name}.limits.fast]
+capital = "200000 USDC"
+max_trade = "5000 USDC"
+max_daily_loss = "100000 USDC"
+max_open_positions = 100
+max_orders_per_minute = 600
+
+[books.{name}.limits.smart]
+capital = "200000 USDC"
+max_trade = "5000 USDC"
+max_daily_loss = "100000 USDC"
+max_open_positions = 100
+max_orders_per_minute = 600
+"""
+LIVE = {"live-one": ("live-fast", "live-smart"), "live-two": ("spare-1", "spare-2")}
+
+
+def books_text() -> str:
+    """A paper book and two live ones, so that each executor drives two accounts; positions are closed after seconds."""
+    text = BOOK.format(name="paper-one", mode="paper", accounts="")
+    for name, (fast, smart) in LIVE.items():
+        accounts = f'\n[books.{name}.accounts]\nfast = "{fast}"\nsmart = "{smart}"\n'
+        text += BOOK.format(name=name, mode="live", accounts=accounts)
+    return text
+
+
+class CrashStack:
+    """Infrastructure, services, and the lines between services and node."""
+
+    def __init__(self, options: StackOptions, *, seed: int, postgres: LocalPostgres | None = None) -> None:
+        self.options = options
+        self.postgres = postgres
+        node_url = f"ws://127.0.0.1:{options.ports.devnet(1)}"
+        self.rpc_url = node_url.replace("ws://", "http://")
+        self.executors_node = StrictNode(node_url, seed=seed)
+        self.feed_node = FaultProxy(node_url, seed=seed + 1)
+        specs = infrastructure(options) + ([] if postgres is None else [_database(postgres)])
+        self.infrastructure = Supervisor(specs, self.logs, self._noted, backoff_s=BACKOFF_S)
+        self.services: Supervisor | None = None
+        self.said: list[str] = []
+        self.consumers: set[str] = set()
+        """Durable consumers of decisions that were ever there: each must be there again when all is still."""
+
+    @property
+    def logs(self) -> Path:
+        """Where every process's output lies."""
+        return self.options.session / "logs"
+
+    @property
+    def data(self) -> Path | str:
+        """Where the journals lie: a folder, or the URL of a PostgreSQL server."""
+        return self.options.session / "data" if self.postgres is None else self.postgres.url.rpartition("/")[0]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Everything that may be killed."""
+        return TARGETS if self.postgres is None else (*TARGETS, DATABASE)
+
+    @property
+    def nats_url(self) -> str:
+        """The bus."""
+        return f"nats://127.0.0.1:{self.options.ports.nats}"
+
+    @property
+    def failed(self) -> str | None:
+        """Why a supervisor gave up, if one did."""
+        for supervisor in (self.infrastructure, self.services):
+            if supervisor is not None and supervisor.failed.done():
+                return supervisor.failed.result()
+        return None
+
+    def sealer(self) -> Sealer:
+        """What the risk-scorer of this stack seals with."""
+        sealer = sealer_from(self.options.approvals / "risk-scorer.key")
+        if sealer is None:
+            raise RuntimeError("the stack has no approval keys")
+        return sealer
+
+    def pid(self, name: str) -> int | None:
+        """The process of that name while it runs."""
+        supervisor = self.infrastructure if name in self.infrastructure.children else self.services
+        return None if supervisor is None else supervisor.children[name].pid
+
+    def signal(self, name: str, number: signal.Signals) -> bool:
+        """Send a signal; whether somebody was there to get it."""
+        pid = self.pid(name)
+        if pid is None:
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+            return True
+        return False
+
+    def resume_all(self) -> None:
+        """Nothing stays stopped."""
+        for name in self.targets:
+            self.signal(name, signal.SIGCONT)
+
+    async def declare_streams(self) -> None:
+        """Create what is missing on the broker."""
+        client = await connect(self.nats_url, attempts=60)
+        try:
+            await declare(client.jetstream(), apply=True)
+        finally:
+            await client.close()
+
+    async def wipe_broker(self) -> None:
+        """The broker's process and everything it stored are gone; it starts again, empty, and the streams are declared
+        as ``dexlane streams`` would."""
+        self.signal("nats", signal.SIGSTOP)
+        store = self.options.session / "nats"
+        gone = store.rename(store.with_name(f"nats-gone-{os.urandom(3).hex()}"))
+        store.mkdir()
+        self.signal("nats", signal.SIGKILL)
+        await asyncio.sleep(0.5)
+        await self.declare_streams()
+        await asyncio.to_thread(shutil.rmtree, gone)
+
+    async def rpc(self, method: str, *params: Any) -> Any:
+        """Ask the devnet itself."""
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+        async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
+            answer = (await client.post(self.rpc_url, json=request)).json()
+        if "error" in answer:
+            raise RuntimeError(f"{method}: {answer['error']}")
+        return answer["result"]
+
+    async def rpc_batch(self, calls: list[tuple[str, list[Any]]]) -> list[Any]:
+        """Many at once, in their order."""
+        requests = [{"jsonrpc": "2.0", "id": n, "method": m, "params": p} for n, (m, p) in enumerate(calls)]
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+            answers = (await client.post(self.rpc_url, json=requests)).json()
+        by_id = {answer["id"]: answer["result"] for answer in answers}
+        return [by_id[n] for n in range(len(calls))]
+
+    async def not_ready(self) -> dict[str, str]:
+        """Every service that is not ready, and why."""
+        reasons: dict[str, str] = {}
+        async with httpx.AsyncClient(timeout=3, trust_env=False) as client:
+            for name in SERVICE_PORTS:
+                try:
+                    answer = await client.get(f"http://127.0.0.1:{self.options.ports.service(name)}/readyz")
+                except httpx.HTTPError as error:
+                    reasons[name] = type(error).__name__
+                else:
+                    if answer.status_code != 200:
+                        reasons[name] = answer.text[:300]
+        return reasons
+
+    def _noted(self, name: str, line: str) -> None:
+        if name == "supervisor" or '"level":"error"' in line:
+            self.said.append(f"{name}: {line[:600]}")
+
+    def _spec(self, spec: ProcessSpec) -> ProcessSpec:
+        line = self.executors_node if spec.name in EXECUTORS else self.feed_node
+        changed = {**spec.environment, "DEXLANE_RPC_WS_URLS": orjson.dumps({"1": [line.url]}).decode()}
+        if self.postgres is not None and spec.name in PACKAGES:
+            url = f"{self.data}/{database_of(spec.name)}".replace("postgresql:", "postgresql+asyncpg:")
+            changed[f"DEXLANE_{spec.name.upper().replace('-', '_')}_DATABASE_URL"] = url
+        return dataclasses.replace(spec, environment=changed)
+
+    async def create_databases(self) -> None:
+        """One for each journal."""
+        if self.postgres is None:
+            return
+        connection = await asyncpg.connect(self.postgres.url)
+        try:
+            for name in PACKAGES:
+                await connection.execute(f"CREATE DATABASE {database_of(name)}")
+        finally:
+            await connection.close()
+
+
+def database_of(journal: str) -> str:
+    """The name of a journal's database."""
+    return journal.replace("-", "_")
+
+
+def _database(prepared: LocalPostgres) -> ProcessSpec:
+    as_user = () if prepared.user is None else ("setpriv", "--reuid", prepared.user, "--clear-groups")
+    port = int(prepared.url.rsplit(":", 1)[1].partition("/")[0])
+    return ProcessSpec(name=DATABASE, command=(*as_user, *prepared.command), ready=probes.tcp(port), tier=0)
+
+
+@asynccontextmanager
+async def running(home: Path, *, shift: int, seed: int, on_postgres: bool = False) -> AsyncIterator[CrashStack]:
+    """A started stack; everything is stopped at the end, and what lies in ``home`` stays."""
+    options = StackOptions(home=home, ports=Ports(shift), flow=False, block_time_s=1.0)
+    require_free_ports(options.ports, devnets=options.devnets)
+    options.books_file.parent.mkdir(parents=True, exist_ok=True)
+    options.books_file.write_text(books_text())
+    prepare(options)
+    with _prepared_postgres(on_postgres) as postgres:
+        async with _started(CrashStack(options, seed=seed, postgres=postgres)) as stack:
+            yield stack
+
+
+@contextlib.contextmanager
+def _prepared_postgres(wanted: bool) -> Iterator[LocalPostgres | None]:
+    if not wanted:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="dexlane-crash-db-", dir=shared_folder()) as folder:
+        yield prepare_postgres(Path(folder))
+
+
+@asynccontextmanager
+async def _started(stack: CrashStack) -> AsyncIterator[CrashStack]:
+    try:
+        await stack.infrastructure.start()
+        await stack.declare_streams()
+        await stack.create_databases()
+        async with stack.executors_node, stack.feed_node:
+            specs = [stack._spec(spec) for spec in services(stack.options)]
+            stack.services = Supervisor(specs, stack.logs, stack._noted, backoff_s=BACKOFF_S)
+            try:
+                await stack.services.start()
+                yield stack
+            finally:
+                stack.resume_all()
+                await stack.services.stop()
+    finally:
+        await stack.infrastructure.stop()

@@ -1,0 +1,80 @@
+"""An event loop without a clock, threads or sockets: when nothing is left to do it jumps to the next timer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+START_NS = 1_700_000_000 * 10**9
+"""Unix time at which every simulated world begins."""
+
+
+class StalledError(RuntimeError):
+    """Nothing is ready and nothing is scheduled: whoever waits would wait for ever."""
+
+
+class _Clockwork:
+    """Stands where the loop has its selector, and lets time pass instead of waiting."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+
+    def select(self, timeout: float | None) -> list[Any]:
+        if timeout is None:
+            raise StalledError("nothing is ready and nothing is scheduled")
+        if timeout > 0:
+            self._loop.now_s += timeout
+        return []
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """Runs callbacks in their order and jumps over waiting. ``now_s`` counts from zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = 0.0
+        self._selector = _Clockwork(self)
+        self._clock_resolution = 1e-9
+
+    def time(self) -> float:
+        """Seconds since the world began."""
+        return self.now_s
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
+        """There are no threads: the work is done at once."""
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001  handed to whoever waits, as an executor does
+            future.set_exception(error)
+        return future
+
+    def _process_events(self, event_list: list[Any]) -> None:
+        """No events come from outside."""
+
+    def _write_to_self(self) -> None:
+        """Nobody sleeps who must be woken."""
+
+
+class VirtualClock:
+    """``dexlane.runtime.clock.Clock`` on the loop's time. The wall clock can be set off; the monotonic one never is."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+        self.off_by_ns = 0
+
+    def now_ns(self) -> int:
+        """Unix time in nanoseconds, as this machine believes."""
+        return START_NS + self.monotonic_ns() + self.off_by_ns
+
+    def now_ms(self) -> int:
+        """The same in milliseconds."""
+        return self.now_ns() // 1_000_000
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds since the world began."""
+        return round(self._loop.now_s * 1e9)

@@ -1,0 +1,362 @@
+"""Bugs that must be noticed: each is a patch of the real code, off unless it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+import portfolio.accounting
+from dexlane.chain.execution import executor, live, payloads
+from dexlane.chain.execution import slots as store
+from dexlane.chain.execution.fencing import Term
+from dexlane.chain.execution.keys import policy_for
+from dexlane.chain.execution.settings import ExecutorSettings
+from dexlane.chain.execution.side_values import SideValues
+from dexlane.chain.execution.submission import submit
+from dexlane.chain.execution.txmgr import Transactions
+from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT as ALL
+from dexlane.domain import fee_bumps, send_state
+from dexlane.domain.publish_answers import PublishAnswer
+from dexlane.domain.send_state import AttemptKind, Stage, Step
+from dexlane.events.base import FeeCap
+from dexlane.events.control import Status
+from dexlane.events.execution import FillConfirmed
+from dexlane.runtime import consuming
+from dexlane.runtime.consuming import ConsumerPolicy
+from dexlane.runtime.errors import Transient
+from dexlane.runtime.journal import Journal, Tx
+from dexlane.runtime.lease import Lease
+from dexlane_signer import NonceGuard, SignedAttempt, TokenLimit
+
+Bug = Callable[[ExitStack], None]
+BUGS: dict[str, Bug] = {}
+"""By name, in words a person would use of it."""
+
+
+def _bug(plant: Bug) -> Bug:
+    BUGS[plant.__name__] = plant
+    return plant
+
+
+@contextmanager
+def planted(name: str | None) -> Iterator[None]:
+    """While this lasts the bug is there; with None nothing is."""
+    with ExitStack() as stack:
+        if name is not None:
+            BUGS[name](stack)
+        yield
+
+
+@_bug
+def bytes_are_sent_before_they_are_stored(stack: ExitStack) -> None:
+    """OpenZeppelin's relayer does it with a fee-bumped replacement."""
+    sign_and_send, add_attempt, owners = Transactions._sign_and_send, store.add_attempt, {}
+
+    async def remembered(self: Any, slot: Any, *rest: Any) -> None:
+        owners[slot.intent.id] = self
+        await sign_and_send(self, slot, *rest)
+
+    async def too_late(tx: Any, slot: Any, attempt: Any, raw: bytes) -> None:
+        await submit(owners[slot.intent.id]._rpc, raw)
+        await add_attempt(tx, slot, attempt, raw)
+
+    stack.enter_context(patch.object(Transactions, "_sign_and_send", remembered))
+    stack.enter_context(patch.object(store, "add_attempt", too_late))
+
+
+@_bug
+def a_timeout_gets_a_new_slot(stack: ExitStack) -> None:
+    """What was not answered is taken for not sent, and signed again for the next nonce."""
+    send = Transactions._send
+
+    async def again_elsewhere(self: Any, slot: Any, number: int) -> None:
+        await send(self, slot, number)
+        if slot.state.stage is Stage.SENT and not slot.state.accepted and slot.state.included is None:
+            slot.nonce = self._next_nonce.get(slot.intent.account, slot.nonce + 1)
+            self._next_nonce[slot.intent.account] = slot.nonce + 1
+
+    stack.enter_context(patch.object(Transactions, "_send", again_elsewhere))
+
+
+def _next_nonce_after_watch(stack: ExitStack, change: Callable[[int, int], int]) -> None:
+    watch = Transactions.watch
+
+    async def careless(self: Any, accounts: Any, highest: Any) -> None:
+        accounts = list(accounts)
+        fresh = [account for account in accounts if account not in self._next_nonce]
+        await watch(self, accounts, highest)
+        for account in fresh:
+            latest = self._rpc._real.blocks[-1].nonces.get(account, 0)
+            self._next_nonce[account] = change(self._next_nonce[account], latest)
+
+    stack.enter_context(patch.object(Transactions, "watch", careless))
+
+
+@_bug
+def the_nonce_is_the_latest_of_the_chain(stack: ExitStack) -> None:
+    """After a start the next nonce is what the chain says, whatever is still on its way."""
+    _next_nonce_after_watch(stack, lambda _known, latest: latest)
+
+
+@_bug
+def a_nonce_is_left_out(stack: ExitStack) -> None:
+    """After a start counting goes on one too high: everything waits behind the gap."""
+    _next_nonce_after_watch(stack, lambda known, _latest: known + 1)
+
+
+@_bug
+def messages_are_acknowledged_before_the_commit(stack: ExitStack) -> None:
+    """At most once instead of at least once."""
+    decide = ConsumerPolicy.decide
+
+    async def early(self: Any, route: Any, message: Any) -> None:
+        await message.ack()
+        await decide(self, route, message)
+
+    stack.enter_context(patch.object(ConsumerPolicy, "decide", early))
+
+
+@_bug
+def facts_are_written_after_the_transaction(stack: ExitStack) -> None:
+    """The outbox in a transaction of its own."""
+    transaction, emit = Journal.transaction, Tx.emit
+
+    async def later(self: Tx, event: Any) -> None:
+        self.__dict__.setdefault("waiting", []).append(event)
+
+    @asynccontextmanager
+    async def in_two(self: Journal) -> Any:
+        async with transaction(self) as tx:
+            yield tx
+        waiting = tx.__dict__.get("waiting", [])
+        if waiting:
+            async with transaction(self) as second:
+                for event in waiting:
+                    await emit(second, event)
+
+    stack.enter_context(patch.object(Tx, "emit", later))
+    stack.enter_context(patch.object(Journal, "transaction", in_two))
+
+
+@_bug
+def no_answer_is_taken_for_a_failure(stack: ExitStack) -> None:
+    """The slot is closed, and its bytes live on."""
+    answered = send_state.answered
+
+    def failed(state: Any, number: int, answer: PublishAnswer, *rest: Any) -> Step:
+        if answer is PublishAnswer.UNKNOWN and state.stage is not Stage.INCLUDED:
+            return Step(state.model_copy(update={"stage": Stage.FINAL}))
+        return answered(state, number, answer, *rest)
+
+    stack.enter_context(patch.object(send_state, "answered", failed))
+
+
+@_bug
+def the_first_receipt_is_final(stack: ExitStack) -> None:
+    """Confirmations are not waited for."""
+    policy = ExecutorSettings.send_policy
+    stack.enter_context(
+        patch.object(ExecutorSettings, "send_policy", lambda self: replace(policy(self), confirmations=1))
+    )
+
+
+@_bug
+def a_bump_lowers_the_tip(stack: ExitStack) -> None:
+    """Only the fee cap is raised."""
+    raised = fee_bumps.raised
+
+    def less(fee: FeeCap, percent: int) -> FeeCap:
+        higher = raised(fee, percent)
+        return higher.model_copy(update={"max_priority_fee_per_gas_wei": fee.max_priority_fee_per_gas_wei * 9 // 10})
+
+    stack.enter_context(patch.object(fee_bumps, "raised", less))
+
+
+@_bug
+def the_signer_keeps_no_record(stack: ExitStack) -> None:
+    """Whatever is asked for is signed."""
+
+    def forgetful(_self: Any, _slot: Any, asked: Any, signed: Any) -> SignedAttempt:
+        return SignedAttempt.from_raw(signed.raw, number=asked.number or 1, kind=asked.kind)
+
+    stack.enter_context(patch.object(NonceGuard, "admit", forgetful))
+
+
+@_bug
+def a_cancel_takes_a_new_slot(stack: ExitStack) -> None:
+    """It cancels nothing."""
+    sign = payloads.Payloads.sign
+
+    def elsewhere(self: Any, slot: Any, kind: AttemptKind, *rest: Any) -> Any:
+        if kind is not AttemptKind.CANCEL:
+            return sign(self, slot, kind, *rest)
+        return sign(self, replace(slot, nonce=slot.nonce + 1), kind, *rest)
+
+    stack.enter_context(patch.object(payloads.Payloads, "sign", elsewhere))
+
+
+@_bug
+def reservations_are_forgotten_by_a_restart(stack: ExitStack) -> None:
+    """Limits begin anew with every start."""
+
+    async def nothing(*_: Any) -> list[Any]:
+        return []
+
+    stack.enter_context(patch.object(store, "load_reservations", nothing))
+
+
+@_bug
+def the_inbox_is_skipped(stack: ExitStack) -> None:
+    """Every delivery is taken for the first."""
+
+    async def always(*_: Any) -> bool:
+        return True
+
+    stack.enter_context(patch.object(Tx, "first_time", always))
+
+
+@_bug
+def the_last_outcome_to_arrive_holds(stack: ExitStack) -> None:
+    """Versions are ignored: what is late overrides what is newer."""
+    apply = portfolio.accounting.apply_outcome
+
+    def by_arrival(current: Any, event: Any) -> Any:
+        if current is None or event.outcome_version > current.event.outcome_version:
+            return apply(current, event)
+        return apply(current, event.model_copy(update={"outcome_version": current.event.outcome_version + 1}))
+
+    stack.enter_context(patch.object(portfolio.accounting, "apply_outcome", by_arrival))
+
+
+@_bug
+def a_confirmed_fill_counts_again(stack: ExitStack) -> None:
+    """Included and confirmed are booked as two trades."""
+    apply = portfolio.accounting.apply_outcome
+
+    def twice(current: Any, event: Any) -> Any:
+        return apply(None if isinstance(event, FillConfirmed) else current, event)
+
+    stack.enter_context(patch.object(portfolio.accounting, "apply_outcome", twice))
+
+
+@_bug
+def reorganisations_are_ignored(stack: ExitStack) -> None:
+    """What was included stays included."""
+    stack.enter_context(patch.object(send_state, "_vanished", lambda state, *_: Step(state)))
+
+
+@_bug
+def deadlines_are_ignored(stack: ExitStack) -> None:
+    """A trade is signed whatever block it is."""
+    planned_ = send_state.planned
+    stack.enter_context(
+        patch.object(
+            send_state, "planned", lambda deadline, budget, **more: planned_(deadline + 10_000, budget, **more)
+        )
+    )
+
+
+@_bug
+def a_halt_is_ignored(stack: ExitStack) -> None:
+    """Executors trade on."""
+    stack.enter_context(patch.object(SideValues, "status", lambda *_: Status.ACTIVE))
+
+
+@_bug
+def allowances_have_no_bound(stack: ExitStack) -> None:
+    """Permit2 may take everything, and the signer agrees."""
+
+    def generous(*arguments: Any) -> Any:
+        policy = policy_for(*arguments)
+        limits = {token: TokenLimit(2**256 - 1, limit.max_trade) for token, limit in policy.tokens.items()}
+        return replace(policy, tokens=limits)
+
+    stack.enter_context(patch.object(live, "policy_for", generous))
+    allowance_intent = executor.allowance_intent
+    stack.enter_context(
+        patch.object(
+            executor, "allowance_intent", lambda book, token, _amount, *rest: allowance_intent(book, token, ALL, *rest)
+        )
+    )
+
+
+@_bug
+def a_revert_is_tried_again(stack: ExitStack) -> None:
+    """A failed receipt is no receipt."""
+    seen = send_state._seen
+
+    def blind(state: Any, sighting: Any, head: Any, policy: Any) -> Step:
+        if not sighting.success:
+            return send_state._waiting(state, head, policy)
+        return seen(state, sighting, head, policy)
+
+    stack.enter_context(patch.object(send_state, "_seen", blind))
+
+
+@_bug
+def memory_runs_ahead_of_the_journal(stack: ExitStack) -> None:
+    """A step is taken before it is committed, and stays taken when the commit fails."""
+    write = Transactions._write
+
+    async def early(tx: Any, slot: Any, told: Any, calldata: Any) -> None:
+        slot.record = told.record
+        await write(tx, slot, told, calldata)
+
+    stack.enter_context(patch.object(Transactions, "_write", staticmethod(early)))
+
+
+@_bug
+def facts_are_marked_before_they_are_published(stack: ExitStack) -> None:
+    """At most once instead of at least once, on the way out."""
+    publish = Journal._publish
+
+    async def marked_first(self: Any, bus: Any, row: Any) -> None:
+        self._sent.append(row.sequence)
+        await self._mark_sent()
+        await publish(self, bus, row)
+
+    stack.enter_context(patch.object(Journal, "_publish", marked_first))
+
+
+@_bug
+def a_fact_that_was_not_acknowledged_is_dropped(stack: ExitStack) -> None:
+    """Publishing is tried once."""
+
+    async def once(self: Any, bus: Any, row: Any) -> None:
+        try:
+            await bus.publish_raw(row.subject, row.payload, event_id=row.event_id, stream=row.stream, headers={})
+        except Transient:
+            return
+
+    stack.enter_context(patch.object(Journal, "_publish", once))
+
+
+@_bug
+def a_passing_error_loses_the_message(stack: ExitStack) -> None:
+    """FastStream's own policy for JetStream."""
+    stack.enter_context(patch.object(consuming, "MAX_TRANSIENT_DELIVERIES", 1))
+
+
+@_bug
+def open_slots_are_not_taken_up(stack: ExitStack) -> None:
+    """A restart begins with an empty mind."""
+
+    async def nothing(*_: Any) -> list[Any]:
+        return []
+
+    stack.enter_context(patch.object(store, "load_open_slots", nothing))
+
+
+@_bug
+def two_instances_act_at_once(stack: ExitStack) -> None:
+    """Nobody looks at the lease."""
+
+    async def unasked(*_: Any) -> None:
+        return
+
+    stack.enter_context(patch.object(Term, "prove", unasked))
+    stack.enter_context(patch.object(Term, "runs", True))
+    stack.enter_context(patch.object(Lease, "held", True))

@@ -1,0 +1,84 @@
+"""How a world is disturbed: how long, how often, how deep. Drawn from the seed, or given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+EXECUTORS = ("fast-executor", "smart-executor")
+STANDBY = "/2"
+"""Ends the name of a second instance, which shares everything of the first but its life."""
+SERVICES = (*EXECUTORS, "portfolio", "paper-sim", "gateway")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Probabilities are per crossing of a boundary, per message, per call or per block, as the names say."""
+
+    blocks: int = 30
+    """Blocks with faults; afterwards everything must come to rest."""
+    confirmations: int = 3
+    max_reorg: int = 2
+    """Less than ``confirmations``: what is final stays."""
+    services: tuple[str, ...] = SERVICES
+    verdicts_per_block: float = 0.35
+    crash: float = 0.02
+    """Of executors, at each boundary; the others die a third as often, for they hold no key."""
+    commit_fails: float = 0.003
+    commit_unheard: float = 0.003
+    """The transaction holds, and its process is told that it does not."""
+    send_fault: float = 0.3
+    providers: int = 1
+    lies: float = 0.0
+    """Of the last one, where there are three or more: two that tell the truth agree."""
+    read_fails: float = 0.01
+    read_behind: float = 0.005
+    publish_lost: float = 0.01
+    ack_lost: float = 0.01
+    late: float = 0.04
+    reorg: float = 0.12
+    reverts: float = 0.12
+    evicted: float = 0.05
+    left_out: float = 0.15
+    spike: float = 0.04
+    stall: float = 0.03
+    broker_down: float = 0.02
+    halt: float = 0.06
+    clock_off: float = 0.0
+    killed: float = 0.04
+    """Per process and block, at any await."""
+    capital: int = 2_500 * 10**6
+    max_open_positions: int = 3
+    max_orders_per_minute: int = 2
+    price_moves_bps: int = 40
+
+    @staticmethod
+    def of(seed: int) -> Shape:
+        """Most worlds trade live and reorganise a little, some have every service, some go up to 64 blocks deep."""
+        draw = Random(f"shape {seed}")  # noqa: S311
+        kind = draw.random()
+        if kind < 0.03:
+            services = (draw.choice(EXECUTORS), "portfolio")
+            return Shape(
+                blocks=80, confirmations=66, max_reorg=64, verdicts_per_block=0.3, crash=0.03, services=services
+            )
+        confirmations = draw.choice((2, 3, 3, 5, 8))
+        executor = draw.choice(EXECUTORS)
+        services = SERVICES if kind < 0.2 else (executor, "portfolio", "gateway")
+        if 0.2 <= kind < 0.4:
+            services = (executor, executor + STANDBY, "portfolio")
+        return Shape(
+            blocks=draw.randint(15, 30),
+            confirmations=confirmations,
+            providers=draw.choice((1, 1, 1, 3)),
+            lies=0.1,
+            commit_fails=draw.choice((0.0, 0.005, 0.03)),
+            commit_unheard=draw.choice((0.0, 0.0, 0.02)),
+            clock_off=draw.choice((0.0, 0.0, 0.0, 0.03)),
+            max_reorg=confirmations - 1,
+            services=services,
+            crash=draw.choice((0.03, 0.08, 0.12)),
+            send_fault=draw.choice((0.0, 0.3, 0.6)),
+            verdicts_per_block=draw.choice((0.4, 0.7, 1.0)),
+            reorg=draw.choice((0.0, 0.1, 0.3)),
+        )

@@ -1,0 +1,95 @@
+"""A world is the same every time, no rule is broken in any, and every pair of boundary and outcome is lived through."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from simulation.clockwork import StalledError, VirtualLoop
+from simulation.pairs import ALL_PAIRS, enumerate_pairs
+from simulation.processes import remove_home, simulated_surroundings
+from simulation.shrinking import shrink
+from simulation.world import run_world
+
+SEEDS = range(1, 13)
+"""Those that every run of the tests lives through; ``make simulate`` takes as many as one wants."""
+
+
+@pytest.fixture(scope="module")
+def _surroundings() -> Iterator[None]:
+    with simulated_surroundings():
+        yield
+    remove_home()
+    gc.collect()
+
+
+@pytest.mark.usefixtures("_surroundings")
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_rule_is_broken_in_the_world_of_a_seed(seed: int) -> None:
+    outcome = run_world(seed)
+    assert outcome.violations == []
+    assert outcome.counts["crashes"] > 0
+
+
+@pytest.mark.usefixtures("_surroundings")
+def test_a_trade_survives_a_crash_at_every_boundary_under_every_outcome_of_its_send() -> None:
+    outcomes = enumerate_pairs()
+    assert [outcome.violations for outcome in outcomes] == [[]] * len(outcomes)
+    assert set().union(*(outcome.pairs for outcome in outcomes)) >= ALL_PAIRS
+
+
+@pytest.mark.usefixtures("_surroundings")
+def test_a_seed_gives_the_same_world_every_time() -> None:
+    first, again = run_world(4, trace=True), run_world(4, trace=True)
+    assert again.trace == first.trace
+    assert again.digest == first.digest
+    assert run_world(5).digest != first.digest
+
+
+@pytest.mark.usefixtures("_surroundings")
+def test_a_world_without_its_faults_is_another_one_in_which_nothing_dies() -> None:
+    calm = run_world(4, allowed=frozenset())
+    assert calm.fired == []
+    assert calm.counts["crashes"] == 0
+    assert calm.violations == []
+
+
+def test_another_program_lives_through_the_same_world() -> None:
+    """Hashes of strings differ from program to program; no order may come from them."""
+    digests = set()
+    for hash_seed in ("1", "2"):
+        ran = subprocess.run(
+            [sys.executable, "-m", "simulation", "--seeds", "4", "--no-pairs", "--replay"],
+            cwd=Path(__file__).parents[1],
+            env={"PYTHONHASHSEED": hash_seed, "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        line = next(line for line in ran.stdout.splitlines() if line.startswith("seed 4"))
+        assert line.endswith("equal")
+        digests.add(line)
+    assert len(digests) == 1
+
+
+def test_shrinking_leaves_the_faults_that_are_needed_together() -> None:
+    faults = [f"fault {number}" for number in range(40)]
+    needed = {"fault 7", "fault 31"}
+    assert shrink(faults, lambda kept: needed <= set(kept)) == ["fault 7", "fault 31"]
+
+
+def test_time_passes_only_when_nothing_is_left_to_do() -> None:
+    loop = VirtualLoop()
+    order: list[str] = []
+    loop.call_later(3_600, lambda: (order.append(f"after {loop.time():.0f} s"), loop.stop()))
+    loop.call_soon(order.append, "now")
+    loop.run_forever()
+    assert order == ["now", "after 3600 s"]
+    with pytest.raises(StalledError):
+        loop.run_until_complete(loop.create_future())
+    loop.close()
