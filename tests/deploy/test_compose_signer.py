@@ -11,6 +11,7 @@ from deployment import DEPLOY, Object, accepted, compose, scripts
 from dexlane_signer.settings import read_settings
 
 EXECUTORS = ("fast-executor", "smart-executor")
+APPROVERS = ("risk-scorer", "portfolio", "gateway")
 SOCKETS = Path("/run/dexlane-signer")
 FILE = DEPLOY / "compose" / "compose.signer.yaml"
 
@@ -51,18 +52,29 @@ def test_the_signer_meets_the_bus_and_nobody_else() -> None:
 
 
 def test_keys_policy_and_record_are_the_signers_alone() -> None:
-    assert set(added("signer")["secrets"]) == set(compose("compose.signer.yaml")["secrets"])
+    own = {name for name in compose("compose.signer.yaml")["secrets"] if name.startswith("signer_")}
+    assert set(added("signer")["secrets"]) == own
     for name, service in compose("compose.signer.yaml")["services"].items():
         if name != "signer":
-            assert "secrets" not in service
+            assert not own & set(service.get("secrets", []))
             assert not [mount for mount in service.get("volumes", []) if "record" in mount]
-            assert not [given for given in service.get("environment", {}) if "KEY" in given]
     assert folders("signer") == {"/run/dexlane-signer": "signer-sockets", "/var/lib/dexlane-signer": "signer-record"}
 
 
 @pytest.mark.parametrize("service", [*EXECUTORS, "gateway"])
 def test_askers_mount_the_sockets_and_cannot_replace_them(service: str) -> None:
     assert folders(service) == {str(SOCKETS): "signer-sockets:ro"}
+
+
+@pytest.mark.parametrize("service", APPROVERS)
+def test_who_approves_has_a_key_of_its_own_and_executors_have_none(service: str) -> None:
+    name = service.replace("-", "_")
+    assert added(service)["secrets"] == [f"approval_{name}"]
+    place = added(service)["environment"][f"DEXLANE_{name.upper()}_APPROVAL_KEY_FILE"]
+    assert place == f"/run/secrets/approval_{name}"
+    for executor in EXECUTORS:
+        assert "secrets" not in added(executor)
+        assert not [given for given in added(executor)["environment"] if "KEY" in given]
 
 
 @pytest.mark.parametrize("service", EXECUTORS)
