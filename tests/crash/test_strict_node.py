@@ -232,13 +232,16 @@ async def test_an_answer_that_never_comes_is_no_refusal_either(
     assert await sender.mined(raw)
 
 
-@pytest.mark.parametrize("faults", [SendFaults(refused=1), SendFaults(throttled=1)])
+@pytest.mark.parametrize(
+    ("faults", "answer"),
+    [(SendFaults(refused=1), PublishAnswer.UNKNOWN), (SendFaults(throttled=1), PublishAnswer.RATE_LIMITED)],
+)
 async def test_an_error_before_the_pool_says_nothing_about_the_transaction(
-    devnet: Devnet, node: StrictNode, rpc: NodeRpc, sender: Sender, faults: SendFaults
+    devnet: Devnet, node: StrictNode, rpc: NodeRpc, sender: Sender, faults: SendFaults, answer: PublishAnswer
 ) -> None:
     node.send_faults = faults
     raw = sender.raw(await sender.nonce())
-    assert await refusal(rpc, raw) is PublishAnswer.UNKNOWN
+    assert await refusal(rpc, raw) is answer
     await devnet.mine()
     assert not await sender.mined(raw)
 
