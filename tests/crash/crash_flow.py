@@ -14,6 +14,7 @@ from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
 
 from crash_stack import CrashStack
+from dexlane.domain.approvals import Moment, of_verdict
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import Category, RiskFactor, VerdictApproved
 from dexlane.values.books import Lane
@@ -28,10 +29,11 @@ ROUTE = Route(legs=(Leg(pool=POOL, protocol=Protocol.UNISWAP_V3, fee_pips=500, t
 EVERY_S = (0.2, 1.2)
 REPEATED = 0.1
 PUBLISH_TIMEOUT_S = 2.0
+APPROVED_FOR_S = 600
 
 
 def approval(block: BlockRef, lane: Lane, spend: int, blocks_to_live: int) -> VerdictApproved:
-    """An approval to buy WETH for ``spend`` USDC units in the deepest pool."""
+    """An approval to buy WETH for ``spend`` USDC units in the deepest pool, without a seal."""
     now_ns = time.time_ns()
     opportunity = OpportunityFound(
         id=OpportunityFound.make_id("momentum", spend, block.hash, ROUTE, None),
@@ -95,6 +97,8 @@ class Flow:
                 chance.randrange(100, 4_000) * 10**6 + chance.randrange(10**6),
                 chance.choice((2, 4, 8, 8, 12)),
             )
+            moment = Moment(at.number, int(block["timestamp"], 16), APPROVED_FOR_S)
+            verdict = verdict.model_copy(update={"seal": self.stack.sealer().seal(of_verdict(verdict, moment))})
             await self._publish(client, verdict, twice=chance.random() < REPEATED)
             await asyncio.sleep(chance.uniform(*EVERY_S))
 

@@ -19,6 +19,7 @@ import httpx
 import orjson
 
 from dexlane.runtime.declare import declare
+from dexlane.runtime.sealing import Sealer, sealer_from
 from dexlane.testing.rpc_proxy import FaultProxy
 from dexlane.testing.servers import LocalPostgres, prepare_postgres, shared_folder
 from dexlane.testing.strict_node import StrictNode
@@ -122,6 +123,13 @@ class CrashStack:
             if supervisor is not None and supervisor.failed.done():
                 return supervisor.failed.result()
         return None
+
+    def sealer(self) -> Sealer:
+        """What the risk-scorer of this stack seals with."""
+        sealer = sealer_from(self.options.approvals / "risk-scorer.key")
+        if sealer is None:
+            raise RuntimeError("the stack has no approval keys")
+        return sealer
 
     def pid(self, name: str) -> int | None:
         """The process of that name while it runs."""

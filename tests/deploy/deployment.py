@@ -90,16 +90,19 @@ def pods(objects: tuple[Object, ...]) -> Iterator[tuple[str, Object]]:
 
 
 def containers(objects: tuple[Object, ...]) -> Iterator[tuple[str, Object]]:
-    """(workload name, container) of every container."""
+    """(workload name, container) of every container; what stands beside a pod's first one is called
+    ``workload/container``."""
     for name, pod in pods(objects):
-        for container in pod["spec"]["containers"]:
-            yield name, container
+        first, *others = pod["spec"]["containers"]
+        yield name, first
+        for container in (*others, *pod["spec"].get("initContainers", [])):
+            yield f"{name}/{container['name']}", container
 
 
 @cache
-def compose() -> Object:
-    """The compose file with its merge keys resolved."""
-    found: Object = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text())
+def compose(file: str = "compose.yaml") -> Object:
+    """A compose file with its merge keys resolved."""
+    found: Object = yaml.safe_load((DEPLOY / "compose" / file).read_text())
     return found
 
 

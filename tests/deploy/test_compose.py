@@ -19,8 +19,9 @@ HERE = DEPLOY / "compose"
 CHECKER = Path(sys.executable).parent / "check-jsonschema"
 
 
-def test_compose_file_satisfies_the_compose_specification() -> None:
-    command = [str(CHECKER), "--builtin-schema", "vendor.compose-spec", str(HERE / "compose.yaml")]
+@pytest.mark.parametrize("file", ["compose.yaml", "compose.signer.yaml"])
+def test_compose_file_satisfies_the_compose_specification(file: str) -> None:
+    command = [str(CHECKER), "--builtin-schema", "vendor.compose-spec", str(HERE / file)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 

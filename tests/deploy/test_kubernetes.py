@@ -26,7 +26,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import kubernetes_validate
 
-FOLDERS = ("base", "overlays/paper")
+FOLDERS = ("base", "overlays/paper", "overlays/signer")
 VERSIONS = ("1.32", kubernetes_validate.latest_version())
 every_folder = pytest.mark.parametrize("folder", FOLDERS)
 
@@ -53,7 +53,7 @@ def secret_keys_in_the_readme() -> set[tuple[str, str]]:
     for word in (DEPLOY / "k8s" / "README.md").read_text().replace("\\\n", " ").split():
         if word.startswith("dexlane-") and not word.startswith("dexlane-/"):
             secret = word
-        if word.startswith("--from-literal="):
+        if word.startswith(("--from-literal=", "--from-file=")):
             found.add((secret, word.split("=")[1]))
     return found
 
@@ -165,6 +165,8 @@ def test_secrets_are_those_that_the_readme_makes(folder: str) -> None:
         for volume in pod["spec"].get("volumes", []):
             secret = volume.get("secret", {})
             used |= {(secret["secretName"], item["key"]) for item in secret.get("items", [])}
+            for source in volume.get("projected", {}).get("sources", []):
+                used |= {(source["secret"]["name"], item["key"]) for item in source["secret"]["items"]}
     assert used <= secret_keys_in_the_readme()
     assert used
 
@@ -208,7 +210,8 @@ def test_volume_mounts_have_volumes(folder: str) -> None:
     }
     for name, pod in pods(of(folder)):
         volumes = {volume["name"] for volume in pod["spec"].get("volumes", [])} | claims.get(name, set())
-        mounts = {m["name"] for container in pod["spec"]["containers"] for m in container.get("volumeMounts", [])}
+        all_containers = [*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])]
+        mounts = {mount["name"] for container in all_containers for mount in container.get("volumeMounts", [])}
         assert mounts == volumes, name
 
 
@@ -223,7 +226,7 @@ def test_pods_are_restricted(folder: str) -> None:
         assert spec["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", name
         assert spec["automountServiceAccountToken"] is False, name
         assert spec["enableServiceLinks"] is False, name
-        for container in spec["containers"]:
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
             own: dict[str, Any] = container["securityContext"]
             assert own["allowPrivilegeEscalation"] is False, name
             assert own["readOnlyRootFilesystem"] is True, name

@@ -31,7 +31,7 @@ async def a_verdict(
 ) -> VerdictApproved:
     """An approval to buy WETH for ``spend`` USDC units in the deepest pool, from the newest block."""
     block = await head(stack)
-    await witness.until(BlockApplied, lambda event: event.block.number >= block.number)
+    tip = await witness.until(BlockApplied, lambda event: event.block.number >= block.number)
     now_ns = time.time_ns()
     route = Route(legs=(Leg(pool=POOL, protocol=Protocol.UNISWAP_V3, fee_pips=500, token_in=USDC, token_out=WETH),))
     opportunity = OpportunityFound(
@@ -52,7 +52,7 @@ async def a_verdict(
         RiskFactor(category=category, score=10, weight_bps=2_000, reasons=("a test",), evidence_block=block.number)
         for category in Category
     )
-    return VerdictApproved(
+    verdict = VerdictApproved(
         id=VerdictApproved.make_id(opportunity.id),
         chain_id=1,
         occurred_at_ms=now_ns // 10**6,
@@ -62,6 +62,7 @@ async def a_verdict(
         factors=factors,
         lane=lane,
     )
+    return stack.approving().verdict(verdict, tip)
 
 
 def fills(verdict: VerdictApproved, book_id: str):  # type: ignore[no-untyped-def]

@@ -52,3 +52,30 @@ def test_a_signer_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["signer", "status", "--control", str(tmp_path / "nobody")])
     assert isinstance(done.exception, CommandError)
     assert "no signer answers" in str(done.exception)
+
+
+def test_resume_lets_go_of_what_a_stacks_signers_latched(tmp_path: Path) -> None:
+    data = tmp_path / "session" / "data"
+    data.mkdir(parents=True)
+    for name in ("fast-executor-guard-1.db", "smart-executor-guard-1.db"):
+        guard = NonceGuard(data / name)
+        if name.startswith("fast"):
+            guard.halt("drill")
+        guard.close()
+    command = ["signer", "resume", "over", "--home", str(tmp_path)]
+    (data / "HALT").touch()
+    refused = CliRunner().invoke(app, command)
+    assert isinstance(refused.exception, CommandError)
+    assert "remove it first" in str(refused.exception)
+    (data / "HALT").unlink()
+    done = CliRunner().invoke(app, command)
+    assert "fast-executor-guard-1.db: released: the signer is halted by operator: drill" in done.stdout
+    assert "smart-executor-guard-1.db: nothing was halted" in done.stdout
+    guard = NonceGuard(data / "fast-executor-guard-1.db")
+    assert (guard.latch().level, guard.latches()[-1].reason) == (Level.ACTIVE, "over")
+    guard.close()
+
+
+def test_resume_without_any_record_is_one_sentence(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["signer", "resume", "over", "--home", str(tmp_path)])
+    assert isinstance(done.exception, CommandError)

@@ -193,7 +193,7 @@ def test_truncated_calldata_is_refused(name: str, data: st.DataObject) -> None:
 
 
 def opens(policy: Policy, to: str, data: bytes, value_wei: int = 0) -> bool | DenialReason:
-    context = CheckContext(sender=ME, kind="trade", now_s=NOW_S)
+    context = CheckContext(sender=KEY.address, kind="trade", now_s=NOW_S)
     effect = examine(policy, transaction(to=to, data=data, value_wei=value_wei), context)
     assert isinstance(effect, Effect), effect
     found = opens_position(policy, effect, None, "exit")

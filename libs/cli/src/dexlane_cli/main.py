@@ -57,6 +57,9 @@ def up_command(
     block_time: Annotated[float, typer.Option(help="Seconds between devnet blocks.", min=0.2, max=60)] = 1.0,
     flow: Annotated[bool, typer.Option(help="Replay the recorded flow; without it the chain is quiet.")] = True,
     chains: Annotated[str | None, typer.Option(envvar="CHAINS", help="1 is Ethereum, 1,8453 adds Base.")] = None,
+    signer_process: Annotated[
+        bool, typer.Option("--signer-process", envvar="DXL_SIGNER_PROCESS", help="Keys lie with a process of its own.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every line of every process.")] = False,
 ) -> None:
     """Start the bus, the cache, the devnet and all eight services, and show fills as they happen.
@@ -73,6 +76,7 @@ def up_command(
         rpc_ws_urls=nodes,
         flow=flow,
         chains=(1,) if nodes else devnet_chains(chains),
+        signer_process=signer_process,
     )
     raise typer.Exit(asyncio.run(up(options, verbose=verbose, console=console)))
 
@@ -152,8 +156,11 @@ def resume(
     port_shift: Shift = 0,
 ) -> None:
     """Release the operator's halt."""
-    gateway_client.call(options_for(home, port_shift), "POST", "/resume", {"reason": reason})
+    options = options_for(home, port_shift)
+    gateway_client.call(options, "POST", "/resume", {"reason": reason})
     console.print("the operator's halt is released")
+    if options.signer.exists():
+        console.print("the signer's process holds halts by itself: `dexlane signer resume` lets go of them")
 
 
 @app.command("reconcile")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
+
+from dexlane.runtime.signer_control import tell
 
 Probe = Callable[[], Awaitable[bool | str]]
 
@@ -42,6 +45,16 @@ def http(url: str) -> Probe:
         except ValueError:
             reasons = {}
         return "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or f"status {answer.status_code}"
+
+    return probe
+
+
+def signer(control: Path) -> Probe:
+    """A signer's process answers at its control socket, whatever it may sign just now."""
+
+    async def probe() -> bool | str:
+        answer = await tell(control, {"do": "status"})
+        return True if "level" in answer else str(answer.get("refused", "the signer does not say what holds"))
 
     return probe
 

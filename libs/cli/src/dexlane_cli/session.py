@@ -104,13 +104,14 @@ def prepare(options: StackOptions) -> None:
         port=options.ports.nats, monitor=options.ports.nats_monitor, store=options.session / "nats"
     )
     (options.session / "nats.conf").write_text(config)
-    if options.uses_devnet:
+    options.sockets.mkdir(mode=0o700, exist_ok=True)
+    if options.uses_devnet and not options.signer_process:
         # Imported when used: it takes most of a second, and no other command should wait for it.
         from dexlane_devnet import account
 
         for executor, roles in EXECUTORS.items():
             keys = {account(role).address: account(role).private_key for role in roles}
-            _write_private(options.session / "keys" / f"{executor}.json", orjson.dumps(keys))
+            write_private(options.session / "keys" / f"{executor}.json", orjson.dumps(keys))
 
 
 def write_approval_keys(folder: Path) -> None:
@@ -120,7 +121,7 @@ def write_approval_keys(folder: Path) -> None:
     for service in APPROVERS:
         path = folder / f"{service}.key"
         if not path.exists():
-            _write_private(path, secrets.token_bytes(32).hex().encode())
+            write_private(path, secrets.token_bytes(32).hex().encode())
         sealer = sealer_from(path)
         if sealer is not None:
             public[service] = sealer.public_key.hex()
@@ -140,7 +141,8 @@ def _set_aside(session: Path) -> None:
         shutil.rmtree(old)
 
 
-def _write_private(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as handle:
         handle.write(content)

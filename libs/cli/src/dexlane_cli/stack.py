@@ -27,6 +27,8 @@ SERVICE_PORTS = {
 EXECUTORS = {"fast-executor": ("live-fast", "spare-1"), "smart-executor": ("live-smart", "spare-2")}
 """Executors and the devnet accounts whose public test keys each one signs with."""
 
+SIGNER_SOCKET, CONTROL_SOCKET, SIGNER_POLICY = "signer.sock", "control.sock", "policy.toml"
+
 APPROVERS = ("risk-scorer", "portfolio", "gateway")
 """Services that seal what they approve, each with a key that no other service reads."""
 APPROVER_KEYS = "public.json"
@@ -103,6 +105,10 @@ class StackOptions:
     log_level: str = "INFO"
     flow: bool = True
     chains: tuple[int, ...] = (1,)
+    signer_process: bool = False
+    """Whether a process of its own signs; else executors hold the devnet's test keys."""
+    signer_controls: tuple[Path, ...] = ()
+    """Control sockets of the signers, over which the gateway halts them."""
 
     @property
     def uses_devnet(self) -> bool:
@@ -125,6 +131,21 @@ class StackOptions:
     def session(self) -> Path:
         """Everything that belongs to this run: journals, streams, keys, logs."""
         return self.home / "session"
+
+    @property
+    def sockets(self) -> Path:
+        """Folder of the signers' sockets."""
+        return self.session / "run"
+
+    @property
+    def signer(self) -> Path:
+        """What belongs to the signer's process alone: its policy, keystores and record."""
+        return self.session / "signer"
+
+    def signer_records(self) -> list[Path]:
+        """The records of signatures that are there: of the signer's process, and of signers inside executors."""
+        own = self.signer / "data" / "guard.db"
+        return [*([own] if own.exists() else []), *sorted((self.session / "data").glob("*-guard-*.db"))]
 
     @property
     def approvals(self) -> Path:
@@ -229,8 +250,9 @@ def service(name: str, options: StackOptions) -> ProcessSpec:
         own[f"{prefix}SERVICE_URLS"] = orjson.dumps(
             {other: f"http://127.0.0.1:{options.ports.service(other)}" for other in SERVICE_PORTS}
         ).decode()
+        own[f"{prefix}SIGNER_CONTROL_SOCKETS"] = orjson.dumps([str(one) for one in options.signer_controls]).decode()
     if name in EXECUTORS and options.uses_devnet:
-        own[f"{prefix}PRIVATE_KEYS_FILE"] = str(options.session / "keys" / f"{name}.json")
+        own |= _signing(name, prefix, options)
     if name in APPROVERS:
         own[f"{prefix}APPROVAL_KEY_FILE"] = str(options.approvals / f"{name}.key")
     if name in EXECUTORS:
@@ -239,11 +261,36 @@ def service(name: str, options: StackOptions) -> ProcessSpec:
         name=name,
         command=(_beside(f"dexlane-{name}"),),
         ready=probes.http(f"http://127.0.0.1:{port}/readyz"),
-        tier=1,
+        tier=2,
         environment=own,
         niceness=0 if name in LATENCY_FIRST else GIVE_WAY_NICENESS,
         ready_timeout_s=90,
     )
+
+
+def _signing(name: str, prefix: str, options: StackOptions) -> dict[str, str]:
+    """Where an executor's signatures come from: the signer's process, or test keys and a control socket of its own."""
+    if options.signer_process:
+        return {f"{prefix}SIGNER_SOCKET": str(options.sockets / SIGNER_SOCKET)}
+    own = {f"{prefix}PRIVATE_KEYS_FILE": str(options.session / "keys" / f"{name}.json")}
+    if options.signer_controls:
+        own[f"{prefix}SIGNER_CONTROL_DIR"] = str(options.sockets)
+    return own
+
+
+def signer(options: StackOptions) -> list[ProcessSpec]:
+    """The process that signs, where one was asked for; it stands before any service."""
+    if not options.signer_process:
+        return []
+    return [
+        ProcessSpec(
+            name="signer",
+            command=(_beside("dexlane-signer"), "run", str(options.signer / SIGNER_POLICY)),
+            ready=probes.signer(options.sockets / CONTROL_SOCKET),
+            tier=1,
+            ready_timeout_s=60,
+        )
+    ]
 
 
 def services(options: StackOptions) -> list[ProcessSpec]:

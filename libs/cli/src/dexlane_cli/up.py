@@ -21,7 +21,8 @@ from dexlane_cli.listening import connect, listen
 from dexlane_cli.nodes import require_nodes
 from dexlane_cli.rendering import line
 from dexlane_cli.session import lock, prepare, require_free_ports
-from dexlane_cli.stack import SERVICE_PORTS, StackOptions, gateway_url, infrastructure, services
+from dexlane_cli.signer_files import with_signers, write_signer_files
+from dexlane_cli.stack import SERVICE_PORTS, StackOptions, gateway_url, infrastructure, services, signer
 from dexlane_cli.supervisor import Supervisor
 
 HONESTY = "The recorded flow of the devnet does not react to us, so profits here prove nothing but that it works."
@@ -77,10 +78,15 @@ async def up(options: StackOptions, *, verbose: bool, console: Console) -> int:
         require_free_ports(options.ports, devnets=options.devnets)
         await require_nodes(options.rpc_ws_urls)
         write_default_books(options)
+        options = with_signers(options)
         prepare(options)
+        if options.signer_process:
+            write_signer_files(options)
         screen = Screen(console, verbose=verbose)
         supervisor = Supervisor(
-            [*infrastructure(options), *services(options)], options.session / "logs", screen.process_line
+            [*infrastructure(options), *signer(options), *services(options)],
+            options.session / "logs",
+            screen.process_line,
         )
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from dexlane.chain.calldata import MAINNET_ROUTER
 from dexlane.chain.execution.keys import KeysHere, KeysHerePlace, SignerElsewhere, SigningRules, policy_for
@@ -18,10 +20,20 @@ from dexlane.events.control import Status
 from dexlane.events.execution import FailureReason, FillConfirmed, IntentCreated, IntentFailed, Purpose
 from dexlane.runtime.errors import Misconfigured, Transient
 from dexlane.runtime.settings import REAL_MONEY_WORDS
+from dexlane.runtime.signer_control import tell
 from dexlane.testing.builders import CHAIN_ID, a_status
 from dexlane.testing.live_bench import ACCOUNT, KEY, Bench, Home, live_book, running
 from dexlane.values.books import Lane
-from dexlane_signer import DenialReason, LocalSigner, NonceGuard, PrivateKey
+from dexlane_signer import (
+    Brake,
+    ControlServer,
+    DenialReason,
+    Level,
+    LocalSigner,
+    NonceGuard,
+    PrivateKey,
+    RemoteSigner,
+)
 from dexlane_signer.server import SigningServer
 
 
@@ -34,7 +46,7 @@ def home(tmp_path: Path, database_url: str) -> Home:
 async def signing(bench: Bench, path: Path) -> AsyncIterator[LocalSigner]:
     """A signer behind a socket, with rules of its own."""
     guard = NonceGuard(bench.home.folder / "signers-guard.db")
-    policy = policy_for(CHAIN_ID, Lane.FAST, [live_book()], MAINNET_ROUTER, SigningRules())
+    policy = policy_for(CHAIN_ID, Lane.FAST, [live_book()], [MAINNET_ROUTER], SigningRules())
     signer = LocalSigner([PrivateKey.from_hex(KEY)], [policy], guard, clock_s=lambda: bench.chain.tip.timestamp_s)
     server = SigningServer(signer, uids=(os.getuid(),))
     await server.start(path)
@@ -144,3 +156,54 @@ async def test_a_place_where_no_control_socket_can_be_is_misconfigured(home: Hom
         )
         with pytest.raises(Misconfigured):
             await KeysHere(place, clock_s=lambda: 0, status=lambda: Status.ACTIVE).load()
+
+
+def test_the_sockets_work_on_the_loop_that_services_run_on(tmp_path: Path) -> None:
+    async def ask_and_halt() -> tuple[dict[str, int | None], dict[str, object], Level]:
+        guard = NonceGuard(tmp_path / "guard.db")
+        brake = Brake(guard)
+        policy = policy_for(CHAIN_ID, Lane.FAST, [live_book()], [MAINNET_ROUTER], SigningRules())
+        server = SigningServer(LocalSigner([PrivateKey.from_hex(KEY)], [policy], guard), uids=(os.getuid(),))
+        control = ControlServer(brake, uids=(os.getuid(),))
+        await server.start(tmp_path / "s")
+        await control.start(tmp_path / "c")
+        remote = RemoteSigner(tmp_path / "s")
+        nonces = dict(await remote.highest_nonces(CHAIN_ID))
+        told = await tell(tmp_path / "c", {"do": "halt", "reason": "drill"})
+        await remote.close()
+        await server.stop()
+        await control.stop()
+        level = guard.latch().level
+        guard.close()
+        return nonces, told, level
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        nonces, told, level = runner.run(ask_and_halt())
+    assert nonces == {ACCOUNT: None}
+    assert told == {"done": "halt", "level": "halted"}
+    assert level is Level.HALTED
+
+
+@pytest.mark.parametrize(("source", "is_released"), [("api", True), ("operator", False)])
+async def test_what_the_gateway_latched_here_is_released_with_its_status_and_nothing_else_is(
+    home: Home, tmp_path: Path, *, source: str, is_released: bool
+) -> None:
+    async with running(home, ready=False) as bench:
+        place = KeysHerePlace(
+            chain_id=CHAIN_ID,
+            files=bench.executor.live.access.key_files,
+            guard_path=tmp_path / "guard.db",
+            control_path=tmp_path / "c",
+        )
+        status = [Status.ACTIVE]
+        source_here = KeysHere(place, clock_s=lambda: 0, status=lambda: status[0])
+        await source_here.load()
+        halted = await tell(tmp_path / "c", {"do": "halt", "source": source, "reason": "drill"})
+        assert halted == {"done": "halt", "level": "halted"}
+        levels = []
+        for said in (Status.ACTIVE, Status.HALTED, Status.ACTIVE):
+            status[0] = said
+            await asyncio.sleep(0.5)
+            levels.append((await tell(tmp_path / "c", {"do": "status"}))["level"])
+        await source_here.close()
+    assert levels == ["halted", "halted", "active" if is_released else "halted"]

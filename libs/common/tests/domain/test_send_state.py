@@ -206,6 +206,19 @@ def test_foreign_use_needs_more_heads_than_finality() -> None:
     assert found.state.stage is Stage.INCLUDED
 
 
+def test_where_the_chain_says_what_is_final_foreign_use_needs_its_word_too() -> None:
+    policy = SendPolicy(confirmations=2, needs_finalized=True)
+    state = sent()
+    for number in range(101, 120):
+        step = send_state.at_head(state, a_head(number, slot_used=True, absent=True), policy)
+        assert step.action is None
+        state = step.state
+    final = a_head(120, slot_used=True, absent=True, finally_used=True)
+    assert isinstance(send_state.at_head(state, final, policy).action, StopForeignUse)
+    early = send_state.at_head(sent(), a_head(101, slot_used=True, absent=True, finally_used=True), policy)
+    assert early.action is None
+
+
 @pytest.mark.parametrize(
     "lag", [{"absent": False}, {"absent": True, "quorate": False}, {"absent": True, "complete": False}]
 )

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from dexlane_signer.attempts import SignedAttempt
 from dexlane_signer.denials import Denial, DenialReason, SigningDenied
@@ -109,9 +109,8 @@ class _Link(asyncio.Protocol):
         return self._transport is None or self._transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a stream socket was expected")
-        self._transport = transport
+        # uvloop's transports are no subclass of asyncio's, though they do the same.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         try:

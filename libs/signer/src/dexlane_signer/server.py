@@ -7,7 +7,7 @@ import contextlib
 from collections import deque
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from dexlane_signer.denials import DenialReason, SigningDenied
 from dexlane_signer.guard_file import GuardUnavailableError
@@ -107,12 +107,12 @@ class _Connection(asyncio.Protocol):
         self._is_clogged = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a stream socket was expected")
-        if self._server.admits(self, transport):
-            self._transport = transport
+        # uvloop's transports are no subclass of asyncio's, though they do the same.
+        stream = cast("asyncio.Transport", transport)
+        if self._server.admits(self, stream):
+            self._transport = stream
         else:
-            transport.abort()
+            stream.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._transport is None:

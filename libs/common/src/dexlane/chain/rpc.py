@@ -127,6 +127,8 @@ class RpcClient:
         self._link: Link | None = None
         self._connected = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
+        self.fault: Fatal | None = None
+        """Why it will never be connected; None while it tries."""
 
     @property
     def url(self) -> str:
@@ -178,8 +180,10 @@ class RpcClient:
         return answers
 
     def _open_link(self) -> Link:
+        if self.fault is not None:
+            raise self.fault
         if self._runner is not None and self._runner.done():
-            self._runner.result()  # raises the Fatal that ended it
+            self._runner.result()  # raises what ended it
         if self._link is None or not self._link.is_open:
             raise RpcUnavailable(f"not connected to {host_of(self.url)}")
         return self._link
@@ -194,6 +198,7 @@ class RpcClient:
             if link is not None:
                 await link.close()
             if isinstance(error, Fatal):
+                self.fault = error
                 raise
             self._on_state("unavailable", str(error))
             self._at = (self._at + 1) % len(self._urls)

@@ -222,11 +222,13 @@ def _reexamined(state: SendState, head: Head) -> Step:
 
 def _used_by_another(state: SendState, head: Head, policy: SendPolicy) -> Step:
     """The nonce has passed the slot and no receipt is there: a receipt that lags, until every provider has been asked
-    for every attempt and knows none, for more heads than finality takes."""
+    for every attempt and knows none, for more heads than finality takes, and until the chain's own finality has the
+    nonce passed as well where that is what final means."""
     if not (head.quorate and head.absent):
         return Step(state)
     heads = state.foreign_heads + 1
-    action = StopForeignUse() if heads > policy.confirmations else None
+    settled = heads > policy.confirmations and (head.finally_used or not policy.needs_finalized)
+    action = StopForeignUse() if settled else None
     return Step(state.model_copy(update={"foreign_heads": heads}), (), action)
 
 

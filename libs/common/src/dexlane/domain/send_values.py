@@ -174,8 +174,9 @@ class Head:
 
     ``complete`` is False when look-ups went unanswered or contradict each other; then absence proves nothing.
     ``quorate`` says that as many providers agree as something final needs. ``absent``: no node knows any attempt.
-    ``finalized`` is the number of the chain's finalized block, None when it is not known. ``hopeless`` says why the
-    trade, as signed, cannot do its work in the next block.
+    ``finalized`` is the number of the chain's finalized block, None when it is not known. ``finally_used``: the nonce
+    has passed the slot at that block as well. ``hopeless`` says why the trade, as signed, cannot do its work in the
+    next block.
     """
 
     number: int
@@ -186,4 +187,5 @@ class Head:
     quorate: bool = True
     absent: bool = False
     finalized: int | None = None
+    finally_used: bool = False
     hopeless: FailureReason | None = None

@@ -84,6 +84,9 @@ class TokenWorld:
         self.reverts: set[str] = set()
         self.others: Sequence[Rpc] = ()
         """Further providers beside the bench's own."""
+        self.left_out: dict[str, str] = {}
+        """Providers that are not asked any more, and why: ``p0`` is the bench's own."""
+        self.sending = SendPolicy(confirmations=2)
         chain.execute = self.execute
         chain.answer_call = self.answer
 
@@ -241,7 +244,7 @@ def live_book(**fields: Any) -> Book:
     return a_book(**({"id": "live-one", "mode": Mode.LIVE, **limits} | fields))
 
 
-async def _a_term(journal: Journal) -> Term:
+async def a_term(journal: Journal) -> Term:
     """Take the lease, from an instance that died if need be. It lasts: its clock stands still from then on."""
     key, clock, policy = LeaseKey("fast-executor", CHAIN_ID), ManualClock(), LeasePolicy()
     lease = Lease(JournalLeaseStore(journal, key), secrets.token_hex(4), clock=clock, policy=policy)
@@ -256,7 +259,7 @@ async def born(home: Home, chain: FakeChain, world: TokenWorld, clock: ManualClo
     await upgrade(home.database_url, "dexlane.chain")
     journal = Journal(home.database_url, clock=clock, log=configure_logging("bench", "ERROR"), direct=True)
     place = Place(home, chain, world, clock, books)
-    return await taken_up(place, journal, await _a_term(journal), chain.rpc())
+    return await taken_up(place, journal, await a_term(journal), chain.rpc())
 
 
 @dataclass(frozen=True)
@@ -289,8 +292,8 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
         connect=connect,
         key_files=KeyFiles(plain=keys),
         guard_path=home.folder / "guard.db",
-        sending=SendPolicy(confirmations=2),
-        witnesses=lambda: [Witness(name=f"p{index}", rpc=one) for index, one in enumerate((rpc, *place.world.others))],
+        sending=place.world.sending,
+        witnesses=lambda: [_witness(place.world, index, one) for index, one in enumerate((rpc, *place.world.others))],
     )
     parts = ExecutorParts(
         service="fast-executor",
@@ -315,16 +318,32 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
     )
 
 
+def _witness(world: TokenWorld, index: int, rpc: Rpc) -> Witness:
+    name = f"p{index}"
+    return Witness(
+        name=name,
+        rpc=rpc,
+        left_out=lambda: world.left_out.get(name, ""),
+        drop=lambda reason: world.left_out.update({name: reason}),
+    )
+
+
 @asynccontextmanager
 async def running(
-    home: Home, *books: Book, ready: bool = True, others: Callable[[FakeChain], Sequence[Rpc]] = lambda chain: ()
+    home: Home,
+    *books: Book,
+    ready: bool = True,
+    others: Callable[[FakeChain], Sequence[Rpc]] = lambda chain: (),
+    sending: SendPolicy | None = None,
 ) -> AsyncIterator[Bench]:
-    """A bench on a new chain; with ``ready`` the accounts are open and the allowances stand."""
+    """A bench on a new chain; with ``ready`` the accounts are open and the allowances stand. ``others`` are further
+    providers; ``sending`` has two confirmations unless said otherwise."""
     chain = FakeChain(CHAIN_ID, block_time_s=1)
     chain.fund(ACCOUNT, 10 * 10**18)
     clock = ManualClock(chain.tip.timestamp_s * 1_000)
     world = TokenWorld(chain)
     world.others = others(chain)
+    world.sending = sending or world.sending
     bench = await born(home, chain, world, clock, list(books or [live_book()]))
     if ready:
         for _ in range(5):

@@ -20,7 +20,9 @@ from nats.aio.client import Client
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from dexlane.events.base import Event
+from dexlane.events.seals import Approver
 from dexlane.events.streams import stream_of
+from dexlane.runtime.sealing import Approving, sealer_from
 
 E = TypeVar("E", bound=Event)
 
@@ -120,6 +122,10 @@ class Stack:
             except (FileNotFoundError, ProcessLookupError, PermissionError):
                 continue
         raise StackError(f"{service} does not run")
+
+    def approving(self) -> Approving:
+        """The risk-scorer's way to approve: its key, so that signers believe a test's verdicts."""
+        return Approving(Approver.RISK_SCORER, sealer_from(self.home / "approvals" / "risk-scorer.key"))
 
     async def rpc(self, method: str, *params: Any) -> Any:
         """Call the devnet."""

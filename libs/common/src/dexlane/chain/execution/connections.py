@@ -72,6 +72,9 @@ class NodeConnections:
         loop = asyncio.get_running_loop()
         until = loop.time() + CONNECT_WAIT_S
         while not any(client.connected for client in clients):
+            faults = [client.fault for client in clients if client.fault is not None]
+            if len(faults) == len(clients):
+                raise faults[0]
             if loop.time() >= until:
                 raise RpcUnavailable(f"no provider of chain {self._providers.chain_id} answers yet")
             await asyncio.sleep(SHARE_OF_WAIT_S)
@@ -97,13 +100,9 @@ class NodeConnections:
 
     async def _start(self) -> None:
         starts = (provider.client.start() for provider in self._providers.all)
-        ends = await asyncio.gather(*starts, return_exceptions=True)
-        faults = [end for end in ends if isinstance(end, BaseException)]
-        for fault in faults:
-            if not isinstance(fault, WrongChain):
-                raise fault
-        if faults and len(faults) == len(ends):
-            raise faults[0]
+        for end in await asyncio.gather(*starts, return_exceptions=True):
+            if isinstance(end, BaseException) and not isinstance(end, WrongChain):
+                raise end
 
     async def watch(self) -> None:
         """Judge the providers again and again, so that calls leave one that is unfit."""

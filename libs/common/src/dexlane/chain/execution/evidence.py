@@ -30,6 +30,14 @@ class Finding:
     funded: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """What enough providers say about the finalized block: its number, and whether the slot is used at it."""
+
+    number: int | None
+    used: bool
+
+
 class Evidence:
     """Asks the witnesses about slots and weighs what they say."""
 
@@ -50,7 +58,8 @@ class Evidence:
         for slot, record in zip(slots, records, strict=True):
             weighed = self._weighed(slot, tip, testimonies)
             call = calls.get(slot.intent.id)
-            head = _head(tip, weighed, finalized, _hopeless(slot, call, tip, testimonies))
+            settled = _Settled(finalized, self._is_finally_used(slot, testimonies))
+            head = _head(tip, weighed, settled, _hopeless(slot, call, tip, testimonies))
             if head.slot_used and not is_new and weighed.seen is None:
                 continue  # a second look at one block is no further evidence of foreign use
             receipt = _receipt_of(weighed.seen, testimonies)
@@ -71,6 +80,7 @@ class Evidence:
                 if slot.state.attempts[-1].kind is AttemptKind.TRADE
             },
             poor=frozenset(slot.intent.account for slot in waiting if slot.state.short_of_funds),
+            suspect=frozenset(slot.intent.account for slot in slots if self._is_suspect(slot)),
             finalized=self._policy.needs_finalized and any(slot.state.stage is Stage.INCLUDED for slot in slots),
         )
 
@@ -85,6 +95,16 @@ class Evidence:
         if seen is not None and tip.block.number - seen.block.number + 1 >= self._policy.confirmations:
             self._name_dissenters(slot, weighed)
         return weighed
+
+    def _is_suspect(self, slot: Slot) -> bool:
+        """Whether somebody else seems to have used the slot, and the chain's own finality is to be asked."""
+        return self._policy.needs_finalized and slot.state.foreign_heads > 0
+
+    def _is_finally_used(self, slot: Slot, testimonies: Sequence[Testimony]) -> bool:
+        account = slot.intent.account
+        nonces = [one.final_nonces[account] for one in testimonies if account in one.final_nonces]
+        agreed = agreed_height(nonces, self._witnesses.quorum)
+        return agreed is not None and agreed > slot.nonce
 
     def _settled_from(self, state: SendState) -> int:
         """The head from which on a provider must know the inclusion of a final slot."""
@@ -117,7 +137,7 @@ def _is_waiting(slot: Slot) -> bool:
     return bool(slot.state.attempts) and slot.state.stage in {Stage.SIGNED, Stage.SENT}
 
 
-def _head(tip: BlockApplied, weighed: Weighed, finalized: int | None, hopeless: FailureReason | None) -> Head:
+def _head(tip: BlockApplied, weighed: Weighed, settled: _Settled, hopeless: FailureReason | None) -> Head:
     return Head(
         number=tip.block.number,
         next_base_fee_wei=tip.next_base_fee_per_gas_wei,
@@ -126,7 +146,8 @@ def _head(tip: BlockApplied, weighed: Weighed, finalized: int | None, hopeless: 
         complete=weighed.complete,
         quorate=weighed.quorate,
         absent=weighed.absent,
-        finalized=finalized,
+        finalized=settled.number,
+        finally_used=settled.used,
         hopeless=hopeless,
     )
 

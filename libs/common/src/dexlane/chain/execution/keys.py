@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -52,6 +53,9 @@ from dexlane_signer import (
 
 EXECUTE_SELECTOR = "0x3593564c"
 MAX_GAS_LIMIT = 16_777_216
+API_SOURCE = "api"
+"""The gateway, in a record of halts."""
+FOLLOW_EVERY_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +245,8 @@ class KeysHere:
     """Keys in this process, whose policy follows the live books; for the devnet. Read when the first book comes.
 
     The operator's and the breakers' status holds as the executor knows it and is released where it was set; the
-    file ``HALT`` beside the record and the control socket latch in the record.
+    file ``HALT`` beside the record and the control socket latch in the record. The gateway says a halt on both ways, so
+    what it latched is released with its status.
     """
 
     def __init__(self, place: KeysHerePlace, *, clock_s: Callable[[], int], status: Callable[[], Status]) -> None:
@@ -253,7 +258,7 @@ class KeysHere:
         self._brake: Brake | None = None
         self._signer: SignerHere | None = None
         self._control: ControlServer | None = None
-        self._looking: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def loaded(self) -> bool:
@@ -284,12 +289,30 @@ class KeysHere:
                 await self._control.start(place.control_path)
         except (SocketTakenError, OSError) as error:
             raise Misconfigured(str(error)) from error
-        self._looking = asyncio.create_task(self._brake.keep_looking())
+        self._tasks = [
+            asyncio.create_task(self._brake.keep_looking()),
+            asyncio.create_task(self._follow(self._guard)),
+        ]
         self._keys = keys
 
     def _told(self) -> Latch:
         """The status as a level: both have the same three words."""
         return Latch(Level(self._status().value), "status", "the status of trading says so")
+
+    async def _follow(self, guard: NonceGuard) -> None:
+        """Release what the gateway latched once its status, which was heard meanwhile, is released. A halt whose status
+        never came stays, and so does everybody else's."""
+        was_heard = False
+        while True:
+            with contextlib.suppress(GuardUnavailableError):
+                held, told = guard.latch(), self._told().level
+                if held.source != API_SOURCE or held.level is Level.ACTIVE:
+                    was_heard = False
+                elif told.severity >= held.level.severity:
+                    was_heard = True
+                elif was_heard:
+                    guard.resume("the status of trading was released", source="status")
+            await asyncio.sleep(FOLLOW_EVERY_S)
 
     def use(self, policy: Policy) -> None:
         """Sign by these rules from now on."""
@@ -314,8 +337,8 @@ class KeysHere:
 
     async def close(self) -> None:
         """Close the control socket and the record of signatures."""
-        if self._looking is not None:
-            self._looking.cancel()
+        for task in self._tasks:
+            task.cancel()
         if self._control is not None:
             await self._control.stop()
         if self._guard is not None:

@@ -5,6 +5,7 @@ Nothing is connected, and no key is read, before a live book or an open transact
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -225,17 +226,17 @@ class LiveDesk:
 
     async def _forget_facts_in_flight(self, transactions: Transactions) -> None:
         """Until the pass is over nobody knows the next permit nonce of an account with a trade on its way. A trade
-        that is not signed yet (the process stopped between) gets the nonce that the chain has now: it is the only one
-        of its token on the way."""
-        for slot in transactions.open_slots:
-            if not slot.blocks_its_token:
-                continue
-            account, plan = slot.intent.account, slot.intent.plan
-            self._facts.pop(account, None)
-            if plan is not None and not slot.state.attempts and self.rpc is not None:
-                token = plan.route.token_in
+        that is not signed yet gets the nonce that the chain has now: no other on the way pays with its token."""
+        waiting = [slot for slot in transactions.open_slots if slot.blocks_its_token]
+        for slot in waiting:
+            self._facts.pop(slot.intent.account, None)
+        for account, tokens in _paid_unsigned(waiting).items():
+            if self.rpc is None:
+                return
+            # Without an answer nothing is signed; that nobody answers is for the pass to count.
+            with contextlib.suppress(Transient):
                 router = self.access.deployment.router
-                self._facts[account] = await read_account(self.rpc, account, [token], router)
+                self._facts[account] = await read_account(self.rpc, account, sorted(tokens), router)
 
     def _signer(self) -> Signer:
         """The signer, while this process may act: nothing is signed after its term."""
@@ -335,6 +336,15 @@ class LiveDesk:
             await store.open_account(tx, book.id, account, tip.block)
             await tx.emit(opened)
         self.held.opened[book.id, account] = tip.block.number
+
+
+def _paid_unsigned(slots: Iterable[Slot]) -> dict[str, set[str]]:
+    """By account the tokens that trades without a signature are to pay with."""
+    paid: dict[str, set[str]] = {}
+    for slot in slots:
+        if slot.intent.plan is not None and not slot.state.attempts:
+            paid.setdefault(slot.intent.account, set()).add(slot.intent.plan.route.token_in)
+    return paid
 
 
 def _source_for(access: LiveAccess, clock_s: Callable[[], int], status: Callable[[], Status]) -> SignerSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -51,7 +52,8 @@ class Trial:
 @dataclass(frozen=True, kw_only=True)
 class Questions:
     """What is asked at a block. ``hashes``: whose receipts; ``sought``: which of them are looked for in pools as well;
-    ``trials``: what is tried on the state of ``block``, by intent; ``poor``: accounts whose balance is of interest."""
+    ``trials``: what is tried on the state of ``block``, by intent; ``poor``: accounts whose balance is of interest;
+    ``suspect``: those whose nonce at the finalized block is."""
 
     block: BlockRef
     accounts: frozenset[str] = frozenset()
@@ -59,6 +61,7 @@ class Questions:
     sought: frozenset[str] = frozenset()
     trials: Mapping[str, Trial] = field(default_factory=dict)
     poor: frozenset[str] = frozenset()
+    suspect: frozenset[str] = frozenset()
     finalized: bool = False
 
 
@@ -66,13 +69,15 @@ class Questions:
 class Testimony:
     """What one provider answered. What went unanswered is not in the mappings; a receipt that is not there is None.
 
-    ``reverting`` are the intents whose trade would fail; ``fault`` is the first thing that went wrong.
+    ``final_nonces`` are those at its finalized block, ``reverting`` the intents whose trade would fail; ``fault`` is
+    the first thing that went wrong.
     """
 
     name: str
     head: int
     finalized: int | None = None
     nonces: Mapping[str, int] = field(default_factory=dict)
+    final_nonces: Mapping[str, int] = field(default_factory=dict)
     receipts: Mapping[str, Receipt | None] = field(default_factory=dict)
     known: Mapping[str, bool] = field(default_factory=dict)
     reverting: frozenset[str] = frozenset()
@@ -82,10 +87,12 @@ class Testimony:
 
 async def hear(name: str, rpc: Rpc, questions: Questions, *, with_trials: bool) -> Testimony:
     """Ask one provider everything. ``RpcError`` or ``RpcUnavailable`` when it does not even say where it is."""
-    head, final, nonces, balances, reverting = await asyncio.gather(
+    at_finality = functools.partial(rpc.transaction_count, block="finalized")
+    head, final, nonces, final_nonces, balances, reverting = await asyncio.gather(
         rpc.block_number(),
         _finalized(rpc) if questions.finalized else _none(),
         _each(rpc.transaction_count, questions.accounts),
+        _each(at_finality, questions.suspect),
         _each(rpc.balance, questions.poor),
         _reverting(rpc, questions) if with_trials else _no_intents(),
     )
@@ -99,11 +106,12 @@ async def hear(name: str, rpc: Rpc, questions: Questions, *, with_trials: bool) 
         head=head,
         finalized=final,
         nonces=nonces.found,
+        final_nonces=final_nonces.found,
         receipts=receipts.found,
         known={tx_hash: transaction is not None for tx_hash, transaction in known.found.items()},
         reverting=reverting,
         balances=balances.found,
-        fault=nonces.fault or receipts.fault or known.fault or balances.fault,
+        fault=nonces.fault or final_nonces.fault or receipts.fault or known.fault or balances.fault,
     )
 
 
