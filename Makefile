@@ -43,9 +43,10 @@ check: $(STAMP) ## Lint, types, import contracts, architecture, pinned schemas
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pytest -q tests/architecture
 
-simulate: $(STAMP) ## Live through seeded worlds of crashes, reorgs and lies: SEEDS=1..200, REPLAY=1, TRACE=1, BUG=<name>
+simulate: $(STAMP) ## Live through seeded worlds of crashes, reorgs and lies: SEEDS=1..200, JOBS=2, SHAPE=reorgs, REPLAY=1, TRACE=1, BUG=<name>
 	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(REPLAY),--replay) \
-		$(if $(TRACE),--trace) $(if $(or $(REPLAY),$(TRACE),$(BUG)),--no-pairs) $(if $(BUG),--bug $(BUG)) $(ARGS)
+		$(if $(TRACE),--trace) $(if $(or $(REPLAY),$(TRACE),$(BUG)),--no-pairs) $(if $(BUG),--bug $(BUG)) \
+		$(if $(JOBS),--jobs $(JOBS)) $(if $(SHAPE),--shape $(SHAPE) --no-pairs) $(ARGS)
 
 bench: $(STAMP) ## Measure the promised figures on this machine
 	@$(BIN)/python -m bench $(ARGS)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 
+from simulation.jobs import Lived, Order, worlds
 from simulation.pairs import ALL_PAIRS, Pair, enumerate_pairs, table
 from simulation.planted import BUGS, planted
 from simulation.processes import remove_home, simulated_surroundings
-from simulation.shape import Shape
+from simulation.shape import SERIES, Shape
 from simulation.shrinking import shrink
 from simulation.world import Outcome, run_world
 
-COLLECT_EVERY = 8
 SHOWN = 60
+EACH = ("crashes", "reorgs", "undone", "intents", "signed", "trades", "balances", "off_by", "effects")
 
 
 def seeds_of(text: str) -> Iterator[int]:
@@ -32,31 +32,35 @@ def main() -> int:
     arguments = _arguments()
     began, total, pairs = time.perf_counter(), Counter[str](), set[tuple[str, str]]()
     seeds = list(seeds_of(arguments.seeds))
-    gc.disable()
-    try:
-        with simulated_surroundings(), planted(arguments.bug):
-            if not arguments.no_pairs and not _all_pairs(total, pairs):
-                seeds = []
-            for place, seed in enumerate(seeds, 1):
-                outcome = run_world(seed, trace=arguments.trace)
-                total += outcome.counts
-                total["violations"] += len(outcome.violations)
-                pairs |= outcome.pairs
-                if not _tell(outcome, arguments, total):
-                    total["failed"] += 1
-                    break
-                if place % COLLECT_EVERY == 0:
-                    gc.collect()
-                _progress(place, len(seeds), total, began)
-    finally:
-        remove_home()
-    seconds = time.perf_counter() - began
-    print(
-        f"{len(seeds)} seeds, {total['crashes']} crashes, {total['intents']} intents, {total['trades']} trades, "
-        f"{total['effects']} effects, {total['reorgs']} reorgs, {total['violations']} violations, "
-        f"{len(pairs)} pairs, {total['crashes'] / seconds:.1f} crashes/s, {seconds:.1f} s"
-    )
+    if arguments.no_pairs or _all_pairs(total, pairs):
+        order = Order(
+            seeds=seeds,
+            series=arguments.shape,
+            bug=arguments.bug,
+            trace=arguments.trace,
+            replay=arguments.replay,
+        )
+        for lived in worlds(order, arguments.jobs):
+            total["seeds"] += 1
+            total += lived.outcome.counts
+            total["violations"] += len(lived.outcome.violations)
+            pairs |= lived.outcome.pairs
+            if not _tell(lived, arguments):
+                total["failed"] += 1
+                break
+            _progress(len(seeds), total, began)
+    print(_summary(total, len(pairs), time.perf_counter() - began))
     return 1 if total["failed"] else 0
+
+
+def _summary(total: Counter[str], pairs: int, seconds: float) -> str:
+    return (
+        f"{total['seeds']} seeds, {total['crashes']} crashes, {total['reorgs']} reorgs (they undid {total['undone']} "
+        f"transactions), {total['intents']} intents, {total['signed']} transactions signed, {total['trades']} trades, "
+        f"{total['effects']} effects, {total['balances']} balances at the ends differ from the chain by "
+        f"{total['off_by']} wei, {total['violations']} violations, {pairs} pairs, "
+        f"{total['crashes'] / seconds:.1f} crashes/s, {seconds:.1f} s"
+    )
 
 
 def _arguments() -> argparse.Namespace:
@@ -65,37 +69,46 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--replay", action="store_true", help="live through every seed twice and compare")
     parser.add_argument("--trace", action="store_true", help="print everything that happened")
     parser.add_argument("--no-pairs", action="store_true", help="leave out the enumeration of boundaries and outcomes")
+    parser.add_argument("--shape", choices=SERIES, default="mixed", help="worlds of every kind, or much of one")
+    parser.add_argument("--jobs", type=int, default=1, help="programs that live through worlds side by side")
+    parser.add_argument("--each", action="store_true", help="print a line for every world")
     parser.add_argument("--bug", choices=sorted(BUGS), help="plant this bug")
     return parser.parse_args()
 
 
-def _tell(outcome: Outcome, arguments: argparse.Namespace, total: Counter[str]) -> bool:
+def _tell(lived: Lived, arguments: argparse.Namespace) -> bool:
+    outcome = lived.outcome
     if arguments.trace:
         print("\n".join(outcome.trace))
+    if arguments.each:
+        counts = ", ".join(f"{outcome.counts[name]} {name}" for name in EACH)
+        print(f"seed {outcome.seed}: {counts}", flush=True)
     if outcome.violations:
-        _explain(outcome)
+        _explain(outcome, arguments)
         return False
-    if arguments.replay:
-        again = run_world(outcome.seed)
-        total["replays"] += 1
-        same = again.digest == outcome.digest
-        print(f"seed {outcome.seed}: {outcome.digest} and {again.digest}: {'equal' if same else 'DIFFERENT'}")
+    if lived.again is not None:
+        same = lived.again == outcome.digest
+        print(f"seed {outcome.seed}: {outcome.digest} and {lived.again}: {'equal' if same else 'DIFFERENT'}")
         return same
     return True
 
 
-def _explain(outcome: Outcome) -> None:
+def _explain(outcome: Outcome, arguments: argparse.Namespace) -> None:
     """The seed, the rule, the fewest faults that still break one, and the trace of those."""
     seed = int(outcome.seed)
     print(f"\nseed {seed} breaks {outcome.violations[0]}")
     for more in outcome.violations[1:]:
         print(f"    and {more}")
 
-    def fails(faults: object) -> bool:
-        return bool(run_world(seed, allowed=frozenset(faults)).violations)  # type: ignore[call-overload]
+    shape = Shape.named(arguments.shape, seed)
 
-    fewest = shrink(outcome.fired, fails)
-    shortest = run_world(seed, Shape.of(seed), allowed=frozenset(fewest), trace=True)
+    def fails(faults: object) -> bool:
+        return bool(run_world(seed, shape, allowed=frozenset(faults)).violations)  # type: ignore[call-overload]
+
+    with simulated_surroundings(), planted(arguments.bug):
+        fewest = shrink(outcome.fired, fails)
+        shortest = run_world(seed, shape, allowed=frozenset(fewest), trace=True)
+    remove_home()
     print(f"{len(fewest)} of its {len(outcome.fired)} faults are enough: {', '.join(fewest)}")
     print(f"which break {'; '.join(shortest.violations)}. The end of the trace:")
     print("    " + "\n    ".join(shortest.trace[-SHOWN:]))
@@ -103,7 +116,10 @@ def _explain(outcome: Outcome) -> None:
 
 def _all_pairs(total: Counter[str], pairs: set[Pair]) -> bool:
     """Live through every boundary under every outcome, and print which were hit."""
-    for outcome in enumerate_pairs():
+    with simulated_surroundings():
+        outcomes = enumerate_pairs()
+    remove_home()
+    for outcome in outcomes:
         total += outcome.counts
         total["violations"] += len(outcome.violations)
         pairs |= outcome.pairs
@@ -115,10 +131,10 @@ def _all_pairs(total: Counter[str], pairs: set[Pair]) -> bool:
     return complete
 
 
-def _progress(place: int, of: int, total: Counter[str], began: float) -> None:
+def _progress(of: int, total: Counter[str], began: float) -> None:
     if sys.stderr.isatty():
         rate = total["crashes"] / (time.perf_counter() - began)
-        sys.stderr.write(f"\r{place}/{of} seeds, {total['crashes']} crashes ({rate:.0f}/s), {total['failed']} failed ")
+        sys.stderr.write(f"\r{total['seeds']}/{of} seeds, {total['crashes']} crashes ({rate:.0f}/s) ")
         sys.stderr.flush()
 
 

@@ -57,8 +57,7 @@ class Broker:
         self.dead_letters: list[Stored] = []
         self.on_stored: list[Callable[[Stored], None]] = []
         self._seen: dict[str, OrderedDict[str, float]] = {}
-        self._changed = asyncio.Event()
-        self.delay_s: Callable[[str], float] = lambda _subject: 0.0
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
 
     def publish(self, stream: str, subject: str, data: bytes, headers: dict[str, str]) -> int:
         """Store a message, unless its id was stored within the window; its sequence."""
@@ -77,7 +76,7 @@ class Broker:
             told(stored)
         if subject.startswith("dlq."):
             self.dead_letters.append(stored)
-        self._notify()
+        self._notify(stream)
         return stored.sequence
 
     def last(self, stream: str, subject: str) -> Stored | None:
@@ -143,7 +142,9 @@ class Broker:
                 message = messages[position - 1]
                 if covers(pattern, message.subject):
                     yield message
-            await self._changed.wait()
+            news: asyncio.Future[None] = self._loop.create_future()
+            self._waiting.setdefault(stream, []).append(news)
+            await news
 
     def go_down(self) -> None:
         """Nobody gets through any more. What was out comes again when it is due."""
@@ -157,7 +158,8 @@ class Broker:
             for durable in self.durables.values():
                 durable.position = 0
                 durable.due_s, durable.deliveries, durable.lives = {}, {}, {}
-        self._notify()
+        for stream in STREAMS:
+            self._notify(stream.name)
 
     def _take(self, durable: Durable) -> Stored | None:
         now_s = self._loop.time()
@@ -182,11 +184,13 @@ class Broker:
             if timer is not None:
                 timer.cancel()
 
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def _notify(self, stream: str) -> None:
+        for news in self._waiting.pop(stream, ()):
+            if not news.done():
+                news.set_result(None)
         for durable in self.durables.values():
-            durable.wake.set()
+            if durable.stream == stream:
+                durable.wake.set()
 
     def everything(self) -> Iterator[tuple[str, Stored]]:
         """Every stored message with its stream."""

@@ -324,6 +324,8 @@ class Monitor:
                     trades[owner[tx.hash]] += 1
             given = self.rows(service, "SELECT count(*), max(nonce) FROM execution_slots")[0]
             next_nonce = self._world.chain.blocks[-1].nonces.get(account, 0)
+            signed = self.rows(f"{service}-guard-{CHAIN_ID}", "SELECT count(*) FROM attempts")[0][0]
+            self._world.counts["signed"] += signed
             if given[0] != next_nonce:
                 self.violated("nothing lost", f"{service} gave out {given[0]} slots, the chain is at {next_nonce}")
         self._world.counts["trades"] += len(trades)
@@ -354,6 +356,8 @@ class Monitor:
     def _compare(self, held: dict[tuple[str, str], int], path: str, wanted: dict[str, int]) -> None:
         for token, amount in wanted.items():
             booked = held.get((path, token), 0)
+            self._world.counts["balances"] += 1
+            self._world.counts["off_by"] += abs(booked - amount)
             if booked != amount:
                 self.violated("I6", f"{path} differs by {booked - amount} of {token}")
 

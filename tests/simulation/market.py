@@ -100,6 +100,7 @@ class Market:
         dropped = [tx_hash for tx_hash in undone if draw.random() < 0.3]
         self._world.effect("reorg", depth, len(undone), len(dropped))
         self._world.counts["reorgs"] += 1
+        self._world.counts["undone"] += len(undone)
         self._chain.reorg(depth, drop=dropped, reinclude=draw.random() < 0.6, longer=draw.randint(0, 1))
         self._follow(depth)
 

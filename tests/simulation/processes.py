@@ -27,7 +27,7 @@ import smart_executor.app
 import smart_executor.settings
 from dexlane.chain.execution import assembly
 from dexlane.events.control import TradingStatus
-from dexlane.runtime import pool_mirror, service
+from dexlane.runtime import lease, pool_mirror, service
 from dexlane.runtime.consuming import Routes
 from dexlane.runtime.journal import Journal
 from dexlane.runtime.migrate import upgrade
@@ -52,8 +52,10 @@ TABLES = {
     "gateway": "gateway",
 }
 """Whose tables lie in which service's journal."""
-LEASE_TTL_S = 5
-"""Less than a block, so that a restart misses one at most; more than the usual, to be renewed less often."""
+LEASE_TTL_S = 2
+"""Much less than a block, so that who is started again is back in the next one."""
+LOOKS_PER_LEASE = 2
+"""In time that is free, a renewal is what a lease costs: holders renew it twice, and who waits looks as often."""
 BRAKE_LOOKS_EVERY_S = 3.0
 """The signer's brake looks for its file less often: most looks are at nothing."""
 Build = Callable[[], Service]
@@ -186,6 +188,8 @@ def simulated_surroundings() -> Iterator[None]:
             stack.enter_context(patch.object(module, "upgrade", _upgraded))
         stack.enter_context(patch.object(assembly, "NodeConnections", _providers))
         stack.enter_context(patch.object(assembly, "random", _Dice))
+        stack.enter_context(patch.object(lease, "LOOKS_PER_LEASE", LOOKS_PER_LEASE))
+        stack.enter_context(patch.object(lease, "RENEWALS_PER_LEASE", LOOKS_PER_LEASE))
         stack.enter_context(patch.object(brake, "LOOK_EVERY_S", BRAKE_LOOKS_EVERY_S))
         stack.enter_context(patch.object(assembly, "instance_name", _instance_name))
         stack.enter_context(patch.object(service, "Bus", bus_of_world))

@@ -8,6 +8,7 @@ from random import Random
 EXECUTORS = ("fast-executor", "smart-executor")
 STANDBY = "/2"
 """Ends the name of a second instance, which shares everything of the first but its life."""
+SERIES = ("mixed", "reorgs", "crashes")
 SERVICES = (*EXECUTORS, "portfolio", "paper-sim", "gateway")
 
 
@@ -53,6 +54,52 @@ class Shape:
     price_moves_bps: int = 40
 
     @staticmethod
+    def named(name: str, seed: int) -> Shape:
+        """The shape of a seed in the series of that name."""
+        return {"mixed": Shape.of, "reorgs": Shape.of_reorgs, "crashes": Shape.of_crashes}[name](seed)
+
+    @staticmethod
+    def of_reorgs(seed: int) -> Shape:
+        """Half of all blocks replace others, and executors die seldom: most trades are undone at least once."""
+        draw = Random(f"reorgs {seed}")  # noqa: S311
+        confirmations = draw.choice((3, 5, 8, 12))
+        return Shape(
+            blocks=50,
+            confirmations=confirmations,
+            max_reorg=confirmations - 1,
+            services=(draw.choice(EXECUTORS), "portfolio"),
+            verdicts_per_block=1.0,
+            crash=0.004,
+            killed=0.01,
+            send_fault=draw.choice((0.0, 0.3)),
+            reorg=0.5,
+            stall=0.01,
+            broker_down=0.005,
+            halt=0.0,
+            capital=10_000 * 10**6,
+            max_open_positions=12,
+            max_orders_per_minute=8,
+        )
+
+    @staticmethod
+    def of_crashes(seed: int) -> Shape:
+        """Executors die at every twelfth boundary and in every fifth block, and live on for the rest of it."""
+        draw = Random(f"crashes {seed}")  # noqa: S311
+        executor = draw.choice(EXECUTORS)
+        return Shape(
+            blocks=40,
+            max_reorg=2,
+            services=(executor, "portfolio"),
+            verdicts_per_block=1.0,
+            crash=0.08,
+            killed=0.2,
+            commit_unheard=draw.choice((0.0, 0.01)),
+            reorg=0.05,
+            broker_down=0.0,
+            halt=0.0,
+        )
+
+    @staticmethod
     def of(seed: int) -> Shape:
         """Most worlds trade live and reorganise a little, some have every service, some go up to 64 blocks deep."""
         draw = Random(f"shape {seed}")  # noqa: S311
@@ -77,8 +124,8 @@ class Shape:
             clock_off=draw.choice((0.0, 0.0, 0.0, 0.03)),
             max_reorg=confirmations - 1,
             services=services,
-            crash=draw.choice((0.03, 0.08, 0.12)),
+            crash=draw.choice((0.02, 0.04, 0.08)),
             send_fault=draw.choice((0.0, 0.3, 0.6)),
-            verdicts_per_block=draw.choice((0.4, 0.7, 1.0)),
+            verdicts_per_block=draw.choice((0.7, 1.0, 1.0)),
             reorg=draw.choice((0.0, 0.1, 0.3)),
         )

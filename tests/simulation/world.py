@@ -229,7 +229,7 @@ class World:
             if life.alive:
                 self._note_end(life, task)
                 life.end()
-            await asyncio.sleep(self.chance.of(f"downtime {process.name}").choice((0.2, 1.0, 3.0, 20.0)))
+            await asyncio.sleep(self.chance.of(f"downtime {process.name}").choice((0.2, 0.2, 1.0, 1.0, 3.0, 15.0)))
 
     def _note_end(self, life: Life, task: asyncio.Task[Any]) -> None:
         failure = getattr(life.service, "_failure", None)

@@ -12,6 +12,7 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -38,8 +39,13 @@ _DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
 
 
 def in_sqlite_words(statement: sa.Executable, row: Row) -> str:
-    """A statement as text, for the columns that a row of it has."""
-    return str(statement.compile(dialect=_DIALECT, column_keys=list(row)))  # type: ignore[attr-defined]
+    """A statement as text, for the columns that a row of it has. One that is used again is not compiled again."""
+    return _words(statement, tuple(row))
+
+
+@lru_cache(maxsize=512)
+def _words(statement: sa.Executable, columns: tuple[str, ...]) -> str:
+    return str(statement.compile(dialect=_DIALECT, column_keys=list(columns)))  # type: ignore[attr-defined]
 
 
 class Statements(Protocol):

@@ -22,6 +22,9 @@ from dexlane.runtime.errors import Transient
 from dexlane.runtime.journal import CommitUnknown, Journal, Tx
 from dexlane.runtime.lease import Conflict, Entry, Lease
 
+_LOOK = sa.select(leases).where(
+    leases.c.service == sa.bindparam("of_service"), leases.c.chain_id == sa.bindparam("of_chain")
+)
 _TAKE = sa.text(
     "INSERT INTO execution_leases (service, chain_id, holder, epoch, ttl_ms, revision)"
     " VALUES (:service, :chain_id, :holder, :epoch, :ttl_ms, :next) ON CONFLICT DO NOTHING"
@@ -74,10 +77,10 @@ class JournalLeaseStore:
 
     async def read(self) -> Entry | None:
         """The entry, or None."""
-        found = sa.select(leases).where(leases.c.service == self._key.service, leases.c.chain_id == self._key.chain_id)
+        key = {"of_service": self._key.service, "of_chain": self._key.chain_id}
         try:
             async with self._journal.reading() as conn:
-                row = (await conn.execute(found)).first()
+                row = (await conn.execute(_LOOK, key)).first()
         except DATABASE_ERRORS as error:
             raise _unreachable(error) from error
         return None if row is None else Entry(row.holder, row.epoch, row.ttl_ms, row.revision)
