@@ -69,10 +69,11 @@ def home() -> Path:
 
 
 def remove_home() -> None:
-    """Leave nothing behind."""
+    """Leave nothing behind, and nothing that knows the way there."""
     shutil.rmtree(home(), ignore_errors=True)
     home.cache_clear()
     _templates.cache_clear()
+    builders.cache_clear()
 
 
 @cache
