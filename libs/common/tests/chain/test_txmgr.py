@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from dexlane.chain import abi
+from dexlane.chain.answers import Header
 from dexlane.chain.direct_calls import routers_of
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution import submission, txmgr
 from dexlane.chain.grants import GRANT_TOPICS
 from dexlane.chain.permit2 import PERMIT2, allowance, approve
-from dexlane.chain.rpc import RpcUnavailable
+from dexlane.chain.rpc import RpcError, RpcUnavailable
+from dexlane.chain.signed_call import SignedCall
 from dexlane.events.base import FeeCap
 from dexlane.events.control import Status
 from dexlane.events.execution import (
@@ -660,6 +662,28 @@ async def test_a_router_that_pulls_tokens_is_approved_for_exactly_one_trade_in_t
         assert [tx.to for tx in sent] == [trade.route.token_in, direct.router]
         assert sent[1].nonce == sent[0].nonce + 1
         assert sent[0].data == approve(direct.router, trade.amount_in)
+
+
+async def test_a_trade_is_not_tried_out_before_the_allowance_in_the_slot_below_is_in_a_block(home: Home) -> None:
+    async with running(home) as bench:
+        direct = routers_of(1)[1]
+        object.__setattr__(bench.executor.live.payloads, "deployment", direct)
+        bench.executor.books_changed()
+        await bench.executor.on_verdict(bench.verdict(blocks=20))
+
+        def trial(sender: str, call: SignedCall, header: Header) -> None:
+            if call.to == direct.router and not bench.world.included(USDC.address)[-1].data.startswith(
+                approve(direct.router, 0)[:36]
+            ):
+                raise RpcError(3, "execution reverted: TRANSFER_FROM_FAILED", "0x")
+
+        bench.chain.answer_trial = trial
+        await bench.head(only=())
+        waiting = {tx.to for tx in bench.chain.pool.values()}
+        assert {USDC.address, direct.router} <= waiting
+        assert ACCOUNT not in waiting, "nothing was cancelled"
+        await bench.head()
+        assert len(bench.world.included(direct.router)) == 1
 
 
 STRANGER = "0x" + "5a" * 20

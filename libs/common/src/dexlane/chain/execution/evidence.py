@@ -69,6 +69,7 @@ class Evidence:
 
     def _questions(self, tip: BlockApplied, slots: Sequence[Slot], calls: Mapping[str, SignedCall]) -> Questions:
         waiting = [slot for slot in slots if slot.intent.id in calls]
+        next_nonces = _next_nonces(slots)
         return Questions(
             block=tip.block,
             accounts=frozenset(slot.intent.account for slot in slots),
@@ -78,6 +79,8 @@ class Evidence:
                 slot.intent.id: Trial(slot.intent.account, calls[slot.intent.id])
                 for slot in waiting
                 if slot.state.attempts[-1].kind is AttemptKind.TRADE
+                # On today's state the trade above one that waits, such as its allowance, means nothing.
+                and slot.nonce == next_nonces[slot.intent.account]
             },
             poor=frozenset(slot.intent.account for slot in waiting if slot.state.short_of_funds),
             suspect=frozenset(slot.intent.account for slot in slots if self._is_suspect(slot)),
@@ -130,6 +133,15 @@ def gaps_of(findings: Sequence[Finding]) -> list[Slot]:
         and not finding.head.slot_used
         and finding.slot.nonce < signed.get(finding.slot.intent.account, -1)
     ]
+
+
+def _next_nonces(slots: Sequence[Slot]) -> dict[str, int]:
+    """The lowest nonce of each account that is not in a block."""
+    lowest: dict[str, int] = {}
+    for slot in slots:
+        if slot.state.stage not in {Stage.INCLUDED, Stage.FINAL}:
+            lowest[slot.intent.account] = min(slot.nonce, lowest.get(slot.intent.account, slot.nonce))
+    return lowest
 
 
 def _is_waiting(slot: Slot) -> bool:
