@@ -20,7 +20,7 @@ from dexlane.chain.execution.txmgr import Transactions
 from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT as ALL
 from dexlane.domain import fee_bumps, send_state
 from dexlane.domain.publish_answers import PublishAnswer
-from dexlane.domain.send_state import AttemptKind, Stage, Step
+from dexlane.domain.send_values import AttemptKind, Stage, Step
 from dexlane.events.base import FeeCap
 from dexlane.events.control import Status
 from dexlane.events.execution import FillConfirmed

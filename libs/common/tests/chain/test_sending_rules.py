@@ -18,7 +18,7 @@ from dexlane.chain.execution.settings import ExecutorSettings
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.tables import slots
 from dexlane.chain.rpc import Rpc, RpcUnavailable
-from dexlane.domain.send_state import AttemptKind, SendPolicy, Stage
+from dexlane.domain.send_values import AttemptKind, SendPolicy, Stage
 from dexlane.events.execution import FailureReason, IntentCreated, IntentFailed, Purpose, TxChanged, TxState
 from dexlane.events.portfolio import ExitTriggered
 from dexlane.events.risk import VerdictApproved

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from dexlane.domain import send_state
 from dexlane.domain.fee_bumps import raised
 from dexlane.domain.publish_answers import PublishAnswer
-from dexlane.domain.send_state import (
+from dexlane.domain.send_values import (
     Attempt,
     AttemptKind,
     Change,

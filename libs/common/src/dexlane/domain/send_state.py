@@ -32,29 +32,6 @@ from dexlane.domain.send_values import (
 from dexlane.events.base import FeeCap
 from dexlane.events.execution import FailureReason, TxState
 
-__all__ = [
-    "Action",
-    "Attempt",
-    "AttemptKind",
-    "Change",
-    "Head",
-    "Inclusion",
-    "Resend",
-    "SendPolicy",
-    "SendState",
-    "Sighting",
-    "Sign",
-    "Stage",
-    "Step",
-    "StopDeepReorg",
-    "StopForeignUse",
-    "answered",
-    "at_head",
-    "give_up",
-    "planned",
-    "signed",
-]
-
 
 def planned(deadline_block: int, fee_budget_wei: int) -> Step:
     """A slot that exists before any signature."""

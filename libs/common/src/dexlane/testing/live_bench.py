@@ -27,7 +27,7 @@ from dexlane.chain.execution.testimony import Witness
 from dexlane.chain.permit2 import PERMIT2
 from dexlane.chain.rpc import Rpc
 from dexlane.domain.circumstances import PlanningRules
-from dexlane.domain.send_state import SendPolicy
+from dexlane.domain.send_values import SendPolicy
 from dexlane.events.base import Event, FeeCap
 from dexlane.events.control import Status
 from dexlane.events.fees import FeeTier

@@ -12,7 +12,7 @@ from dexlane.chain.execution.testimony import Questions, Testimony, Trial
 from dexlane.chain.execution.witnesses import Witnesses
 from dexlane.chain.signed_call import SignedCall
 from dexlane.domain.agreement import Weighed, Word, agreed_height, weigh
-from dexlane.domain.send_state import AttemptKind, Head, SendPolicy, SendState, Sighting, Stage
+from dexlane.domain.send_values import AttemptKind, Head, SendPolicy, SendState, Sighting, Stage
 from dexlane.events.execution import FailureReason
 from dexlane.events.market import BlockApplied
 from dexlane.values.base import digest

@@ -33,7 +33,7 @@ from dexlane.chain.network import identify_network
 from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.domain.circumstances import Objection
 from dexlane.domain.gas_value import WRAPPED_NATIVE
-from dexlane.domain.send_state import SendPolicy
+from dexlane.domain.send_values import SendPolicy
 from dexlane.events.control import Status
 from dexlane.events.execution import AccountOpened, FailureReason, Plan
 from dexlane.events.market import BlockApplied

@@ -9,7 +9,7 @@ from dexlane.chain.answers import Receipt
 from dexlane.chain.calldata import native_flow, router_of, token_flows
 from dexlane.chain.execution.slots import Slot, SlotRecord
 from dexlane.domain.gas_value import WRAPPED_NATIVE
-from dexlane.domain.send_state import AttemptKind, Change, Inclusion, Step
+from dexlane.domain.send_values import AttemptKind, Change, Inclusion, Step
 from dexlane.events.base import Event
 from dexlane.events.execution import (
     FailureReason,

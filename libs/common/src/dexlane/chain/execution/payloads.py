@@ -17,7 +17,7 @@ from dexlane.chain.permit2 import (
     approve,
     revoke_in_permit2,
 )
-from dexlane.domain.send_state import AttemptKind
+from dexlane.domain.send_values import AttemptKind
 from dexlane.events.base import FeeCap
 from dexlane.events.execution import IntentCreated, Plan, Purpose
 from dexlane_signer import Approval, DynamicFeeTransaction, PermitRequest, SignedAttempt, SignRequest

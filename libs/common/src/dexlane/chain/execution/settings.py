@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dexlane.chain.execution.keys import KeyFiles, SigningRules
-from dexlane.domain.send_state import SendPolicy
+from dexlane.domain.send_values import SendPolicy
 from dexlane.runtime.sealing import read_approvers
 from dexlane.runtime.settings import ChainSettings, MoneySettings
 from dexlane.values.chains import Address

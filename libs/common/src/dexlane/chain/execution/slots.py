@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dexlane.chain.execution.tables import accounts, attempts, intents, slots
 from dexlane.domain.resending import Patience
-from dexlane.domain.send_state import Attempt, AttemptKind, SendState, Stage
+from dexlane.domain.send_values import Attempt, AttemptKind, SendState, Stage
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.runtime.journal import Tx
 from dexlane.values.base import Value

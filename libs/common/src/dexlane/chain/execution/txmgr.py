@@ -31,12 +31,13 @@ from dexlane.domain import send_state
 from dexlane.domain.circumstances import Objection
 from dexlane.domain.publish_answers import PublishAnswer
 from dexlane.domain.resending import after_answer
-from dexlane.domain.send_state import (
+from dexlane.domain.send_values import (
     Attempt,
     AttemptKind,
     Resend,
     SendPolicy,
     Sign,
+    Stage,
     Step,
     StopDeepReorg,
     StopForeignUse,
@@ -288,7 +289,7 @@ class Transactions:
         await self._send(slot, attempt.number)
 
     async def _send(self, slot: Slot, number: int) -> None:
-        first = slot.state.stage is send_state.Stage.SIGNED and number == 1 and not slot.patience
+        first = slot.state.stage is Stage.SIGNED and number == 1 and not slot.patience
         handed_over_ns: list[int] = []
         answer = await self._submit(slot, number, lambda: handed_over_ns.append(self._clock.now_ns()))
         if first and handed_over_ns:
