@@ -155,12 +155,11 @@ class _Connection(asyncio.Protocol):
         self._is_due = False
         if self._transport is None or self._transport.is_closing() or not self._waiting:
             return
-        try:
-            answer = to_frame(self._server.answer(self._waiting.popleft()))
-        except BaseException:
+        with contextlib.ExitStack() as without_an_answer:
             # Nobody waits for an answer that will not come; the fault itself is for the log.
-            self._transport.abort()
-            raise
+            without_an_answer.callback(self._transport.abort)
+            answer = to_frame(self._server.answer(self._waiting.popleft()))
+            without_an_answer.pop_all()
         self._transport.write(answer)
         if len(self._waiting) <= MAX_WAITING:
             with contextlib.suppress(RuntimeError):
