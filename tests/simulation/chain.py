@@ -47,6 +47,7 @@ class SimulatedChain(FakeChain):
         self._decoded: dict[bytes, PooledTransaction] = {}
         self._calls: dict[str, RouterCall] = {}
         self._building: FakeBlock | None = None
+        self.codes[ROUTER] = b"\1"
         self.execute = self._execute
         self.answer_call = self._answer
 

@@ -15,6 +15,7 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from dexlane.chain.direct_calls import deployed, routers_of
 from dexlane.chain.execution import assembly, connections
 from dexlane.chain.execution.connections import NodeConnections
 from dexlane.chain.execution.live import LiveAccess, why_not_live
@@ -269,7 +270,10 @@ async def test_every_url_of_a_chain_is_a_witness(log: Log, tmp_path: Path) -> No
     urls = ["ws://127.0.0.1:1", "ws://127.0.0.1:2", "ws://localhost:3"]
     access = an_access(urls, log, tmp_path)
     assert [witness.name for witness in access.witnesses()] == ["127.0.0.1:1", "127.0.0.1:2", "localhost:3"]
-    assert await why_not_live(access, FakeChain(1).rpc()) is None
+    chain = FakeChain(1)
+    assert "no contract stands at the router" in (await why_not_live(access, chain.rpc()) or "")
+    chain.codes[access.deployment.router] = b"\1"
+    assert await why_not_live(access, chain.rpc()) is None
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
@@ -278,6 +282,14 @@ async def test_one_provider_elsewhere_makes_the_money_real_wherever_it_stands(
 ) -> None:
     urls = ["ws://127.0.0.1:1", "ws://127.0.0.1:2"]
     urls.insert(place, "wss://node.example/key")
-    refusal = await why_not_live(an_access(urls, log, tmp_path), FakeChain(1).rpc())
+    access, chain = an_access(urls, log, tmp_path), FakeChain(1)
+    chain.codes[access.deployment.router] = b"\1"
+    refusal = await why_not_live(access, chain.rpc())
     assert refusal is not None
     assert "not the local devnet" in refusal
+
+
+async def test_routers_without_code_on_the_chain_are_left_out() -> None:
+    chain, routers = FakeChain(1), routers_of(1)
+    chain.codes[routers[0].router] = chain.codes[routers[-1].router] = b"\1"
+    assert await deployed(chain.rpc(), routers) == (routers[0], routers[-1])

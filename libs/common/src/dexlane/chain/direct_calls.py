@@ -29,6 +29,7 @@ from dexlane.chain.calldata import (
 )
 from dexlane.chain.deployments import deployments
 from dexlane.chain.permit2 import SignedPermit
+from dexlane.chain.rpc import Rpc
 
 WHOLE_BALANCE = 0
 """SwapRouter02's name for all that it holds of the input token (``Constants.CONTRACT_BALANCE``)."""
@@ -43,6 +44,11 @@ _EXACT_INPUT_SINGLE = bytes.fromhex("04e45aaf")
 _EXACT_INPUT = bytes.fromhex("b858183f")
 _SWAP_EXACT_TOKENS = bytes.fromhex("472b43f3")
 _UNWRAP = bytes.fromhex("49404b7c")  # unwrapWETH9(uint256,address)
+
+
+async def deployed(rpc: Rpc, routers: Sequence[RouterDeployment]) -> tuple[RouterDeployment, ...]:
+    """The routers that are on the chain. A call to an address without code succeeds and keeps the coin sent along."""
+    return tuple([one for one in routers if await rpc.code(one.router)])
 
 
 @cache

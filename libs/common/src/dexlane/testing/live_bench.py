@@ -87,6 +87,7 @@ class TokenWorld:
         self.left_out: dict[str, str] = {}
         """Providers that are not asked any more, and why: ``p0`` is the bench's own."""
         self.sending = SendPolicy(confirmations=2)
+        chain.codes[ROUTER] = b"\1"
         chain.execute = self.execute
         chain.answer_call = self.answer
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dexlane.chain.calldata import MAINNET_ROUTER, RouterDeployment, RouterKind
+from dexlane.chain.direct_calls import deployed
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.accounts import AccountFacts, read_account, read_balances
 from dexlane.chain.execution.fencing import FencedJournal
@@ -67,7 +68,7 @@ class LiveAccess:
     real_money_words: str = ""
     deployment: RouterDeployment = MAINNET_ROUTER
     others: tuple[RouterDeployment, ...] = ()
-    """Routers for what the Universal Router cannot reach, in order; those without code on the chain are left out."""
+    """Routers for what the Universal Router cannot reach, in order."""
     signing: SigningRules = field(default_factory=SigningRules)
     sending: SendPolicy = field(default_factory=SendPolicy)
     witnesses: Callable[[], Sequence[Witness]] = tuple
@@ -127,9 +128,8 @@ class LiveDesk:
         """Whether a trade of ours is not in a block yet, or an account is being read after one was."""
         if self._transactions is None or not self._settled:
             return False
-        return len(self._facts) < len(self.held.all) or any(
-            slot.blocks_its_token for slot in self._transactions.open_slots
-        )
+        slots = self._transactions.open_slots
+        return len(self._facts) < len(self.held.all) or any(slot.blocks_its_token for slot in slots)
 
     @property
     def keys_loaded(self) -> bool:
@@ -265,6 +265,7 @@ class LiveDesk:
             for book_id in self.held.all:
                 self._parts.moments.live_refused(self.access.chain_id, book_id, self._refusal)
             return False
+        self.payloads = replace(self.payloads, others=await deployed(rpc, self.access.others))
         await self._source.load()
         self._use_policy()
         equipment = Equipment(
@@ -364,8 +365,11 @@ async def why_not_live(access: LiveAccess, rpc: Rpc) -> str | None:
     """Why live books may not trade on this chain; None on the devnet, or when the words were written out."""
     try:
         network = await identify_network(rpc, access.url)
+        is_routed = await deployed(rpc, [access.deployment])
     except RpcError as error:
         raise Transient(f"the node does not say what it is: {error}") from error
+    if not is_routed:
+        return f"no contract stands at the router {access.deployment.router} of chain {access.chain_id}"
     if network == "devnet" and access.is_devnet_expected:
         return None
     if access.real_money_words == REAL_MONEY_WORDS:
