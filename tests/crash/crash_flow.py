@@ -15,54 +15,15 @@ from nats.js.errors import Error as JetStreamError
 
 from crash_stack import CrashStack
 from dexlane.domain.approvals import Moment, of_verdict
-from dexlane.events.opportunity import OpportunityFound
-from dexlane.events.risk import Category, RiskFactor, VerdictApproved
+from dexlane.events.risk import VerdictApproved
+from dexlane.testing.devnet_verdicts import Purchase, approval
 from dexlane.values.books import Lane
 from dexlane.values.chains import BlockRef
-from dexlane.values.pools import Protocol
-from dexlane.values.routes import Leg, Route
 
-USDC = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
-WETH = "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
-POOL = "0x88e6a0c2ddd26feeb64f039a2c41296fcb3f5640"
-ROUTE = Route(legs=(Leg(pool=POOL, protocol=Protocol.UNISWAP_V3, fee_pips=500, token_in=USDC, token_out=WETH),))
 EVERY_S = (0.2, 1.2)
 REPEATED = 0.1
 PUBLISH_TIMEOUT_S = 2.0
 APPROVED_FOR_S = 600
-
-
-def approval(block: BlockRef, lane: Lane, spend: int, blocks_to_live: int) -> VerdictApproved:
-    """An approval to buy WETH for ``spend`` USDC units in the deepest pool, without a seal."""
-    now_ns = time.time_ns()
-    opportunity = OpportunityFound(
-        id=OpportunityFound.make_id("momentum", spend, block.hash, ROUTE, None),
-        chain_id=1,
-        occurred_at_ms=now_ns // 10**6,
-        strategy="momentum",
-        strategy_version=1,
-        block=block,
-        deadline_block=block.number + blocks_to_live,
-        route=ROUTE,
-        size_hint=spend,
-        edge_bps=400,
-        expected_out=1,
-        received_at_ns=now_ns,
-    )
-    factors = tuple(
-        RiskFactor(category=category, score=10, weight_bps=2_000, reasons=("a test",), evidence_block=block.number)
-        for category in Category
-    )
-    return VerdictApproved(
-        id=VerdictApproved.make_id(opportunity.id),
-        chain_id=1,
-        occurred_at_ms=now_ns // 10**6,
-        opportunity=opportunity,
-        risk_score=10,
-        confidence_bps=9_500,
-        factors=factors,
-        lane=lane,
-    )
 
 
 @dataclass
@@ -91,12 +52,13 @@ class Flow:
             await self.flowing.wait()
             block = await self.stack.rpc("eth_getBlockByNumber", "latest", False)
             at = BlockRef(number=int(block["number"], 16), hash=block["hash"])
-            verdict = approval(
-                at,
-                lane,
-                chance.randrange(100, 4_000) * 10**6 + chance.randrange(10**6),
-                chance.choice((2, 4, 8, 8, 12)),
+            purchase = Purchase(
+                lane=lane,
+                spend=chance.randrange(100, 4_000) * 10**6 + chance.randrange(10**6),
+                blocks_to_live=chance.choice((2, 4, 8, 8, 12)),
+                edge_bps=400,
             )
+            verdict = approval(at, purchase, time.time_ns())
             moment = Moment(at.number, int(block["timestamp"], 16), APPROVED_FOR_S)
             verdict = verdict.model_copy(update={"seal": self.stack.sealer().seal(of_verdict(verdict, moment))})
             await self._publish(client, verdict, twice=chance.random() < REPEATED)

@@ -16,11 +16,12 @@ from eth_account.messages import encode_typed_data
 from dexlane.chain.permit2 import PERMIT2, PermitSingle, allowance, permit2_allowance
 from dexlane.events.control import BookChanged
 from dexlane.events.execution import FillIncluded, IntentCreated
+from dexlane.testing.devnet_verdicts import USDC, WETH
 from dexlane.testing.stack import Stack, Witness
 from dexlane_devnet import account
 from dexlane_devnet.contracts import calldata
 from dexlane_signer import PrivateKey
-from verdicts import USDC, WETH, a_verdict, fills
+from verdicts import a_verdict, fills
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 VICTIM, THIEF = account("live-fast"), account("test-9")

@@ -20,9 +20,10 @@ from dexlane.events.execution import (
 )
 from dexlane.events.portfolio import PositionChanged
 from dexlane.events.risk import DecisionRecorded
+from dexlane.testing.devnet_verdicts import USDC, WETH
 from dexlane.testing.stack import Stack, Witness
 from dexlane.values.books import Lane
-from verdicts import BOOKS, USDC, WETH, a_verdict, fills, gained
+from verdicts import BOOKS, a_verdict, fills, gained
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
