@@ -260,6 +260,8 @@ def test_only_services_that_talk_to_nodes_receive_their_addresses() -> None:
 def test_nothing_can_sign(folder: str) -> None:
     for name, container in containers(of(folder)):
         names = {variable["name"] for variable in container.get("env", [])}
+        if folder == "overlays/signer":  # an approver's key signs verdicts or exits, and no transaction
+            names -= {f"DEXLANE_{name.replace('-', '_').upper()}_APPROVAL_KEY_FILE"}
         assert not [given for given in names if "KEY" in given or "LIVE_TRADING" in given], name
 
 

@@ -80,3 +80,15 @@ def test_the_executor_accepts_its_environment(lane: str, monkeypatch: pytest.Mon
         environment[variable["name"]] = variable.get("value", kept_secret)
     settings = accepted(f"{lane}-executor", environment, monkeypatch)
     assert str(vars(settings)["signer_socket"]) == "/run/dexlane-signer/signer.sock"
+
+
+@pytest.mark.parametrize("service", ["risk-scorer", "portfolio", "gateway"])
+def test_each_approver_has_its_own_key_and_nobody_elses(service: str) -> None:
+    spec: Object = dict(pods(rendered("overlays/signer")))[service]["spec"]
+    secrets = {one["secret"]["secretName"] for one in spec["volumes"] if "secret" in one}
+    assert {name for name in secrets if "approval" in name} == {f"dexlane-approval-{service}"}
+    given = {one["name"]: one.get("value") for one in spec["containers"][0]["env"]}
+    prefix = service.replace("-", "_").upper()
+    assert given[f"DEXLANE_{prefix}_APPROVAL_KEY_FILE"] == "/run/approval/key"
+    (copying,) = spec["initContainers"]
+    assert copying["command"] == ["install", "-m", "0600", "-t", "/run/approval", "/secret/key"]
