@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -140,17 +141,22 @@ async def by_control(signer: Running, _: str) -> None:
     writer.close()
 
 
-async def by_bus(_: Running, url: str) -> None:
+def realm_of(folder: Path) -> str:
+    """A realm of the test's own: the server keeps the last words of every realm, and others use it too."""
+    return f"replay-{hashlib.sha256(bytes(folder)).hexdigest()[:8]}"
+
+
+async def by_bus(signer: Running, url: str) -> None:
     client = await nats.connect(url)
     word = b'{"name": "trading.status", "status": "halted", "reason": "drill", "source": "operator"}'
-    await client.publish("main.1.trading.status.operator", word)
+    await client.publish(f"{realm_of(signer.folder)}.1.trading.status.operator", word)
     await client.flush()
     await client.close()
 
 
 def on_bus(policy_text: str, folder: Path, url: str) -> str:
     (folder / "bus-url").write_text(url)
-    return policy_text + f'[bus]\nurl_file = "{folder}/bus-url"\nrealm = "main"\n'
+    return policy_text + f'[bus]\nurl_file = "{folder}/bus-url"\nrealm = "{realm_of(folder)}"\n'
 
 
 @pytest.mark.parametrize("path", [by_file, by_control, by_bus], ids=["file", "control", "bus"])
@@ -186,11 +192,11 @@ async def test_the_bus_halts_by_its_last_words_and_never_loosens(
     async with running(tmp_path, on_bus(policy_text, tmp_path, nats_url), KEY) as signer:
         client = await nats.connect(nats_url)
         await signer.logged("bus_connected")
-        subject = "main.1.trading.status.breaker"
+        subject = f"{realm_of(tmp_path)}.1.trading.status.breaker"
         await client.publish(subject, b"not a word")
         await client.publish(subject, b'{"status": "reducing", "reason": "losses"}')
         await client.publish(subject, b'{"status": "active", "reason": "over"}')
-        await client.publish("main.control.alive", b"")
+        await client.publish(f"{realm_of(tmp_path)}.control.alive", b"")
         await client.flush()
         await asyncio.sleep(0.3)
         status = await signer.control({"do": "status"})
