@@ -360,4 +360,5 @@ def _error(code: int, message: str) -> dict[str, Any]:
 
 
 async def _answer(pair: Pair, request: dict[str, Any], outcome: dict[str, Any]) -> None:
-    await pair.client.send(orjson.dumps({"jsonrpc": "2.0", "id": request["id"], **outcome}), text=True)
+    with contextlib.suppress(ConnectionClosed):  # who asked is gone
+        await pair.client.send(orjson.dumps({"jsonrpc": "2.0", "id": request["id"], **outcome}), text=True)
