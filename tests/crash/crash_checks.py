@@ -110,9 +110,12 @@ def outcomes(journals: Journals) -> Iterator[str]:
 
 def _end_of(slot: dict[str, Any]) -> str:
     state = orjson.loads(slot["record"])["state"]
-    included = state["included"] or {"number": 1, "success": False}
-    kind = state["attempts"][included["number"] - 1]["kind"] if state["attempts"] else "none"
-    return "fill.confirmed" if kind == "trade" and included["success"] else "intent.failed"
+    included = state["included"]
+    if included is None or not included["success"]:
+        return "intent.failed"
+    # By its number, not its place: one that the signer alone has on record is left out.
+    kinds = {attempt["number"]: attempt["kind"] for attempt in state["attempts"]}
+    return "fill.confirmed" if kinds[included["number"]] == "trade" else "intent.failed"
 
 
 def paper_trades(journals: Journals) -> Iterator[str]:

@@ -43,7 +43,7 @@ class World:
             "stage": "final",
             "deadline_block": 9,
             "included": included,
-            "attempts": [{"kind": "trade"}],
+            "attempts": [{"number": 1, "kind": "trade"}],
         }
         self.put("fast-executor", "execution_intents", "live", "live", "entry", 0)
         self.put("fast-executor", "execution_intents", "paper", "paper", "entry", 0)
@@ -100,6 +100,13 @@ def world(tmp_path: Path) -> Iterator[World]:
 def test_sound_books_have_no_violation(world: World) -> None:
     assert world.violations() == []
     assert open_work(world.data) == {}
+
+
+def test_attempts_are_found_by_their_numbers_which_may_leave_some_out(world: World) -> None:
+    world.state["attempts"] = [{"number": 3, "kind": "trade"}]
+    world.state["included"] |= {"number": 3}
+    world.run("fast-executor", "UPDATE execution_slots SET record = ?", world.record())
+    assert world.violations() == []
 
 
 def test_a_transaction_that_no_journal_knows_is_noticed(world: World) -> None:
