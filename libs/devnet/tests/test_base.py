@@ -7,6 +7,8 @@ from math import isqrt
 import pytest
 
 from dexlane_devnet import BASE_CHAIN, Devnet, DevnetConfig, DevnetPool, Rpc, Tape, free_port, start_devnet
+from dexlane_devnet.accounts import account
+from dexlane_devnet.addresses import GAS_PRICE_ORACLE
 from dexlane_devnet.contracts import calldata
 from dexlane_devnet.market import eth_call, pool_state
 from dexlane_devnet.profile import mirrored, starting_pool
@@ -94,3 +96,13 @@ async def test_the_synthetic_flow_of_base_trades_all_pools_and_keeps_them_near_t
         leading, pair = after[0][0], isqrt(usdc * Q96 * Q96 // weth)
         assert abs(gap_beyond_fees_bps(leading, pair)) < 100
         assert stats.synthetic_trades >= 3
+
+
+async def test_base_charges_for_data_as_its_oracle_says_and_by_fjord(base: Devnet) -> None:
+    assert await view(base, GAS_PRICE_ORACLE, "isFjord()") == 1
+    sender, fee = account("noise-3").address, await view(base, GAS_PRICE_ORACLE, "getL1Fee(bytes)", bytes(30))
+    before = int(await base.rpc("eth_getBalance", sender, "latest"), 16)
+    request = {"from": sender, "to": "0x" + "11" * 20, "gas": hex(30_000)}
+    receipt = await base.rpc("eth_sendTransactionSync", request)
+    paid = before - int(await base.rpc("eth_getBalance", sender, "latest"), 16)
+    assert paid - int(receipt["gasUsed"], 16) * int(receipt["effectiveGasPrice"], 16) == fee > 0

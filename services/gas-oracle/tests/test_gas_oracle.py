@@ -9,10 +9,14 @@ import pytest
 from pydantic import ValidationError
 
 from dexlane.chain.answers import Header
-from dexlane.chain.rpc import RpcUnavailable
-from dexlane.domain.fees import fee_parameters, next_base_fee
+from dexlane.chain.keccak import keccak256
+from dexlane.chain.rollup_terms import GAS_PRICE_ORACLE, L1_BLOCK
+from dexlane.chain.rpc import RpcError, RpcUnavailable
+from dexlane.domain.fee_limits import FeeCeilings, usual_ceilings
+from dexlane.domain.fees import GWEI, fee_parameters, next_base_fee
 from dexlane.events.base import Event
-from dexlane.events.fees import FeeQuoted, FeeTier
+from dexlane.events.control import Status, TradingStatus
+from dexlane.events.fees import DataFeeRule, FeeLevel, FeeQuoted, FeeTier
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.consuming import Delivery
@@ -23,7 +27,9 @@ from gas_oracle.app import why_not_fresh
 from gas_oracle.fee_window import FeeWindow
 from gas_oracle.handlers import Deps, routes
 from gas_oracle.metrics import OracleMoments
-from gas_oracle.settings import Settings
+from gas_oracle.quotes import DEADLINES, QuoteRules
+from gas_oracle.settings import CeilingSettings, Settings
+from gas_oracle.stops import GasStops
 
 DELIVERY = Delivery("m", "main.1.block.applied", 1, 1)
 
@@ -31,43 +37,66 @@ DELIVERY = Delivery("m", "main.1.block.applied", 1, 1)
 class Bus:
     def __init__(self) -> None:
         self.stored: list[FeeQuoted] = []
-        self.refuses = False
+        self.words: list[TradingStatus] = []
+        self.refuses: type[Event] | None = None
 
     async def publish(self, event: Event) -> None:
-        if self.refuses:
+        if self.refuses is not None and isinstance(event, self.refuses):
             raise Transient("the bus is away")
-        assert isinstance(event, FeeQuoted)
-        self.stored.append(event)
+        if isinstance(event, TradingStatus):
+            self.words.append(event)
+        else:
+            assert isinstance(event, FeeQuoted)
+            self.stored.append(event)
 
 
 class Oracle:
-    def __init__(self) -> None:
-        self.chain = FakeChain(1)
+    def __init__(self, chain_id: int = 1, ceilings: FeeCeilings | None = None) -> None:
+        self.chain = FakeChain(chain_id)
         self.rpc = self.chain.rpc()
         self.bus = Bus()
         self.clock = ManualClock()
         self.window = FeeWindow(20)
+        self.metrics = Metrics("gas-oracle")
+        ceilings = ceilings or usual_ceilings(chain_id)
         self.deps = Deps(
             bus=self.bus,
-            nodes={1: self.rpc},
-            windows={1: self.window},
+            nodes={chain_id: self.rpc},
+            windows={chain_id: self.window},
+            rules={chain_id: QuoteRules(tier_blocks=20, probability_bps=9_500, ceilings=ceilings)},
+            stops={chain_id: GasStops(chain_id, ceilings, Status.REDUCING)},
             clock=self.clock,
-            moments=OracleMoments(Metrics("gas-oracle"), Log(logging.getLogger("test"))),
+            moments=OracleMoments(self.metrics, Log(logging.getLogger("test"))),
         )
-        [route] = routes(self.deps).followers
-        self._handle: Callable[[BlockApplied, Delivery], Awaitable[None]] = route.handler
+        on_block, on_status = routes(self.deps).followers
+        self._handle: Callable[[BlockApplied, Delivery], Awaitable[None]] = on_block.handler
+        self._remember: Callable[[TradingStatus, Delivery], Awaitable[None]] = on_status.handler
 
     async def see(self, *headers: Header) -> None:
         for header in headers:
-            await self._handle(applied(header), DELIVERY)
+            await self._handle(applied(header, self.chain.id), DELIVERY)
+
+    async def see_price(self, gwei: int, blocks: int = 1) -> None:
+        """Blocks after which the next base fee is this much, for full blocks would take long to get there."""
+        for _ in range(blocks):
+            self.chain.next_base_fee_wei = gwei * GWEI
+            [header] = self.chain.mine()
+            event = applied(header, self.chain.id)
+            await self._handle(event.model_copy(update={"next_base_fee_per_gas_wei": gwei * GWEI}), DELIVERY)
+
+    async def hear(self, word: TradingStatus) -> None:
+        await self._remember(word, DELIVERY)
+
+    def metric(self, name: str) -> float | None:
+        return self.metrics.registry.get_sample_value(f"dexlane_gas_oracle_{name}", {"chain": str(self.chain.id)})
 
 
-def applied(header: Header) -> BlockApplied:
-    params = fee_parameters(1)
+def applied(header: Header, chain_id: int = 1) -> BlockApplied:
+    params = fee_parameters(chain_id)
     fees = header.base_fee_per_gas_wei
     return BlockApplied(
-        id=BlockApplied.make_id(1, header.hash),
-        chain_id=1,
+        id=BlockApplied.make_id(chain_id, header.hash),
+        chain_id=chain_id,
         occurred_at_ms=header.timestamp_s * 1000,
         block=header.ref,
         parent_hash=header.parent_hash,
@@ -133,7 +162,7 @@ async def test_without_the_node_the_last_quote_stays_and_readiness_says_how_old_
 
 
 async def test_a_quote_that_the_bus_did_not_take_is_not_called_fresh(oracle: Oracle) -> None:
-    oracle.bus.refuses = True
+    oracle.bus.refuses = FeeQuoted
     await oracle.see(*oracle.chain.mine())
     assert why_not_fresh(oracle.deps, 1, 30_000)() is not True
 
@@ -148,3 +177,195 @@ async def test_the_same_block_twice_gives_the_same_id(oracle: Oracle) -> None:
 def test_a_chain_without_a_node_is_refused() -> None:
     with pytest.raises(ValidationError, match="chain 8453 has no node"):
         Settings(chains=(1, 8453), rpc_ws_urls={1: "ws://127.0.0.1:1"})
+
+
+async def test_a_quote_says_the_tip_and_the_time_for_each_deadline(oracle: Oracle) -> None:
+    await oracle.see(*oracle.chain.mine(3))
+    quote = oracle.bus.stored[-1]
+    assert [tip.within_blocks for tip in quote.inclusion] == list(DEADLINES)
+    assert [timing.blocks_left for timing in quote.timing] == list(DEADLINES)
+    assert all(tip.probability_bps == 9_500 for tip in quote.inclusion)
+    tips = [tip.tip_per_gas_wei for tip in quote.inclusion]
+    assert tips == sorted(tips, reverse=True), "who has more blocks never pays more"
+    assert not quote.timing[0].waits, "in the last block there is nothing to wait for"
+
+
+class Predeploys:
+    """GasPriceOracle and L1Block as a rollup has them, answered from a table."""
+
+    def __init__(self, **values: int) -> None:
+        self.values = values
+
+    def __call__(self, to: str, data: bytes, header: Header) -> bytes:
+        of = {GAS_PRICE_ORACLE: ("isEcotone", "isFjord", "isIsthmus", "isJovian")}
+        of[L1_BLOCK] = (
+            "basefee",
+            "blobBaseFee",
+            "baseFeeScalar",
+            "blobBaseFeeScalar",
+            "operatorFeeScalar",
+            "operatorFeeConstant",
+        )
+        for name in of[to]:
+            if data == keccak256(f"{name}()".encode())[:4] and name in self.values:
+                return self.values[name].to_bytes(32, "big")
+        raise RpcError(3, "execution reverted")
+
+
+FEES = {"basefee": 2 * GWEI, "blobBaseFee": 7, "baseFeeScalar": 2_269, "blobBaseFeeScalar": 1_055_762}
+
+
+async def test_a_rollups_quote_carries_the_terms_of_its_fee_for_data() -> None:
+    base = Oracle(8_453)
+    base.chain.answer_call = Predeploys(isEcotone=1, isFjord=1, **FEES)
+    await base.see(*base.chain.mine())
+    terms = base.bus.stored[-1].data_fee
+    assert terms is not None
+    assert (terms.rule, terms.l1_base_fee_wei, terms.l1_blob_base_fee_wei) == (DataFeeRule.FJORD, 2 * GWEI, 7)
+    assert (terms.base_fee_scalar, terms.blob_base_fee_scalar) == (2_269, 1_055_762)
+    assert (terms.operator_per_gas_millionths, terms.operator_constant_wei) == (0, 0)
+
+
+async def test_a_rollup_before_fjord_is_priced_by_ecotone() -> None:
+    base = Oracle(8_453)
+    base.chain.answer_call = Predeploys(isEcotone=1, **FEES)
+    await base.see(*base.chain.mine())
+    terms = base.bus.stored[-1].data_fee
+    assert terms is not None
+    assert terms.rule is DataFeeRule.ECOTONE
+
+
+@pytest.mark.parametrize(("jovian", "per_gas_millionths"), [({}, 5), ({"isJovian": 1}, 500_000_000)])
+async def test_the_operators_scalar_means_more_from_jovian_on(jovian: dict[str, int], per_gas_millionths: int) -> None:
+    base = Oracle(8_453)
+    upgrades = {"isEcotone": 1, "isFjord": 1, "isIsthmus": 1} | jovian
+    base.chain.answer_call = Predeploys(**upgrades, **FEES, operatorFeeScalar=5, operatorFeeConstant=9)
+    await base.see(*base.chain.mine())
+    terms = base.bus.stored[-1].data_fee
+    assert terms is not None
+    assert (terms.operator_per_gas_millionths, terms.operator_constant_wei) == (per_gas_millionths, 9)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda to, data, header: b"",
+        Predeploys(**FEES),
+        Predeploys(isEcotone=1, isFjord=1, basefee=1),
+    ],
+    ids=["no contract stands there", "an unknown rule", "a fee is missing"],
+)
+async def test_a_rollup_whose_fee_for_data_is_unknown_gets_no_quote(
+    answer: Callable[[str, bytes, Header], bytes],
+) -> None:
+    base = Oracle(8_453)
+    base.chain.answer_call = answer
+    await base.see(*base.chain.mine())
+    assert base.bus.stored == []
+    assert base.metric("quotes_missed_total") == 1
+
+
+async def test_a_chain_without_a_fee_for_data_asks_no_predeploy(oracle: Oracle) -> None:
+    await oracle.see(*oracle.chain.mine())
+    assert oracle.bus.stored[-1].data_fee is None
+    assert "eth_calls" not in oracle.rpc.calls
+
+
+CEILINGS = FeeCeilings(warn_wei=50 * GWEI, block_wei=100 * GWEI, stop_wei=500 * GWEI)
+
+
+async def test_a_quote_says_where_the_price_stands_against_the_ceilings() -> None:
+    oracle = Oracle(1, CEILINGS)
+    for gwei in (40, 60, 200, 30):
+        await oracle.see_price(gwei)
+    found = [quote.level for quote in oracle.bus.stored]
+    assert found == [FeeLevel.NORMAL, FeeLevel.WARN, FeeLevel.BLOCK, FeeLevel.NORMAL]
+    assert {quote.entry_ceiling_wei for quote in oracle.bus.stored} == {100 * GWEI}
+    assert oracle.bus.words == []
+
+
+async def test_above_the_stop_trading_is_told_to_stop_once() -> None:
+    oracle = Oracle(1, CEILINGS)
+    await oracle.see_price(600, blocks=3)
+    [word] = oracle.bus.words
+    assert (word.source, word.status, word.chain_id) == ("gas", Status.REDUCING, 1)
+    assert "600 gwei" in word.reason
+    await oracle.see_price(10, blocks=3)
+    assert len(oracle.bus.words) == 1, "cheap gas releases nothing: a person does"
+
+
+async def test_a_release_while_gas_is_dear_holds_until_it_was_cheap_and_is_dear_again() -> None:
+    oracle = Oracle(1, CEILINGS)
+    await oracle.see_price(600)
+    await oracle.hear(released(oracle.bus.words[-1]))
+    await oracle.see_price(700, blocks=2)
+    assert len(oracle.bus.words) == 1
+    await oracle.see_price(150)
+    await oracle.see_price(700)
+    assert len(oracle.bus.words) == 1, "between block and stop it is still the same emergency"
+    await oracle.see_price(40)
+    await oracle.see_price(700)
+    assert len(oracle.bus.words) == 2
+    assert oracle.bus.words[1].status_version > released(oracle.bus.words[0]).status_version
+
+
+async def test_a_stop_that_the_bus_did_not_take_is_said_again() -> None:
+    oracle = Oracle(1, CEILINGS)
+    oracle.bus.refuses = TradingStatus
+    await oracle.see_price(600)
+    oracle.bus.refuses = None
+    await oracle.see_price(600)
+    assert len(oracle.bus.words) == 1
+
+
+async def test_a_stop_of_an_earlier_life_is_not_said_again() -> None:
+    before = Oracle(1, CEILINGS)
+    await before.see_price(600)
+    after = Oracle(1, CEILINGS)
+    await after.hear(before.bus.words[-1])
+    await after.see_price(600, blocks=2)
+    assert after.bus.words == []
+
+
+async def test_other_sources_are_none_of_its_business() -> None:
+    oracle = Oracle(1, CEILINGS)
+    await oracle.see_price(600)
+    await oracle.hear(released(oracle.bus.words[-1]).model_copy(update={"source": "operator"}))
+    await oracle.see_price(40)
+    await oracle.see_price(600)
+    assert len(oracle.bus.words) == 1
+
+
+async def test_a_spike_is_counted_when_it_begins_and_ends_by_itself() -> None:
+    oracle = Oracle(1, CEILINGS)
+    await oracle.see_price(20, blocks=15)
+    assert oracle.metric("base_fee_spiking") == 0
+    before = oracle.metric("base_fee_spikes_total") or 0
+    await oracle.see_price(31, blocks=3)
+    assert oracle.metric("base_fee_spiking") == 1
+    assert oracle.metric("base_fee_spikes_total") == before + 1
+    assert oracle.metric("base_fee_rise_percent") == 55
+    await oracle.see_price(31, blocks=10)
+    assert oracle.metric("base_fee_spiking") == 0
+
+
+def released(word: TradingStatus) -> TradingStatus:
+    version = word.status_version + 1
+    return word.model_copy(
+        update={
+            "id": TradingStatus.make_id(word.chain_id, word.source, version),
+            "status": Status.ACTIVE,
+            "status_version": version,
+            "reason": "looked at",
+        }
+    )
+
+
+def test_ceilings_are_set_by_chain_and_must_rise() -> None:
+    nodes: dict[int, tuple[str, ...]] = {1: ("ws://127.0.0.1:1",)}
+    settings = Settings(rpc_ws_urls=nodes, fee_ceilings={1: CeilingSettings(warn_gwei="0.5", spike_percent=30)})
+    ceilings = settings.ceilings_of(1)
+    assert (ceilings.warn_wei, ceilings.block_wei) == (GWEI // 2, usual_ceilings(1).block_wei)
+    assert (ceilings.spike_percent, settings.stop_status) == (30, Status.REDUCING)
+    with pytest.raises(ValidationError, match="must rise"):
+        Settings(rpc_ws_urls=nodes, fee_ceilings={1: CeilingSettings(warn_gwei=900)})

@@ -152,13 +152,16 @@ def halt(
 @app.command()
 def resume(
     reason: Annotated[str, typer.Argument(help="Why it is safe to go on; it is recorded.")],
+    source: Annotated[
+        str, typer.Option(help="Whose word to release: operator, gas, or the service that stopped.")
+    ] = "operator",
     home: Home = DEFAULT_HOME,
     port_shift: Shift = 0,
 ) -> None:
-    """Release the operator's halt."""
+    """Release the operator's halt, or with --source that of the gas oracle or of a service."""
     options = options_for(home, port_shift)
-    gateway_client.call(options, "POST", "/resume", {"reason": reason})
-    console.print("the operator's halt is released")
+    gateway_client.call(options, "POST", "/resume", {"reason": reason, "source": source})
+    console.print(f"the halt of {source} is released")
     if options.signer.exists():
         console.print("the signer's process holds halts by itself: `dexlane signer resume` lets go of them")
 

@@ -162,6 +162,10 @@ def chain_of(chain_id: int) -> DevnetChain:
     return BASE_CHAIN if chain_id == 8453 else ETHEREUM_CHAIN
 
 
+GAS_PRICE_ORACLE = "0x420000000000000000000000000000000000000F"
+L1_BLOCK = "0x4200000000000000000000000000000000000015"
+"""Predeploys of the OP stack: what the rollup charges for data, and what that is computed from."""
+
 LIQUIDITY_DESK = "0xDE5C0000000000000000000000000000000000d5"
 """Not a mainnet contract: owns the recorded positions of the tape on the devnet (see build.py)."""
 GAS_BURNER = "0xbad000000000000000000000000000000000Bad1"

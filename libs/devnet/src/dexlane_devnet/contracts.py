@@ -1,4 +1,4 @@
-"""Read creation code out of the fetched packages: the three shapes artifacts come in."""
+"""Read creation code out of the fetched packages: the four shapes artifacts come in."""
 
 import re
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class Source:
             DevnetError: a library the artifact needs is not in ``links``.
         """
         artifact: dict[str, Any] = orjson.loads((self.folders[package.spec] / member).read_bytes())
-        text = artifact.get("bytecode") or artifact["evm"]["bytecode"]["object"]
-        text = text.removeprefix("0x")
+        code = artifact.get("bytecode") or artifact["evm"]["bytecode"]
+        text = (code["object"] if isinstance(code, dict) else code).removeprefix("0x")
         for libraries in (artifact.get("linkReferences") or {}).values():
             for name, places in libraries.items():
                 if name not in (links or {}):

@@ -11,7 +11,7 @@ from eth_abi.abi import encode
 
 from dexlane_devnet import packages as npm
 from dexlane_devnet.accounts import account
-from dexlane_devnet.addresses import GAS_BURNER, LIQUIDITY_DESK, DevnetChain
+from dexlane_devnet.addresses import GAS_BURNER, GAS_PRICE_ORACLE, L1_BLOCK, LIQUIDITY_DESK, DevnetChain
 from dexlane_devnet.contracts import Source, calldata
 from dexlane_devnet.desk import desk_code
 from dexlane_devnet.errors import DevnetError
@@ -23,6 +23,11 @@ V2_PAIR_INIT_HASH = "96e8ac4277198ff8b6f785478aa9a39f403cb768dd02cbee326c3e7da34
 V3_POOL_INIT_HASH = "e34f199b19b2b4f47f68442619d555527d244f78a3297ea89325f843f87b8b54"
 ZERO = "0x0000000000000000000000000000000000000000"
 GAS_LIMIT = 16_000_000
+L1_BASE_FEE_WEI, L1_BLOB_BASE_FEE_WEI = 1_000_000_000, 10_000_000
+BASE_FEE_SCALAR, BLOB_BASE_FEE_SCALAR = 2_269, 1_055_762
+"""Base's scalars of 2024 and 2025; the fees of L1 are chosen so that data costs something."""
+ECOTONE_AND_FJORD = 0x0101
+"""Both flags of GasPriceOracle, in its first slot."""
 _INVALID_OPCODE = "0xfe"
 _A = "artifacts/contracts"
 
@@ -66,6 +71,8 @@ class Deployer:
         await self._deploy_v3()
         await self._deploy_universal_router()
         await self._deploy_usdc()
+        if self._chain.network == "optimism":
+            await self._deploy_rollup_predeploys()
 
     async def _deploy_plain_code(self) -> None:
         permit2 = self._source.hex_literal(npm.V4_PERIPHERY, npm.V4_PERIPHERY.members[0], r'hex"([0-9a-f]+)"')
@@ -140,3 +147,21 @@ class Deployer:
         ]  # fmt: skip
         for data in calls:
             await send(self._rpc, owner, self._at.usdc, data)
+
+    async def _deploy_rollup_predeploys(self) -> None:
+        """The rollup's own contracts, with terms that hold for ever: nobody makes L1 blocks here. The node charges for
+        data by them, as a rollup does, though its receipts do not say so."""
+        folder = "forge-artifacts"
+        for address, name in ((GAS_PRICE_ORACLE, "GasPriceOracle"), (L1_BLOCK, "L1Block")):
+            await self.construct(
+                address, self._source.creation_code(npm.OP_BEDROCK, f"{folder}/{name}.sol/{name}.json")
+            )
+        scalars = BASE_FEE_SCALAR << 96 | BLOB_BASE_FEE_SCALAR << 64
+        stored = {
+            (L1_BLOCK, 1): L1_BASE_FEE_WEI,
+            (L1_BLOCK, 3): scalars,
+            (L1_BLOCK, 7): L1_BLOB_BASE_FEE_WEI,
+            (GAS_PRICE_ORACLE, 0): ECOTONE_AND_FJORD,
+        }
+        for (address, slot), value in stored.items():
+            await self._rpc.call("anvil_setStorageAt", address, f"0x{slot:064x}", f"0x{value:064x}")

@@ -109,6 +109,12 @@ STABLECOIN = Package(
         "artifacts/hardhat/contracts/util/SignatureChecker.sol/SignatureChecker.json",
     ),
 )
+OP_BEDROCK = Package(
+    "@eth-optimism/contracts-bedrock",
+    "0.17.3",
+    "sha512-cHPO7ntWeOBDLO7ZFFSZGI1D7CDqf4loRbRVJrFIsqLEz+hysWIqA0e3dv2GnrjVeuYePBfI2NTBEG4uwz9bQQ==",
+    ("forge-artifacts/GasPriceOracle.sol/GasPriceOracle.json", "forge-artifacts/L1Block.sol/L1Block.json"),
+)
 
 CONTRACT_PACKAGES = (
     V2_CORE,
@@ -120,6 +126,7 @@ CONTRACT_PACKAGES = (
     V4_PERIPHERY,
     VIEM,
     STABLECOIN,
+    OP_BEDROCK,
 )
 
 ANVIL_VERSION = "1.7.1"

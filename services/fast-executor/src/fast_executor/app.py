@@ -15,7 +15,10 @@ def build(settings: Settings) -> Service:
     """Wire the service from its settings. The fast lane trades the very route that was judged."""
     service = Service("fast-executor", settings, handles_money=True)
     rules = PlanningRules(
-        max_legs=1, max_state_age_ms=settings.max_state_age_ms, max_fee_age_blocks=settings.max_fee_age_blocks
+        max_legs=1,
+        max_state_age_ms=settings.max_state_age_ms,
+        max_fee_age_blocks=settings.max_fee_age_blocks,
+        most_fee_per_gas_wei=settings.max_fee_per_gas_gwei * 10**9,
     )
     moments = ExecutionMoments(service.metrics, service.log)
     service.include(routes(assemble(service, settings, Lane.FAST, rules, moments)))

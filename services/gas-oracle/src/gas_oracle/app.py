@@ -13,7 +13,9 @@ from dexlane.runtime.service import Service, run
 from gas_oracle.fee_window import FeeWindow
 from gas_oracle.handlers import Deps, routes
 from gas_oracle.metrics import OracleMoments
+from gas_oracle.quotes import QuoteRules
 from gas_oracle.settings import Settings
+from gas_oracle.stops import GasStops
 
 
 def build(settings: Settings) -> Service:
@@ -27,7 +29,9 @@ def build(settings: Settings) -> Service:
     deps = Deps(
         bus=service.bus,
         nodes={chain: NodeRpc(client) for chain, client in clients.items()},
-        windows={chain: FeeWindow(settings.window_blocks) for chain in settings.chains},
+        windows={chain: FeeWindow(max(settings.window_blocks, settings.history_blocks)) for chain in settings.chains},
+        rules={chain: _rules(settings, chain) for chain in settings.chains},
+        stops={chain: GasStops(chain, settings.ceilings_of(chain), settings.stop_status) for chain in settings.chains},
         clock=service.clock,
         moments=OracleMoments(service.metrics, service.log),
     )
@@ -37,6 +41,14 @@ def build(settings: Settings) -> Service:
         service.on_stop(client.stop)
         service.ready_when(f"quote {chain}", why_not_fresh(deps, chain, int(settings.quote_max_age_s * 1000)))
     return service
+
+
+def _rules(settings: Settings, chain: int) -> QuoteRules:
+    return QuoteRules(
+        tier_blocks=settings.window_blocks,
+        probability_bps=settings.inclusion_probability_bps,
+        ceilings=settings.ceilings_of(chain),
+    )
 
 
 def why_not_fresh(deps: Deps, chain: int, max_age_ms: int) -> Callable[[], bool | str]:

@@ -1,4 +1,4 @@
-"""The recent blocks' tips of one chain, extended by one block at a time."""
+"""The recent blocks' fees of one chain, extended by one block at a time."""
 
 from __future__ import annotations
 
@@ -33,9 +33,11 @@ class FeeWindow:
         """Take what the node answered for ``missing`` blocks. It may know fewer, as after a fresh start."""
         if self.newest is None or event.parent_hash != self.newest.hash:
             self._rows.clear()
-        tips = history.tips_per_gas_wei
+        tips, base_fees = history.tips_per_gas_wei, history.base_fees_per_gas_wei
         for index, ratio in enumerate(history.gas_used_ratios):
             number = history.oldest_block + index
             if number <= event.block.number:
-                self._rows.append(BlockFees(number, ratio, tips[index] if index < len(tips) else ()))
+                row_tips = tips[index] if index < len(tips) else ()
+                base_fee = base_fees[index] if index < len(base_fees) else None
+                self._rows.append(BlockFees(number, ratio, row_tips, base_fee))
         self.newest = event.block

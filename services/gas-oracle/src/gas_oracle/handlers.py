@@ -1,15 +1,18 @@
-"""A block in, a fee quote out."""
+"""A block in, a fee quote out; and the word to stop when gas is beyond all bounds."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from dexlane.chain.rollup_terms import read_data_fee_terms
 from dexlane.chain.rpc import Rpc, RpcError
-from dexlane.domain.fees import TIP_PERCENTILES, fee_parameters, tiers
+from dexlane.domain.fees import TIP_PERCENTILES, fee_parameters
 from dexlane.events.base import Event
-from dexlane.events.fees import FeeQuoted
+from dexlane.events.control import TradingStatus
+from dexlane.events.fees import DataFeeTerms, FeeQuoted
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.consuming import Routes
@@ -17,6 +20,8 @@ from dexlane.runtime.errors import Transient
 from dexlane.runtime.latest import LatestByKey
 from gas_oracle.fee_window import FeeWindow
 from gas_oracle.metrics import OracleMoments
+from gas_oracle.quotes import QuoteRules, fee_quote
+from gas_oracle.stops import GasStops
 
 
 class Publisher(Protocol):
@@ -29,11 +34,13 @@ class Publisher(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Deps:
-    """What the handlers work with; nodes and windows by chain id."""
+    """What the handlers work with; all mappings by chain id."""
 
     bus: Publisher
     nodes: Mapping[int, Rpc]
     windows: Mapping[int, FeeWindow]
+    rules: Mapping[int, QuoteRules]
+    stops: Mapping[int, GasStops]
     clock: Clock
     moments: OracleMoments
     quotes: LatestByKey[int, FeeQuoted] = field(default_factory=lambda: LatestByKey("fee quote"))
@@ -46,33 +53,54 @@ def routes(deps: Deps) -> Routes:
     @routes.follow(BlockApplied, from_="last")
     async def quote(event: BlockApplied) -> None:
         try:
-            await _extend(deps, event)
-            quoted = fee_quote(event, deps.windows[event.chain_id], deps.clock.now_ms())
+            quoted = await _quote(deps, event)
             await deps.bus.publish(quoted)
         except (Transient, RpcError) as error:
             deps.moments.quote_missed(event.chain_id, event.block.number, str(error))
             return
         deps.quotes.set(event.chain_id, quoted, deps.clock.now_ms())
         deps.moments.fee_quoted(quoted)
+        await _judge(deps, quoted)
+
+    @routes.follow(TradingStatus, from_="last")
+    async def remember(word: TradingStatus) -> None:
+        deps.stops[word.chain_id].heard(word)
 
     return routes
 
 
-async def _extend(deps: Deps, event: BlockApplied) -> None:
-    window = deps.windows[event.chain_id]
-    node, count = deps.nodes[event.chain_id], window.missing(event)
-    window.extend(event, await node.fee_history(count, event.block.number, TIP_PERCENTILES))
-
-
-def fee_quote(event: BlockApplied, window: FeeWindow, now_ms: int) -> FeeQuoted:
-    """The quote for the block after ``event``."""
-    base_fee = event.next_base_fee_per_gas_wei
-    return FeeQuoted(
-        id=FeeQuoted.make_id(event.chain_id, event.block.hash),
-        chain_id=event.chain_id,
-        occurred_at_ms=now_ms,
-        block=event.block,
-        next_base_fee_per_gas_wei=base_fee,
-        tiers=tiers(window.rows, base_fee, fee_parameters(event.chain_id)),
-        sampled_blocks=len(window.rows),
+async def _quote(deps: Deps, event: BlockApplied) -> FeeQuoted:
+    chain = event.chain_id
+    window, node = deps.windows[chain], deps.nodes[chain]
+    history, data_fee = await asyncio.gather(
+        node.fee_history(window.missing(event), event.block.number, TIP_PERCENTILES), _data_fee(node, event)
     )
+    began_ns = deps.clock.monotonic_ns()
+    window.extend(event, history)
+    quoted = fee_quote(event, window.rows, data_fee, deps.rules[chain], deps.clock.now_ms())
+    deps.moments.computed(chain, (deps.clock.monotonic_ns() - began_ns) / 1e9)
+    return quoted
+
+
+async def _data_fee(node: Rpc, event: BlockApplied) -> DataFeeTerms | None:
+    """A rollup's terms for data; without them there is no quote, for then nobody knows what a trade costs."""
+    if not fee_parameters(event.chain_id).has_l1_data_fee:
+        return None
+    return await read_data_fee_terms(node, event.block.hash)
+
+
+async def _judge(deps: Deps, quoted: FeeQuoted) -> None:
+    """Tell of ceilings and spikes, and stop trading where that is due; what the bus did not take comes again."""
+    stops, rows = deps.stops[quoted.chain_id], deps.windows[quoted.chain_id].rows
+    rise_percent, began = stops.rise(rows, quoted)
+    deps.moments.judged(quoted, rise_percent, spiking=stops.spiking, began=began)
+    word = stops.word(quoted)
+    if word is None:
+        return
+    try:
+        await deps.bus.publish(word)
+    except Transient as error:
+        deps.moments.stop_not_stored(quoted.chain_id, str(error))
+        return
+    stops.heard(word)
+    deps.moments.stopped(word)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from dexlane.domain.fee_limits import GAS_SOURCE
 from dexlane.events.control import Status, TradingStatus
 from dexlane.runtime.errors import DexlaneError
 from dexlane.runtime.journal import Journal, Tx
@@ -14,6 +15,8 @@ from dexlane.runtime.settings import SERVICES
 from gateway.records import statuses
 
 OPERATOR = "operator"
+RELEASABLE = frozenset({OPERATOR, GAS_SOURCE, *SERVICES})
+"""Sources whose word a person ends here."""
 
 
 class StatusRefused(DexlaneError):  # noqa: N818
@@ -76,11 +79,11 @@ class StatusKeeper:
     async def resume(
         self, to: Status, reason: str, chain_ids: tuple[int, ...], source: str = OPERATOR
     ) -> list[TradingStatus]:
-        """Loosen a word: the operator's own, or that of a service which halted when it failed.
+        """Loosen a word: the operator's own, that of a service which halted when it failed, or the gas oracle's.
 
         Breakers and the signer release themselves. ``StatusRefused`` for those, and where nothing is to be released.
         """
-        if source != OPERATOR and source not in SERVICES:
+        if source not in RELEASABLE:
             raise StatusRefused(f"{source!r} releases its halt itself; look there for the cause")
         held = [
             word

@@ -24,7 +24,7 @@ from dexlane.domain.simulation import (
 )
 from dexlane.events.control import BookChanged
 from dexlane.events.execution import AccountOpened, FailureReason, IntentCreated
-from dexlane.events.fees import FeeQuoted, FeeTier
+from dexlane.events.fees import DataFeeTerms, FeeQuoted, FeeTier
 from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import InvalidEvent, Transient
@@ -85,7 +85,7 @@ class PaperExchange:
             self._next_ordinal = await tables.next_ordinal(conn, self.chain_id)
 
     def note_fees(self, quote: FeeQuoted) -> None:
-        """Remember what the market pays, for full blocks."""
+        """Remember what the market pays in full blocks, and what a rollup charges for data."""
         self._fees = quote
 
     async def note_book(self, event: BookChanged) -> None:
@@ -150,7 +150,7 @@ class PaperExchange:
 
     def _judge(self, intent: IntentCreated, newest: int) -> Step:
         waiting = [trade.waiting for trade in self._open.values() if trade.status is Status.WAITING]
-        fault = why_not_affordable(intent, self._world, waiting)
+        fault = why_not_affordable(intent, self._world, waiting, self._data_fee())
         if fault is not None:
             reason, now_ms = FailureReason.INSUFFICIENT_FUNDS, self._clock.now_ms()
             return trades.refused(intent, ordinal=self._next_ordinal, reason=reason, detail=fault, now_ms=now_ms)
@@ -163,7 +163,7 @@ class PaperExchange:
 
     def _play(self, event: BlockApplied, world: PaperWorld) -> list[Step]:
         """Everything that a block brings about, in ``world`` and as steps of trades."""
-        scene = Scene(event, self._mirror.book.pools, self._market_tip_wei())
+        scene = Scene(event, self._mirror.book.pools, self._market_tip_wei(), self._data_fee())
         now_ms = self._clock.now_ms()
         followed = list(self._follow_up(scene, now_ms))
         waiting = [trade.waiting for trade in self._open.values() if trade.status is Status.WAITING]
@@ -190,6 +190,9 @@ class PaperExchange:
     def _market_tip_wei(self) -> int | None:
         cap = None if self._fees is None else self._fees.tiers.get(INCLUSION_TIER)
         return None if cap is None else cap.max_priority_fee_per_gas_wei
+
+    def _data_fee(self) -> DataFeeTerms | None:
+        return None if self._fees is None else self._fees.data_fee
 
     async def _settle_reorgs(self) -> None:
         while self._reorgs:

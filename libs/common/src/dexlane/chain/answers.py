@@ -56,7 +56,8 @@ class RawLog(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The result of an included transaction. ``l1_fee_wei`` is what a rollup charged on top for its data."""
+    """The result of an included transaction. ``rollup_fee_wei`` is what a rollup charged on top, for its data and for
+    its operator; None when the node does not say."""
 
     tx_hash: str
     block: BlockRef
@@ -66,7 +67,7 @@ class Receipt:
     gas_used: int
     effective_gas_price_wei: int
     logs: tuple[RawLog, ...] = ()
-    l1_fee_wei: int = 0
+    rollup_fee_wei: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +169,19 @@ def parse_receipt(answer: Mapping[str, Any]) -> Receipt:
         gas_used=int(answer["gasUsed"], 16),
         effective_gas_price_wei=quantity(answer.get("effectiveGasPrice")),
         logs=tuple(parse_logs(answer["logs"])),
-        l1_fee_wei=quantity(answer.get("l1Fee")),
+        rollup_fee_wei=_rollup_fee(answer),
     )
+
+
+def _rollup_fee(answer: Mapping[str, Any]) -> int | None:
+    """``l1Fee`` and the operator's fee, as op-geth writes them into receipts. The latter counts by other units since
+    Jovian, whose receipts carry ``daFootprintGasScalar``."""
+    if answer.get("l1Fee") is None:
+        return None
+    per_gas, constant = quantity(answer.get("operatorFeeScalar")), quantity(answer.get("operatorFeeConstant"))
+    by_gas = int(answer["gasUsed"], 16) * per_gas
+    operator = by_gas * 100 if answer.get("daFootprintGasScalar") is not None else by_gas // 10**6
+    return int(answer["l1Fee"], 16) + operator + constant
 
 
 def parse_transaction(answer: Mapping[str, Any]) -> ChainTransaction:

@@ -9,7 +9,7 @@ from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.control import Status
 from dexlane.events.execution import Plan, Purpose
-from dexlane.events.fees import FeeQuoted
+from dexlane.events.fees import DataFeeTerms, FeeQuoted
 from dexlane.events.portfolio import ExposureChanged
 from dexlane.values.chains import NATIVE, BlockRef
 from dexlane.values.pools import Pool
@@ -42,7 +42,17 @@ class PlanningRules:
     """The gas limit lies this far above the estimate; unused gas costs nothing."""
     entry_fee_budget_bps: int = 15_000
     """Replacements of an entry may raise its fee cap to this share of the first one (a gap's is never raised)."""
+    exit_budget_bps: int = 500
+    """What an exit may pay for its inclusion in all, of what it brings. Not known where the native coin has no price in
+    the quote token."""
+    urgent_exit_budget_bps: int = 2_000
+    """The same for a stop-loss or a halt: what is not sold may be lost."""
     exit_fee_budget_bps: int = 40_000
+    """Nor may an exit's fee cap be raised above this share of the first one: nobody outbids the whole market."""
+    most_fee_per_gas_wei: int = 500 * 10**9
+    """What signers sign at most; an exit's budget ends there."""
+    waits_for_cheaper_blocks: bool = False
+    """Whether an entry whose chance lasts may be planned for a later block in which gas is expected to be cheaper."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +70,11 @@ class Market:
     status: Status
     taxes: Mapping[str, int] = field(default_factory=dict)
     """What tokens are known to keep of a transfer, in basis points."""
+
+    @property
+    def data_fee(self) -> DataFeeTerms | None:
+        """What a rollup's fee for data is computed from; None where there is none, or it is not known."""
+        return None if self.fee_quote is None else self.fee_quote.data_fee
 
     @property
     def wrapped_native(self) -> str | None:

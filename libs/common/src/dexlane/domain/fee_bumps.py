@@ -1,10 +1,15 @@
 """The fees of a slot's next attempt: a replacement of the trade, and a cancel. Wei per gas; pure arithmetic.
 
+An exit has three blocks: the fee it was planned with, then more, then all that its budget allows. Its first fee leaves
+room for the two replacements.
+
 A node takes a replacement only when both fee fields rise enough: 10 % in go-ethereum (``legacypool`` ``PriceBump``),
 12.5 % in older parity-like clients. A tip is therefore never lowered either.
 """
 
 from __future__ import annotations
+
+from math import isqrt
 
 from dexlane.events.base import FeeCap
 
@@ -30,12 +35,49 @@ def bumped(fee: FeeCap, percent: int, most_wei: int) -> FeeCap | None:
     return higher if higher.max_fee_per_gas_wei <= most_wei else None
 
 
-def cancel_fee(newest: FeeCap | None, next_base_fee_wei: int, percent: int, most_wei: int) -> FeeCap | None:
-    """Enough to replace the newest attempt and to be included soon; None when that is above ``most_wei``."""
-    soon = 2 * next_base_fee_wei + 1
+def with_room(fee: FeeCap, budget_wei: int, percent: int) -> FeeCap:
+    """The fee, lowered where a budget could not pay for it after two replacements."""
+    cap = min(fee.max_fee_per_gas_wei, _before(_before(budget_wei, percent), percent))
+    return FeeCap(max_fee_per_gas_wei=cap, max_priority_fee_per_gas_wei=min(fee.max_priority_fee_per_gas_wei, cap))
+
+
+def second_exit_fee(fee: FeeCap, next_base_fee_wei: int, percent: int, budget_wei: int) -> FeeCap | None:
+    """The fee for an exit's second block: a tip half-way, by ratio, to all that the budget allows; None when a
+    replacement would leave no room for the third."""
+    most = _before(budget_wei, percent)
+    least = raised(fee, percent)
+    if least.max_fee_per_gas_wei > most:
+        return None
+    tip = max(
+        least.max_priority_fee_per_gas_wei,
+        isqrt(fee.max_priority_fee_per_gas_wei * max(0, most - next_base_fee_wei)),
+    )
+    cap = min(most, max(least.max_fee_per_gas_wei, next_base_fee_wei + tip))
+    return FeeCap(max_fee_per_gas_wei=cap, max_priority_fee_per_gas_wei=min(tip, cap))
+
+
+def last_exit_fee(fee: FeeCap, percent: int, budget_wei: int) -> FeeCap | None:
+    """All that the budget allows; None when nodes would refuse it as a replacement."""
+    least = raised(fee, percent)
+    if least.max_fee_per_gas_wei > budget_wei:
+        return None
+    return FeeCap(max_fee_per_gas_wei=budget_wei, max_priority_fee_per_gas_wei=budget_wei)
+
+
+def _before(most_wei: int, percent: int) -> int:
+    """The highest fee per gas whose replacement is within ``most_wei``: rounded down, and a wei less for ``raised``."""
+    return max(0, min(most_wei - 1, most_wei * 100 // (100 + percent)))
+
+
+def cancel_fee(
+    newest: FeeCap | None, next_base_fee_wei: int, percent: int, most_wei: int, tip_wei: int = 1
+) -> FeeCap | None:
+    """Enough to replace the newest attempt and to be included soon; None when that is above ``most_wei``. A first
+    attempt pays ``tip_wei``, what block producers of the chain take at least."""
+    soon = 2 * next_base_fee_wei + tip_wei
     if newest is None:
         cap = min(soon, most_wei)
-        return FeeCap(max_fee_per_gas_wei=cap, max_priority_fee_per_gas_wei=min(1, cap))
+        return FeeCap(max_fee_per_gas_wei=cap, max_priority_fee_per_gas_wei=min(tip_wei, cap))
     fee = bumped(newest, percent, most_wei)
     if fee is None:
         return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dexlane.domain.circumstances import Holdings, Market, Objection, PlanningRules
+from dexlane.domain.fee_limits import price_of
+from dexlane.domain.fees import fee_parameters
 from dexlane.domain.sizing import appetite
 from dexlane.events.control import Status
 from dexlane.events.execution import Purpose
@@ -14,6 +16,7 @@ from dexlane.values.amounts import decimal_text
 from dexlane.values.books import Book, LaneLimits
 
 NATIVE_DECIMALS = 18
+GWEI_DECIMALS = 9
 
 
 def against_entry(
@@ -25,6 +28,7 @@ def against_entry(
         return [Objection("lane_off", f"the book has no account in the {verdict.lane} lane")]
     objections = [*_of_the_book(verdict, book, market), *_of_appetite(verdict, book)]
     objections += _of_age(market, rules)
+    objections += _of_fees(market)
     if verdict.opportunity.deadline_block <= market.block.number:
         objections.append(
             Objection(
@@ -102,6 +106,20 @@ def _of_age(market: Market, rules: PlanningRules) -> Iterator[Objection]:
                 f"the fee quote is {behind} blocks old, more than {rules.max_fee_age_blocks}",
                 passing=True,
             )
+
+
+def _of_fees(market: Market) -> Iterator[Objection]:
+    """Gas above the ceiling of entries, or a fee that nobody can tell. Neither holds an exit back."""
+    quote = market.fee_quote
+    if quote is None:
+        return
+    if fee_parameters(market.chain_id).has_l1_data_fee and quote.data_fee is None:
+        yield Objection("data_fee_unknown", "what the rollup charges for data is not known", passing=True)
+    price = price_of(quote, market.next_base_fee_wei)
+    if quote.entry_ceiling_wei is not None and price > quote.entry_ceiling_wei:
+        now, most = (decimal_text(amount, GWEI_DECIMALS) for amount in (price, quote.entry_ceiling_wei))
+        sentence = f"gas costs {now} gwei, and above {most} gwei no entry is made"
+        yield Objection("gas_ceiling", sentence, passing=True)
 
 
 def _of_limits(purpose: Purpose, limits: LaneLimits, holdings: Holdings, book: Book) -> Iterator[Objection]:

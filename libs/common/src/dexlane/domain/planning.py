@@ -12,9 +12,12 @@ from types import MappingProxyType
 
 from dexlane.domain.amm.quoting import InsufficientLiquidity, optimal_cycle_size
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
+from dexlane.domain.entry_timing import patient_fee
+from dexlane.domain.fee_bumps import LEAST_BUMP_PERCENT, with_room
 from dexlane.domain.fees import fee_parameters, highest_base_fee_after
-from dexlane.domain.gas_value import native_in_quote
-from dexlane.domain.objections import against_entry, against_exit, percent
+from dexlane.domain.gas_value import native_in_quote, quote_in_native
+from dexlane.domain.objections import GWEI_DECIMALS, against_entry, against_exit, percent
+from dexlane.domain.rollup_fees import dearest_rollup_fee_wei, planned_size, routed_size
 from dexlane.domain.routing import rotated_to
 from dexlane.domain.sizing import candidate_sizes
 from dexlane.domain.trade_quotes import TradeQuote, quote_trade
@@ -144,15 +147,33 @@ def plan_exit(
         quantity = decimal_text(amount, exit_.token.decimals)
         sentence = f"no known pool takes {quantity} {exit_.token.symbol} for {book.quote.symbol}"
         return refusal([Objection("no_route", sentence, passing=True)])
-    offer = _Offer(found, _less(found.amount_out, tolerance))
+    trade = _trade(_Offer(found, _less(found.amount_out, tolerance)), desk, tolerance)
+    share = rules.urgent_exit_budget_bps if urgent else rules.exit_budget_bps
+    budget = exit_budget(trade, desk.quote_token, market, rules, share)
+    least = market.next_base_fee_wei + fee_parameters(market.chain_id).minimum_tip_wei
+    if budget < least:
+        dear, most = (decimal_text(price, GWEI_DECIMALS) for price in (least, budget))
+        sentence = f"gas costs {dear} gwei, and an exit that brings so little may pay {most}"
+        return refusal([Objection("over_exit_budget", sentence, passing=True)])
     return Planned(
         purpose=Purpose.EXIT,
         strategy=exit_.strategy,
-        plan=_trade(offer, desk, tolerance),
+        plan=trade.model_copy(update={"fee_cap": with_room(cap, budget, LEAST_BUMP_PERCENT)}),
         reserved=0,
         price_impact_bps=found.impact_bps,
-        max_fee_per_gas_budget_wei=apply_bps(cap.max_fee_per_gas_wei, rules.exit_fee_budget_bps),
+        max_fee_per_gas_budget_wei=budget,
     )
+
+
+def exit_budget(trade: Plan, quote_token: str, market: Market, rules: PlanningRules, share_bps: int) -> int:
+    """The highest fee per gas, in wei, that this exit may be raised to: a share of what it brings, less the fee of a
+    rollup, over its whole gas limit; never above a multiple of the first cap, or what signers sign."""
+    most = min(apply_bps(trade.fee_cap.max_fee_per_gas_wei, rules.exit_fee_budget_bps), rules.most_fee_per_gas_wei)
+    worth = quote_in_native(market.pools, market.chain_id, quote_token, trade.quoted_out)
+    if worth is None:
+        return most
+    data_fee = dearest_rollup_fee_wei(market.data_fee, planned_size(trade), trade.gas_limit)
+    return min(most, max(0, apply_bps(worth, share_bps) - data_fee) // trade.gas_limit)
 
 
 def _route_for(opportunity: OpportunityFound, book: Book, market: Market) -> Route | Refused:
@@ -196,6 +217,8 @@ def _entry_terms(verdict: VerdictApproved, market: Market, rules: PlanningRules)
         sentence = f"the fee cap of {cap.max_fee_per_gas_wei} wei is below the next base fee of {base_fee}"
         return refusal([Objection("fee_too_low", sentence, passing=True)])
     deadline_block = min(verdict.opportunity.deadline_block, market.block.number + rules.max_wait_blocks)
+    if rules.waits_for_cheaper_blocks:
+        cap = patient_fee(cap, market.fee_quote.inclusion, deadline_block - market.block.number)
     return _terms(cap, market, deadline_block)
 
 
@@ -264,8 +287,11 @@ def _gap_offer(quote: TradeQuote, desk: _Desk) -> _Offer | Objection:
 
 
 def _gas_cost(quote: TradeQuote, desk: _Desk) -> int | None:
-    """Estimated gas at its dearest until the deadline, in quote units; None when the native coin has no price."""
-    wei = (quote.gas + desk.rules.permit_gas) * desk.terms.dearest_gas_wei
+    """Estimated gas at its dearest until the deadline, and what a rollup charges beside it, in quote units; None when
+    the native coin has no price."""
+    gas = quote.gas + desk.rules.permit_gas
+    wei = gas * desk.terms.dearest_gas_wei
+    wei += dearest_rollup_fee_wei(desk.market.data_fee, routed_size(route for route, _ in quote.paths), gas)
     return native_in_quote(desk.market.pools, desk.market.chain_id, desk.quote_token, wei)
 
 
@@ -281,16 +307,31 @@ def _not_worth_its_gas(cost: int | None, gain: int, book: Book) -> Objection:
 
 
 def _planned_entry(opportunity: OpportunityFound, offer: _Offer, desk: _Desk) -> Planned:
-    cap = desk.terms.fee_cap.max_fee_per_gas_wei
+    trade = _trade(offer, desk, desk.book.slippage_tolerance_bps)
     is_gap = offer.route.is_cycle
     return Planned(
         purpose=Purpose.GAP if is_gap else Purpose.ENTRY,
         strategy=opportunity.strategy,
-        plan=_trade(offer, desk, desk.book.slippage_tolerance_bps),
+        plan=trade,
         reserved=offer.quote.amount_in,
         price_impact_bps=offer.quote.impact_bps,
-        max_fee_per_gas_budget_wei=cap if is_gap else max(cap, apply_bps(cap, desk.rules.entry_fee_budget_bps)),
+        max_fee_per_gas_budget_wei=trade.fee_cap.max_fee_per_gas_wei
+        if is_gap
+        else _entry_budget(opportunity, trade, desk),
     )
+
+
+def _entry_budget(opportunity: OpportunityFound, trade: Plan, desk: _Desk) -> int:
+    """The highest fee per gas that replacements of an entry may be raised to: a multiple of the first cap, and where
+    the trade has an edge no more than that brings, over the whole gas limit."""
+    cap, market = trade.fee_cap.max_fee_per_gas_wei, desk.market
+    most = apply_bps(cap, desk.rules.entry_fee_budget_bps)
+    if opportunity.edge_bps > 0:
+        gain = apply_bps(trade.amount_in, opportunity.edge_bps)
+        worth = quote_in_native(market.pools, market.chain_id, desk.quote_token, gain) or 0
+        data_fee = dearest_rollup_fee_wei(market.data_fee, planned_size(trade), trade.gas_limit)
+        most = min(most, max(0, worth - data_fee) // trade.gas_limit)
+    return max(cap, most)
 
 
 def _trade(offer: _Offer, desk: _Desk, tolerance_bps: int) -> Plan:

@@ -10,9 +10,10 @@ be done next.
 
 from __future__ import annotations
 
-from dexlane.domain.fee_bumps import bumped, cancel_fee
+from dexlane.domain.fee_bumps import bumped, cancel_fee, last_exit_fee, second_exit_fee
 from dexlane.domain.publish_answers import PublishAnswer
 from dexlane.domain.send_values import (
+    CANCEL_GAS,
     Action,
     Attempt,
     AttemptKind,
@@ -32,10 +33,16 @@ from dexlane.domain.send_values import (
 from dexlane.events.base import FeeCap
 from dexlane.events.execution import FailureReason, TxState
 
+EXIT_BLOCKS = 3
+"""An exit is included within so many blocks whenever its budget allows."""
 
-def planned(deadline_block: int, fee_budget_wei: int) -> Step:
+
+def planned(deadline_block: int, fee_budget_wei: int, *, gas_limit: int = 0, exit_since: int = 0) -> Step:
     """A slot that exists before any signature."""
-    return Step(SendState(deadline_block=deadline_block, fee_budget_wei=fee_budget_wei), (Change(TxState.PLANNED),))
+    state = SendState(
+        deadline_block=deadline_block, fee_budget_wei=fee_budget_wei, gas_limit=gas_limit, exit_since=exit_since
+    )
+    return Step(state, (Change(TxState.PLANNED),))
 
 
 def signed(state: SendState, attempt: Attempt) -> Step:
@@ -219,7 +226,8 @@ def _waiting(state: SendState, head: Head, policy: SendPolicy) -> Step:
     state = told.state
     if state.giving_up is not None and wants_trade:
         paid = None if newest is None else newest.fee
-        fee = cancel_fee(paid, head.next_base_fee_wei, policy.bump_percent, policy.cancel_fee_cap_wei)
+        most = most_for_cancel(state, policy)
+        fee = cancel_fee(paid, head.next_base_fee_wei, policy.bump_percent, most, policy.least_tip_wei)
         return Step(state, told.changes, _again(state) if fee is None else Sign(AttemptKind.CANCEL, fee))
     if newest is None:
         return Step(state, told.changes, Sign(AttemptKind.TRADE, None))
@@ -253,11 +261,37 @@ def _worth_resending(state: SendState) -> tuple[int, ...]:
     return tuple(sorted(numbers))
 
 
+def most_for_cancel(state: SendState, policy: SendPolicy) -> int:
+    """The highest fee cap of a cancel: it may not cost more than the trade it replaces was allowed to."""
+    if not state.gas_limit:
+        return policy.cancel_fee_cap_wei
+    return min(policy.cancel_fee_cap_wei, state.fee_budget_wei * state.gas_limit // CANCEL_GAS)
+
+
 def _due_bump(state: SendState, newest: Attempt, head: Head, policy: SendPolicy) -> FeeCap | None:
     """The fee of a replacement that is due and affordable; None otherwise."""
     waited = head.number - newest.block >= policy.bump_after_blocks
     cannot_be_included = newest.fee.max_fee_per_gas_wei < head.next_base_fee_wei
-    if state.short_of_funds or not (waited or cannot_be_included or state.bump_wanted):
+    if state.short_of_funds:
         return None
-    most = policy.cancel_fee_cap_wei if newest.kind is AttemptKind.CANCEL else state.fee_budget_wei
+    is_exit = newest.kind is AttemptKind.TRADE and state.exit_since > 0
+    if is_exit and head.number > newest.block and _missed_for_its_fee(state, newest.fee, head):
+        return _exit_bump(state, newest.fee, head, policy)
+    if not (waited or cannot_be_included or state.bump_wanted):
+        return None
+    is_cancel = newest.kind is AttemptKind.CANCEL
+    most = most_for_cancel(state, policy) if is_cancel else state.fee_budget_wei
     return bumped(newest.fee, policy.bump_percent, most)
+
+
+def _missed_for_its_fee(state: SendState, fee: FeeCap, head: Head) -> bool:
+    """Whether the block left no room for the trade, or was too dear for it, or the next one is."""
+    is_full = head.room_gas is not None and head.room_gas < state.gas_limit
+    return is_full or fee.max_fee_per_gas_wei < max(head.base_fee_wei, head.next_base_fee_wei)
+
+
+def _exit_bump(state: SendState, fee: FeeCap, head: Head, policy: SendPolicy) -> FeeCap | None:
+    """More for the second block, and for the third all that the budget allows."""
+    if head.number - state.exit_since < EXIT_BLOCKS - 1:
+        return second_exit_fee(fee, head.next_base_fee_wei, policy.bump_percent, state.fee_budget_wei)
+    return last_exit_fee(fee, policy.bump_percent, state.fee_budget_wei)

@@ -15,6 +15,9 @@ from dexlane.events.execution import FailureReason, TxState
 from dexlane.values.base import Value
 from dexlane.values.chains import BlockRef
 
+CANCEL_GAS = 21_000
+"""What a transfer of nothing to oneself takes."""
+
 
 class AttemptKind(StrEnum):
     """What an attempt does when it is included."""
@@ -57,6 +60,10 @@ class SendState(Value):
     deadline_block: int
     fee_budget_wei: int
     """Most that a trade's fee cap per gas may be raised to."""
+    gas_limit: int = 0
+    """Of the trade: with the budget it bounds what the slot may cost in all, with its cancel. Zero when not known."""
+    exit_since: int = 0
+    """Of an exit: the block it was planned on, which it is to follow within three. Zero for what is no exit."""
     stage: Stage = Stage.PLANNED
     attempts: tuple[Attempt, ...] = ()
     included: Inclusion | None = None
@@ -103,6 +110,8 @@ class SendPolicy:
     bump_after_blocks: int = 2
     bump_percent: int = LEAST_BUMP_PERCENT
     cancel_fee_cap_wei: int = 1_000 * 10**9
+    least_tip_wei: int = 1
+    """What block producers of the chain take at least."""
 
     def __post_init__(self) -> None:
         """Refuse a bump that nodes would refuse."""
@@ -189,3 +198,5 @@ class Head:
     finalized: int | None = None
     finally_used: bool = False
     hopeless: FailureReason | None = None
+    base_fee_wei: int = 0
+    room_gas: int | None = None

@@ -13,7 +13,8 @@ The model, with its simplifications stated:
 - A paper trade moves the pool for the later paper trades of its book: in the same block and in those that follow, until
   the next real event on that pool, which shows the chain as it is without us. Books do not see each other, so that
   they can be compared on the same blocks.
-- Output below the plan's minimum reverts and pays its gas. Gas is the estimate of ``dexlane.domain.amm.quoting``.
+- Output below the plan's minimum reverts and pays its gas. Gas is the estimate of ``dexlane.domain.amm.quoting``. A
+  rollup's fee for data is that of the last fee quote, for the largest transaction that the plan could become.
 - Nothing here draws a fill at random, and nobody reacts to us: no sandwich, no competing arbitrage.
 """
 
@@ -28,8 +29,11 @@ from pydantic import Field
 
 from dexlane.domain.amm.deltas import apply_delta, delta_between
 from dexlane.domain.amm.quoting import ROUTE_GAS, InsufficientLiquidity
+from dexlane.domain.fees import fee_parameters
+from dexlane.domain.rollup_fees import planned_size, rollup_fee_wei
 from dexlane.domain.trade_quotes import TradeQuote, quote_plan
 from dexlane.events.execution import FailureReason, IntentCreated, Plan
+from dexlane.events.fees import DataFeeTerms
 from dexlane.events.market import BlockApplied
 from dexlane.values.amounts import BPS_DENOMINATOR, Amount
 from dexlane.values.base import Value, digest
@@ -102,6 +106,8 @@ class Scene:
     block: BlockApplied
     pools: Mapping[str, Pool]
     market_tip_wei: int | None = None
+    data_fee: DataFeeTerms | None = None
+    """What a rollup's fee for data is computed from; without it a rollup's block includes nothing of ours."""
 
 
 @dataclass(slots=True)
@@ -162,12 +168,14 @@ def eligible_from(intent: IntentCreated, newest_block: int, model: SimulationMod
     return max(intent.block.number, newest_block) + 1 + (1 if draw < model.late_bps else 0)
 
 
-def why_not_affordable(intent: IntentCreated, world: PaperWorld, waiting: Iterable[OpenIntent]) -> str | None:
+def why_not_affordable(
+    intent: IntentCreated, world: PaperWorld, waiting: Iterable[OpenIntent], data_fee: DataFeeTerms | None = None
+) -> str | None:
     """A sentence when the account cannot pay for the intent beside what it already sent; None when it can."""
-    needs = _most_it_can_cost(intent)
+    needs = _most_it_can_cost(intent, data_fee)
     for other in waiting:
         if other.intent.account == intent.account:
-            committed = _most_it_can_cost(other.intent)
+            committed = _most_it_can_cost(other.intent, data_fee)
             needs = {token: amount + committed.get(token, 0) for token, amount in needs.items()}
     for token, amount in needs.items():
         held = world.balance(intent.account, token)
@@ -176,11 +184,12 @@ def why_not_affordable(intent: IntentCreated, world: PaperWorld, waiting: Iterab
     return None
 
 
-def _most_it_can_cost(intent: IntentCreated) -> dict[str, int]:
+def _most_it_can_cost(intent: IntentCreated, data_fee: DataFeeTerms | None) -> dict[str, int]:
     if intent.plan is None:
         return {NATIVE: 0}
     plan = intent.plan
     gas_wei = plan.gas_limit * plan.fee_cap.max_fee_per_gas_wei
+    gas_wei += rollup_fee_wei(data_fee, planned_size(plan), plan.gas_limit)
     if plan.native_in:
         return {NATIVE: gas_wei + plan.amount_in}
     return {NATIVE: gas_wei, plan.route.token_in: plan.amount_in}
@@ -230,6 +239,8 @@ def _best_head(scene: Scene, queues: Mapping[str, deque[OpenIntent]], model: Sim
 
 def offered_tip_wei(intent: IntentCreated, scene: Scene, model: SimulationModel) -> int | None:
     """The effective tip per gas (EIP-1559) with which a block includes an intent; None when it does not."""
+    if scene.data_fee is None and fee_parameters(scene.block.chain_id).has_l1_data_fee:
+        return None
     gas_limit = model.allowance_gas if intent.plan is None else intent.plan.gas_limit
     required = required_tip_wei(scene, gas_limit, model)
     if intent.plan is None:
@@ -259,7 +270,9 @@ def execute(intent: IntentCreated, scene: Scene, world: PaperWorld, model: Simul
     attempt = _Attempt(intent, scene, world)
     outcome = attempt.allowance(model.allowance_gas) if intent.plan is None else attempt.trade(intent.plan)
     if outcome.result is not Result.REFUSED:
-        outcome = outcome.model_copy(update={"fee_paid_wei": outcome.gas_used * price_wei})
+        paid = outcome.gas_used * price_wei
+        paid += rollup_fee_wei(scene.data_fee, planned_size(intent.plan), outcome.gas_used)
+        outcome = outcome.model_copy(update={"fee_paid_wei": paid})
         world.move(intent.account, balance_changes(outcome))
     return outcome
 
@@ -288,7 +301,7 @@ class _Attempt:
 
     def trade(self, plan: Plan) -> Outcome:
         account = self.intent.account
-        if self.world.balance(account, NATIVE) < _most_it_can_cost(self.intent)[NATIVE]:
+        if self.world.balance(account, NATIVE) < _most_it_can_cost(self.intent, self.scene.data_fee)[NATIVE]:
             detail = "the account cannot pay for the gas limit at the fee cap, and the value"
             return Outcome(result=Result.REFUSED, reason=FailureReason.INSUFFICIENT_FUNDS, detail=detail)
         if self.scene.block.timestamp_s > plan.deadline_s:

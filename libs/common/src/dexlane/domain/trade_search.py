@@ -7,6 +7,7 @@ from functools import cached_property
 
 from dexlane.domain.amm.quoting import InsufficientLiquidity
 from dexlane.domain.circumstances import Market, PlanningRules
+from dexlane.domain.rollup_fees import PERMIT_BYTES, dearest_rollup_fee_wei, expected_size
 from dexlane.domain.routing import Errand, GasTerms, PoolGraph, best_on, best_split, out_per_wei
 from dexlane.domain.trade_quotes import TradeQuote, quote_trade
 from dexlane.values.pools import Protocol
@@ -60,7 +61,17 @@ class TradeSearch:
         if token_out not in self._worth:
             self._worth[token_out] = (1, 1) if wrapped == token_out else out_per_wei(self._graph, wrapped, token_out)
         worth = self._worth[token_out]
-        return None if worth is None else GasTerms(self._gas_price_wei, worth)
+        if worth is None:
+            return None
+        terms = self._market.data_fee
+        if terms is None:
+            return GasTerms(self._gas_price_wei, worth)
+
+        def data_fee_wei(signed_bytes: int) -> int:
+            """What a rollup takes for a trade of so many bytes."""
+            return dearest_rollup_fee_wei(terms, expected_size(PERMIT_BYTES + signed_bytes), 0)
+
+        return GasTerms(self._gas_price_wei, worth, data_fee_wei)
 
     def _quoted(self, routes: Sequence[tuple[Route, int]]) -> list[TradeQuote]:
         try:
@@ -71,4 +82,6 @@ class TradeSearch:
 
     @staticmethod
     def _net(quote: TradeQuote, gas: GasTerms | None) -> int:
-        return quote.amount_out - (0 if gas is None else gas.cost(quote.gas))
+        if gas is None:
+            return quote.amount_out
+        return quote.amount_out - gas.cost(quote.gas, [route.legs for route, _ in quote.paths])

@@ -44,7 +44,7 @@ _EXECUTOR_INPUT: Types = (
 
 PUBLISHED: Mapping[str, Types] = {
     "market-feed": (BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched, OpportunityFound),
-    "gas-oracle": (FeeQuoted,),
+    "gas-oracle": (FeeQuoted, TradingStatus),
     "risk-scorer": (VerdictApproved, VerdictRejected, TokenFlagged, DecisionRecorded),
     "fast-executor": _EXECUTION,
     "smart-executor": _EXECUTION,
@@ -56,7 +56,7 @@ PUBLISHED: Mapping[str, Types] = {
 
 _CONSUMED: Mapping[str, Types] = {
     "market-feed": (),
-    "gas-oracle": (BlockApplied,),
+    "gas-oracle": (BlockApplied, TradingStatus),
     "risk-scorer": (OpportunityFound, TokenFlagged, *_MIRROR),
     "fast-executor": _EXECUTOR_INPUT,
     "smart-executor": _EXECUTOR_INPUT,

@@ -27,7 +27,7 @@ from dexlane.events.base import Event
 from dexlane.events.streams import stream_of
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import Clock
-from dexlane.runtime.errors import Fatal, InvalidEvent, Transient
+from dexlane.runtime.errors import Fatal, InvalidEvent, Postponed, Transient
 from dexlane.runtime.observability import Log, Metrics, trace_context
 from dexlane.runtime.reading import Gate, Start
 
@@ -151,7 +151,7 @@ class ConsumerPolicy:
     no error            acknowledge
     contract broken     dead letter with the reason, terminate
     ``InvalidEvent``    dead letter with the reason, terminate
-    ``Transient``       redeliver later with back-off
+    ``Transient``       redeliver later with back-off; ``Postponed`` says itself how much later
     ``Fatal``           redeliver later, and stop the process through ``on_fatal``
     anything else       redeliver with back-off; dead letter after ``MAX_DELIVERIES``
     ==================  =======================================================================
@@ -227,7 +227,10 @@ class ConsumerPolicy:
         if delivery.deliveries >= limit:
             return await self._set_aside(message, delivery, error)
         delay = BACKOFF_S[min(delivery.deliveries, len(BACKOFF_S)) - 1]
-        self._log.warning("redelivery", nats_subject=delivery.subject, delay_s=delay, reason=str(error))
+        if isinstance(error, Postponed):
+            delay = error.after_s
+        else:
+            self._log.warning("redelivery", nats_subject=delivery.subject, delay_s=delay, reason=str(error))
         await message.nak(delay=delay)
         return "retried"
 

@@ -18,6 +18,14 @@ class Transient(DexlaneError):  # noqa: N818  (the name is the class of the erro
     """Something outside is unavailable; the same input may succeed later."""
 
 
+class Postponed(Transient):
+    """Nothing is wrong, only too early: the same input is wanted again after ``after_s`` seconds."""
+
+    def __init__(self, reason: str, after_s: float) -> None:
+        super().__init__(reason)
+        self.after_s = after_s
+
+
 class InvalidEvent(DexlaneError):  # noqa: N818
     """The input breaks its contract and never will succeed."""
 

@@ -161,6 +161,8 @@ def _head(tip: BlockApplied, weighed: Weighed, settled: _Settled, hopeless: Fail
         finalized=settled.number,
         finally_used=settled.used,
         hopeless=hopeless,
+        base_fee_wei=tip.base_fee_per_gas_wei,
+        room_gas=tip.gas_limit - tip.gas_used,
     )
 
 
@@ -205,7 +207,7 @@ def _sighting(receipt: Receipt, *, with_content: bool) -> Sighting:
 def _content(receipt: Receipt) -> str:
     """What the books are made from; providers that differ in it do not agree."""
     logs = [(log.address, log.topics, log.data.hex()) for log in receipt.logs]
-    costs = (receipt.gas_used, receipt.effective_gas_price_wei, receipt.l1_fee_wei)
+    costs = (receipt.gas_used, receipt.effective_gas_price_wei, receipt.rollup_fee_wei)
     return digest(logs, [str(cost) for cost in costs])
 
 

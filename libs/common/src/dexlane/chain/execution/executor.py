@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-import sqlalchemy as sa
-
 from dexlane.chain.calldata import UnroutableError
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.allowances import AllowanceKeeper
@@ -22,6 +20,7 @@ from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.txmgr import SlotTerms
+from dexlane.chain.execution.waiting import WaitingRoom
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.planning import plan
 from dexlane.events.control import Status
@@ -31,7 +30,7 @@ from dexlane.events.portfolio import ExitTriggered
 from dexlane.events.risk import VerdictApproved
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Transient
-from dexlane.runtime.journal import Tx, inbox
+from dexlane.runtime.journal import Tx
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.values.books import Book, Lane, Mode
 
@@ -104,6 +103,7 @@ class Executor:
         self._born_ns = parts.clock.monotonic_ns()
         self._allowances = AllowanceKeeper(parts.lane, self.live, parts.moments)
         self._passes = Milestone()
+        self._waiting = WaitingRoom(parts.journal, self._consumer, parts.rules, parts.moments, self._stamp)
         self._readiness = Readiness(parts.lane, self.live, parts.side, self._allowances.approvals)
 
     async def on_verdict(self, verdict: VerdictApproved) -> None:
@@ -133,6 +133,8 @@ class Executor:
             async with self._deciding:
                 market = self.view.market()
                 decided = [self._decide(verdict, book, market) for book in books]
+                trading = [one.book for one in decided if isinstance(one.outcome, Planned)]
+                await self._waiting.for_cheaper_gas(verdict, trading, market, consumer)
                 written = await self._commit(verdict, decided, market, consumer)
             await self._launch(written)
         seconds = (self._clock.monotonic_ns() - began_ns) / 1e9
@@ -272,6 +274,8 @@ class Executor:
         terms = SlotTerms(
             deadline_block=planned.plan.deadline_block,
             fee_budget_wei=planned.max_fee_per_gas_budget_wei,
+            gas_limit=planned.plan.gas_limit,
+            exit_since=market.block.number if planned.purpose is Purpose.EXIT else 0,
             first_fee_wei=planned.plan.fee_cap.max_fee_per_gas_wei,
             price_impact_bps=planned.price_impact_bps,
         )
@@ -302,20 +306,10 @@ class Executor:
     async def _postpone(self, exit_: ExitTriggered, decided: _Decided, market: Market) -> None:
         """Record once why an exit waits, and have it delivered again; unless it was carried out before."""
         outcome = decided.outcome
-        if not isinstance(outcome, Refused) or await self._consumed(exit_.id):
+        if not isinstance(outcome, Refused) or await self._waiting.consumed(exit_.id):
             return
-        waiting = decision(exit_, decided.book, outcome, market, self._stamp())
-        async with self._journal.transaction() as tx:
-            if await tx.first_time(f"{self._consumer}-waits", waiting.id):
-                await tx.emit(waiting)
+        await self._waiting.tell(exit_, [decided.book], outcome, market)
         raise Transient("; ".join(outcome.reasons))
-
-    async def _consumed(self, message_id: str) -> bool:
-        query = sa.select(inbox.c.message_id).where(
-            inbox.c.consumer == self._consumer, inbox.c.message_id == message_id
-        )
-        async with self._journal.reading() as conn:
-            return (await conn.execute(query)).first() is not None
 
     async def _tend_allowances(self, tip: BlockApplied) -> None:
         """Set the bounded allowances that the live accounts need and take back all others, each by an intent of its

@@ -19,6 +19,7 @@ class ExecutionMoments:
         self.sending = SendingMoments(metrics, log)
         self._intents = metrics.counter("intents_total", "Intents by mode and purpose", ("mode", "purpose"))
         self._refusals = metrics.counter("refusals_total", "Refusals by outcome", ("outcome",))
+        self._waits = metrics.counter("planned_for_later_total", "Verdicts that waited for cheaper gas")
         self._changes = metrics.counter("tx_changes_total", "Transaction changes by state", ("state",))
         self._denials = metrics.counter("signing_denials_total", "Signatures that were refused", ("reason",))
         self._failures = metrics.counter("pass_failures_total", "Passes over the open slots that could not finish")
@@ -45,6 +46,11 @@ class ExecutionMoments:
         """A book does nothing about a verdict or an exit."""
         self._refusals.labels(outcome).inc()
         self._log.info("refused", subject_id=subject_id, book_id=book_id, outcome=outcome, reasons=reasons)
+
+    def planned_for_later(self, subject_id: str, reason: str) -> None:
+        """A trade waits for a block in which gas is cheaper."""
+        self._waits.inc()
+        self._log.info("planned_for_later", subject_id=subject_id, reason=reason)
 
     def sent(self, intent_id: str, seconds: float) -> None:
         """A transaction was handed to the node for the first time."""

@@ -134,8 +134,10 @@ def deltas_of(receipt: Receipt, chain_id: int, account: str, plan: Plan) -> tupl
 
 
 def _paid(receipt: Receipt) -> dict[str, Any]:
+    if receipt.rollup_fee_wei is None:
+        raise ValueError(f"what the rollup charged for transaction {receipt.tx_hash} is not known")
     return {
-        "fee_paid_wei": receipt.gas_used * receipt.effective_gas_price_wei + receipt.l1_fee_wei,
+        "fee_paid_wei": receipt.gas_used * receipt.effective_gas_price_wei + receipt.rollup_fee_wei,
         "gas_used": receipt.gas_used,
         "tx_hash": receipt.tx_hash,
         "block": receipt.block,

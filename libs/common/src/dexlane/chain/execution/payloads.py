@@ -17,14 +17,13 @@ from dexlane.chain.permit2 import (
     approve,
     revoke_in_permit2,
 )
-from dexlane.domain.send_values import AttemptKind
+from dexlane.domain.send_values import CANCEL_GAS, AttemptKind
 from dexlane.events.base import FeeCap
 from dexlane.events.execution import IntentCreated, Plan, Purpose
 from dexlane_signer import Approval, DynamicFeeTransaction, PermitRequest, SignedAttempt, SignRequest
 
 ALLOWANCE_GAS = 90_000
 """Gas limit of an ERC-20 approve; behind USDC's proxy it takes about 56,000."""
-CANCEL_GAS = 21_000
 
 
 class Signer(Protocol):

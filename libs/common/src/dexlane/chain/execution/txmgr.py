@@ -22,6 +22,7 @@ from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.nonce_faults import foreign_use, nonce_fault
 from dexlane.chain.execution.outcomes import Told, tell
 from dexlane.chain.execution.payloads import Payloads
+from dexlane.chain.execution.rollup_receipts import whole_receipt
 from dexlane.chain.execution.slots import Slot, SlotRecord
 from dexlane.chain.execution.submission import Broadcast, submit
 from dexlane.chain.execution.testimony import Witness
@@ -34,6 +35,7 @@ from dexlane.domain.resending import after_answer
 from dexlane.domain.send_values import (
     Attempt,
     AttemptKind,
+    Change,
     Resend,
     SendPolicy,
     Sign,
@@ -81,10 +83,12 @@ class Equipment:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotTerms:
     """How long an intent's slot is worth sending, and what it may cost. ``first_fee_wei`` is for intents without a
-    plan."""
+    plan; ``exit_since`` is the block that an exit was planned on, zero for what is no exit."""
 
     deadline_block: int
     fee_budget_wei: int
+    gas_limit: int = 0
+    exit_since: int = 0
     first_fee_wei: int = 0
     price_impact_bps: int | None = None
 
@@ -163,7 +167,9 @@ class Transactions:
     def draft(self, intent: IntentCreated, reserved: int, terms: SlotTerms) -> Slot:
         """A slot for an intent at the account's next nonce; it exists once ``write`` is committed and it is adopted."""
         record = SlotRecord(
-            state=send_state.planned(terms.deadline_block, terms.fee_budget_wei).state,
+            state=send_state.planned(
+                terms.deadline_block, terms.fee_budget_wei, gas_limit=terms.gas_limit, exit_since=terms.exit_since
+            ).state,
             fallback_fee_wei=terms.first_fee_wei,
             price_impact_bps=terms.price_impact_bps,
         )
@@ -171,8 +177,7 @@ class Transactions:
 
     async def write(self, tx: Tx, slot: Slot) -> None:
         """Write intent, reservation, slot and their events in an open journal transaction."""
-        step = send_state.planned(slot.state.deadline_block, slot.state.fee_budget_wei)
-        told = tell(slot, step, self._clock.now_ns())
+        told = tell(slot, Step(slot.state, (Change(TxState.PLANNED),)), self._clock.now_ns())
         slot.record = told.record
         await store.add_intent(tx, slot.intent, slot.reserved)
         await store.add_slot(tx, slot)
@@ -230,7 +235,8 @@ class Transactions:
         for finding in await self._evidence.at(tip, self._finals.all, is_new=False):
             step = send_state.at_head(finding.record.state, finding.head, self._policy)
             if isinstance(step.action, StopDeepReorg):
-                await self._commit(finding.slot, step, finding.receipt)
+                receipt = await whole_receipt(self._rpc, self._payloads.chain_id, finding, step)
+                await self._commit(finding.slot, step, receipt)
                 undone.append(finding.slot)
         if undone:
             raise deep_reorg(undone)
@@ -239,7 +245,7 @@ class Transactions:
         slot, head = finding.slot, finding.head
         was_wanted = slot.state.giving_up is None
         step = send_state.at_head(slot.state, head, self._policy)
-        await self._commit(slot, step, finding.receipt)
+        await self._commit(slot, step, await whole_receipt(self._rpc, self._payloads.chain_id, finding, step))
         if was_wanted and step.state.giving_up is not None:
             self._moments.sending.given_up(slot.intent.id, step.state.giving_up.value)
         if head.slot_used and not head.sightings:

@@ -1,8 +1,9 @@
 """EIP-1559: the exact next base fee of each chain, and how far it can rise.
 
 Recorded blocks reproduce the rule to the wei: Ethereum with elasticity 2 and denominator 8, Base with 3 and 50,
-Polygon with 2 and 64. Two chains here do not follow it: BNB Smart Chain keeps its base fee at zero, and Arbitrum
-prices by the gas backlog of its sequencer (ArbOS), which headers do not carry.
+Polygon with 2 and 64. Other chains here do not follow it: BNB Smart Chain keeps its base fee at zero, Ethereum Classic
+has none, Arbitrum prices by the gas backlog of its sequencer (ArbOS), which headers do not carry, and OP Mainnet's
+elasticity and denominator are in its operator's hands (Holocene).
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class FeeParameters:
 
     ``elasticity`` divides the gas limit into the gas target, ``denominator`` bounds the change per block (EIP-1559:
     2 and 8). ``minimum_base_fee_wei`` is a floor set by the chain. ``minimum_tip_wei`` is what block producers of the
-    chain take at least. ``has_l1_data_fee`` marks rollups that charge for data beside the gas.
+    chain take at least. ``has_l1_data_fee`` marks rollups that charge for data beside the gas. ``is_legacy`` marks
+    chains without EIP-1559: transactions are of type 0 and pay their gas price whole, so cap and tip are the same.
     """
 
     elasticity: int = 2
@@ -41,12 +43,15 @@ class FeeParameters:
     minimum_base_fee_wei: int = 0
     minimum_tip_wei: int = 1
     has_l1_data_fee: bool = False
+    is_legacy: bool = False
 
 
 _PARAMETERS: Mapping[int, FeeParameters] = MappingProxyType(
     {
         1: FeeParameters(),
+        10: FeeParameters(rule=BaseFeeRule.CARRIED, has_l1_data_fee=True),
         56: FeeParameters(rule=BaseFeeRule.ZERO, minimum_tip_wei=GWEI // 20),
+        61: FeeParameters(rule=BaseFeeRule.ZERO, minimum_tip_wei=GWEI, is_legacy=True),
         137: FeeParameters(denominator=64, minimum_tip_wei=25 * GWEI),
         8_453: FeeParameters(elasticity=3, denominator=50, has_l1_data_fee=True),
         42_161: FeeParameters(rule=BaseFeeRule.CARRIED, minimum_base_fee_wei=GWEI // 100, minimum_tip_wei=0),

@@ -1,0 +1,78 @@
+"""What waits without an intent: exits that cannot be carried out yet, and trades planned for a cheaper block.
+
+Their messages are delivered again; what is kept is only that the wait was told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import sqlalchemy as sa
+
+from dexlane.chain.execution.fencing import FencedJournal
+from dexlane.chain.execution.moments import ExecutionMoments
+from dexlane.chain.execution.records import Cause, Stamp, decision
+from dexlane.domain.circumstances import Market, PlanningRules, Refused
+from dexlane.domain.entry_timing import why_later
+from dexlane.events.risk import VerdictApproved
+from dexlane.runtime.errors import Postponed
+from dexlane.runtime.journal import inbox
+from dexlane.values.books import Book
+
+PLANNED_FOR_LATER = "planned"
+"""The outcome of a decision to make a trade in a later block."""
+SHORTEST_WAIT_S = 0.25
+SHARE_OF_BLOCK = 0.25
+"""How often, in block times, a trade that waits for a cheaper block is looked at again."""
+
+
+class WaitingRoom:
+    """Tells each wait once."""
+
+    def __init__(
+        self,
+        journal: FencedJournal,
+        consumer: str,
+        rules: PlanningRules,
+        moments: ExecutionMoments,
+        stamp: Callable[[], Stamp],
+    ) -> None:
+        self._journal = journal
+        self._consumer = consumer
+        self._rules = rules
+        self._moments = moments
+        self._stamp = stamp
+
+    async def for_cheaper_gas(
+        self, verdict: VerdictApproved, trading: Sequence[Book], market: Market, consumer: str
+    ) -> None:
+        """Raise ``Postponed`` when the trade that books would make now is better made in a later block.
+
+        The verdict then comes again and is planned anew on what the market is by then: nothing is reserved meanwhile,
+        and no nonce is taken.
+        """
+        why = why_later(verdict, market, self._rules) if trading else None
+        if why is None or await self.consumed(verdict.id, consumer):
+            return
+        if await self.tell(verdict, trading, Refused(outcome=PLANNED_FOR_LATER, reasons=(why,), passing=True), market):
+            self._moments.planned_for_later(verdict.id, why)
+        raise Postponed(why, max(SHORTEST_WAIT_S, market.block_time_s * SHARE_OF_BLOCK))
+
+    async def tell(self, cause: Cause, books: Sequence[Book], why: Refused, market: Market) -> bool:
+        """Publish why books do nothing about something yet; whether any of it is new."""
+        is_new = False
+        async with self._journal.transaction() as tx:
+            for book in books:
+                waiting = decision(cause, book, why, market, self._stamp())
+                if await tx.first_time(f"{self._consumer}-waits", waiting.id):
+                    await tx.emit(waiting)
+                    is_new = True
+        return is_new
+
+    async def consumed(self, message_id: str, consumer: str | None = None) -> bool:
+        """Whether the message was carried out before, by this consumer or another one."""
+        query = sa.select(inbox.c.message_id).where(
+            inbox.c.consumer == (consumer or self._consumer), inbox.c.message_id == message_id
+        )
+        async with self._journal.reading() as conn:
+            return (await conn.execute(query)).first() is not None

@@ -1,0 +1,41 @@
+"""Whether an entry is better made in a later block: the smart lane has time, the fast lane never waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dexlane.domain.circumstances import Market, PlanningRules
+from dexlane.domain.objections import GWEI_DECIMALS
+from dexlane.events.base import FeeCap
+from dexlane.events.fees import InclusionTip, SendTiming
+from dexlane.events.risk import VerdictApproved
+from dexlane.values.amounts import decimal_text
+
+
+def why_later(verdict: VerdictApproved, market: Market, rules: PlanningRules) -> str | None:
+    """A sentence when gas is expected to be cheaper in a later block that is still in time; None to trade now.
+
+    The quote may be of the block before: what it said holds until the next one comes. One block is kept in hand, for
+    the decision is looked at again between blocks. A cycle is gone in a block, so it never waits.
+    """
+    if not rules.waits_for_cheaper_blocks or market.fee_quote is None or verdict.opportunity.route.is_cycle:
+        return None
+    deadline = min(verdict.opportunity.deadline_block, market.block.number + rules.max_wait_blocks)
+    timing = _timing_within(market.fee_quote.timing, deadline - market.block.number - 1)
+    if timing is None or not timing.waits or timing.price_by_waiting_wei is None:
+        return None
+    now, later = (decimal_text(wei, GWEI_DECIMALS) for wei in (timing.price_now_wei, timing.price_by_waiting_wei))
+    return f"gas costs {now} gwei now, and about {later} in one of the next {timing.blocks_left} blocks"
+
+
+def patient_fee(fee: FeeCap, known: Sequence[InclusionTip], blocks: int) -> FeeCap:
+    """A fee with the tip that is enough within so many blocks, where that is known and less."""
+    within = max((one for one in known if one.within_blocks <= blocks), key=lambda one: one.within_blocks, default=None)
+    if within is None or within.tip_per_gas_wei >= fee.max_priority_fee_per_gas_wei:
+        return fee
+    return fee.model_copy(update={"max_priority_fee_per_gas_wei": within.tip_per_gas_wei})
+
+
+def _timing_within(known: tuple[SendTiming, ...], blocks: int) -> SendTiming | None:
+    """That of the longest deadline that is no longer than so many blocks."""
+    return max((one for one in known if one.blocks_left <= blocks), key=lambda one: one.blocks_left, default=None)

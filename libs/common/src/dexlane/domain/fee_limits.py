@@ -1,0 +1,115 @@
+"""Ceilings on the price of gas: when people are told, when entries stop, when trading stops. Pure.
+
+The price is the next base fee and the balanced tip, in wei per gas: on chains without a base fee the tip is all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from dexlane.domain.fees import GWEI
+from dexlane.events.control import Status
+from dexlane.events.fees import FeeLevel, FeeQuoted, FeeTier
+
+GAS_SOURCE = "gas"
+"""The source of the ``trading.status`` that the gas oracle publishes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeeCeilings:
+    """Prices per gas, in wei, above which something happens, and what counts as a spike: the base fee of the next block
+    is ``spike_percent`` above the lowest of the last ``spike_blocks``.
+
+    Raises ``ValueError`` unless warn <= block <= stop, all positive.
+    """
+
+    warn_wei: int
+    block_wei: int
+    stop_wei: int
+    spike_percent: int = 50
+    spike_blocks: int = 10
+
+    def __post_init__(self) -> None:
+        if not 0 < self.warn_wei <= self.block_wei <= self.stop_wei:
+            raise ValueError("the ceilings on the price of gas must rise from warn over block to stop")
+        if self.spike_percent < 1 or self.spike_blocks < 1:
+            raise ValueError("a spike is a rise of at least one per cent over at least one block")
+
+    def level_of(self, price_wei: int) -> FeeLevel:
+        """Where a price stands."""
+        above = [
+            level
+            for ceiling, level in (
+                (self.warn_wei, FeeLevel.WARN),
+                (self.block_wei, FeeLevel.BLOCK),
+                (self.stop_wei, FeeLevel.STOP),
+            )
+            if price_wei > ceiling
+        ]
+        return above[-1] if above else FeeLevel.NORMAL
+
+
+def _gwei(warn: int, block: int, stop: int, spike_percent: int = 50) -> FeeCeilings:
+    return FeeCeilings(warn_wei=warn * GWEI, block_wei=block * GWEI, stop_wei=stop * GWEI, spike_percent=spike_percent)
+
+
+_CEILINGS: Mapping[int, FeeCeilings] = MappingProxyType(
+    {
+        1: _gwei(100, 200, 1_000),
+        10: _gwei(1, 5, 50, 25),
+        56: _gwei(5, 10, 100),
+        61: _gwei(50, 100, 1_000),
+        137: _gwei(500, 1_500, 10_000, 10),
+        8_453: _gwei(1, 5, 50, 25),
+        42_161: _gwei(1, 5, 50),
+    }
+)
+"""Base's base fee can rise by 48 % in ten blocks and Polygon's by 17 %, Ethereum's by 225 %."""
+OTHER_CHAINS = _gwei(100, 300, 1_500)
+
+
+def usual_ceilings(chain_id: int) -> FeeCeilings:
+    """The ceilings of a chain when nobody set others."""
+    return _CEILINGS.get(chain_id, OTHER_CHAINS)
+
+
+def price_of(quote: FeeQuoted, next_base_fee_wei: int | None = None) -> int:
+    """The price per gas that ceilings are about; with a base fee newer than the quote's where one is given."""
+    base_fee = quote.next_base_fee_per_gas_wei if next_base_fee_wei is None else next_base_fee_wei
+    return base_fee + quote.tiers[FeeTier.BALANCED].max_priority_fee_per_gas_wei
+
+
+def rise_percent(base_fees_wei: Iterable[int], next_base_fee_wei: int) -> int:
+    """How far the next base fee lies above the lowest of those given, in whole per cent; zero when it does not, or when
+    there is none above zero."""
+    lowest = min((fee for fee in base_fees_wei if fee > 0), default=0)
+    return max(0, (next_base_fee_wei - lowest) * 100 // lowest) if lowest else 0
+
+
+@dataclass(frozen=True, slots=True)
+class GasLatch:
+    """The oracle's word on trading. It tightens by itself and is released by a person.
+
+    ``armed`` is False from a stop until the price has fallen to where entries are made again: a release while gas is
+    still dear holds.
+    """
+
+    held: Status = Status.ACTIVE
+    armed: bool = True
+
+    def at(self, level: FeeLevel, scope: Status) -> tuple[GasLatch, Status | None]:
+        """The latch after a block with prices at this level, and the word that is due; None for none. It is due again
+        at each block until it was ``told``."""
+        if self.held is not Status.ACTIVE:
+            return self, None
+        if level is FeeLevel.STOP and self.armed:
+            return self, scope
+        return (self if level in {FeeLevel.BLOCK, FeeLevel.STOP} else replace(self, armed=True)), None
+
+    def told(self, status: Status) -> GasLatch:
+        """The latch after its word was heard, its own or a release."""
+        if status is self.held:
+            return self
+        return GasLatch(status, armed=self.armed and self.held is Status.ACTIVE)

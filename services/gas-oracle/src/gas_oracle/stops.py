@@ -1,0 +1,53 @@
+"""The oracle's word on trading: said when gas is beyond all bounds, released by a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dexlane.domain.fee_limits import GAS_SOURCE, FeeCeilings, GasLatch, price_of, rise_percent
+from dexlane.domain.fees import GWEI, BlockFees
+from dexlane.events.control import Status, TradingStatus
+from dexlane.events.fees import FeeQuoted
+
+
+class GasStops:
+    """One chain's latch, and whether its base fee is rising too fast."""
+
+    def __init__(self, chain_id: int, ceilings: FeeCeilings, scope: Status) -> None:
+        self.chain_id = chain_id
+        self.ceilings = ceilings
+        self._scope = scope
+        self._latch = GasLatch()
+        self.spiking = False
+
+    def heard(self, word: TradingStatus) -> None:
+        """The bus has this word: ours, now or from an earlier life, or a person's release of it."""
+        if word.source == GAS_SOURCE:
+            self._latch = self._latch.told(word.status)
+
+    def rise(self, rows: Sequence[BlockFees], quote: FeeQuoted) -> tuple[int, bool]:
+        """How far the base fee rose over the last blocks, in per cent, and whether a spike begins with that."""
+        recent = rows[-self.ceilings.spike_blocks :]
+        risen = rise_percent((row.base_fee_wei or 0 for row in recent), quote.next_base_fee_per_gas_wei)
+        was, self.spiking = self.spiking, risen >= self.ceilings.spike_percent
+        return risen, self.spiking and not was
+
+    def word(self, quote: FeeQuoted) -> TradingStatus | None:
+        """What is to be published after this quote, and heard once it is stored; None for nothing."""
+        self._latch, status = self._latch.at(quote.level, self._scope)
+        if status is None:
+            return None
+        # Versions grow with the chain: a restart needs no memory of its own, and a release is one above what it ends.
+        version = quote.block.number + 1
+        return TradingStatus(
+            id=TradingStatus.make_id(self.chain_id, GAS_SOURCE, version),
+            chain_id=self.chain_id,
+            occurred_at_ms=quote.occurred_at_ms,
+            source=GAS_SOURCE,
+            status=status,
+            status_version=version,
+            reason=(
+                f"gas costs {price_of(quote) / GWEI:.3g} gwei at block {quote.block.number}, "
+                f"above the stop at {self.ceilings.stop_wei / GWEI:.3g}"
+            ),
+        )
