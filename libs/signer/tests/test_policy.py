@@ -409,3 +409,18 @@ def test_v2_path_of_one_token_is_refused(policy: Policy) -> None:
 
 def test_program_of_too_many_commands_is_refused(policy: Policy) -> None:
     assert program_reason(policy, *[v3(US, 1, 1)] * 17) is R.MALFORMED_CALLDATA
+
+
+def test_type_0_is_signed_where_the_policy_says_so_and_nowhere_else(make_policy: Callable[..., Policy]) -> None:
+    classic = make_policy(legacy_chain_ids=frozenset({1}))
+    legacy = {"envelope": "legacy", "max_priority_fee_per_gas_wei": 20 * 10**9}
+    sound = program(v3(US, 100, 1))
+    assert reason(make_policy(), data=sound) is None
+    assert reason(make_policy(), data=sound, **legacy) is DenialReason.WRONG_ENVELOPE
+    assert reason(classic, data=sound, **legacy) is None
+    assert reason(classic, data=sound) is DenialReason.WRONG_ENVELOPE
+    bare = {"to": KEY.address, "data": b""}
+    assert reason(classic, kind="cancel", **bare) is DenialReason.WRONG_ENVELOPE
+    assert reason(classic, kind="cancel", **bare, **legacy) is None
+    with pytest.raises(ValueError, match="none of the policy's chains"):
+        make_policy(legacy_chain_ids=frozenset({61}))

@@ -42,6 +42,12 @@ def test_a_whole_file_is_read(write: Write, tmp_path: Path) -> None:
     assert settings.max_silence_s == 5, "signs of life are asked for unless that is switched off"
 
 
+def test_a_chain_without_dynamic_fees_is_named_so(write: Write) -> None:
+    assert read_settings(write()).policies[0].legacy_chain_ids == frozenset()
+    named = read_settings(write(old="[[chains]]", new="[[chains]]\nlegacy = true")).policies[0]
+    assert named.legacy_chain_ids == named.chain_ids
+
+
 def test_every_required_field_is_missed(write: Write, policy_text: str) -> None:
     optional = {"signs_of_life", "wrapped_native", "max_value_wei", "require_approvals"}
     names = {line.split(" = ")[0] for line in policy_text.splitlines() if " = " in line}

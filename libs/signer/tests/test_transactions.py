@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import rlp as reference_rlp  # type: ignore[import-untyped]
 from eth_account import Account
@@ -54,6 +56,50 @@ def test_signed_bytes_and_hash_equal_those_of_eth_account(transaction: DynamicFe
     ours = PrivateKey(secret_bytes).sign_transaction(transaction)
     assert ours.raw == bytes(theirs.raw_transaction)
     assert ours.hash == "0x" + bytes(theirs.hash).hex()
+
+
+@settings(max_examples=60, deadline=None)
+@given(transaction=transactions(), secret=secrets)
+def test_legacy_bytes_and_hash_equal_those_of_eth_account(transaction: DynamicFeeTransaction, secret: int) -> None:
+    secret_bytes = secret.to_bytes(32, "big")
+    price = transaction.max_fee_per_gas_wei
+    legacy = replace(transaction, max_priority_fee_per_gas_wei=price, envelope="legacy")
+    theirs = Account.sign_transaction(
+        {
+            "chainId": legacy.chain_id,
+            "nonce": legacy.nonce,
+            "gasPrice": price,
+            "gas": legacy.gas_limit,
+            "to": checksum_address(legacy.to),
+            "value": legacy.value_wei,
+            "data": legacy.data,
+        },
+        secret_bytes,
+    )
+    ours = PrivateKey(secret_bytes).sign_transaction(legacy)
+    assert ours.raw == bytes(theirs.raw_transaction)
+    assert ours.hash == "0x" + bytes(theirs.hash).hex()
+
+
+@given(transaction=transactions(), secret=secrets, legacy=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_what_was_signed_is_read_back_as_it_was(transaction: DynamicFeeTransaction, secret: int, legacy: bool) -> None:
+    if legacy:
+        price = transaction.max_fee_per_gas_wei
+        transaction = replace(transaction, max_priority_fee_per_gas_wei=price, envelope="legacy")
+    signed = PrivateKey(secret.to_bytes(32, "big")).sign_transaction(transaction)
+    assert DynamicFeeTransaction.from_signed(signed.raw) == (transaction, signed.hash)
+
+
+def test_a_legacy_transaction_has_one_price() -> None:
+    with pytest.raises(ValueError, match="one gas price"):
+        _transaction(envelope="legacy")
+
+
+def test_a_legacy_transaction_of_no_chain_is_not_read() -> None:
+    fields = [b"", b"\1", b"\1", bytes(20), b"", b"", b"\x1b", b"\1", b"\1"]
+    with pytest.raises(ValueError, match="chain_id"):
+        DynamicFeeTransaction.from_signed(rlp.encode(fields))
 
 
 @given(secret=secrets)

@@ -142,6 +142,7 @@ def _chain(policy: Policy) -> Iterator[str]:
             "max_value_wei": str(policy.max_value_wei),
             "direct_spenders": sorted(policy.direct_spenders),
             **({} if policy.max_cost_wei is None else {"max_cost_wei": str(policy.max_cost_wei)}),
+            **({"legacy": True} if policy.legacy_chain_ids else {}),
             **({} if policy.wrapped_native is None else {"wrapped_native": policy.wrapped_native}),
         }
     )

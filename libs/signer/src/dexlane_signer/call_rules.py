@@ -46,6 +46,10 @@ _NOT_A_CANCEL = Denial(
 def _check_envelope(policy: Policy, transaction: DynamicFeeTransaction, context: CheckContext) -> Denial | None:
     if transaction.chain_id not in policy.chain_ids:
         return Denial(DenialReason.WRONG_CHAIN, f"chain {transaction.chain_id} is not covered by this policy")
+    if transaction.envelope != ("legacy" if transaction.chain_id in policy.legacy_chain_ids else "dynamic_fee"):
+        return Denial(
+            DenialReason.WRONG_ENVELOPE, f"chain {transaction.chain_id} takes no {transaction.envelope} transactions"
+        )
     if context.sender not in policy.own_addresses:
         return unknown_sender(context.sender)
     if transaction.value_wei > policy.max_value_wei:

@@ -10,6 +10,7 @@ class DenialReason(StrEnum):
     """Stable codes; the sentence beside them is for people and may change."""
 
     WRONG_CHAIN = "wrong_chain"
+    WRONG_ENVELOPE = "wrong_envelope"
     UNKNOWN_SENDER = "unknown_sender"
     UNKNOWN_TARGET = "unknown_target"
     UNKNOWN_SELECTOR = "unknown_selector"

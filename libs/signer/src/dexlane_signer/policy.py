@@ -119,6 +119,8 @@ class Policy:
     book_accounts: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Book to its accounts. An approval for a book that is not here is good for nobody."""
     caps: SpendingCaps = SpendingCaps()
+    legacy_chain_ids: frozenset[int] = frozenset()
+    """Chains without EIP-1559, of those above: only type 0 is signed there, and only there."""
     _cancel_fee_cap: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
@@ -126,6 +128,8 @@ class Policy:
         unread -= {EXECUTE} | DIRECT_SELECTORS
         if unread:
             raise ValueError(f"this signer cannot decode the selectors {sorted(unread)}")
+        if not self.legacy_chain_ids <= self.chain_ids:
+            raise ValueError("a chain without EIP-1559 is none of the policy's chains")
         if any(len(key) != 32 for key in self.approvers.values()):
             raise ValueError("an Ed25519 public key has 32 bytes")
         routers = {normal_address(router): selectors for router, selectors in self.routers.items()}

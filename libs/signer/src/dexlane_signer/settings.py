@@ -143,6 +143,7 @@ def _policy(table: Table) -> Policy:
                 for one in (table.tables("books") if table.has("books") else ())
             },
             caps=_caps(table),
+            legacy_chain_ids=frozenset({chain_id} if table.has("legacy") and table.flag("legacy") else ()),
         )
     except ValueError as error:
         raise PolicyFileError(f"{table.name}: {error}") from error

@@ -35,10 +35,13 @@ def bumped(fee: FeeCap, percent: int, most_wei: int) -> FeeCap | None:
     return higher if higher.max_fee_per_gas_wei <= most_wei else None
 
 
-def with_room(fee: FeeCap, budget_wei: int, percent: int) -> FeeCap:
-    """The fee, lowered where a budget could not pay for it after two replacements."""
-    cap = min(fee.max_fee_per_gas_wei, _before(_before(budget_wei, percent), percent))
-    return FeeCap(max_fee_per_gas_wei=cap, max_priority_fee_per_gas_wei=min(fee.max_priority_fee_per_gas_wei, cap))
+def first_exit_fee(fee: FeeCap, next_base_fee_wei: int, percent: int, budget_wei: int) -> FeeCap:
+    """The fee for an exit's first block: lowered where the budget could not pay for it after two replacements; and all
+    of the budget where what is left by that would not buy the next block."""
+    room = _before(_before(budget_wei, percent), percent)
+    if room < next_base_fee_wei + fee.max_priority_fee_per_gas_wei:
+        return FeeCap(max_fee_per_gas_wei=budget_wei, max_priority_fee_per_gas_wei=budget_wei)
+    return fee.model_copy(update={"max_fee_per_gas_wei": min(fee.max_fee_per_gas_wei, room)})
 
 
 def second_exit_fee(fee: FeeCap, next_base_fee_wei: int, percent: int, budget_wei: int) -> FeeCap | None:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from dexlane.domain.amm.quoting import InsufficientLiquidity, optimal_cycle_size
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.entry_timing import patient_fee
-from dexlane.domain.fee_bumps import LEAST_BUMP_PERCENT, with_room
+from dexlane.domain.fee_bumps import LEAST_BUMP_PERCENT, first_exit_fee
 from dexlane.domain.fees import fee_parameters, highest_base_fee_after
 from dexlane.domain.gas_value import native_in_quote, quote_in_native
 from dexlane.domain.objections import GWEI_DECIMALS, against_entry, against_exit, percent
@@ -155,10 +155,11 @@ def plan_exit(
         dear, most = (decimal_text(price, GWEI_DECIMALS) for price in (least, budget))
         sentence = f"gas costs {dear} gwei, and an exit that brings so little may pay {most}"
         return refusal([Objection("over_exit_budget", sentence, passing=True)])
+    first = first_exit_fee(cap, market.next_base_fee_wei, LEAST_BUMP_PERCENT, budget)
     return Planned(
         purpose=Purpose.EXIT,
         strategy=exit_.strategy,
-        plan=trade.model_copy(update={"fee_cap": with_room(cap, budget, LEAST_BUMP_PERCENT)}),
+        plan=trade.model_copy(update={"fee_cap": first}),
         reserved=0,
         price_impact_bps=found.impact_bps,
         max_fee_per_gas_budget_wei=budget,

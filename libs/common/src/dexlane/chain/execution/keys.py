@@ -17,6 +17,7 @@ import orjson
 from dexlane.chain.calldata import RouterDeployment, RouterKind
 from dexlane.chain.execution.payloads import Signer
 from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT
+from dexlane.domain.fees import fee_parameters
 from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.events.control import Status
 from dexlane.runtime.errors import Misconfigured, Transient
@@ -163,6 +164,7 @@ def policy_for(
         caps=SpendingCaps(gas_wei_per_hour=rules.gas_wei_per_hour, gas_wei_per_day=rules.gas_wei_per_day),
         max_value_wei=0 if native is None else native.max_trade,
         wrapped_native=None if native is None else WRAPPED_NATIVE.get(chain_id),
+        legacy_chain_ids=frozenset({chain_id} if fee_parameters(chain_id).is_legacy else ()),
         unlisted_token_limit=TokenLimit(max_allowance=MAX_PERMIT_AMOUNT, max_trade=MAX_PERMIT_AMOUNT),
     )
 

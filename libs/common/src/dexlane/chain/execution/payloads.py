@@ -17,6 +17,7 @@ from dexlane.chain.permit2 import (
     approve,
     revoke_in_permit2,
 )
+from dexlane.domain.fees import fee_parameters
 from dexlane.domain.send_values import CANCEL_GAS, AttemptKind
 from dexlane.events.base import FeeCap
 from dexlane.events.execution import IntentCreated, Plan, Purpose
@@ -116,6 +117,7 @@ class Payloads:
             to=intent.account if is_cancel else self._target(intent),
             value_wei=0 if is_cancel else _value_wei(intent.plan),
             data=b"" if is_cancel else calldata or b"",
+            envelope="legacy" if fee_parameters(self.chain_id).is_legacy else "dynamic_fee",
         )
         request = SignRequest(
             sender=intent.account,
