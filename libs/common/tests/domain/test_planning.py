@@ -10,15 +10,17 @@ from hypothesis import strategies as st
 
 from dexlane.domain.amm.quoting import quote_route
 from dexlane.domain.circumstances import Holdings, Market, Planned, PlanningRules, Refused, Reserved
-from dexlane.domain.gas_value import native_in_quote
+from dexlane.domain.entry_timing import why_later
+from dexlane.domain.gas_value import native_in_quote, quote_in_native
 from dexlane.domain.planning import plan
 from dexlane.domain.pool_book import PoolBook
+from dexlane.domain.rollup_fees import dearest_rollup_fee_wei, planned_size, routed_size
 from dexlane.domain.routing import best_route, rotated_to
 from dexlane.domain.trade_quotes import quote_plan
 from dexlane.events.base import FeeCap
 from dexlane.events.control import Status
 from dexlane.events.execution import Purpose
-from dexlane.events.fees import FeeTier
+from dexlane.events.fees import DataFeeRule, DataFeeTerms, FeeTier, InclusionTip, SendTiming
 from dexlane.events.portfolio import ExitReason
 from dexlane.testing.builders import (
     USDC,
@@ -438,3 +440,149 @@ def route_in(pool: Pool) -> Route:
         pool=key.address, protocol=key.protocol, fee_pips=key.fee_pips, token_in=USDC.address, token_out=WETH.address
     )
     return Route(legs=(leg,))
+
+
+CALM_TIERS = dict.fromkeys(FeeTier, FeeCap(max_fee_per_gas_wei=30 * GWEI, max_priority_fee_per_gas_wei=GWEI))
+FJORD = DataFeeTerms(
+    rule=DataFeeRule.FJORD,
+    l1_base_fee_wei=10**9,
+    l1_blob_base_fee_wei=10**7,
+    base_fee_scalar=2_269,
+    blob_base_fee_scalar=1_055_762,
+)
+
+
+def test_above_the_ceiling_no_entry_is_made_and_exits_go_on() -> None:
+    quote = a_fee_quote(next_base_fee_per_gas_wei=9 * GWEI, tiers=CALM_TIERS, entry_ceiling_wei=10 * GWEI)
+    assert isinstance(decide(market=a_market(fee_quote=quote, next_base_fee_wei=9 * GWEI)), Planned)
+    dear = a_market(fee_quote=quote, next_base_fee_wei=9 * GWEI + 1)
+    refused = decide(market=dear)
+    assert isinstance(refused, Refused)
+    assert refused.outcome == "gas_ceiling"
+    assert refused.reasons == ("gas costs 10.000000001 gwei, and above 10 gwei no entry is made",)
+    assert planned(decide(exit_of(), market=dear)).purpose is Purpose.EXIT
+
+
+def test_an_entry_on_a_rollup_needs_the_terms_of_its_fee_for_data_and_an_exit_does_not() -> None:
+    quote = a_fee_quote(tiers=CALM_TIERS)
+    refused = decide(market=a_market(chain_id=8_453, fee_quote=quote))
+    assert isinstance(refused, Refused)
+    assert refused.outcome == "data_fee_unknown"
+    assert planned(decide(exit_of(), market=a_market(chain_id=8_453, fee_quote=quote))).purpose is Purpose.EXIT
+
+
+def test_a_gap_returns_the_fee_for_data_as_well_or_is_not_made() -> None:
+    quote = a_fee_quote(tiers=dict.fromkeys(FeeTier, CAP), next_base_fee_per_gas_wei=GWEI)
+
+    def charged(l1_base_fee_wei: int) -> Any:
+        terms = FJORD.model_copy(update={"l1_base_fee_wei": l1_base_fee_wei})
+        market = gap_market(fee_quote=quote.model_copy(update={"data_fee": terms}))
+        return decide(gap_verdict(), market=market), terms
+
+    made, terms = charged(10**14)
+    trade = planned(made).plan
+    fee = dearest_rollup_fee_wei(terms, routed_size([trade.route]), 0)
+    cost = native_in_quote(gap_market().pools, 1, USDC.address, fee)
+    assert cost is not None
+    assert trade.minimum_out > trade.amount_in + cost > planned(charged(0)[0]).plan.minimum_out
+    refused, _ = charged(10**15)
+    assert isinstance(refused, Refused)
+    assert refused.outcome == "no_edge"
+
+
+def test_an_exit_may_pay_a_share_of_what_it_brings_and_an_urgent_one_more() -> None:
+    market = a_market(fee_quote=a_fee_quote(tiers=CALM_TIERS))
+    small = {"quantity": 10**17}
+    for reason, share in ((ExitReason.TAKE_PROFIT, 500), (ExitReason.STOP_LOSS, 2_000)):
+        made = planned(decide(an_exit(reason=reason, **small), market=market))
+        worth = quote_in_native(market.pools, 1, USDC.address, made.plan.quoted_out)
+        assert worth is not None
+        budget = made.max_fee_per_gas_budget_wei * made.plan.gas_limit
+        assert worth * share // 10_000 - made.plan.gas_limit < budget <= worth * share // 10_000
+        assert made.plan.fee_cap.max_fee_per_gas_wei <= made.max_fee_per_gas_budget_wei
+
+
+def test_an_exits_budget_ends_at_a_multiple_of_its_first_fee_and_at_what_signers_sign() -> None:
+    market = a_market(fee_quote=a_fee_quote(tiers=CALM_TIERS))
+    large = an_exit(quantity=50 * 10**18, reason=ExitReason.STOP_LOSS)
+    made = planned(decide(large, market=market))
+    assert made.max_fee_per_gas_budget_wei == 4 * made.plan.fee_cap.max_fee_per_gas_wei
+    bounded = planned(decide(large, market=market, rules=PlanningRules(most_fee_per_gas_wei=40 * GWEI)))
+    assert bounded.max_fee_per_gas_budget_wei == 40 * GWEI
+    assert bounded.plan.fee_cap.max_fee_per_gas_wei <= 40 * GWEI
+
+
+def test_an_exit_that_would_burn_what_it_brings_waits_for_cheaper_gas() -> None:
+    dust = an_exit(quantity=10**14)
+    refused = decide(dust, market=a_market(fee_quote=a_fee_quote(tiers=CALM_TIERS), next_base_fee_wei=20 * GWEI))
+    assert isinstance(refused, Refused)
+    assert (refused.outcome, refused.passing) == ("over_exit_budget", True)
+
+
+def test_an_exit_pays_the_fee_for_data_out_of_its_budget() -> None:
+    quote = a_fee_quote(tiers=CALM_TIERS)
+    dear = quote.model_copy(update={"data_fee": FJORD.model_copy(update={"l1_base_fee_wei": 10**15})})
+    small = an_exit(quantity=10**17)
+    without = planned(decide(small, market=a_market(fee_quote=quote)))
+    with_fee = planned(decide(small, market=a_market(fee_quote=dear)))
+    spent = (without.max_fee_per_gas_budget_wei - with_fee.max_fee_per_gas_budget_wei) * without.plan.gas_limit
+    fee = dearest_rollup_fee_wei(dear.data_fee, planned_size(without.plan), without.plan.gas_limit)
+    assert spent == pytest.approx(fee, abs=2 * without.plan.gas_limit)
+
+
+def timing(blocks_left: int, *, waits: bool) -> SendTiming:
+    return SendTiming(
+        blocks_left=blocks_left, waits=waits, price_now_wei=11 * GWEI, price_by_waiting_wei=9 * GWEI if waits else None
+    )
+
+
+PATIENT = PlanningRules(waits_for_cheaper_blocks=True)
+TIMED = a_fee_quote(timing=(timing(1, waits=False), timing(3, waits=True), timing(5, waits=False)))
+
+
+@pytest.mark.parametrize(
+    ("blocks_left", "waits"),
+    [(1, False), (2, False), (3, False), (4, True), (5, True), (6, False), (50, False)],
+)
+def test_a_patient_trade_waits_by_the_longest_deadline_it_keeps_with_a_block_in_hand(
+    blocks_left: int, waits: bool
+) -> None:
+    market = a_market(fee_quote=TIMED)
+    verdict = a_verdict(an_entry_opportunity(deadline_block=market.block.number + blocks_left))
+    why = why_later(verdict, market, PATIENT)
+    assert why == ("gas costs 11 gwei now, and about 9 in one of the next 3 blocks" if waits else None)
+
+
+def test_the_fast_lane_a_cycle_and_a_market_without_a_quote_never_wait() -> None:
+    market = a_market(fee_quote=TIMED)
+    verdict = a_verdict(an_entry_opportunity(deadline_block=market.block.number + 4))
+    assert why_later(verdict, market, PATIENT)
+    assert why_later(verdict, market, PlanningRules()) is None
+    assert why_later(verdict, a_market(fee_quote=None), PATIENT) is None
+    cycle = gap_verdict()
+    late = cycle.opportunity.model_copy(update={"deadline_block": market.block.number + 4})
+    assert why_later(cycle.model_copy(update={"opportunity": late}), market, PATIENT) is None
+
+
+def test_who_has_time_pays_the_tip_of_his_deadline() -> None:
+    known = (
+        InclusionTip(within_blocks=1, probability_bps=9_500, tip_per_gas_wei=GWEI // 20),
+        InclusionTip(within_blocks=5, probability_bps=9_500, tip_per_gas_wei=7),
+    )
+    market = a_market(fee_quote=a_fee_quote(tiers=dict.fromkeys(FeeTier, CAP), inclusion=known))
+    deadline = market.block.number + 6
+    verdict = a_verdict(an_entry_opportunity(deadline_block=deadline))
+    assert planned(decide(verdict, market=market)).plan.fee_cap == CAP
+    patient = planned(decide(verdict, market=market, rules=PATIENT)).plan.fee_cap
+    assert (patient.max_fee_per_gas_wei, patient.max_priority_fee_per_gas_wei) == (CAP.max_fee_per_gas_wei, 7)
+
+
+def test_replacements_of_an_entry_never_cost_more_than_its_edge_brings() -> None:
+    market = a_market(fee_quote=a_fee_quote(tiers=CALM_TIERS), next_base_fee_wei=GWEI)
+    found = an_entry_opportunity(edge_bps=100)
+    made = planned(decide(a_verdict(found), market=market))
+    gain = quote_in_native(market.pools, 1, USDC.address, made.plan.amount_in // 100)
+    assert gain is not None
+    cap = made.plan.fee_cap.max_fee_per_gas_wei
+    most = max(cap, min(cap * 3 // 2, gain // made.plan.gas_limit))
+    assert made.max_fee_per_gas_budget_wei == most

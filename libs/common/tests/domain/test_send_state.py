@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dexlane.domain import send_state
-from dexlane.domain.fee_bumps import raised
+from dexlane.domain.fee_bumps import first_exit_fee, last_exit_fee, raised, second_exit_fee
 from dexlane.domain.publish_answers import PublishAnswer
 from dexlane.domain.send_values import (
     Attempt,
@@ -319,6 +319,83 @@ def test_a_raised_fee_always_satisfies_the_strictest_node(fee: int, tip: int) ->
         assert getattr(up, name) * 8 >= getattr(cap, name) * 9
         assert getattr(up, name) > getattr(cap, name)
     assert up.max_priority_fee_per_gas_wei <= up.max_fee_per_gas_wei
+
+
+def an_exit_sent(budget: int = 400 * GWEI, gas_limit: int = 200_000) -> SendState:
+    state = send_state.planned(110, budget, gas_limit=gas_limit, exit_since=100).state
+    return send_state.answered(send_state.signed(state, an_attempt()).state, 1, PublishAnswer.ACCEPTED).state
+
+
+FULL, ROOMY = {"room_gas": 1_000, "base_fee": 5 * GWEI}, {"room_gas": 10_000_000, "base_fee": 5 * GWEI}
+
+
+def fee_of(step: Step) -> FeeCap:
+    assert isinstance(step.action, Sign), step
+    assert step.action.fee is not None
+    return step.action.fee
+
+
+def test_an_exit_that_a_full_block_left_out_offers_much_more_and_then_all_that_its_budget_allows() -> None:
+    state = an_exit_sent()
+    second = fee_of(send_state.at_head(state, a_head(101, **FULL), POLICY))
+    assert second.max_priority_fee_per_gas_wei > 10 * FEE.max_priority_fee_per_gas_wei
+    assert second.max_fee_per_gas_wei < 400 * GWEI * 100 // 113
+    state = send_state.signed(state, an_attempt(2, fee=second, block=101)).state
+    third = fee_of(send_state.at_head(state, a_head(102, **FULL), POLICY))
+    assert third == FeeCap(max_fee_per_gas_wei=400 * GWEI, max_priority_fee_per_gas_wei=400 * GWEI)
+    state = send_state.signed(state, an_attempt(3, fee=third, block=102)).state
+    assert not isinstance(send_state.at_head(state, a_head(103, **FULL), POLICY).action, Sign)
+
+
+def test_an_exit_that_missed_its_first_head_offers_all_at_the_second() -> None:
+    third = fee_of(send_state.at_head(an_exit_sent(), a_head(102, **FULL), POLICY))
+    assert third.max_fee_per_gas_wei == 400 * GWEI
+
+
+def test_an_exit_left_out_of_a_block_with_room_is_no_question_of_its_fee() -> None:
+    state = an_exit_sent()
+    assert send_state.at_head(state, a_head(101, **ROOMY), POLICY).action == Resend((1,))
+    usual = fee_of(send_state.at_head(state, a_head(102, **ROOMY), POLICY))
+    assert usual == raised(FEE, POLICY.bump_percent)
+
+
+def test_an_exit_is_not_raised_at_the_very_block_it_was_signed_on() -> None:
+    assert not isinstance(send_state.at_head(an_exit_sent(), a_head(100, **FULL), POLICY).action, Sign)
+
+
+def test_an_entry_is_never_hurried() -> None:
+    assert not isinstance(send_state.at_head(sent(), a_head(101, **FULL), POLICY).action, Sign)
+
+
+def test_a_cancel_costs_no_more_than_the_trade_was_allowed_to() -> None:
+    state = send_state.planned(100, 30 * GWEI, gas_limit=63_000).state
+    dear = send_state.at_head(state, a_head(101, base_fee=80 * GWEI), POLICY)
+    assert fee_of(dear).max_fee_per_gas_wei == 3 * 30 * GWEI
+
+
+def test_a_first_cancel_pays_what_block_producers_of_the_chain_take() -> None:
+    policy = SendPolicy(least_tip_wei=25 * GWEI)
+    step = send_state.at_head(send_state.planned(100, 500 * GWEI).state, a_head(101), policy)
+    assert fee_of(step).max_priority_fee_per_gas_wei == 25 * GWEI
+
+
+@given(
+    st.integers(0, 10**13), st.integers(1, 10**13), st.integers(0, 10**13), st.integers(1, 10**13), st.integers(13, 100)
+)
+def test_the_fees_of_an_exit_stay_within_its_budget_and_each_replaces_the_one_before(
+    tip: int, cap: int, base_fee: int, budget: int, percent: int
+) -> None:
+    quoted = FeeCap(max_fee_per_gas_wei=max(cap, tip), max_priority_fee_per_gas_wei=tip)
+    fee = first_exit_fee(quoted, base_fee, percent, budget)
+    for following in (second_exit_fee(fee, base_fee, percent, budget), last_exit_fee(fee, percent, budget)):
+        assert fee.max_priority_fee_per_gas_wei <= fee.max_fee_per_gas_wei <= budget
+        if following is None:
+            assert raised(raised(fee, percent), percent).max_fee_per_gas_wei > budget
+            continue
+        least = raised(fee, percent)
+        assert following.max_fee_per_gas_wei >= least.max_fee_per_gas_wei
+        assert following.max_priority_fee_per_gas_wei >= least.max_priority_fee_per_gas_wei
+        assert following.max_priority_fee_per_gas_wei <= following.max_fee_per_gas_wei <= budget
 
 
 class SlotLife(RuleBasedStateMachine):

@@ -87,6 +87,7 @@ class TokenWorld:
         self.left_out: dict[str, str] = {}
         """Providers that are not asked any more, and why: ``p0`` is the bench's own."""
         self.sending = SendPolicy(confirmations=2)
+        self.rules = PlanningRules()
         chain.codes[ROUTER] = b"\1"
         chain.execute = self.execute
         chain.answer_call = self.answer
@@ -306,7 +307,7 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
         moments=ExecutionMoments(Metrics("bench"), log),
         side=side,
         reservations=reservations,
-        rules=PlanningRules(),
+        rules=place.world.rules,
     )
     executor = Executor(parts, access)
     for book in place.books:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dexlane.chain.calldata import router_of
 from dexlane.chain.direct_calls import routers_of
@@ -23,6 +23,7 @@ from dexlane.chain.execution.settings import ExecutorSettings
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.network import is_loopback
 from dexlane.domain.circumstances import PlanningRules
+from dexlane.domain.fees import fee_parameters
 from dexlane.runtime.database import DATABASE_ERRORS
 from dexlane.runtime.disk_room import DiskRoom
 from dexlane.runtime.errors import Transient
@@ -147,7 +148,7 @@ def _access(chain_id: int, shared: _Shared, node: NodeConnections) -> LiveAccess
         deployment=router_of(chain_id),
         others=routers_of(chain_id)[1:],
         signing=settings.signing_rules(),
-        sending=settings.send_policy(),
+        sending=replace(settings.send_policy(), least_tip_wei=fee_parameters(chain_id).minimum_tip_wei),
     )
 
 

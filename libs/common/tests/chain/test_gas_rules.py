@@ -1,0 +1,161 @@
+"""The price of gas in an executor: trades planned for a cheaper block, exits that hurry, and what rollups charge."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dexlane.chain import abi
+from dexlane.chain.answers import Header
+from dexlane.chain.execution.evidence import Finding
+from dexlane.chain.execution.rollup_receipts import whole_receipt, with_rollup_fee
+from dexlane.chain.keccak import keccak256
+from dexlane.chain.rpc import RpcError
+from dexlane.domain.circumstances import PlanningRules
+from dexlane.domain.rollup_fees import data_fee_wei, data_size
+from dexlane.domain.send_values import Step
+from dexlane.events.execution import IntentCreated, Purpose
+from dexlane.events.fees import DataFeeRule, DataFeeTerms, FeeQuoted, SendTiming
+from dexlane.events.risk import DecisionRecorded
+from dexlane.runtime.errors import Postponed, Transient
+from dexlane.testing.builders import a_book, an_exit
+from dexlane.testing.fake_chain import FakeChain
+from dexlane.testing.live_bench import ACCOUNT, BOUGHT, ROUTER, Bench, Home, live_book, reborn, running
+from dexlane.values.books import Mode
+
+GWEI = 10**9
+
+
+@pytest.fixture
+def home(tmp_path: Path, database_url: str) -> Home:
+    return Home(tmp_path, database_url)
+
+
+def cheaper_later(bench: Bench, *, waits: bool) -> None:
+    """Quote that five blocks from now gas is cheaper, or that it is not."""
+    quote = bench.side.fee_quote(1)
+    assert isinstance(quote, FeeQuoted)
+    later = 7 * GWEI if waits else None
+    timing = SendTiming(blocks_left=5, waits=waits, price_now_wei=9 * GWEI, price_by_waiting_wei=later)
+    bench.side.take_fee_quote(quote.model_copy(update={"timing": (timing,)}))
+
+
+async def decisions(bench: Bench) -> list[tuple[str, str | None, str]]:
+    return [
+        (event.subject_id, event.book_id, event.outcome)
+        for event in await bench.events()
+        if isinstance(event, DecisionRecorded)
+    ]
+
+
+async def intents(bench: Bench, cause: Any) -> list[IntentCreated]:
+    events = await bench.events()
+    return [event for event in events if isinstance(event, IntentCreated) and event.verdict == cause]
+
+
+async def test_a_trade_waits_for_cheaper_gas_as_planned_and_is_made_when_there_is_none_ahead(home: Home) -> None:
+    paper = a_book(id="paper-one", accounts={"fast": "0x" + "5" * 40, "smart": "0x" + "6" * 40})
+    async with running(home, live_book(), paper) as before:
+        before.world.rules = PlanningRules(waits_for_cheaper_blocks=True)
+        bench = await reborn(before)
+        for _ in range(3):
+            await bench.head()
+        verdict = bench.verdict(blocks=10)
+        cheaper_later(bench, waits=True)
+        for _ in range(3):
+            with pytest.raises(
+                Postponed, match="gas costs 9 gwei now, and about 7 in one of the next 5 blocks"
+            ) as wait:
+                await bench.executor.on_verdict(verdict)
+            assert 0 < wait.value.after_s <= 3
+        assert await decisions(bench) == [(verdict.id, "live-one", "planned")], "told once, and nothing is reserved"
+        assert await intents(bench, verdict) == []
+        cheaper_later(bench, waits=False)
+        await bench.executor.on_verdict(verdict)
+        made = await intents(bench, verdict)
+        assert {intent.mode for intent in made} == {Mode.LIVE, Mode.PAPER}
+        cheaper_later(bench, waits=True)
+        await bench.executor.on_verdict(verdict)
+        assert await intents(bench, verdict) == made, "what was made is not made again, nor waited for"
+
+
+async def test_the_usual_rules_never_wait(home: Home) -> None:
+    async with running(home) as bench:
+        cheaper_later(bench, waits=True)
+        verdict = bench.verdict(blocks=10)
+        await bench.executor.on_verdict(verdict)
+        assert len(await intents(bench, verdict)) == 1
+
+
+async def test_an_exit_left_out_of_full_blocks_pays_more_each_time_and_at_last_its_whole_budget(home: Home) -> None:
+    async with running(home) as bench:
+        await bench.executor.on_verdict(bench.verdict(blocks=10))
+        for _ in range(6):
+            await bench.head()
+        await bench.executor.on_exit(an_exit(book_id="live-one", mode="live", account=ACCOUNT, quantity=BOUGHT))
+        caps = []
+        for _ in range(4):
+            [tx] = [tx for tx in bench.chain.pool.values() if tx.to == ROUTER]
+            caps.append((tx.max_fee_per_gas_wei, tx.max_priority_fee_per_gas_wei))
+            await full_head(bench)
+        [slot] = [slot for slot in bench.executor.live.transactions.open_slots if slot.intent.purpose is Purpose.EXIT]
+        budget = slot.state.fee_budget_wei
+        assert caps[0] < caps[1] < caps[2] == caps[3]
+        assert caps[2] == (budget, budget)
+
+
+async def full_head(bench: Bench) -> None:
+    """A block that others filled, and that left out what is ours."""
+    bench.chain.mine(only=())
+    block = bench.chain.blocks[-1]
+    block.header = replace(block.header, gas_used=block.header.gas_limit)
+    await bench.follow()
+
+
+TERMS = DataFeeTerms(
+    rule=DataFeeRule.FJORD,
+    l1_base_fee_wei=2 * GWEI,
+    l1_blob_base_fee_wei=7,
+    base_fee_scalar=2_269,
+    blob_base_fee_scalar=1_055_762,
+)
+ANSWERS = {
+    "isEcotone()": 1,
+    "isFjord()": 1,
+    "basefee()": TERMS.l1_base_fee_wei,
+    "blobBaseFee()": TERMS.l1_blob_base_fee_wei,
+    "baseFeeScalar()": TERMS.base_fee_scalar,
+    "blobBaseFeeScalar()": TERMS.blob_base_fee_scalar,
+}
+KNOWN = {keccak256(name.encode())[:4]: value for name, value in ANSWERS.items()}
+
+
+def predeploys(to: str, data: bytes, header: Header) -> bytes:
+    if data not in KNOWN:
+        raise RpcError(3, "execution reverted")
+    return abi.uint(KNOWN[data])
+
+
+async def test_what_a_receipt_keeps_silent_about_is_computed_from_the_block_it_is_in(home: Home) -> None:
+    async with running(home) as bench:
+        await bench.executor.on_verdict(bench.verdict(blocks=10))
+        await bench.head()
+        [slot] = [slot for slot in bench.executor.live.transactions.open_slots if slot.intent.plan is not None]
+        receipt = await bench.rpc.receipt(slot.state.attempts[0].tx_hash)
+        silent = replace(receipt, rollup_fee_wei=None)
+        base = FakeChain(8_453)
+        base.answer_call = predeploys
+        at = replace(silent, block=base.mine()[0].ref)
+        whole = await with_rollup_fee(base.rpc(), 8_453, at, slot.raws[1])
+        assert whole.rollup_fee_wei == data_fee_wei(TERMS, data_size(slot.raws[1])) > 0
+        assert (await with_rollup_fee(base.rpc(), 1, at, slot.raws[1])).rollup_fee_wei == 0
+        base.answer_call = lambda to, data, header: b""
+        with pytest.raises(Transient, match="could not be read"):
+            await with_rollup_fee(base.rpc(), 8_453, at, slot.raws[1])
+        said = replace(at, rollup_fee_wei=5)
+        assert (await with_rollup_fee(base.rpc(), 8_453, said, slot.raws[1])).rollup_fee_wei == 5
+        finding = Finding(slot=slot, record=slot.record, head=None, receipt=at, funded=False)  # type: ignore[arg-type]
+        assert await whole_receipt(base.rpc(), 8_453, finding, Step(slot.state)) is at, "nothing is told, nothing asked"
