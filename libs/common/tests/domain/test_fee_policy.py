@@ -53,6 +53,11 @@ def block(number: int, tip: int, *, base_fee: int = 100, ratio: float = 0.5) -> 
     return BlockFees(number, ratio, (tip,) * columns, base_fee)
 
 
+def usual(number: int, tip: int, *, base_fee: int = 100) -> BlockFees:
+    """A block whose dearest twentieth pays more than any block here asks for inclusion."""
+    return BlockFees(number, 0.5, (tip,) * (columns - 1) + (10**13,), base_fee)
+
+
 def test_inclusion_takes_the_asked_percentile_and_in_a_full_block_at_least_the_tenth() -> None:
     tips = tuple(range(1, columns + 1))
     assert inclusion_tip(BlockFees(1, 0.5, tips)) == 1
@@ -80,6 +85,7 @@ def test_the_tip_is_the_quantile_of_the_cheapest_block_of_each_run() -> None:
     history = [block(number, tip) for number, tip in enumerate([5, 1, 4, 2, 3, 6, 9, 8, 7])]
     assert tip_for(history, within_blocks=1, probability=Fraction(1, 2), params=FREE) == 5
     assert tip_for(history, within_blocks=1, probability=Fraction(9, 10), params=FREE) == 9
+    assert tip_for(history, within_blocks=1, probability=Fraction(3, 9), params=FREE) == 4, "the rank counts one more"
     # Runs of three: 1 1 2 2 3 6 7 -> the fourth of seven.
     assert tip_for(history, within_blocks=3, probability=Fraction(1, 2), params=FREE) == 2
 
@@ -149,6 +155,23 @@ def test_a_window_extended_block_by_block_sees_what_a_new_one_sees(fees: list[in
     assert view.lower == sum(fee < after for fee in fees[-size:])
 
 
+@given(st.lists(st.integers(10**8, 10**10), min_size=4, max_size=40), st.integers(10**8, 10**10))
+def test_the_expected_change_is_that_of_the_shrunk_regression_through_zero(fees: list[int], after: int) -> None:
+    window = BaseFeeWindow(100)
+    for fee in fees:
+        window.add(fee)
+    moved = [(late - early) * 10**9 // early for early, late in itertools.pairwise([*fees, after])]
+    before, following = moved[:-2], moved[1:-1]
+    products = sum(one * other for one, other in zip(before, following, strict=True))
+    squares, squares_after = (sum(one * one for one in ones) for ones in (before, following))
+    expected = Fraction(0)
+    if products:
+        shrinking = 1 - Fraction(4 * squares * squares_after, len(before) * products**2)
+        slope = Fraction(products, squares) * max(shrinking, Fraction(0))
+        expected = after * slope * Fraction(moved[-1], 10**9)
+    assert window.look_at(after).expected_change_wei == expected // 1
+
+
 def test_a_steady_fall_is_expected_to_go_on_and_a_zigzag_to_turn() -> None:
     falling, zigzag = BaseFeeWindow(50), BaseFeeWindow(50)
     fee = 10**12
@@ -176,7 +199,7 @@ def test_in_the_last_block_it_always_sends_and_a_cap_covers_base_fee_and_tip(
     base_fee: int, tips: list[int], chain: int
 ) -> None:
     params = fee_parameters(chain)
-    history = [block(number, tip, base_fee=base_fee) for number, tip in enumerate(tips)]
+    history = [usual(number, tip, base_fee=base_fee) for number, tip in enumerate(tips)]
     base_fee = 0 if chain == 56 else base_fee
     decision = when_to_send(history, next_base_fee_wei=base_fee, blocks_left=1, params=params)
     assert decision.cap is not None
@@ -264,6 +287,64 @@ def test_whatever_happens_a_trade_is_sent_at_last_and_each_replacement_is_one_th
                 assert getattr(cap, field) * 8 >= getattr(pending, field) * 9
         pending = cap or pending
         assert left > 3 or pending is not None
+
+
+def included(fee: FeeCap | None, base_fee: int, least: int) -> int | None:
+    """What is paid per gas, by EIP-1559."""
+    tip = 0 if fee is None else min(fee.max_priority_fee_per_gas_wei, fee.max_fee_per_gas_wei - base_fee)
+    return None if fee is None or tip < least else base_fee + tip
+
+
+@given(
+    st.lists(st.integers(0, 10**10), min_size=1, max_size=6),
+    st.lists(st.tuples(st.integers(0, 5), st.floats(0, 1)), min_size=12, max_size=60),
+    st.integers(1, 12) | st.integers(13, 60),
+)
+def test_no_deadline_is_missed_while_blocks_ask_for_tips_that_recent_blocks_asked_for(
+    asked: list[int], path: list[tuple[int, float]], deadline: int
+) -> None:
+    outlook, params, base_fee = FeeOutlook(FREE), FeeParameters(), 30 * 10**9
+    for number, tip in enumerate(asked):
+        outlook.add(usual(number, tip, base_fee=base_fee))
+    pending: FeeCap | None = None
+    for number, (choice, ratio) in enumerate(path[:deadline]):
+        left = min(deadline, len(path)) - number
+        pending = outlook.before(base_fee).timing(left, pending).cap or pending
+        least = asked[choice % len(asked)]
+        if included(pending, base_fee, least) is not None:
+            return
+        outlook.add(usual(number, least, base_fee=base_fee))
+        base_fee = next_base_fee(base_fee, int(30_000_000 * ratio), 30_000_000, params)
+    pytest.fail("the deadline was missed")
+
+
+@pytest.mark.parametrize("deadline", [3, 5, 10, 20])
+def test_a_rise_of_an_eighth_a_block_is_dear_but_no_deadline_is_missed(deadline: int) -> None:
+    outlook, base_fee, pending = FeeOutlook(FREE), 10**9, None
+    for number in range(200):
+        outlook.add(usual(number, 10**6, base_fee=base_fee))
+    for left in range(deadline, 0, -1):
+        base_fee = base_fee * 9 // 8
+        pending = outlook.before(base_fee).timing(left, pending).cap or pending
+        if (paid := included(pending, base_fee, 10**6)) is not None:
+            assert left == 3, "nothing is low in a rise, so the last three blocks are taken"
+            assert paid == base_fee + 10**6
+            return
+        outlook.add(usual(0, 10**6, base_fee=base_fee))
+    pytest.fail("the deadline was missed")
+
+
+def test_one_block_full_of_dear_transactions_does_not_set_the_tip_of_the_last_block() -> None:
+    outlook = FeeOutlook(FREE)
+    for number in range(60):
+        outlook.add(BlockFees(number, 0.5, (1, 2, 3, 4, 50, 60, 700), 100))
+    calm = outlook.before(100).timing(1).cap
+    outlook.add(block(60, 10**12))
+    dear = outlook.before(100).timing(1).cap
+    assert calm is not None
+    assert dear is not None
+    assert calm.max_priority_fee_per_gas_wei == 50
+    assert dear.max_priority_fee_per_gas_wei == 700
 
 
 @pytest.mark.parametrize("percentile", [5, 10, 20])

@@ -37,10 +37,7 @@ class FeeOutlook:
         self._params = params
         self._windows = windows or FeeWindows()
         self._base_fees = BaseFeeWindow(self._windows.base_fee_blocks)
-        self._tips: deque[int | None] = deque()
-        self._medians: deque[int | None] = deque()
-        self._sorted_tips: list[int] = []
-        self._sorted_medians: list[int] = []
+        self._tips, self._medians, self._dearest = (_TipWindow(self._windows.tip_blocks) for _ in range(3))
         self._tier_blocks: deque[BlockFees] = deque(maxlen=self._windows.tier_blocks)
 
     def add(self, block: BlockFees) -> None:
@@ -52,19 +49,13 @@ class FeeOutlook:
             return
         tip = inclusion_tip(block, self._windows.inclusion_percentile)
         least = self._params.minimum_tip_wei
-        self._roll(self._tips, self._sorted_tips, None if tip is None else max(tip, least))
-        self._roll(self._medians, self._sorted_medians, block.tip(50))
-
-    def _roll(self, rows: deque[int | None], ordered: list[int], value: int | None) -> None:
-        rows.append(value)
-        if value is not None:
-            insort(ordered, value)
-        if len(rows) > self._windows.tip_blocks and (oldest := rows.popleft()) is not None:
-            del ordered[bisect_left(ordered, oldest)]
+        self._tips.add(None if tip is None else max(tip, least))
+        self._medians.add(block.tip(50))
+        self._dearest.add(block.tip(95))
 
     def tip_for(self, *, within_blocks: int, probability: Fraction | float) -> int:
         """See :func:`dexlane.domain.fees.tip_for`, over the last ``tip_blocks``."""
-        return tip_within(self._tips, within_blocks, Fraction(probability), self._params.minimum_tip_wei)
+        return tip_within(self._tips.rows, within_blocks, Fraction(probability), self._params.minimum_tip_wei)
 
     def tiers(self, next_base_fee_wei: int) -> dict[FeeTier, FeeCap]:
         """See :func:`dexlane.domain.fees.tiers`, over the last ``tier_blocks``."""
@@ -72,19 +63,46 @@ class FeeOutlook:
 
     def before(self, next_base_fee_wei: int) -> NextBlock:
         """What is known before the block with that base fee: a frozen value that decides for any deadline."""
-        known = self._sorted_tips
+        tips = self._tips
         return NextBlock(
             params=self._params,
             base_fee=self._base_fees.look_at(next_base_fee_wei),
-            offers=offers(known, len(self._tips) - len(known), self._surest_tip(), LONGEST_DEADLINE_BLOCKS),
+            offers=offers(tips.ordered, tips.empty_blocks, self._surest_tip(), LONGEST_DEADLINE_BLOCKS),
         )
 
     def _surest_tip(self) -> int:
         """As sure as the recent blocks allow: what would have been included in every one of them that took anybody,
-        and no less than the middle of the medians, by which a block's producer earns more than half of it does."""
-        medians = self._sorted_medians
-        middle = medians[len(medians) // 2] if medians else 0
-        return max(self._params.minimum_tip_wei, middle, self._sorted_tips[-1] if self._sorted_tips else 0)
+        and no less than the middle of their medians. It is no more than the middle of their 95th percentiles: a
+        producer who fills one block with dear transactions of his own must not set our tip for the next hundred."""
+        highest = self._tips.ordered[-1] if self._tips.ordered else 0
+        return max(self._params.minimum_tip_wei, self._medians.middle, min(highest, self._dearest.middle))
+
+
+class _TipWindow:
+    """One tip of each of the last blocks, in order of time and of height; None of a block that took nobody."""
+
+    def __init__(self, size: int) -> None:
+        self.rows: deque[int | None] = deque()
+        self.ordered: list[int] = []
+        self._size = size
+
+    def add(self, tip_wei: int | None) -> None:
+        """The next block's; the oldest leaves."""
+        self.rows.append(tip_wei)
+        if tip_wei is not None:
+            insort(self.ordered, tip_wei)
+        if len(self.rows) > self._size and (oldest := self.rows.popleft()) is not None:
+            del self.ordered[bisect_left(self.ordered, oldest)]
+
+    @property
+    def empty_blocks(self) -> int:
+        """How many took nobody."""
+        return len(self.rows) - len(self.ordered)
+
+    @property
+    def middle(self) -> int:
+        """The upper median; zero of nothing."""
+        return self.ordered[len(self.ordered) // 2] if self.ordered else 0
 
 
 def when_to_send(
