@@ -15,6 +15,7 @@ from dexlane.chain.node import NodeRpc
 from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, V4Key, WatchedPool, load_pool
 from dexlane.chain.rpc import RpcClient
 from dexlane.domain.amm.deltas import InconsistentDelta, apply_delta
+from dexlane.domain.pool_table import PoolTable
 from dexlane.values.pools import BalancesState, BalanceTerms, ConcentratedState, Pool, Protocol, Tick
 from dexlane_devnet.answers import balancer, solidly, stableswap, ticked
 from dexlane_devnet.answers.chain import AnswerChain, Json, Reverted, answer_chain
@@ -49,7 +50,7 @@ async def followed(rpc: NodeRpc, pool: Pool, watched: WatchedPool, receipts: lis
     singletons = {watched.singleton} if watched.singleton else set()
     for receipt in receipts:
         logs = await rpc.logs(receipt["blockHash"], list(watched.emitters))
-        for delta in fold_logs(logs, {watched.address: pool}, singletons).deltas:
+        for delta in fold_logs(logs, PoolTable([pool]), singletons).deltas:
             pool = apply_delta(pool, delta)
     return pool
 
