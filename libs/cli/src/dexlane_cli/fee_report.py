@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, TypeAlias
 
 from dexlane.domain.fees import GWEI
@@ -93,7 +94,7 @@ class Reporter:
         first = {MEDIAN_WALLET: self.replay.median_wallet(deadline)} if self.replay.history.has_tips else {}
         return first | {name: self.replay.send(sender, deadline, self.advance) for name, sender in sent.items()}
 
-    def _frontier(self, probability: Any, wallet: Outcomes, best: Outcomes) -> Json:
+    def _frontier(self, probability: Fraction, wallet: Outcomes, best: Outcomes) -> Json:
         ours = self.replay.send(self.knowledge.one_shot(probability), 1, self.advance)
         found = saving(pairs(ours, wallet), 1)
         return {
@@ -134,7 +135,7 @@ def _baseline(ours: Outcomes, theirs: Outcomes, deadline: int) -> Json:
 
 
 def _half(part: str, ours: Outcomes, theirs: Outcomes, best: Outcomes, deadline: int) -> Json:
-    """Parameters were chosen with the first half in view; the second is what they were not chosen on."""
+    """The same of one half of the trades: whether the whole rests on one of them."""
     middle = len(ours.paid_wei) // 2
     chosen = slice(None, middle) if part == "first" else slice(middle, None)
     cut = [Outcomes(one.paid_wei[chosen], ()) for one in (ours, theirs, best)]

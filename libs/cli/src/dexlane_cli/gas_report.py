@@ -35,7 +35,7 @@ class Inclusion(StrEnum):
 @app.command("gas-report")
 def gas_report_command(
     feehistory: Annotated[list[Path], typer.Option(help="A recorded fee history, Parquet or CSV; may be repeated.")],
-    more: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="More of them.")] = None,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="More of them.")] = None,
     deadline_blocks: Annotated[str, typer.Option(help="Deadlines in blocks.")] = "1,3,5,10,25,50",
     inclusion: Annotated[Inclusion, typer.Option(help="Tip percentile that counts as included.")] = Inclusion.P5,
     chain: Annotated[
