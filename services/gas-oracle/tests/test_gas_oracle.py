@@ -13,7 +13,7 @@ from dexlane.chain.keccak import keccak256
 from dexlane.chain.rollup_terms import GAS_PRICE_ORACLE, L1_BLOCK
 from dexlane.chain.rpc import RpcError, RpcUnavailable
 from dexlane.domain.fee_limits import FeeCeilings, usual_ceilings
-from dexlane.domain.fees import GWEI, fee_parameters, next_base_fee
+from dexlane.domain.fees import GWEI, FeeWindows, fee_parameters, next_base_fee
 from dexlane.events.base import Event
 from dexlane.events.control import Status, TradingStatus
 from dexlane.events.fees import DataFeeRule, FeeLevel, FeeQuoted, FeeTier
@@ -56,7 +56,7 @@ class Oracle:
         self.rpc = self.chain.rpc()
         self.bus = Bus()
         self.clock = ManualClock()
-        self.window = FeeWindow(20)
+        self.window = FeeWindow(fee_parameters(chain_id), FeeWindows(tip_blocks=20, base_fee_blocks=20))
         self.metrics = Metrics("gas-oracle")
         ceilings = ceilings or usual_ceilings(chain_id)
         self.deps = Deps(

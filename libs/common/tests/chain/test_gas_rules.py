@@ -38,8 +38,8 @@ def cheaper_later(bench: Bench, *, waits: bool) -> None:
     """Quote that five blocks from now gas is cheaper, or that it is not."""
     quote = bench.side.fee_quote(1)
     assert isinstance(quote, FeeQuoted)
-    later = 7 * GWEI if waits else None
-    timing = SendTiming(blocks_left=5, waits=waits, price_now_wei=9 * GWEI, price_by_waiting_wei=later)
+    reason = "base_fee_falling" if waits else "low_base_fee"
+    timing = SendTiming(blocks_left=5, waits=waits, reason=reason, price_now_wei=9 * GWEI)
     bench.side.take_fee_quote(quote.model_copy(update={"timing": (timing,)}))
 
 
@@ -67,7 +67,7 @@ async def test_a_trade_waits_for_cheaper_gas_as_planned_and_is_made_when_there_i
         cheaper_later(bench, waits=True)
         for _ in range(3):
             with pytest.raises(
-                Postponed, match="gas costs 9 gwei now, and about 7 in one of the next 5 blocks"
+                Postponed, match="gas costs 9 gwei now and is still falling, to be cheaper in the next 5"
             ) as wait:
                 await bench.executor.on_verdict(verdict)
             assert 0 < wait.value.after_s <= 3

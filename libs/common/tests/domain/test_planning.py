@@ -531,9 +531,8 @@ def test_an_exit_pays_the_fee_for_data_out_of_its_budget() -> None:
 
 
 def timing(blocks_left: int, *, waits: bool) -> SendTiming:
-    return SendTiming(
-        blocks_left=blocks_left, waits=waits, price_now_wei=11 * GWEI, price_by_waiting_wei=9 * GWEI if waits else None
-    )
+    reason = "base_fee_not_low" if waits else "low_base_fee"
+    return SendTiming(blocks_left=blocks_left, waits=waits, reason=reason, price_now_wei=11 * GWEI)
 
 
 PATIENT = PlanningRules(waits_for_cheaper_blocks=True)
@@ -550,7 +549,7 @@ def test_a_patient_trade_waits_by_the_longest_deadline_it_keeps_with_a_block_in_
     market = a_market(fee_quote=TIMED)
     verdict = a_verdict(an_entry_opportunity(deadline_block=market.block.number + blocks_left))
     why = why_later(verdict, market, PATIENT)
-    assert why == ("gas costs 11 gwei now, and about 9 in one of the next 3 blocks" if waits else None)
+    assert why == ("gas costs 11 gwei now and should be cheaper once in the next 3 blocks" if waits else None)
 
 
 def test_the_fast_lane_a_cycle_and_a_market_without_a_quote_never_wait() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dexlane.chain.link import LinkPolicy
 from dexlane.chain.node import NodeRpc
 from dexlane.chain.rpc import RpcClient
+from dexlane.domain.fees import fee_parameters
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.service import Service, run
 from gas_oracle.fee_window import FeeWindow
@@ -29,7 +30,7 @@ def build(settings: Settings) -> Service:
     deps = Deps(
         bus=service.bus,
         nodes={chain: NodeRpc(client) for chain, client in clients.items()},
-        windows={chain: FeeWindow(max(settings.window_blocks, settings.history_blocks)) for chain in settings.chains},
+        windows={chain: FeeWindow(fee_parameters(chain), settings.fee_windows) for chain in settings.chains},
         rules={chain: _rules(settings, chain) for chain in settings.chains},
         stops={chain: GasStops(chain, settings.ceilings_of(chain), settings.stop_status) for chain in settings.chains},
         clock=service.clock,

@@ -20,7 +20,7 @@ from dexlane.runtime.errors import Transient
 from dexlane.runtime.latest import LatestByKey
 from gas_oracle.fee_window import FeeWindow
 from gas_oracle.metrics import OracleMoments
-from gas_oracle.quotes import QuoteRules, fee_quote
+from gas_oracle.quotes import Known, QuoteRules, fee_quote
 from gas_oracle.stops import GasStops
 
 
@@ -77,7 +77,8 @@ async def _quote(deps: Deps, event: BlockApplied) -> FeeQuoted:
     )
     began_ns = deps.clock.monotonic_ns()
     window.extend(event, history)
-    quoted = fee_quote(event, window.rows, data_fee, deps.rules[chain], deps.clock.now_ms())
+    known = Known(outlook=window.outlook, blocks=len(window), data_fee=data_fee)
+    quoted = fee_quote(event, known, deps.rules[chain], deps.clock.now_ms())
     deps.moments.computed(chain, (deps.clock.monotonic_ns() - began_ns) / 1e9)
     return quoted
 
@@ -91,8 +92,8 @@ async def _data_fee(node: Rpc, event: BlockApplied) -> DataFeeTerms | None:
 
 async def _judge(deps: Deps, quoted: FeeQuoted) -> None:
     """Tell of ceilings and spikes, and stop trading where that is due; what the bus did not take comes again."""
-    stops, rows = deps.stops[quoted.chain_id], deps.windows[quoted.chain_id].rows
-    rise_percent, began = stops.rise(rows, quoted)
+    stops, window = deps.stops[quoted.chain_id], deps.windows[quoted.chain_id]
+    rise_percent, began = stops.rise(window.last_base_fees(stops.ceilings.spike_blocks), quoted)
     deps.moments.judged(quoted, rise_percent, spiking=stops.spiking, began=began)
     word = stops.word(quoted)
     if word is None:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from dexlane.domain.fee_limits import FeeCeilings, usual_ceilings
-from dexlane.domain.fees import GWEI
+from dexlane.domain.fees import GWEI, FeeWindows
 from dexlane.events.control import Status
 from dexlane.runtime.settings import ChainSettings, service_config
 from dexlane.values.base import Value
@@ -39,9 +39,8 @@ class Settings(ChainSettings):
 
     port: int = Field(default=7105, ge=0, le=65_535)
     window_blocks: int = Field(default=20, ge=1, le=1_024, description="blocks whose tips the tiers look at")
-    history_blocks: int = Field(
-        default=200, ge=1, le=1_024, description="blocks that timing and tips by deadline look at"
-    )
+    tip_blocks: int = Field(default=100, ge=1, le=1_024, description="blocks whose tips those by deadline look at")
+    base_fee_blocks: int = Field(default=200, ge=1, le=1_024, description="blocks whose base fees timing looks at")
     inclusion_probability_bps: int = Field(
         default=9_500, gt=0, lt=10_000, description="how sure the tips by deadline are"
     )
@@ -65,6 +64,13 @@ class Settings(ChainSettings):
     def ceilings_of(self, chain_id: int) -> FeeCeilings:
         """The ceilings of a chain."""
         return self.fee_ceilings.get(chain_id, CeilingSettings()).applied_to(usual_ceilings(chain_id))
+
+    @property
+    def fee_windows(self) -> FeeWindows:
+        """How far back is looked."""
+        return FeeWindows(
+            tip_blocks=self.tip_blocks, base_fee_blocks=self.base_fee_blocks, tier_blocks=self.window_blocks
+        )
 
     @property
     def stop_status(self) -> Status:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dexlane.domain.fee_limits import GAS_SOURCE, FeeCeilings, GasLatch, price_of, rise_percent
-from dexlane.domain.fees import GWEI, BlockFees
+from dexlane.domain.fees import GWEI
 from dexlane.events.control import Status, TradingStatus
 from dexlane.events.fees import FeeQuoted
 
@@ -25,10 +25,9 @@ class GasStops:
         if word.source == GAS_SOURCE:
             self._latch = self._latch.told(word.status)
 
-    def rise(self, rows: Sequence[BlockFees], quote: FeeQuoted) -> tuple[int, bool]:
-        """How far the base fee rose over the last blocks, in per cent, and whether a spike begins with that."""
-        recent = rows[-self.ceilings.spike_blocks :]
-        risen = rise_percent((row.base_fee_wei or 0 for row in recent), quote.next_base_fee_per_gas_wei)
+    def rise(self, base_fees_wei: Sequence[int], quote: FeeQuoted) -> tuple[int, bool]:
+        """By how many per cent the next base fee is above the lowest of these, and whether a spike begins with that."""
+        risen = rise_percent(base_fees_wei, quote.next_base_fee_per_gas_wei)
         was, self.spiking = self.spiking, risen >= self.ceilings.spike_percent
         return risen, self.spiking and not was
 

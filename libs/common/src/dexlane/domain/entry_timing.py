@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dexlane.domain.circumstances import Market, PlanningRules
+from dexlane.domain.fees import TimingReason
 from dexlane.domain.objections import GWEI_DECIMALS
 from dexlane.events.base import FeeCap
 from dexlane.events.fees import InclusionTip, SendTiming
@@ -22,10 +23,16 @@ def why_later(verdict: VerdictApproved, market: Market, rules: PlanningRules) ->
         return None
     deadline = min(verdict.opportunity.deadline_block, market.block.number + rules.max_wait_blocks)
     timing = _timing_within(market.fee_quote.timing, deadline - market.block.number - 1)
-    if timing is None or not timing.waits or timing.price_by_waiting_wei is None:
+    if timing is None or not timing.waits:
         return None
-    now, later = (decimal_text(wei, GWEI_DECIMALS) for wei in (timing.price_now_wei, timing.price_by_waiting_wei))
-    return f"gas costs {now} gwei now, and about {later} in one of the next {timing.blocks_left} blocks"
+    price, why = decimal_text(timing.price_now_wei, GWEI_DECIMALS), _WHY.get(timing.reason, timing.reason)
+    return f"gas costs {price} gwei now and {why} in the next {timing.blocks_left} blocks"
+
+
+_WHY = {
+    TimingReason.BASE_FEE_NOT_LOW.value: "should be cheaper once",
+    TimingReason.BASE_FEE_FALLING.value: "is still falling, to be cheaper",
+}
 
 
 def patient_fee(fee: FeeCap, known: Sequence[InclusionTip], blocks: int) -> FeeCap:

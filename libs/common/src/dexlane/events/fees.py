@@ -67,10 +67,14 @@ class InclusionTip(Value):
 
 
 class SendTiming(Value):
-    """Whether a trade with so many blocks left is better sent for the next block or later, in wei per gas."""
+    """Whether a trade with so many blocks left is better sent for the next block or later, in wei per gas.
+
+    ``price_by_waiting_wei`` is what the block after the next is expected to cost; None in the last block.
+    """
 
     blocks_left: int = Field(ge=1)
     waits: bool
+    reason: str = Field(pattern="^[a-z_]{1,32}$")
     price_now_wei: Amount
     price_by_waiting_wei: Amount | None = None
 

@@ -14,8 +14,8 @@ from random import Random
 from dexlane.domain import send_state
 from dexlane.domain.circumstances import Planned
 from dexlane.domain.fees import BlockFees, FeeParameters, next_base_fee
+from dexlane.domain.send_values import CANCEL_GAS, AttemptKind, Head, SendPolicy, SendState, Sign
 from dexlane.domain.send_values import Attempt as SentAttempt
-from dexlane.domain.send_values import AttemptKind, Head, SendPolicy, SendState, Sign
 from dexlane.events.execution import Purpose
 from dexlane.testing.builders import a_hash
 
@@ -108,7 +108,7 @@ class Voyage:
     def most_wei(self, attempt: SentAttempt) -> int:
         """What an attempt can cost: its cap for all of its gas."""
         is_cancel = attempt.kind is AttemptKind.CANCEL
-        gas = send_state.CANCEL_GAS if is_cancel else self.planned.plan.gas_limit
+        gas = CANCEL_GAS if is_cancel else self.planned.plan.gas_limit
         return attempt.fee.max_fee_per_gas_wei * gas
 
 
@@ -146,7 +146,7 @@ def sail(path: FeePath, planned: Planned, policy: SendPolicy) -> Voyage:
 
 def _price(block: PathBlock, attempt: SentAttempt, gas_limit: int, policy: SendPolicy) -> int | None:
     """What the block takes per gas; None when it does not include the attempt."""
-    gas = send_state.CANCEL_GAS if attempt.kind is AttemptKind.CANCEL else gas_limit
+    gas = CANCEL_GAS if attempt.kind is AttemptKind.CANCEL else gas_limit
     cap = attempt.fee.max_fee_per_gas_wei
     tip = min(attempt.fee.max_priority_fee_per_gas_wei, cap - block.base_fee_wei)
     fits = cap >= block.base_fee_wei and tip >= block.required_tip_wei(gas, policy.least_tip_wei)

@@ -10,8 +10,9 @@ from dexlane.domain.fees.base_fees import (
 )
 from dexlane.domain.fees.blocks import TIP_PERCENTILES, BlockFees, inclusion_tip
 from dexlane.domain.fees.inclusion import tip_for
+from dexlane.domain.fees.outlook import FeeOutlook, FeeWindows, when_to_send
 from dexlane.domain.fees.tiers import TIER_RULES, TierRule, tiers
-from dexlane.domain.fees.timing import Timing, when_to_send
+from dexlane.domain.fees.timing import NextBlock, Timing, TimingReason
 
 __all__ = [
     "GWEI",
@@ -19,9 +20,13 @@ __all__ = [
     "TIP_PERCENTILES",
     "BaseFeeRule",
     "BlockFees",
+    "FeeOutlook",
     "FeeParameters",
+    "FeeWindows",
+    "NextBlock",
     "TierRule",
     "Timing",
+    "TimingReason",
     "fee_parameters",
     "highest_base_fee_after",
     "inclusion_tip",

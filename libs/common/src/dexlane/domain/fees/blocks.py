@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 TIP_PERCENTILES: tuple[int, ...] = (5, 10, 20, 30, 50, 75, 95)
 """The percentiles to ask ``eth_feeHistory`` for, in the order it wants them."""
+_COLUMNS = {percentile: column for column, percentile in enumerate(TIP_PERCENTILES)}
 
 FULL_RATIO = 0.99
 """From here on a block counts as full: its cheapest transactions had to outbid others."""
@@ -27,7 +28,7 @@ class BlockFees:
         """The tip at one of ``TIP_PERCENTILES``; None for an empty block (nodes report zeros) or an unread one."""
         if self.gas_used_ratio <= 0 or len(self.tips_wei) != len(TIP_PERCENTILES):
             return None
-        return self.tips_wei[TIP_PERCENTILES.index(percentile)]
+        return self.tips_wei[_COLUMNS[percentile]]
 
 
 def inclusion_tip(block: BlockFees, percentile: int = 5) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from dexlane.domain.fees.base_fees import FeeParameters
@@ -23,13 +23,19 @@ def tip_for(
     the chain's minimum. With fewer runs than the probability needs it is the dearest run; without any, the minimum.
     Raises ``ValueError`` for a probability outside ``0 < p < 1`` or fewer blocks than one.
     """
-    if not 0 < probability < 1 or within_blocks < 1:
-        raise ValueError(f"no tip is included within {within_blocks} blocks with probability {probability}")
-    runs = sorted(_cheapest_of_each_run([inclusion_tip(block) for block in history], within_blocks))
+    tips = [inclusion_tip(block) for block in history]
+    return tip_within(tips, within_blocks, Fraction(probability), params.minimum_tip_wei)
+
+
+def tip_within(tips_wei: Iterable[int | None], blocks: int, probability: Fraction, minimum_wei: int) -> int:
+    """The same from the inclusion tips of recent blocks, oldest first; None for a block that took nobody."""
+    if not 0 < probability < 1 or blocks < 1:
+        raise ValueError(f"no tip is included within {blocks} blocks with probability {probability}")
+    runs = sorted(_cheapest_of_each_run(list(tips_wei), blocks))
     if not runs:
-        return params.minimum_tip_wei
-    rank = -((-(len(runs) + 1) * Fraction(probability)) // 1)
-    return max(runs[min(int(rank), len(runs)) - 1], params.minimum_tip_wei)
+        return minimum_wei
+    rank = -(-(len(runs) + 1) * probability.numerator // probability.denominator)
+    return max(runs[min(rank, len(runs)) - 1], minimum_wei)
 
 
 def _cheapest_of_each_run(tips: list[int | None], length: int) -> list[int]:
@@ -38,6 +44,11 @@ def _cheapest_of_each_run(tips: list[int | None], length: int) -> list[int]:
     if not known:
         return []
     dearest = max(known)
-    filled = [dearest if tip is None else tip for tip in tips]
-    length = min(length, len(filled))
-    return [min(filled[start : start + length]) for start in range(len(filled) - length + 1)]
+    lowest = [dearest if tip is None else tip for tip in tips]
+    length, span = min(length, len(lowest)), 1
+    while span < length:
+        # Two overlapping runs make a longer one, so a run of fifty takes six passes.
+        step = min(span, length - span)
+        lowest = list(map(min, lowest, lowest[step:]))
+        span += step
+    return lowest
