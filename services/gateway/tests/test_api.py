@@ -298,12 +298,14 @@ async def test_a_breaker_is_not_released_from_outside(gateway: Any) -> None:
     assert "releases its halt itself" in refused["detail"]
 
 
-async def test_the_halt_of_a_failed_service_can_be_released(gateway: Any) -> None:
-    word = a_status(Status.HALTED, "portfolio", status_version=1_700_000_000_000)
+@pytest.mark.parametrize("source", ["portfolio", "gas"])
+async def test_the_halt_of_a_failed_service_or_for_dear_gas_can_be_released(gateway: Any, source: str) -> None:
+    word = a_status(Status.HALTED, source, status_version=1_700_000_000_000)
     await gateway.desk.statuses.remember(word)
-    await gateway.post("/resume", {"reason": "restarted and reconciled", "source": "portfolio"})
+    await gateway.post("/resume", {"reason": "looked at and understood", "source": source})
     told = (await gateway.sent(TradingStatus))[-1]
-    assert (told.source, told.status, told.status_version) == ("portfolio", Status.ACTIVE, 1_700_000_000_001)
+    assert (told.source, told.status, told.status_version) == (source, Status.ACTIVE, 1_700_000_000_001)
+    assert told.reason == "looked at and understood"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dexlane.domain.amm.deltas import delta_between
 from dexlane.domain.amm.quoting import quote_route
+from dexlane.domain.rollup_fees import planned_size, rollup_fee_wei
 from dexlane.domain.simulation import (
     OpenIntent,
     PaperWorld,
@@ -25,6 +26,7 @@ from dexlane.domain.simulation import (
     why_not_affordable,
 )
 from dexlane.events.execution import FailureReason, IntentCreated, Plan, Purpose
+from dexlane.events.fees import DataFeeRule, DataFeeTerms
 from dexlane.testing.builders import (
     ENTRY_IN,
     ENTRY_OUT,
@@ -139,6 +141,38 @@ def test_full_block_asks_for_the_market_tip() -> None:
     assert required_tip_wei(Scene(full, POOLS, 3 * GWEI), 100_000, MODEL) == MODEL.minimum_tip_wei
     assert simulate_block(Scene(full, POOLS, 3 * GWEI), waiting(intent()), rich(), MODEL) == []
     assert simulate_block(Scene(full, POOLS, 1 * GWEI), waiting(intent()), rich(), MODEL) != []
+
+
+FJORD = DataFeeTerms(
+    rule=DataFeeRule.FJORD,
+    l1_base_fee_wei=10**12,
+    l1_blob_base_fee_wei=10**7,
+    base_fee_scalar=2_269,
+    blob_base_fee_scalar=1_055_762,
+)
+
+
+def test_on_a_rollup_a_fill_pays_for_its_data_and_nothing_is_filled_while_that_price_is_unknown() -> None:
+    on_base = a_block(101, chain_id=8_453)
+    assert simulate_block(Scene(on_base, POOLS), waiting(intent()), rich(), MODEL) == []
+    world = rich()
+    [(_, outcome)] = simulate_block(Scene(on_base, POOLS, data_fee=FJORD), waiting(intent()), world, MODEL)
+    data_fee = rollup_fee_wei(FJORD, planned_size(intent().plan), outcome.gas_used)
+    assert data_fee > 10**9
+    assert outcome.fee_paid_wei == outcome.gas_used * 11 * GWEI + data_fee
+    assert world.balance(intent().account, NATIVE) == rich().balance(intent().account, NATIVE) - outcome.fee_paid_wei
+
+
+def test_an_account_must_be_able_to_pay_for_its_data_as_well() -> None:
+    trade, world = intent(), rich()
+    assert trade.plan is not None
+    most = trade.plan.gas_limit * trade.plan.fee_cap.max_fee_per_gas_wei
+    data_fee = rollup_fee_wei(FJORD, planned_size(trade.plan), trade.plan.gas_limit)
+    world.balances[trade.account, NATIVE] = most + data_fee - 1
+    assert why_not_affordable(trade, world, [], FJORD) is not None
+    assert why_not_affordable(trade, world, []) is None
+    world.balances[trade.account, NATIVE] += 1
+    assert why_not_affordable(trade, world, [], FJORD) is None
 
 
 def test_output_below_the_minimum_reverts_and_pays_its_gas() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 from nats.js import JetStreamContext
@@ -14,7 +15,7 @@ from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime import consuming
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.consuming import Delivery, Routes
-from dexlane.runtime.errors import Fatal, InvalidEvent, Transient
+from dexlane.runtime.errors import Fatal, InvalidEvent, Postponed, Transient
 from dexlane.runtime.service import Service
 from dexlane.runtime.settings import ServiceSettings
 
@@ -124,6 +125,27 @@ async def test_a_transient_error_redelivers_until_it_succeeds(
         await bus.publish(a_decision(1))
         await until(lambda: deliveries[-1:] == [5])
     assert deliveries == [1, 2, 3, 4, 5]
+    assert await dead_letters(js) == []
+
+
+async def test_what_is_postponed_comes_again_when_it_asked_for_it(
+    nats_url: str, js: JetStreamContext, bus: Bus, direct: bool
+) -> None:
+    seen_at: list[float] = []
+    routes = Routes()
+
+    @routes.decide(DecisionRecorded, durable="test-postponed", direct=direct)
+    async def handle(_event: DecisionRecorded) -> None:
+        seen_at.append(asyncio.get_running_loop().time())
+        if len(seen_at) < 5:
+            raise Postponed("a later block is cheaper", 0.2)
+
+    async with consuming_service(nats_url, routes):
+        await bus.publish(a_decision(1))
+        await until(lambda: len(seen_at) == 5)
+    # The usual back-off would be at one second by now and still growing.
+    assert min(later - before for before, later in pairwise(seen_at)) >= 0.19
+    assert seen_at[-1] - seen_at[-2] < 0.9
     assert await dead_letters(js) == []
 
 
