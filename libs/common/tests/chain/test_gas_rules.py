@@ -11,20 +11,23 @@ import pytest
 from dexlane.chain import abi
 from dexlane.chain.answers import Header
 from dexlane.chain.execution.evidence import Finding
+from dexlane.chain.execution.payloads import Payloads
 from dexlane.chain.execution.rollup_receipts import whole_receipt, with_rollup_fee
 from dexlane.chain.keccak import keccak256
 from dexlane.chain.rpc import RpcError
 from dexlane.domain.circumstances import PlanningRules
 from dexlane.domain.rollup_fees import data_fee_wei, data_size
-from dexlane.domain.send_values import Step
+from dexlane.domain.send_values import AttemptKind, Step
+from dexlane.events.base import FeeCap
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.fees import DataFeeRule, DataFeeTerms, FeeQuoted, SendTiming
 from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime.errors import Postponed, Transient
 from dexlane.testing.builders import a_book, an_exit
 from dexlane.testing.fake_chain import FakeChain
-from dexlane.testing.live_bench import ACCOUNT, BOUGHT, ROUTER, Bench, Home, live_book, reborn, running
+from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, live_book, reborn, running
 from dexlane.values.books import Mode
+from dexlane_signer import PermitRequest, PrivateKey, SignedAttempt, SignRequest
 
 GWEI = 10**9
 
@@ -159,3 +162,32 @@ async def test_what_a_receipt_keeps_silent_about_is_computed_from_the_block_it_i
         assert (await with_rollup_fee(base.rpc(), 8_453, said, slot.raws[1])).rollup_fee_wei == 5
         finding = Finding(slot=slot, record=slot.record, head=None, receipt=at, funded=False)  # type: ignore[arg-type]
         assert await whole_receipt(base.rpc(), 8_453, finding, Step(slot.state)) is at, "nothing is told, nothing asked"
+
+
+class Recorder:
+    """A signer that keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[SignRequest] = []
+
+    async def sign_transaction(self, request: SignRequest) -> SignedAttempt:
+        self.asked.append(request)
+        signed = PrivateKey.from_hex(KEY).sign_transaction(request.transaction)
+        return SignedAttempt.from_raw(signed.raw, number=1, kind=request.kind)
+
+    async def sign_permit(self, request: PermitRequest) -> bytes:
+        raise AssertionError("nothing here is paid through Permit2")
+
+
+@pytest.mark.parametrize("kind", list(AttemptKind))
+async def test_on_a_chain_without_eip_1559_the_cap_is_the_gas_price(home: Home, kind: AttemptKind) -> None:
+    async with running(home) as bench:
+        await bench.executor.on_verdict(bench.verdict(blocks=10))
+        [slot] = [slot for slot in bench.executor.live.transactions.open_slots if slot.intent.plan is not None]
+        signer, fee = Recorder(), FeeCap(max_fee_per_gas_wei=5 * GWEI, max_priority_fee_per_gas_wei=GWEI)
+        classic = Payloads(chain_id=61, signer=lambda: signer, permit_nonce=lambda account, token: 0)
+        attempt = await classic.sign(slot, kind, fee, b"\1\2\3\4")
+        transaction = signer.asked[0].transaction
+        assert (transaction.envelope, transaction.chain_id) == ("legacy", 61)
+        assert transaction.max_priority_fee_per_gas_wei == transaction.max_fee_per_gas_wei == 5 * GWEI
+        assert attempt.raw[0] >= 0xC0, "a list, without a type before it"

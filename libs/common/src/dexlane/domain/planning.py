@@ -292,7 +292,9 @@ def _gas_cost(quote: TradeQuote, desk: _Desk) -> int | None:
     the native coin has no price."""
     gas = quote.gas + desk.rules.permit_gas
     wei = gas * desk.terms.dearest_gas_wei
-    wei += dearest_rollup_fee_wei(desk.market.data_fee, routed_size(route for route, _ in quote.paths), gas)
+    if desk.market.data_fee is not None:
+        size = routed_size(route for route, _ in quote.paths)
+        wei += dearest_rollup_fee_wei(desk.market.data_fee, size, gas)
     return native_in_quote(desk.market.pools, desk.market.chain_id, desk.quote_token, wei)
 
 

@@ -222,5 +222,8 @@ class AllowanceKeeper:
 def _terms(fee_quote: FeeQuoted, tip: BlockApplied) -> SlotTerms:
     cap = max(fee_quote.tiers[FeeTier.BALANCED].max_fee_per_gas_wei, 2 * tip.next_base_fee_per_gas_wei)
     return SlotTerms(
-        deadline_block=tip.block.number + WAIT_BLOCKS, fee_budget_wei=cap * BUDGET_FACTOR, first_fee_wei=cap
+        deadline_block=tip.block.number + WAIT_BLOCKS,
+        fee_budget_wei=cap * BUDGET_FACTOR,
+        gas_limit=ALLOWANCE_GAS,
+        first_fee_wei=cap,
     )

@@ -107,17 +107,18 @@ class Payloads:
         signed then holds. Raises ``SigningDenied`` or ``GuardUnavailableError``.
         """
         intent = slot.intent
-        is_cancel = kind is AttemptKind.CANCEL
+        is_cancel, is_legacy = kind is AttemptKind.CANCEL, fee_parameters(self.chain_id).is_legacy
         transaction = DynamicFeeTransaction(
             chain_id=self.chain_id,
             nonce=slot.nonce,
-            max_priority_fee_per_gas_wei=fee.max_priority_fee_per_gas_wei,
+            # Without EIP-1559 all of the gas price goes to the producer: cap and tip are one.
+            max_priority_fee_per_gas_wei=fee.max_fee_per_gas_wei if is_legacy else fee.max_priority_fee_per_gas_wei,
             max_fee_per_gas_wei=fee.max_fee_per_gas_wei,
             gas_limit=CANCEL_GAS if is_cancel else _gas_limit(intent),
             to=intent.account if is_cancel else self._target(intent),
             value_wei=0 if is_cancel else _value_wei(intent.plan),
             data=b"" if is_cancel else calldata or b"",
-            envelope="legacy" if fee_parameters(self.chain_id).is_legacy else "dynamic_fee",
+            envelope="legacy" if is_legacy else "dynamic_fee",
         )
         request = SignRequest(
             sender=intent.account,
