@@ -14,7 +14,12 @@ from fractions import Fraction
 from pathlib import Path
 
 from bench.floor import Spread, spread
-from dexlane.domain.fees import TIP_PERCENTILES, BlockFees, FeeOutlook, fee_parameters
+from dexlane.chain.answers import FeeHistory
+from dexlane.domain.fee_limits import usual_ceilings
+from dexlane.domain.fees import TIP_PERCENTILES, BlockFees, FeeOutlook, FeeWindows, fee_parameters
+from dexlane.testing.builders import a_block
+from gas_oracle.fee_window import FeeWindow
+from gas_oracle.quotes import Known, QuoteRules, fee_quote
 
 RECORDED = Path(__file__).parents[1] / "libs/common/tests/domain/golden/polygon_fee_history.csv"
 WARM_UP, UPDATES = 300, 5_000
@@ -28,6 +33,7 @@ class FeesResult:
     update: Spread
     update_processor: Spread
     decision: Spread
+    quote_processor: Spread
 
 
 def run() -> FeesResult:
@@ -45,7 +51,24 @@ def run() -> FeesResult:
         if number + 1 == WARM_UP:
             for samples in (updates, processor, decisions):
                 samples.clear()
-    return FeesResult(spread(updates), spread(processor), spread(decisions))
+    return FeesResult(spread(updates), spread(processor), spread(decisions), spread(_quotes()))
+
+
+def _quotes() -> list[float]:
+    """Processor time of the gas oracle for a block, in ms: from the node's answer to the event that is published."""
+    params, found = fee_parameters(137), []
+    window = FeeWindow(params, FeeWindows())
+    rules = QuoteRules(tier_blocks=20, probability_bps=9_500, ceilings=usual_ceilings(137))
+    for number, row in enumerate(itertools.islice(itertools.cycle(_blocks()), WARM_UP + UPDATES), 1):
+        base_fee = row.base_fee_wei or 0
+        event = a_block(number, next_base_fee_per_gas_wei=base_fee)
+        history = FeeHistory(number, (base_fee, base_fee), (row.gas_used_ratio,), (row.tips_wei,))
+        before = time.thread_time_ns()
+        window.extend(event, history)
+        fee_quote(event, Known(outlook=window.outlook, blocks=len(window), data_fee=None), rules, 1)
+        if number > WARM_UP:
+            found.append((time.thread_time_ns() - before) / 1e6)
+    return found
 
 
 def _update(outlook: FeeOutlook, block: BlockFees) -> None:
@@ -77,7 +100,8 @@ def _blocks() -> list[BlockFees]:
 
 
 def show(result: FeesResult) -> None:
-    """Three lines."""
+    """Four lines."""
     print(f"fees: a new block -> tiers, offers, tips of six deadlines: {result.update} (promised p99 1)")
     print(f"  processor time of it: {result.update_processor}")
     print(f"  decisions when to send, for six deadlines: {result.decision}")
+    print(f"  processor time of the gas oracle's whole quote: {result.quote_processor}")
