@@ -140,5 +140,7 @@ def _classed(what: str) -> Iterator[None]:
         raise KeyStoreRefusedError("aws-kms: no credentials are found; give the signer a role") from None
     except (AwsConnectionError, CredentialRetrievalError, HTTPClientError) as error:
         raise KeyStoreUnavailableError(f"aws-kms: {what}: {type(error).__name__}") from None
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise KeyStoreUnavailableError(f"aws-kms: {what}: the answer cannot be read") from None
     except BotoCoreError as error:
         raise KeyStoreRefusedError(f"aws-kms: {what}: {type(error).__name__}") from None

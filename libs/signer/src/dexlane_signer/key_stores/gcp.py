@@ -12,12 +12,14 @@ import base64
 import binascii
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import google.auth
 import requests
 from google.auth import exceptions
 from google.auth.transport.requests import AuthorizedSession, Request
+from google.oauth2 import service_account
 
 from dexlane_signer.denials import DenialReason
 from dexlane_signer.key_stores.crc32c import crc32c
@@ -49,7 +51,7 @@ class GcpKms:
             if settings.credentials_file is None:
                 credentials, _ = google.auth.default(scopes=[SCOPE])
             else:
-                credentials, _ = google.auth.load_credentials_from_file(str(settings.credentials_file), scopes=[SCOPE])
+                credentials = _of_file(settings.credentials_file)
         fetching = requests.Session()
         self._session = AuthorizedSession(
             credentials, refresh_timeout=settings.limit_s, auth_request=Request(fetching), max_refresh_attempts=1
@@ -130,6 +132,14 @@ class GcpKey:
             raise KeyStoreRefusedError(
                 f"gcp-kms: {self._version} gave no signature: {error}", DenialReason.WRONG_SIGNATURE
             ) from None
+
+
+def _of_file(path: Path) -> service_account.Credentials:
+    try:
+        return service_account.Credentials.from_service_account_file(str(path), scopes=[SCOPE])
+    except ValueError:
+        # Its own error may repeat the file.
+        raise KeyStoreRefusedError(f"gcp-kms: {path.name} is no key file of a service account") from None
 
 
 def _require_checksum(data: bytes, stated: object, what: str) -> None:

@@ -171,6 +171,8 @@ def _classed(what: str) -> Iterator[None]:
         raise KeyStoreRefusedError(f"vault: {what} is not there; look at mount and path, or run init") from None
     except (exceptions.Forbidden, exceptions.Unauthorized):
         raise KeyStoreRefusedError(f"vault: {what} is forbidden; look at the token's or role's policy") from None
+    except (AttributeError, LookupError, TypeError):
+        raise KeyStoreUnavailableError(f"vault: {what}: the answer cannot be read") from None
     except (exceptions.VaultError, requests.RequestException) as error:
         raise KeyStoreRefusedError(f"vault: {what}: {_name(error)}") from None
 
