@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from dexlane_signer import rlp
 from dexlane_signer.addresses import checksum_address
-from dexlane_signer.key_stores.opening import needs_extra, open_store
+from dexlane_signer.key_stores.opening import needs_extra, open_store, quieten
 from dexlane_signer.key_stores.settings import (
     AwsSettings,
     GcpSettings,
@@ -74,6 +74,7 @@ def name_of(store: KeyStoreSettings) -> str:
 def init_keys(store: KeyStoreSettings, *, scrypt_n: int = SCRYPT_N) -> str:
     """Make the keys that are not there yet, where the store keeps what it is given (keystore, Vault), and say every
     account as the policy wants it. Nothing is ever replaced. Raises as ``open_keys``."""
+    quieten()
     if isinstance(store, KeystoreFiles):
         found = list(_init_keystores(store, scrypt_n))
     elif isinstance(store, VaultSettings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ def open_keys(settings: KeyStoreSettings, accounts: Collection[str], say: Say) -
     store is not installed or a key is not the stated account's, ``KeyStoreRefusedError``, ``KeyStoreUnavailableError``,
     ``KeystoreError`` or ``OSError``.
     """
+    quieten()
     if isinstance(settings, KeystoreFiles):
         password = read_password(settings.password_file)
         return OpenedKeys([load_keystore(path, password) for path in settings.paths])
@@ -57,6 +59,12 @@ def open_keys(settings: KeyStoreSettings, accounts: Collection[str], say: Say) -
         require_account(named, store.address_of(named))
         keys.append(StoredKey(str(named.account), store.source(named), retry_within_s=retry_within_s(settings)))
     return OpenedKeys(keys, close=store.close)
+
+
+def quieten() -> None:
+    """At their most talkative the clients write down tokens and what is inside answers; they are never let."""
+    for name in ("botocore", "google", "hvac", "requests", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class Store(Protocol):
