@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from dexlane.testing.key_services import aws, gcp, web3signer
+from dexlane.testing.key_services.accounts import service_account_file
 from dexlane.testing.key_services.curve import ServiceKey
 from dexlane.testing.key_services.http import Answered, Service, serving
 from dexlane_signer.key_stores.aws import AwsKms
@@ -74,7 +71,7 @@ def played_gcp(folder: Path, limit_s: float = LIMIT_S) -> Iterator[Played]:
     double = gcp.GcpDouble(keys={VERSION: ServiceKey(SECRET)})
     with serving(double.answer) as url:
         named = NamedKey(VERSION, ACCOUNT)
-        path = credentials(folder, url)
+        path = service_account_file(folder, url)
         store = GcpKms(GcpSettings(endpoint_url=url, credentials_file=path, limit_s=limit_s, keys=(named,)))
         assert store.address_of(named) == ACCOUNT
         yield Played(
@@ -116,26 +113,3 @@ def played_web3signer(folder: Path, limit_s: float = LIMIT_S) -> Iterator[Played
 
 
 STORES: dict[str, Callable[..., Any]] = {"aws-kms": played_aws, "gcp-kms": played_gcp, "web3signer": played_web3signer}
-
-
-@cache
-def _service_account_key() -> str:
-    key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
-    form = serialization.PrivateFormat.PKCS8
-    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
-
-
-def credentials(folder: Path, url: str) -> Path:
-    """A service account's key file whose tokens come from the double."""
-    path = folder / "service-account.json"
-    document = {
-        "type": "service_account",
-        "project_id": "p",
-        "private_key_id": "1",
-        "private_key": _service_account_key(),
-        "client_email": "signer@p.iam.gserviceaccount.com",
-        "client_id": "1",
-        "token_uri": f"{url}/token",
-    }
-    path.write_text(json.dumps(document))
-    return path

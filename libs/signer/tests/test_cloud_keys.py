@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dexlane.testing.key_services import aws, gcp, web3signer
+from dexlane.testing.key_services.accounts import service_account_file
 from dexlane.testing.key_services.curve import ServiceKey
 from dexlane.testing.key_services.http import Answered, serving
 from dexlane_signer import DenialReason
@@ -22,7 +23,7 @@ from dexlane_signer.key_stores.settings import AwsSettings, GcpSettings, NamedKe
 from dexlane_signer.key_stores.stored_key import Message, SignatureSource
 from dexlane_signer.tables import PolicyFileError
 
-from .stores import ACCOUNT, KEY_ID, SECRET, VERSION, as_aws_example, credentials
+from .stores import ACCOUNT, KEY_ID, SECRET, VERSION, as_aws_example
 
 MESSAGE = Message(b"\2whatever")
 AWS_KEY, GCP_KEY = NamedKey(KEY_ID, ACCOUNT), NamedKey(VERSION, ACCOUNT)
@@ -62,7 +63,7 @@ def aws_key(amazon: Amazon, amazon_served: tuple[aws.AwsDouble, AwsSettings, Aws
 def google(tmp_path: Path) -> Iterator[tuple[gcp.GcpDouble, GcpSettings]]:
     double = gcp.GcpDouble(keys={VERSION: ServiceKey(SECRET)})
     with serving(double.answer) as url:
-        path = credentials(tmp_path, url)
+        path = service_account_file(tmp_path, url)
         yield double, GcpSettings(endpoint_url=url, credentials_file=path, limit_s=1.5, keys=(GCP_KEY,))
 
 
@@ -232,7 +233,7 @@ def test_google_refusals_are_permanent_and_say_what_to_do(
 
 def test_google_tokens_that_cannot_be_fetched_are_transient(google: Google, tmp_path: Path) -> None:
     _, settings = google
-    settings = replace(settings, credentials_file=credentials(tmp_path, "http://127.0.0.1:9"))
+    settings = replace(settings, credentials_file=service_account_file(tmp_path, "http://127.0.0.1:9"))
     with pytest.raises(KeyStoreUnavailableError, match="no access token"):
         GcpKms(settings).source(GCP_KEY).sign(MESSAGE)
 

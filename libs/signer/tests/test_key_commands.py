@@ -18,6 +18,7 @@ from eth_account import Account
 
 from dexlane.testing.key_services import aws, gcp, web3signer
 from dexlane.testing.key_services import vault as vault_double
+from dexlane.testing.key_services.accounts import service_account_file
 from dexlane.testing.key_services.curve import ServiceKey
 from dexlane.testing.key_services.http import Service, serving
 from dexlane_signer import DenialReason, PrivateKey, SigningDenied
@@ -29,7 +30,7 @@ from dexlane_signer.tables import PolicyFileError
 
 from .conftest import KEY
 from .running import Running, running
-from .stores import KEY_ID, VERSION, as_aws_example, credentials
+from .stores import KEY_ID, VERSION, as_aws_example
 from .test_process import forms_of, fresh
 from .test_vault import private
 
@@ -90,7 +91,7 @@ def gcp_kms(tmp_path: Path) -> Iterator[SetUp]:
     with serving(service.answer) as url:
         text = f"""[gcp_kms]
 endpoint_url = "{url}"
-credentials_file = "{credentials(tmp_path, url)}"
+credentials_file = "{service_account_file(tmp_path, url)}"
 [[gcp_kms.keys]]
 account = "{ACCOUNT}"
 version = "{VERSION}"

@@ -136,10 +136,13 @@ class GcpKey:
 
 def _of_file(path: Path) -> service_account.Credentials:
     try:
-        return service_account.Credentials.from_service_account_file(str(path), scopes=[SCOPE])
+        found: service_account.Credentials = service_account.Credentials.from_service_account_file(
+            str(path), scopes=[SCOPE]
+        )
     except ValueError:
         # Its own error may repeat the file.
         raise KeyStoreRefusedError(f"gcp-kms: {path.name} is no key file of a service account") from None
+    return found
 
 
 def _require_checksum(data: bytes, stated: object, what: str) -> None:
