@@ -298,8 +298,10 @@ async def test_a_token_is_renewed_at_half_of_its_time(settings: VaultSettings) -
     assert all(290 < seconds <= 300 for seconds in slept)
 
 
-async def test_a_token_that_is_revoked_is_said_and_tried_again(settings: VaultSettings) -> None:
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+async def test_a_token_that_is_revoked_or_lies_open_is_said_and_tried_again(settings: VaultSettings, mode: int) -> None:
     settings.secret_file.write_text("hvs.revoked")
+    settings.secret_file.chmod(mode)
     said: list[tuple[str, str]] = []
 
     async def sleep(seconds: float) -> None:

@@ -21,7 +21,7 @@ from hvac import exceptions
 from dexlane_signer.key_stores.errors import KeyStoreRefusedError, KeyStoreUnavailableError
 from dexlane_signer.key_stores.settings import NamedKey, VaultSettings
 from dexlane_signer.keys import InvalidKeyError, PrivateKey
-from dexlane_signer.keystore import read_password
+from dexlane_signer.keystore import KeystoreError, read_password
 
 RENEW_AT_MOST_EVERY_S = 3_600.0
 RENEW_AGAIN_AFTER_S = 30.0
@@ -138,7 +138,7 @@ class TokenRenewal:
             try:
                 left_s = await asyncio.to_thread(self._renew)
                 wait_s = min(max(left_s / 2, 1.0), RENEW_AT_MOST_EVERY_S)
-            except (KeyStoreUnavailableError, KeyStoreRefusedError, OSError) as error:
+            except (KeyStoreUnavailableError, KeyStoreRefusedError, KeystoreError, OSError) as error:
                 self._say("vault_token_not_renewed", f"the next start may be refused: {error}")
             await self._sleep(wait_s)
 
