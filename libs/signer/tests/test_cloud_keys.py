@@ -14,6 +14,7 @@ from dexlane.testing.key_services import aws, gcp, web3signer
 from dexlane.testing.key_services.accounts import service_account_file
 from dexlane.testing.key_services.curve import ServiceKey
 from dexlane.testing.key_services.http import Answered, serving
+from dexlane.testing.key_services.tls import certificates
 from dexlane_signer import DenialReason
 from dexlane_signer.key_stores.aws import AwsKms
 from dexlane_signer.key_stores.errors import KeyStoreRefusedError, KeyStoreUnavailableError
@@ -23,6 +24,7 @@ from dexlane_signer.key_stores.settings import AwsSettings, GcpSettings, NamedKe
 from dexlane_signer.key_stores.stored_key import Message, SignatureSource
 from dexlane_signer.tables import PolicyFileError
 
+from .conftest import transaction
 from .stores import ACCOUNT, KEY_ID, SECRET, VERSION, as_aws_example
 
 MESSAGE = Message(b"\2whatever")
@@ -286,6 +288,23 @@ def test_web3signer_opens_the_accounts_of_the_policy_and_no_other() -> None:
         opened = open_keys(web3signer_at(url), {ACCOUNT}, say)
         assert [key.address for key in opened.keys] == [ACCOUNT]
         opened.close()
+
+
+def test_web3signer_knows_its_clients_and_is_known(tmp_path: Path) -> None:
+    ours, others = certificates(tmp_path / "ours"), certificates(tmp_path / "others")
+    double = web3signer.Web3SignerDouble(keys=[ServiceKey(SECRET)])
+    with serving(double.answer, ours.server(asks_clients=True)) as url:
+        whole = web3signer_at(url, ca_file=ours.ca, client_cert_file=ours.client_cert, client_key_file=ours.client_key)
+        opened = open_keys(whole, {ACCOUNT}, say)
+        assert opened.keys[0].sign_transaction(transaction()).raw
+        opened.close()
+        strange = {"client_cert_file": others.client_cert, "client_key_file": others.client_key}
+        for wrong in (replace(whole, ca_file=others.ca), replace(whole, ca_file=None)):
+            with pytest.raises(KeyStoreRefusedError, match="TLS is refused"):
+                open_keys(wrong, {ACCOUNT}, say)
+        for wrong in (replace(whole, **strange), replace(whole, client_cert_file=None, client_key_file=None)):  # type: ignore[arg-type]
+            with pytest.raises((KeyStoreRefusedError, KeyStoreUnavailableError)):
+                open_keys(wrong, {ACCOUNT}, say)
 
 
 def test_certificates_that_are_not_there_refuse_the_start(tmp_path: Path) -> None:

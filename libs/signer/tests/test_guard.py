@@ -362,7 +362,7 @@ moves = st.tuples(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(moves=st.lists(moves, max_size=12))
 def test_what_is_said_before_a_signature_is_what_holds_after_it(
     tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int, Kind, str, int | None, int]]

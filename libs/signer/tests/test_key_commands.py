@@ -31,7 +31,7 @@ from dexlane_signer.tables import PolicyFileError
 from .conftest import KEY
 from .running import Running, running
 from .stores import KEY_ID, VERSION, as_aws_example
-from .test_process import forms_of, fresh
+from .test_process import forms_of, fresh, memory_of
 from .test_vault import private
 
 SECRET = secrets.token_bytes(32)
@@ -209,6 +209,10 @@ async def test_the_process_signs_with_a_key_that_is_elsewhere_and_shows_no_secre
         assert caught.value.reason is DenialReason.HALTED
         status = await signer.control({"do": "status"})
         assert status["accounts"] == [ACCOUNT]
+        if os.geteuid() == 0:
+            memory = memory_of(signer.process.pid)
+            assert ACCOUNT.encode() in memory, "the search finds what is there"
+            assert [form for form in forms_of(SECRET) if form in memory] == [], "the key is in its service alone"
     (tmp_path / "policy.toml").unlink()
     seen = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()) + json.dumps(status).encode()
     assert [form for form in aws_kms.hidden if form in seen] == []

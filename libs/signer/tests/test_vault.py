@@ -24,6 +24,7 @@ from hvac import exceptions
 
 from dexlane.testing.key_services import vault as double
 from dexlane.testing.key_services.http import Answered, serving
+from dexlane.testing.key_services.tls import certificates
 from dexlane_signer import PrivateKey
 from dexlane_signer.key_commands import init_keys
 from dexlane_signer.key_stores.errors import KeyStoreRefusedError, KeyStoreUnavailableError
@@ -407,6 +408,20 @@ def test_garbage_is_no_key(service: Service, body: bytes) -> None:
     played.instead = [Answered(200, body, {"Content-Type": "application/json"})]
     with pytest.raises((KeyStoreRefusedError, KeyStoreUnavailableError)):
         open_keys(settings, {ACCOUNT}, said_nowhere)
+
+
+def test_a_vault_is_trusted_by_its_ca_alone(service: Service, tmp_path: Path) -> None:
+    played, settings = service
+    played.namespace = "trading"
+    ours, others = certificates(tmp_path / "ours"), certificates(tmp_path / "others")
+    with serving(played.answer, ours.server()) as url:
+        known = replace(settings, url=url, ca_file=ours.ca)
+        assert [key.address for key in open_keys(known, {ACCOUNT}, said_nowhere).keys] == [ACCOUNT]
+        for ca_file in (others.ca, None):
+            played.asked.clear()
+            with pytest.raises(KeyStoreRefusedError, match="certificate is not trusted"):
+                open_keys(replace(known, ca_file=ca_file), {ACCOUNT}, said_nowhere)
+            assert played.asked == [], "a token is not shown to a stranger"
 
 
 def test_a_vault_that_is_late_is_left(service: Service) -> None:

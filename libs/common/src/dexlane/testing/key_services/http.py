@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -71,7 +72,7 @@ class Service:
 
 
 @contextmanager
-def serving(answer: Answer) -> Iterator[str]:
+def serving(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Serve until the block ends; the address."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -94,15 +95,24 @@ def serving(answer: Answer) -> Iterator[str]:
 
         do_GET = do_POST = do_PUT = _answer  # noqa: N815 - the names that the base class looks for
 
+        def handle(self) -> None:
+            try:
+                super().handle()
+            except ssl.SSLError:
+                return  # a client that trusts somebody else, or whom the CA does not know
+
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
             """Nothing is logged."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        # The handshake is the connection's own affair, in its thread.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()
