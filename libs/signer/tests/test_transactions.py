@@ -102,6 +102,27 @@ def test_a_legacy_transaction_of_no_chain_is_not_read() -> None:
         DynamicFeeTransaction.from_signed(rlp.encode(fields))
 
 
+@given(transaction=transactions(), other=transactions(), r=secrets, s=secrets, legacy=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_a_transaction_is_found_in_its_signed_bytes_whatever_the_signature(
+    transaction: DynamicFeeTransaction, other: DynamicFeeTransaction, r: int, s: int, legacy: bool
+) -> None:
+    typed = transaction
+    if legacy:
+        price = transaction.max_fee_per_gas_wei
+        transaction = replace(transaction, max_priority_fee_per_gas_wei=price, envelope="legacy")
+        assert not typed.is_signed_in(transaction.with_signature(bytes(64) + b"\0").raw)
+        assert not transaction.is_signed_in(typed.with_signature(bytes(64) + b"\0").raw)
+        elsewhere = replace(transaction, chain_id=transaction.chain_id + 1)
+        assert not elsewhere.is_signed_in(transaction.with_signature(bytes(64) + b"\0").raw)
+    raw = transaction.with_signature(r.to_bytes(32, "big") + s.to_bytes(32, "big") + b"\1").raw
+    assert transaction.is_signed_in(raw)
+    assert other.is_signed_in(raw) == (other == transaction)
+    nearly = replace(transaction, data=transaction.data + b"\0")
+    assert not nearly.is_signed_in(raw)
+    assert not transaction.is_signed_in(nearly.with_signature(bytes(64) + b"\0").raw)
+
+
 @given(secret=secrets)
 @settings(max_examples=30, deadline=None)
 def test_address_and_checksum_equal_those_of_eth_account(secret: int) -> None:

@@ -93,6 +93,14 @@ class DynamicFeeTransaction:
             raw = _TYPE + rlp.encode_list(self._fields() + rlp.encode_uint(y_parity) + curve)
         return SignedTransaction(raw=raw, hash="0x" + keccak256(raw).hex())
 
+    def is_signed_in(self, raw: bytes) -> bool:
+        """Whether the bytes of a signed transaction are this one, whatever its signature."""
+        if self.envelope == "legacy":
+            fields, first = self._legacy_fields(), 2 * self.chain_id + _FIRST_V
+            chains = tuple(fields + rlp.encode_uint(v) for v in (first, first + 1))
+            return raw[:1] >= b"\xc0" and raw.startswith(chains, _list_begin(raw, 0))
+        return raw[:1] == _TYPE and raw.startswith(self._fields(), _list_begin(raw, 1))
+
     @classmethod
     def from_signed(cls, raw: bytes) -> tuple[DynamicFeeTransaction, str]:
         """Read signed bytes: the transaction and the hash under which chains know it.
@@ -175,3 +183,9 @@ def _flat(items: Sequence[rlp.Item], count: int, texts: set[int]) -> list[bytes]
     if len(fields) != count or any(field[:1] == b"\0" or len(field) > 32 for field in integers):
         raise ValueError("a field of the transaction has a form that no encoder writes")
     return fields
+
+
+def _list_begin(raw: bytes, at: int) -> int:
+    """Where the content of the list at a place begins: its length takes one byte, or says in its first how many more it
+    takes (Yellow Paper, appendix B)."""
+    return at + 1 if raw[at] < 0xF8 else at + 1 + raw[at] - 0xF7
