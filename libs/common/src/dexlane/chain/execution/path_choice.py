@@ -10,7 +10,7 @@ from dexlane.chain.execution.relay_moments import RelayMoments
 from dexlane.domain.circumstances import Market, Objection, Planned, Refused, refusal
 from dexlane.domain.submission_choice import Relays, choose
 from dexlane.events.portfolio import ExitTriggered
-from dexlane.values.books import Book, Mode
+from dexlane.values.books import Book, Mode, RelayPolicy
 
 ON_PAPER = Relays(configured=1, healthy=1)
 """A paper book is told what a live one with a healthy relay would do; nobody sends anything."""
@@ -25,8 +25,8 @@ class PathChoice:
 
     def of(self, cause: Cause, book: Book, outcome: Planned | Refused, market: Market) -> Planned | Refused:
         """The plan with its way, or why it has none; a refusal stays what it is."""
-        if isinstance(outcome, Refused):
-            return outcome
+        if book.relays.policy is RelayPolicy.PUBLIC or isinstance(outcome, Refused):
+            return outcome  # most books, and then nothing more is asked on the way of a trade
         waited = market.block.number - cause.block.number if isinstance(cause, ExitTriggered) else 0
         chosen = choose(outcome, book.relays, market, self._now(book), waited_blocks=waited)
         if isinstance(chosen, Objection):
