@@ -23,8 +23,10 @@ from typing import Any, Self
 import httpx
 from coincurve import PublicKey
 
-from dexlane.chain.relays.catalogue import RelaySpec
-from dexlane.chain.relays.relay import RelayKind
+from dexlane.chain.relays.auth import AuthKey
+from dexlane.chain.relays.catalogue import DIALECTS, RelaySpec
+from dexlane.chain.relays.http import RelayHttp
+from dexlane.chain.relays.relay import Relay, RelayKind
 from dexlane.chain.rpc import RpcError
 from dexlane.testing.fake_chain import FakeChain
 from dexlane.testing.fake_mempool import decode_transaction
@@ -151,12 +153,28 @@ class RelayServer:
                 headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 method, path, _ = first.split(" ")
-                status, answer = self._page(path) if method == "GET" else await self._call(body, headers)
+                status, answer = await self.answer(method, path, headers, body)
                 lead = f"HTTP/1.1 {status} {'OK' if status == 200 else 'No'}\r\ncontent-length: {len(answer)}\r\n\r\n"
                 writer.write(lead.encode() + answer)
                 await writer.drain()
         self.writers.discard(writer)
         writer.close()
+
+    async def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        """HTTP status and body of an answer."""
+        return self._page(path) if method == "GET" else await self._call(body, headers)
+
+    def client(self, name: str, kind: RelayKind, auth: AuthKey) -> Relay:
+        """A client that reaches it without a network, for worlds of one process; nothing is listened on."""
+
+        async def answered(request: httpx.Request) -> httpx.Response:
+            headers = {key.lower(): value for key, value in request.headers.items()}
+            status, body = await self.answer(request.method, request.url.path, headers, request.content)
+            return httpx.Response(status, stream=httpx.ByteStream(body))
+
+        status_url = None if kind is RelayKind.BUNDLES else f"http://{name}/tx/"
+        transport = httpx.MockTransport(answered)
+        return DIALECTS[kind](name, RelayHttp(f"http://{name}/", auth, status_url=status_url, transport=transport))
 
     def _page(self, path: str) -> tuple[int, bytes]:
         tx_hash = path.rpartition("/")[2]
