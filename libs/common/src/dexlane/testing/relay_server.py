@@ -96,6 +96,7 @@ class RelayServer:
     signers: set[str] = field(default_factory=set)
     chances: Random = field(init=False)
     server: asyncio.Server | None = None
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
     talking: set[asyncio.Task[Any]] = field(default_factory=set)
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -110,6 +111,7 @@ class RelayServer:
     async def __aexit__(self, *_: object) -> None:
         if self.server is not None:
             self.server.close()
+        self.closing.set()
         for writer in list(self.writers):
             writer.close()  # whoever waits for a request learns that there is none
         await asyncio.gather(*self.talking, return_exceptions=True)
@@ -223,7 +225,8 @@ class RelayServer:
         if fate == "leak":
             self.leaks.append(held.raw)
         if fate == "late":
-            await asyncio.sleep(self.conduct.late_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.closing.wait(), self.conduct.late_s)
         result = {"bundleHash": held.tx_hash} if method == "eth_sendBundle" else held.tx_hash
         return 200, json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode()
 
@@ -276,11 +279,19 @@ def build(chain: FakeChain, relays: Sequence[RelayServer], **options: Any) -> No
         while relay.leaks:
             with contextlib.suppress(RpcError):
                 chain.submit(relay.leaks.pop())
+    public = dict(chain.pool)
     for relay in relays:
         for held in relay.offers(chain.tip.number):
             with contextlib.suppress(RpcError):
                 chain.submit(held.raw)
+    offered = set(chain.pool) - set(public)
     chain.mine(**options)
+    for tx_hash in offered & set(chain.pool):
+        chain.drop(tx_hash)  # it did not fit into the block, and its builder shows it to nobody
+    used = chain.blocks[-1].nonces
+    chain.pool.update(
+        {key: tx for key, tx in public.items() if key not in chain.pool and tx.nonce >= used.get(tx.sender, 0)}
+    )
     hashes = {tx.hash for tx in chain.blocks[-1].transactions}
     for relay in relays:
         relay.included |= hashes & set(relay.held)

@@ -120,7 +120,7 @@ class PrivateSending:
         self._board.answered(name, said)
         self._board.moments.answered(self._chain_id, name, intent_id, said.answer, said.text)
         is_trade = slot.state.attempt(number).kind is AttemptKind.TRADE
-        if said.answer in TOOK and is_trade and slot.state.is_open:
+        if said.answer in TOOK and is_trade and slot.state.stage in {Stage.SIGNED, Stage.SENT}:
             hold = Hold(relay=name, attempt=number, since=parcel.tip, given=parcel.tip, until=said.until)
             self._holds[intent_id] = relay_holds.taken(self._holds.get(intent_id, ()), hold)
         if said.answer in TOOK:
