@@ -175,8 +175,11 @@ class PrivateSending:
         number = next((one.number for one in finding.record.state.attempts if one.tx_hash == seen.tx_hash), 0)
         holds = self._holds.pop(intent_id, ())
         before = seen.block.number - 1
-        holders = [hold for hold in holds if hold.attempt == number and hold.lasts(before)]
-        alone = len(holders) == 1 and finding.record.state.is_private and intent_id not in self._leaked
+        held = [hold for hold in holds if hold.attempt == number and hold.lasts(before)]
+        alone = len(held) == 1 and finding.record.state.is_private and intent_id not in self._leaked
+        # Who let more blocks pass than another had no part in it: it must not live on the others' inclusions.
+        least = min((hold.missed for hold in held), default=0)
+        holders = [hold for hold in held if hold.missed == least]
         for hold in holders:
             blocks = max(1, seen.block.number - hold.since)
             self._board.included(hold.relay, blocks)
