@@ -62,6 +62,7 @@ class PrivateSending:
         """What was found, with what the relays hold. Judges the relays by it. ``is_new``: this block was not weighed
         before."""
         self._tip = max(self._tip, tip.block.number)
+        self._board.look()
         lowest = _lowest_open(findings)
         weighed = []
         for finding in findings:
