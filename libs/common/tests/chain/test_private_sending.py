@@ -358,6 +358,24 @@ async def test_a_leak_is_seen_and_costs_the_relay_its_place(home: Home) -> None:
         assert at.count("relay_outcomes_total", chain_id="1", relay="r0", outcome="included_first") == 0
 
 
+async def test_what_a_reorganisation_puts_back_into_the_pool_is_no_leak(home: Home) -> None:
+    async with scene(home, Conduct()) as at:
+        intent_id = await at.trade()
+        await at.block(*at.servers)
+        assert at.bench.effects() == 1
+        at.leaky = True
+        at.bench.chain.reorg(1, reinclude=False)
+        for _ in range(2):
+            at.bench.chain.mine(only=())
+            await at.bench.follow()
+        assert len(at.seen_in_public()) == 1
+        assert at.count("relay_faults_total", chain_id="1", relay="r0", fault="leaked") == 0
+        for _ in range(2):
+            await at.block(*at.servers)
+        assert at.bench.effects() == 1
+        assert [change.state for change in await at.told(intent_id)][-1] is TxState.CONFIRMED
+
+
 @pytest.mark.parametrize("status", ["FAILED", "INCLUDED"])
 async def test_a_status_that_is_not_true_moves_the_bytes_on_and_ends_nothing(home: Home, status: str) -> None:
     race = RacePolicy(at_once=1, widen_after_blocks=50)
