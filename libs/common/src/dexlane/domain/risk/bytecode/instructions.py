@@ -5,6 +5,7 @@ Opcodes: Ethereum yellow paper, appendix H.2, with EIP-145, 1052, 1153, 1344, 31
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,6 +64,12 @@ def without_metadata(code: bytes) -> bytes:
         return code
     begin = len(code) - 2 - int.from_bytes(code[-2:], "big")
     return code[:begin] if 0 < begin < len(code) - 2 and code[begin] in _MAP_OF_1_TO_4 else code
+
+
+def skeleton_digest(code: bytes) -> bytes:
+    """SHA-256 of the opcodes alone, metadata and operands left out: the same for clones that differ in constants."""
+    instructions = program_of(without_metadata(code)).instructions
+    return hashlib.sha256(bytes(instruction.opcode for instruction in instructions.values())).digest()
 
 
 def minimal_proxy_target(code: bytes) -> str | None:
