@@ -173,6 +173,7 @@ class Scorer:
             volatilities=volatilities,
             impact=self._pools.impact(route, opportunity.size_hint, pools),
             tokens=facts,
+            codes=self.desk.codes.of(facts),
             flags=self.desk.flags(tokens),
             sanctions=self.desk.sanctions.check((*addresses, *tokens, *behind)),
         )

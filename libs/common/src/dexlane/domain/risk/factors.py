@@ -6,7 +6,7 @@ category       weight  what is scored
 liquidity       2,500  shallowest pool of the route against the least depth that is accepted
 volatility      2,000  mean and peak price move per block of the most restless pool
 slippage        2,000  our own price impact, and the drift until the deadline unless the trade is atomic
-contract        2,500  worst token of the route: known issuer, code behind a proxy, owner, changes
+contract        2,500  worst token of the route: known issuer, proxy, owner, what its code allows, changes
 regulatory      1,000  sanctions hits, age of the list, unknown issuers
 =============  ======  =======================================================================================
 
@@ -22,7 +22,7 @@ from datetime import date
 from pydantic import Field
 
 from dexlane.domain.risk.canonical import canonical_symbol
-from dexlane.domain.risk.evidence import Evidence, Flag, Seen, TokenFacts
+from dexlane.domain.risk.evidence import CodeFacts, Evidence, Flag, Seen, TokenFacts
 from dexlane.domain.risk.scales import Points, score
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import Category, RiskFactor
@@ -167,12 +167,12 @@ def contract(opportunity: OpportunityFound, evidence: Evidence, _limits: RiskLim
             return _unknown(Category.CONTRACT, f"the contract of {token}")
         seen.append(facts)
         flags = evidence.flags.get(token, frozenset())
-        judged.append(_judge_token(opportunity.chain_id, facts.value, flags))
+        judged.append(_judge_token(opportunity.chain_id, facts.value, flags, evidence.codes.get(token)))
     value = max(points for points, _ in judged)
     return _factor(Category.CONTRACT, value, [reason for _, reason in judged], _oldest(seen))
 
 
-def _judge_token(chain_id: int, facts: TokenFacts, flags: frozenset[Flag]) -> tuple[int, str]:
+def _judge_token(chain_id: int, facts: TokenFacts, flags: frozenset[Flag], code: CodeFacts | None) -> tuple[int, str]:
     symbol = canonical_symbol(chain_id, facts.address)
     known = symbol is not None
     points, notes = (5, ["its issuer is known"]) if known else (30, ["its issuer is not on the allow list"])
@@ -187,11 +187,24 @@ def _judge_token(chain_id: int, facts: TokenFacts, flags: frozenset[Flag]) -> tu
     elif facts.owner is None and not known:
         points += 10
         notes.append("it does not say who owns it")
+    code_points, code_note = _judge_code(code, known)
+    points += code_points
+    notes.append(code_note)
     changes = sorted(flags & CHANGES)
     if changes:
         points += 25 if known else WORST
         notes.append("since it was first seen: " + ", ".join(change.replace("_", " ") for change in changes))
     return min(WORST, points), f"{symbol or facts.symbol or facts.address}: {'; '.join(notes)}"
+
+
+def _judge_code(code: CodeFacts | None, known: bool) -> tuple[int, str]:
+    """Half the score of the code, the same for code that nobody judged as for code that scores 100."""
+    if code is None:
+        return 0 if known else WORST // 2, "its code was not judged"
+    points = 0 if known else -(-code.score // 2)
+    if not code.flags:
+        return points, "its code allows nothing unusual" if code.complete else f"its code: {'; '.join(code.reasons)}"
+    return points, f"its code allows {', '.join(flag.replace('_', ' ') for flag in code.flags)}"
 
 
 def regulatory(opportunity: OpportunityFound, evidence: Evidence, _limits: RiskLimits) -> RiskFactor:
