@@ -21,6 +21,7 @@ _EQUALITIES = frozenset({"eq", "sub", "xor"})
 _COMPARISONS = frozenset({"lt", "gt", "slt", "sgt"}) | _EQUALITIES
 _CLOCKS = frozenset({"timestamp", "number"})
 _PERSONS = frozenset({"arg", "caller", "origin"})
+_FIRST_ARGUMENT = 0x04
 _AMOUNTS = frozenset({0x24, 0x44})
 """Where ``transfer`` and ``transferFrom`` have their amount."""
 _ARITHMETIC = frozenset({"add", "sub", "mul", "div", "mix"})
@@ -56,7 +57,7 @@ def _limits_of_guard(graph: Graph, guard: ways.Guard, roles: Roles) -> Iterator[
     condition, dies = _stripped(graph.nodes[guard.node].passage.condition, guard.dies_when_true)
     if condition is None:
         return
-    own = list(_direct(condition, dies, roles))
+    own = [*_direct(condition, dies, roles), *_refused_elsewhere(graph, condition, roles)]
     yield from own
     if own or not _asks_who_or_when(condition, roles):
         return
@@ -115,6 +116,24 @@ def _foreign(condition: Expression, roles: Roles) -> Iterator[Limit]:
         read = read_by(leaf)
         if read is not None and roles.settable(read[1]):
             yield Limit(Restriction.FOREIGN, read[1])
+
+
+def _refused_elsewhere(graph: Graph, condition: Expression, roles: Roles) -> Iterator[Limit]:
+    """The success of a call that tells a settable contract who takes part: it may fail as it likes."""
+    if condition.name != "environment":
+        return
+    calls = (call for node in graph.nodes for call in node.passage.calls if call.result is condition)
+    for call in calls:
+        if any(isinstance(word, Expression) and _is_party(word) for word in call.inputs):
+            for leaf in leaves_of(call.target):
+                read = read_by(leaf)
+                if read is not None and roles.settable(read[1]):
+                    yield Limit(Restriction.FOREIGN, read[1])
+
+
+def _is_party(word: Expression) -> bool:
+    """The sender or the recipient of a transfer: the caller, or the first argument."""
+    return word.name == "caller" or (word.name == "arg" and word.parts[0] == _FIRST_ARGUMENT)
 
 
 def _kind(condition: Expression, leaf: Expression, dies: bool, roles: Roles) -> Restriction | None:

@@ -16,6 +16,7 @@ from dexlane.domain.risk.bytecode.instructions import Program
 
 DEEPEST_STACK = 1_024
 MOST_MEMORY_WORDS = 256
+MOST_INPUTS = 4
 
 _BINARY = {
     0x01: "add", 0x02: "mul", 0x03: "sub", 0x04: "div", 0x05: "sdiv", 0x06: "mod", 0x07: "smod", 0x0A: "exp",
@@ -42,10 +43,13 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of another contract. ``opcode`` tells which kind."""
+    """A call of another contract. ``opcode`` tells which kind, ``result`` stands for its success, ``inputs`` are the
+    words behind the selector as far as they are known."""
 
     opcode: int
     target: Word
+    result: Word
+    inputs: tuple[Word, ...]
 
 
 @dataclass(slots=True)
@@ -273,11 +277,17 @@ def _call(machine: Machine, state: State, passage: Passage, following: int) -> N
     _gas, target = stack.pop(), stack.pop()
     if opcode in (op.CALL, op.CALLCODE):
         stack.pop()
-    _begin, _length, out, out_length = stack.pop(), stack.pop(), stack.pop(), stack.pop()
-    passage.calls.append(Call(opcode, target))
+    begin, _length, out, out_length = stack.pop(), stack.pop(), stack.pop(), stack.pop()
+    result = machine.forge.make("environment", opcode, following)
+    passage.calls.append(Call(opcode, target, result, _inputs(machine, state.memory, begin)))
     if out_length != 0:
         remember(state.memory, out, machine.forge.make("returned", following, target))
-    stack.append(machine.forge.make("environment", opcode, following))
+    stack.append(result)
+
+
+def _inputs(machine: Machine, memory: dict[Word, Word], begin: Word) -> tuple[Word, ...]:
+    offsets = [machine.forge.binary("add", 4 + 32 * number, begin) for number in range(MOST_INPUTS)]
+    return tuple(memory[offset] for offset in offsets if offset in memory)
 
 
 def _return(_machine: Machine, state: State, passage: Passage, _following: int) -> None:
