@@ -2,5 +2,6 @@
 
 from risk_scorer.tokens.codes import CodeDesk, OtherProcess
 from risk_scorer.tokens.desk import Publish, Surroundings, TokenDesk, tokens_in
+from risk_scorer.tokens.shares import ShareDesk
 
-__all__ = ["CodeDesk", "OtherProcess", "Publish", "Surroundings", "TokenDesk", "tokens_in"]
+__all__ = ["CodeDesk", "OtherProcess", "Publish", "ShareDesk", "Surroundings", "TokenDesk", "tokens_in"]

@@ -19,6 +19,7 @@ from dexlane.values.tokens import Token
 from risk_scorer.metrics import Moments
 from risk_scorer.node_facts import BatchClient, FactCache, read_facts
 from risk_scorer.tokens.codes import CodeDesk, Judge
+from risk_scorer.tokens.shares import ShareDesk
 
 Publish = Callable[[Event], Awaitable[object]]
 
@@ -43,6 +44,7 @@ class TokenDesk:
         self._around = around
         self._timeout_s = timeout_s
         self.codes = CodeDesk(around.judge, around.moments)
+        self.shares = ShareDesk(chain_id, around.client, around.clock, around.moments, timeout_s)
         self._facts: dict[str, Seen[TokenFacts]] = {}
         self._now: dict[str, frozenset[Flag]] = {}
         self._changes: dict[str, frozenset[Flag]] = {}

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from pydantic import Field
 
+from dexlane.domain.risk.lp_shares import LpShares
 from dexlane.values.base import Value
 from dexlane.values.chains import Address, Hash32
 
@@ -121,4 +122,5 @@ class Evidence:
     tokens: Mapping[str, Seen[TokenFacts]] = field(default_factory=dict)
     flags: Mapping[str, frozenset[Flag]] = field(default_factory=dict)
     codes: Mapping[str, CodeFacts] = field(default_factory=dict)
+    lp_shares: Mapping[str, Seen[LpShares]] = field(default_factory=dict)
     sanctions: SanctionsCheck | None = None

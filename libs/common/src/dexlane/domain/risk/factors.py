@@ -16,7 +16,7 @@ cannot be checked scores 100. The points of the scales are judgements, stated he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 
 from pydantic import Field
@@ -116,8 +116,16 @@ def liquidity(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLim
         reason = f"the shallowest pool gives {shallowest} quote units within 2 %, below {limits.minimum_depth}"
         return _factor(Category.LIQUIDITY, WORST, [reason], _oldest(known))
     multiple_bps = shallowest * BPS_DENOMINATOR // limits.minimum_depth
-    reason = f"the shallowest pool gives {shallowest} quote units within 2 %"
-    return _factor(Category.LIQUIDITY, score(_DEPTH_BPS_OF_MINIMUM, multiple_bps), [reason], _oldest(known))
+    reasons = [f"the shallowest pool gives {shallowest} quote units within 2 %", *_kept_liquidity(evidence)]
+    return _factor(Category.LIQUIDITY, score(_DEPTH_BPS_OF_MINIMUM, multiple_bps), reasons, _oldest(known))
+
+
+def _kept_liquidity(evidence: Evidence) -> Iterator[str]:
+    """How much of the liquidity cannot be taken out at once, where that is known. It is told and not scored."""
+    for pool, seen in sorted(evidence.lp_shares.items()):
+        burned, locked = seen.value.burned_bps, seen.value.locked_bps
+        if burned is not None and locked is not None:
+            yield f"of the liquidity of pool {pool} {percent(burned)} is burned, {percent(locked)} with lockers"
 
 
 def volatility(opportunity: OpportunityFound, evidence: Evidence, _limits: RiskLimits) -> RiskFactor:
