@@ -44,6 +44,7 @@ class QuickKey:
     """Signs nothing: its bytes only tell transactions apart. The curve adds nothing to a decision but time."""
 
     address = US
+    is_local = True
 
     def sign_transaction(self, transaction: DynamicFeeTransaction) -> SignedTransaction:
         """Bytes that differ when the transaction does."""
