@@ -14,6 +14,7 @@ from dexlane.chain.calldata import MAINNET_ROUTER, RouterDeployment, RouterKind
 from dexlane.chain.direct_calls import deployed
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.accounts import AccountFacts, read_account, read_balances
+from dexlane.chain.execution.breaker_watch import NoWatch, Watch
 from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.keys import (
     KeyFiles,
@@ -36,7 +37,7 @@ from dexlane.domain.circumstances import Objection
 from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.send_values import SendPolicy
 from dexlane.events.control import Status
-from dexlane.events.execution import AccountOpened, FailureReason, Plan
+from dexlane.events.execution import AccountOpened, FailureReason, IntentCreated, Plan
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Transient
@@ -85,6 +86,8 @@ class LiveParts:
     moments: ExecutionMoments
     on_final: Callable[[Slot], None]
     status: Callable[[], Status] = lambda: Status.ACTIVE
+    watch: Watch = field(default_factory=NoWatch)
+    why_held: Callable[[IntentCreated], str] = lambda intent: ""
 
 
 class LiveDesk:
@@ -277,6 +280,8 @@ class LiveDesk:
             on_final=self._parts.on_final,
             witnesses=self.access.witnesses(),
             jitter_bps=self.access.jitter_bps,
+            watch=self._parts.watch,
+            why_held=self._parts.why_held,
         )
         transactions = Transactions(equipment, self.access.sending)
         await transactions.recover()

@@ -10,11 +10,11 @@ from pydantic import Field, model_validator
 from dexlane.chain.execution.keys import KeyFiles, SigningRules
 from dexlane.domain.send_values import SendPolicy
 from dexlane.runtime.sealing import read_approvers
-from dexlane.runtime.settings import ChainSettings, MoneySettings
+from dexlane.runtime.settings import BreakerSettings, ChainSettings, MoneySettings
 from dexlane.values.chains import Address
 
 
-class ExecutorSettings(ChainSettings, MoneySettings):
+class ExecutorSettings(ChainSettings, MoneySettings, BreakerSettings):
     """Keys, safety and patience of an executor. Without any live book no key is read."""
 
     private_keys_file: Path | None = Field(

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dexlane.chain.abi import AbiError
 from dexlane.chain.answers import Receipt
 from dexlane.chain.calldata import UnroutableError
 from dexlane.chain.execution import slots as store
+from dexlane.chain.execution.breaker_watch import NoWatch, Watch
 from dexlane.chain.execution.evidence import Evidence, Finding, gaps_of
 from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.final_watch import FinalWatch, deep_reorg
@@ -43,7 +44,7 @@ from dexlane.domain.send_values import (
     StopForeignUse,
 )
 from dexlane.events.base import FeeCap
-from dexlane.events.execution import FailureReason, IntentCreated, TxState
+from dexlane.events.execution import FailureReason, IntentCreated, Purpose, TxState
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Fatal
@@ -54,6 +55,9 @@ MOST_WATCHED = 256
 """Final slots per account that are taken up again after a restart."""
 LOST = frozenset({TxState.DROPPED, TxState.REORGED})
 """What happened to bytes that must go out again whatever was answered before."""
+
+NOT_ANSWERED = frozenset({PublishAnswer.UNKNOWN, PublishAnswer.RATE_LIMITED})
+"""What counts against the nodes."""
 
 HighestSigned = Callable[[str], int | None]
 """Account to the highest nonce the signer ever signed for it."""
@@ -76,6 +80,9 @@ class Equipment:
     """Told of every slot that came to its end, after that was committed."""
     witnesses: Sequence[Witness] = ()
     jitter_bps: Callable[[], int] = lambda: 5_000
+    watch: Watch = field(default_factory=NoWatch)
+    why_held: Callable[[IntentCreated], str] = lambda intent: ""
+    """Why an entry may not be signed any more; empty when it may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +108,10 @@ class Transactions:
         self._on_final = equipment.on_final
         self._policy = policy or SendPolicy()
         self._jitter_bps = equipment.jitter_bps
+        self._watch = equipment.watch
+        self._why_held = equipment.why_held
         providers = equipment.witnesses or (Witness(name="node", rpc=equipment.rpc),)
-        self._witnesses = Witnesses(self._payloads.chain_id, providers, self._moments.sending)
+        self._witnesses = Witnesses(self._payloads.chain_id, providers, self._moments.sending, self._watch)
         self._evidence = Evidence(self._witnesses, self._policy)
         self._broadcast = Broadcast(providers)
         self._finals = FinalWatch(self._policy.watch_blocks)
@@ -260,6 +269,8 @@ class Transactions:
                 await self._send(slot, number)
 
     async def _sign_and_send(self, slot: Slot, kind: AttemptKind, fee: FeeCap | None) -> None:
+        if kind is AttemptKind.TRADE and await self._held_back(slot):
+            return
         try:
             calldata = slot.calldata
             if calldata is None and kind is AttemptKind.TRADE:
@@ -288,14 +299,26 @@ class Transactions:
         self._take(slot, step, told)
         await self._send(slot, attempt.number)
 
+    async def _held_back(self, slot: Slot) -> bool:
+        """Whether an entry is not wanted any more, because trading was stopped after it was planned."""
+        why = self._why_held(slot.intent) if slot.intent.purpose in {Purpose.ENTRY, Purpose.GAP} else ""
+        if why:
+            self._moments.held_back(slot.intent.id, why)
+            await self._commit(slot, send_state.give_up(slot.state, FailureReason.HALTED))
+        return bool(why)
+
     async def _send(self, slot: Slot, number: int) -> None:
         first = slot.state.stage is Stage.SIGNED and number == 1 and not slot.patience
         handed_over_ns: list[int] = []
         answer = await self._submit(slot, number, lambda: handed_over_ns.append(self._clock.now_ns()))
         if first and handed_over_ns:
-            self._moments.sent(slot.intent.id, max(0, handed_over_ns[0] - slot.intent.received_at_ns) / 1e9)
+            seconds = max(0, handed_over_ns[0] - slot.intent.received_at_ns) / 1e9
+            self._moments.sent(slot.intent.id, seconds)
+            if slot.intent.plan is not None:
+                self._watch.sent(seconds)
         before = slot.patience.get(number)
         slot.patience[number] = after_answer(before, answer, _monotonic_ms(self._clock), self._jitter_bps())
+        self._watch.answered(well=answer not in NOT_ANSWERED)
         if answer is PublishAnswer.NONCE_TOO_HIGH:
             self._gapped.add(slot.intent.account)
         await self._commit(slot, send_state.answered(slot.state, number, answer))
@@ -327,6 +350,7 @@ class Transactions:
     def _take(self, slot: Slot, step: Step, told: Told) -> None:
         """Memory follows the journal, never the other way round."""
         slot.record = told.record
+        self._watch.ended(slot.intent, told.events)
         for change in step.changes:
             self._moments.changed(slot.intent.id, change.state, change.reason)
         if slot.state.is_open:
