@@ -22,7 +22,7 @@ from dexlane.events.breakers import BreakerChanged, BreakerKind, BreakerPhase, B
 from dexlane.events.control import Status, TradingStatus
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import Clock
-from dexlane.runtime.errors import Fatal
+from dexlane.runtime.errors import Transient
 from dexlane.runtime.journal import Tx
 from dexlane.runtime.journal_tables import breakers
 from dexlane.runtime.observability import Log, Metrics
@@ -292,9 +292,9 @@ async def load_states(conn: AsyncConnection, chain_id: int) -> list[BreakerState
 
 
 async def last_facts(bus: Bus, service: str, chain_id: int) -> list[BreakerChanged]:
-    """What a service last said of its breakers. ``Fatal`` when the broker does not answer."""
+    """What a service last said of its breakers. ``Transient`` when the broker does not answer."""
     try:
         facts = [fact async for fact in stored_values(bus, BreakerChanged, chain_id)]
     except (NatsError, JetStreamError, TimeoutError) as error:
-        raise Fatal(f"the breakers of chain {chain_id} could not be read: {error}") from error
+        raise Transient(f"the breakers of chain {chain_id} could not be read: {error}") from error
     return [fact for fact in facts if fact.service == service]
