@@ -15,7 +15,19 @@ from rich.table import Table
 
 from dexlane.events.control import Status
 from dexlane.runtime.errors import DexlaneError
-from dexlane_cli import allowances, books, doctor, gateway_client, journals, listening, rendering, route, signer, tape
+from dexlane_cli import (
+    allowances,
+    books,
+    breakers,
+    doctor,
+    gateway_client,
+    journals,
+    listening,
+    rendering,
+    route,
+    signer,
+    tape,
+)
 from dexlane_cli.errors import EXIT_FAILED, CommandError
 from dexlane_cli.quote import quote_command
 from dexlane_cli.reconcile import examine, tables
@@ -34,6 +46,8 @@ app.command("quote")(quote_command)
 app.add_typer(route.app)
 app.add_typer(tape.app, name="tape")
 app.add_typer(signer.app, name="signer")
+app.add_typer(breakers.app, name="breakers")
+app.command("emergency-stop")(breakers.emergency_stop)
 console = Console(soft_wrap=True)
 
 Home = Annotated[Path, typer.Option(envvar="DXL_HOME", help="Folder for books, journals, streams and logs.")]
