@@ -64,18 +64,8 @@ def reset(
     console.print("`dexlane breakers` shows what it says now")
 
 
-def emergency_stop(
-    close_positions: Annotated[bool, typer.Option("--close-positions", help="Sell all that is held first.")] = False,
-    reason: Annotated[str, typer.Option("--reason", help="Why; it is recorded.")] = "no reason was given",
-    exits_within: Annotated[int, typer.Option(help="Seconds for the exits; then all is halted.", min=5)] = 300,
-    wait: Annotated[bool, typer.Option(help="Show how far it is until it is done.")] = True,
-    home: Home = DEFAULT_HOME,
-    port_shift: Shift = 0,
-) -> None:
-    """Stop everything on all chains: no entries, open transactions are cancelled, and with --close-positions everything
-    held is sold before. It goes on without this command. Exit code 1 when something is left at the end."""
-    options = _options(home, port_shift)
-    body = {"reason": reason, "close_positions": close_positions, "exits_within_s": exits_within}
+def stop_everything(options: StackOptions, body: dict[str, Any], *, wait: bool) -> None:
+    """Press the button and show how far it is; ``Exit`` 1 when something is left at the end."""
     state = gateway_client.call(options, "POST", "/emergency-stop", body)
     shown = ""
     while wait and state["phase"] != "done":

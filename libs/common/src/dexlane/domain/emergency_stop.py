@@ -1,4 +1,4 @@
-"""An emergency stop, step by step: close what is held if that was asked for, halt, cancel what is open, say what is left.
+"""An emergency stop, step by step: close what is held if that is asked for, halt, cancel what is open, and report.
 
 Pure. Whoever drives it stores the state with what it does, so that it goes on where it was after a restart.
 """

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-import sqlalchemy as sa
 from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dexlane.domain.breakers import machine
 from dexlane.domain.breakers.machine import BREAKER_ERRORS, BreakerState
@@ -23,19 +21,12 @@ from dexlane.events.control import Status, TradingStatus
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Transient
-from dexlane.runtime.journal import Tx
-from dexlane.runtime.journal_tables import breakers
 from dexlane.runtime.observability import Log, Metrics
 from dexlane.runtime.stored_values import stored_values
 from dexlane.values.books import Mode
 
 RENEW_PARTS = 3
 """A breaker that must be heard of now and then is said again after this part of the time."""
-
-_PUT = sa.text(
-    "INSERT INTO breakers (chain_id, source, state) VALUES (:chain_id, :source, :state)"
-    " ON CONFLICT (chain_id, source) DO UPDATE SET state = excluded.state"
-)
 
 
 class BreakerMoments:
@@ -108,6 +99,7 @@ class BreakerBoard:
 
     def __init__(self, place: BoardPlace) -> None:
         self._place = place
+        self.chain_id = place.chain_id
         self._specs: dict[str, BreakerSpec] = {}
         self._states: dict[str, BreakerState] = {}
         self._said: dict[str, tuple[BreakerPhase, Status, str]] = {}
@@ -181,14 +173,6 @@ class BreakerBoard:
             if one.events:
                 self._shown[source] = one.state.version
                 self._told_ms[source] = self._place.clock.now_ms()
-
-    async def save(self, tx: Tx, told: Iterable[Told]) -> None:
-        """Write states and facts into an open journal transaction."""
-        for one in told:
-            row = {"chain_id": self._place.chain_id, "source": one.state.source, "state": one.state.model_dump_json()}
-            await tx.run(_PUT, row)
-            for event in one.events:
-                await tx.emit(event)
 
     @property
     def _seed(self) -> str:
@@ -283,12 +267,6 @@ def _spec_of(fact: BreakerChanged) -> BreakerSpec:
         venue=fact.venue,
         renewed_within_ms=fact.renewed_within_ms,
     )
-
-
-async def load_states(conn: AsyncConnection, chain_id: int) -> list[BreakerState]:
-    """The breakers that a journal holds."""
-    rows = await conn.execute(sa.select(breakers.c.state).where(breakers.c.chain_id == chain_id))
-    return [BreakerState.model_validate_json(row.state) for row in rows]
 
 
 async def last_facts(bus: Bus, service: str, chain_id: int) -> list[BreakerChanged]:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from dexlane.chain import abi
 from dexlane.chain.answers import Header
 from dexlane.chain.execution.assembly import restored
+from dexlane.chain.execution.brakes import Brakes
 from dexlane.chain.execution.executor import Executor, ExecutorParts
 from dexlane.chain.execution.fencing import FencedJournal, JournalLeaseStore, LeaseKey, Term
 from dexlane.chain.execution.keys import KeyFiles
@@ -306,6 +307,7 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
         moments=ExecutionMoments(Metrics("bench"), log),
         side=side,
         reservations=reservations,
+        brakes=Brakes(chain_id=CHAIN_ID, side=side, clock=clock),
         rules=PlanningRules(),
     )
     executor = Executor(parts, access)

@@ -116,7 +116,7 @@ class EmergencyStop:
             async with self.parts.journal.transaction() as tx:
                 await _store(tx.conn, state)
             self.state = state
-        self.parts.moments.emergency_begun(reason, close_positions=close_positions)
+        self.parts.moments.brakes.emergency_begun(reason, close_positions=close_positions)
         await self._halt_signers(Status.REDUCING if close_positions else Status.HALTED, reason)
         return await self.look()
 
@@ -127,7 +127,7 @@ class EmergencyStop:
                 try:
                     await self.look()
                 except Transient as error:
-                    self.parts.moments.emergency_waits(str(error))
+                    self.parts.moments.brakes.emergency_waits(str(error))
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def look(self) -> StopState:
@@ -156,7 +156,7 @@ class EmergencyStop:
                 await _store(tx.conn, after)
         self.state = after
         if taken.ended:
-            self.parts.moments.emergency_ended([f"{one.what}: {one.why}" for one in after.left])
+            self.parts.moments.brakes.emergency_ended([f"{one.what}: {one.why}" for one in after.left])
 
     async def _halt(self, scope: Status, reason: str) -> None:
         for word in await self.parts.statuses.halt(scope, f"emergency stop: {reason}", self.parts.chains):

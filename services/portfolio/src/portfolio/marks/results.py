@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from dexlane.events.breakers import BreakerChanged, BreakerKind, BreakerReset
 from dexlane.events.market import BlockApplied
 from dexlane.events.portfolio import ExposureChanged
-from dexlane.runtime.breaker_board import BreakerBoard, BreakerSpec, last_facts, load_states
+from dexlane.runtime.breaker_board import BreakerBoard, BreakerSpec, last_facts
+from dexlane.runtime.breaker_store import load_states, tend
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.journal import Journal
 from dexlane.runtime.latest import LatestByKey
@@ -94,14 +95,8 @@ class ResultBreakers:
 
     async def _tend(self, chain_id: int) -> None:
         board = self.boards.get(chain_id)
-        if board is None:
-            return
-        board.judge()
-        told = board.changes()
-        if told:
-            async with self.journal.transaction() as tx:
-                await board.save(tx, told)
-            board.stored(told)
+        if board is not None:
+            await tend(board, chain_id, self.journal)
 
 
 def _spec(kind: BreakerKind, mode: Mode) -> BreakerSpec:

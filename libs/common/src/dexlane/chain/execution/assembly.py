@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from dexlane.chain.calldata import router_of
 from dexlane.chain.direct_calls import routers_of
 from dexlane.chain.execution import slots as store
+from dexlane.chain.execution.brakes import Brakes
 from dexlane.chain.execution.breaker_watch import ExecutionBreakers, ProbeCount
 from dexlane.chain.execution.connections import NodeConnections
 from dexlane.chain.execution.executor import Executor, ExecutorParts
@@ -25,7 +26,8 @@ from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.network import is_loopback
 from dexlane.domain.breakers.policy import policies
 from dexlane.domain.circumstances import PlanningRules
-from dexlane.runtime.breaker_board import BoardPlace, BreakerBoard, load_states
+from dexlane.runtime.breaker_board import BoardPlace, BreakerBoard
+from dexlane.runtime.breaker_store import load_states
 from dexlane.runtime.database import DATABASE_ERRORS
 from dexlane.runtime.disk_room import DiskRoom
 from dexlane.runtime.errors import Transient
@@ -99,7 +101,7 @@ def _seat(chain_id: int, shared: _Shared) -> Seat:
     async def take_up(term: Term) -> Executor:
         await shared.journal.recover(chain_id)
         reservations = await restored(shared.journal, chain_id, service.clock.now_ms())
-        breakers, probes = await _breakers(shared, chain_id)
+        brakes = await _brakes(shared, chain_id)
         parts = ExecutorParts(
             service=service.name,
             lane=shared.lane,
@@ -112,8 +114,7 @@ def _seat(chain_id: int, shared: _Shared) -> Seat:
             reservations=reservations,
             rules=shared.rules,
             why_no_room=shared.room.why_not,
-            breakers=breakers,
-            probes=probes,
+            brakes=brakes,
         )
         executor = Executor(parts, access)
         executor.books_changed()
@@ -159,8 +160,8 @@ def _access(chain_id: int, shared: _Shared, node: NodeConnections) -> LiveAccess
     )
 
 
-async def _breakers(shared: _Shared, chain_id: int) -> tuple[ExecutionBreakers, ProbeCount]:
-    """The breakers of a term, as the journal and the bus remember them. ``Transient`` without the journal."""
+async def _brakes(shared: _Shared, chain_id: int) -> Brakes:
+    """The brakes of a term, as the journal and the bus remember them. ``Transient`` without the journal."""
     changes = dict(shared.settings.breakers)
     if shared.lane is Lane.SMART:
         changes["latency"] = {"p95_ms": SMART_P95_MS, **changes.get("latency", {})}
@@ -177,7 +178,8 @@ async def _breakers(shared: _Shared, chain_id: int) -> tuple[ExecutionBreakers, 
         states = await load_states(conn, chain_id)
         probes = await ProbeCount.load(conn, chain_id)
     board.restore(states, shared.side.breakers.of_service(chain_id, shared.service.name))
-    return ExecutionBreakers(board, shared.lane), probes
+    breakers = ExecutionBreakers(board, shared.lane)
+    return Brakes(chain_id=chain_id, side=shared.side, clock=place.clock, breakers=breakers, probes=probes)
 
 
 async def restored(journal: Journal, chain_id: int, now_ms: int) -> Reservations:

@@ -14,6 +14,7 @@ from dexlane.events.base import Event
 from dexlane.events.breakers import BreakerKind, BreakerReset
 from dexlane.events.execution import FailureReason, FillConfirmed, FillIncluded, IntentCreated, IntentFailed
 from dexlane.runtime.breaker_board import BreakerBoard, BreakerSpec
+from dexlane.runtime.breaker_store import tend
 from dexlane.runtime.journal import Tx
 from dexlane.runtime.journal_tables import breaker_probes
 from dexlane.values.amounts import BPS_DENOMINATOR
@@ -51,7 +52,7 @@ class Watch(Protocol):
         """Facts of an intent were committed."""
         ...
 
-    def sent(self, seconds: float) -> None:
+    def sent(self, intent: IntentCreated, seconds: float) -> None:
         """Bytes are at the node, so long after the logs that led to them."""
         ...
 
@@ -66,7 +67,7 @@ class NoWatch:
     def ended(self, intent: IntentCreated, events: Sequence[Event]) -> None:
         """Not of interest."""
 
-    def sent(self, seconds: float) -> None:
+    def sent(self, intent: IntentCreated, seconds: float) -> None:
         """Not of interest."""
 
     def answered(self, *, well: bool) -> None:
@@ -79,6 +80,7 @@ class ExecutionBreakers:
 
     def __init__(self, board: BreakerBoard, lane: Lane) -> None:
         self.board = board
+        self._chain_id = board.chain_id
         self._lane = lane
         for kind in (BreakerKind.TRANSACTION, BreakerKind.SLIPPAGE):
             self.board.add(BreakerSpec(source=self.source(kind), kind=kind))
@@ -111,24 +113,20 @@ class ExecutionBreakers:
             for venue in venues_of_paths(intent.plan.paths):
                 self._see_venue(venue, int(failed))
 
-    def sent(self, seconds: float) -> None:
+    def sent(self, intent: IntentCreated, seconds: float) -> None:
         """Bytes are at the node, so long after the logs that led to them."""
-        self.board.see(self.source(BreakerKind.LATENCY), _milliseconds(seconds))
+        if intent.plan is not None:
+            self.board.see(self.source(BreakerKind.LATENCY), _milliseconds(seconds))
 
     def answered(self, *, well: bool) -> None:
         """A node did or did not answer to a call, or contradicted another one."""
         self.board.see(self.source(BreakerKind.RPC), int(not well))
 
-    async def tend(self, journal: FencedJournal, resets: Iterable[BreakerReset]) -> None:
+    async def look(self, journal: FencedJournal, resets: Iterable[BreakerReset]) -> None:
         """Look at the clock and at resets, and store what is new."""
         for word in resets:
             self.board.take(word)
-        self.board.judge()
-        told = self.board.changes()
-        if told:
-            async with journal.transaction() as tx:
-                await self.board.save(tx, told)
-            self.board.stored(told)
+        await tend(self.board, self._chain_id, journal)
 
     def _see_venue(self, venue: str, failed: int) -> None:
         source = f"breaker-dex-{self._lane}-{venue.replace('_', '-')}"

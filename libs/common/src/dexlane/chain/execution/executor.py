@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from dexlane.chain.calldata import UnroutableError
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.allowances import AllowanceKeeper
-from dexlane.chain.execution.breaker_watch import ExecutionBreakers, NoWatch, ProbeCount, venues_of_paths
+from dexlane.chain.execution.brakes import Brakes
 from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.holdings import live_holdings, paper_holdings
 from dexlane.chain.execution.live import LiveAccess, LiveDesk, LiveParts
-from dexlane.chain.execution.market_view import MarketView, Milestone, held_market
+from dexlane.chain.execution.market_view import MarketView, Milestone
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.readiness import Readiness
 from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, decision, needed_first, trade_intent
@@ -23,7 +23,7 @@ from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.txmgr import SlotTerms
-from dexlane.domain.breakers.admission import FREE, Admission, ProbeRound
+from dexlane.domain.breakers.admission import ProbeRound
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.planning import plan
 from dexlane.events.control import Status
@@ -56,11 +56,9 @@ class ExecutorParts:
     moments: ExecutionMoments
     side: SideValues
     reservations: Reservations
+    brakes: Brakes
     rules: PlanningRules = field(default_factory=PlanningRules)
     why_no_room: Callable[[], str | None] = lambda: None
-    breakers: ExecutionBreakers | None = None
-    """None where none are hosted; those of others are heard all the same."""
-    probes: ProbeCount = field(default_factory=lambda: ProbeCount({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +80,21 @@ class _Written:
     slot: Slot | None
 
 
-def _live_parts(
-    parts: ExecutorParts, chain_id: int, on_final: Callable[[Slot], None], why_held: Callable[[IntentCreated], str]
-) -> LiveParts:
+def _live_parts(parts: ExecutorParts, chain_id: int, on_final: Callable[[Slot], None]) -> LiveParts:
     return LiveParts(
         journal=parts.journal,
         clock=parts.clock,
         moments=parts.moments,
         on_final=on_final,
         status=lambda: parts.side.status(chain_id),
-        watch=parts.breakers or NoWatch(),
-        why_held=why_held,
+        brakes=parts.brakes,
     )
+
+
+async def _is_consumed(journal: FencedJournal, consumer: str, message_id: str) -> bool:
+    query = sa.select(inbox.c.message_id).where(inbox.c.consumer == consumer, inbox.c.message_id == message_id)
+    async with journal.reading() as conn:
+        return (await conn.execute(query)).first() is not None
 
 
 class Executor:
@@ -105,11 +106,11 @@ class Executor:
         self._journal = parts.journal
         self._clock = parts.clock
         self._reservations = parts.reservations
-        self._breakers = parts.breakers
+        self._brakes = parts.brakes
         self._consumer = f"{parts.service}-{access.chain_id}"
         self._chain_id = access.chain_id
         self.view = parts.view
-        self.live = LiveDesk(access, _live_parts(parts, access.chain_id, self._on_final, self.why_held))
+        self.live = LiveDesk(access, _live_parts(parts, access.chain_id, self._on_final))
         # One decision at a time: what it reserves and the nonce it takes must be visible to the next.
         self._deciding = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -145,7 +146,8 @@ class Executor:
             async with self._deciding:
                 market = self.view.market()
                 decided = [self._decide(verdict, book, market) for book in books]
-                written = await self._begun(verdict, decided, market, consumer)
+                with self._brakes.beginning([one.rounds for one in decided], list[_Written]()) as written:
+                    written.extend(await self._commit(verdict, decided, market, consumer))
             await self._launch(written)
         seconds = (self._clock.monotonic_ns() - began_ns) / 1e9
         for one in written:
@@ -176,9 +178,7 @@ class Executor:
         intent = self._reservations.intent(event.intent_id)
         async with self._journal.transaction() as tx:
             await store.close_intent(tx, event.intent_id)
-        if intent is not None and self._breakers is not None:
-            self._breakers.outcome(intent, event)
-            self._wake.set()
+        self._brakes.ended(intent, event)
         self._reservations.release(event.intent_id, self._clock.now_ms(), filled=isinstance(event, FillConfirmed))
 
     def books_changed(self) -> None:
@@ -219,19 +219,7 @@ class Executor:
                 await self._tend_allowances(tip)
         finally:
             self._passes.reached(tip.block.number)
-            if self._breakers is not None:
-                await self._breakers.tend(self._journal, self._side.breakers.resets(self._chain_id))
-
-    def why_held(self, intent: IntentCreated) -> str:
-        """Why an entry that was planned may not be signed any more; empty when it may. A probe that was begun counts
-        among those that were allowed."""
-        status = self._side.status(self._chain_id)
-        if status is not Status.ACTIVE:
-            return self._side.why_held(self._chain_id) or f"trading is {status.value}"
-        venues = () if intent.plan is None else venues_of_paths(intent.plan.paths)
-        now_ms = self._clock.now_ms()
-        admitted = self._side.breakers.admit(self._chain_id, (intent.mode, venues), {}, now_ms)
-        return "" if admitted.status is Status.ACTIVE else admitted.reason
+            await self._brakes.look(self._journal)
 
     def _stamp(self) -> Stamp:
         return Stamp(self._parts.service, self._chain_id, self._parts.lane, self._clock.now_ns())
@@ -247,27 +235,11 @@ class Executor:
     def _decide(self, cause: Cause, book: Book, market: Market) -> _Decided:
         if isinstance(cause, ExitTriggered) and book.mode is Mode.LIVE:
             self._allowances.approvals.ask(cause.account, cause.token.address, market.block.number)
-        admitted = self._admitted(book.mode)
-        if admitted is not FREE:
-            market = held_market(market, admitted)
+        market = self._brakes.market(book.mode, market)
         outcome = plan(cause, book, self._account_holdings(cause, book), market, self._parts.rules)
         if isinstance(outcome, Planned):
             outcome = self._routed(book, outcome)
-        if isinstance(outcome, Refused) or outcome.purpose is Purpose.EXIT:
-            return _Decided(book, outcome)
-        return self._tried(book, outcome)
-
-    def _admitted(self, mode: Mode, venues: Iterable[str] = ()) -> Admission:
-        now_ms = self._clock.now_ms()
-        return self._side.breakers.admit(self._chain_id, (mode, venues), self._parts.probes.begun, now_ms)
-
-    def _tried(self, book: Book, planned: Planned) -> _Decided:
-        """An entry as the breakers of its pools leave it; what it takes of their probes is taken at once."""
-        admitted = self._admitted(book.mode, venues_of_paths(planned.plan.paths))
-        if admitted.status is not Status.ACTIVE:
-            return _Decided(book, refusal([Objection(admitted.status.value, admitted.reason)]))
-        self._parts.probes.take(admitted.rounds)
-        return _Decided(book, planned, admitted.rounds)
+        return _Decided(book, *self._brakes.tried(book.mode, outcome))
 
     def _account_holdings(self, cause: Cause, book: Book) -> Holdings:
         lane, now_ms = self._parts.lane, self._clock.now_ms()
@@ -292,17 +264,6 @@ class Executor:
         objection = self.live.objection(book, trade, is_entry=planned.purpose is not Purpose.EXIT)
         return replace(planned, plan=trade) if objection is None else refusal([objection])
 
-    async def _begun(self, cause: Cause, decided: Sequence[_Decided], market: Market, consumer: str) -> list[_Written]:
-        """As ``_commit``; probes of what was not begun are given back."""
-        written: list[_Written] = []
-        try:
-            written = await self._commit(cause, decided, market, consumer)
-        finally:
-            if not written:
-                for one in decided:
-                    self._parts.probes.give_back(one.rounds)
-        return written
-
     async def _commit(self, cause: Cause, decided: Sequence[_Decided], market: Market, consumer: str) -> list[_Written]:
         """Inbox, reservations, intents, slots and events in one transaction; nothing for a cause seen before."""
         written: list[_Written] = []
@@ -314,7 +275,7 @@ class Executor:
                     await tx.emit(decision(cause, one.book, one.outcome, market, self._stamp()))
                 else:
                     written += await self._write(tx, cause, one.book, one.outcome, market)
-                    await self._parts.probes.write(tx, written[-1].intent, one.rounds)
+                    await self._brakes.probes.write(tx, written[-1].intent, one.rounds)
         for one in decided:
             if isinstance(one.outcome, Refused):
                 self._parts.moments.refused(cause.id, one.book.id, one.outcome.outcome, one.outcome.reasons)
@@ -360,20 +321,13 @@ class Executor:
     async def _postpone(self, exit_: ExitTriggered, decided: _Decided, market: Market) -> None:
         """Record once why an exit waits, and have it delivered again; unless it was carried out before."""
         outcome = decided.outcome
-        if not isinstance(outcome, Refused) or await self._consumed(exit_.id):
+        if not isinstance(outcome, Refused) or await _is_consumed(self._journal, self._consumer, exit_.id):
             return
         waiting = decision(exit_, decided.book, outcome, market, self._stamp())
         async with self._journal.transaction() as tx:
             if await tx.first_time(f"{self._consumer}-waits", waiting.id):
                 await tx.emit(waiting)
         raise Transient("; ".join(outcome.reasons))
-
-    async def _consumed(self, message_id: str) -> bool:
-        query = sa.select(inbox.c.message_id).where(
-            inbox.c.consumer == self._consumer, inbox.c.message_id == message_id
-        )
-        async with self._journal.reading() as conn:
-            return (await conn.execute(query)).first() is not None
 
     async def _tend_allowances(self, tip: BlockApplied) -> None:
         """Set the bounded allowances that the live accounts need and take back all others, each by an intent of its

@@ -14,7 +14,7 @@ from dexlane.chain.calldata import MAINNET_ROUTER, RouterDeployment, RouterKind
 from dexlane.chain.direct_calls import deployed
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.accounts import AccountFacts, read_account, read_balances
-from dexlane.chain.execution.breaker_watch import NoWatch, Watch
+from dexlane.chain.execution.brakes import Brakes
 from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.keys import (
     KeyFiles,
@@ -37,7 +37,7 @@ from dexlane.domain.circumstances import Objection
 from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.send_values import SendPolicy
 from dexlane.events.control import Status
-from dexlane.events.execution import AccountOpened, FailureReason, IntentCreated, Plan
+from dexlane.events.execution import AccountOpened, FailureReason, Plan
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Transient
@@ -85,9 +85,8 @@ class LiveParts:
     clock: Clock
     moments: ExecutionMoments
     on_final: Callable[[Slot], None]
+    brakes: Brakes
     status: Callable[[], Status] = lambda: Status.ACTIVE
-    watch: Watch = field(default_factory=NoWatch)
-    why_held: Callable[[IntentCreated], str] = lambda intent: ""
 
 
 class LiveDesk:
@@ -271,19 +270,7 @@ class LiveDesk:
         self.payloads = replace(self.payloads, others=await deployed(rpc, self.access.others))
         await self._source.load()
         self._use_policy()
-        equipment = Equipment(
-            rpc=rpc,
-            payloads=self.payloads,
-            journal=self._parts.journal,
-            clock=self._parts.clock,
-            moments=self._parts.moments,
-            on_final=self._parts.on_final,
-            witnesses=self.access.witnesses(),
-            jitter_bps=self.access.jitter_bps,
-            watch=self._parts.watch,
-            why_held=self._parts.why_held,
-        )
-        transactions = Transactions(equipment, self.access.sending)
+        transactions = Transactions(_equipment(self.access, self._parts, rpc, self.payloads), self.access.sending)
         await transactions.recover()
         self.held.opened = opened
         self._transactions = transactions
@@ -342,6 +329,21 @@ class LiveDesk:
             await store.open_account(tx, book.id, account, tip.block)
             await tx.emit(opened)
         self.held.opened[book.id, account] = tip.block.number
+
+
+def _equipment(access: LiveAccess, parts: LiveParts, rpc: Rpc, payloads: Payloads) -> Equipment:
+    return Equipment(
+        rpc=rpc,
+        payloads=payloads,
+        journal=parts.journal,
+        clock=parts.clock,
+        moments=parts.moments,
+        on_final=parts.on_final,
+        witnesses=access.witnesses(),
+        jitter_bps=access.jitter_bps,
+        watch=parts.brakes.watch,
+        why_held=parts.brakes.why_held,
+    )
 
 
 def _paid_unsigned(slots: Iterable[Slot]) -> dict[str, set[str]]:

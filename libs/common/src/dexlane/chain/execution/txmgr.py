@@ -44,7 +44,7 @@ from dexlane.domain.send_values import (
     StopForeignUse,
 )
 from dexlane.events.base import FeeCap
-from dexlane.events.execution import FailureReason, IntentCreated, Purpose, TxState
+from dexlane.events.execution import FailureReason, IntentCreated, TxState
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Fatal
@@ -108,8 +108,7 @@ class Transactions:
         self._on_final = equipment.on_final
         self._policy = policy or SendPolicy()
         self._jitter_bps = equipment.jitter_bps
-        self._watch = equipment.watch
-        self._why_held = equipment.why_held
+        self._watch, self._why_held = equipment.watch, equipment.why_held
         providers = equipment.witnesses or (Witness(name="node", rpc=equipment.rpc),)
         self._witnesses = Witnesses(self._payloads.chain_id, providers, self._moments.sending, self._watch)
         self._evidence = Evidence(self._witnesses, self._policy)
@@ -219,8 +218,7 @@ class Transactions:
         if any(_is_undone(finding, self._policy) for finding in findings):
             await self._reopen(tip)
         gaps = gaps_of(findings)
-        hurried = self._gapped | {gap.intent.account for gap in gaps}
-        self._gapped = set()
+        hurried, self._gapped = self._gapped | {gap.intent.account for gap in gaps}, set()
         for finding in findings:
             async with finding.slot.lock:
                 if finding.slot.record is finding.record and finding.slot.state.is_open:
@@ -269,7 +267,9 @@ class Transactions:
                 await self._send(slot, number)
 
     async def _sign_and_send(self, slot: Slot, kind: AttemptKind, fee: FeeCap | None) -> None:
-        if kind is AttemptKind.TRADE and await self._held_back(slot):
+        if kind is AttemptKind.TRADE and (why := self._why_held(slot.intent)):
+            self._moments.held_back(slot.intent.id, why)
+            await self._commit(slot, send_state.give_up(slot.state, FailureReason.HALTED))
             return
         try:
             calldata = slot.calldata
@@ -293,19 +293,11 @@ class Transactions:
         told = tell(slot, step, self._clock.now_ns())
         async with self._journal.transaction() as tx:
             await store.add_attempt(tx, slot, attempt, signed.raw)
-            await self._write(tx, slot, told, calldata)
+            await _write(tx, slot, told, calldata)
         slot.calldata = calldata
         slot.raws[attempt.number] = signed.raw
         self._take(slot, step, told)
         await self._send(slot, attempt.number)
-
-    async def _held_back(self, slot: Slot) -> bool:
-        """Whether an entry is not wanted any more, because trading was stopped after it was planned."""
-        why = self._why_held(slot.intent) if slot.intent.purpose in {Purpose.ENTRY, Purpose.GAP} else ""
-        if why:
-            self._moments.held_back(slot.intent.id, why)
-            await self._commit(slot, send_state.give_up(slot.state, FailureReason.HALTED))
-        return bool(why)
 
     async def _send(self, slot: Slot, number: int) -> None:
         first = slot.state.stage is Stage.SIGNED and number == 1 and not slot.patience
@@ -314,8 +306,7 @@ class Transactions:
         if first and handed_over_ns:
             seconds = max(0, handed_over_ns[0] - slot.intent.received_at_ns) / 1e9
             self._moments.sent(slot.intent.id, seconds)
-            if slot.intent.plan is not None:
-                self._watch.sent(seconds)
+            self._watch.sent(slot.intent, seconds)
         before = slot.patience.get(number)
         slot.patience[number] = after_answer(before, answer, _monotonic_ms(self._clock), self._jitter_bps())
         self._watch.answered(well=answer not in NOT_ANSWERED)
@@ -338,14 +329,8 @@ class Transactions:
             return
         told = tell(slot, step, self._clock.now_ns(), receipt)
         async with self._journal.transaction() as tx:
-            await self._write(tx, slot, told, slot.calldata)
+            await _write(tx, slot, told, slot.calldata)
         self._take(slot, step, told)
-
-    @staticmethod
-    async def _write(tx: Tx, slot: Slot, told: Told, calldata: bytes | None) -> None:
-        await store.save_slot(tx, slot, told.record, calldata)
-        for event in told.events:
-            await tx.emit(event)
 
     def _take(self, slot: Slot, step: Step, told: Told) -> None:
         """Memory follows the journal, never the other way round."""
@@ -361,6 +346,12 @@ class Transactions:
             self._finals.take([slot])
             self._moments.sending.ended(slot.intent.id, len(slot.state.attempts))
             self._on_final(slot)
+
+
+async def _write(tx: Tx, slot: Slot, told: Told, calldata: bytes | None) -> None:
+    await store.save_slot(tx, slot, told.record, calldata)
+    for event in told.events:
+        await tx.emit(event)
 
 
 def _monotonic_ms(clock: Clock) -> int:
