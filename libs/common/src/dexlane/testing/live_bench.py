@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from dexlane.chain import abi
 from dexlane.chain.answers import Header
 from dexlane.chain.execution.assembly import restored
-from dexlane.chain.execution.brakes import Brakes
+from dexlane.chain.execution.brakes import Brakes, restored_brakes
 from dexlane.chain.execution.executor import Executor, ExecutorParts
 from dexlane.chain.execution.fencing import FencedJournal, JournalLeaseStore, LeaseKey, Term
 from dexlane.chain.execution.keys import KeyFiles
@@ -27,13 +27,16 @@ from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.testimony import Witness
 from dexlane.chain.permit2 import PERMIT2
 from dexlane.chain.rpc import Rpc
+from dexlane.domain.breakers.policy import BreakerPolicy
 from dexlane.domain.circumstances import PlanningRules
 from dexlane.domain.send_values import SendPolicy
 from dexlane.events.base import Event, FeeCap
+from dexlane.events.breakers import BreakerKind
 from dexlane.events.control import Status
 from dexlane.events.fees import FeeTier
 from dexlane.events.market import BlockApplied
 from dexlane.events.streams import EVENTS
+from dexlane.runtime.breaker_board import BoardPlace
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.journal import Journal, outbox
 from dexlane.runtime.lease import Lease, LeasePolicy
@@ -88,6 +91,8 @@ class TokenWorld:
         self.left_out: dict[str, str] = {}
         """Providers that are not asked any more, and why: ``p0`` is the bench's own."""
         self.sending = SendPolicy(confirmations=2)
+        self.policies: Mapping[BreakerKind, BreakerPolicy] | None = None
+        """Of the breakers that executors host; None: they host none."""
         chain.codes[ROUTER] = b"\1"
         chain.execute = self.execute
         chain.answer_call = self.answer
@@ -297,6 +302,18 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
         sending=place.world.sending,
         witnesses=lambda: [_witness(place.world, index, one) for index, one in enumerate((rpc, *place.world.others))],
     )
+    moments = ExecutionMoments(Metrics("bench"), log)
+    brakes = Brakes(chain_id=CHAIN_ID, side=side, clock=clock)
+    if place.world.policies is not None:
+        board = BoardPlace(
+            service="fast-executor",
+            chain_id=CHAIN_ID,
+            policies=place.world.policies,
+            clock=clock,
+            moments=moments.breakers,
+            on_change=side.take_breaker,
+        )
+        brakes = await restored_brakes(journal, side, board, Lane.FAST)
     parts = ExecutorParts(
         service="fast-executor",
         lane=Lane.FAST,
@@ -304,10 +321,10 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
         view=MarketView(mirror, side, clock),
         journal=FencedJournal(journal, term),
         clock=clock,
-        moments=ExecutionMoments(Metrics("bench"), log),
+        moments=moments,
         side=side,
         reservations=reservations,
-        brakes=Brakes(chain_id=CHAIN_ID, side=side, clock=clock),
+        brakes=brakes,
         rules=PlanningRules(),
     )
     executor = Executor(parts, access)
@@ -338,6 +355,7 @@ async def running(
     ready: bool = True,
     others: Callable[[FakeChain], Sequence[Rpc]] = lambda chain: (),
     sending: SendPolicy | None = None,
+    policies: Mapping[BreakerKind, BreakerPolicy] | None = None,
 ) -> AsyncIterator[Bench]:
     """A bench on a new chain; with ``ready`` the accounts are open and the allowances stand. ``others`` are further
     providers; ``sending`` has two confirmations unless said otherwise."""
@@ -347,6 +365,7 @@ async def running(
     world = TokenWorld(chain)
     world.others = others(chain)
     world.sending = sending or world.sending
+    world.policies = policies
     bench = await born(home, chain, world, clock, list(books or [live_book()]))
     if ready:
         for _ in range(5):

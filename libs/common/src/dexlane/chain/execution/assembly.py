@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from dexlane.chain.calldata import router_of
 from dexlane.chain.direct_calls import routers_of
 from dexlane.chain.execution import slots as store
-from dexlane.chain.execution.brakes import Brakes
-from dexlane.chain.execution.breaker_watch import ExecutionBreakers, ProbeCount
+from dexlane.chain.execution.brakes import Brakes, restored_brakes
 from dexlane.chain.execution.connections import NodeConnections
 from dexlane.chain.execution.executor import Executor, ExecutorParts
 from dexlane.chain.execution.fencing import FencedJournal, JournalLeaseStore, LeaseKey, Term
@@ -26,8 +25,7 @@ from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.network import is_loopback
 from dexlane.domain.breakers.policy import policies
 from dexlane.domain.circumstances import PlanningRules
-from dexlane.runtime.breaker_board import BoardPlace, BreakerBoard
-from dexlane.runtime.breaker_store import load_states
+from dexlane.runtime.breaker_board import BoardPlace
 from dexlane.runtime.database import DATABASE_ERRORS
 from dexlane.runtime.disk_room import DiskRoom
 from dexlane.runtime.errors import Transient
@@ -173,13 +171,7 @@ async def _brakes(shared: _Shared, chain_id: int) -> Brakes:
         moments=shared.moments.breakers,
         on_change=shared.side.take_breaker,
     )
-    board = BreakerBoard(place)
-    async with shared.journal.reading() as conn:
-        states = await load_states(conn, chain_id)
-        probes = await ProbeCount.load(conn, chain_id)
-    board.restore(states, shared.side.breakers.of_service(chain_id, shared.service.name))
-    breakers = ExecutionBreakers(board, shared.lane)
-    return Brakes(chain_id=chain_id, side=shared.side, clock=place.clock, breakers=breakers, probes=probes)
+    return await restored_brakes(shared.journal, shared.side, place, shared.lane)
 
 
 async def restored(journal: Journal, chain_id: int, now_ms: int) -> Reservations:

@@ -15,8 +15,11 @@ from dexlane.domain.breakers.admission import FREE, Admission, ProbeRound
 from dexlane.domain.circumstances import Market, Objection, Planned, Refused, refusal
 from dexlane.events.control import Status
 from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed, Purpose
+from dexlane.runtime.breaker_board import BoardPlace, BreakerBoard
+from dexlane.runtime.breaker_store import load_states
 from dexlane.runtime.clock import Clock
-from dexlane.values.books import Mode
+from dexlane.runtime.journal import Journal
+from dexlane.values.books import Lane, Mode
 
 T = TypeVar("T")
 
@@ -89,3 +92,14 @@ class Brakes:
 
     def _admitted(self, mode: Mode, venues: Iterable[str]) -> Admission:
         return self.side.breakers.admit(self.chain_id, (mode, venues), self.probes.begun, self.clock.now_ms())
+
+
+async def restored_brakes(journal: Journal, side: SideValues, place: BoardPlace, lane: Lane) -> Brakes:
+    """The brakes of a term, as the journal and the bus remember them. ``Transient`` without the journal."""
+    board = BreakerBoard(place)
+    async with journal.reading() as conn:
+        states = await load_states(conn, place.chain_id)
+        probes = await ProbeCount.load(conn, place.chain_id)
+    board.restore(states, side.breakers.of_service(place.chain_id, place.service))
+    breakers = ExecutionBreakers(board, lane)
+    return Brakes(chain_id=place.chain_id, side=side, clock=place.clock, breakers=breakers, probes=probes)
