@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from dexlane.events.breakers import BreakerChanged, BreakerPhase, BreakerReset
 from dexlane.events.control import Status, TradingStatus
-from dexlane.testing.builders import ENTRY_OUT, USDC, WETH, a_fill, an_exit_intent, an_intent, an_opened_account
-from dexlane.values.books import Mode
+from dexlane.testing.builders import (
+    ENTRY_OUT,
+    USDC,
+    WETH,
+    a_book,
+    a_fill,
+    an_exit_intent,
+    an_exposure,
+    an_intent,
+    an_opened_account,
+)
+from dexlane.values.books import Lane, Mode
 from dexlane.values.tokens import TokenDelta
 from portfolio.marks.results import Result
 
@@ -22,13 +30,7 @@ async def newest(portfolio: Portfolio, source: str) -> BreakerChanged:
 
 def results(portfolio: Portfolio, *amounts: int, mode: Mode = Mode.PAPER, book_id: str = "paper-one") -> None:
     for amount in amounts:
-        portfolio.deps.results.sold(Result(1, book_id, next(iter(_lanes())), mode, amount))
-
-
-def _lanes() -> Any:
-    from dexlane.values.books import Lane
-
-    return Lane
+        portfolio.deps.results.sold(Result(1, book_id, Lane.FAST, mode, amount))
 
 
 async def test_buying_is_not_a_loss(portfolio: Portfolio) -> None:
@@ -66,8 +68,6 @@ async def test_live_losses_hold_the_chain(portfolio: Portfolio) -> None:
 
 
 async def test_a_result_of_a_book_that_is_not_known_yet_counts_once_it_is(portfolio: Portfolio) -> None:
-    from dexlane.testing.builders import a_book
-
     results(portfolio, *[-1] * 5, book_id="late")
     await portfolio.block(101)
     assert (await newest(portfolio, LOSSES)).phase is BreakerPhase.CLOSED
@@ -76,24 +76,25 @@ async def test_a_result_of_a_book_that_is_not_known_yet_counts_once_it_is(portfo
     assert (await newest(portfolio, LOSSES)).phase is BreakerPhase.OPEN
 
 
-async def test_equity_that_falls_waits_for_an_operator(portfolio: Portfolio) -> None:
-    await portfolio.accounting.open_account(an_opened_account())
-    await portfolio.book(a_fill(an_intent()))
+async def test_equity_that_falls_too_far_waits_for_an_operator(portfolio: Portfolio) -> None:
+    for equity in (1_000_000, 1_200_000, 1_080_001):
+        portfolio.deps.results.valued(an_exposure(equity=equity), Mode.PAPER)
     await portfolio.block(101)
-    await portfolio.block(110, usdc=100_000)
+    assert (await newest(portfolio, DRAWDOWN)).phase is BreakerPhase.CLOSED
+    portfolio.deps.results.valued(an_exposure(equity=1_080_000), Mode.PAPER)
+    await portfolio.block(102)
     fact = await newest(portfolio, DRAWDOWN)
-    (reading,) = fact.readings
-    assert reading.name == "drawdown_bps"
-    assert reading.value is not None
-    if reading.value >= reading.limit:
-        assert fact.needs_operator
-    else:
-        assert fact.phase is BreakerPhase.CLOSED
+    assert (fact.phase, fact.needs_operator, fact.readings[0].value) == (BreakerPhase.OPEN, True, 1_000)
+
+
+async def test_every_valuation_of_an_account_is_looked_at(portfolio: Portfolio) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.block(101)
+    fact = await newest(portfolio, DRAWDOWN)
+    assert (fact.mode, fact.status, fact.readings[0].value) == (Mode.PAPER, Status.ACTIVE, 0)
 
 
 async def test_without_a_price_nobody_can_judge_the_drawdown_and_entries_wait(portfolio: Portfolio) -> None:
-    from dexlane.testing.builders import an_exposure
-
     portfolio.deps.results.valued(an_exposure(equity=1_000), Mode.PAPER)
     portfolio.deps.results.valued(an_exposure(equity=None), Mode.PAPER)
     await portfolio.block(101)
@@ -127,7 +128,7 @@ async def test_the_breakers_are_renewed_as_long_as_blocks_come(portfolio: Portfo
     await portfolio.block(101)
     before = await newest(portfolio, "breaker-losses")
     portfolio.clock.advance(60_000)
-    await portfolio.block(106)
+    await portfolio.block(102)
     after = await newest(portfolio, "breaker-losses")
     assert after.breaker_version > before.breaker_version
     assert after.renewed_within_ms == 120_000

@@ -92,7 +92,10 @@ def _show_progress(state: dict[str, Any], before: str) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table("chain", "breaker", "phase", "holds", "figures", "why", "next")
+    table = Table("chain")
+    table.add_column("breaker", no_wrap=True)
+    for heading in ("phase", "holds", "figures", "why", "next"):
+        table.add_column(heading)
     for row in rows:
         colour = "red" if row["status"] != "active" else COLOURS[row["phase"]]
         what = row["venue"] or (f"{row['mode']} books" if row["mode"] else "all")

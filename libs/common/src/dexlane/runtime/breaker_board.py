@@ -37,6 +37,11 @@ class BreakerMoments:
     def __init__(self, metrics: Metrics, log: Log) -> None:
         self._log = log
         self._changes = metrics.counter("breaker_changes_total", "Phases that breakers went into", ("kind", "phase"))
+        self._waits = metrics.gauge(
+            "breaker_waits_for_operator",
+            "1 while a breaker stays open until somebody resets it",
+            ("chain_id", "source"),
+        )
         self._phase = metrics.gauge(
             "breaker_phase", "0 closed, 1 half-open, 2 open or unable to judge", ("chain_id", "source")
         )
@@ -45,6 +50,7 @@ class BreakerMoments:
         """A breaker as it now is."""
         level = self.PHASES.index(fact.phase) if fact.status is Status.ACTIVE else 2
         self._phase.labels(fact.chain_id, fact.source).set(level)
+        self._waits.labels(fact.chain_id, fact.source).set(int(fact.needs_operator))
 
     def changed(self, fact: BreakerChanged) -> None:
         """A breaker went into another phase, or cannot judge any more."""
@@ -59,6 +65,10 @@ class BreakerMoments:
             reason=fact.reason,
             escalation=fact.escalation,
         )
+
+
+FIGURES_AFTER_MS = 30_000
+"""Figures that moved are said again so seldom: they are for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +116,8 @@ class BreakerBoard:
         self._shown: dict[str, int] = {}
         self._stored: dict[str, BreakerState] = {}
         self._told_ms: dict[str, int] = {}
+        self._told_seen: dict[str, int] = {}
+        self._words: dict[str, tuple[Status, str]] = {}
         self._waiting: dict[str, BreakerState] = {}
         """States of a former life, whose breakers were not added yet."""
 
@@ -172,6 +184,9 @@ class BreakerBoard:
             self._stored[source] = one.state
             if one.events:
                 self._shown[source] = one.state.version
+                self._told_seen[source] = one.state.seen
+                words = (event for event in one.events if isinstance(event, TradingStatus))
+                self._words.update({word.source: (word.status, word.reason) for word in words})
                 self._told_ms[source] = self._place.clock.now_ms()
 
     @property
@@ -187,10 +202,7 @@ class BreakerBoard:
         state = machine.judged(before, policy, now_ms, self._seed)
         if _same_but_for_time(before, state):
             state = before
-        if (
-            spec.renewed_within_ms
-            and now_ms - self._told_ms.get(source, now_ms) > spec.renewed_within_ms // RENEW_PARTS
-        ):
+        if self._is_due(spec, state, now_ms):
             state = state.model_copy(update={"version": max(state.version + 1, now_ms)})
             self._told_ms[source] = now_ms
         self._states[source] = state
@@ -204,12 +216,19 @@ class BreakerBoard:
             self._place.moments.changed(fact)
         self._said[source] = said
 
+    def _is_due(self, spec: BreakerSpec, state: BreakerState, now_ms: int) -> bool:
+        """Whether it is to be said again, though nothing changed: to be heard of, or because its figures moved."""
+        since_ms = now_ms - self._told_ms.get(spec.source, now_ms)
+        if spec.renewed_within_ms and since_ms > spec.renewed_within_ms // RENEW_PARTS:
+            return True
+        return since_ms > FIGURES_AFTER_MS and state.seen != self._told_seen.get(spec.source)
+
     def _events(self, source: str, state: BreakerState) -> Iterator[Event]:
         if self._shown.get(source) == state.version:
             return
         fact = self._fact(source, state)
         yield fact
-        if fact.holds_chain:
+        if fact.holds_chain and self._words.get(source) != (fact.status, fact.reason):
             yield _word(fact)
 
     def _fact(self, source: str, state: BreakerState) -> BreakerChanged:

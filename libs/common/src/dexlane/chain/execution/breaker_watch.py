@@ -12,7 +12,7 @@ from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.domain.breakers.admission import ProbeRound
 from dexlane.events.base import Event
 from dexlane.events.breakers import BreakerKind, BreakerReset
-from dexlane.events.execution import FailureReason, FillConfirmed, FillIncluded, IntentCreated, IntentFailed
+from dexlane.events.execution import FailureReason, FillConfirmed, FillIncluded, IntentCreated, IntentFailed, Purpose
 from dexlane.runtime.breaker_board import BreakerBoard, BreakerSpec
 from dexlane.runtime.breaker_store import tend
 from dexlane.runtime.journal import Tx
@@ -34,6 +34,8 @@ FAILURES = frozenset(
     }
 )
 """Ends that speak against sending more; a halt or a cancel that people asked for does not."""
+BEATEN = frozenset({FailureReason.EXPIRED, FailureReason.MINIMUM_OUT, FailureReason.WOULD_REVERT})
+"""How a price gap ends when somebody else was faster: that is its ordinary end and no sign of a fault."""
 VENUE_FAILURES = frozenset({FailureReason.REVERTED, FailureReason.WOULD_REVERT})
 """Ends that may be the pools' fault."""
 
@@ -101,7 +103,7 @@ class ExecutionBreakers:
 
     def outcome(self, intent: IntentCreated, event: FillIncluded | FillConfirmed | IntentFailed) -> None:
         """An intent came to something."""
-        failed = isinstance(event, IntentFailed) and event.reason in FAILURES
+        failed = isinstance(event, IntentFailed) and _is_failure(intent, event)
         if isinstance(event, IntentFailed) and not failed:
             return
         self.board.see(self.source(BreakerKind.TRANSACTION, intent.mode), int(failed))
@@ -135,6 +137,10 @@ class ExecutionBreakers:
                 return  # a breaker that never saw a failure has nothing to count
             self.board.add(BreakerSpec(source=source, kind=BreakerKind.DEX, venue=venue))
         self.board.see(source, failed)
+
+
+def _is_failure(intent: IntentCreated, event: IntentFailed) -> bool:
+    return event.reason in FAILURES and not (intent.purpose is Purpose.GAP and event.reason in BEATEN)
 
 
 def _is_venues_fault(event: Event) -> bool:
