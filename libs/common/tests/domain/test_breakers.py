@@ -24,7 +24,7 @@ every_kind = pytest.mark.parametrize("kind", list(BreakerKind))
 TROUBLE: dict[BreakerKind, list[int]] = {
     BreakerKind.TRANSACTION: [1] * 5,
     BreakerKind.DEX: [1] * 3,
-    BreakerKind.RPC: [1] * 20,
+    BreakerKind.RPC: [1] * 5,
     BreakerKind.GAS: [600 * 10**9],
     BreakerKind.SLIPPAGE: [9_000] * 3,
     BreakerKind.LATENCY: [900] * 20,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from dexlane.chain.execution.breaker_watch import ExecutionBreakers, NoWatch, ProbeCount, Watch, venues_of_paths
+from dexlane.chain.execution.breaker_watch import ExecutionBreakers, NoWatch, ProbeCount, Watch
 from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.market_view import held_market
 from dexlane.chain.execution.side_values import SideValues
@@ -20,6 +20,7 @@ from dexlane.runtime.breaker_store import load_states
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.journal import Journal
 from dexlane.values.books import Lane, Mode
+from dexlane.values.routes import PlannedPath
 
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ class Brakes:
         decision knows, and given back by ``beginning`` where nothing comes of it."""
         if isinstance(outcome, Refused) or outcome.purpose not in ENTRIES:
             return outcome, ()
-        admitted = self._admitted(mode, venues_of_paths(outcome.plan.paths))
+        admitted = self._admitted(mode, outcome.plan.paths)
         if admitted.status is not Status.ACTIVE:
             return refusal([Objection(admitted.status.value, admitted.reason)]), ()
         self.probes.take(admitted.rounds)
@@ -76,9 +77,10 @@ class Brakes:
         status = self.side.status(self.chain_id)
         if status is not Status.ACTIVE:
             return self.side.why_held(self.chain_id) or f"trading is {status.value}"
-        venues = () if intent.plan is None else venues_of_paths(intent.plan.paths)
-        admitted = self.side.breakers.admit(self.chain_id, (intent.mode, venues), {}, self.clock.now_ms())
-        return admitted.reason
+        if self.side.breakers.is_calm(self.chain_id, self.clock.now_ms()):
+            return ""
+        paths = () if intent.plan is None else intent.plan.paths
+        return self.side.breakers.admit(self.chain_id, (intent.mode, paths), {}, self.clock.now_ms()).reason
 
     def ended(self, intent: IntentCreated | None, event: FillConfirmed | IntentFailed) -> None:
         """A paper intent came to its end."""
@@ -90,8 +92,8 @@ class Brakes:
         if self.breakers is not None:
             await self.breakers.look(journal, self.side.breakers.resets(self.chain_id))
 
-    def _admitted(self, mode: Mode, venues: Iterable[str]) -> Admission:
-        return self.side.breakers.admit(self.chain_id, (mode, venues), self.probes.begun, self.clock.now_ms())
+    def _admitted(self, mode: Mode, paths: Sequence[PlannedPath]) -> Admission:
+        return self.side.breakers.admit(self.chain_id, (mode, paths), self.probes.begun, self.clock.now_ms())
 
 
 async def restored_brakes(journal: Journal, side: SideValues, place: BoardPlace, lane: Lane) -> Brakes:

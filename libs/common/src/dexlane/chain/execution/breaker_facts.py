@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dexlane.domain.breakers.admission import FREE, Admission, ProbeRound, admission, concerns
 from dexlane.events.breakers import BreakerChanged, BreakerPhase, BreakerReset
 from dexlane.events.control import Status, strictest
 from dexlane.values.books import Mode
+from dexlane.values.routes import PlannedPath
+
+
+def venues_of_paths(paths: Iterable[PlannedPath]) -> frozenset[str]:
+    """The protocols whose pools are traded in."""
+    return frozenset(leg.protocol.value for path in paths for leg in path.route.legs)
 
 
 class BreakerFacts:
@@ -61,15 +67,19 @@ class BreakerFacts:
                 return f"{fact.source} of {fact.service} was last heard of {age_ms} ms ago"
         return ""
 
+    def is_calm(self, chain_id: int, now_ms: int) -> bool:
+        """Whether every breaker is closed and young: then nothing is held and no probe is counted."""
+        return not self._restless.get(chain_id) and not self.why_stale(chain_id, now_ms)
+
     def admit(
-        self, chain_id: int, trade: tuple[Mode, Iterable[str]], begun: Mapping[ProbeRound, int], now_ms: int
+        self, chain_id: int, trade: tuple[Mode, Sequence[PlannedPath]], begun: Mapping[ProbeRound, int], now_ms: int
     ) -> Admission:
-        """What the breakers leave of a trade of this mode, in pools of these protocols."""
+        """What the breakers leave of a trade of this mode along these paths."""
         stale = self.why_stale(chain_id, now_ms)
         if stale:
             return Admission(Status.REDUCING, stale)
         restless = self._restless.get(chain_id, ())
         if not restless:
             return FREE
-        mode, venues = trade[0], tuple(trade[1])
+        mode, venues = trade[0], venues_of_paths(trade[1])
         return admission([fact for fact in restless if concerns(fact, mode, venues)], begun)

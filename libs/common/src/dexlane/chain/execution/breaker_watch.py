@@ -8,6 +8,7 @@ from typing import Protocol
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from dexlane.chain.execution.breaker_facts import venues_of_paths
 from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.domain.breakers.admission import ProbeRound
 from dexlane.events.base import Event
@@ -19,7 +20,6 @@ from dexlane.runtime.journal import Tx
 from dexlane.runtime.journal_tables import breaker_probes
 from dexlane.values.amounts import BPS_DENOMINATOR
 from dexlane.values.books import Lane, Mode
-from dexlane.values.routes import PlannedPath
 
 FAILURES = frozenset(
     {
@@ -153,11 +153,6 @@ def _milliseconds(seconds: float) -> int | None:
         return round(seconds * 1_000)
     except (ValueError, OverflowError):
         return None
-
-
-def venues_of_paths(paths: Iterable[PlannedPath]) -> frozenset[str]:
-    """The protocols whose pools are traded in."""
-    return frozenset(leg.protocol.value for path in paths for leg in path.route.legs)
 
 
 def used_tolerance_bps(intent: IntentCreated, fill: FillIncluded | FillConfirmed) -> int | None:

@@ -12,6 +12,8 @@ from dexlane.values.base import Value
 MAX_SAMPLES = 256
 """So many are kept of one breaker; what is beyond is folded so that it can only count for more."""
 PPM_PER_BPS = 100
+COUNTED = frozenset({BreakerKind.TRANSACTION, BreakerKind.DEX, BreakerKind.RPC, BreakerKind.SLIPPAGE})
+"""Kinds whose figure is how many samples are bad, or their share."""
 
 
 class Sample(Value):
@@ -60,6 +62,8 @@ def kept(policy: BreakerPolicy, samples: Sequence[Sample], now_ms: int) -> tuple
     """The samples that count, oldest first. Of a level the newest of each key stays whatever its age, because its age
     is judged."""
     oldest_ms = now_ms - policy.window_ms
+    if isinstance(samples, tuple) and len(samples) <= MAX_SAMPLES and (not samples or samples[0].at_ms > oldest_ms):
+        return samples  # they come in the order of time
     newest = {sample.key: sample.number for sample in samples} if policy.kind in LEVELS else {}
     inside = [one for one in samples if one.at_ms > oldest_ms or newest.get(one.key) == one.number]
     if len(inside) <= MAX_SAMPLES:
@@ -111,21 +115,19 @@ def readings(policy: BreakerPolicy, samples: Sequence[Sample], since: int, now_m
 
 def _figure(policy: BreakerPolicy, fresh: Sequence[Sample]) -> int | None:
     """The one figure of a kind that has only one."""
-    bad = sum(is_bad(policy, one) for one in fresh)
+    if policy.kind in COUNTED:
+        bad = sum(is_bad(policy, one) for one in fresh)
+        return bad * BPS_DENOMINATOR // len(fresh) if policy.kind is BreakerKind.RPC else bad
     known = [(one.key, one.value) for one in fresh if one.value is not None]
     match policy.kind:
-        case BreakerKind.RPC:
-            return bad * BPS_DENOMINATOR // len(fresh)
         case BreakerKind.LATENCY:
             found = _p95([value for _, value in known])
         case BreakerKind.GAS:
             found = known[-1][1] if known else None
         case BreakerKind.VOLATILITY:
             found = _range_bps(known)
-        case BreakerKind.DRAWDOWN:
-            found = _drawdown_bps(known)
         case _:
-            found = bad
+            found = _drawdown_bps(known)
     return found
 
 
