@@ -23,6 +23,7 @@ from verdicts import BOOKS, a_verdict, fills
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.alone,
     pytest.mark.timeout(600),
     pytest.mark.skipif(not os.environ.get("DRILL"), reason="takes minutes: `make drill`"),
 ]
