@@ -227,3 +227,16 @@ async def test_an_operator_who_halts_meanwhile_is_not_loosened(gateway: Gateway)
     await gateway.post("/halt", {"scope": "halted", "reason": "everything"})
     await gateway.desk.emergency.look()
     assert gateway.desk.display.picture.status(1).effective is Status.HALTED
+
+
+async def test_the_page_tells_of_breakers_that_the_status_does_not_show(gateway: Gateway) -> None:
+    show = gateway.desk.display.show
+    show(a_breaker(BreakerPhase.OPEN, source="breaker-losses-paper", mode=Mode.PAPER, reason="five in a row"))
+    show(a_breaker(BreakerPhase.OPEN, source="breaker-dex-fast-uniswap-v3", venue="uniswap_v3"))
+    show(a_breaker(BreakerPhase.HALF_OPEN, source="breaker-rpc-fast", probes=1))
+    show(a_breaker(BreakerPhase.OPEN, source="breaker-losses"))
+    told = " ".join((await gateway.get("/overview"))["notices"])
+    assert "breaker-losses-paper on chain 1 holds new entries of paper books: five in a row." in told
+    assert "breaker-dex-fast-uniswap-v3 on chain 1 holds new entries of trades in uniswap_v3" in told
+    assert "breaker-rpc-fast on chain 1 tries trading again with 1 small entries in each lane." in told
+    assert "breaker-losses on chain 1 holds" not in told, "that one is a source of the status"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dexlane.events.base import Event
-from dexlane.events.breakers import BreakerChanged
+from dexlane.events.breakers import BreakerChanged, BreakerPhase
 from dexlane.events.control import BookChanged, Status, TradingStatus, strictest
 from dexlane.events.execution import TxChanged
 from dexlane.events.fees import FeeQuoted
@@ -259,12 +259,27 @@ class LivePicture:
                         f"below {reserve} it opens nothing new."
                     )
 
+    def partly_held(self) -> Iterator[str]:
+        """A sentence for every breaker that the trading status does not show: those of paper or of a venue, and those
+        that are being tried out."""
+        for breaker in self.breakers_of(self.place.chains):
+            what = f"trades in {breaker.venue}" if breaker.venue else "paper books" if breaker.mode else "trading"
+            where = f"{breaker.source} on chain {breaker.chain_id}"
+            if breaker.status is not Status.ACTIVE and not breaker.holds_chain:
+                yield f"{where} holds new entries of {what}: {breaker.reason}."
+            elif breaker.status is Status.ACTIVE and breaker.phase is BreakerPhase.HALF_OPEN:
+                yield f"{where} tries {what} again with {breaker.probes} small entries in each lane."
+
     def overview(self, now_ms: int) -> Overview:
         """Everything at once."""
         return Overview(
             realm=self.place.realm,
             network=self.place.network,
-            notices=(*((DEVNET_NOTICE,) if self.place.network == "devnet" else ()), *self.top_ups()),
+            notices=(
+                *((DEVNET_NOTICE,) if self.place.network == "devnet" else ()),
+                *self.top_ups(),
+                *self.partly_held(),
+            ),
             chains=tuple(self.chain(chain_id, now_ms) for chain_id in self.place.chains),
             books=tuple(self.book(book_id) for book_id in sorted(self.books)),
             positions=tuple(self.open_positions()),
