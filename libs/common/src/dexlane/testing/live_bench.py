@@ -303,17 +303,7 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
         witnesses=lambda: [_witness(place.world, index, one) for index, one in enumerate((rpc, *place.world.others))],
     )
     moments = ExecutionMoments(Metrics("bench"), log)
-    brakes = Brakes(chain_id=CHAIN_ID, side=side, clock=clock)
-    if place.world.policies is not None:
-        board = BoardPlace(
-            service="fast-executor",
-            chain_id=CHAIN_ID,
-            policies=place.world.policies,
-            clock=clock,
-            moments=moments.breakers,
-            on_change=side.take_breaker,
-        )
-        brakes = await restored_brakes(journal, side, board, Lane.FAST)
+    brakes = await _brakes(place, journal, side, moments)
     parts = ExecutorParts(
         service="fast-executor",
         lane=Lane.FAST,
@@ -336,6 +326,20 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
     return Bench(
         home, place.chain, place.world, rpc, clock, journal, executor, mirror, side, reservations, books=place.books
     )
+
+
+async def _brakes(place: Place, journal: Journal, side: SideValues, moments: ExecutionMoments) -> Brakes:
+    if place.world.policies is None:
+        return Brakes(chain_id=CHAIN_ID, side=side, clock=place.clock)
+    board = BoardPlace(
+        service="fast-executor",
+        chain_id=CHAIN_ID,
+        policies=place.world.policies,
+        clock=place.clock,
+        moments=moments.breakers,
+        on_change=side.take_breaker,
+    )
+    return await restored_brakes(journal, side, board, Lane.FAST)
 
 
 def _witness(world: TokenWorld, index: int, rpc: Rpc) -> Witness:

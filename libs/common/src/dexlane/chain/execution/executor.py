@@ -212,14 +212,15 @@ class Executor:
                 self._parts.moments.pass_failed(self._chain_id, str(error))
 
     async def step(self, tip: BlockApplied) -> None:
-        """One pass over everything live."""
+        """One pass over everything live; what an earlier one saw, but could not store, is stored before."""
+        await self._brakes.look(self._journal)
         try:
             await self.live.on_head(tip, self._side.status(self._chain_id), self._parts.mirror.book.pools)
             if self.live.keys_loaded:
                 await self._tend_allowances(tip)
         finally:
             self._passes.reached(tip.block.number)
-            await self._brakes.look(self._journal)
+        await self._brakes.look(self._journal)
 
     def _stamp(self) -> Stamp:
         return Stamp(self._parts.service, self._chain_id, self._parts.lane, self._clock.now_ns())

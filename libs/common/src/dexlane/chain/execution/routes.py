@@ -72,8 +72,10 @@ def _side_values(routes: Routes, deps: ExecutionDeps) -> None:
 
     @routes.follow(BreakerChanged, from_="last")
     async def on_breaker(event: BreakerChanged) -> None:
+        before = side.status(event.chain_id)
         side.take_breaker(event)
-        seats[event.chain_id].wake()
+        if side.status(event.chain_id) is not before:  # most of them only say that they are there
+            seats[event.chain_id].wake()
 
     @routes.follow(BreakerReset, from_="last")
     async def on_breaker_reset(event: BreakerReset) -> None:
