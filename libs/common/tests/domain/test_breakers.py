@@ -424,6 +424,16 @@ def test_a_closed_breaker_leaves_all_an_open_one_nothing_and_a_half_open_one_sma
     assert admission([half], {("breaker-losses", 4): 2}).status is Status.REDUCING
 
 
+def test_paper_entries_use_up_no_probe_of_live_ones() -> None:
+    half = a_breaker(HALF_OPEN, source="breaker-losses", probes=1, round=4)
+    on_paper = admission([half], {}, Mode.PAPER)
+    assert on_paper.rounds == (("breaker-losses#paper", 4),)
+    assert admission([half], {("breaker-losses#paper", 4): 1}, Mode.LIVE).status is Status.ACTIVE
+    assert admission([half], {("breaker-losses#paper", 4): 1}, Mode.PAPER).status is Status.REDUCING
+    own = a_breaker(HALF_OPEN, source="breaker-losses-paper", probes=1, round=4, mode=Mode.PAPER)
+    assert admission([own], {}, Mode.PAPER).rounds == (("breaker-losses-paper", 4),)
+
+
 def test_the_strictest_breaker_holds() -> None:
     facts = [a_breaker(OPEN), a_breaker(OPEN, source="breaker-x", status=Status.HALTED)]
     assert admission(facts, {}).status is Status.HALTED

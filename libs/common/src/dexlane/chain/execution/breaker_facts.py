@@ -82,4 +82,4 @@ class BreakerFacts:
         if not restless:
             return FREE
         mode, venues = trade[0], venues_of_paths(trade[1])
-        return admission([fact for fact in restless if concerns(fact, mode, venues)], begun)
+        return admission([fact for fact in restless if concerns(fact, mode, venues)], begun, mode)

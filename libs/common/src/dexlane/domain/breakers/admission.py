@@ -11,7 +11,8 @@ from dexlane.values.amounts import BPS_DENOMINATOR
 from dexlane.values.books import Mode
 
 ProbeRound = tuple[str, int]
-"""A breaker's source, and the half-open round that an entry is begun in."""
+"""A breaker's source, and the half-open round that an entry is begun in. Paper entries have rounds of their own: they
+say nothing to a breaker of live trades, so they must not use up its probes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Admission:
 
 
 FREE = Admission()
+ON_PAPER = "#paper"
 
 
 def concerns(fact: BreakerChanged, mode: Mode, venues: Iterable[str]) -> bool:
@@ -34,14 +36,20 @@ def concerns(fact: BreakerChanged, mode: Mode, venues: Iterable[str]) -> bool:
     return fact.venue is None or fact.venue in venues
 
 
-def admission(facts: Iterable[BreakerChanged], begun: Mapping[ProbeRound, int]) -> Admission:
+def probe_round(fact: BreakerChanged, mode: Mode) -> ProbeRound:
+    """The round that an entry of this mode belongs to."""
+    is_guest = mode is Mode.PAPER and fact.mode is not Mode.PAPER
+    return (f"{fact.source}{ON_PAPER}" if is_guest else fact.source, fact.round)
+
+
+def admission(facts: Iterable[BreakerChanged], begun: Mapping[ProbeRound, int], mode: Mode = Mode.LIVE) -> Admission:
     """What the breakers that concern a trade leave of it. ``begun`` counts the entries of this lane in each round."""
     status, reasons, size_bps = Status.ACTIVE, list[str](), BPS_DENOMINATOR
     rounds: list[ProbeRound] = []
     for fact in facts:
         asked, why = fact.status, fact.reason
         if asked is Status.ACTIVE and fact.phase is BreakerPhase.HALF_OPEN:
-            key = (fact.source, fact.round)
+            key = probe_round(fact, mode)
             if begun.get(key, 0) >= fact.probes:
                 asked, why = Status.REDUCING, f"it is half-open, and its {fact.probes} probes are begun"
             else:

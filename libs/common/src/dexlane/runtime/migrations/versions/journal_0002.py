@@ -16,13 +16,13 @@ def upgrade() -> None:
     op.create_table(
         "breakers",
         sa.Column("chain_id", sa.BigInteger, primary_key=True),
-        sa.Column("source", sa.String(48), primary_key=True),
+        sa.Column("source", sa.String(64), primary_key=True),
         sa.Column("state", sa.Text, nullable=False),
     )
     op.create_table(
         "breaker_probes",
         sa.Column("chain_id", sa.BigInteger, primary_key=True),
-        sa.Column("source", sa.String(48), primary_key=True),
+        sa.Column("source", sa.String(64), primary_key=True),
         sa.Column("round", sa.BigInteger, primary_key=True),
         sa.Column("intent_id", sa.String(32), primary_key=True),
     )
