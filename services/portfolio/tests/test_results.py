@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from dexlane.events.breakers import BreakerChanged, BreakerPhase, BreakerReset
 from dexlane.events.control import Status, TradingStatus
 from dexlane.testing.builders import (
@@ -22,6 +26,12 @@ from portfolio.marks.results import Result
 from .conftest import Portfolio
 
 LOSSES, DRAWDOWN = "breaker-losses-paper", "breaker-drawdown-paper"
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """One kind of database is enough here: the tables of breakers are tested on both."""
+    return f"sqlite+aiosqlite:///{tmp_path / 'portfolio.db'}"
 
 
 async def newest(portfolio: Portfolio, source: str) -> BreakerChanged:
