@@ -10,7 +10,6 @@ class Moments:
 
     def __init__(self, metrics: Metrics, log: Log) -> None:
         self._log = log
-        self.brakes = BrakeMoments(metrics, log)
         self._archived = metrics.counter("archived_total", "Events written to the archive", ("event",))
         self._pruned = metrics.counter("pruned_total", "Records deleted by the retention rules")
         self._writes = metrics.counter("writes_total", "Changes made by people", ("kind",))

@@ -47,7 +47,7 @@ def router(desk: Desk) -> APIRouter:
         if not chosen:
             raise Problem(404, "Unknown breaker", f"no breaker {source!r} was heard of there; list them first")
         await reset_breakers(desk.journal, chosen, request.reason)
-        desk.moments.brakes.breaker_reset(source, request.reason)
+        desk.brakes.breaker_reset(source, request.reason)
         return desk.wrap(ResetAccepted(before=tuple(chosen)))
 
     return api

@@ -18,7 +18,7 @@ from dexlane.runtime.sealing import Approving, sealer_from
 from gateway.api.access import TokenCheck
 from gateway.api.envelope import AsOf, BlockAge, Envelope, Problem
 from gateway.books import BookKeeper
-from gateway.metrics import Moments
+from gateway.metrics import BrakeMoments, Moments
 from gateway.projections.display import Display
 from gateway.projections.health import HealthPoller
 from gateway.projections.hub import Hub
@@ -63,6 +63,7 @@ class Desk:
     display: Display
     token: TokenCheck
     moments: Moments
+    brakes: BrakeMoments
     door: Door
     redis: Redis
     markets: Mapping[int, MarketReader]
@@ -126,7 +127,7 @@ def make_desk(settings: Settings, given: Surroundings) -> Desk:
     redis = Redis.from_url(settings.redis_url, socket_timeout=1, socket_connect_timeout=1)
     statuses, display = StatusKeeper(journal, settings.chains), Display(picture, hub, health, given.clock)
     approving = Approving(Approver.GATEWAY, sealer_from(settings.approval_key_file), settings.approval_valid_s)
-    moments = Moments(given.metrics, given.log)
+    moments, brakes = Moments(given.metrics, given.log), BrakeMoments(given.metrics, given.log)
     stop = StopParts(
         journal=journal,
         statuses=statuses,
@@ -134,6 +135,7 @@ def make_desk(settings: Settings, given: Surroundings) -> Desk:
         approving=approving,
         clock=given.clock,
         moments=moments,
+        brakes=brakes,
         chains=settings.chains,
         signers=settings.signer_control_sockets,
     )
@@ -146,6 +148,7 @@ def make_desk(settings: Settings, given: Surroundings) -> Desk:
         display=display,
         token=TokenCheck(),
         moments=moments,
+        brakes=brakes,
         door=Door(),
         redis=redis,
         markets={chain: MarketReader(redis, settings.realm, chain, given.clock) for chain in settings.chains},

@@ -34,7 +34,7 @@ from dexlane.runtime.signer_control import halt_all
 from dexlane.values.base import digest
 from dexlane.values.books import Mode
 from dexlane.values.chains import NATIVE
-from gateway.metrics import Moments
+from gateway.metrics import BrakeMoments, Moments
 from gateway.projections.display import Display
 from gateway.records import Search, emergency_stops, find, of_intents
 from gateway.statuses.closing import manual_exit
@@ -68,6 +68,7 @@ class StopParts:
     approving: Approving
     clock: Clock
     moments: Moments
+    brakes: BrakeMoments
     chains: tuple[int, ...]
     signers: tuple[Path, ...] = ()
     """Control sockets of signers on this host."""
@@ -116,7 +117,7 @@ class EmergencyStop:
             async with self.parts.journal.transaction() as tx:
                 await _store(tx.conn, state)
             self.state = state
-        self.parts.moments.brakes.emergency_begun(reason, close_positions=close_positions)
+        self.parts.brakes.emergency_begun(reason, close_positions=close_positions)
         await self._halt_signers(Status.REDUCING if close_positions else Status.HALTED, reason)
         return await self.look()
 
@@ -127,7 +128,7 @@ class EmergencyStop:
                 try:
                     await self.look()
                 except Transient as error:
-                    self.parts.moments.brakes.emergency_waits(str(error))
+                    self.parts.brakes.emergency_waits(str(error))
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def look(self) -> StopState:
@@ -156,7 +157,7 @@ class EmergencyStop:
                 await _store(tx.conn, after)
         self.state = after
         if taken.ended:
-            self.parts.moments.brakes.emergency_ended([f"{one.what}: {one.why}" for one in after.left])
+            self.parts.brakes.emergency_ended([f"{one.what}: {one.why}" for one in after.left])
 
     async def _halt(self, scope: Status, reason: str) -> None:
         for word in await self.parts.statuses.halt(scope, f"emergency stop: {reason}", self.parts.chains):
