@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 UV_VERSION := 0.13.9
 
-.PHONY: help setup run stop test check bench crash fee-paths schemas streams migrate lock simulate
+.PHONY: help setup run stop test check bench crash drill fee-paths schemas streams migrate lock simulate
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-9s\033[0m %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ fee-paths: $(STAMP) ## Send entries and exits into seeded paths of fees and hold
 
 bench: $(STAMP) ## Measure the promised figures on this machine
 	@$(BIN)/python -m bench $(ARGS)
+
+drill: $(STAMP) ## Open a breaker and press the emergency stop on a devnet of its own, with processes killed in the middle
+	@DRILL=1 $(BIN)/python -m pytest tests/integration/test_breakers.py $(ARGS)
 
 crash: $(STAMP) ## Kill real processes of a trading stack at random moments and check the books (ARGS="--crashes 50 --seed 7")
 	@$(BIN)/python tests/crash $(ARGS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.runtime.observability import Metrics, configure_logging
 from dexlane.testing.builders import CHAIN_ID, WETH, a_book, a_status, an_exit
-from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, live_book, reborn, running
+from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, TokenWorld, live_book, reborn, running
 from dexlane.testing.relay_server import Conduct, RelayServer, build
 from dexlane.values.books import RelayPolicy, RelayRules
 
@@ -97,6 +97,15 @@ async def answered() -> None:
         await asyncio.wait(waiting)
 
 
+def _with(board: RelayBoard, race: RacePolicy) -> Callable[[TokenWorld], None]:
+    """Executors of that world have these relays."""
+
+    def furnish(world: TokenWorld) -> None:
+        world.relays, world.race = board, race
+
+    return furnish
+
+
 @asynccontextmanager
 async def scene(
     home: Home,
@@ -116,7 +125,7 @@ async def scene(
         board = RelayBoard(RelaySet(CHAIN_ID, clients, AUTH.address), clock=ManualClock(), moments=moments)
         stack.push_async_callback(board.stop)
         bench = await stack.enter_async_context(
-            running(home, live_book(relays=rules), sending=PATIENT, relays=(board, race or RacePolicy()))
+            running(home, live_book(relays=rules), sending=PATIENT, furnish=_with(board, race or RacePolicy()))
         )
         for server in servers:
             server.tip = bench.chain.tip.number
@@ -425,7 +434,7 @@ async def test_the_key_that_relays_know_must_not_be_a_trading_key(home: Home) ->
     )
     assert AuthKey(bytes.fromhex(KEY[2:])).address == ACCOUNT
     with pytest.raises(Fatal, match="the relay auth key is the key of a trading account"):
-        async with running(home, live_book(relays=ONLY), relays=(board, RacePolicy())):
+        async with running(home, live_book(relays=ONLY), furnish=_with(board, RacePolicy())):
             pass
 
 

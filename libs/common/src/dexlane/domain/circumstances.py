@@ -11,6 +11,7 @@ from dexlane.events.control import Status
 from dexlane.events.execution import Plan, Purpose, Submission
 from dexlane.events.fees import DataFeeTerms, FeeQuoted
 from dexlane.events.portfolio import ExposureChanged
+from dexlane.values.amounts import BPS_DENOMINATOR
 from dexlane.values.chains import NATIVE, BlockRef
 from dexlane.values.pools import Pool
 
@@ -68,6 +69,10 @@ class Market:
     pool_book: PoolBook
     fee_quote: FeeQuoted | None
     status: Status
+    held_by: str = ""
+    """Who holds trading back, and why."""
+    entry_size_bps: int = BPS_DENOMINATOR
+    """The share of a lane's largest trade that an entry may be: less while a breaker is tried out."""
     taxes: Mapping[str, int] = field(default_factory=dict)
     """What tokens are known to keep of a transfer, in basis points."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from dexlane.chain.calldata import router_of
 from dexlane.chain.direct_calls import routers_of
 from dexlane.chain.execution import slots as store
+from dexlane.chain.execution.brakes import Brakes, restored_brakes
 from dexlane.chain.execution.connections import NodeConnections
 from dexlane.chain.execution.executor import Executor, ExecutorParts
 from dexlane.chain.execution.fencing import FencedJournal, JournalLeaseStore, LeaseKey, Term
@@ -25,8 +26,10 @@ from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.network import is_loopback
 from dexlane.chain.relays.auth import AuthKey
 from dexlane.chain.relays.catalogue import connected, named
+from dexlane.domain.breakers.policy import policies
 from dexlane.domain.circumstances import PlanningRules
 from dexlane.domain.fees import fee_parameters
+from dexlane.runtime.breaker_board import BoardPlace
 from dexlane.runtime.database import DATABASE_ERRORS
 from dexlane.runtime.disk_room import DiskRoom
 from dexlane.runtime.errors import Transient
@@ -39,6 +42,8 @@ from dexlane.values.books import Lane
 
 MIGRATIONS = "dexlane.chain"
 DRAIN_S = 5.0
+SMART_P95_MS = 5_000
+"""The smart lane gathers evidence and searches routes before it sends; its latency has another limit."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,7 @@ def _seat(chain_id: int, shared: _Shared) -> Seat:
     async def take_up(term: Term) -> Executor:
         await shared.journal.recover(chain_id)
         reservations = await restored(shared.journal, chain_id, service.clock.now_ms())
+        brakes = await _brakes(shared, chain_id)
         parts = ExecutorParts(
             service=service.name,
             lane=shared.lane,
@@ -110,6 +116,7 @@ def _seat(chain_id: int, shared: _Shared) -> Seat:
             reservations=reservations,
             rules=shared.rules,
             why_no_room=shared.room.why_not,
+            brakes=brakes,
         )
         executor = Executor(parts, access)
         executor.books_changed()
@@ -172,6 +179,22 @@ def _relays(chain_id: int, shared: _Shared) -> RelayBoard | None:
 
 def _jitter_bps() -> int:
     return int(10_000 * random.random())  # noqa: S311  no secret
+
+
+async def _brakes(shared: _Shared, chain_id: int) -> Brakes:
+    """The brakes of a term, as the journal and the bus remember them. ``Transient`` without the journal."""
+    changes = dict(shared.settings.breakers)
+    if shared.lane is Lane.SMART:
+        changes["latency"] = {"p95_ms": SMART_P95_MS, **changes.get("latency", {})}
+    place = BoardPlace(
+        service=shared.service.name,
+        chain_id=chain_id,
+        policies=policies(changes),
+        clock=shared.service.clock,
+        moments=shared.moments.breakers,
+        on_change=shared.side.take_breaker,
+    )
+    return await restored_brakes(shared.journal, shared.side, place, shared.lane)
 
 
 async def restored(journal: Journal, chain_id: int, now_ms: int) -> Reservations:

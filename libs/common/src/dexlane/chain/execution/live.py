@@ -14,6 +14,7 @@ from dexlane.chain.calldata import MAINNET_ROUTER, RouterDeployment, RouterKind
 from dexlane.chain.direct_calls import deployed
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.accounts import AccountFacts, read_account, read_balances
+from dexlane.chain.execution.brakes import Brakes
 from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.keys import (
     KeyFiles,
@@ -90,6 +91,7 @@ class LiveParts:
     clock: Clock
     moments: ExecutionMoments
     on_final: Callable[[Slot], None]
+    brakes: Brakes
     status: Callable[[], Status] = lambda: Status.ACTIVE
 
 
@@ -279,17 +281,7 @@ class LiveDesk:
         if self.access.relays is not None and self.access.relays.known_by in self._source.addresses:
             raise Misconfigured("the relay auth key is the key of a trading account; relays are to know another one")
         self._use_policy()
-        equipment = Equipment(
-            rpc=rpc,
-            payloads=self.payloads,
-            journal=self._parts.journal,
-            clock=self._parts.clock,
-            moments=self._parts.moments,
-            on_final=self._parts.on_final,
-            witnesses=self.access.witnesses(),
-            jitter_bps=self.access.jitter_bps,
-            private=self._private,
-        )
+        equipment = replace(_equipment(self.access, self._parts, rpc, self.payloads), private=self._private)
         transactions = Transactions(equipment, self.access.sending)
         await transactions.recover()
         self.held.opened = opened
@@ -325,6 +317,21 @@ class LiveDesk:
             await store.open_account(tx, book.id, book.accounts[lane], tip.block)
             await tx.emit(opened)
         self.held.opened[book.id, book.accounts[lane]] = tip.block.number
+
+
+def _equipment(access: LiveAccess, parts: LiveParts, rpc: Rpc, payloads: Payloads) -> Equipment:
+    return Equipment(
+        rpc=rpc,
+        payloads=payloads,
+        journal=parts.journal,
+        clock=parts.clock,
+        moments=parts.moments,
+        on_final=parts.on_final,
+        witnesses=access.witnesses(),
+        jitter_bps=access.jitter_bps,
+        watch=parts.brakes.watch,
+        why_held=parts.brakes.why_held,
+    )
 
 
 def _paid_unsigned(slots: Iterable[Slot]) -> dict[str, set[str]]:

@@ -12,11 +12,11 @@ from dexlane.chain.relays.catalogue import RelaySpec, named
 from dexlane.domain.relay_holds import RacePolicy
 from dexlane.domain.send_values import SendPolicy
 from dexlane.runtime.sealing import read_approvers
-from dexlane.runtime.settings import ChainSettings, MoneySettings
+from dexlane.runtime.settings import BreakerSettings, ChainSettings, MoneySettings
 from dexlane.values.chains import Address
 
 
-class ExecutorSettings(ChainSettings, MoneySettings):
+class ExecutorSettings(ChainSettings, MoneySettings, BreakerSettings):
     """Keys, safety and patience of an executor. Without any live book no key is read."""
 
     private_keys_file: Path | None = Field(

@@ -8,12 +8,13 @@ and learns from receipts what happened.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dexlane.chain.abi import AbiError
 from dexlane.chain.answers import Receipt
 from dexlane.chain.calldata import UnroutableError
 from dexlane.chain.execution import slots as store
+from dexlane.chain.execution.breaker_watch import NoWatch, Watch
 from dexlane.chain.execution.evidence import Evidence, Finding, gaps_of
 from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.final_watch import FinalWatch, deep_reorg
@@ -56,6 +57,9 @@ MOST_WATCHED = 256
 LOST = frozenset({TxState.DROPPED, TxState.REORGED})
 """What happened to bytes that must go out again whatever was answered before."""
 
+NOT_ANSWERED = frozenset({PublishAnswer.UNKNOWN, PublishAnswer.RATE_LIMITED})
+"""What counts against the nodes."""
+
 HighestSigned = Callable[[str], int | None]
 """Account to the highest nonce the signer ever signed for it."""
 
@@ -79,6 +83,9 @@ class Equipment:
     jitter_bps: Callable[[], int] = lambda: 5_000
     private: PrivateSending | None = None
     """Private relays, where the chain has any."""
+    watch: Watch = field(default_factory=NoWatch)
+    why_held: Callable[[IntentCreated], str] = lambda intent: ""
+    """Why an entry may not be signed any more; empty when it may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +113,9 @@ class Transactions:
         self._on_final = equipment.on_final
         self._policy = policy or SendPolicy()
         self._jitter_bps = equipment.jitter_bps
+        self._watch, self._why_held = equipment.watch, equipment.why_held
         providers = equipment.witnesses or (Witness(name="node", rpc=equipment.rpc),)
-        self._witnesses = Witnesses(self._payloads.chain_id, providers, self._moments.sending)
+        self._witnesses = Witnesses(self._payloads.chain_id, providers, self._moments.sending, self._watch)
         self._evidence = Evidence(self._witnesses, self._policy)
         self._handover = Handover(providers, equipment.private, self._moments.sending)
         self._finals = FinalWatch(self._policy.watch_blocks)
@@ -221,8 +229,7 @@ class Transactions:
         if any(_is_undone(finding, self._policy) for finding in findings):
             await self._reopen(tip)
         gaps = gaps_of(findings)
-        hurried = self._gapped | {gap.intent.account for gap in gaps}
-        self._gapped = set()
+        hurried, self._gapped = self._gapped | {gap.intent.account for gap in gaps}, set()
         for finding in findings:
             async with finding.slot.lock:
                 if finding.slot.record is finding.record and finding.slot.state.is_open:
@@ -272,6 +279,10 @@ class Transactions:
                 await self._send(slot, number)
 
     async def _sign_and_send(self, slot: Slot, kind: AttemptKind, fee: FeeCap | None) -> None:
+        if kind is AttemptKind.TRADE and (why := self._why_held(slot.intent)):
+            self._moments.held_back(slot.intent.id, why)
+            await self._commit(slot, send_state.give_up(slot.state, FailureReason.HALTED))
+            return
         try:
             calldata = slot.calldata
             if calldata is None and kind is AttemptKind.TRADE:
@@ -294,7 +305,7 @@ class Transactions:
         told = tell(slot, step, self._clock.now_ns())
         async with self._journal.transaction() as tx:
             await store.add_attempt(tx, slot, attempt, signed.raw)
-            await self._write(tx, slot, told, calldata)
+            await _write(tx, slot, told, calldata)
         slot.calldata = calldata
         slot.raws[attempt.number] = signed.raw
         self._take(slot, step, told)
@@ -305,9 +316,12 @@ class Transactions:
         handed_over_ns: list[int] = []
         answer = await self._handover.submit(slot, number, lambda: handed_over_ns.append(self._clock.now_ns()))
         if first and handed_over_ns:
-            self._moments.sent(slot.intent.id, max(0, handed_over_ns[0] - slot.intent.received_at_ns) / 1e9)
+            seconds = max(0, handed_over_ns[0] - slot.intent.received_at_ns) / 1e9
+            self._moments.sent(slot.intent.id, seconds)
+            self._watch.sent(slot.intent, seconds)
         before = slot.patience.get(number)
         slot.patience[number] = after_answer(before, answer, _monotonic_ms(self._clock), self._jitter_bps())
+        self._watch.answered(well=answer not in NOT_ANSWERED)
         if answer is PublishAnswer.NONCE_TOO_HIGH:
             self._gapped.add(slot.intent.account)
         await self._commit(slot, send_state.answered(slot.state, number, answer))
@@ -317,18 +331,13 @@ class Transactions:
             return
         told = tell(slot, step, self._clock.now_ns(), receipt)
         async with self._journal.transaction() as tx:
-            await self._write(tx, slot, told, slot.calldata)
+            await _write(tx, slot, told, slot.calldata)
         self._take(slot, step, told)
-
-    @staticmethod
-    async def _write(tx: Tx, slot: Slot, told: Told, calldata: bytes | None) -> None:
-        await store.save_slot(tx, slot, told.record, calldata)
-        for event in told.events:
-            await tx.emit(event)
 
     def _take(self, slot: Slot, step: Step, told: Told) -> None:
         """Memory follows the journal, never the other way round."""
         slot.record = told.record
+        self._watch.ended(slot.intent, told.events)
         for change in step.changes:
             self._moments.changed(slot.intent.id, change.state, change.reason)
         if slot.state.is_open:
@@ -339,6 +348,12 @@ class Transactions:
             self._finals.take([slot])
             self._moments.sending.ended(slot.intent.id, len(slot.state.attempts))
             self._on_final(slot)
+
+
+async def _write(tx: Tx, slot: Slot, told: Told, calldata: bytes | None) -> None:
+    await store.save_slot(tx, slot, told.record, calldata)
+    for event in told.events:
+        await tx.emit(event)
 
 
 def _monotonic_ms(clock: Clock) -> int:

@@ -6,13 +6,14 @@ Their messages are delivered again; what is kept is only that the wait was told.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import sqlalchemy as sa
 
 from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.records import Cause, Stamp, decision
-from dexlane.domain.circumstances import Market, PlanningRules, Refused
+from dexlane.domain.circumstances import Market, Planned, PlanningRules, Refused
 from dexlane.domain.entry_timing import why_later
 from dexlane.events.risk import VerdictApproved
 from dexlane.runtime.errors import Postponed
@@ -24,6 +25,20 @@ PLANNED_FOR_LATER = "planned"
 SHORTEST_WAIT_S = 0.25
 SHARE_OF_BLOCK = 0.25
 """How often, in block times, a trade that waits for a cheaper block is looked at again."""
+
+
+class Decided(Protocol):
+    """What one book would do."""
+
+    @property
+    def book(self) -> Book:
+        """The book."""
+        ...
+
+    @property
+    def outcome(self) -> Planned | Refused:
+        """Its plan, or why it has none."""
+        ...
 
 
 class WaitingRoom:
@@ -44,13 +59,14 @@ class WaitingRoom:
         self._stamp = stamp
 
     async def for_cheaper_gas(
-        self, verdict: VerdictApproved, trading: Sequence[Book], market: Market, consumer: str
+        self, verdict: VerdictApproved, decided: Sequence[Decided], market: Market, consumer: str
     ) -> None:
         """Raise ``Postponed`` when the trade that books would make now is better made in a later block.
 
         The verdict then comes again and is planned anew on what the market is by then: nothing is reserved meanwhile,
         and no nonce is taken.
         """
+        trading = [one.book for one in decided if isinstance(one.outcome, Planned)]
         why = why_later(verdict, market, self._rules) if trading else None
         if why is None or await self.consumed(verdict.id, consumer):
             return
