@@ -20,7 +20,7 @@ class Step:
     """A call inside a call. Without an actor the probe makes it itself.
 
     ``take``: which of the first four words of the answer is wanted. ``all_tokens``: the first argument becomes what the
-    actor holds of the token at that moment.
+    actor holds of the token at that moment. ``changing``: the actor's call counts only if it changes something.
     """
 
     target: str
@@ -30,10 +30,11 @@ class Step:
     value_wei: int = 0
     take: int = 0
     all_tokens: bool = False
+    changing: bool = False
 
     def encoded(self) -> bytes:
         """The bytes that the probe reads."""
-        flags = self.take | (4 if self.all_tokens else 0)
+        flags = self.take | (4 if self.all_tokens else 0) | (8 if self.changing else 0)
         return b"".join(
             (
                 raw_address(self.actor),
@@ -68,10 +69,10 @@ class ProbeError(ValueError):
 
 @cache
 def codes() -> Mapping[str, str]:
-    """Runtime code of ``Probe``, ``Puppet`` and ``Trap`` in hex, with 0x."""
+    """Runtime code of ``Probe``, ``Puppet``, ``Deputy`` and ``Trap`` in hex, with 0x."""
     text = resources.files("dexlane.chain.token_check").joinpath("contracts/probe.json").read_text(encoding="utf-8")
     content: dict[str, str] = json.loads(text)
-    return {name: "0x" + content[name] for name in ("Probe", "Puppet", "Trap")}
+    return {name: "0x" + content[name] for name in ("Probe", "Puppet", "Deputy", "Trap")}
 
 
 def exploration(token: str, steps: Sequence[Step], switches: Sequence[Step] = (), suffix: Sequence[Step] = ()) -> bytes:

@@ -30,6 +30,7 @@ _TRANSFER = keccak256(b"Transfer(address,address,uint256)")
 _ADDRESS_MASK = (1 << 160) - 1
 _NO_FUNCTIONS = frozenset(bytes.fromhex(each) for each in ("ffffffff", "4e487b71", "08c379a0"))
 """A mask, and the selectors of ``Panic`` and ``Error``."""
+_SHL, _DELEGATECALL = 0x1B, 0xF4
 _DELEGATED = bytes.fromhex("ef0100")
 """How the code of an account begins that hands its calls on (EIP-7702): a key still owns it."""
 
@@ -88,11 +89,11 @@ class Subject:
 
 
 class NoSubject(Exception):
-    """The token cannot be tried; the sentence says why. ``has_code`` is False where there is no contract."""
+    """The token cannot be tried; the sentence says why. ``is_token`` is False where no contract speaks as a token does."""
 
-    def __init__(self, sentence: str, *, has_code: bool = True) -> None:
+    def __init__(self, sentence: str, *, is_token: bool = True) -> None:
         super().__init__(sentence)
-        self.has_code = has_code
+        self.is_token = is_token
 
 
 async def read_head(node: Node, block: int | None, timeout_s: float) -> Head:
@@ -125,7 +126,9 @@ async def read_subject(node: Node, token: str, router: str, quotes: Sequence[str
     )
     code = _bytes(first[0])
     if not code:
-        raise NoSubject("there is no contract at this address", has_code=False)
+        raise NoSubject("there is no contract at this address", is_token=False)
+    if _number(first[3]) is None:
+        raise NoSubject("totalSupply() gives no number: the contract is no token", is_token=False)
     factory, wrapped = _address(first[1]), _address(first[2])
     if factory is None or wrapped is None:
         raise NoSubject(f"{router} does not answer as a router of Uniswap V2 does")
@@ -230,15 +233,30 @@ def constants(code: bytes) -> list[str]:
 
 
 def selectors(code: bytes) -> list[bytes]:
-    """Four-byte constants of the code: all its functions, and a few that are none."""
-    found = (pushed.rjust(4, b"\0") for operation, pushed in opcodes(code) if operation in {0x62, 0x63})
-    return [each for each in dict.fromkeys(found) if each not in _NO_FUNCTIONS]
+    """Four-byte constants of the code: all its functions, and a few that are none.
+
+    Compilers write a constant with zeros at its end as a shorter one and a shift.
+    """
+    found: list[bytes] = []
+    before, last = (0, b""), (0, b"")
+    for operation, pushed in opcodes(code):
+        if operation in {0x61, 0x62, 0x63}:
+            found.append(pushed.rjust(4, b"\0"))
+        if operation == _SHL and len(last[1]) == 1 and last[1][0] > 224 and 0 < len(before[1]) <= 4:
+            found.append((int.from_bytes(before[1], "big") << last[1][0] - 224 & 0xFFFFFFFF).to_bytes(4, "big"))
+        before, last = last, (operation, pushed)
+    return [each for each in dict.fromkeys(found) if each[:2] != b"\0\0" and each not in _NO_FUNCTIONS]
+
+
+def delegates(code: bytes) -> bool:
+    """Whether the code can run the code of another contract in its own place."""
+    return any(operation == _DELEGATECALL for operation, _ in opcodes(code))
 
 
 def is_strange_proxy(code: bytes, standard: str | None) -> bool:
     """Whether the code hands calls on to a place that no standard names: delegatecall, and no function of its own that says
     how many tokens there are."""
-    hands_on = any(operation == 0xF4 for operation, _ in opcodes(code))
+    hands_on = delegates(code)
     return hands_on and standard is None and call("totalSupply()") not in selectors(code)
 
 

@@ -8,21 +8,22 @@ signatures; decoders ignore words too many.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from dexlane.chain.abi import address, array, frame, uint
-from dexlane.chain.token_check.probe import Exploration, Step, Told, call, codes, exploration, selector
+from dexlane.chain.token_check.probe import Exploration, Step, Told, call, codes, selector
 from dexlane.chain.token_check.session import FOREVER, Script, amounts_out, swap
-from dexlane.chain.token_check.subject import Subject, selectors
+from dexlane.chain.token_check.subject import Subject, delegates, selectors
 from dexlane.domain.risk.token_trial import Switch
 from dexlane.values.amounts import BPS_DENOMINATOR
 
-EXPLORE_GAS = 48_000_000
+EXPLORE_GAS = 45_000_000
 """Nodes allow at least 50 million to a call by default."""
 HOLDER_BPS = 10
+TRIED_AT_ONCE = 300
 MAX_SELECTORS = 40
-MAX_MEASURED = 70
+MEASURED_AT_ONCE = 60
+MAX_MEASURED = 240
 _SWITCH_GAS, _TRADE_GAS = 400_000, 1_500_000
 _STANDARD = frozenset(
     selector(signature)
@@ -37,6 +38,9 @@ _STANDARD = frozenset(
     )
 )  # fmt: skip
 """Functions whose meaning is fixed or that change no balance and no switch; ``transferFrom`` is tried as a theft."""
+_FIRST_RUNGS = (1, 100, FOREVER)
+_NUMBERS = ("(zeros)", "(much)")
+_UPGRADES = (selector("upgradeTo(address)"), selector("upgradeToAndCall(address,bytes)"))
 _LADDER = (
     1, 2, 3, 5, 10, 15, 20, 25, 30, 50, 75, 99, 100, 150, 200, 300, 500, 1_000, 1_500, 2_000, 3_000, 5_000, 9_000,
     9_900, 10_000, 100_000, 500_000, 1_000_000, 10**9, 10**17, 5 * 10**17, 10**18, (1 << 128) - 1, FOREVER,
@@ -132,13 +136,16 @@ def attempts(script: Script, played: Cast, half: int) -> list[Attempt]:
     for target, code in script.subject.targets.items():
         place = script.subject.token if target == _implementation(script.subject) else target
         known = [each for each in selectors(code) if each not in _STANDARD][:MAX_SELECTORS]
+        if delegates(code):
+            known = list(dict.fromkeys([*known, *_UPGRADES]))
         for caller in (*script.subject.callers, None):
             who = caller or played.stranger
             theft = call("transferFrom(address,address,uint256)", played.named, who, half)
             if place == script.subject.token:
                 found.append(_attempt(place, who, caller, "transferFrom(holder, itself)", theft))
+            around = _Around(played, half, script.subject.supply, delegates(script.subject.targets[script.subject.token]))
             for each in known:
-                found += list(_shapes(place, each, who, caller, (played, half, script.subject.supply)))
+                found += list(_shapes(place, each, who, caller, around))
     return list({(attempt.step.target, attempt.step.data, attempt.step.actor): attempt for attempt in found}.values())
 
 
@@ -149,13 +156,21 @@ def _implementation(subject: Subject) -> str | None:
 
 
 def _attempt(target: str, who: str, caller: str | None, text: str, data: bytes) -> Attempt:
-    return Attempt(Step(target, data, who, gas=_SWITCH_GAS), caller, text, None)
+    return Attempt(Step(target, data, who, gas=_SWITCH_GAS, changing=True), caller, text, None)
 
 
-def _shapes(
-    target: str, function: bytes, who: str, caller: str | None, around: tuple[Cast, int, int]
-) -> Iterator[Attempt]:
-    played, half, supply = around
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What arguments are made of, and whether the token can hand calls on to other code."""
+
+    played: Cast
+    half: int
+    supply: int
+    delegates: bool
+
+
+def _shapes(target: str, function: bytes, who: str, caller: str | None, around: _Around) -> Iterator[Attempt]:
+    played, half, supply = around.played, around.half, around.supply
     name = "0x" + function.hex()
     shapes: list[tuple[str, tuple[int | str, ...]]] = [
         ("itself, much", (who, supply // 10)),
@@ -163,7 +178,7 @@ def _shapes(
         ("holder, true", (played.named, 1)),
         ("holder, itself, part", (played.named, who, half)),
         ("part, holder", (half, played.named)),
-        ("nothing", (0, 0, 0, 0, 0)),
+        ("zeros", (0, 0, 0, 0, 0)),
         ("holders, true", (0x40, 1, 1, played.named)),
         ("holders", (0x20, 1, played.named)),
         ("much", (supply // 10, supply // 10)),
@@ -171,23 +186,38 @@ def _shapes(
     for text, words in shapes:
         yield _attempt(target, who, caller, f"{name}({text})", function + _words(words))
     trap = function + _words((played.trap, 0x40, 0))
-    yield Attempt(Step(target, trap, who, gas=_SWITCH_GAS), caller, f"{name}(another contract)", None, upgrade=True)
-    for rung in _LADDER if caller is not None else (1, 100, FOREVER):
-        step = Step(target, function + rung.to_bytes(32, "big") * 5, who, gas=_SWITCH_GAS)
-        yield Attempt(step, caller, f"{name}({rung})", rung)
+    another = Step(target, trap, who, gas=_SWITCH_GAS, changing=True)
+    yield Attempt(another, caller, f"{name}(another contract)", None, upgrade=around.delegates)
+    for rung in _FIRST_RUNGS:
+        yield _numbered(Step(target, function, who, gas=_SWITCH_GAS, changing=True), caller, rung)
+
+
+def _numbered(step: Step, caller: str | None, rung: int) -> Attempt:
+    function = step.data[:4]
+    numbered = replace(step, data=function + rung.to_bytes(32, "big") * 5)
+    return Attempt(numbered, caller, f"0x{function.hex()}({rung})", rung)
+
+
+def climb(first: Sequence[Attempt]) -> list[Attempt]:
+    """More numbers for every function that took one from its caller: its bounds are somewhere between."""
+    taken = {
+        (attempt.step.target, attempt.step.data[:4], attempt.step.actor): attempt
+        for attempt in first
+        if attempt.rung is not None or attempt.text.endswith(_NUMBERS)
+    }
+    rest = [rung for rung in _LADDER if rung not in _FIRST_RUNGS]
+    return [_numbered(attempt.step, attempt.caller, rung) for attempt in taken.values() for rung in rest]
 
 
 def _words(words: Sequence[int | str]) -> bytes:
     return b"".join(address(word) if isinstance(word, str) else word.to_bytes(32, "big") for word in words)
 
 
-def worth_measuring(tried: Sequence[Attempt], answer: Exploration) -> list[Attempt]:
+def worth_measuring(taken: Sequence[Attempt]) -> list[Attempt]:
     """Of the calls that succeed: all shapes, and of the numbers of each function the lowest and the highest ones."""
     kept: list[Attempt] = []
     rungs: dict[tuple[str, bytes, str], list[Attempt]] = {}
-    for attempt, branch in zip(tried, answer.branches, strict=True):
-        if branch is None:
-            continue
+    for attempt in taken:
         if attempt.rung is None:
             kept.append(attempt)
         else:
@@ -195,9 +225,10 @@ def worth_measuring(tried: Sequence[Attempt], answer: Exploration) -> list[Attem
             rungs.setdefault(key, []).append(attempt)
     for found in rungs.values():
         highest = [max((each for each in found if (each.rung or 0) <= top), key=_rung, default=None) for top in _TOPS]
-        chosen = [min(found, key=_rung), *highest, *found[-2:]]
+        found.sort(key=_rung)
+        chosen = [found[0], *highest, *found[-2:]]
         kept += list(dict.fromkeys(each for each in chosen if each is not None))
-    return kept[:MAX_MEASURED]
+    return kept
 
 
 _TOPS = (100, 10_000, 10**6, 10**18)
@@ -209,15 +240,19 @@ def _rung(attempt: Attempt) -> int:
 
 def overrides(script: Script, played: Cast) -> dict[str, dict[str, str]]:
     """The state of an exploration: probe, puppets and trap."""
-    found = {who: {"code": codes()["Puppet"]} for who in (played.named, played.other, *_gainers(script, played))}
+    contracts = script.subject.contracts
+    found = {
+        who: {"code": codes()["Deputy" if who in contracts else "Puppet"]}
+        for who in (played.named, played.other, *_gainers(script, played))
+    }
     found[played.trap] = {"code": codes()["Trap"]}
-    purse_wei = script.ether[played.probe] + EXPLORE_GAS * script.price_wei
+    purse_wei = script.ether[played.probe] + 2 * EXPLORE_GAS * script.price_wei
     found[played.probe] = {"code": codes()["Probe"], "balance": hex(purse_wei)}
     return found
 
 
 def explore_call(script: Script, played: Cast, data: bytes) -> dict[str, str]:
-    """The first parameter of ``eth_call``: the probe calls itself, so that it is the origin its puppets obey."""
+    """The call of an exploration: the probe calls itself, so that it is the origin its puppets obey."""
     call_ = {"from": played.probe, "to": played.probe, "data": "0x" + data.hex(), "gas": hex(EXPLORE_GAS)}
     return call_ | {"maxFeePerGas": hex(script.price_wei), "maxPriorityFeePerGas": hex(10**9)}
 
@@ -233,8 +268,8 @@ class Baseline:
 
     @property
     def sells(self) -> bool:
-        """Whether both holders can sell."""
-        return self.named[2].ok and self.other[2].ok
+        """Whether the first holder can sell. The other one may have to wait for another block, or for another origin."""
+        return self.named[2].ok
 
 
 def baseline(told: Sequence[Told], gainers: int) -> Baseline:
@@ -256,7 +291,7 @@ def effect(attempt: Attempt, told: Sequence[Told], usual: Baseline, delays: dict
         caller=attempt.caller,
         delay_s=None if attempt.caller is None else delays.get(attempt.caller),
         named_sells=now.named[2].ok,
-        other_sells=now.other[2].ok,
+        other_sells=now.other[2].ok if usual.other[2].ok else now.named[2].ok,
         named_tax_bps=_loss_bps(usual.named, now.named),
         other_tax_bps=_loss_bps(usual.other, now.other),
         made=max(grown, gained - taken, 0),
@@ -278,15 +313,3 @@ def _kept_bps(sale: Sequence[Told]) -> int:
     if received >= expected:
         return BPS_DENOMINATOR
     return BPS_DENOMINATOR * received * (reserve - expected) // (expected * (reserve - received))
-
-
-def request(script: Script, played: Cast, data: bytes, block: dict[str, str] | None = None) -> tuple[str, list[Any]]:
-    """An ``eth_call`` of an exploration, on the block stood on or with parts of it changed."""
-    params: list[Any] = [explore_call(script, played, data), hex(script.subject.head.number), overrides(script, played)]
-    return "eth_call", [*params, block] if block else params
-
-
-def exploration_of(script: Script, steps: Sequence[Step], tried: Sequence[Attempt], suffix: Sequence[Step]) -> bytes:
-    """Calldata of an exploration."""
-    return exploration(script.subject.token, steps, [each.step for each in tried], suffix)
-

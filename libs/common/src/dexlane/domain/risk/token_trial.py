@@ -108,6 +108,7 @@ class Switch:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenTrial:
     """Everything about one token at one block. ``missing`` names, in sentences, what could not be looked at.
+    ``is_token`` is False where there is no contract, or none that tells a supply.
 
     ``method`` is the JSON-RPC method the trades were simulated with: ``eth_simulateV1`` from accounts without code, or
     ``eth_call`` from accounts with code. ``switches`` is None when nobody looked for them.
@@ -116,7 +117,7 @@ class TokenTrial:
     token: str
     block: int
     method: str = ""
-    has_code: bool = True
+    is_token: bool = True
     supply: int = 0
     decimals: frozenset[int | None] = frozenset()
     buys: tuple[Trade, ...] = ()

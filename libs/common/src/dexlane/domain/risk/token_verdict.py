@@ -81,8 +81,9 @@ def judge(trial: TokenTrial, limits: TrialLimits, *, known_issuer: bool = False)
 
 
 def _findings(trial: TokenTrial, limits: TrialLimits, *, known_issuer: bool) -> Iterator[Finding]:
-    if not trial.has_code:
-        yield Finding("no_code", "there is no contract at this address", "unsafe")
+    if not trial.is_token:
+        reason = next(iter(trial.missing), "no contract speaks as a token does")
+        yield Finding("no_token", reason, "unsafe")
         return
     yield from (Finding("not_checked", sentence, "unknown") for sentence in trial.missing)
     yield from _about_itself(trial)

@@ -7,7 +7,7 @@ pragma solidity 0.8.26;
 ///   actor 20 | target 20 | gas 4 | value 16 | flags 1 | length 2 | data
 /// The probe itself calls the target when the actor is zero, else the puppet at the actor's address does. Flags:
 ///   bits 0-1: which of the first four returned words is told; bit 2: the word at byte 4 of the data becomes the actor's
-///   balance of the token. A step tells 64 bytes: succeeded 1 | zero 7 | gas 8 | size of the answer 16 | word 32, where the
+///   balance of the token; bit 3: a call that changes nothing counts as failed. A step tells 64 bytes: succeeded 1 | zero 7 | gas 8 | size of the answer 16 | word 32, where the
 ///   first 32 are one word. Nothing of an answer is copied but that word, so a long answer costs nobody but its caller.
 contract Probe {
     uint256 private constant HEAD = 63;
@@ -104,13 +104,22 @@ contract Probe {
         if (actor == address(0)) {
             (meta, word) = _call(target, limit, value, data, flags & 3);
         } else {
-            bytes memory wrapped = abi.encodePacked(target, uint32(limit), uint8(flags & 3), data);
-            assembly {
-                pop(call(gas(), actor, value, add(wrapped, 32), mload(wrapped), 0, 64))
-                if gt(returndatasize(), 63) {
-                    meta := mload(0)
-                    word := mload(32)
-                }
+            if (flags & 8 != 0) {
+                (meta,) = _ask(actor, 0, abi.encodePacked(target, uint32(limit), uint8(4), data));
+                if (uint256(meta) >> 248 != 0) return (0, 0, next);
+            }
+            (meta, word) = _ask(actor, value, abi.encodePacked(target, uint32(limit), uint8(flags & 3), data));
+        }
+    }
+
+    function _ask(address actor, uint256 value, bytes memory wrapped) private returns (bytes32 meta, bytes32 word) {
+        assembly {
+            mstore(0, 0)
+            mstore(32, 0)
+            pop(call(gas(), actor, value, add(wrapped, 32), mload(wrapped), 0, 64))
+            if gt(returndatasize(), 63) {
+                meta := mload(0)
+                word := mload(32)
             }
         }
     }
@@ -136,24 +145,41 @@ contract Probe {
     }
 }
 
-/// Code of simulated accounts: does what the probe says, which is the origin of the transaction; takes whatever it is sent.
-contract Puppet {
-    fallback() external payable {
+abstract contract Obedient {
+    /// The head of the input: target 20 | gas 4 | which word of the answer is told, plus 4 to call without changing anything.
+    function _obey() internal {
         assembly {
-            if eq(caller(), origin()) {
-                let head := calldataload(0)
-                let size := sub(calldatasize(), 25)
-                calldatacopy(0, 25, size)
-                let before := gas()
-                let ok := call(and(shr(64, head), 0xffffffff), shr(96, head), callvalue(), 0, size, 0, 0)
-                let spent := and(sub(before, gas()), 0xffffffffffffffff)
-                let from := mul(and(shr(56, head), 3), 32)
-                mstore(0, or(or(shl(248, ok), shl(128, spent)), returndatasize()))
-                mstore(32, 0)
-                if iszero(lt(returndatasize(), add(from, 32))) { returndatacopy(32, from, 32) }
-                return(0, 64)
-            }
+            let head := calldataload(0)
+            let size := sub(calldatasize(), 25)
+            calldatacopy(0, 25, size)
+            let limit := and(shr(64, head), 0xffffffff)
+            let before := gas()
+            let ok
+            switch and(shr(58, head), 1)
+            case 0 { ok := call(limit, shr(96, head), callvalue(), 0, size, 0, 0) }
+            default { ok := staticcall(limit, shr(96, head), 0, size, 0, 0) }
+            let spent := and(sub(before, gas()), 0xffffffffffffffff)
+            let from := mul(and(shr(56, head), 3), 32)
+            mstore(0, or(or(shl(248, ok), shl(128, spent)), returndatasize()))
+            mstore(32, 0)
+            if iszero(lt(returndatasize(), add(from, 32))) { returndatacopy(32, from, 32) }
+            return(0, 64)
         }
+    }
+}
+
+/// Code of simulated accounts: does what the probe says, which is the origin of the transaction; takes whatever it is sent.
+contract Puppet is Obedient {
+    fallback() external payable {
+        if (msg.sender == tx.origin) _obey();
+    }
+}
+
+/// Code in the place of a contract that may have rights. Whoever else calls it fails, so that what needs the real one fails too.
+contract Deputy is Obedient {
+    fallback() external payable {
+        require(msg.sender == tx.origin);
+        _obey();
     }
 }
 
