@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from dexlane.chain.link import RpcError, RpcUnavailable
 from dexlane.chain.token_check import trading
+from dexlane.chain.token_check.called import trade_in_a_call
 from dexlane.chain.token_check.exploring import explore
 from dexlane.chain.token_check.observations import observations
 from dexlane.chain.token_check.probe import ProbeError
@@ -61,6 +62,8 @@ async def _tried(node: Node, question: Question, head: Head) -> TokenTrial:
         strange_proxy=subject.strange_proxy,
     )
     traded, found = await asyncio.gather(_session(node, subject, trial), explore(node, subject, simulates=True))
+    if not traded.method:
+        traded, found = await asyncio.gather(_called(node, subject, trial), explore(node, subject, simulates=False))
     done = replace(
         traded,
         sales=(*traded.sales, *found.far),
@@ -70,14 +73,23 @@ async def _tried(node: Node, question: Question, head: Head) -> TokenTrial:
     return replace(done, evidence=observations(subject, done))
 
 
+async def _called(node: Node, subject: Subject, trial: TokenTrial) -> TokenTrial:
+    """Within one call, where the node simulates no blocks."""
+    try:
+        seen = await trade_in_a_call(node, subject)
+    except RpcError as error:
+        return replace(trial, missing=(f"the node takes no calls on a changed state: {error.message[:100]}",))
+    return replace(trial, method="eth_call", buys=seen.buys, sales=seen.sales, moves=seen.moves)
+
+
 async def _session(node: Node, subject: Subject, trial: TokenTrial) -> TokenTrial:
-    """Both runs."""
+    """Both runs; the trial as it was, without a method, when the node simulates no blocks."""
     try:
         first = await _run(node, subject, trading.build(subject))
         planned = trading.plan_sales(first)
         second = await _run(node, subject, trading.build(subject, planned)) if planned else first
-    except RpcError as error:
-        return replace(trial, missing=(f"the node cannot simulate blocks: {error.message[:100]}",))
+    except RpcError:
+        return trial
     losses = (*first.losses(), *(second.losses() if second is not first else ()))
     return replace(
         trial,

@@ -14,7 +14,7 @@ from typing import Any
 from dexlane.chain.link import Request, RpcError
 from dexlane.chain.token_check import switches
 from dexlane.chain.token_check.delays import delays_of
-from dexlane.chain.token_check.probe import Exploration, Step, Told, exploration, read_exploration
+from dexlane.chain.token_check.probe import Exploration, ProbeError, Step, Told, exploration, read_exploration
 from dexlane.chain.token_check.session import Script
 from dexlane.chain.token_check.subject import Node, Subject
 from dexlane.chain.token_check.trading import part_given
@@ -71,7 +71,7 @@ class Explorer:
         self.opening = switches.opening(self.script, self.played)
 
     async def ask(self, asks: Sequence[Ask]) -> list[Exploration | RpcError]:
-        """The answers in the order of the questions. Raises ``ProbeError`` for one that is cut off."""
+        """The answers in the order of the questions; one that is refused or cut off is an error in its place."""
         make = self._simulation if self.simulates else self._call
         answers = await self.node.batch([make(ask) for ask in asks])
         return [self._read(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
@@ -116,7 +116,10 @@ class Explorer:
         else:
             skipped = len(self.opening)
         data = bytes.fromhex(str(answer)[2:])
-        found = read_exploration(data, skipped + len(ask.steps), len(ask.tried), len(ask.suffix))
+        try:
+            found = read_exploration(data, skipped + len(ask.steps), len(ask.tried), len(ask.suffix))
+        except ProbeError as error:
+            return RpcError(0, str(error))
         return replace(found, steps=found.steps[skipped:])
 
     async def explore(self) -> Found:
@@ -189,7 +192,7 @@ class Explorer:
         size = switches.MEASURED_AT_ONCE
         parts = [chosen[at : at + size] for at in range(0, len(chosen), size)]
         rows = [
-            [attempt for attempt in chosen if attempt.caller == caller and not attempt.upgrade]
+            [attempt for attempt in chosen if attempt.caller == caller and not attempt.may_upgrade]
             for caller in dict.fromkeys(attempt.caller for attempt in chosen)
         ]
         rows = [row for row in rows if len(row) > 1]

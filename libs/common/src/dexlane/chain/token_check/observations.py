@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dexlane.chain.token_check.subject import Subject
 from dexlane.domain.risk.token_trial import Observation, Switch, TokenTrial, Trade
 
-SIMULATED, CALLED, READ = "eth_simulateV1", "eth_call", "eth_getStorageAt"
+CALLED, READ = "eth_call", "eth_getStorageAt"
 MAX_SWITCHES_TOLD = 60
 
 
@@ -34,16 +34,15 @@ def _told(subject: Subject, trial: TokenTrial) -> Iterator[tuple[str, str, dict[
     callers = {f"caller_{at}": who for at, who in enumerate(subject.callers)}
     yield "who may have rights", READ, callers | {"contracts": ",".join(sorted(subject.contracts))}
     for trade in (*trial.buys, *trial.sales):
-        far = trade.trader == "far"
-        yield ("purchase" if trade.buys else "sale", CALLED if far else SIMULATED, _trade(trade))
+        yield ("purchase" if trade.buys else "sale", trial.method, _trade(trade))
     for move in trial.moves:
         raw = {"sent": move.sent, "left": move.left, "arrived": move.arrived, "gas": move.gas}
-        yield f"transfer {move.kind}", SIMULATED, {name: str(value) for name, value in raw.items()} | _outcome(move)
+        yield f"transfer {move.kind}", trial.method, {name: str(value) for name, value in raw.items()} | _outcome(move)
     for loss in trial.losses:
         raw = {"before": str(loss.before), "after": str(loss.after), "within_s": str(loss.within_s)}
-        yield "balance", SIMULATED, {"holder": loss.holder, **raw}
+        yield "balance", trial.method, {"holder": loss.holder, **raw}
     for switch in (trial.switches or ())[:MAX_SWITCHES_TOLD]:
-        yield "switch", CALLED, _switch(switch)
+        yield "switch", trial.method, _switch(switch)
 
 
 def _trade(trade: Trade) -> dict[str, str]:

@@ -22,6 +22,8 @@ USUAL_BPS = 10
 CROWD = 24
 TRADE_GAS, CALL_GAS, LOOK_GAS = 3_000_000, 1_000_000, 5_000_000
 FOREVER = (1 << 256) - 1
+PURSE_WEI = 10**24
+"""Ether that a bank may spend on another quote than the wrapped coin; the router gives back what it does not need."""
 _PRODUCER = "0x4838b106fce9647bdf1e7877bf73ce8b0bad5f97"
 """Who makes the simulated blocks where the real one names nobody: a well-known builder of Ethereum."""
 
@@ -63,12 +65,15 @@ class Script:
     ether: dict[str, int] = field(default_factory=dict)
     blocks: dict[str, list[tuple[str, dict[str, str]]]] = field(default_factory=lambda: {name: [] for name in MOMENTS})
     looks: dict[str, int] = field(default_factory=dict)
+    accounts: dict[str, str] = field(default_factory=dict)
 
     def who(self, name: str) -> str:
         """A fresh account: nobody can know it before the block it follows from."""
-        seed = f"{self.subject.head.hash} {self.subject.token} {name}".encode()
-        found = "0x" + keccak256(seed)[12:].hex()
-        self.ether.setdefault(found, self.purse_wei)
+        found = self.accounts.get(name)
+        if found is None:
+            seed = f"{self.subject.head.hash} {self.subject.token} {name}".encode()
+            found = self.accounts[name] = "0x" + keccak256(seed)[12:].hex()
+            self.ether[found] = self.purse_wei
         return found
 
     @property
@@ -202,7 +207,7 @@ def acquire(script: Script, moment: str, amount: int) -> str:
         path = array([address(pool.wrapped), address(pool.quote)])
         signature = "swapETHForExactTokens(uint256,address[],address,uint256)"
         data = selector(signature) + frame(uint(amount), path, address(bank), uint(FOREVER))
-        script.send(moment, "acquire", bank, pool.router, data, gas=TRADE_GAS, wei=10**21)
+        script.send(moment, "acquire", bank, pool.router, data, gas=TRADE_GAS, wei=PURSE_WEI)
     return bank
 
 

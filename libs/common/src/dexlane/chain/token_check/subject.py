@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 from dexlane.chain.abi import AbiError, Frame
@@ -232,7 +233,8 @@ def constants(code: bytes) -> list[str]:
     return found
 
 
-def selectors(code: bytes) -> list[bytes]:
+@lru_cache(maxsize=64)
+def selectors(code: bytes) -> tuple[bytes, ...]:
     """Four-byte constants of the code: all its functions, and a few that are none.
 
     Compilers write a constant with zeros at its end as a shorter one and a shift.
@@ -245,9 +247,10 @@ def selectors(code: bytes) -> list[bytes]:
         if operation == _SHL and len(last[1]) == 1 and last[1][0] > 224 and 0 < len(before[1]) <= 4:
             found.append((int.from_bytes(before[1], "big") << last[1][0] - 224 & 0xFFFFFFFF).to_bytes(4, "big"))
         before, last = last, (operation, pushed)
-    return [each for each in dict.fromkeys(found) if each[:2] != b"\0\0" and each not in _NO_FUNCTIONS]
+    return tuple(each for each in dict.fromkeys(found) if each[:2] != b"\0\0" and each not in _NO_FUNCTIONS)
 
 
+@lru_cache(maxsize=64)
 def delegates(code: bytes) -> bool:
     """Whether the code can run the code of another contract in its own place."""
     return any(operation == _DELEGATECALL for operation, _ in opcodes(code))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from dexlane.chain.abi import address, array, frame, uint
 from dexlane.chain.token_check.probe import Exploration, Step, Told, call, codes, selector
-from dexlane.chain.token_check.session import FOREVER, Script, amounts_out, swap
+from dexlane.chain.token_check.session import FOREVER, PURSE_WEI, Script, amounts_out, swap
 from dexlane.chain.token_check.subject import Subject, delegates, selectors
 from dexlane.domain.risk.token_trial import Switch
 from dexlane.values.amounts import BPS_DENOMINATOR
@@ -56,7 +56,8 @@ class Attempt:
     text: str
     rung: int | None
     """The number that stands in every word; None for other shapes."""
-    upgrade: bool = False
+    may_upgrade: bool = False
+    """The token can hand calls on to other code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def opening(script: Script, played: Cast) -> list[Step]:
     """Two holders buy."""
     subject, pool = script.subject, script.subject.pool
     paid = max(1, pool.reserve_quote * HOLDER_BPS // 10_000)
-    steps = [_acquire(script, 2 * paid)]
+    steps = [acquire(script, 2 * paid)]
     for who in (played.named, played.other):
         steps.append(Step(pool.quote, call("transfer(address,uint256)", who, paid)))
         steps.append(Step(pool.quote, call("approve(address,uint256)", pool.router, FOREVER), who))
@@ -89,17 +90,18 @@ def opening(script: Script, played: Cast) -> list[Step]:
     return steps
 
 
-def _acquire(script: Script, amount: int) -> Step:
+def acquire(script: Script, amount: int) -> Step:
+    """The probe buys so much of the quote with ether that it is given."""
     pool, probe = script.subject.pool, script.who("explorer")
     if pool.quote == pool.wrapped:
         script.ether[probe] = 2 * amount
         return Step(pool.wrapped, call("deposit()"), value_wei=amount)
-    script.ether[probe] = 2 * 10**21
+    script.ether[probe] = 2 * PURSE_WEI
     path = array([address(pool.wrapped), address(pool.quote)])
     data = selector("swapETHForExactTokens(uint256,address[],address,uint256)") + frame(
         uint(amount), path, address(probe), uint(FOREVER)
     )
-    return Step(pool.router, data, gas=_TRADE_GAS, value_wei=10**21)
+    return Step(pool.router, data, gas=_TRADE_GAS, value_wei=PURSE_WEI)
 
 
 def selling(script: Script, who: str) -> list[Step]:
@@ -159,6 +161,10 @@ def _attempt(target: str, who: str, caller: str | None, text: str, data: bytes) 
     return Attempt(Step(target, data, who, gas=_SWITCH_GAS, changing=True), caller, text, None)
 
 
+_NO_SUPPLY = 1 << 200
+"""What a puppet in the place of the token's code answers is larger."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Around:
     """What arguments are made of, and whether the token can hand calls on to other code."""
@@ -183,11 +189,10 @@ def _shapes(target: str, function: bytes, who: str, caller: str | None, around: 
         ("holders", (0x20, 1, played.named)),
         ("much", (supply // 10, supply // 10)),
     ]
+    shapes.append(("another contract", (played.trap, 0x40, 0)))
     for text, words in shapes:
-        yield _attempt(target, who, caller, f"{name}({text})", function + _words(words))
-    trap = function + _words((played.trap, 0x40, 0))
-    another = Step(target, trap, who, gas=_SWITCH_GAS, changing=True)
-    yield Attempt(another, caller, f"{name}(another contract)", None, upgrade=around.delegates)
+        step = Step(target, function + _words(words), who, gas=_SWITCH_GAS, changing=True)
+        yield Attempt(step, caller, f"{name}({text})", None, around.delegates)
     for rung in _FIRST_RUNGS:
         yield _numbered(Step(target, function, who, gas=_SWITCH_GAS, changing=True), caller, rung)
 
@@ -296,7 +301,7 @@ def effect(attempt: Attempt, told: Sequence[Told], usual: Baseline, delays: dict
         other_tax_bps=_loss_bps(usual.other, now.other),
         made=max(grown, gained - taken, 0),
         taken=taken,
-        upgrade=attempt.upgrade and not now.named[2].ok and not now.other[2].ok,
+        upgrade=attempt.may_upgrade and (told[0].value is None or told[0].value > _NO_SUPPLY),
     )
 
 

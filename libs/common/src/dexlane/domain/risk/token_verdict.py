@@ -86,15 +86,19 @@ def _findings(trial: TokenTrial, limits: TrialLimits, *, known_issuer: bool) -> 
         yield Finding("no_token", reason, "unsafe")
         return
     yield from (Finding("not_checked", sentence, "unknown") for sentence in trial.missing)
+    if trial.missing and not trial.method:
+        return
     yield from _about_itself(trial)
     yield from _trading(trial, limits)
     yield from _taxes(trial, limits)
     yield from _balances(trial, limits)
     yield from _gas(trial, limits)
+    if trial.method == "eth_call":
+        sentence = "the node has no eth_simulateV1: sales of accounts without code and in later blocks were not seen"
+        yield Finding("not_checked", sentence, "unknown")
     if trial.switches is None:
         yield Finding("not_checked", "nobody looked for what its owner can switch", "unknown")
-    for switch in trial.switches or ():
-        yield from _switch(trial, switch, limits, known_issuer=known_issuer)
+    yield from _switches(trial, limits, known_issuer=known_issuer)
 
 
 def _about_itself(trial: TokenTrial) -> Iterator[Finding]:
@@ -204,6 +208,17 @@ def _gas(trial: TokenTrial, limits: TrialLimits) -> Iterator[Finding]:
         yield Finding("gas_heavy", f"one trade uses {gas} gas", "unsafe")
 
 
+def _switches(trial: TokenTrial, limits: TrialLimits, *, known_issuer: bool) -> Iterator[Finding]:
+    """Of everything that one caller can do with one function, one finding for each flag."""
+    told: set[tuple[str, str | None, str]] = set()
+    for switch in trial.switches or ():
+        for finding in _switch(trial, switch, limits, known_issuer=known_issuer):
+            key = (finding.flag, switch.caller, switch.call.partition("(")[0])
+            if key not in told:
+                told.add(key)
+                yield finding
+
+
 def _switch(trial: TokenTrial, switch: Switch, limits: TrialLimits, *, known_issuer: bool) -> Iterator[Finding]:
     who = "anybody" if switch.caller is None else switch.caller
     delayed = switch.caller is not None and switch.delay_s is not None and switch.delay_s >= limits.min_delay_s
@@ -258,9 +273,12 @@ def _move_tax_bps(move: Move) -> int | None:
 
 
 def _can_sell(trial: TokenTrial) -> tuple[SaleSize, ...]:
-    """Of each size the best answer: the first attempt or the one after a pause."""
-    found: dict[int, bool] = {}
+    """Of each size the best answer: the first attempt or the one after a pause; None where nothing was bought."""
+    found: dict[str, tuple[int, bool | None]] = {
+        trade.trader: (trade.expected, None) for trade in trial.buys if trade.kind is Kind.SIZE
+    }
     for trade in trial.sales:
         if trade.kind in {Kind.SIZE, Kind.RETRY}:
-            found[trade.amount] = found.get(trade.amount, False) or trade.ok
-    return tuple(SaleSize(amount, ok) for amount, ok in sorted(found.items()))
+            amount, ok = found.get(trade.trader, (trade.amount, None))
+            found[trade.trader] = (amount if ok is not None else trade.amount, bool(ok) or trade.ok)
+    return tuple(SaleSize(amount, ok) for amount, ok in sorted(found.values(), key=lambda each: each[0]))

@@ -105,7 +105,8 @@ contract Probe {
             (meta, word) = _call(target, limit, value, data, flags & 3);
         } else {
             if (flags & 8 != 0) {
-                (meta,) = _ask(actor, 0, abi.encodePacked(target, uint32(limit), uint8(4), data));
+                // A forbidden change burns all gas that it was given, so it is given little.
+                (meta,) = _ask(actor, 0, abi.encodePacked(target, uint32(limit / 8), uint8(4), data));
                 if (uint256(meta) >> 248 != 0) return (0, 0, next);
             }
             (meta, word) = _ask(actor, value, abi.encodePacked(target, uint32(limit), uint8(flags & 3), data));
