@@ -1,7 +1,8 @@
 """Compile the code of the executed token check and write its runtime code beside the source.
 
 Usage: python libs/devnet/tools/compile_probe.py FOLDER, where FOLDER holds what ``npm pack solc@0.8.26`` unpacks to (a
-development tool, no dependency of the project). The EVM version is fixed, so that the code runs on any chain since 2022.
+development tool, no dependency of the project). The EVM version is fixed, so that the code runs on any chain since
+2022.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Compile the zoo of tokens and write the creation code of every family into one file beside the sources.
 
-Usage: python libs/devnet/tools/compile_zoo.py FOLDER, with vyper 0.4.3 on PATH (``pip install vyper==0.4.3``) and a FOLDER
-with what ``npm pack`` of solc@0.8.26, @openzeppelin/contracts@5.4.0 and solady@0.1.26 unpacks to, in ``solc``,
+Usage: python libs/devnet/tools/compile_zoo.py FOLDER, with vyper 0.4.3 on PATH (``pip install vyper==0.4.3``) and a
+FOLDER with what ``npm pack`` of solc@0.8.26, @openzeppelin/contracts@5.4.0 and solady@0.1.26 unpacks to, in ``solc``,
 ``openzeppelin`` and ``solady``. All of these are development tools; nothing of them is a dependency of the project.
 """
 

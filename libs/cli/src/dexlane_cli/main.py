@@ -15,13 +15,24 @@ from rich.table import Table
 
 from dexlane.events.control import Status
 from dexlane.runtime.errors import DexlaneError
-from dexlane_cli import allowances, books, doctor, gateway_client, journals, listening, rendering, route, signer, tape
+from dexlane_cli import (
+    allowances,
+    books,
+    doctor,
+    gateway_client,
+    journals,
+    listening,
+    rendering,
+    route,
+    signer,
+    tape,
+    token_check,
+)
 from dexlane_cli.errors import EXIT_FAILED, CommandError
 from dexlane_cli.quote import quote_command
 from dexlane_cli.reconcile import examine, tables
 from dexlane_cli.session import stop_supervisor, supervisor_pid, write_approval_keys
 from dexlane_cli.stack import APPROVER_KEYS, SERVICE_PORTS, Ports, StackOptions, devnet_chains, gateway_url, given_nodes
-from dexlane_cli.token_check import token_check_command
 from dexlane_cli.up import declare_streams, up
 
 app = typer.Typer(
@@ -32,9 +43,9 @@ app = typer.Typer(
 )
 app.add_typer(books.app, name="books")
 app.command("quote")(quote_command)
-app.command("token-check")(token_check_command)
 app.add_typer(route.app)
 app.add_typer(tape.app, name="tape")
+app.add_typer(token_check.app)
 app.add_typer(signer.app, name="signer")
 console = Console(soft_wrap=True)
 

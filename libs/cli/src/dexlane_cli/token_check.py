@@ -1,4 +1,5 @@
-"""``dexlane token-check``: buy, give and sell a token in blocks that a node only simulates, and say whether it is safe."""
+"""``dexlane token-check``: buy, give and sell a token in blocks that a node only simulates, and say whether it is
+safe."""
 
 from __future__ import annotations
 
@@ -31,6 +32,7 @@ from dexlane_cli.errors import EXIT_USAGE, CommandError
 EXIT_CODES = {"safe": 0, "unsafe": 1, "unknown": 3}
 PROTOCOL = "uniswap_v2"
 _ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
+app = typer.Typer()
 console = Console(soft_wrap=True)
 
 
@@ -44,6 +46,7 @@ class Asked:
     block: int | None
 
 
+@app.command("token-check")
 def token_check_command(
     rpc: Annotated[str, typer.Option(help="A node: http(s):// or ws(s)://. Nothing is sent, nothing costs.")],
     token: Annotated[str, typer.Option(help="The token's address.")],
@@ -57,8 +60,8 @@ def token_check_command(
     """Check a token by trading it in simulated blocks: taxes, sales of several sizes and after several waits, what its
     owner can switch.
 
-    Exit code 0: safe, 1: unsafe, 2: wrong usage, 3: unknown, because something could not be looked at. Taxes are in bps;
-    they and "ok" are null where nothing was seen. Evidence names block, method and raw values.
+    Exit code 0: safe, 1: unsafe, 2: wrong usage, 3: unknown, because something could not be looked at. Taxes are in
+    bps; they and "ok" are null where nothing was seen. Evidence names block, method and raw values.
     """
     asked = _checked(rpc, token, router_address, protocol, block)
     began = time.perf_counter()

@@ -1,8 +1,8 @@
 """Families of tokens with known intentions: what each one's numbers may be, and which are kept out of tuning.
 
-What counts as benign where an owner has a switch: nobody can use it any more, the code bounds it to what does little harm,
-or a timelock that is nothing else delays it by a day or more. A switch that one key can throw at once, and that stops sales,
-takes or makes tokens, or exchanges the code, makes a family hostile, whatever its owner means to do.
+What counts as benign where an owner has a switch: nobody can use it any more, the code bounds it to what does little
+harm, or a timelock that is nothing else delays it by a day or more. A switch that one key can throw at once, and that
+stops sales, takes or makes tokens, or exchanges the code, makes a family hostile, whatever its owner means to do.
 """
 
 import gzip

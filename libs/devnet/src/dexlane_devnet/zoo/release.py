@@ -66,7 +66,9 @@ async def _to_pool(devnet: Devnet, token: str, seed: int) -> int:
     chance = random.Random(f"pool {token} {seed}")  # noqa: S311 - specimens by seed, no secrets
     router = chain_of(devnet.chain_id).addresses.v2_router02
     supply = int(await devnet.rpc("eth_call", {"to": token, "data": calldata("totalSupply()")}, "latest"), 16)
-    held = int(await devnet.rpc("eth_call", {"to": token, "data": calldata("balanceOf(address)", KEEPER)}, "latest"), 16)
+    held = int(
+        await devnet.rpc("eth_call", {"to": token, "data": calldata("balanceOf(address)", KEEPER)}, "latest"), 16
+    )
     amount = min(held, supply * chance.randint(60, 100) // 100)
     wei = chance.randint(5, 200) * _ETHER
     await _send(devnet, token, calldata("approve(address,uint256)", router, _FOREVER))

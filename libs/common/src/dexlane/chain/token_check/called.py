@@ -1,7 +1,7 @@
 """Trading within one ``eth_call``, for nodes that simulate no blocks: the holders have code, and no time passes.
 
-It sees less, so it can find a token unsafe but never safe (``token_verdict``): a trap that knows a simulation by its origin or
-producer, or that springs at the second sale, stays hidden here.
+It sees less, so it can find a token unsafe but never safe (``token_verdict``): a trap that knows a simulation by its
+origin or producer, or that springs at the second sale, stays hidden here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """An executed check of one token, from an address to a trial. Costs nothing, needs no key, and never fails on a token.
 
-What a hostile contract can do is spend gas, answer at length or answer nonsense: every call has a gas limit, only single words
-of answers are read, and the whole check has a time budget. What goes wrong is written down as missing evidence.
+What a hostile contract can do is spend gas, answer at length or answer nonsense: every call has a gas limit, only
+single words of answers are read, and the whole check has a time budget. What goes wrong is written down as missing
+evidence.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dexlane.chain.token_check.called import trade_in_a_call
 from dexlane.chain.token_check.exploring import explore
 from dexlane.chain.token_check.observations import observations
 from dexlane.chain.token_check.probe import ProbeError
-from dexlane.chain.token_check.subject import Head, Node, NoSubject, Subject, read_head, read_subject
+from dexlane.chain.token_check.subject import Head, Node, NoSubjectError, Subject, read_head, read_subject
 from dexlane.domain.risk.token_trial import TokenTrial
 
 BUDGET_S = 10.0
@@ -23,8 +24,8 @@ BUDGET_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which token, through which router of Uniswap V2's kind; ``quotes`` are other tokens than the wrapped coin that it may
-    have its pool with. Without ``block`` the newest."""
+    """Which token, through which router of Uniswap V2's kind; ``quotes`` are other tokens than the wrapped coin that
+    it may have its pool with. Without ``block`` the newest."""
 
     token: str
     router: str
@@ -36,13 +37,13 @@ async def try_token(node: Node, question: Question, budget_s: float = BUDGET_S) 
     """Make the trial. Raises ``RpcUnavailable`` only when the node gives no answer to the first request."""
     try:
         head = await read_head(node, question.block, budget_s)
-    except NoSubject as error:
+    except NoSubjectError as error:
         return TokenTrial(token=question.token, block=question.block or 0, missing=(str(error),))
     trial = TokenTrial(token=question.token, block=head.number)
     try:
         async with asyncio.timeout(budget_s):
             return await _tried(node, question, head)
-    except NoSubject as error:
+    except NoSubjectError as error:
         return replace(trial, is_token=error.is_token, missing=(str(error),))
     except TimeoutError:
         return replace(trial, missing=(f"the check did not end within {budget_s:g} s",))

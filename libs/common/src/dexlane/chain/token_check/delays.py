@@ -1,7 +1,7 @@
 """Whether what a contract may do is delayed: only by a timelock that can do nothing else, or by an admin owned by one.
 
-A contract's word about itself is no evidence: one that has any function beyond those of OpenZeppelin's TimelockController or of
-Compound's Timelock may have a way around its delay, so it counts as undelayed.
+A contract's word about itself is no evidence: one that has any function beyond those of OpenZeppelin's
+TimelockController or of Compound's Timelock may have a way around its delay, so it counts as undelayed.
 """
 
 from __future__ import annotations

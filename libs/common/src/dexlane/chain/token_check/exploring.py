@@ -1,7 +1,7 @@
 """Exploring a token with the probe: the same questions asked of any node, in blocks ahead or within one call.
 
-Where the node simulates blocks, the holders buy in one block and everything else happens minutes later, so that a pause that the
-token asks for is over. Elsewhere all of it is one ``eth_call``.
+Where the node simulates blocks, the holders buy in one block and everything else happens minutes later, so that a
+pause that the token asks for is over. Elsewhere all of it is one ``eth_call``.
 """
 
 from __future__ import annotations
@@ -97,7 +97,10 @@ class Explorer:
             "blockOverrides": self._block((ask.ahead[0] + LATER[0], ask.ahead[1] + LATER[1])),
             "calls": [self._data(ask, ask.steps)],
         }
-        return "eth_simulateV1", ({"blockStateCalls": [first, second], "validation": False}, hex(self.subject.head.number))
+        return "eth_simulateV1", (
+            {"blockStateCalls": [first, second], "validation": False},
+            hex(self.subject.head.number),
+        )
 
     def _block(self, ahead: tuple[int, int]) -> dict[str, str]:
         head = self.subject.head
@@ -135,9 +138,7 @@ class Explorer:
         if not usual.sells:
             return Found((), None, ("switches cannot be compared: a holder with code cannot sell",))
         far = tuple(
-            self._far(sold, ahead[1])
-            for sold, ahead in zip(distant, FAR, strict=True)
-            if isinstance(sold, Exploration)
+            self._far(sold, ahead[1]) for sold, ahead in zip(distant, FAR, strict=True) if isinstance(sold, Exploration)
         )
         chosen = switches.worth_measuring(taken.attempts)
         missing = list(taken.missing)

@@ -13,7 +13,9 @@ MAX_SWITCHES_TOLD = 60
 
 def observations(subject: Subject, trial: TokenTrial) -> tuple[Observation, ...]:
     """Everything that the verdict rests on."""
-    return tuple(Observation(what=what, block=trial.block, method=method, raw=raw) for what, method, raw in _told(subject, trial))
+    return tuple(
+        Observation(what=what, block=trial.block, method=method, raw=raw) for what, method, raw in _told(subject, trial)
+    )
 
 
 def _told(subject: Subject, trial: TokenTrial) -> Iterator[tuple[str, str, dict[str, str]]]:
@@ -39,8 +41,8 @@ def _told(subject: Subject, trial: TokenTrial) -> Iterator[tuple[str, str, dict[
         raw = {"sent": move.sent, "left": move.left, "arrived": move.arrived, "gas": move.gas}
         yield f"transfer {move.kind}", trial.method, {name: str(value) for name, value in raw.items()} | _outcome(move)
     for loss in trial.losses:
-        raw = {"before": str(loss.before), "after": str(loss.after), "within_s": str(loss.within_s)}
-        yield "balance", trial.method, {"holder": loss.holder, **raw}
+        lost = {"before": str(loss.before), "after": str(loss.after), "within_s": str(loss.within_s)}
+        yield "balance", trial.method, {"holder": loss.holder, **lost}
     for switch in (trial.switches or ())[:MAX_SWITCHES_TOLD]:
         yield "switch", trial.method, _switch(switch)
 

@@ -1,8 +1,9 @@
 """Trading days that never happened: accounts without code buy, give, wait and sell in simulated blocks.
 
-Everything is one ``eth_simulateV1`` request of several blocks, validated as real ones are, so that a token sees what it sees in a
-real transaction: an origin that is the caller, a gas price, a base fee, a block's producer, accounts with little ether. It is
-made twice, because a sale must name an amount: first without sales, to see what everybody holds, then with them.
+Everything is one ``eth_simulateV1`` request of several blocks, validated as real ones are, so that a token sees what
+it sees in a real transaction: an origin that is the caller, a gas price, a base fee, a block's producer, accounts with
+little ether. It is made twice, because a sale must name an amount: first without sales, to see what everybody holds,
+then with them.
 """
 
 from __future__ import annotations
@@ -57,6 +58,17 @@ class Called:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A transaction."""
+
+    sender: str
+    to: str
+    data: bytes
+    gas: int = CALL_GAS
+    wei: int = 0
+
+
 @dataclass
 class Script:
     """Blocks of transactions under construction, each with a key to find its result by."""
@@ -86,25 +98,26 @@ class Script:
         """Ether of an ordinary account: enough gas for a few trades."""
         return 10**17 + 8 * TRADE_GAS * self.price_wei
 
-    def send(self, moment: str, key: str, sender: str, to: str, data: bytes, *, gas: int = CALL_GAS, wei: int = 0) -> None:
+    def send(self, moment: str, key: str, sent: Sent) -> None:
         """Add a transaction."""
         transaction = {
-            "from": sender,
-            "to": to,
-            "data": "0x" + data.hex(),
-            "gas": hex(gas),
+            "from": sent.sender,
+            "to": sent.to,
+            "data": "0x" + sent.data.hex(),
+            "gas": hex(sent.gas),
             "maxFeePerGas": hex(self.price_wei),
             "maxPriorityFeePerGas": hex(10**9),
         }
-        if wei:
-            transaction["value"] = hex(wei)
-            self.ether[sender] = self.ether.get(sender, self.purse_wei) + wei
+        if sent.wei:
+            transaction["value"] = hex(sent.wei)
+            self.ether[sent.sender] = self.ether.get(sent.sender, self.purse_wei) + sent.wei
         self.blocks[moment].append((key, transaction))
 
     def look(self, moment: str, key: str, steps: Sequence[Step]) -> None:
         """Add a look at the state, which changes nothing."""
         self.looks[key] = len(steps)
-        self.send(moment, key, self.who("observer"), self.who("probe"), exploration(self.subject.token, steps), gas=LOOK_GAS)
+        seen = exploration(self.subject.token, steps)
+        self.send(moment, key, Sent(self.who("observer"), self.who("probe"), seen, LOOK_GAS))
 
     def request(self) -> dict[str, Any]:
         """The parameter of ``eth_simulateV1``."""
@@ -165,7 +178,8 @@ def reason_of(data: bytes, message: object) -> str:
 
 
 def swap(amount: int, path: Sequence[str], to: str) -> bytes:
-    """``swapExactTokensForTokensSupportingFeeOnTransferTokens`` for at least nothing: the outcome is what is measured."""
+    """``swapExactTokensForTokensSupportingFeeOnTransferTokens`` for at least nothing: the outcome is what is
+    measured."""
     signature = "swapExactTokensForTokensSupportingFeeOnTransferTokens(uint256,uint256,address[],address,uint256)"
     places = array([address(each) for each in path])
     return selector(signature) + frame(uint(amount), uint(0), places, address(to), uint(FOREVER))
@@ -202,12 +216,12 @@ def acquire(script: Script, moment: str, amount: int) -> str:
     """A bank that owns so much of the quote."""
     pool, bank = script.subject.pool, script.who("bank")
     if pool.quote == pool.wrapped:
-        script.send(moment, "acquire", bank, pool.wrapped, call("deposit()"), wei=amount)
+        script.send(moment, "acquire", Sent(bank, pool.wrapped, call("deposit()"), wei=amount))
     else:
         path = array([address(pool.wrapped), address(pool.quote)])
         signature = "swapETHForExactTokens(uint256,address[],address,uint256)"
         data = selector(signature) + frame(uint(amount), path, address(bank), uint(FOREVER))
-        script.send(moment, "acquire", bank, pool.router, data, gas=TRADE_GAS, wei=PURSE_WEI)
+        script.send(moment, "acquire", Sent(bank, pool.router, data, TRADE_GAS, PURSE_WEI))
     return bank
 
 

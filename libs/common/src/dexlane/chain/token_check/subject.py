@@ -89,8 +89,9 @@ class Subject:
     strange_proxy: bool
 
 
-class NoSubject(Exception):
-    """The token cannot be tried; the sentence says why. ``is_token`` is False where no contract speaks as a token does."""
+class NoSubjectError(Exception):
+    """The token cannot be tried; the sentence says why. ``is_token`` is False where no contract speaks as a token
+    does."""
 
     def __init__(self, sentence: str, *, is_token: bool = True) -> None:
         super().__init__(sentence)
@@ -98,10 +99,12 @@ class NoSubject(Exception):
 
 
 async def read_head(node: Node, block: int | None, timeout_s: float) -> Head:
-    """The header to stand on: the newest, or a given number. ``NoSubject`` when the node does not have it."""
-    answer = await node.call("eth_getBlockByNumber", "latest" if block is None else hex(block), False, timeout_s=timeout_s)
+    """The header to stand on: the newest, or a given number. ``NoSubjectError`` when the node does not have it."""
+    answer = await node.call(
+        "eth_getBlockByNumber", "latest" if block is None else hex(block), False, timeout_s=timeout_s
+    )
     if not isinstance(answer, dict):
-        raise NoSubject(f"the node does not have block {block}")
+        raise NoSubjectError(f"the node does not have block {block}")
     return Head(
         number=int(answer["number"], 16),
         hash=str(answer["hash"]),
@@ -114,7 +117,7 @@ async def read_head(node: Node, block: int | None, timeout_s: float) -> Head:
 
 
 async def read_subject(node: Node, token: str, router: str, quotes: Sequence[str], head: Head) -> Subject:
-    """Ask for everything in three messages. ``NoSubject`` without code or pool, ``Transient`` without an answer."""
+    """Ask for everything. ``NoSubjectError`` without code or pool, ``Transient`` without an answer."""
     at = hex(head.number)
     first = await node.batch(
         [
@@ -127,12 +130,12 @@ async def read_subject(node: Node, token: str, router: str, quotes: Sequence[str
     )
     code = _bytes(first[0])
     if not code:
-        raise NoSubject("there is no contract at this address", is_token=False)
+        raise NoSubjectError("there is no contract at this address", is_token=False)
     if _number(first[3]) is None:
-        raise NoSubject("totalSupply() gives no number: the contract is no token", is_token=False)
+        raise NoSubjectError("totalSupply() gives no number: the contract is no token", is_token=False)
     factory, wrapped = _address(first[1]), _address(first[2])
     if factory is None or wrapped is None:
-        raise NoSubject(f"{router} does not answer as a router of Uniswap V2 does")
+        raise NoSubjectError(f"{router} does not answer as a router of Uniswap V2 does")
     pool = await _find_pool(node, token, Found(router, factory, wrapped), [wrapped, *quotes], at)
     proxy = [_slot(answer) for answer in first[7 : 7 + len(_PROXY_SLOTS)]]
     plain = [each for answer in first[7 + len(_PROXY_SLOTS) :] for each in _packed(answer)]
@@ -169,17 +172,19 @@ class Found:
 async def _find_pool(node: Node, token: str, found: Found, quotes: Sequence[str], at: str) -> Pool:
     """The pair with the wrapped coin if it has anything, else the first with another quote."""
     asked = [quote for quote in dict.fromkeys(quotes) if quote != token]
-    answers = await node.batch(_calls(at, *((found.factory, call("getPair(address,address)", token, q)) for q in asked)))
+    answers = await node.batch(
+        _calls(at, *((found.factory, call("getPair(address,address)", token, q)) for q in asked))
+    )
     pairs = [(quote, pair) for quote, answer in zip(asked, answers, strict=True) if (pair := _address(answer))]
     if not pairs:
-        raise NoSubject("the router's factory knows no pool of it")
+        raise NoSubjectError("the router's factory knows no pool of it")
     states = await node.batch(_calls(at, *((pair, call("getReserves()")) for _, pair in pairs)))
     for (quote, pair), state in zip(pairs, states, strict=True):
         first, second = _word(state, 0), _word(state, 1)
         if first and second:
             ours, theirs = (first, second) if int(quote, 16) < int(token, 16) else (second, first)
             return Pool(found.router, found.wrapped, quote, pair, ours, theirs)
-    raise NoSubject("no pool of it holds anything")
+    raise NoSubjectError("no pool of it holds anything")
 
 
 async def _logged(node: Node, token: str, head: Head) -> list[str]:
@@ -228,7 +233,7 @@ def constants(code: bytes) -> list[str]:
     found = []
     for operation, pushed in opcodes(code):
         value = int.from_bytes(pushed, "big")
-        if (operation == 0x73 or operation == 0x7F) and _like_an_address(value):
+        if operation in {0x73, 0x7F} and _like_an_address(value):
             found.append(f"0x{value:040x}")
     return found
 
@@ -257,8 +262,8 @@ def delegates(code: bytes) -> bool:
 
 
 def is_strange_proxy(code: bytes, standard: str | None) -> bool:
-    """Whether the code hands calls on to a place that no standard names: delegatecall, and no function of its own that says
-    how many tokens there are."""
+    """Whether the code hands calls on to a place that no standard names: delegatecall, and no function of its own that
+    says how many tokens there are."""
     hands_on = delegates(code)
     return hands_on and standard is None and call("totalSupply()") not in selectors(code)
 

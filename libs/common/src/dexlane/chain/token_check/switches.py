@@ -1,8 +1,9 @@
-"""What somebody can switch: every function of the token is tried, with many arguments, by everybody who may have a right.
+"""What somebody can switch: every function of the token is tried, with many arguments, by everybody who may have a
+right.
 
-All of it happens inside ``eth_call``: two holders buy, a function is called in the name of an account (whose address holds a
-puppet meanwhile), both holders sell, and everything is taken back before the next function. Arguments are words that fit most
-signatures; decoders ignore words too many.
+All of it happens inside ``eth_call``: two holders buy, a function is called in the name of an account (whose address
+holds a puppet meanwhile), both holders sell, and everything is taken back before the next function. Arguments are
+words that fit most signatures; decoders ignore words too many.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dexlane.chain.abi import address, array, frame, uint
-from dexlane.chain.token_check.probe import Exploration, Step, Told, call, codes, selector
+from dexlane.chain.token_check.probe import Step, Told, call, codes, selector
 from dexlane.chain.token_check.session import FOREVER, PURSE_WEI, Script, amounts_out, swap
 from dexlane.chain.token_check.subject import Subject, delegates, selectors
 from dexlane.domain.risk.token_trial import Switch
@@ -145,7 +146,9 @@ def attempts(script: Script, played: Cast, half: int) -> list[Attempt]:
             theft = call("transferFrom(address,address,uint256)", played.named, who, half)
             if place == script.subject.token:
                 found.append(_attempt(place, who, caller, "transferFrom(holder, itself)", theft))
-            around = _Around(played, half, script.subject.supply, delegates(script.subject.targets[script.subject.token]))
+            around = _Around(
+                played, half, script.subject.supply, delegates(script.subject.targets[script.subject.token])
+            )
             for each in known:
                 found += list(_shapes(place, each, who, caller, around))
     return list({(attempt.step.target, attempt.step.data, attempt.step.actor): attempt for attempt in found}.values())
@@ -273,7 +276,8 @@ class Baseline:
 
     @property
     def sells(self) -> bool:
-        """Whether the first holder can sell. The other one may have to wait for another block, or for another origin."""
+        """Whether the first holder can sell. The other one may have to wait for another block, or for another
+        origin."""
         return self.named[2].ok
 
 
@@ -287,7 +291,9 @@ def baseline(told: Sequence[Told], gainers: int) -> Baseline:
 def effect(attempt: Attempt, told: Sequence[Told], usual: Baseline, delays: dict[str, int | None]) -> Switch:
     """What a call changed, compared with the baseline."""
     now = baseline(told, len(usual.balances) - 3)
-    gained = max((after - before for before, after in zip(usual.balances[3:], now.balances[3:], strict=True)), default=0)
+    gained = max(
+        (after - before for before, after in zip(usual.balances[3:], now.balances[3:], strict=True)), default=0
+    )
     lost = max(before - after for before, after in zip(usual.balances[:3], now.balances[:3], strict=True))
     grown = now.supply - usual.supply
     taken = max(0, lost)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from dexlane.chain.token_check.probe import Step, Told, call
 from dexlane.chain.token_check.session import (
-    CALL_GAS,
     CROWD,
     FOREVER,
     MOMENTS,
@@ -18,6 +18,7 @@ from dexlane.chain.token_check.session import (
     Called,
     Sale,
     Script,
+    Sent,
     acquire,
     buyers,
     swap,
@@ -63,7 +64,7 @@ def build(subject: Subject, sales: Sequence[Sale] = ()) -> Run:
             _buy(run, moment, _BUYS_LATER[moment], run.usual, f"later {_BUYS_LATER[moment]}")
         if moment == "next":
             idle = run.script.who("idle")
-            run.script.send(moment, "echo", idle, subject.token, call("balanceOf(address)", idle), gas=_ECHO_GAS)
+            run.script.send(moment, "echo", Sent(idle, subject.token, call("balanceOf(address)", idle), _ECHO_GAS))
         run.script.look(moment, f"world {moment}", world_look(run.script, NAMES))
     return run
 
@@ -77,9 +78,10 @@ def _first_purchases(run: Run, first: Sequence[Buyer]) -> None:
     paid |= {f"crowd {number}": crowd_each for number in range(CROWD)}
     bank = acquire(script, "buy", sum(paid.values()))
     for name, amount in paid.items():
-        script.send("buy", f"fund {name}", bank, pool.quote, call("transfer(address,uint256)", script.who(name), amount))
+        funded = call("transfer(address,uint256)", script.who(name), amount)
+        script.send("buy", f"fund {name}", Sent(bank, pool.quote, funded))
         data = call("approve(address,uint256)", pool.router, FOREVER)
-        script.send("buy", f"permit {name}", script.who(name), pool.quote, data)
+        script.send("buy", f"permit {name}", Sent(script.who(name), pool.quote, data))
     for buyer in first:
         _buy(run, "buy", buyer.name, buyer.paid, f"buy {buyer.name}")
         _let_router(run, "buy", buyer.name)
@@ -91,7 +93,7 @@ def _buy(run: Run, moment: str, name: str, amount: int, key: str) -> None:
     closely = not run.sales
     if closely:
         script.look(moment, f"before {key}", trade_look(script, trader, (amount, path)))
-    script.send(moment, key, trader, pool.router, swap(amount, path, trader), gas=TRADE_GAS)
+    script.send(moment, key, Sent(trader, pool.router, swap(amount, path, trader), TRADE_GAS))
     if closely:
         script.look(moment, f"after {key}", trade_look(script, trader, (amount, path)))
     run.active[moment].add(name)
@@ -103,7 +105,7 @@ def _sell(run: Run, sale: Sale) -> None:
     if sale.kind in {Kind.GIVEN, Kind.PULLED, Kind.LATE}:
         _let_router(run, sale.moment, sale.trader)
     script.look(sale.moment, f"before {sale.key}", trade_look(script, trader, (sale.amount, path)))
-    script.send(sale.moment, sale.key, trader, pool.router, swap(sale.amount, path, trader), gas=TRADE_GAS)
+    script.send(sale.moment, sale.key, Sent(trader, pool.router, swap(sale.amount, path, trader), TRADE_GAS))
     script.look(sale.moment, f"after {sale.key}", trade_look(script, trader, (sale.amount, path)))
     run.active[sale.moment].add(sale.trader)
 
@@ -111,7 +113,7 @@ def _sell(run: Run, sale: Sale) -> None:
 def _let_router(run: Run, moment: str, name: str) -> None:
     script = run.script
     data = call("approve(address,uint256)", script.subject.pool.router, FOREVER)
-    script.send(moment, f"allow {name} {moment}", script.who(name), script.subject.token, data)
+    script.send(moment, f"allow {name} {moment}", Sent(script.who(name), script.subject.token, data))
 
 
 def _crowd(run: Run) -> None:
@@ -120,7 +122,7 @@ def _crowd(run: Run) -> None:
     for number in range(CROWD):
         trader = script.who(f"crowd {number}")
         data = swap(max(1, run.usual // 10), (pool.quote, script.subject.token), trader)
-        script.send("day", f"crowd {number}", trader, pool.router, data, gas=TRADE_GAS)
+        script.send("day", f"crowd {number}", Sent(trader, pool.router, data, TRADE_GAS))
 
 
 def part_given(subject: Subject) -> int:
@@ -136,12 +138,12 @@ def _transfers(run: Run) -> None:
     giver, given, lender, pulled = (script.who(name) for name in ("giver", "given", "lender", "pulled"))
     friend = script.who("friend")
     _watch_move(run, "before gift", (giver, given))
-    script.send("next", "gift", giver, token, call("transfer(address,uint256)", given, part))
+    script.send("next", "gift", Sent(giver, token, call("transfer(address,uint256)", given, part)))
     _watch_move(run, "after gift", (giver, given))
-    script.send("next", "lend", lender, token, call("approve(address,uint256)", friend, part))
+    script.send("next", "lend", Sent(lender, token, call("approve(address,uint256)", friend, part)))
     _watch_move(run, "before pull", (lender, pulled))
     data = call("transferFrom(address,address,uint256)", lender, pulled, part)
-    script.send("next", "pull", friend, token, data)
+    script.send("next", "pull", Sent(friend, token, data))
     _watch_move(run, "after pull", (lender, pulled))
     run.active["next"] |= {"giver", "given", "lender", "pulled"}
 
@@ -214,14 +216,15 @@ class Reading:
 
     def losses(self) -> tuple[Loss, ...]:
         """What accounts lost in blocks in which they did nothing."""
-        found = []
-        moments = list(MOMENTS)
-        for earlier, later in zip(moments, moments[1:], strict=False):
+        found: list[Loss] = []
+        for earlier, later in pairwise(MOMENTS):
             before, after = self.world(earlier), self.world(later)
             within = MOMENTS[later].seconds - MOMENTS[earlier].seconds
-            for name in NAMES:
-                if name not in self.run.active[later] and (had := before[name] or 0) > (has := after[name] or 0):
-                    found.append(Loss(holder=name, before=had, after=has, within_s=within))
+            found.extend(
+                Loss(holder=name, before=had, after=has, within_s=within)
+                for name in NAMES
+                if name not in self.run.active[later] and (had := before[name] or 0) > (has := after[name] or 0)
+            )
         return tuple(found)
 
     def decimals(self) -> frozenset[int | None]:
@@ -264,7 +267,7 @@ def plan_sales(first: Reading) -> list[Sale]:
         ("again", "repeat", Kind.AGAIN, "day"),
         ("late", "late", Kind.LATE, "month"),
     ):
-        # In the second run others have sold before, so the same money buys at least as much; a tenth is left for rounding.
+        # In the second run others have sold before, so the same money buys at least as much; a tenth is for rounding.
         bought = first.trade(f"later {name}", kind, name, first.run.usual).received
         found.append(Sale(f"sell {key}", name, kind, moment, bought * 9 // 10))
     return [sale for sale in found if sale.amount > 0]
@@ -284,9 +287,7 @@ def purchases(first: Reading) -> list[Trade]:
 def sales(second: Reading) -> list[Trade]:
     """The sales of the second run; a retry counts only where the first attempt had failed."""
     bought_at = {"again": MOMENTS["hour"].seconds, "late": MOMENTS["day"].seconds}
-    failed = {
-        sale.trader for sale in second.run.sales if sale.kind is Kind.SIZE and not second.results[sale.key].ok
-    }
+    failed = {sale.trader for sale in second.run.sales if sale.kind is Kind.SIZE and not second.results[sale.key].ok}
     found = []
     for sale in second.run.sales:
         if sale.kind is Kind.RETRY and sale.trader not in failed:

@@ -1,8 +1,8 @@
 """What an executed check saw of a token: trades, transfers, balances and switches, as measured and not yet judged.
 
-Every amount is in the smallest unit of its token. A trial is made by :mod:`dexlane.chain.token_check` from calls that a node
-simulates; nothing of it was ever sent. What was not seen is absent, and :mod:`dexlane.domain.risk.token_verdict` refuses to
-call a token safe without it.
+Every amount is in the smallest unit of its token. A trial is made by :mod:`dexlane.chain.token_check` from calls that
+a node simulates; nothing of it was ever sent. What was not seen is absent, and
+:mod:`dexlane.domain.risk.token_verdict` refuses to call a token safe without it.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Kind(StrEnum):
 class Trade:
     """One purchase or sale. ``expected`` is what the pool gives without a tax, ``reserve_out`` what it held of it.
 
-    ``waited_s`` counts from the purchase. ``made`` says by how much the supply, or the sum of all balances that are known,
-    grew during the trade; ``gas`` is what it used.
+    ``waited_s`` counts from the purchase. ``made`` says by how much the supply, or the sum of all balances that are
+    known, grew during the trade; ``gas`` is what it used.
     """
 
     kind: Kind
@@ -88,8 +88,9 @@ class Loss:
 class Switch:
     """What one call, or several in a row, of somebody changes. ``caller`` is None for somebody without any right.
 
-    ``delay_s``: how long its caller must wait by the rules of a timelock; None when nothing delays it. Sales are those of the
-    holder whom the call names, and of another one; taxes compare their proceeds with those without the call, in bps.
+    ``delay_s``: how long its caller must wait by the rules of a timelock; None when nothing delays it. Sales are those
+    of the holder whom the call names, and of another one; taxes compare their proceeds with those without the call, in
+    bps.
     ``made`` is what the supply or the caller's balance grew by; ``taken`` what a holder or the pool lost.
     """
 

@@ -1,8 +1,9 @@
 """From a trial to a verdict. Pure: the same trial and limits give the same verdict everywhere.
 
-Unsafe: what was executed would have lost money, or one key can make it so at once. Unknown: something that a safe token must
-have shown was not seen. Safe: everything was seen, and nothing spoke against it. A switch does not count when a timelock delays
-it by a day or more, when its effect is small, or when the issuer is on the allow list; it is flagged all the same.
+Unsafe: what was executed would have lost money, or one key can make it so at once. Unknown: something that a safe
+token must have shown was not seen. Safe: everything was seen, and nothing spoke against it. A switch does not count
+when a timelock delays it by a day or more, when its effect is small, or when the issuer is on the allow list; it is
+flagged all the same.
 """
 
 from __future__ import annotations
