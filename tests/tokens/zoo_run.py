@@ -94,4 +94,5 @@ def report(results: Sequence[Result]) -> Iterable[str]:
             yield f"  {each.family.name} ({numbers}) seed {each.specimen.seed}: {each.verdict.verdict}; {reasons}"
     times = sorted(each.ms for each in results)
     at = len(times) - 1
-    yield f"time of a check: p50 {times[at // 2]:.0f} ms, p95 {times[round(at * 0.95)]:.0f} ms, worst {times[-1]:.0f} ms"
+    middle, late, worst = times[at // 2], times[round(at * 0.95)], times[-1]
+    yield f"time of a check: p50 {middle:.0f} ms, p95 {late:.0f} ms, worst {worst:.0f} ms"

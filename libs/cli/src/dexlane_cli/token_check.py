@@ -18,10 +18,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dexlane.chain.deployments import deployments
 from dexlane.chain.link import LinkPolicy, RpcError, RpcUnavailable
 from dexlane.chain.rpc import RpcClient
-from dexlane.chain.token_check.check import BUDGET_S, Question, try_token
+from dexlane.chain.token_check.check import BUDGET_S, PROTOCOL, Question, known_market, try_token
 from dexlane.chain.token_check.http_node import HttpNode
 from dexlane.chain.token_check.subject import Node
 from dexlane.domain.risk.canonical import canonical_symbol
@@ -30,7 +29,6 @@ from dexlane.domain.risk.token_verdict import TokenVerdict, TrialLimits, judge
 from dexlane_cli.errors import EXIT_USAGE, CommandError
 
 EXIT_CODES = {"safe": 0, "unsafe": 1, "unknown": 3}
-PROTOCOL = "uniswap_v2"
 _ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
 app = typer.Typer()
 console = Console(soft_wrap=True)
@@ -98,11 +96,7 @@ async def _check(asked: Asked) -> tuple[TokenTrial, TokenVerdict]:
 
 
 def _question(asked: Asked, chain_id: int) -> Question:
-    try:
-        quotes = tuple(quote.address for quote in deployments().chain(chain_id).quote_tokens)
-        known = deployments().exchange(chain_id, PROTOCOL).router
-    except KeyError:
-        quotes, known = (), None
+    known, quotes = known_market(chain_id)
     router = asked.router or known
     if router is None:
         raise CommandError(f"no router of {PROTOCOL} is known on chain {chain_id}; give --router-address", EXIT_USAGE)

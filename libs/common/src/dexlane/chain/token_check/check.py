@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
+from dexlane.chain.deployments import deployments
 from dexlane.chain.link import RpcError, RpcUnavailable
 from dexlane.chain.token_check import trading
 from dexlane.chain.token_check.called import trade_in_a_call
@@ -20,6 +21,7 @@ from dexlane.chain.token_check.subject import Head, Node, NoSubjectError, Subjec
 from dexlane.domain.risk.token_trial import TokenTrial
 
 BUDGET_S = 10.0
+PROTOCOL = "uniswap_v2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,15 @@ class Question:
     router: str
     quotes: tuple[str, ...] = ()
     block: int | None = None
+
+
+def known_market(chain_id: int) -> tuple[str | None, tuple[str, ...]]:
+    """The router of Uniswap V2 on a chain, None where none is known, and the other quotes that are tried with it."""
+    try:
+        quotes = tuple(quote.address for quote in deployments().chain(chain_id).quote_tokens)
+        return deployments().exchange(chain_id, PROTOCOL).router, quotes
+    except KeyError:
+        return None, ()
 
 
 async def try_token(node: Node, question: Question, budget_s: float = BUDGET_S) -> TokenTrial:

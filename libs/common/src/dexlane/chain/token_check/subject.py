@@ -11,6 +11,7 @@ from dexlane.chain.abi import AbiError, Frame
 from dexlane.chain.keccak import keccak256
 from dexlane.chain.link import Request, RpcError
 from dexlane.chain.token_check.probe import NOBODY, call
+from dexlane.chain.token_facts import is_execution_failure
 
 MAX_SLOTS = 24
 MAX_AUTHORITIES = 5
@@ -128,6 +129,9 @@ async def read_subject(node: Node, token: str, router: str, quotes: Sequence[str
             *(("eth_getStorageAt", (token, hex(slot), at)) for slot in range(MAX_SLOTS)),
         ]
     )
+    for answer in first:
+        if isinstance(answer, RpcError) and not is_execution_failure(answer):
+            raise answer
     code = _bytes(first[0])
     if not code:
         raise NoSubjectError("there is no contract at this address", is_token=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from pydantic import Field
 
@@ -71,8 +71,20 @@ class TokenFacts(Value):
     owner: Address | None = Field(default=None, description="answer of owner(); None when there is no such function")
 
 
+class TrialFacts(Value):
+    """What an executed check said about a token: its verdict, worst taxes in bps (None: not measured), reasons."""
+
+    address: Address
+    verdict: Literal["safe", "unsafe", "unknown"]
+    buy_tax_bps: int | None = None
+    sell_tax_bps: int | None = None
+    transfer_tax_bps: int | None = None
+    flags: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
 class Flag(StrEnum):
-    """What can be held against a token. The first four are facts, the rest are changes since it was first seen."""
+    """What can be held against a token: four facts, changes since it was first seen, and what executed checks found."""
 
     NO_CODE = "no_code"
     NO_DECIMALS = "no_decimals"
@@ -82,6 +94,8 @@ class Flag(StrEnum):
     DECIMALS_CHANGED = "decimals_changed"
     IMPLEMENTATION_CHANGED = "implementation_changed"
     OWNER_CHANGED = "owner_changed"
+    FAILED_TRIAL = "failed_trial"
+    TAX_RAISED = "tax_raised"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +123,4 @@ class Evidence:
     tokens: Mapping[str, Seen[TokenFacts]] = field(default_factory=dict)
     flags: Mapping[str, frozenset[Flag]] = field(default_factory=dict)
     sanctions: SanctionsCheck | None = None
+    trials: Mapping[str, Seen[TrialFacts]] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
+from dexlane.domain.risk.evidence import TrialFacts
 from dexlane.domain.risk.token_trial import Kind, Move, Switch, TokenTrial, Trade
 from dexlane.values.amounts import BPS_DENOMINATOR
 from dexlane.values.base import Value
@@ -78,6 +79,23 @@ def judge(trial: TokenTrial, limits: TrialLimits, *, known_issuer: bool = False)
         transfer_tax_bps=_worst(_move_tax_bps(move) for move in trial.moves if move.ok),
         can_sell=_can_sell(trial),
         findings=findings,
+    )
+
+
+_REASONS_KEPT = 5
+
+
+def trial_facts(token: str, verdict: TokenVerdict) -> TrialFacts:
+    """The judgement as evidence for opportunities, with the reasons that decided it."""
+    decisive = [finding.reason for finding in verdict.findings if finding.means == verdict.verdict]
+    return TrialFacts(
+        address=token,
+        verdict=verdict.verdict,
+        buy_tax_bps=verdict.buy_tax_bps,
+        sell_tax_bps=verdict.sell_tax_bps,
+        transfer_tax_bps=verdict.transfer_tax_bps,
+        flags=verdict.flags,
+        reasons=tuple(decisive[:_REASONS_KEPT]),
     )
 
 
