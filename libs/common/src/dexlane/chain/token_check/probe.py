@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 from dexlane.chain.abi import raw_address
@@ -13,6 +13,9 @@ from dexlane.chain.keccak import keccak256
 
 NOBODY = "0x" + "0" * 40
 _STEP_BYTES, _RESULT_BYTES = 63, 64
+
+
+_raw = lru_cache(maxsize=1_024)(raw_address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,8 @@ class Step:
         flags = self.take | (4 if self.all_tokens else 0) | (8 if self.changing else 0)
         return b"".join(
             (
-                raw_address(self.actor),
-                raw_address(self.target),
+                _raw(self.actor),
+                _raw(self.target),
                 self.gas.to_bytes(4, "big"),
                 self.value_wei.to_bytes(16, "big"),
                 flags.to_bytes(1, "big"),
