@@ -174,12 +174,10 @@ class Bench:
         return Trying(
             node=self.node,  # type: ignore[arg-type]
             cache=self.trial_cache,  # type: ignore[arg-type]
-            router=an_address("router"),
-            quotes=(USDC.address,),
+            market=(an_address("router"), (USDC.address,)),
             limits=TrialLimits(),
             budget_s=1.0,
-            every_blocks=50,
-            held_every_blocks=5,
+            every_blocks=(50, 5),
         )
 
     async def publish(self, event: Event) -> None:

@@ -64,16 +64,13 @@ def _add_chain(
 
 
 def _trying(settings: Settings, chain_id: int, client: RpcClient, redis: Redis, moments: Moments) -> Trying:
-    router, quotes = known_market(chain_id)
     return Trying(
         node=client,
         cache=TrialCache(redis, f"dexlane:{settings.realm}:{chain_id}", moments.cache_lost),
-        router=router,
-        quotes=quotes,
+        market=known_market(chain_id),
         limits=settings.trial_limits,
         budget_s=settings.trial_budget_ms / 1_000,
-        every_blocks=settings.trial_blocks,
-        held_every_blocks=settings.held_trial_blocks,
+        every_blocks=(settings.trial_blocks, settings.held_trial_blocks),
     )
 
 

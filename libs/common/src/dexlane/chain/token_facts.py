@@ -15,7 +15,7 @@ MAX_SYMBOL_BYTES = 1_024
 
 _SYMBOL = bytes.fromhex("95d89b41")
 _DECIMALS = bytes.fromhex("313ce567")
-_EXECUTION_FAILURES = ("revert", "gas", "invalid opcode", "invalid jump", "stack", "opcode", "out of")
+_EXECUTION_FAILURES = ("revert", "gas", "evm error", "invalid opcode", "invalid jump", "stack", "opcode", "out of")
 
 
 class TokenFacts(Value):

@@ -21,16 +21,15 @@ from risk_scorer.tokens.desk import Surroundings
 
 @dataclass(frozen=True, kw_only=True)
 class Trying:
-    """How tokens are tried. A check is repeated after so many blocks, and sooner while the token is held."""
+    """How tokens are tried. ``market``: the router, None where none is known, and the other quotes that are tried.
+    ``every_blocks``: after how many blocks a check is repeated, usually and while the token is held."""
 
     node: Node
     cache: TrialCache
-    router: str | None
-    quotes: tuple[str, ...]
+    market: tuple[str | None, tuple[str, ...]]
     limits: TrialLimits
     budget_s: float
-    every_blocks: int
-    held_every_blocks: int
+    every_blocks: tuple[int, int]
 
 
 class TrialDesk:
@@ -69,17 +68,17 @@ class TrialDesk:
             if canonical_symbol(self._chain_id, token) is not None:
                 continue
             seen = self._trials.get(token)
-            wait = self._trying.held_every_blocks if token in held else self._trying.every_blocks
-            if seen is None or not 0 <= block - seen.block < wait:
+            if seen is None or not 0 <= block - seen.block < self._trying.every_blocks[token in held]:
                 due.append((token not in held, -1 if seen is None else seen.block, token))
         return min(due)[2] if due else None
 
     async def try_out(self, token: str, block: BlockRef, budget_s: float | None = None) -> bool:
         """Check a token and publish what turned; False when no check was made. ``Transient`` when it cannot be told."""
-        if self._trying.router is None:
+        router, quotes = self._trying.market
+        if router is None:
             return False
         asked_ms = self._around.clock.now_ms()
-        question = Question(token, self._trying.router, self._trying.quotes)
+        question = Question(token, router, quotes)
         try:
             trial = await try_token(self._trying.node, question, budget_s or self._trying.budget_s)
         except RpcUnavailable as error:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dexlane.chain.abi import AbiError, Frame
 from dexlane.chain.link import RpcError
 from dexlane.chain.token_check.probe import call, selector
-from dexlane.chain.token_check.subject import Node, selectors
+from dexlane.chain.token_check.subject import Node, selectors, shifted
 
 MAX_DEPTH = 3
 _ADMIN = frozenset(
@@ -19,7 +19,8 @@ _ADMIN = frozenset(
     for signature in (
         "owner()", "renounceOwnership()", "transferOwnership(address)", "upgrade(address,address)",
         "upgradeAndCall(address,address,bytes)", "changeProxyAdmin(address,address)", "getProxyAdmin(address)",
-        "getProxyImplementation(address)", "UPGRADE_INTERFACE_VERSION()",
+        "getProxyImplementation(address)", "UPGRADE_INTERFACE_VERSION()", "OwnableInvalidOwner(address)",
+        "OwnableUnauthorizedAccount(address)",
     )
 ) | frozenset({selector("upgradeTo(address)"), selector("upgradeToAndCall(address,bytes)"),
                selector("changeAdmin(address)"), selector("admin()"), selector("implementation()")})  # fmt: skip
@@ -51,8 +52,12 @@ _TIMELOCKS = frozenset(
         "executeTransaction(address,uint256,string,bytes,uint256)", "setPendingAdmin(address)",
         "queueTransaction(address,uint256,string,bytes,uint256)",
     )
-) | frozenset(bytes.fromhex(each) for each in ("01ffc9a7", "4e2312e0", "150b7a02", "7965db0b"))  # fmt: skip
-"""The last four: interface ids of ERC-165, ERC-1155 receivers, ERC-721 receivers and access control."""
+) | frozenset(bytes.fromhex(each) for each in (
+    "01ffc9a7", "4e2312e0", "150b7a02", "7965db0b",
+    "08000000", "004fcdef", "01000000", "30000000", "78000000", "74636800",
+))  # fmt: skip
+"""The first four of the last are interface ids of ERC-165, ERC-1155 receivers, ERC-721 receivers and access control;
+the rest are constants in OpenZeppelin's own builds of versions 4.3.3 to 5.4.0 that are no functions."""
 
 
 async def delay_of(node: Node, contract: str, at: str) -> int | None:
@@ -67,7 +72,8 @@ async def delay_of(node: Node, contract: str, at: str) -> int | None:
                 ),
             ]
         )
-        known = set(selectors(_bytes(code)))
+        runtime = _bytes(code)
+        known = set(selectors(runtime)) - {short.rjust(4, b"\0") for short, _ in shifted(runtime)}
         least, delay, owner = (_number(answer) for answer in answers)
         if known and known <= _TIMELOCKS:
             return least if least is not None else delay

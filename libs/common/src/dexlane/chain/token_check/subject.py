@@ -248,15 +248,20 @@ def selectors(code: bytes) -> tuple[bytes, ...]:
 
     Compilers write a constant with zeros at its end as a shorter one and a shift.
     """
-    found: list[bytes] = []
+    found = [pushed.rjust(4, b"\0") for operation, pushed in opcodes(code) if operation in {0x61, 0x62, 0x63}]
+    found += [
+        (int.from_bytes(short, "big") << shift - 224 & 0xFFFFFFFF).to_bytes(4, "big") for short, shift in shifted(code)
+    ]
+    return tuple(each for each in dict.fromkeys(found) if each[:2] != b"\0\0" and each not in _NO_FUNCTIONS)
+
+
+def shifted(code: bytes) -> Iterator[tuple[bytes, int]]:
+    """Constants of at most four bytes that are moved to the first four of a word, and by how many bits."""
     before, last = (0, b""), (0, b"")
     for operation, pushed in opcodes(code):
-        if operation in {0x61, 0x62, 0x63}:
-            found.append(pushed.rjust(4, b"\0"))
         if operation == _SHL and len(last[1]) == 1 and last[1][0] > 224 and 0 < len(before[1]) <= 4:
-            found.append((int.from_bytes(before[1], "big") << last[1][0] - 224 & 0xFFFFFFFF).to_bytes(4, "big"))
+            yield before[1], last[1][0]
         before, last = last, (operation, pushed)
-    return tuple(each for each in dict.fromkeys(found) if each[:2] != b"\0\0" and each not in _NO_FUNCTIONS)
 
 
 @lru_cache(maxsize=64)
