@@ -45,7 +45,7 @@ class HttpNode:
         ]
         answers = read_answers(await self._post(orjson.dumps(bodies), timeout_s))
         by_id = {answer.get("id"): answer for answer in answers}
-        if len(bodies) != len(by_id) or None in by_id:
+        if by_id.keys() != set(range(len(bodies))):
             raise RpcUnavailable(f"the node at {host_of(self._url)} did not answer every request of a batch")
         return [_result(by_id[at]) for at in range(len(bodies))]
 
