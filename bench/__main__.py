@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Callable
 
-from bench import floor, ingest, markets, mirrors, path, policy, quotes, routes, signer, signing, tokens
+from bench import fees, floor, ingest, markets, mirrors, path, policy, quotes, routes, signer, signing, tokens
 from bench.stages import HANDED
 
 
@@ -24,6 +24,7 @@ def main() -> None:
         "tokens": lambda: tokens.show(tokens.run()),
         "signing": lambda: signing.show(signing.run()),
         "signer": signer.show,
+        "fees": lambda: fees.show(fees.run()),
         "floor": _floor,
         "path": lambda: show(path.run(options.seconds)),
     }

@@ -19,6 +19,7 @@ from dexlane_cli import (
     allowances,
     books,
     doctor,
+    gas_report,
     gateway_client,
     journals,
     listening,
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.add_typer(books.app, name="books")
 app.command("quote")(quote_command)
+app.add_typer(gas_report.app)
 app.add_typer(route.app)
 app.add_typer(tape.app, name="tape")
 app.add_typer(token_check.app)
