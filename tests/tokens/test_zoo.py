@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from typing import Any
@@ -135,13 +136,22 @@ async def test_nonsense_from_the_node_is_unknown_with_a_reason(chain: Chain, ans
     assert found.findings[0].reason
 
 
+class Slow(Limited):
+    """A node that takes its time to simulate."""
+
+    async def batch(self, requests: Any, *, timeout_s: float | None = None) -> list[Any]:
+        if any(method == "eth_simulateV1" for method, _ in requests):
+            await asyncio.sleep(30)
+        return await super().batch(requests, timeout_s=timeout_s)
+
+
 async def test_a_check_ends_with_its_budget(chain: Chain) -> None:
     devnet, client = chain
     token = (await release(devnet, BY_NAME["OzPlain"], 1)).token
-    trial = await try_token(client, Question(token, ROUTER, (USDC,)), budget_s=0.001)
+    trial = await try_token(Slow(client, {}), Question(token, ROUTER, (USDC,)), budget_s=1.5)
     found = judge(trial, TrialLimits())
     assert found.verdict == "unknown"
-    assert "did not end within" in found.findings[0].reason
+    assert found.findings[0].reason == "the check did not end within 1.5 s"
 
 
 async def test_a_block_that_the_node_does_not_have_is_unknown(chain: Chain) -> None:

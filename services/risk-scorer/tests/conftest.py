@@ -153,6 +153,7 @@ class Bench:
     def start(self) -> None:
         """A new process: same node and cache, empty memory."""
         around = Surroundings(self.node, self.cache, self.sanctions, self.publish, self.clock, self.moments)  # type: ignore[arg-type]
+        self.around = around
         self.desk = TokenDesk(CHAIN_ID, around, 1.0)
         self.trials = TrialDesk(CHAIN_ID, around, self.trying())
         self.mirror = PoolMirror(CHAIN_ID)
