@@ -7,7 +7,21 @@ import os
 import platform
 from collections.abc import Callable
 
-from bench import fees, floor, ingest, markets, mirrors, path, policy, quotes, routes, signer, signing, tokens
+from bench import (
+    fees,
+    floor,
+    ingest,
+    key_stores,
+    markets,
+    mirrors,
+    path,
+    policy,
+    quotes,
+    routes,
+    signer,
+    signing,
+    tokens,
+)
 from bench.stages import HANDED
 
 
@@ -24,6 +38,7 @@ def main() -> None:
         "tokens": lambda: tokens.show(tokens.run()),
         "signing": lambda: signing.show(signing.run()),
         "signer": signer.show,
+        "key-stores": key_stores.show,
         "fees": lambda: fees.show(fees.run()),
         "floor": _floor,
         "path": lambda: show(path.run(options.seconds)),
