@@ -11,6 +11,7 @@ import pytest
 from dexlane.chain.link import LinkPolicy
 from dexlane.chain.rpc import RpcClient
 from dexlane.chain.token_check.check import known_market
+from dexlane.domain.risk.bytecode.verdict import judge_code
 from dexlane.domain.risk.evidence import Flag
 from dexlane.events.risk import TokenFlagged
 from dexlane.testing.builders import USDC, WETH, a_block_ref, an_address
@@ -29,7 +30,9 @@ async def test_facts_of_usdc_and_weth_are_read_from_their_real_contracts() -> No
         client = RpcClient(devnet.ws_url, name="risk-test", policy=LinkPolicy(jitter=random.random), chain_id=1)
         await client.start()
         try:
-            facts = await read_facts(client, [USDC.address, WETH.address, an_address("nobody")], 5.0)
+            codes: dict[str, bytes] = {}
+            tokens = [USDC.address, WETH.address, an_address("nobody")]
+            facts = await read_facts(client, tokens, 5.0, codes.__setitem__)
         finally:
             await client.stop()
     dollar, ether, nobody = facts.values()
@@ -38,6 +41,10 @@ async def test_facts_of_usdc_and_weth_are_read_from_their_real_contracts() -> No
     assert (ether.symbol, ether.decimals, ether.implementation, ether.owner) == ("WETH", 18, None, None)
     assert None not in (dollar.code_hash, ether.code_hash)
     assert (nobody.code_hash, nobody.decimals) == (None, None)
+    assert set(codes) == {dollar.code_hash, ether.code_hash}
+    assert set(judge_code(codes[str(dollar.code_hash)]).flags) == {"delegatecall", "proxy"}
+    wrapped = judge_code(codes[str(ether.code_hash)])
+    assert (wrapped.score, wrapped.flags, wrapped.complete) == (0, (), True)
 
 
 async def test_a_tax_that_is_raised_while_a_token_is_held_is_told(bench: Any) -> None:

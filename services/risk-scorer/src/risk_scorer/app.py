@@ -20,7 +20,7 @@ from risk_scorer.metrics import Moments
 from risk_scorer.node_facts import FactCache, TrialCache
 from risk_scorer.scorer import Policy, Scorer
 from risk_scorer.settings import Settings
-from risk_scorer.tokens import Surroundings, TokenDesk, TrialDesk, Trying
+from risk_scorer.tokens import OtherProcess, Surroundings, TokenDesk, TrialDesk, Trying
 
 
 def build(settings: Settings) -> Service:
@@ -36,15 +36,12 @@ def build(settings: Settings) -> Service:
 def _add_chain(
     service: Service, settings: Settings, chain_id: int, moments: Moments, sanctions: SanctionsList
 ) -> Scorer:
-    client = RpcClient(
-        settings.rpc_ws_urls[chain_id],
-        name=f"risk-{chain_id}",
-        policy=LinkPolicy(jitter=random.random),
-        chain_id=chain_id,
-    )
+    policy = LinkPolicy(jitter=random.random)
+    client = RpcClient(settings.rpc_ws_urls[chain_id], name=f"risk-{chain_id}", policy=policy, chain_id=chain_id)
     redis = Redis.from_url(settings.redis_url, socket_timeout=1, socket_connect_timeout=1)
     cache = FactCache(redis, f"dexlane:{settings.realm}:{chain_id}", moments.cache_lost)
-    around = Surroundings(client, cache, sanctions, service.bus.publish, service.clock, moments)
+    codes = OtherProcess()
+    around = Surroundings(client, cache, sanctions, service.bus.publish, service.clock, moments, codes.judge)
     desk = TokenDesk(chain_id, around, settings.gather_timeout_ms / 1_000)
     trials = TrialDesk(chain_id, around, _trying(settings, chain_id, client, redis, moments))
     mirror = PoolMirror(chain_id)
@@ -54,9 +51,11 @@ def _add_chain(
     service.on_start(client.start)
     service.on_stop(client.stop)
     service.on_stop(cache.close)
+    service.on_stop(codes.stop)
     service.background(f"mirror {chain_id}", lambda: mirror.run(service.bus, service.clock, service.log))
     service.background(f"tokens {chain_id}", scorer.keep_tokens_fresh)
     service.background(f"trials {chain_id}", scorer.keep_tokens_tried)
+    service.background(f"codes {chain_id}", desk.codes.keep_judging)
     service.ready_when(
         f"mirror {chain_id}", lambda: mirror.why_not_current(service.clock.now_ms(), settings.max_block_age_ms)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dexlane.domain.risk.evidence import TrialFacts
+from dexlane.domain.risk.evidence import CodeFacts, TrialFacts
 from dexlane.events.risk import TokenFlagged, VerdictApproved, VerdictRejected
 from dexlane.runtime.observability import Log, Metrics
 
@@ -25,6 +25,7 @@ class Moments:
         self._tried = metrics.counter("tokens_tried_total", "Executed checks of tokens", ("verdict",))
         self._trial_seconds = metrics.histogram("trial_seconds", "Time of an executed check", (), _SECONDS)
         self._trial_failed = metrics.counter("trials_failed_total", "Times when the node made no executed check")
+        self._codes = metrics.counter("codes_judged_total", "Codes of tokens that were judged", ("outcome",))
         self._cache = metrics.counter("cache_lost_total", "Times when the cache did not answer")
 
     def approved(self, verdict: VerdictApproved, seconds: float, *, held: bool) -> None:
@@ -68,6 +69,16 @@ class Moments:
         """The node made no executed check; where one is needed and missing, that will be a veto."""
         self._trial_failed.inc()
         self._log.warning("trial_failed", token=token, reason=reason)
+
+    def code_judged(self, code_hash: str, facts: CodeFacts) -> None:
+        """What a code allows is known."""
+        self._codes.labels("complete" if facts.complete else "incomplete").inc()
+        self._log.info("code_judged", code_hash=code_hash, score=facts.score, flags=list(facts.flags))
+
+    def code_not_judged(self, code_hash: str, reason: str) -> None:
+        """The process that judges codes is gone; the contract score counts that."""
+        self._codes.labels("failed").inc()
+        self._log.warning("code_not_judged", code_hash=code_hash, reason=reason)
 
     def cache_lost(self, reason: str) -> None:
         """The cache did not answer; facts come from the node."""

@@ -84,8 +84,11 @@ class Scorer:
             await self._refresh.wait()
             self._refresh.clear()
             tip = self._mirror.tip
-            if tip is not None and not await self._read_all(tip):
+            if tip is None:
+                continue
+            if not await self._read_all(tip):
                 self._refreshed_at = -1
+            await self.desk.shares.gather(tuple(self._mirror.book.pools.values()), tip)
 
     async def keep_tokens_tried(self) -> None:
         """Make executed checks, one after the other, for ever: held tokens first, then new ones, then the others."""
@@ -205,6 +208,8 @@ class Scorer:
             volatilities=volatilities,
             impact=self._pools.impact(route, opportunity.size_hint, pools),
             tokens=facts,
+            codes=self.desk.codes.of(facts),
+            lp_shares=self.desk.shares.of(addresses),
             flags=self.desk.flags(tokens),
             sanctions=self.desk.sanctions.check((*addresses, *tokens, *behind)),
             trials=self.trials.trials(tokens),

@@ -1,6 +1,18 @@
-"""What is known about tokens: what the node says of them, and what trading them in simulated blocks shows."""
+"""What is known about the tokens of one chain: facts, changes, what their code allows, and executed checks."""
 
+from risk_scorer.tokens.codes import CodeDesk, OtherProcess
 from risk_scorer.tokens.desk import Publish, Surroundings, TokenDesk, tokens_in
+from risk_scorer.tokens.shares import ShareDesk
 from risk_scorer.tokens.trials import TrialDesk, Trying
 
-__all__ = ["Publish", "Surroundings", "TokenDesk", "TrialDesk", "Trying", "tokens_in"]
+__all__ = [
+    "CodeDesk",
+    "OtherProcess",
+    "Publish",
+    "ShareDesk",
+    "Surroundings",
+    "TokenDesk",
+    "TrialDesk",
+    "Trying",
+    "tokens_in",
+]

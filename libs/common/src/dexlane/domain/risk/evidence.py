@@ -13,6 +13,7 @@ from typing import Generic, Literal, TypeVar
 
 from pydantic import Field
 
+from dexlane.domain.risk.lp_shares import LpShares
 from dexlane.values.base import Value
 from dexlane.values.chains import Address, Hash32
 
@@ -83,6 +84,18 @@ class TrialFacts(Value):
     reasons: tuple[str, ...] = ()
 
 
+class CodeFacts(Value):
+    """What the code of a token allows, read from the code alone (:mod:`dexlane.domain.risk.bytecode`).
+
+    It says what somebody could do, not that he will: it raises the contract score and is never a veto by itself.
+    """
+
+    score: int = Field(ge=0, le=100)
+    flags: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    complete: bool = Field(description="False when a part of the code could not be judged")
+
+
 class Flag(StrEnum):
     """What can be held against a token: four facts, changes since it was first seen, and what executed checks found."""
 
@@ -122,5 +135,7 @@ class Evidence:
     impact: Seen[Impact] | None = None
     tokens: Mapping[str, Seen[TokenFacts]] = field(default_factory=dict)
     flags: Mapping[str, frozenset[Flag]] = field(default_factory=dict)
+    codes: Mapping[str, CodeFacts] = field(default_factory=dict)
+    lp_shares: Mapping[str, Seen[LpShares]] = field(default_factory=dict)
     sanctions: SanctionsCheck | None = None
     trials: Mapping[str, Seen[TrialFacts]] = field(default_factory=dict)
