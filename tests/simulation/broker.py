@@ -56,6 +56,8 @@ class Broker:
         self.durables: dict[str, Durable] = {}
         self.dead_letters: list[Stored] = []
         self.on_stored: list[Callable[[Stored], None]] = []
+        self._last: dict[str, dict[str, Stored]] = {}
+        """By stream and subject the newest message."""
         self._seen: dict[str, OrderedDict[str, float]] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
 
@@ -72,21 +74,22 @@ class Broker:
         seen[key] = now_s
         stored = Stored(len(messages) + 1, subject, data, headers, now_s)
         messages.append(stored)
+        self._last.setdefault(stream, {})[subject] = stored
         for told in self.on_stored:
             told(stored)
         if subject.startswith("dlq."):
             self.dead_letters.append(stored)
-        self._notify(stream)
+        self._notify(stream, subject)
         return stored.sequence
 
     def last(self, stream: str, subject: str) -> Stored | None:
         """The newest message on a subject."""
-        return next((m for m in reversed(self.streams.get(stream, [])) if m.subject == subject), None)
+        return self._last.get(stream, {}).get(subject)
 
     def last_of_each(self, stream: str, pattern: str) -> list[Stored]:
         """The newest message on every subject that a pattern covers, in the order they were stored."""
-        newest = {m.subject: m for m in self.streams.get(stream, []) if covers(pattern, m.subject)}
-        return sorted(newest.values(), key=lambda message: message.sequence)
+        newest = (message for subject, message in self._last.get(stream, {}).items() if covers(pattern, subject))
+        return sorted(newest, key=lambda message: message.sequence)
 
     def durable(self, name: str, stream: str, pattern: str) -> Durable:
         """A durable consumer, made when nobody asked for it before."""
@@ -154,7 +157,7 @@ class Broker:
         """Serve again; with everything that was stored, or with nothing."""
         self.is_up = True
         if store_lost:
-            self.streams, self.bucket, self._seen = {}, {}, {}
+            self.streams, self.bucket, self._seen, self._last = {}, {}, {}, {}
             for durable in self.durables.values():
                 durable.position = 0
                 durable.due_s, durable.deliveries, durable.lives = {}, {}, {}
@@ -184,12 +187,12 @@ class Broker:
             if timer is not None:
                 timer.cancel()
 
-    def _notify(self, stream: str) -> None:
+    def _notify(self, stream: str, subject: str | None = None) -> None:
         for news in self._waiting.pop(stream, ()):
             if not news.done():
                 news.set_result(None)
         for durable in self.durables.values():
-            if durable.stream == stream:
+            if durable.stream == stream and (subject is None or covers(durable.pattern, subject)):
                 durable.wake.set()
 
     def everything(self) -> Iterator[tuple[str, Stored]]:

@@ -34,6 +34,8 @@ class Life:
     tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)
     connections: list[sqlite3.Connection] = field(default_factory=list)
     service: Service | None = None
+    held_back: list[asyncio.Handle] | None = None
+    """What it does when it goes on, in order, while it is frozen; None while it is not."""
     last_answer: str | None = None
     """How its last transaction was answered, for the table of pairs."""
 

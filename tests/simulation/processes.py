@@ -8,7 +8,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -25,7 +25,8 @@ import portfolio.app
 import portfolio.settings
 import smart_executor.app
 import smart_executor.settings
-from dexlane.chain.execution import assembly
+from dexlane.chain.execution import assembly, keys
+from dexlane.events.base import Event
 from dexlane.events.control import TradingStatus
 from dexlane.runtime import lease, pool_mirror, service
 from dexlane.runtime.consuming import Routes
@@ -57,7 +58,8 @@ LEASE_TTL_S = 2
 LOOKS_PER_LEASE = 2
 """In time that is free, a renewal is what a lease costs: holders renew it twice, and who waits looks as often."""
 BRAKE_LOOKS_EVERY_S = 3.0
-"""The signer's brake looks for its file less often: most looks are at nothing."""
+FOLLOWS_EVERY_S = 1.0
+"""The signer's brake looks for its file, and for what the gateway released, less often: most looks are at nothing."""
 Build = Callable[[], Service]
 
 
@@ -83,9 +85,9 @@ def _templates() -> Path:
     folder.mkdir()
     for package in sorted(set(TABLES.values())):
         asyncio.run(upgrade(f"sqlite+aiosqlite:///{folder / package}.db", package))
-    keys = home() / "keys.json"
-    keys.touch(0o600)
-    keys.write_bytes(orjson.dumps({ACCOUNTS[lane]: key for lane, key in KEYS.items()}))
+    keys_file = home() / "keys.json"
+    keys_file.touch(0o600)
+    keys_file.write_bytes(orjson.dumps({ACCOUNTS[lane]: key for lane, key in KEYS.items()}))
     return folder
 
 
@@ -175,6 +177,20 @@ async def _upgraded(*_: object) -> None:
     """The journals are copies of upgraded ones."""
 
 
+READ_MESSAGES = 256
+
+
+def _read_once() -> classmethod[Event, [bytes | str], Event]:
+    """``Event.from_wire`` that reads the bytes of a message once for all who are given it: events are frozen."""
+    from_wire = Event.from_wire.__func__  # type: ignore[attr-defined]
+
+    @lru_cache(READ_MESSAGES)
+    def read(event_type: type[Event], data: bytes | str) -> Event:
+        return from_wire(event_type, data)
+
+    return classmethod(read)
+
+
 @contextmanager
 def simulated_surroundings() -> Iterator[None]:
     """While this lasts the real services can be built inside simulated processes, and only there."""
@@ -192,7 +208,9 @@ def simulated_surroundings() -> Iterator[None]:
         stack.enter_context(patch.object(lease, "LOOKS_PER_LEASE", LOOKS_PER_LEASE))
         stack.enter_context(patch.object(lease, "RENEWALS_PER_LEASE", LOOKS_PER_LEASE))
         stack.enter_context(patch.object(brake, "LOOK_EVERY_S", BRAKE_LOOKS_EVERY_S))
+        stack.enter_context(patch.object(keys, "FOLLOW_EVERY_S", FOLLOWS_EVERY_S))
         stack.enter_context(patch.object(assembly, "instance_name", _instance_name))
+        stack.enter_context(patch.object(Event, "from_wire", _read_once()))
         stack.enter_context(patch.object(service, "Bus", bus_of_world))
         stack.enter_context(patch.object(service, "Metrics", SharedMetrics))
         stack.enter_context(patch.object(service, "configure_logging", lambda *_: QUIET))

@@ -256,6 +256,8 @@ class World:
         """A process is gone, at this instruction."""
         if not life.alive:
             return
+        if life.held_back is not None:
+            self.loop.thaw(life)  # its tasks have to come to their ends
         self.counts["crashes"] += 1
         self.effect("crash", life.process.name, life.number, point)
         if life.name in EXECUTORS:
