@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from dexlane.events.streams import STREAMS
 from dexlane.runtime.consuming import ACK_WAIT_S
@@ -51,6 +50,9 @@ class Broker:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.is_up = True
+        self.made_s = 0.0
+        """When the streams were made: at the beginning, or after the last loss of the store."""
+        self.on_up: list[Callable[[], None]] = []
         self.streams: dict[str, list[Stored]] = {}
         self.bucket: dict[str, bytes] = {}
         self.durables: dict[str, Durable] = {}
@@ -126,9 +128,17 @@ class Broker:
         ahead = self.streams.get(durable.stream, [])[durable.position :]
         return len(durable.due_s) + sum(covers(durable.pattern, message.subject) for message in ahead)
 
-    async def follow(self, stream: str, pattern: str, start: str, sequence: int | None) -> Any:
-        """Messages in order for ever: from a sequence on, or from ``last``, ``all`` or ``new``."""
-        position = len(self.streams.get(stream, []))
+    async def follow(self, stream: str, pattern: str, start: str, sequence: int | None) -> AsyncIterator[Stored]:
+        """Messages in order for ever: from a sequence on, or from ``last``, ``all`` or ``new``. In streams that were
+        made anew a sequence means nothing."""
+        while True:
+            async for message in self._follow_one(stream, pattern, start, sequence):
+                yield message
+            sequence = None
+
+    async def _follow_one(self, stream: str, pattern: str, start: str, sequence: int | None) -> AsyncIterator[Stored]:
+        """Until the store is lost."""
+        made_s, position = self.made_s, len(self.streams.get(stream, []))
         if sequence is not None:
             position = max(0, sequence - 1)
         elif start == "all":
@@ -138,13 +148,13 @@ class Broker:
                 yield message
         while True:
             messages = self.streams.get(stream, [])
-            if position > len(messages):
-                position = 0  # the store was lost: this is another stream
-            while self.is_up and position < len(messages):
+            while self.is_up and position < len(messages) and made_s == self.made_s:
                 position += 1
                 message = messages[position - 1]
                 if covers(pattern, message.subject):
                     yield message
+            if made_s != self.made_s:
+                return
             news: asyncio.Future[None] = self._loop.create_future()
             self._waiting.setdefault(stream, []).append(news)
             await news
@@ -157,12 +167,15 @@ class Broker:
         """Serve again; with everything that was stored, or with nothing."""
         self.is_up = True
         if store_lost:
+            self.made_s = self._loop.time()
             self.streams, self.bucket, self._seen, self._last = {}, {}, {}, {}
             for durable in self.durables.values():
                 durable.position = 0
                 durable.due_s, durable.deliveries, durable.lives = {}, {}, {}
         for stream in STREAMS:
             self._notify(stream.name)
+        for tell in list(self.on_up):
+            tell()
 
     def _take(self, durable: Durable) -> Stored | None:
         now_s = self._loop.time()

@@ -31,6 +31,7 @@ class _Handle(events.Handle):
         self._args = args
         self._cancelled = False
         self._repr = None
+        self._source_traceback = None
 
     def _run(self) -> None:
         life = self._context.get(CURRENT)
@@ -76,6 +77,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.now_s = 0.0
         self._selector = _Clockwork(self)
         self._clock_resolution = 1e-9
+        self.network: Any = None
+        """Where ``create_unix_server`` and ``create_unix_connection`` go: ``simulation.sockets.Network``."""
 
     def time(self) -> float:
         """Seconds since the world began."""
@@ -109,6 +112,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
         except Exception as error:  # noqa: BLE001  handed to whoever waits, as an executor does
             future.set_exception(error)
         return future
+
+    async def create_unix_server(self, factory: Any, path: Any = None, **options: Any) -> Any:  # type: ignore[override]
+        """Listen in memory."""
+        return await self.network.serve(factory, **options)
+
+    async def create_unix_connection(self, factory: Any, path: Any = None, **options: Any) -> Any:  # type: ignore[override]
+        """Connect in memory."""
+        return await self.network.connect(factory, path, **options)
 
     def _process_events(self, event_list: list[Any]) -> None:
         """No events come from outside."""

@@ -85,6 +85,15 @@ class Market:
             self.tell(a_book_changed(book))
         self.block()
 
+    def say_again(self) -> None:
+        """What is known of books and of the tip, to a broker that lost what it stored."""
+        for book in self.books:
+            self.tell(a_book_changed(book))
+        tip = self._chain.tip
+        self.tell(self._applied(tip))
+        self._note_pools(tip)
+        self._quote_fees(tip)
+
     def block(self) -> None:
         """The next block of the chain."""
         self._chain.mine(only=self._included())

@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 import portfolio.accounting
-from dexlane.chain.execution import executor, live, payloads
+from dexlane.chain.execution import allowances, executor, live, payloads, txmgr
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.fencing import Term
 from dexlane.chain.execution.keys import policy_for
@@ -24,7 +24,7 @@ from dexlane.domain.send_values import AttemptKind, Stage, Step
 from dexlane.events.base import FeeCap
 from dexlane.events.control import Status
 from dexlane.events.execution import FillConfirmed
-from dexlane.runtime import consuming
+from dexlane.runtime import consuming, journal
 from dexlane.runtime.consuming import ConsumerPolicy
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.journal import Journal, Tx
@@ -284,6 +284,14 @@ def allowances_have_no_bound(stack: ExitStack) -> None:
 
 
 @_bug
+def an_approval_that_expired_is_given_up(stack: ExitStack) -> None:
+    """What was never tried counts as the token's refusal, and its position cannot be sold any more."""
+    refused = property(lambda slot: slot.state.included is not None and not slot.is_filled)
+    stack.enter_context(patch.object(store.Slot, "was_refused", refused))
+    stack.enter_context(patch.object(allowances, "REST_BLOCKS", 10**6))
+
+
+@_bug
 def a_revert_is_tried_again(stack: ExitStack) -> None:
     """A failed receipt is no receipt."""
     seen = send_state._seen
@@ -348,6 +356,29 @@ def open_slots_are_not_taken_up(stack: ExitStack) -> None:
         return []
 
     stack.enter_context(patch.object(store, "load_open_slots", nothing))
+
+
+@_bug
+def a_lost_store_stays_empty(stack: ExitStack) -> None:
+    """What was published once is taken for told, whatever became of the broker."""
+
+    async def nothing(*_: Any) -> int:
+        return 0
+
+    stack.enter_context(patch.object(journal, "unmark", nothing))
+
+
+@_bug
+def foreign_use_of_a_key_is_not_noticed(stack: ExitStack) -> None:
+    """A slot that somebody else used is waited for like any other."""
+    stack.enter_context(patch.object(send_state, "_used_by_another", lambda state, *_: Step(state)))
+    stack.enter_context(patch.object(txmgr, "nonce_fault", lambda *_, **__: None))
+
+
+@_bug
+def the_signer_forgets_epochs(stack: ExitStack) -> None:
+    """Whoever asks is signed for, also one whose lease was taken over."""
+    stack.enter_context(patch.object(NonceGuard, "_stale", lambda *_: None))
 
 
 @_bug

@@ -34,7 +34,7 @@ from dexlane.runtime.journal import Journal
 from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.service import Service
 from dexlane.values.books import Lane
-from dexlane_signer import PrivateKey, brake
+from dexlane_signer import PrivateKey, brake, server
 from gateway.projections.recovery import last_value
 from gateway.settings import Settings as GatewaySettings
 from gateway.statuses import OPERATOR, StatusKeeper
@@ -102,13 +102,25 @@ def fresh_disks() -> Path:
     return folder
 
 
+def socket_of(executor: str) -> Path:
+    """Where the signer of an executor listens."""
+    return home() / f"{executor}.sock"
+
+
 @cache
-def builders(confirmations: int) -> dict[str, Build]:
-    """How each service is made, as its ``app.build`` does it."""
+def builders(confirmations: int, *, signer_elsewhere: bool = False) -> dict[str, Build]:
+    """How each service is made, as its ``app.build`` does it. Keys lie in the executors, or in signers of their own."""
     data = {"data_dir": home() / "disks", "log_level": "ERROR"}
-    signing = {"private_keys_file": home() / "keys.json", "confirmations": confirmations, "lease_ttl_s": LEASE_TTL_S}
-    fast = fast_executor.settings.Settings(**data, **signing)
-    smart = smart_executor.settings.Settings(**data, **signing)
+    terms = {"confirmations": confirmations, "lease_ttl_s": LEASE_TTL_S}
+
+    def signing(executor: str) -> dict[str, Any]:
+        keys = (
+            {"signer_socket": socket_of(executor)} if signer_elsewhere else {"private_keys_file": home() / "keys.json"}
+        )
+        return {**data, **terms, **keys}
+
+    fast = fast_executor.settings.Settings(**signing("fast-executor"))
+    smart = smart_executor.settings.Settings(**signing("smart-executor"))
     books = portfolio.settings.Settings(**data)
     paper = paper_sim.settings.Settings(**data, confirmations=confirmations)
     gate = GatewaySettings(**data)
@@ -211,6 +223,8 @@ def simulated_surroundings() -> Iterator[None]:
         stack.enter_context(patch.object(keys, "FOLLOW_EVERY_S", FOLLOWS_EVERY_S))
         stack.enter_context(patch.object(assembly, "instance_name", _instance_name))
         stack.enter_context(patch.object(Event, "from_wire", _read_once()))
+        stack.enter_context(patch.object(server, "listen", lambda path: path))
+        stack.enter_context(patch.object(server, "is_known", lambda *_: True))
         stack.enter_context(patch.object(service, "Bus", bus_of_world))
         stack.enter_context(patch.object(service, "Metrics", SharedMetrics))
         stack.enter_context(patch.object(service, "configure_logging", lambda *_: QUIET))
