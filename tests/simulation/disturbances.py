@@ -60,6 +60,7 @@ class Disturbances:
                 self._thaw(process.life)
             if world.thefts.happened and process.life is not None and process.service in EXECUTORS:
                 world.kill(process.life, "any await")  # whoever starts looks at the nonces
+        world.market.calm_down()
         if not world.broker.is_up:
             self.broker_up(store_lost=False)
 

@@ -139,10 +139,17 @@ class Monitor:
         if newest[0][0] != "trade":
             return
         for record, payload, purpose in self.rows(life.name, query):
-            attempt, plan = orjson.loads(record)["state"]["attempts"][-1], orjson.loads(payload)["plan"]
+            state = orjson.loads(record)["state"]
+            attempt, plan = state["attempts"][-1], orjson.loads(payload)["plan"]
+            self._check_budget(attempt["fee"], int(state["fee_budget_wei"]))
             if plan is not None and attempt["block"] >= plan["deadline_block"]:
                 self.violated("I8", f"a trade was signed at block {attempt['block']}, after {plan['deadline_block']}")
             self._check_halted(life, purpose)
+
+    def _check_budget(self, fee: dict[str, str], budget_wei: int) -> None:
+        """I5: no attempt of a trade may pay more per gas than its intent's budget."""
+        if int(fee["max_fee_per_gas_wei"]) > budget_wei:
+            self.violated("I5", f"an attempt may pay {fee['max_fee_per_gas_wei']} wei per gas, of {budget_wei}")
 
     def _check_epoch(self, life: Life) -> None:
         """I8: only the instance that holds the lease writes."""

@@ -10,7 +10,7 @@ STANDBY = "/2"
 """Ends the name of a second instance, which shares everything of the first but its life."""
 SIGNER = "-signer"
 """Ends the name of the signer of an executor."""
-SERIES = ("mixed", "reorgs", "crashes", "stores", "frozen", "thieves", "signers")
+SERIES = ("mixed", "reorgs", "crashes", "stores", "frozen", "thieves", "signers", "fees")
 SERVICES = (*EXECUTORS, "portfolio", "paper-sim", "gateway")
 
 
@@ -51,6 +51,8 @@ class Shape:
     frozen: float = 0.0
     """Per executor and block: it stops for a while and goes on, as after SIGSTOP and SIGCONT. At each boundary of a
     side effect a tenth of it."""
+    has_demand: bool = False
+    """Whether the base fee moves by the rule and blocks ask for a tip, as others are in a hurry or not."""
     signer_restored: float = 0.0
     """Per block: the signer dies, and an older copy takes the place of its record."""
     link_lost: float = 0.0
@@ -77,6 +79,7 @@ class Shape:
             "frozen": Shape.of_frozen,
             "thieves": Shape.of_thieves,
             "signers": Shape.of_signers,
+            "fees": Shape.of_fees,
         }[name](seed)
 
     @staticmethod
@@ -190,6 +193,28 @@ class Shape:
             reorg=draw.choice((0.0, 0.1)),
             broker_down=0.0,
             halt=0.0,
+        )
+
+    @staticmethod
+    def of_fees(seed: int) -> Shape:
+        """Gas gets dear and cheap again; beside that little goes wrong, and prices move enough to close positions."""
+        draw = Random(f"fees {seed}")  # noqa: S311
+        return Shape(
+            blocks=60,
+            services=(draw.choice(EXECUTORS), "portfolio"),
+            verdicts_per_block=1.0,
+            has_demand=True,
+            crash=draw.choice((0.0, 0.0, 0.01)),
+            killed=0.0,
+            send_fault=draw.choice((0.0, 0.2)),
+            reorg=draw.choice((0.0, 0.05)),
+            left_out=0.0,
+            broker_down=0.0,
+            halt=0.0,
+            capital=10_000 * 10**6,
+            max_open_positions=12,
+            max_orders_per_minute=8,
+            price_moves_bps=120,
         )
 
     @staticmethod
