@@ -73,13 +73,14 @@ class Demand:
 
     def history(self, last: int, ratio_bps: int) -> list[BlockFees]:
         """What ``eth_feeHistory`` tells of the last blocks: the lowest tip of each, and dearer ones above it."""
+        tips = ((number, self.tip_wei(number)) for number in range(max(0, last - 19), last + 1))
         return [
             BlockFees(
                 number=number,
                 gas_used_ratio=max(ratio_bps, 1) / FULL_BPS,
-                tips_wei=tuple(self.tip_wei(number) * (100 + percentile) // 100 for percentile in TIP_PERCENTILES),
+                tips_wei=tuple(tip * (100 + percentile) // 100 for percentile in TIP_PERCENTILES),
             )
-            for number in range(max(0, last - 19), last + 1)
+            for number, tip in tips
         ]
 
     def _spell(self, number: int) -> Spell:

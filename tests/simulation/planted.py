@@ -391,34 +391,3 @@ def two_instances_act_at_once(stack: ExitStack) -> None:
     stack.enter_context(patch.object(Term, "prove", unasked))
     stack.enter_context(patch.object(Term, "runs", True))
     stack.enter_context(patch.object(Lease, "held", True))
-
-
-NOTICED_IN = {
-    "bytes_are_sent_before_they_are_stored": 1,
-    "a_timeout_gets_a_new_slot": 3,
-    "the_nonce_is_the_latest_of_the_chain": 3,
-    "a_nonce_is_left_out": 1,
-    "messages_are_acknowledged_before_the_commit": 1,
-    "facts_are_written_after_the_transaction": 1,
-    "no_answer_is_taken_for_a_failure": 2,
-    "the_first_receipt_is_final": 1,
-    "a_bump_lowers_the_tip": 2,
-    "the_signer_keeps_no_record": 1,
-    "a_cancel_takes_a_new_slot": 5,
-    "reservations_are_forgotten_by_a_restart": 13,
-    "the_inbox_is_skipped": 1,
-    "the_last_outcome_to_arrive_holds": 4,
-    "a_confirmed_fill_counts_again": 1,
-    "reorganisations_are_ignored": 6,
-    "deadlines_are_ignored": 7,
-    "a_halt_is_ignored": 5,
-    "allowances_have_no_bound": 1,
-    "a_revert_is_tried_again": 3,
-    "memory_runs_ahead_of_the_journal": 1,
-    "facts_are_marked_before_they_are_published": 1,
-    "a_fact_that_was_not_acknowledged_is_dropped": 12,
-    "a_passing_error_loses_the_message": 1,
-    "open_slots_are_not_taken_up": 1,
-    "two_instances_act_at_once": 1,
-}
-"""The first world that each is noticed in. When the worlds changed, ``make simulate BUG=<name>`` finds another."""

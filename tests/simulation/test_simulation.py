@@ -45,6 +45,24 @@ def test_a_trade_survives_a_crash_at_every_boundary_under_every_outcome_of_its_s
 
 
 @pytest.mark.usefixtures("_surroundings")
+@pytest.mark.parametrize(
+    ("series", "seed", "count"),
+    [
+        ("stores", 1, "stores lost"),
+        ("frozen", 1, "frozen"),
+        ("thieves", 1, "thefts"),
+        ("signers", 2, "signed"),
+        ("signers", 3, "records restored"),
+        ("fees", 1, "exits"),
+    ],
+)
+def test_no_rule_is_broken_when_what_a_series_is_about_goes_wrong(series: str, seed: int, count: str) -> None:
+    outcome = run_world(seed, Shape.named(series, seed))
+    assert outcome.violations == []
+    assert outcome.counts[count] > 0
+
+
+@pytest.mark.usefixtures("_surroundings")
 def test_the_books_equal_the_chain_after_trades_were_undone_again_and_again() -> None:
     counts = run_world(1, Shape.of_reorgs(1)).counts
     assert counts["undone"] >= 10
