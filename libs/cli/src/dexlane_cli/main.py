@@ -15,7 +15,19 @@ from rich.table import Table
 
 from dexlane.events.control import Status
 from dexlane.runtime.errors import DexlaneError
-from dexlane_cli import allowances, books, doctor, gateway_client, journals, listening, rendering, route, signer, tape
+from dexlane_cli import (
+    allowances,
+    books,
+    doctor,
+    gas_report,
+    gateway_client,
+    journals,
+    listening,
+    rendering,
+    route,
+    signer,
+    tape,
+)
 from dexlane_cli.errors import EXIT_FAILED, CommandError
 from dexlane_cli.quote import quote_command
 from dexlane_cli.reconcile import examine, tables
@@ -31,6 +43,7 @@ app = typer.Typer(
 )
 app.add_typer(books.app, name="books")
 app.command("quote")(quote_command)
+app.add_typer(gas_report.app)
 app.add_typer(route.app)
 app.add_typer(tape.app, name="tape")
 app.add_typer(signer.app, name="signer")
