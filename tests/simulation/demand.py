@@ -65,11 +65,11 @@ class Demand:
         return self._of(number).randint(spell.least_bps, spell.most_bps)
 
     def tip_wei(self, number: int) -> int:
-        """What a block asks at least, per gas."""
-        usual = self._of(number).randint(GWEI // 20, GWEI)
-        if self.calm_from is not None and number >= self.calm_from:
-            return 0
-        return usual * self._spell(number).tip_factor
+        """What a block asks at least, per gas: next to nothing unless it is full without us."""
+        spell = self._spell(number)
+        if spell.least_bps < FULL_BPS or (self.calm_from is not None and number >= self.calm_from):
+            return 1
+        return self._of(number).randint(GWEI // 20, GWEI) * spell.tip_factor
 
     def history(self, last: int, ratio_bps: int) -> list[BlockFees]:
         """What ``eth_feeHistory`` tells of the last blocks: the lowest tip of each, and dearer ones above it."""
