@@ -11,7 +11,8 @@ from dexlane.domain.fees import TIP_PERCENTILES, BlockFees
 
 GWEI = 10**9
 FULL_BPS = 10_000
-USUAL_BASE_FEE_WEI = 2 * GWEI
+CALM_BASE_FEE_WEI = GWEI // 100
+"""To which the base fee falls in the end, so that what is left of a position is worth its gas."""
 RUSHES = (1, 3, 8, 20)
 """Full blocks in a row; 20 of them raise the base fee tenfold."""
 
@@ -60,7 +61,7 @@ class Demand:
     def fullness_bps(self, number: int, base_fee_wei: int) -> int:
         """How full a block is with what others send."""
         if self.calm_from is not None and number >= self.calm_from:
-            return 0 if base_fee_wei > USUAL_BASE_FEE_WEI else FULL_BPS // 2
+            return 0 if base_fee_wei > CALM_BASE_FEE_WEI else FULL_BPS // 2
         spell = self._spell(number)
         return self._of(number).randint(spell.least_bps, spell.most_bps)
 
