@@ -48,20 +48,22 @@ def test_a_trade_survives_a_crash_at_every_boundary_under_every_outcome_of_its_s
 
 @pytest.mark.usefixtures("_surroundings")
 @pytest.mark.parametrize(
-    ("series", "seed", "count"),
+    ("series", "what"),
     [
-        ("stores", 1, "stores lost"),
-        ("frozen", 1, "frozen"),
-        ("thieves", 1, "thefts"),
-        ("signers", 2, "signed"),
-        ("signers", 3, "records restored"),
-        ("fees", 1, "exits"),
+        ("stores", "stores lost"),
+        ("frozen", "frozen"),
+        ("thieves", "thefts"),
+        ("signers", "records restored"),
+        ("fees", "exits"),
     ],
 )
-def test_no_rule_is_broken_when_what_a_series_is_about_goes_wrong(series: str, seed: int, count: str) -> None:
-    outcome = run_world(seed, Shape.named(series, seed))
-    assert outcome.violations == []
-    assert outcome.counts[count] > 0
+def test_no_rule_is_broken_when_what_a_series_is_about_goes_wrong(series: str, what: str) -> None:
+    for seed in range(1, 13):
+        outcome = run_world(seed, Shape.named(series, seed))
+        assert outcome.violations == [], seed
+        if outcome.counts[what]:
+            return
+    pytest.fail(f"in none of the worlds there were {what}")
 
 
 @pytest.mark.usefixtures("_surroundings")
