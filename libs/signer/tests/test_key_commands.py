@@ -262,7 +262,7 @@ Change = Callable[[str], str]
         ("http://127.0.0.1", "http://vault.example", "must be an https address"),
         ("http://127.0.0.1", "http://me:pass@127.0.0.1", "must be an https address"),
         ('path = "fast"', 'path = "fast"\nsecret = "x"', "unknown field secret"),
-        (f'account = "{ACCOUNT}"\n', "", "account is missing"),
+        pytest.param(f'account = "{ACCOUNT}"\n', "", "account is missing", id="no account"),
         ("[[vault.keys]]", '[[vault.keys]]\npath = "fast"\naccount = "0x' + "1" * 40 + '"\n[[vault.keys]]', "twice"),
         ("[vault]", "[vault]\ntime_limit_ms = 5", "time_limit_ms must be an integer from 100"),
     ],
