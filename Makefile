@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 UV_VERSION := 0.13.9
 
-.PHONY: help setup run stop test check bench crash schemas streams migrate lock simulate
+.PHONY: help setup run stop test check bench crash drill schemas streams migrate lock simulate
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-9s\033[0m %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ simulate: $(STAMP) ## Live through seeded worlds of crashes, reorgs and lies: SE
 
 bench: $(STAMP) ## Measure the promised figures on this machine
 	@$(BIN)/python -m bench $(ARGS)
+
+drill: $(STAMP) ## Open a breaker and press the emergency stop on a devnet of its own, with processes killed in the middle
+	@DRILL=1 $(BIN)/python -m pytest tests/integration/test_breakers.py $(ARGS)
 
 crash: $(STAMP) ## Kill real processes of a trading stack at random moments and check the books (ARGS="--crashes 50 --seed 7")
 	@$(BIN)/python tests/crash $(ARGS)

@@ -208,6 +208,34 @@ async def test_the_bus_halts_by_its_last_words_and_never_loosens(
         await client.close()
 
 
+async def test_a_breaker_holds_entries_as_long_as_it_says_and_loosens_nothing_that_others_latched(
+    tmp_path: Path, policy_text: str, nats_url: str
+) -> None:
+    async with running(tmp_path, on_bus(policy_text, tmp_path, nats_url), KEY) as signer:
+        client = await nats.connect(nats_url)
+        await signer.logged("bus_connected")
+        subject = f"{realm_of(tmp_path)}.1.trading.status"
+
+        async def said(source: str, status: str) -> None:
+            word = f'{{"status": "{status}", "reason": "drill"}}'.encode()
+            await client.publish(f"{subject}.{source}", word)
+            await client.publish(f"{realm_of(tmp_path)}.control.alive", b"")
+            await client.flush()
+            await asyncio.sleep(0.3)
+
+        await said("breaker-losses", "reducing")
+        assert await reason_of(signer.signer.sign_transaction(fresh(intent_id="i1", nonce=1))) is DenialReason.HALTED
+        status = await signer.control({"do": "status"})
+        assert status["level"] == "active", "a breaker latches nothing"
+        assert (status["breakers"]["level"], status["breakers"]["source"]) == ("reducing", "breaker-losses")
+        await said("breaker-losses", "active")
+        assert await reason_of(signer.signer.sign_transaction(fresh(intent_id="i2", nonce=2))) is None
+        await said("operator", "reducing")
+        await said("breaker-losses", "active")
+        assert await reason_of(signer.signer.sign_transaction(fresh(intent_id="i3", nonce=3))) is DenialReason.HALTED
+        await client.close()
+
+
 def forms_of(secret: bytes) -> list[bytes]:
     """Every way in which a key might be written down."""
     written = [secret.hex(), secret.hex().upper(), str(int.from_bytes(secret, "big"))]

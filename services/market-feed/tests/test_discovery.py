@@ -144,6 +144,9 @@ class World:
     async def pools_changed(self, change: PoolsChange, book: PoolBook) -> None:
         self.changes.append(change)
 
+    async def troubled(self, reason: str) -> None:
+        pass
+
     async def reorged(self, event: BlockReorged) -> None:
         return None
 

@@ -94,6 +94,9 @@ class Feed:
         assert not self.held or self.held[-1].block.hash == block.event.parent_hash
         self.held.append(block.event)
 
+    async def troubled(self, reason: str) -> None:
+        pass
+
     async def reorged(self, event: BlockReorged) -> None:
         self.depths.append(event.depth)
         while self.held and self.held[-1].block.number > event.ancestor.number:

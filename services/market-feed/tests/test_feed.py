@@ -85,6 +85,9 @@ class World:
     async def pools_changed(self, change: PoolsChange, book: PoolBook) -> None:
         self.steps.append(change)
 
+    async def troubled(self, reason: str) -> None:
+        pass
+
     async def reorged(self, event: BlockReorged) -> None:
         self.steps.append(event)
 

@@ -52,6 +52,9 @@ class Steps:
     async def applied(self, block: AppliedBlock, book: PoolBook) -> None:
         self.events.append(block.event)
 
+    async def troubled(self, reason: str) -> None:
+        pass
+
     async def reorged(self, event: BlockReorged) -> None:
         pass
 

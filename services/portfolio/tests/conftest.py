@@ -9,10 +9,12 @@ from typing import TypeVar
 import pytest_asyncio
 import sqlalchemy as sa
 
+from dexlane.domain.breakers.policy import DEFAULTS
 from dexlane.domain.ledger import Outcome
 from dexlane.events.base import Event
 from dexlane.events.control import TradingStatus
 from dexlane.events.market import BlockApplied
+from dexlane.runtime.breaker_board import BoardPlace, BreakerBoard, BreakerMoments
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.journal import Journal, outbox
 from dexlane.runtime.migrate import upgrade
@@ -23,6 +25,7 @@ from dexlane.values.books import Book
 from portfolio.accounting import Accounting
 from portfolio.handlers import Deps
 from portfolio.marks import Announcer, ExitWatch, Marks, SideValues
+from portfolio.marks.results import ResultBreakers
 from portfolio.metrics import Moments
 from portfolio.store.entries import EntryStore
 from portfolio.store.positions import PositionStore, StoredPosition
@@ -90,12 +93,20 @@ async def a_portfolio(url: str, log: Log) -> Portfolio:
     marks = Marks({1: mirror}, clock, 60_000)
     metrics = Metrics("portfolio")
     moments = Moments(log, metrics)
-    announcer = Announcer(marks, moments)
-    accounting = Accounting(journal, announcer, moments)
     sides = SideValues()
+    place = BoardPlace(
+        service="portfolio", chain_id=1, policies=DEFAULTS, clock=clock, moments=BreakerMoments(metrics, log)
+    )
+    results = ResultBreakers({1: BreakerBoard(place)}, sides.books, journal)
+    await results.take_up({})
+    announcer = Announcer(marks, moments, results.valued)
+    accounting = Accounting(journal, announcer, moments, results.sold)
     watch = ExitWatch(journal, announcer, sides, 5, 10)
     mirror.on_block(watch.on_block)
-    portfolio = Portfolio(journal, mirror, clock, Deps(accounting, sides, marks, journal, clock), watch, metrics)
+    mirror.on_block(results.on_block)
+    portfolio = Portfolio(
+        journal, mirror, clock, Deps(accounting, sides, marks, journal, clock, results), watch, metrics
+    )
     portfolio.use(a_book())
     await portfolio.block(100)
     return portfolio

@@ -73,7 +73,11 @@ async def test_every_outcome_is_consumed_durably(portfolio: Portfolio) -> None:
         *("account.opened", "exit.triggered"),
     }
     assert len({route.durable for route in consumed.decisions}) == 6
-    assert {route.event_type.NAME for route in consumed.followers} == {"book.changed", "trading.status"}
+    assert {route.event_type.NAME for route in consumed.followers} == {
+        "book.changed",
+        "trading.status",
+        "breaker.reset",
+    }
 
 
 async def test_a_token_that_is_all_sold_is_still_told_as_zero(portfolio: Portfolio) -> None:

@@ -18,6 +18,7 @@ from dexlane.runtime.errors import DexlaneError
 from dexlane_cli import (
     allowances,
     books,
+    breakers,
     doctor,
     gas_report,
     gateway_client,
@@ -51,6 +52,7 @@ app.add_typer(gas_report.app)
 app.add_typer(route.app)
 app.add_typer(tape.app, name="tape")
 app.add_typer(signer.app, name="signer")
+app.add_typer(breakers.app, name="breakers")
 console = Console(soft_wrap=True)
 
 Home = Annotated[Path, typer.Option(envvar="DXL_HOME", help="Folder for books, journals, streams and logs.")]
@@ -178,6 +180,21 @@ def resume(
     console.print("the operator's halt is released")
     if options.signer.exists():
         console.print("the signer's process holds halts by itself: `dexlane signer resume` lets go of them")
+
+
+@app.command("emergency-stop")
+def emergency_stop(
+    close_positions: Annotated[bool, typer.Option("--close-positions", help="Sell all that is held first.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is recorded.")] = "no reason was given",
+    exits_within: Annotated[int, typer.Option(help="Seconds for the exits; then all is halted.", min=5)] = 300,
+    wait: Annotated[bool, typer.Option(help="Show how far it is until it is done.")] = True,
+    home: Home = DEFAULT_HOME,
+    port_shift: Shift = 0,
+) -> None:
+    """Stop everything on all chains: no entries, open transactions are cancelled, and with --close-positions everything
+    held is sold before. It goes on without this command. Exit code 1 when something is left at the end."""
+    body = {"reason": reason, "close_positions": close_positions, "exits_within_s": exits_within}
+    breakers.stop_everything(options_for(home, port_shift), body, wait=wait)
 
 
 @app.command("reconcile")

@@ -8,6 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from dexlane.events.base import Event
+from dexlane.events.breakers import BreakerChanged, BreakerReset
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.execution import (
     AccountOpened,
@@ -94,6 +95,8 @@ _LINES: dict[type[Event], tuple[str, Callable[[Any], str]]] = {
     AccountOpened: ("white", lambda e: f"{e.book_id} {e.lane} account {e.account}"),
     PaperScored: ("dim", lambda e: f"{e.book_id}: next block differs by {e.difference_bps} bps"),
     TradingStatus: ("bold red", lambda e: f"{e.source} says {e.status}: {e.reason}"),
+    BreakerChanged: ("bold red", lambda e: f"{e.source} is {e.phase}, asks for {e.status}: {e.reason}"),
+    BreakerReset: ("bold yellow", lambda e: f"{e.source} was reset: {e.reason}"),
     BookChanged: ("white", lambda e: f"{e.book.id} {e.book.mode} level {e.book.level} "
                   f"{'enabled' if e.book.enabled else 'disabled'}"),
 }  # fmt: skip

@@ -2,6 +2,8 @@
 
 Plain NATS, with no part of dexlane: ``<realm>.<chain>.trading.status.<source>`` carries JSON with ``status`` and
 ``reason``, ``<realm>.control.alive`` carries anything. The bus can only tighten; a word that loosens is not acted on.
+Circuit breakers are the one exception, because they open and close by themselves: what a breaker (a source that begins
+with ``breaker-``) said holds until the same breaker says otherwise, and never loosens what anybody else latched.
 """
 
 from __future__ import annotations
@@ -21,17 +23,39 @@ from nats.js.errors import Error as JetStreamError
 
 from dexlane_signer.brake import Brake
 from dexlane_signer.guard_file import GuardUnavailableError
-from dexlane_signer.latch import Level
+from dexlane_signer.latch import Latch, Level
 
 RECONNECT_S = 0.25
 LAST_WORDS_S = 2.0
+BREAKER = "breaker-"
+"""How the sources of circuit breakers begin."""
+
+
+class BreakerWords:
+    """What breakers said last, by chain and source. It is kept in memory alone: every new link reads it again."""
+
+    def __init__(self) -> None:
+        self._words: dict[str, Latch] = {}
+
+    def hear(self, subject: str, level: Level, reason: str) -> None:
+        """A breaker's word; ``subject`` names its chain and itself."""
+        source = subject.rpartition(".")[2]
+        self._words[subject] = Latch(level, source, reason)
+
+    def latch(self) -> Latch:
+        """The strictest of them."""
+        return max(self._words.values(), key=lambda word: word.level.severity, default=Latch())
 
 
 class BusListener:
     """Listens as long as the process lives, and connects anew for ever."""
 
-    def __init__(self, brake: Brake, *, url_file: Path, realm: str, log: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, brake: Brake, breakers: BreakerWords, *, url_file: Path, realm: str, log: Callable[[str, str], None]
+    ) -> None:
+        """``breakers`` hears what breakers say; the brake asks it with every signature."""
         self._brake = brake
+        self._breakers = breakers
         self._url_file = url_file
         self._realm = realm
         self._log = log
@@ -111,6 +135,9 @@ class BusListener:
         except (ValueError, KeyError, TypeError, RecursionError):
             self._brake.counts.unread += 1
             self._log("word_unread", message.subject[:120])
+            return
+        if message.subject.rpartition(".")[2].startswith(BREAKER):
+            self._breakers.hear(message.subject, level, reason.strip() or "no reason was given")
             return
         if level is Level.ACTIVE:
             return

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dexlane_signer.brake import HALT_FILE, Brake, DeadManLease
-from dexlane_signer.bus import BusListener
+from dexlane_signer.bus import BreakerWords, BusListener
 from dexlane_signer.control import ControlServer
 from dexlane_signer.guard import NonceGuard
 from dexlane_signer.hygiene import close_memory
@@ -49,6 +49,7 @@ class Parts:
     brake: Brake
     signer: LocalSigner
     bus: BusListener | None
+    breakers: BreakerWords
 
 
 def build(settings: ProcessSettings, *, close: Callable[[], None] = close_memory) -> Parts:
@@ -58,16 +59,18 @@ def build(settings: ProcessSettings, *, close: Callable[[], None] = close_memory
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     guard = NonceGuard(settings.guard_path)
     silence_s = settings.max_silence_s
+    breakers = BreakerWords()
     brake = Brake(
         guard,
+        told=breakers.latch,
         halt_file=settings.data_dir / HALT_FILE,
         lease=None if silence_s is None else DeadManLease(float(silence_s)),
     )
     offset_s = settings.clock_offset_s
     signer = LocalSigner(opened.keys, settings.policies, guard, clock_s=lambda: wall_clock_s() + offset_s, brake=brake)
     bus = settings.bus
-    listener = None if bus is None else BusListener(brake, url_file=bus.url_file, realm=bus.realm, log=say)
-    return Parts(settings, opened, guard, brake, signer, listener)
+    listener = None if bus is None else BusListener(brake, breakers, url_file=bus.url_file, realm=bus.realm, log=say)
+    return Parts(settings, opened, guard, brake, signer, listener, breakers)
 
 
 async def serve(parts: Parts) -> None:
@@ -110,4 +113,9 @@ async def serve(parts: Parts) -> None:
 
 def _more(parts: Parts) -> dict[str, object]:
     connected = None if parts.bus is None else parts.bus.is_connected
-    return {"accounts": sorted(parts.signer.addresses), "bus_connected": connected}
+    held = parts.breakers.latch()
+    return {
+        "accounts": sorted(parts.signer.addresses),
+        "bus_connected": connected,
+        "breakers": {"level": held.level, "source": held.source, "reason": held.reason},
+    }

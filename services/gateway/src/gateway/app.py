@@ -36,6 +36,7 @@ def build(settings: Settings) -> Service:
         await upgrade(settings.database("gateway"), "gateway")
         await journal.recover()
         await load(desk, service)
+        await desk.emergency.load()
         await show_what_is_known(desk, service)
         desk.door.is_open = True
 
@@ -49,6 +50,7 @@ def build(settings: Settings) -> Service:
     service.background("outbox", lambda: journal.relay(service.bus))
     service.background("health", display.health.run)
     service.background("signs of life", lambda: give_signs_of_life(desk, service))
+    service.background("emergency stop", desk.emergency.run)
     service.background("archive", lambda: keep_bounded(journal, settings, moments))
     service.background("overview", lambda: display.run(lambda: moments.clients(display.hub.size, display.hub.dropped)))
     return service

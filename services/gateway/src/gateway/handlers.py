@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dexlane.events.base import Event
+from dexlane.events.breakers import BreakerChanged, BreakerReset
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.fees import FeeQuoted
 from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched
@@ -41,7 +42,7 @@ def routes(deps: Deps) -> Routes:
     for event_type in ARCHIVED:
         routes.decide(event_type, durable=f"gateway-{event_type.NAME.replace('.', '-')}")(archive)
 
-    @routes.follow(BlockApplied, FeeQuoted, ExposureChanged, BookChanged, from_="last")
+    @routes.follow(BlockApplied, FeeQuoted, ExposureChanged, BookChanged, BreakerChanged, BreakerReset, from_="last")
     async def show_last(event: Event) -> None:
         deps.display.show(event)
 

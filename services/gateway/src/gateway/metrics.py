@@ -78,3 +78,34 @@ class Moments:
         self._clients.set(connected)
         self._dropped.set(dropped)
         self._log.debug("stream_clients", connected=connected)
+
+
+class BrakeMoments:
+    """What people do about breakers, and with the big red button."""
+
+    def __init__(self, metrics: Metrics, log: Log) -> None:
+        self._log = log
+        self._presses = metrics.counter("brakes_total", "Breakers reset and emergency stops begun", ("kind",))
+        self._emergency = metrics.gauge("emergency_stop", "1 while an emergency stop is under way")
+        self._left = metrics.gauge("emergency_left", "What the last emergency stop could not close or cancel")
+
+    def breaker_reset(self, source: str, reason: str) -> None:
+        """A person reset a breaker."""
+        self._presses.labels("reset").inc()
+        self._log.warning("breaker_reset", source=source, reason=reason)
+
+    def emergency_begun(self, reason: str, *, close_positions: bool) -> None:
+        """A person pressed the button."""
+        self._presses.labels("emergency_stop").inc()
+        self._emergency.set(1)
+        self._log.error("emergency_stop_begun", reason=reason, close_positions=close_positions)
+
+    def emergency_waits(self, reason: str) -> None:
+        """A step of the stop could not be taken; it is tried again at once."""
+        self._log.warning("emergency_stop_waits", reason=reason)
+
+    def emergency_ended(self, left: list[str]) -> None:
+        """All that could be done was done."""
+        self._emergency.set(0)
+        self._left.set(len(left))
+        self._log.error("emergency_stop_ended", left=left)

@@ -56,6 +56,13 @@ statuses = sa.Table(
     sa.Column("version", sa.BigInteger, primary_key=True),
     sa.Column("body", sa.Text, nullable=False),
 )
+emergency_stops = sa.Table(
+    "emergency_stops",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("began_ms", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+)
 positions = sa.Table(
     "positions",
     metadata,

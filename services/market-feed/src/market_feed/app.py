@@ -12,7 +12,9 @@ from starlette.routing import Route
 from dexlane.chain.providers import Providers
 from dexlane.runtime.service import Service, run
 from market_feed.discovery import DiscoveryAssembly
-from market_feed.feed.chain import add_chain
+from market_feed.feed.breakers import BreakerAssembly
+from market_feed.feed.chain import Beside, add_chain
+from market_feed.handlers import routes
 from market_feed.metrics import FeedMoments, NodeMoments, TripwireMoments
 from market_feed.settings import Settings
 
@@ -22,8 +24,9 @@ def build(settings: Settings) -> Service:
     service = Service("market-feed", settings)
     metrics, log = service.metrics, service.log
     moments = FeedMoments(metrics, log), NodeMoments(metrics, log), TripwireMoments(metrics, log)
-    discoveries = DiscoveryAssembly(service, settings)
-    chains = {chain_id: add_chain(service, settings, chain_id, moments, discoveries) for chain_id in settings.chains}
+    beside = Beside(DiscoveryAssembly(service, settings), BreakerAssembly(service, settings))
+    chains = {chain_id: add_chain(service, settings, chain_id, moments, beside) for chain_id in settings.chains}
+    service.include(routes(beside.breakers.chains))
     service.mount(_provider_page(chains))
     return service
 

@@ -11,20 +11,34 @@ from dexlane.chain.answers import Header
 from dexlane.domain.pool_book import PoolBook
 from dexlane.domain.strategies import BlockContext, Strategy, build_strategies
 from dexlane.events.base import Event
+from dexlane.events.breakers import BreakerReset
 from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.runtime.clock import Clock
+from dexlane.runtime.consuming import Routes
 from dexlane.runtime.errors import Misconfigured, Transient
 from dexlane.runtime.market_cache import MarketCache
 from dexlane.values.chains import BlockRef
 from dexlane.values.pools import Pool
 from market_feed.discovery import Discovery
 from market_feed.feed import AppliedBlock, MarketWriter, PoolsChange, Publisher
+from market_feed.feed.breakers import FeedBreakers
 from market_feed.metrics import FeedMoments
 from market_feed.snapshots import SnapshotWriter
 
 RETRY_S = 0.1
 LONGEST_RETRY_S = 2.0
+
+
+def routes(breakers: Mapping[int, FeedBreakers]) -> Routes:
+    """An operator's resets of the feed's breakers, by chain."""
+    routes = Routes()
+
+    @routes.follow(BreakerReset, from_="last")
+    async def on_breaker_reset(word: BreakerReset) -> None:
+        await breakers[word.chain_id].reset(word)
+
+    return routes
 
 
 class OpportunityFinder:
@@ -70,6 +84,7 @@ class FeedHandlers:
     moments: FeedMoments
     snapshot_every_blocks: int
     discovery: Discovery | None = None
+    breakers: FeedBreakers | None = None
     _since_snapshot: int = field(default=0, init=False)
     _shown: tuple[PoolBook, BlockRef] | None = field(default=None, init=False)
     """The book and the block it shows."""
@@ -122,6 +137,8 @@ class FeedHandlers:
         self.moments.block_applied(event, self.clock.now_ns() if self.writer.seated else None)
         if self.discovery is not None:
             self.discovery.note(event)
+        if self.breakers is not None and block.newest:
+            await self.breakers.applied(book.pools)
         if not self.writer.seated:
             return
         self._since_snapshot += 1
@@ -137,6 +154,11 @@ class FeedHandlers:
             await self._store(self._watched(book, change.block))
         self.cache.expect(pool.key.address for pool in change.joined)
         self.cache.forget(change.left)
+
+    async def troubled(self, _reason: str) -> None:
+        """A call to the nodes failed."""
+        if self.breakers is not None:
+            await self.breakers.troubled()
 
     async def reorged(self, event: BlockReorged) -> None:
         """Publish what is undone; the next block is followed by fresh snapshots."""

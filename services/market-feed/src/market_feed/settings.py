@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from dexlane.chain.deployments import singletons
 from dexlane.chain.factories import FACTORIES, Factory
 from dexlane.chain.pool_loading import WatchedPool
-from dexlane.runtime.settings import ChainSettings, service_config
+from dexlane.runtime.settings import BreakerSettings, ChainSettings, service_config
 from dexlane.values.amounts import Amount
 from dexlane.values.chains import Address
 from dexlane.values.pools import Protocol
@@ -43,7 +43,7 @@ DEFAULT_STRATEGIES: dict[str, dict[str, Any]] = {
 2,000 USDC."""
 
 
-class Settings(ChainSettings):
+class Settings(ChainSettings, BreakerSettings):
     """``DEXLANE_MARKET_FEED_*``."""
 
     model_config = service_config("market-feed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dexlane.domain.ledger import (
@@ -20,6 +21,7 @@ from dexlane.events.portfolio import ExitTriggered
 from dexlane.runtime.errors import Fatal, InvalidEvent
 from dexlane.runtime.journal import Journal, Tx
 from portfolio.marks import Announcer, noted_exit
+from portfolio.marks.results import Result
 from portfolio.metrics import Moments
 from portfolio.store.entries import EntryStore
 from portfolio.store.positions import AccountRef, ExitState, ExitStore, PositionStore
@@ -34,6 +36,8 @@ class Accounting:
     journal: Journal
     announcer: Announcer
     moments: Moments
+    on_result: Callable[[Result], None] = lambda result: None
+    """Told of what a trade realised, after that was committed."""
 
     async def open_account(self, event: AccountOpened) -> None:
         """Book opening balances, once for each account of a book."""
@@ -51,14 +55,17 @@ class Accounting:
 
     async def book(self, event: Outcome) -> None:
         """Let an outcome take hold if it is newer than what holds; ``InvalidEvent`` when it contradicts that."""
+        realised: list[int] = []
         async with self.journal.transaction() as tx:
-            step = await self._apply(tx, event)
+            step = await self._apply(tx, event, realised)
         if step is None:
             self.moments.outcome_repeated(event)
-        else:
-            self.moments.outcome_booked(event, len(step.entries))
+            return
+        self.moments.outcome_booked(event, len(step.entries))
+        for amount in realised:
+            self.on_result(Result(event.chain_id, event.book_id, event.lane, event.mode, amount))
 
-    async def _apply(self, tx: Tx, event: Outcome) -> OutcomeStep | None:
+    async def _apply(self, tx: Tx, event: Outcome, realised: list[int]) -> OutcomeStep | None:
         if not await tx.first_time(CONSUMER, event.id):
             return None
         entries = EntryStore(tx.conn)
@@ -73,19 +80,21 @@ class Accounting:
             await entries.post(entry)
         if current is not None and current.final and step.entries:
             self.moments.final_outcome_changed(event)
-        await self._restate(tx, event, current, step)
+        result = await self._restate(tx, event, current, step)
+        if result is not None and event.purpose in {Purpose.EXIT, Purpose.GAP}:
+            realised.append(result)
         await entries.save_outcome(step.state)
         await self._settle_exit(tx, event)
         if step.entries:
             await self._tell_exposure(tx, event)
         return step
 
-    async def _restate(self, tx: Tx, event: Outcome, current: OutcomeState | None, step: OutcomeStep) -> None:
-        """Bring the positions of the account up to the outcome that now holds."""
+    async def _restate(self, tx: Tx, event: Outcome, current: OutcomeState | None, step: OutcomeStep) -> int | None:
+        """Bring the positions of the account up to the outcome that now holds; returns what a new fill realised."""
         before_fill = current.event if current is not None and isinstance(current.event, Fill) else None
         fill = event if isinstance(event, Fill) else before_fill
         if not step.entries or fill is None:
-            return
+            return None
         entries, positions = EntryStore(tx.conn), PositionStore(tx.conn)
         account = AccountRef(fill.book_id, fill.account, fill.chain_id, fill.lane, fill.mode, fill.quote)
         before = await positions.holdings(account.book_id, account.address)
@@ -98,6 +107,11 @@ class Accounting:
         except MixedQuote as error:
             raise InvalidEvent(str(error)) from error
         await self._save(tx, account, before, after, event)
+        if before_fill is not None or not isinstance(event, Fill):
+            return None
+        return sum(one.realised for one in after.positions.values()) - sum(
+            one.realised for one in before.positions.values()
+        )
 
     async def _refold(self, entries: EntryStore, account: AccountRef, event: Outcome) -> Holdings:
         self.moments.positions_refolded(account.book_id, account.address)

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dexlane.domain.ledger import AccountKind, LedgerAccount
+from dexlane.events.breakers import BreakerReset
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.execution import AccountOpened, FillConfirmed, FillIncluded, FillReversed, IntentFailed
 from dexlane.events.portfolio import ExitTriggered
@@ -19,6 +20,7 @@ from dexlane.runtime.consuming import Routes
 from dexlane.runtime.journal import Journal
 from portfolio.accounting import Accounting, trial_sums
 from portfolio.marks import Marks, SideValues
+from portfolio.marks.results import ResultBreakers
 from portfolio.store.entries import EntryStore
 from portfolio.store.positions import PositionStore
 
@@ -32,6 +34,7 @@ class Deps:
     marks: Marks
     journal: Journal
     clock: Clock
+    results: ResultBreakers
 
 
 def routes(deps: Deps) -> Routes:
@@ -70,6 +73,10 @@ def routes(deps: Deps) -> Routes:
     @routes.follow(TradingStatus, from_="last")
     async def on_trading_status(event: TradingStatus) -> None:
         deps.sides.statuses.set((event.chain_id, event.source), event, deps.clock.now_ms())
+
+    @routes.follow(BreakerReset, from_="last")
+    async def on_breaker_reset(word: BreakerReset) -> None:
+        await deps.results.reset(word)
 
     return routes
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from dexlane.runtime.settings import MoneySettings, service_config
+from dexlane.runtime.settings import BreakerSettings, MoneySettings, service_config
 
 
-class Settings(MoneySettings):
+class Settings(MoneySettings, BreakerSettings):
     """What the portfolio needs to know."""
 
     model_config = service_config("portfolio")

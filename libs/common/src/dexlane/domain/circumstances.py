@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.control import Status
-from dexlane.events.execution import Plan, Purpose
+from dexlane.events.execution import Plan, Purpose, Submission
 from dexlane.events.fees import FeeQuoted
 from dexlane.events.portfolio import ExposureChanged
+from dexlane.values.amounts import BPS_DENOMINATOR
 from dexlane.values.chains import NATIVE, BlockRef
 from dexlane.values.pools import Pool
 
@@ -58,6 +59,10 @@ class Market:
     pool_book: PoolBook
     fee_quote: FeeQuoted | None
     status: Status
+    held_by: str = ""
+    """Who holds trading back, and why."""
+    entry_size_bps: int = BPS_DENOMINATOR
+    """The share of a lane's largest trade that an entry may be: less while a breaker is tried out."""
     taxes: Mapping[str, int] = field(default_factory=dict)
     """What tokens are known to keep of a transfer, in basis points."""
 
@@ -116,6 +121,8 @@ class Planned:
     reserved: int
     price_impact_bps: int
     max_fee_per_gas_budget_wei: int
+    submission: Submission | None = None
+    """Which way it is to be sent; None: by the public pool, without a choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,8 @@ def against_exit(
 def _of_the_book(verdict: VerdictApproved, book: Book, market: Market) -> Iterator[Objection]:
     opportunity = verdict.opportunity
     if market.status is not Status.ACTIVE:
-        yield Objection(market.status.value, f"trading is {market.status.value}: no new entries")
+        why = f" ({market.held_by})" if market.held_by else ""
+        yield Objection(market.status.value, f"trading is {market.status.value}: no new entries{why}")
     if not book.enabled:
         yield Objection("book_disabled", "the book is switched off")
     # An opportunity addressed to this book is its own standing order, whatever strategies it listens to.

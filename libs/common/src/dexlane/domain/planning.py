@@ -177,7 +177,9 @@ def _ceiling(
 ) -> int:
     """The most that any level may put in: the hint, the largest trade, what capital and balance leave."""
     at_work = 0 if holdings.exposure is None else holdings.exposure.at_work
-    ceiling = min(limits.max_trade, limits.capital - at_work - holdings.reserved.capital)
+    ceiling = min(
+        apply_bps(limits.max_trade, market.entry_size_bps), limits.capital - at_work - holdings.reserved.capital
+    )
     if holdings.quote_balance is not None:
         ceiling = min(ceiling, holdings.quote_balance - holdings.reserved.capital)
     if route == opportunity.route:

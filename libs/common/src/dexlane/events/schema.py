@@ -27,6 +27,8 @@ SCHEMAS = Path(__file__).parents[3].joinpath("schemas")
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "book.changed": ("book",),
+    "breaker.changed": ("source",),
+    "breaker.reset": ("source",),
     "exit.triggered": ("lane",),
     "exposure.changed": ("book", "lane"),
     "intent.created": ("mode", "lane"),

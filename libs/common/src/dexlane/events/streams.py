@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from dexlane.events.base import DEFAULT_REALM, Event
+from dexlane.events.breakers import BreakerChanged, BreakerReset
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.execution import (
     AccountOpened,
@@ -104,7 +105,7 @@ TRADING = StreamSpec(
 )
 STATE = StreamSpec(
     name="STATE",
-    events=(FeeQuoted, ExposureChanged, BookChanged, TradingStatus),
+    events=(FeeQuoted, ExposureChanged, BookChanged, TradingStatus, BreakerChanged, BreakerReset),
     max_messages_per_subject=1,
     max_bytes=64 * MIB,
     description="Last value per subject, for late starters",

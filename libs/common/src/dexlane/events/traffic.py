@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dexlane.events.base import Event
+from dexlane.events.breakers import BreakerChanged, BreakerReset
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.execution import (
     AccountOpened,
@@ -26,7 +27,8 @@ from dexlane.events.streams import EVENTS
 Types = tuple[type[Event], ...]
 
 _OUTCOMES: Types = (FillIncluded, FillReversed, FillConfirmed, IntentFailed)
-_EXECUTION: Types = (IntentCreated, TxChanged, *_OUTCOMES, AccountOpened, DecisionRecorded, TradingStatus)
+_BREAKING: Types = (TradingStatus, BreakerChanged)
+_EXECUTION: Types = (IntentCreated, TxChanged, *_OUTCOMES, AccountOpened, DecisionRecorded, *_BREAKING)
 _MIRROR: Types = (BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched)
 _EXECUTOR_INPUT: Types = (
     VerdictApproved,
@@ -35,7 +37,8 @@ _EXECUTOR_INPUT: Types = (
     FeeQuoted,
     ExposureChanged,
     BookChanged,
-    TradingStatus,
+    *_BREAKING,
+    BreakerReset,
     # Outcomes of their paper intents free what planning reserved; opened accounts are known without asking a node.
     AccountOpened,
     FillConfirmed,
@@ -43,25 +46,25 @@ _EXECUTOR_INPUT: Types = (
 )
 
 PUBLISHED: Mapping[str, Types] = {
-    "market-feed": (BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched, OpportunityFound),
+    "market-feed": (BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched, OpportunityFound, *_BREAKING),
     "gas-oracle": (FeeQuoted,),
     "risk-scorer": (VerdictApproved, VerdictRejected, TokenFlagged, DecisionRecorded),
     "fast-executor": _EXECUTION,
     "smart-executor": _EXECUTION,
     "paper-sim": (TxChanged, *_OUTCOMES, AccountOpened, PaperScored),
-    "portfolio": (PositionChanged, ExposureChanged, ExitTriggered, DecisionRecorded, TradingStatus),
-    "gateway": (BookChanged, TradingStatus, ExitTriggered),
+    "portfolio": (PositionChanged, ExposureChanged, ExitTriggered, DecisionRecorded, *_BREAKING),
+    "gateway": (BookChanged, TradingStatus, ExitTriggered, BreakerReset, DecisionRecorded),
 }
-"""Executors and portfolio publish a ``trading.status`` of their own when they stop for a broken invariant."""
+"""Executors and portfolio publish a ``trading.status`` of their own when they stop for a broken invariant, too."""
 
 _CONSUMED: Mapping[str, Types] = {
-    "market-feed": (),
+    "market-feed": (BreakerReset,),
     "gas-oracle": (BlockApplied,),
     "risk-scorer": (OpportunityFound, TokenFlagged, *_MIRROR),
     "fast-executor": _EXECUTOR_INPUT,
     "smart-executor": _EXECUTOR_INPUT,
     "paper-sim": (IntentCreated, *_MIRROR, FeeQuoted, BookChanged),
-    "portfolio": (*_OUTCOMES, AccountOpened, ExitTriggered, *_MIRROR, BookChanged, TradingStatus),
+    "portfolio": (*_OUTCOMES, AccountOpened, ExitTriggered, *_MIRROR, BookChanged, TradingStatus, BreakerReset),
     "gateway": EVENTS,
 }
 

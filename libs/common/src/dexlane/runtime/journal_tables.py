@@ -12,6 +12,22 @@ inbox = sa.Table(
     sa.Column("message_id", sa.String(64), primary_key=True),
     sa.Column("received_ms", sa.BigInteger, nullable=False),
 )
+breakers = sa.Table(
+    "breakers",
+    metadata,
+    sa.Column("chain_id", sa.BigInteger, primary_key=True),
+    sa.Column("source", sa.String(64), primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+)
+breaker_probes = sa.Table(
+    "breaker_probes",
+    metadata,
+    sa.Column("chain_id", sa.BigInteger, primary_key=True),
+    sa.Column("source", sa.String(64), primary_key=True),
+    sa.Column("round", sa.BigInteger, primary_key=True),
+    sa.Column("intent_id", sa.String(32), primary_key=True),
+)
+"""Entries that were begun while a breaker was half-open."""
 outbox = sa.Table(
     "outbox",
     metadata,

@@ -15,6 +15,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_vali
 from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from dexlane.domain.breakers.policy import policies
 from dexlane.runtime.errors import Misconfigured
 
 SERVICES = (
@@ -98,6 +99,22 @@ class ChainSettings(ServiceSettings):
     network: Literal["devnet", "remote"] = Field(default="devnet", validation_alias=_shared("network"))
 
 
+class BreakerSettings(ServiceSettings):
+    """For services with circuit breakers."""
+
+    breakers: dict[str, dict[str, int | str]] = Field(
+        default_factory=dict,
+        validation_alias=_shared("breakers"),
+        description="what replaces the defaults of circuit breakers, by kind and name, as JSON: "
+        '{"losses": {"losses_in_a_row": 8, "open_ms": 3600000}}',
+    )
+
+    @model_validator(mode="after")
+    def _breakers_can_work(self) -> Self:
+        policies(self.breakers)
+        return self
+
+
 class MoneySettings(ServiceSettings):
     """For services that keep a journal."""
 
@@ -148,7 +165,17 @@ def _known_names(settings_type: type[ServiceSettings]) -> tuple[set[str], str]:
 SHARED_NAMES = frozenset(
     f"DEXLANE_{name}"
     for name in (
-        *("NATS_URL", "REDIS_URL", "REALM", "CHAINS", "DATA_DIR", "LOG_LEVEL", "OTLP_ENDPOINT", "TRACE_RATIO"),
+        *(
+            "NATS_URL",
+            "REDIS_URL",
+            "REALM",
+            "CHAINS",
+            "DATA_DIR",
+            "LOG_LEVEL",
+            "OTLP_ENDPOINT",
+            "TRACE_RATIO",
+            "BREAKERS",
+        ),
         *("RPC_WS_URLS", "NETWORK", "DATA", "CACHE", "ANVIL", "BOOKS_FILE"),
         *("TEST_NATS_URL", "TEST_REDIS_URL", "TEST_DATABASE_URL"),
     )

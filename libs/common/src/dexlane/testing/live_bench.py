@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,24 +15,30 @@ import sqlalchemy as sa
 from dexlane.chain import abi
 from dexlane.chain.answers import Header
 from dexlane.chain.execution.assembly import restored
+from dexlane.chain.execution.brakes import Brakes, restored_brakes
 from dexlane.chain.execution.executor import Executor, ExecutorParts
 from dexlane.chain.execution.fencing import FencedJournal, JournalLeaseStore, LeaseKey, Term
 from dexlane.chain.execution.keys import KeyFiles
 from dexlane.chain.execution.live import LiveAccess
 from dexlane.chain.execution.market_view import MarketView
 from dexlane.chain.execution.moments import ExecutionMoments
+from dexlane.chain.execution.relay_board import RelayBoard
 from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.testimony import Witness
 from dexlane.chain.permit2 import PERMIT2
 from dexlane.chain.rpc import Rpc
+from dexlane.domain.breakers.policy import BreakerPolicy
 from dexlane.domain.circumstances import PlanningRules
+from dexlane.domain.relay_holds import RacePolicy
 from dexlane.domain.send_values import SendPolicy
 from dexlane.events.base import Event, FeeCap
+from dexlane.events.breakers import BreakerKind
 from dexlane.events.control import Status
 from dexlane.events.fees import FeeTier
 from dexlane.events.market import BlockApplied
 from dexlane.events.streams import EVENTS
+from dexlane.runtime.breaker_board import BoardPlace
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.journal import Journal, outbox
 from dexlane.runtime.lease import Lease, LeasePolicy
@@ -87,6 +93,10 @@ class TokenWorld:
         self.left_out: dict[str, str] = {}
         """Providers that are not asked any more, and why: ``p0`` is the bench's own."""
         self.sending = SendPolicy(confirmations=2)
+        self.relays: RelayBoard | None = None
+        self.race = RacePolicy()
+        self.policies: Mapping[BreakerKind, BreakerPolicy] | None = None
+        """Of the breakers that executors host; None: they host none."""
         chain.codes[ROUTER] = b"\1"
         chain.execute = self.execute
         chain.answer_call = self.answer
@@ -294,8 +304,12 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
         key_files=KeyFiles(plain=keys),
         guard_path=home.folder / "guard.db",
         sending=place.world.sending,
+        relays=place.world.relays,
+        race=place.world.race,
         witnesses=lambda: [_witness(place.world, index, one) for index, one in enumerate((rpc, *place.world.others))],
     )
+    moments = ExecutionMoments(Metrics("bench"), log)
+    brakes = await _brakes(place, journal, side, moments)
     parts = ExecutorParts(
         service="fast-executor",
         lane=Lane.FAST,
@@ -303,9 +317,10 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
         view=MarketView(mirror, side, clock),
         journal=FencedJournal(journal, term),
         clock=clock,
-        moments=ExecutionMoments(Metrics("bench"), log),
+        moments=moments,
         side=side,
         reservations=reservations,
+        brakes=brakes,
         rules=PlanningRules(),
     )
     executor = Executor(parts, access)
@@ -317,6 +332,20 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
     return Bench(
         home, place.chain, place.world, rpc, clock, journal, executor, mirror, side, reservations, books=place.books
     )
+
+
+async def _brakes(place: Place, journal: Journal, side: SideValues, moments: ExecutionMoments) -> Brakes:
+    if place.world.policies is None:
+        return Brakes(chain_id=CHAIN_ID, side=side, clock=place.clock)
+    board = BoardPlace(
+        service="fast-executor",
+        chain_id=CHAIN_ID,
+        policies=place.world.policies,
+        clock=place.clock,
+        moments=moments.breakers,
+        on_change=side.take_breaker,
+    )
+    return await restored_brakes(journal, side, board, Lane.FAST)
 
 
 def _witness(world: TokenWorld, index: int, rpc: Rpc) -> Witness:
@@ -336,15 +365,17 @@ async def running(
     ready: bool = True,
     others: Callable[[FakeChain], Sequence[Rpc]] = lambda chain: (),
     sending: SendPolicy | None = None,
+    furnish: Callable[[TokenWorld], None] = lambda world: None,
 ) -> AsyncIterator[Bench]:
     """A bench on a new chain; with ``ready`` the accounts are open and the allowances stand. ``others`` are further
-    providers; ``sending`` has two confirmations unless said otherwise."""
+    providers; ``sending`` has two confirmations unless said otherwise; ``furnish`` adds relays or breakers."""
     chain = FakeChain(CHAIN_ID, block_time_s=1)
     chain.fund(ACCOUNT, 10 * 10**18)
     clock = ManualClock(chain.tip.timestamp_s * 1_000)
     world = TokenWorld(chain)
     world.others = others(chain)
     world.sending = sending or world.sending
+    furnish(world)
     bench = await born(home, chain, world, clock, list(books or [live_book()]))
     if ready:
         for _ in range(5):

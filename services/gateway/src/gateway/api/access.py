@@ -32,7 +32,7 @@ MIN_TOKEN_LENGTH = 32
 MAX_BODY_BYTES = 65_536
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-HALT_PATH = "/api/v1/halt"
+HALT_PATHS = ("/api/v1/halt", "/api/v1/emergency-stop")
 MAX_BUCKETS = 4_096
 RESPONSE_HEADERS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -177,7 +177,7 @@ class Guard:
             raise Problem(403, "Foreign host", f"{given!r} is not a name of this gateway; open it as localhost")
 
     def _check_rate(self, scope: Scope, method: str) -> None:
-        kind = "read" if method in SAFE_METHODS else "halt" if scope["path"].endswith(HALT_PATH) else "write"
+        kind = "read" if method in SAFE_METHODS else "halt" if scope["path"].endswith(HALT_PATHS) else "write"
         client = scope.get("client")
         wait_s = self._limits[kind].take(client[0] if client else "unknown")
         if wait_s:

@@ -18,13 +18,14 @@ from dexlane.runtime.sealing import Approving, sealer_from
 from gateway.api.access import TokenCheck
 from gateway.api.envelope import AsOf, BlockAge, Envelope, Problem
 from gateway.books import BookKeeper
-from gateway.metrics import Moments
+from gateway.metrics import BrakeMoments, Moments
 from gateway.projections.display import Display
 from gateway.projections.health import HealthPoller
 from gateway.projections.hub import Hub
 from gateway.projections.picture import LivePicture, Place
 from gateway.settings import Settings
 from gateway.statuses import StatusKeeper
+from gateway.statuses.emergency import EmergencyStop, StopParts
 
 T = TypeVar("T")
 
@@ -62,10 +63,12 @@ class Desk:
     display: Display
     token: TokenCheck
     moments: Moments
+    brakes: BrakeMoments
     door: Door
     redis: Redis
     markets: Mapping[int, MarketReader]
     approving: Approving
+    emergency: EmergencyStop
 
     def wrap(self, data: T, following: str | None = None) -> Envelope[T]:
         """The envelope around an answer, with the moment it holds for."""
@@ -122,19 +125,35 @@ def make_desk(settings: Settings, given: Surroundings) -> Desk:
     hub = Hub(max_clients=settings.stream_clients, queue_size=settings.stream_queue)
     health = HealthPoller(settings.service_urls, given.clock, own=given.own, interval_ms=settings.health_interval_ms)
     redis = Redis.from_url(settings.redis_url, socket_timeout=1, socket_connect_timeout=1)
+    statuses, display = StatusKeeper(journal, settings.chains), Display(picture, hub, health, given.clock)
+    approving = Approving(Approver.GATEWAY, sealer_from(settings.approval_key_file), settings.approval_valid_s)
+    moments, brakes = Moments(given.metrics, given.log), BrakeMoments(given.metrics, given.log)
+    stop = StopParts(
+        journal=journal,
+        statuses=statuses,
+        display=display,
+        approving=approving,
+        clock=given.clock,
+        moments=moments,
+        brakes=brakes,
+        chains=settings.chains,
+        signers=settings.signer_control_sockets,
+    )
     return Desk(
         settings=settings,
         clock=given.clock,
         journal=journal,
         books=BookKeeper(journal),
-        statuses=StatusKeeper(journal, settings.chains),
-        display=Display(picture, hub, health, given.clock),
+        statuses=statuses,
+        display=display,
         token=TokenCheck(),
-        moments=Moments(given.metrics, given.log),
+        moments=moments,
+        brakes=brakes,
         door=Door(),
         redis=redis,
         markets={chain: MarketReader(redis, settings.realm, chain, given.clock) for chain in settings.chains},
-        approving=Approving(Approver.GATEWAY, sealer_from(settings.approval_key_file), settings.approval_valid_s),
+        approving=approving,
+        emergency=EmergencyStop(stop),
     )
 
 

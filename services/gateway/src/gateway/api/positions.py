@@ -8,12 +8,13 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 
 from dexlane.events.control import Status
-from dexlane.events.portfolio import ExitReason, ExitTriggered, ExposureChanged, PositionChanged
+from dexlane.events.portfolio import ExitTriggered, ExposureChanged, PositionChanged
 from dexlane.values.amounts import Amount
 from dexlane.values.base import Value
 from dexlane.values.chains import Address
 from gateway.api.desk import DEFAULT_LIMIT, BookFilter, Cursor, Desk, Limit
 from gateway.api.envelope import Envelope, Problem
+from gateway.statuses.closing import manual_exit
 
 CLOSE_AGAIN_AFTER_MS = 30_000
 """Within this time a second request to close the same position is taken for the first one."""
@@ -104,19 +105,9 @@ def _exit(desk: Desk, position: PositionChanged, request: CloseRequest) -> ExitT
     quantity = position.quantity if request.quantity is None else request.quantity
     if position.quantity < 0 or quantity > position.quantity:
         raise Problem(409, "Too much", f"the position holds {position.quantity} smallest units")
-    now_ms = desk.clock.now_ms()
-    occasion = f"{ExitReason.MANUAL.value}-{now_ms // CLOSE_AGAIN_AFTER_MS}"
-    version = position.position_version
-    exit_ = ExitTriggered(
-        id=ExitTriggered.make_id(position.book_id, position.account, position.token.address, version, occasion),
-        chain_id=position.chain_id,
-        occurred_at_ms=now_ms,
-        quantity=quantity,
-        reason=ExitReason.MANUAL,
-        detail=request.reason,
-        block=head.event.block,
-        received_at_ns=desk.clock.now_ns(),
-        **{name: getattr(position, name) for name in ("book_id", "mode", "lane", "account", "token", "quote")},
-        strategy=position.strategy,
-    )
+    now_ns = desk.clock.now_ns()
+    occasion = str(now_ns // 1_000_000 // CLOSE_AGAIN_AFTER_MS)
+    exit_ = manual_exit(position, head.event, occasion, request.reason, now_ns)
+    if quantity != position.quantity:
+        exit_ = exit_.model_copy(update={"quantity": quantity})
     return desk.approving.exit(exit_, head.event)

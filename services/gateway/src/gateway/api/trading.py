@@ -11,7 +11,7 @@ from dexlane.events.control import Status, TradingStatus
 from dexlane.runtime.signer_control import halt_all
 from dexlane.values.base import Value
 from gateway.api.desk import ChainFilter, Desk
-from gateway.api.envelope import Envelope
+from gateway.api.envelope import Envelope, Problem
 from gateway.projections.picture import StatusView
 from gateway.statuses import OPERATOR
 
@@ -67,6 +67,8 @@ def router(desk: Desk) -> APIRouter:
     async def resume(request: ResumeRequest) -> Envelope[list[StatusView]]:
         """Release one source's halt. Trading goes on only when no other source holds it back."""
         chains = desk.chain_ids(request.chain_id)
+        if desk.emergency.is_running and request.source == OPERATOR:
+            raise Problem(409, "Emergency stop", "an emergency stop is under way; resume when it says that it is done")
         words = await desk.statuses.resume(Status(request.to), request.reason, chains, request.source)
         desk.moments.resumed(request.source, request.to, request.reason)
         return told(words, chains)

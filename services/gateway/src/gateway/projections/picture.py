@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dexlane.events.base import Event
+from dexlane.events.breakers import BreakerChanged, BreakerPhase
 from dexlane.events.control import BookChanged, Status, TradingStatus, strictest
 from dexlane.events.execution import TxChanged
 from dexlane.events.fees import FeeQuoted
@@ -117,6 +118,7 @@ class LivePicture:
         self.exposures: dict[tuple[str, str], ExposureChanged] = {}
         self.positions: dict[tuple[str, str, str], PositionChanged] = {}
         self.words: dict[tuple[int, str], TradingStatus] = {}
+        self.breakers: dict[tuple[int, str], BreakerChanged] = {}
         self._appliers: dict[type[Event], Callable[[Any, int], None]] = {
             BlockApplied: self._head,
             PoolDiscovered: self._pool,
@@ -125,6 +127,7 @@ class LivePicture:
             ExposureChanged: self._exposure,
             PositionChanged: self._position,
             TradingStatus: self._word,
+            BreakerChanged: self._breaker,
             TxChanged: self._transaction,
         }
 
@@ -169,6 +172,12 @@ class LivePicture:
         if known is None or known.status_version <= event.status_version:
             self.words[key] = event
 
+    def _breaker(self, event: BreakerChanged, _now_ms: int) -> None:
+        key = (event.chain_id, event.source)
+        known = self.breakers.get(key)
+        if known is None or known.breaker_version <= event.breaker_version:
+            self.breakers[key] = event
+
     def _transaction(self, event: TxChanged, _now_ms: int) -> None:
         self.latency.apply(event)
 
@@ -176,6 +185,12 @@ class LivePicture:
         """Positions with something in them, by book, lane and token."""
         held = [position for position in self.positions.values() if position.quantity != 0]
         return sorted(held, key=lambda position: (position.book_id, position.lane.value, position.token.symbol))
+
+    def breakers_of(self, chains: Iterable[int]) -> list[BreakerChanged]:
+        """Every breaker of these chains, those that hold something first."""
+        chosen = set(chains)
+        found = [breaker for (chain_id, _), breaker in self.breakers.items() if chain_id in chosen]
+        return sorted(found, key=lambda one: (-one.status.severity, one.probes == 0, one.chain_id, one.source))
 
     def status(self, chain_id: int) -> StatusView:
         """What holds on a chain, and who says what, strictest first."""
@@ -244,12 +259,27 @@ class LivePicture:
                         f"below {reserve} it opens nothing new."
                     )
 
+    def partly_held(self) -> Iterator[str]:
+        """A sentence for every breaker that the trading status does not show: those of paper or of a venue, and those
+        that are being tried out."""
+        for breaker in self.breakers_of(self.place.chains):
+            what = f"trades in {breaker.venue}" if breaker.venue else "paper books" if breaker.mode else "trading"
+            where = f"{breaker.source} on chain {breaker.chain_id}"
+            if breaker.status is not Status.ACTIVE and not breaker.holds_chain:
+                yield f"{where} holds new entries of {what}: {breaker.reason}."
+            elif breaker.status is Status.ACTIVE and breaker.phase is BreakerPhase.HALF_OPEN:
+                yield f"{where} tries {what} again with {breaker.probes} small entries in each lane."
+
     def overview(self, now_ms: int) -> Overview:
         """Everything at once."""
         return Overview(
             realm=self.place.realm,
             network=self.place.network,
-            notices=(*((DEVNET_NOTICE,) if self.place.network == "devnet" else ()), *self.top_ups()),
+            notices=(
+                *((DEVNET_NOTICE,) if self.place.network == "devnet" else ()),
+                *self.top_ups(),
+                *self.partly_held(),
+            ),
             chains=tuple(self.chain(chain_id, now_ms) for chain_id in self.place.chains),
             books=tuple(self.book(book_id) for book_id in sorted(self.books)),
             positions=tuple(self.open_positions()),

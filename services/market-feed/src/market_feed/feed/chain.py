@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
@@ -23,6 +24,7 @@ from dexlane.runtime.market_cache.forms import Keys
 from dexlane.runtime.sequenced import SequencedPublisher
 from dexlane.runtime.service import Service
 from market_feed.discovery import DiscoveryAssembly
+from market_feed.feed.breakers import BreakerAssembly
 from market_feed.feed.follower import BlockFollower, FollowLimits
 from market_feed.feed.tripwire import Tripwire, TripwirePolicy
 from market_feed.feed.writer import MarketWriter
@@ -34,9 +36,15 @@ from market_feed.snapshots import SnapshotWriter, last_market_sequence
 Moments = tuple[FeedMoments, NodeMoments, TripwireMoments]
 
 
-def add_chain(
-    service: Service, settings: Settings, chain_id: int, moments: Moments, discoveries: DiscoveryAssembly
-) -> Providers:
+@dataclass(frozen=True)
+class Beside:
+    """What stands beside the feed of every chain."""
+
+    discoveries: DiscoveryAssembly
+    breakers: BreakerAssembly
+
+
+def add_chain(service: Service, settings: Settings, chain_id: int, moments: Moments, beside: Beside) -> Providers:
     """Follow a chain and, while its lease is held, publish it."""
     providers, node = _providers(service, settings, chain_id, moments[1])
     follower = BlockFollower(
@@ -62,7 +70,8 @@ def add_chain(
         clock=service.clock,
         moments=moments[0],
         snapshot_every_blocks=settings.snapshot_every_blocks,
-        discovery=discoveries.add_chain(chain_id, NodeRpc(providers), follower) if settings.discovery else None,
+        discovery=beside.discoveries.add_chain(chain_id, NodeRpc(providers), follower) if settings.discovery else None,
+        breakers=beside.breakers.add_chain(chain_id, lambda: writer.seated),
     )
     service.on_stop(cache.close)
     service.on_stop(lease.retire)

@@ -76,6 +76,10 @@ class ChainHandlers(Protocol):
         """Blocks were undone; the new branch follows as applied blocks."""
         ...
 
+    async def troubled(self, reason: str) -> None:
+        """A call to the node failed; it will be tried again."""
+        ...
+
 
 class BrokenAnswer(Exception):  # noqa: N818 - named for what the node gave
     """The node's answers contradict each other or what we hold: everything is to be read anew."""
@@ -147,6 +151,7 @@ class BlockFollower:
                 retry_s = None
             except (RpcError, RpcUnavailable) as error:
                 moments.node_troubled(self.chain_id, str(error), first=retry_s is None)
+                await handlers.troubled(str(error))
                 retry_s = RETRY_S if retry_s is None else min(LONGEST_RETRY_S, 2 * retry_s)
 
     async def _take(self, notification: Header | Gap, handlers: ChainHandlers, moments: FeedMoments) -> None:

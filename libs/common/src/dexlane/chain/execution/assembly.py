@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from dexlane.chain.calldata import router_of
 from dexlane.chain.direct_calls import routers_of
 from dexlane.chain.execution import slots as store
+from dexlane.chain.execution.brakes import Brakes, restored_brakes
 from dexlane.chain.execution.connections import NodeConnections
 from dexlane.chain.execution.executor import Executor, ExecutorParts
 from dexlane.chain.execution.fencing import FencedJournal, JournalLeaseStore, LeaseKey, Term
@@ -16,13 +17,18 @@ from dexlane.chain.execution.last_values import load_last_values
 from dexlane.chain.execution.live import LiveAccess
 from dexlane.chain.execution.market_view import MarketView
 from dexlane.chain.execution.moments import ExecutionMoments
+from dexlane.chain.execution.relay_board import RelayBoard, RelaySet
 from dexlane.chain.execution.reservations import MINUTE_MS, Reservations
 from dexlane.chain.execution.routes import ExecutionDeps
 from dexlane.chain.execution.seat import Seat
 from dexlane.chain.execution.settings import ExecutorSettings
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.network import is_loopback
+from dexlane.chain.relays.auth import AuthKey
+from dexlane.chain.relays.catalogue import connected, named
+from dexlane.domain.breakers.policy import policies
 from dexlane.domain.circumstances import PlanningRules
+from dexlane.runtime.breaker_board import BoardPlace
 from dexlane.runtime.database import DATABASE_ERRORS
 from dexlane.runtime.disk_room import DiskRoom
 from dexlane.runtime.errors import Transient
@@ -35,6 +41,8 @@ from dexlane.values.books import Lane
 
 MIGRATIONS = "dexlane.chain"
 DRAIN_S = 5.0
+SMART_P95_MS = 5_000
+"""The smart lane gathers evidence and searches routes before it sends; its latency has another limit."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,7 @@ def _seat(chain_id: int, shared: _Shared) -> Seat:
     async def take_up(term: Term) -> Executor:
         await shared.journal.recover(chain_id)
         reservations = await restored(shared.journal, chain_id, service.clock.now_ms())
+        brakes = await _brakes(shared, chain_id)
         parts = ExecutorParts(
             service=service.name,
             lane=shared.lane,
@@ -106,6 +115,7 @@ def _seat(chain_id: int, shared: _Shared) -> Seat:
             reservations=reservations,
             rules=shared.rules,
             why_no_room=shared.room.why_not,
+            brakes=brakes,
         )
         executor = Executor(parts, access)
         executor.books_changed()
@@ -137,7 +147,7 @@ def _access(chain_id: int, shared: _Shared, node: NodeConnections) -> LiveAccess
         url=next((url for url in urls if not is_loopback(url)), urls[0]),  # one that is remote makes all of them real
         connect=node.connect,
         witnesses=node.witnesses,
-        jitter_bps=lambda: int(10_000 * random.random()),  # noqa: S311  no secret
+        jitter_bps=_jitter_bps,
         key_files=settings.key_files(),
         guard_path=settings.data_dir / f"{shared.service.name}-guard-{chain_id}.db",
         signer_socket=settings.signer_socket,
@@ -148,7 +158,42 @@ def _access(chain_id: int, shared: _Shared, node: NodeConnections) -> LiveAccess
         others=routers_of(chain_id)[1:],
         signing=settings.signing_rules(),
         sending=settings.send_policy(),
+        relays=_relays(chain_id, shared),
+        race=settings.race_policy(),
     )
+
+
+def _relays(chain_id: int, shared: _Shared) -> RelayBoard | None:
+    """The chain's relays; None where settings name none."""
+    service, settings = shared.service, shared.settings
+    specs = named(chain_id, settings.relays.get(chain_id, ()))
+    if not specs:
+        return None
+    auth = None if settings.relay_auth_key_file is None else AuthKey.read(settings.relay_auth_key_file)
+    relays = RelaySet(chain_id, connected(specs, auth), None if auth is None else auth.address)
+    board = RelayBoard(relays, clock=service.clock, moments=shared.moments.relays, jitter_bps=_jitter_bps)
+    service.on_stop(board.stop)
+    return board
+
+
+def _jitter_bps() -> int:
+    return int(10_000 * random.random())  # noqa: S311  no secret
+
+
+async def _brakes(shared: _Shared, chain_id: int) -> Brakes:
+    """The brakes of a term, as the journal and the bus remember them. ``Transient`` without the journal."""
+    changes = dict(shared.settings.breakers)
+    if shared.lane is Lane.SMART:
+        changes["latency"] = {"p95_ms": SMART_P95_MS, **changes.get("latency", {})}
+    place = BoardPlace(
+        service=shared.service.name,
+        chain_id=chain_id,
+        policies=policies(changes),
+        clock=shared.service.clock,
+        moments=shared.moments.breakers,
+        on_change=shared.side.take_breaker,
+    )
+    return await restored_brakes(shared.journal, shared.side, place, shared.lane)
 
 
 async def restored(journal: Journal, chain_id: int, now_ms: int) -> Reservations:

@@ -11,17 +11,20 @@ import sqlalchemy as sa
 from dexlane.chain.calldata import UnroutableError
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.allowances import AllowanceKeeper
+from dexlane.chain.execution.brakes import Brakes
 from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.holdings import live_holdings, paper_holdings
 from dexlane.chain.execution.live import LiveAccess, LiveDesk, LiveParts
 from dexlane.chain.execution.market_view import MarketView, Milestone
 from dexlane.chain.execution.moments import ExecutionMoments
+from dexlane.chain.execution.path_choice import PathChoice
 from dexlane.chain.execution.readiness import Readiness
 from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, decision, needed_first, trade_intent
 from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.txmgr import SlotTerms
+from dexlane.domain.breakers.admission import ProbeRound
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.planning import plan
 from dexlane.events.control import Status
@@ -54,6 +57,7 @@ class ExecutorParts:
     moments: ExecutionMoments
     side: SideValues
     reservations: Reservations
+    brakes: Brakes
     rules: PlanningRules = field(default_factory=PlanningRules)
     why_no_room: Callable[[], str | None] = lambda: None
 
@@ -64,6 +68,8 @@ class _Decided:
 
     book: Book
     outcome: Planned | Refused
+    rounds: tuple[ProbeRound, ...] = ()
+    """Half-open rounds of breakers that this entry takes a probe of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,14 @@ def _live_parts(parts: ExecutorParts, chain_id: int, on_final: Callable[[Slot], 
         moments=parts.moments,
         on_final=on_final,
         status=lambda: parts.side.status(chain_id),
+        brakes=parts.brakes,
     )
+
+
+async def _is_consumed(journal: FencedJournal, consumer: str, message_id: str) -> bool:
+    query = sa.select(inbox.c.message_id).where(inbox.c.consumer == consumer, inbox.c.message_id == message_id)
+    async with journal.reading() as conn:
+        return (await conn.execute(query)).first() is not None
 
 
 class Executor:
@@ -94,6 +107,7 @@ class Executor:
         self._journal = parts.journal
         self._clock = parts.clock
         self._reservations = parts.reservations
+        self._brakes = parts.brakes
         self._consumer = f"{parts.service}-{access.chain_id}"
         self._chain_id = access.chain_id
         self.view = parts.view
@@ -103,6 +117,7 @@ class Executor:
         self._wake = asyncio.Event()
         self._born_ns = parts.clock.monotonic_ns()
         self._allowances = AllowanceKeeper(parts.lane, self.live, parts.moments)
+        self._paths = PathChoice(access.relays, parts.moments.relays)
         self._passes = Milestone()
         self._readiness = Readiness(parts.lane, self.live, parts.side, self._allowances.approvals)
 
@@ -133,7 +148,8 @@ class Executor:
             async with self._deciding:
                 market = self.view.market()
                 decided = [self._decide(verdict, book, market) for book in books]
-                written = await self._commit(verdict, decided, market, consumer)
+                with self._brakes.beginning([one.rounds for one in decided], list[_Written]()) as written:
+                    written.extend(await self._commit(verdict, decided, market, consumer))
             await self._launch(written)
         seconds = (self._clock.monotonic_ns() - began_ns) / 1e9
         for one in written:
@@ -161,8 +177,10 @@ class Executor:
         is_end = isinstance(event, FillConfirmed) or event.final
         if event.mode is not Mode.PAPER or not is_end or not self._reservations.is_held(event.intent_id):
             return
+        intent = self._reservations.intent(event.intent_id)
         async with self._journal.transaction() as tx:
             await store.close_intent(tx, event.intent_id)
+        self._brakes.ended(intent, event)
         self._reservations.release(event.intent_id, self._clock.now_ms(), filled=isinstance(event, FillConfirmed))
 
     def books_changed(self) -> None:
@@ -196,13 +214,15 @@ class Executor:
                 self._parts.moments.pass_failed(self._chain_id, str(error))
 
     async def step(self, tip: BlockApplied) -> None:
-        """One pass over everything live."""
+        """One pass over everything live; what an earlier one saw, but could not store, is stored before."""
+        await self._brakes.look(self._journal)
         try:
             await self.live.on_head(tip, self._side.status(self._chain_id), self._parts.mirror.book.pools)
             if self.live.keys_loaded:
                 await self._tend_allowances(tip)
         finally:
             self._passes.reached(tip.block.number)
+        await self._brakes.look(self._journal)
 
     def _stamp(self) -> Stamp:
         return Stamp(self._parts.service, self._chain_id, self._parts.lane, self._clock.now_ns())
@@ -218,10 +238,11 @@ class Executor:
     def _decide(self, cause: Cause, book: Book, market: Market) -> _Decided:
         if isinstance(cause, ExitTriggered) and book.mode is Mode.LIVE:
             self._allowances.approvals.ask(cause.account, cause.token.address, market.block.number)
+        market = self._brakes.market(book.mode, market)
         outcome = plan(cause, book, self._account_holdings(cause, book), market, self._parts.rules)
         if isinstance(outcome, Planned):
-            outcome = self._routed(book, outcome)
-        return _Decided(book, outcome)
+            outcome = self._paths.of(cause, book, self._routed(book, outcome), market)
+        return _Decided(book, *self._brakes.tried(book.mode, outcome))
 
     def _account_holdings(self, cause: Cause, book: Book) -> Holdings:
         lane, now_ms = self._parts.lane, self._clock.now_ms()
@@ -257,6 +278,7 @@ class Executor:
                     await tx.emit(decision(cause, one.book, one.outcome, market, self._stamp()))
                 else:
                     written += await self._write(tx, cause, one.book, one.outcome, market)
+                    await self._brakes.probes.write(tx, written[-1].intent, one.rounds)
         for one in decided:
             if isinstance(one.outcome, Refused):
                 self._parts.moments.refused(cause.id, one.book.id, one.outcome.outcome, one.outcome.reasons)
@@ -302,20 +324,13 @@ class Executor:
     async def _postpone(self, exit_: ExitTriggered, decided: _Decided, market: Market) -> None:
         """Record once why an exit waits, and have it delivered again; unless it was carried out before."""
         outcome = decided.outcome
-        if not isinstance(outcome, Refused) or await self._consumed(exit_.id):
+        if not isinstance(outcome, Refused) or await _is_consumed(self._journal, self._consumer, exit_.id):
             return
         waiting = decision(exit_, decided.book, outcome, market, self._stamp())
         async with self._journal.transaction() as tx:
             if await tx.first_time(f"{self._consumer}-waits", waiting.id):
                 await tx.emit(waiting)
         raise Transient("; ".join(outcome.reasons))
-
-    async def _consumed(self, message_id: str) -> bool:
-        query = sa.select(inbox.c.message_id).where(
-            inbox.c.consumer == self._consumer, inbox.c.message_id == message_id
-        )
-        async with self._journal.reading() as conn:
-            return (await conn.execute(query)).first() is not None
 
     async def _tend_allowances(self, tip: BlockApplied) -> None:
         """Set the bounded allowances that the live accounts need and take back all others, each by an intent of its

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from dexlane.chain.execution.side_values import SideValues
+from dexlane.domain.breakers.admission import Admission
 from dexlane.domain.circumstances import Market
+from dexlane.events.control import strictest
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Transient
@@ -41,6 +44,13 @@ class Milestone:
                     await self._changed.wait()
         except TimeoutError:
             return
+
+
+def held_market(market: Market, admitted: Admission) -> Market:
+    """The market as the breakers leave it to one book."""
+    held_by = "; ".join(one for one in (market.held_by, admitted.reason) if one)
+    status = strictest([market.status, admitted.status])
+    return replace(market, status=status, held_by=held_by, entry_size_bps=admitted.size_bps)
 
 
 class MarketView:
@@ -88,6 +98,7 @@ class MarketView:
             pool_book=self._mirror.book,
             fee_quote=self._side.fee_quote(self._mirror.chain_id),
             status=self._side.status(self._mirror.chain_id),
+            held_by=self._side.why_held(self._mirror.chain_id),
             taxes=self._taxes,
         )
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dexlane.chain.execution.relay_moments import RelayMoments
 from dexlane.chain.execution.sending_moments import SendingMoments
 from dexlane.chain.grants import Grant
 from dexlane.events.execution import IntentCreated, TxState
+from dexlane.runtime.breaker_board import BreakerMoments
 from dexlane.runtime.observability import Log, Metrics
 from dexlane_signer import SigningDenied
 
@@ -17,10 +19,13 @@ class ExecutionMoments:
     def __init__(self, metrics: Metrics, log: Log) -> None:
         self._log = log
         self.sending = SendingMoments(metrics, log)
+        self.relays = RelayMoments(metrics, log)
+        self.breakers = BreakerMoments(metrics, log)
         self._intents = metrics.counter("intents_total", "Intents by mode and purpose", ("mode", "purpose"))
         self._refusals = metrics.counter("refusals_total", "Refusals by outcome", ("outcome",))
         self._changes = metrics.counter("tx_changes_total", "Transaction changes by state", ("state",))
         self._denials = metrics.counter("signing_denials_total", "Signatures that were refused", ("reason",))
+        self._held = metrics.counter("entries_held_back_total", "Entries stopped between plan and signature")
         self._failures = metrics.counter("pass_failures_total", "Passes over the open slots that could not finish")
         chain = ("chain_id",)
         self._acts = metrics.gauge("acts", "1 while this instance acts on the chain, 0 as its standby", chain)
@@ -50,6 +55,11 @@ class ExecutionMoments:
         """A transaction was handed to the node for the first time."""
         self._sending.observe(seconds)
         self._log.info("transaction_sent", intent_id=intent_id, ms=round(seconds * 1e3, 3))
+
+    def held_back(self, intent_id: str, reason: str) -> None:
+        """Trading was stopped after an entry was planned, and before it was signed."""
+        self._held.inc()
+        self._log.warning("entry_held_back", intent_id=intent_id, reason=reason)
 
     def changed(self, intent_id: str, state: TxState, reason: str | None) -> None:
         """A slot moved on."""

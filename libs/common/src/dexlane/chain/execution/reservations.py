@@ -50,6 +50,11 @@ class Reservations:
         if held is not None and filled and held.reserved:
             self._held[intent_id] = _Held(held.intent, held.reserved, now_ms)
 
+    def intent(self, intent_id: str) -> IntentCreated | None:
+        """The intent, while it is open here."""
+        held = self._held.get(intent_id)
+        return None if held is None or held.released_ms is not None else held.intent
+
     def is_held(self, intent_id: str) -> bool:
         """Whether the intent is open here."""
         held = self._held.get(intent_id)

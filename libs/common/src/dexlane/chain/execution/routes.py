@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dexlane.chain.execution.seat import Seat
 from dexlane.chain.execution.side_values import SideValues
+from dexlane.events.breakers import BreakerChanged, BreakerReset
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.execution import AccountOpened, FillConfirmed, IntentFailed
 from dexlane.events.fees import FeeQuoted
@@ -67,6 +68,18 @@ def _side_values(routes: Routes, deps: ExecutionDeps) -> None:
     @routes.follow(TradingStatus, from_="last")
     async def on_status(event: TradingStatus) -> None:
         side.take_status(event)
+        seats[event.chain_id].wake()
+
+    @routes.follow(BreakerChanged, from_="last")
+    async def on_breaker(event: BreakerChanged) -> None:
+        before = side.status(event.chain_id)
+        side.take_breaker(event)
+        if side.status(event.chain_id) is not before:  # most of them only say that they are there
+            seats[event.chain_id].wake()
+
+    @routes.follow(BreakerReset, from_="last")
+    async def on_breaker_reset(event: BreakerReset) -> None:
+        side.breakers.take_reset(event)
         seats[event.chain_id].wake()
 
     @routes.follow(ExposureChanged, from_="last")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dexlane.chain.execution.breaker_facts import BreakerFacts
+from dexlane.events.breakers import BreakerChanged
 from dexlane.events.control import BookChanged, Status, TradingStatus, strictest
 from dexlane.events.execution import AccountOpened
 from dexlane.events.fees import FeeQuoted
@@ -20,6 +22,9 @@ class SideValues:
         self._fee_quotes: dict[int, FeeQuoted] = {}
         self._statuses: dict[tuple[int, str], TradingStatus] = {}
         self._opened: dict[str, AccountOpened] = {}
+        self._status: dict[int, Status] = {}
+        self._held_by: dict[int, str] = {}
+        self.breakers = BreakerFacts()
 
     def take_book(self, event: BookChanged) -> None:
         """A book as it now is."""
@@ -44,6 +49,19 @@ class SideValues:
         known = self._statuses.get(key)
         if known is None or event.status_version > known.status_version:
             self._statuses[key] = event
+            self._settle_status(event.chain_id)
+
+    def take_breaker(self, event: BreakerChanged) -> None:
+        """A breaker as it now is."""
+        if self.breakers.take(event):
+            self._settle_status(event.chain_id)
+
+    def _settle_status(self, chain_id: int) -> None:
+        """Every trade asks for the status, and it changes seldom."""
+        words = [event for (chain, _), event in self._statuses.items() if chain == chain_id]
+        self._status[chain_id] = strictest([*(word.status for word in words), self.breakers.chain_status(chain_id)])
+        held = [f"{word.source}: {word.reason}" for word in words if word.status is not Status.ACTIVE]
+        self._held_by[chain_id] = "; ".join(held)
 
     def take_opened(self, event: AccountOpened) -> None:
         """The balances an account begins with."""
@@ -70,8 +88,13 @@ class SideValues:
         return self._fee_quotes.get(chain_id)
 
     def status(self, chain_id: int) -> Status:
-        """The strictest word of all sources of a chain."""
-        return strictest([event.status for (chain, _), event in self._statuses.items() if chain == chain_id])
+        """The strictest word of all sources of a chain, its breakers among them. A breaker lets go when both its word
+        and its fact say so, in whatever order they come."""
+        return self._status.get(chain_id, Status.ACTIVE)
+
+    def why_held(self, chain_id: int) -> str:
+        """Who holds a chain back, and why; empty while it is active."""
+        return self._held_by.get(chain_id, "")
 
     def paper_balance(self, book: Book, lane: Lane) -> int | None:
         """Quote balance of a paper account: what it opened with, plus what was realised, less what is at work."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
 
+from dexlane.chain.execution.breaker_watch import NoWatch, Watch
 from dexlane.chain.execution.sending_moments import SendingMoments
 from dexlane.chain.execution.testimony import Questions, Testimony, Witness, hear
 from dexlane.chain.link import WrongChain
@@ -27,7 +28,10 @@ GRACE_S = 0.5
 class Witnesses:
     """The providers in the order of preference. With two or more, two must agree on what is terminal."""
 
-    def __init__(self, chain_id: int, all_: Sequence[Witness], moments: SendingMoments) -> None:
+    def __init__(
+        self, chain_id: int, all_: Sequence[Witness], moments: SendingMoments, watch: Watch | None = None
+    ) -> None:
+        self._watch = watch or NoWatch()
         self._chain_id = chain_id
         self.all = all_
         self.quorum = min(2, len(all_))
@@ -44,6 +48,7 @@ class Witnesses:
         heard = [testimony for testimony in answers if testimony is not None]
         if is_new:
             self._missed = 0 if heard else self._missed + 1
+            self._watch.answered(well=bool(heard))
             self._dispute = ""
         self._moments.heard(self._chain_id, len(heard), self._missed)
         return heard
@@ -70,6 +75,7 @@ class Witnesses:
         for witness in self.all:
             if witness.name in names:
                 self._moments.disagreed(self._chain_id, witness.name, about)
+                self._watch.answered(well=False)
                 if outvoted:
                     witness.drop(f"contradicts the others about {about}")
         if not outvoted:

@@ -6,6 +6,7 @@ The default world: chain 1, USDC (6 decimals) and WETH (18), the three pools of 
 from dexlane.testing.builders.decisions import (
     a_book,
     a_book_changed,
+    a_breaker,
     a_rejection,
     a_status,
     a_verdict,
@@ -67,6 +68,7 @@ __all__ = [
     "a_block_ref",
     "a_book",
     "a_book_changed",
+    "a_breaker",
     "a_confirmed_fill",
     "a_failure",
     "a_fee_cap",

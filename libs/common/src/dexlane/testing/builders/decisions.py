@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dexlane.events.breakers import BreakerChanged, BreakerKind, BreakerPhase
 from dexlane.events.control import BookChanged, Status, TradingStatus
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import Category, RiskFactor, VerdictApproved, VerdictRejected
@@ -143,3 +144,25 @@ def a_status(status: Status = Status.HALTED, source: str = "operator", **fields:
         "reason": "a test says so",
     }
     return TradingStatus(**(defaults | fields))
+
+
+def a_breaker(phase: BreakerPhase = BreakerPhase.CLOSED, **fields: Any) -> BreakerChanged:
+    """What a breaker says in this phase."""
+    source, version = fields.get("source", "breaker-transaction-fast"), fields.get("breaker_version", 1)
+    defaults: dict[str, Any] = {
+        "id": BreakerChanged.make_id(CHAIN_ID, source, version),
+        "chain_id": CHAIN_ID,
+        "occurred_at_ms": NOW_MS,
+        "source": source,
+        "service": "fast-executor",
+        "kind": BreakerKind.TRANSACTION,
+        "phase": phase,
+        "status": Status.REDUCING if phase is BreakerPhase.OPEN else Status.ACTIVE,
+        "breaker_version": version,
+        "reason": "a test says so",
+        "opened_at_ms": None if phase is BreakerPhase.CLOSED else NOW_MS,
+        "next_probe_at_ms": NOW_MS + 300_000 if phase is BreakerPhase.OPEN else None,
+        "round": int(phase is BreakerPhase.HALF_OPEN),
+        "probes": 1,
+    }
+    return BreakerChanged(**(defaults | fields))

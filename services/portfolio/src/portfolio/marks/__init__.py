@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from dexlane.domain.exits import ExecutableValue, ExitSignal, HeldPosition, evaluate_exit, executable_value
@@ -19,7 +19,7 @@ from dexlane.runtime.journal import Journal, Tx
 from dexlane.runtime.latest import LatestByKey
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.runtime.sealing import Approving
-from dexlane.values.books import Book
+from dexlane.values.books import Book, Mode
 from dexlane.values.chains import NATIVE, BlockRef
 from dexlane.values.tokens import Token
 from portfolio.metrics import Moments
@@ -85,6 +85,8 @@ class Announcer:
 
     marks: Marks
     moments: Moments
+    on_exposure: Callable[[ExposureChanged, Mode], None] = lambda event, mode: None
+    """Told of every valuation."""
 
     async def position(self, tx: Tx, stored: StoredPosition, block: BlockRef | None) -> None:
         """Tell a position as it now is. Withheld while no watched pool knows the token's symbol and decimals."""
@@ -145,6 +147,7 @@ class Announcer:
         )
         await tx.emit(event)
         self.moments.exposure_told(event, account.mode)
+        self.on_exposure(event, account.mode)
 
     async def rearm(self, tx: Tx, triggered: StoredExit, block: BlockRef | None, why: ExitState) -> None:
         """Give a position whose exit came to nothing its next version, under which every rule can fire again."""

@@ -80,6 +80,8 @@ class StatusKeeper:
 
         Breakers and the signer release themselves. ``StatusRefused`` for those, and where nothing is to be released.
         """
+        if source.startswith("breaker-"):
+            raise StatusRefused(f"{source!r} releases its halt itself, or by `dexlane breakers reset {source}`")
         if source != OPERATOR and source not in SERVICES:
             raise StatusRefused(f"{source!r} releases its halt itself; look there for the cause")
         held = [

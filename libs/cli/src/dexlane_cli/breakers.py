@@ -1,0 +1,121 @@
+"""``dexlane breakers`` and ``dexlane emergency-stop``: what holds trading back, and stopping everything."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dexlane_cli import gateway_client
+from dexlane_cli.errors import EXIT_FAILED
+from dexlane_cli.stack import Ports, StackOptions
+
+app = typer.Typer(help="List circuit breakers, and reset one with a reason.", invoke_without_command=True)
+console = Console(soft_wrap=True)
+
+Home = Annotated[Path, typer.Option(envvar="DXL_HOME", help="Folder for books, journals, streams and logs.")]
+Shift = Annotated[int, typer.Option("--port-shift", help="Added to every port, to run beside another stack.")]
+DEFAULT_HOME = Path(".dexlane")
+COLOURS = {"closed": "green", "half_open": "yellow", "open": "red"}
+LOOK_EVERY_S = 1.0
+
+
+def _options(home: Path, shift: int) -> StackOptions:
+    return StackOptions(home=home.resolve(), ports=Ports(shift))
+
+
+@app.callback()
+def list_breakers(
+    context: typer.Context,
+    home: Home = DEFAULT_HOME,
+    port_shift: Shift = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON array.")] = False,
+) -> None:
+    """Show every breaker with its figures against their limits; those that hold something first."""
+    if context.invoked_subcommand is not None:
+        return
+    rows = gateway_client.call(_options(home, port_shift), "GET", "/breakers")
+    if as_json:
+        sys.stdout.write(orjson.dumps(rows).decode() + "\n")
+    else:
+        console.print(_table(rows))
+
+
+@app.command("reset")
+def reset(
+    source: Annotated[str, typer.Argument(help="The breaker, as it is listed: breaker-losses.")],
+    reason: Annotated[str, typer.Option("--reason", help="What was found and done; it is recorded.")],
+    chain: Annotated[int | None, typer.Option("--chain", help="Only on this chain.")] = None,
+    home: Home = DEFAULT_HOME,
+    port_shift: Shift = 0,
+) -> None:
+    """Close a breaker. Where what opened it still holds, such as a drawdown, it opens again at once."""
+    body = {"reason": reason, "chain_id": chain}
+    answer = gateway_client.call(_options(home, port_shift), "POST", f"/breakers/{source}/reset", body)
+    for before in answer["before"]:
+        console.print(f"reset {source} on chain {before['chain_id']}; it was {before['phase']}: {before['reason']}")
+    console.print("`dexlane breakers` shows what it says now")
+
+
+def stop_everything(options: StackOptions, body: dict[str, Any], *, wait: bool) -> None:
+    """Press the button and show how far it is; ``Exit`` 1 when something is left at the end."""
+    state = gateway_client.call(options, "POST", "/emergency-stop", body)
+    shown = ""
+    while wait and state["phase"] != "done":
+        shown = _show_progress(state, shown)
+        time.sleep(LOOK_EVERY_S)
+        state = gateway_client.call(options, "GET", "/emergency-stop")
+    _show_progress(state, shown)
+    for one in state["left"]:
+        console.print(f"[red]left[/] {one['what']}: {one['why']}", highlight=False)
+    if state["left"]:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _show_progress(state: dict[str, Any], before: str) -> str:
+    words = {
+        "closing": f"closing positions: {state['positions_left']} of {state['positions_at_start']} are left",
+        "cancelling": f"halted; {state['transactions_open']} transactions are not settled yet",
+        "done": f"done: {state['positions_left']} positions and {state['transactions_open']} transactions are left",
+    }
+    told = words[state["phase"]]
+    if told != before:
+        console.print(told)
+    return told
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table("chain")
+    table.add_column("breaker", no_wrap=True)
+    for heading in ("phase", "holds", "figures", "why", "next"):
+        table.add_column(heading)
+    for row in rows:
+        colour = "red" if row["status"] != "active" else COLOURS[row["phase"]]
+        what = row["venue"] or (f"{row['mode']} books" if row["mode"] else "all")
+        figures = ", ".join(_figure(one) for one in row["readings"])
+        asked = "" if row["status"] == "active" else f"{what}: {row['status']}"
+        phase = f"[{colour}]{row['phase']}[/]"
+        table.add_row(str(row["chain_id"]), row["source"], phase, asked, figures, row["reason"], _next(row))
+    return table
+
+
+def _figure(reading: dict[str, Any]) -> str:
+    value = "no data" if reading["value"] is None else reading["value"]
+    return f"{reading['name']} {value} of {reading['limit']}"
+
+
+def _next(row: dict[str, Any]) -> str:
+    if row["phase"] == "half_open":
+        return f"{row['probes']} probes a lane, round {row['round']}"
+    if row["phase"] != "open":
+        return ""
+    if row["needs_operator"]:
+        return "waits for an operator"
+    return f"tries again at {datetime.fromtimestamp(row['next_probe_at_ms'] / 1000, UTC):%H:%M:%S} UTC"

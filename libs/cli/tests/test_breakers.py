@@ -1,0 +1,105 @@
+"""The commands about breakers and the emergency stop: what they ask the gateway, show, and end with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from dexlane.events.breakers import BreakerPhase, BreakerReading
+from dexlane.testing.builders import a_breaker
+from dexlane_cli import breakers, gateway_client
+from dexlane_cli.main import app
+from dexlane_cli.stack import StackOptions
+
+Call = tuple[str, str, Any]
+
+
+class Gateway:
+    """Answers in order, and remembers what it was asked."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.calls: list[Call] = []
+
+    def call(self, _options: StackOptions, method: str, path: str, body: Any = None) -> Any:
+        self.calls.append((method, path, body))
+        return self.answers.pop(0)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gateway: Gateway, *arguments: str) -> Any:
+    monkeypatch.setattr(gateway_client, "call", gateway.call)
+    monkeypatch.setattr(breakers, "LOOK_EVERY_S", 0)
+    return CliRunner().invoke(app, [*arguments, "--home", str(tmp_path)], env={"COLUMNS": "300"})
+
+
+def rows(*facts: Any) -> list[dict[str, Any]]:
+    return [orjson.loads(fact.to_wire()) for fact in facts]
+
+
+def test_json_is_what_the_gateway_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said = rows(a_breaker())
+    done = run(monkeypatch, tmp_path, Gateway(said), "breakers", "--json")
+    assert orjson.loads(done.stdout) == said
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"phase": BreakerPhase.OPEN}, "tries again at"),
+        ({"phase": BreakerPhase.OPEN, "needs_operator": True}, "waits for an operator"),
+        ({"phase": BreakerPhase.HALF_OPEN, "probes": 2, "round": 3}, "2 probes a lane, round 3"),
+        ({"phase": BreakerPhase.OPEN, "venue": "uniswap_v3"}, "uniswap_v3: reducing"),
+        ({"readings": (BreakerReading(name="failures", value=None, limit=5),)}, "failures no data of 5"),
+    ],
+)
+def test_the_table_says_what_a_breaker_holds_and_what_comes_next(fields: dict[str, Any], shown: str) -> None:
+    from rich.console import Console
+
+    console = Console(width=300, record=True)
+    console.print(breakers._table(rows(a_breaker(**fields))))
+    assert shown in console.export_text()
+
+
+def test_a_reset_carries_its_reason_and_needs_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gateway = Gateway({"before": rows(a_breaker(BreakerPhase.OPEN, source="breaker-losses"))})
+    done = run(monkeypatch, tmp_path, gateway, "breakers", "reset", "breaker-losses", "--reason", "looked into")
+    assert done.exit_code == 0
+    assert gateway.calls == [
+        ("POST", "/breakers/breaker-losses/reset", {"reason": "looked into", "chain_id": None}),
+    ]
+    refused = run(monkeypatch, tmp_path, Gateway(), "breakers", "reset", "breaker-losses")
+    assert refused.exit_code == 2
+
+
+def a_stop(phase: str, **fields: Any) -> dict[str, Any]:
+    return {"phase": phase, "positions_left": 0, "positions_at_start": 2, "transactions_open": 0, "left": []} | fields
+
+
+def test_the_emergency_stop_shows_how_far_it_is_until_it_is_done(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gateway = Gateway(a_stop("closing", positions_left=2), a_stop("cancelling", transactions_open=1), a_stop("done"))
+    done = run(monkeypatch, tmp_path, gateway, "emergency-stop", "--close-positions", "--reason", "drill")
+    assert done.exit_code == 0
+    assert gateway.calls[0] == (
+        "POST",
+        "/emergency-stop",
+        {"reason": "drill", "close_positions": True, "exits_within_s": 300},
+    )
+    assert [path for _, path, _ in gateway.calls[1:]] == ["/emergency-stop"] * 2
+
+
+def test_what_is_left_at_the_end_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    left = [{"what": "paper-main holds WETH", "why": "no known pool takes it"}]
+    done = run(monkeypatch, tmp_path, Gateway(a_stop("done", left=left, positions_left=1)), "emergency-stop")
+    assert done.exit_code == 1
+
+
+def test_without_waiting_it_returns_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gateway = Gateway(a_stop("closing", positions_left=2))
+    assert run(monkeypatch, tmp_path, gateway, "emergency-stop", "--no-wait").exit_code == 0
+    assert len(gateway.calls) == 1
