@@ -12,8 +12,8 @@ import pytest
 from dexlane.chain import abi
 from dexlane.chain.answers import Header
 from dexlane.chain.direct_calls import routers_of
+from dexlane.chain.execution import handover, submission, txmgr
 from dexlane.chain.execution import slots as store
-from dexlane.chain.execution import submission, txmgr
 from dexlane.chain.grants import GRANT_TOPICS
 from dexlane.chain.permit2 import PERMIT2, allowance, approve
 from dexlane.chain.rpc import RpcError, RpcUnavailable
@@ -131,9 +131,9 @@ BOUNDARIES: dict[str, Break] = {
     ),
     "after the signature, before it is stored": lambda patch: patch.setattr(store, "add_attempt", dies_async),
     "while the attempt is being stored": lambda patch: patch.setattr(store, "save_slot", dies_async),
-    "after the attempt is stored, before the broadcast": lambda patch: patch.setattr(txmgr, "submit", dies_async),
+    "after the attempt is stored, before the broadcast": lambda patch: patch.setattr(handover, "submit", dies_async),
     "after the broadcast, before its answer is recorded": lambda patch: patch.setattr(
-        txmgr, "submit", accepted_and_dies
+        handover, "submit", accepted_and_dies
     ),
 }
 
@@ -166,7 +166,7 @@ async def test_a_crash_between_live_and_paper_loses_neither_and_doubles_neither(
     async with running(home, live_book(), a_book(id="paper-one")) as bench:
         verdict = bench.verdict(blocks=20)
         with monkeypatch.context() as patch:
-            patch.setattr(txmgr, "submit", accepted_and_dies)
+            patch.setattr(handover, "submit", accepted_and_dies)
             with pytest.raises(ProcessDiedError):
                 await bench.executor.on_verdict(verdict)
         paper_id = IntentCreated.make_id("paper-one", verdict.id, Purpose.ENTRY)
@@ -378,7 +378,7 @@ async def test_nonce_too_low_after_our_own_inclusion_adopts_the_receipt(
     async with running(home) as bench:
         verdict = bench.verdict(blocks=10)
         with monkeypatch.context() as patch:
-            patch.setattr(txmgr, "submit", accepted_and_dies)
+            patch.setattr(handover, "submit", accepted_and_dies)
             with pytest.raises(ProcessDiedError):
                 await bench.executor.on_verdict(verdict)
         again = await reborn(bench)

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from dexlane.domain import send_state
 from dexlane.domain.fee_bumps import raised
 from dexlane.domain.publish_answers import PublishAnswer
+from dexlane.domain.send_state import EXPIRED_AT_RELAY
 from dexlane.domain.send_values import (
     Attempt,
     AttemptKind,
@@ -30,7 +31,7 @@ from dexlane.domain.send_values import (
 )
 from dexlane.domain.tx_states import ENDS, FOLLOWING, first_illegal
 from dexlane.events.base import FeeCap
-from dexlane.events.execution import FailureReason, TxState
+from dexlane.events.execution import FailureReason, SendPath, Submission, TxState
 from dexlane.testing.builders import a_block_ref, a_hash
 
 GWEI = 10**9
@@ -319,6 +320,74 @@ def test_a_raised_fee_always_satisfies_the_strictest_node(fee: int, tip: int) ->
         assert getattr(up, name) * 8 >= getattr(cap, name) * 9
         assert getattr(up, name) > getattr(cap, name)
     assert up.max_priority_fee_per_gas_wei <= up.max_fee_per_gas_wei
+
+
+def private(after: int | None = None) -> SendState:
+    """A trade that a relay has, and no node."""
+    way = Submission(path=SendPath.PRIVATE, reason="a test", public_after_blocks=after)
+    state = send_state.planned(110, 40 * GWEI, way).state
+    state = send_state.signed(state, an_attempt()).state
+    return send_state.answered(state, 1, PublishAnswer.ACCEPTED).state
+
+
+def test_a_private_trade_that_no_node_knows_is_neither_dropped_nor_pending_while_a_relay_holds_it() -> None:
+    step = send_state.at_head(private(), a_head(101, absent=True, held=True), POLICY)
+    assert (states(step), step.action) == ([], Resend((1,)))
+
+
+def test_a_private_trade_that_relays_let_go_is_told_as_expired_there_and_goes_out_again() -> None:
+    step = send_state.at_head(private(), a_head(101, absent=True, held=False), POLICY)
+    assert [(change.state, change.reason) for change in step.changes] == [(TxState.DROPPED, EXPIRED_AT_RELAY)]
+    assert step.action == Resend((1,))
+    assert states(send_state.at_head(step.state, a_head(101, absent=True), POLICY)) == []
+    assert states(send_state.answered(step.state, 1, PublishAnswer.ACCEPTED)) == [TxState.SUBMITTED]
+
+
+def test_a_private_trade_is_pending_only_when_a_node_has_it_in_its_pool() -> None:
+    assert states(send_state.at_head(private(), a_head(101, held=True), POLICY)) == []
+    seen = send_state.at_head(private(), a_head(101, held=True, pooled=True), POLICY)
+    assert states(seen) == [TxState.PENDING]
+
+
+def test_what_no_relay_could_be_given_is_not_told_as_submitted() -> None:
+    way = Submission(path=SendPath.PRIVATE, reason="a test")
+    state = send_state.signed(send_state.planned(110, GWEI, way).state, an_attempt()).state
+    assert send_state.answered(state, 1, PublishAnswer.UNSENT) == Step(state)
+
+
+def test_a_private_trade_becomes_public_after_its_patience_and_never_without_one() -> None:
+    quiet = {"absent": True, "held": True, "base_fee": GWEI}
+    policy = SendPolicy(confirmations=2, bump_after_blocks=50)
+    early = send_state.at_head(private(after=3), a_head(102, **quiet), policy)
+    assert early.state.path is SendPath.PRIVATE
+    late = send_state.at_head(early.state, a_head(103, **quiet), policy)
+    assert (late.state.path, late.action) == (SendPath.PUBLIC, Resend((1,)))
+    assert states(send_state.answered(late.state, 1, PublishAnswer.ACCEPTED)) == [TxState.SUBMITTED]
+    assert send_state.at_head(private(), a_head(109, **quiet), policy).state.path is SendPath.PRIVATE
+
+
+def test_a_private_trade_that_is_given_up_is_cancelled_and_not_made_public() -> None:
+    state = send_state.give_up(private(after=1), FailureReason.HALTED).state
+    step = send_state.at_head(state, a_head(105, absent=True, held=True), POLICY)
+    assert step.state.path is SendPath.PRIVATE
+    assert isinstance(step.action, Sign)
+    assert step.action.kind is AttemptKind.CANCEL
+
+
+def test_the_cancel_of_a_private_trade_is_looked_for_in_the_pools_like_any_other() -> None:
+    state = send_state.give_up(private(), FailureReason.HALTED).state
+    state = send_state.signed(state, an_attempt(2, AttemptKind.CANCEL)).state
+    state = send_state.answered(state, 2, PublishAnswer.ACCEPTED).state
+    step = send_state.at_head(state, a_head(101, absent=True, held=True), POLICY)
+    assert [change.reason for change in step.changes] == ["no node knows it any more"]
+
+
+def test_foreign_use_is_seen_although_relays_hold_an_attempt() -> None:
+    state = private()
+    used = {"slot_used": True, "absent": True, "held": True}
+    for number in range(101, 103):
+        state = send_state.at_head(state, a_head(number, **used), POLICY).state
+    assert send_state.at_head(state, a_head(103, **used), POLICY).action == StopForeignUse()
 
 
 class SlotLife(RuleBasedStateMachine):

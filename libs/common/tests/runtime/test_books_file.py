@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dexlane.runtime.books_edit import render_book, with_book, write_book
 from dexlane.runtime.books_file import BooksFileError, default_books_text, load_books, paper_account, parse_books
-from dexlane.values.books import Book, Lane, Mode
+from dexlane.values.books import DEFAULT_RELAY_RULES, Book, Lane, Mode, RelayPolicy, RelayRules
 
 ROLES = {"live-fast": "0x" + "A1" * 20, "live-smart": "0x" + "b2" * 20}
 REPOSITORY = Path(__file__).parents[4]
@@ -193,6 +193,40 @@ def test_digest_ignores_comments_and_layout_but_not_values(tmp_path: Path) -> No
     assert seen[0] == seen[1] != seen[2]
 
 
+RELAYS = "\n[books.paper-main.relays]\n"
+
+
+def test_a_book_without_a_word_about_relays_trades_in_public_and_looks_as_it_did_before_there_were_any() -> None:
+    book = parse(PAPER)["paper-main"]
+    assert book.relays == DEFAULT_RELAY_RULES
+    assert book.relays.policy is RelayPolicy.PUBLIC
+    assert "relays" not in book.model_dump(mode="json")
+
+
+def test_relay_rules_are_read_and_what_is_left_out_has_its_default() -> None:
+    text = PAPER + RELAYS + 'policy = "private_only"\nexits_public_after_blocks = "never"\nsandwich_limit = "0.5 ETH"\n'
+    assert parse(text)["paper-main"].relays == RelayRules(
+        policy=RelayPolicy.PRIVATE_ONLY, sandwich_limit_wei=5 * 10**17, exits_public_after_blocks=None
+    )
+    assert parse(PAPER + RELAYS + "exits_public_after_blocks = 0\n")["paper-main"].relays.exits_public_after_blocks == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ('policy = "secret"', "policy: Input should be 'public', 'private_when_worth' or 'private_only'"),
+        ("sandwich_limit = 0.1", "a float cannot hold every amount of money"),
+        ('sandwich_limit = "1 USDC"', "the amount is in USDC"),
+        ('exits_public_after_blocks = "soon"', "exits_public_after_blocks must be a whole number"),
+        ("exits_public_after_blocks = -1", "greater than or equal to 0"),
+        ('polcy = "public"', "did you mean 'policy'?"),
+    ],
+)
+def test_relay_rules_that_cannot_be_meant_are_refused_with_their_place(line: str, sentence: str) -> None:
+    told = faults(PAPER + RELAYS + line + "\n")
+    assert any(sentence in fault and "[books.paper-main.relays]" in fault for fault in told)
+
+
 @st.composite
 def books(draw: st.DrawFn) -> Book:
     base = parse(default_books_text())[draw(st.sampled_from(["paper-main", "live-devnet"]))]
@@ -207,6 +241,11 @@ def books(draw: st.DrawFn) -> Book:
         "exits": exits,
         "gas_reserve_wei": draw(st.integers(0, 10**21)),
         "enabled": draw(st.booleans()),
+        "relays": RelayRules(
+            policy=draw(st.sampled_from(RelayPolicy)),
+            sandwich_limit_wei=draw(st.integers(0, 10**19)),
+            exits_public_after_blocks=draw(st.none() | st.integers(0, 1_000)),
+        ),
     }
     return base.model_copy(update=changes)
 

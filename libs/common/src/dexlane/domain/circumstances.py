@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.control import Status
-from dexlane.events.execution import Plan, Purpose
+from dexlane.events.execution import Plan, Purpose, Submission
 from dexlane.events.fees import FeeQuoted
 from dexlane.events.portfolio import ExposureChanged
 from dexlane.values.chains import NATIVE, BlockRef
@@ -116,6 +116,8 @@ class Planned:
     reserved: int
     price_impact_bps: int
     max_fee_per_gas_budget_wei: int
+    submission: Submission | None = None
+    """Which way it is to be sent; None: by the public pool, without a choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,21 @@ def native_in_quote(pools: Mapping[str, Pool], chain_id: int, quote: str, amount
     return -(-amount_wei * numerator // denominator)
 
 
+def quote_in_native(pools: Mapping[str, Pool], chain_id: int, token: str, amount: int) -> int | None:
+    """What ``amount`` of a token is worth in wei of the native coin, rounded up; None when no pool trades
+    the token against the wrapped coin. The same pool gives the price as above."""
+    wrapped = WRAPPED_NATIVE.get(chain_id)
+    if wrapped is None:
+        return None
+    if wrapped == token:
+        return amount
+    pool = deepest_pool(pools, wrapped, token)
+    if pool is None:
+        return None
+    numerator, denominator = spot_price_ratio(pool, wrapped, token)
+    return -(-amount * denominator // numerator)
+
+
 def deepest_pool(pools: Mapping[str, Pool], token: str, quote: str) -> Pool | None:
     """The pool of two tokens with the largest (virtual) reserve of ``quote``; None when no pool has a price."""
     best: tuple[int, Pool] | None = None

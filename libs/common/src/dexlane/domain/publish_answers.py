@@ -31,6 +31,8 @@ class PublishAnswer(StrEnum):
     """These bytes can never be included: wrong chain, too little gas, a bad signature."""
     UNKNOWN = "unknown"
     """No answer, or one that says nothing about the transaction: it may have been accepted."""
+    UNSENT = "unsent"
+    """No relay could be given private bytes, or none that was given them says that it has them."""
 
 
 RATE_LIMIT_CODES = frozenset({429, -32_005})

@@ -36,6 +36,8 @@ DELAYS: Mapping[PublishAnswer, Delay | None] = {
     # It may be there or not: the cheapest way to know is to say it again.
     PublishAnswer.UNKNOWN: Delay(500, 8_000),
     PublishAnswer.RATE_LIMITED: Delay(2_000, 60_000),
+    # Relays are asked at each head; those that fail are left alone by their scores.
+    PublishAnswer.UNSENT: Delay(250, 4_000),
     PublishAnswer.POOL_FULL: Delay(2_000, 30_000),
     # The lower slot goes first; this one follows at the next head.
     PublishAnswer.NONCE_TOO_HIGH: Delay(250, 4_000),

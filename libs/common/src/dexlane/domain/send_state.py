@@ -30,12 +30,24 @@ from dexlane.domain.send_values import (
     StopForeignUse,
 )
 from dexlane.events.base import FeeCap
-from dexlane.events.execution import FailureReason, TxState
+from dexlane.events.execution import FailureReason, SendPath, Submission, TxState
+
+EXPIRED_AT_RELAY = "expired_at_relay"
+"""The reason of a drop when relays no longer hold what was given to them alone. Nodes never knew it."""
 
 
-def planned(deadline_block: int, fee_budget_wei: int) -> Step:
+def planned(deadline_block: int, fee_budget_wei: int, submission: Submission | None = None) -> Step:
     """A slot that exists before any signature."""
-    return Step(SendState(deadline_block=deadline_block, fee_budget_wei=fee_budget_wei), (Change(TxState.PLANNED),))
+    state = SendState(deadline_block=deadline_block, fee_budget_wei=fee_budget_wei)
+    if submission is not None:
+        after = submission.public_after_blocks
+        state = state.model_copy(update={"path": submission.path, "public_after_blocks": after})
+    return begun(state)
+
+
+def begun(state: SendState) -> Step:
+    """The first thing told of a slot."""
+    return Step(state, (Change(TxState.PLANNED),))
 
 
 def signed(state: SendState, attempt: Attempt) -> Step:
@@ -78,7 +90,8 @@ def answered(state: SendState, number: int, answer: PublishAnswer) -> Step:
         return _refused(state.model_copy(update={"bump_wanted": state.bump_wanted or is_newest}), number, answer)
     if answer in REASONS_TO_GIVE_UP and state.attempt(number).kind is AttemptKind.TRADE:
         return give_up(state, REASONS_TO_GIVE_UP[answer])
-    return Step(state)  # a used nonce, a gap, a full pool: the next head's receipts decide, or the bytes go out again
+    # A used nonce, a gap, a full pool, no relay: the next head's receipts decide, or the bytes go out again.
+    return Step(state)
 
 
 def give_up(state: SendState, reason: FailureReason) -> Step:
@@ -215,7 +228,7 @@ def _waiting(state: SendState, head: Head, policy: SendPolicy) -> Step:
     reason = FailureReason.EXPIRED if head.number >= state.deadline_block else head.hopeless
     if state.giving_up is None and wants_trade and reason is not None:
         state = state.model_copy(update={"giving_up": reason})
-    told = _looked_for(state, head)
+    told = _looked_for(_made_public(state, head), head)
     state = told.state
     if state.giving_up is not None and wants_trade:
         paid = None if newest is None else newest.fee
@@ -227,15 +240,28 @@ def _waiting(state: SendState, head: Head, policy: SendPolicy) -> Step:
     return Step(state, told.changes, _again(state) if fee is None else Sign(newest.kind, fee))
 
 
+def _made_public(state: SendState, head: Head) -> SendState:
+    """A trade that relays did not bring into a block in the time allowed goes to the public pool as well: the same
+    bytes in the same slot, so that it happens once whoever includes it."""
+    after = state.public_after_blocks
+    if not (state.is_private and state.attempts) or after is None or state.giving_up is not None:
+        return state
+    if head.number - state.attempts[0].block < after:
+        return state
+    update = {"path": SendPath.PUBLIC, "accepted": 0, "submitted": 0, "pending": False}
+    return state.model_copy(update=update)
+
+
 def _looked_for(state: SendState, head: Head) -> Step:
-    """Say once that a submitted attempt waits in a pool, or that every pool has lost it."""
+    """Say once that a submitted attempt waits in a pool, or that every pool, or every relay, has lost it. What relays
+    alone were given is in no pool; that says nothing as long as one of them may include it."""
     if state.submitted == 0 or state.dropped:
         return Step(state)
-    if head.absent:
+    if head.absent and not (state.is_private and head.held):
         update = {"accepted": 0, "submitted": 0, "pending": False, "dropped": True}
-        change = Change(TxState.DROPPED, state.submitted, reason="no node knows it any more")
-        return Step(state.model_copy(update=update), (change,))
-    if state.pending:
+        reason = EXPIRED_AT_RELAY if state.is_private else "no node knows it any more"
+        return Step(state.model_copy(update=update), (Change(TxState.DROPPED, state.submitted, reason=reason),))
+    if state.pending or (state.is_private and not head.pooled):
         return Step(state)
     return Step(state.model_copy(update={"pending": True}), (Change(TxState.PENDING, state.submitted),))
 

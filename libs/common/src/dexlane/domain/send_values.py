@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from dexlane.domain.fee_bumps import LEAST_BUMP_PERCENT
 from dexlane.events.base import FeeCap
-from dexlane.events.execution import FailureReason, TxState
+from dexlane.events.execution import FailureReason, SendPath, TxState
 from dexlane.values.base import Value
 from dexlane.values.chains import BlockRef
 
@@ -72,6 +72,10 @@ class SendState(Value):
     """Whether the newest attempt was told as dropped, and not as submitted since."""
     bump_wanted: bool = False
     short_of_funds: bool = False
+    path: SendPath = SendPath.PUBLIC
+    """Which way the trade goes. A cancel always goes both ways: it moves nothing that is worth hiding."""
+    public_after_blocks: int | None = None
+    """A private trade goes to the public pool as well when so many blocks passed without it; None: never."""
     foreign_heads: int = 0
     """Heads in a row at which enough providers said that the slot was used, and that none of our attempts is known."""
 
@@ -79,6 +83,12 @@ class SendState(Value):
     def newest(self) -> Attempt | None:
         """The last attempt signed."""
         return self.attempts[-1] if self.attempts else None
+
+    @property
+    def is_private(self) -> bool:
+        """Whether what waits is with relays alone, so that no node's pool need know it."""
+        newest = self.newest
+        return self.path is SendPath.PRIVATE and (newest is None or newest.kind is AttemptKind.TRADE)
 
     @property
     def is_open(self) -> bool:
@@ -176,7 +186,7 @@ class Head:
     ``quorate`` says that as many providers agree as something final needs. ``absent``: no node knows any attempt.
     ``finalized`` is the number of the chain's finalized block, None when it is not known. ``finally_used``: the nonce
     has passed the slot at that block as well. ``hopeless`` says why the trade, as signed, cannot do its work in the
-    next block.
+    next block. ``pooled``: a node has an attempt waiting in its pool. ``held``: a private relay may still include one.
     """
 
     number: int
@@ -189,3 +199,5 @@ class Head:
     finalized: int | None = None
     finally_used: bool = False
     hopeless: FailureReason | None = None
+    pooled: bool = False
+    held: bool = False

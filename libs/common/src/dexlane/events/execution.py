@@ -61,6 +61,31 @@ class TxState(StrEnum):
     REORGED = "reorged"
 
 
+class SendPath(StrEnum):
+    """Which way a transaction leaves: the public pool, or private relays alone."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+
+
+class Submission(Value):
+    """Which way a trade is to be sent, and why that was chosen."""
+
+    path: SendPath
+    reason: str = Field(description="one sentence")
+    sandwich_value_wei: Amount | None = Field(
+        default=None, description="most that a sandwich of this trade could take, net of its gas; None: not known"
+    )
+    public_after_blocks: int | None = Field(
+        default=None, ge=0, description="a private trade goes to the public pool as well after so many blocks"
+    )
+
+
+def _is_absent(value: object) -> bool:
+    """What only some events have stays off the wire elsewhere."""
+    return value is None
+
+
 class Plan(Value):
     """What a trade will do on the chain. ``minimum_out`` is enforced there and is never zero.
 
@@ -142,6 +167,9 @@ class IntentCreated(Event):
     verdict: VerdictApproved | None = None
     exit: ExitTriggered | None = None
     received_at_ns: int = Field(ge=0)
+    submission: Submission | None = Field(
+        default=None, exclude_if=_is_absent, description="None: by the public pool, without a choice"
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> IntentCreated:
@@ -199,6 +227,9 @@ class TxChanged(_OfIntent):
     block: BlockRef | None = None
     reason: str | None = None
     elapsed_ms: float | None = Field(default=None, ge=0, description="since the logs that led to it were received")
+    path: SendPath | None = Field(
+        default=None, exclude_if=_is_absent, description="which way the attempt went; None: by the public pool"
+    )
 
     @classmethod
     def tails(cls) -> tuple[str, ...]:

@@ -21,14 +21,15 @@ from dexlane.runtime.books_file import (
     parse_books,
 )
 from dexlane.values.amounts import decimal_text
-from dexlane.values.books import Book, Mode
+from dexlane.values.books import DEFAULT_RELAY_RULES, Book, Mode
 
 _HEADER = re.compile(r"\s*\[\s*(?P<name>[^\[\]]+?)\s*\]\s*(#.*)?")
 
 
 def render_book(book: Book, *, roles: Mapping[str, str]) -> str:
     """The tables of one book, as ``parse_books`` reads them."""
-    return "\n".join((*_book_lines(book), *_account_lines(book, roles), *_exit_lines(book), *_limit_lines(book)))
+    tables = (_book_lines(book), _account_lines(book, roles), _exit_lines(book), _relay_lines(book), _limit_lines(book))
+    return "\n".join(line for table in tables for line in table)
 
 
 def with_book(text: str, book: Book, *, roles: Mapping[str, str], source: str = "books.toml") -> str:
@@ -104,6 +105,20 @@ def _exit_lines(book: Book) -> Iterator[str]:
     yield f"take_profit_bps = {book.exits.take_profit_bps}"
     if book.exits.max_age_s is not None:
         yield f"max_age_s = {book.exits.max_age_s}"
+    yield ""
+
+
+def _relay_lines(book: Book) -> Iterator[str]:
+    rules = book.relays
+    if rules == DEFAULT_RELAY_RULES:
+        return
+    symbol = NATIVE_SYMBOLS.get(book.chain_id)
+    limit = decimal_text(rules.sandwich_limit_wei, NATIVE_DECIMALS) + (f" {symbol}" if symbol else "")
+    after = rules.exits_public_after_blocks
+    yield f"[books.{book.id}.relays]"
+    yield f'policy = "{rules.policy.value}"'
+    yield f'sandwich_limit = "{limit}"'
+    yield f"exits_public_after_blocks = {after}" if after is not None else 'exits_public_after_blocks = "never"'
     yield ""
 
 

@@ -23,7 +23,7 @@ from dexlane.domain.strategies.registry import STRATEGIES
 from dexlane.runtime.errors import Misconfigured
 from dexlane.values.amounts import parse_decimal_text
 from dexlane.values.base import Value, digest
-from dexlane.values.books import Book, ExitRules, Lane, LaneLimits, Mode
+from dexlane.values.books import Book, ExitRules, Lane, LaneLimits, Mode, RelayRules
 from dexlane.values.chains import Address
 from dexlane.values.tokens import Token
 
@@ -42,13 +42,15 @@ BOOK_KEYS = (
     "accounts",
     "limits",
     "exits",
+    "relays",
 )
-OPTIONAL_BOOK_KEYS = frozenset({"enabled", "accounts"})
+OPTIONAL_BOOK_KEYS = frozenset({"enabled", "accounts", "relays"})
 MONEY_LIMITS = ("capital", "max_trade", "max_daily_loss")
 COUNT_LIMITS = ("max_open_positions", "max_orders_per_minute")
 LIMIT_KEYS = MONEY_LIMITS + COUNT_LIMITS
 EXIT_KEYS = ("stop_loss_bps", "take_profit_bps", "max_age_s")
 OPTIONAL_EXIT_KEYS = frozenset({"max_age_s"})
+RELAY_KEYS = ("policy", "sandwich_limit", "exits_public_after_blocks")
 
 NATIVE_SYMBOLS: Mapping[int, str] = {1: "ETH", 10: "ETH", 56: "BNB", 137: "POL", 8453: "ETH", 42161: "ETH"}
 NATIVE_DECIMALS = 18
@@ -200,6 +202,7 @@ class _Reader:
             "accounts": self._accounts(name, book_id, table, tuple(limits)),
             "limits": limits,
             "exits": self._exits(name, table),
+            "relays": self._relays(name, chain_id, table),
         }
         return None if len(self.faults) > before else self._validated(Book, name, values, drop=("gas_reserve",))
 
@@ -298,6 +301,25 @@ class _Reader:
             return None
         read = {key: self._whole(where, key, value) for key, value in values.items()}
         return None if None in read.values() else self._validated(ExitRules, where, read)
+
+    def _relays(self, name: str, chain_id: int, table: Mapping[str, Any]) -> RelayRules | None:
+        where, values = f"{name}.relays", table.get("relays", {})
+        if not isinstance(values, dict):
+            self.fault(name, f"'relays' must be a table, written [{where}]")
+            return None
+        if not self._check_keys(values, where, RELAY_KEYS, frozenset(RELAY_KEYS)):
+            return None
+        read: dict[str, Any] = {"policy": values["policy"]} if "policy" in values else {}
+        if "sandwich_limit" in values:
+            unit = (NATIVE_SYMBOLS.get(chain_id), NATIVE_DECIMALS)
+            read["sandwich_limit_wei"] = self._money(where, "sandwich_limit", values["sandwich_limit"], unit)
+        after = values.get("exits_public_after_blocks")
+        if after is not None:
+            never = after == "never"
+            read["exits_public_after_blocks"] = (
+                None if never else self._whole(where, "exits_public_after_blocks", after)
+            )
+        return self._validated(RelayRules, where, read)
 
     def _whole(self, table: str, key: str, value: object) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool):

@@ -21,12 +21,14 @@ from dexlane.chain.execution.keys import KeyFiles
 from dexlane.chain.execution.live import LiveAccess
 from dexlane.chain.execution.market_view import MarketView
 from dexlane.chain.execution.moments import ExecutionMoments
+from dexlane.chain.execution.relay_board import RelayBoard
 from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.testimony import Witness
 from dexlane.chain.permit2 import PERMIT2
 from dexlane.chain.rpc import Rpc
 from dexlane.domain.circumstances import PlanningRules
+from dexlane.domain.relay_holds import RacePolicy
 from dexlane.domain.send_values import SendPolicy
 from dexlane.events.base import Event, FeeCap
 from dexlane.events.control import Status
@@ -87,6 +89,8 @@ class TokenWorld:
         self.left_out: dict[str, str] = {}
         """Providers that are not asked any more, and why: ``p0`` is the bench's own."""
         self.sending = SendPolicy(confirmations=2)
+        self.relays: RelayBoard | None = None
+        self.race = RacePolicy()
         chain.codes[ROUTER] = b"\1"
         chain.execute = self.execute
         chain.answer_call = self.answer
@@ -294,6 +298,8 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
         key_files=KeyFiles(plain=keys),
         guard_path=home.folder / "guard.db",
         sending=place.world.sending,
+        relays=place.world.relays,
+        race=place.world.race,
         witnesses=lambda: [_witness(place.world, index, one) for index, one in enumerate((rpc, *place.world.others))],
     )
     parts = ExecutorParts(
@@ -336,6 +342,7 @@ async def running(
     ready: bool = True,
     others: Callable[[FakeChain], Sequence[Rpc]] = lambda chain: (),
     sending: SendPolicy | None = None,
+    relays: tuple[RelayBoard, RacePolicy] | None = None,
 ) -> AsyncIterator[Bench]:
     """A bench on a new chain; with ``ready`` the accounts are open and the allowances stand. ``others`` are further
     providers; ``sending`` has two confirmations unless said otherwise."""
@@ -345,6 +352,8 @@ async def running(
     world = TokenWorld(chain)
     world.others = others(chain)
     world.sending = sending or world.sending
+    if relays is not None:
+        world.relays, world.race = relays
     bench = await born(home, chain, world, clock, list(books or [live_book()]))
     if ready:
         for _ in range(5):

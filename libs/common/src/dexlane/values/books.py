@@ -35,6 +35,39 @@ class Profile(StrEnum):
     EXPERIMENTAL = "experimental"
 
 
+class RelayPolicy(StrEnum):
+    """Which way the trades of a book may leave."""
+
+    PUBLIC = "public"
+    """By the public pool, where everybody sees them; no relay is needed."""
+    PRIVATE_WHEN_WORTH = "private_when_worth"
+    """By private relays what a sandwich is worth, and what may revert; the rest by the public pool."""
+    PRIVATE_ONLY = "private_only"
+
+
+class RelayRules(Value):
+    """How much of a book's trading the public pool may see."""
+
+    policy: RelayPolicy = RelayPolicy.PUBLIC
+    sandwich_limit_wei: Amount = Field(
+        default=10**15, description="what a sandwich of a trade may be worth before the public pool is refused, wei"
+    )
+    exits_public_after_blocks: int | None = Field(
+        default=3,
+        ge=0,
+        le=1_000,
+        description="an exit goes to the public pool as well after so many blocks without inclusion; None: never",
+    )
+
+
+DEFAULT_RELAY_RULES = RelayRules()
+
+
+def _is_default(rules: RelayRules) -> bool:
+    """Books that say nothing about relays look as they did before there were any."""
+    return rules == DEFAULT_RELAY_RULES
+
+
 class LaneLimits(Value):
     """Hard limits of one book in one lane, in units of the book's quote token unless the name says otherwise."""
 
@@ -75,6 +108,7 @@ class Book(Value):
     slippage_tolerance_bps: int = Field(ge=1, le=2_000)
     gas_reserve_wei: Amount = Field(description="native coin kept for gas; below it entries stop")
     enabled: bool = True
+    relays: RelayRules = Field(default=DEFAULT_RELAY_RULES, exclude_if=_is_default)
 
     @model_validator(mode="after")
     def _lanes_agree(self) -> Book:

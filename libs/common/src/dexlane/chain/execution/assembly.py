@@ -16,12 +16,15 @@ from dexlane.chain.execution.last_values import load_last_values
 from dexlane.chain.execution.live import LiveAccess
 from dexlane.chain.execution.market_view import MarketView
 from dexlane.chain.execution.moments import ExecutionMoments
+from dexlane.chain.execution.relay_board import RelayBoard, RelaySet
 from dexlane.chain.execution.reservations import MINUTE_MS, Reservations
 from dexlane.chain.execution.routes import ExecutionDeps
 from dexlane.chain.execution.seat import Seat
 from dexlane.chain.execution.settings import ExecutorSettings
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.network import is_loopback
+from dexlane.chain.relays.auth import AuthKey
+from dexlane.chain.relays.catalogue import connected, named
 from dexlane.domain.circumstances import PlanningRules
 from dexlane.runtime.database import DATABASE_ERRORS
 from dexlane.runtime.disk_room import DiskRoom
@@ -137,7 +140,7 @@ def _access(chain_id: int, shared: _Shared, node: NodeConnections) -> LiveAccess
         url=next((url for url in urls if not is_loopback(url)), urls[0]),  # one that is remote makes all of them real
         connect=node.connect,
         witnesses=node.witnesses,
-        jitter_bps=lambda: int(10_000 * random.random()),  # noqa: S311  no secret
+        jitter_bps=_jitter_bps,
         key_files=settings.key_files(),
         guard_path=settings.data_dir / f"{shared.service.name}-guard-{chain_id}.db",
         signer_socket=settings.signer_socket,
@@ -148,7 +151,26 @@ def _access(chain_id: int, shared: _Shared, node: NodeConnections) -> LiveAccess
         others=routers_of(chain_id)[1:],
         signing=settings.signing_rules(),
         sending=settings.send_policy(),
+        relays=_relays(chain_id, shared),
+        race=settings.race_policy(),
     )
+
+
+def _relays(chain_id: int, shared: _Shared) -> RelayBoard | None:
+    """The chain's relays; None where settings name none."""
+    service, settings = shared.service, shared.settings
+    specs = named(chain_id, settings.relays.get(chain_id, ()))
+    if not specs:
+        return None
+    auth = None if settings.relay_auth_key_file is None else AuthKey.read(settings.relay_auth_key_file)
+    relays = RelaySet(chain_id, connected(specs, auth), None if auth is None else auth.address)
+    board = RelayBoard(relays, clock=service.clock, moments=shared.moments.relays, jitter_bps=_jitter_bps)
+    service.on_stop(board.stop)
+    return board
+
+
+def _jitter_bps() -> int:
+    return int(10_000 * random.random())  # noqa: S311  no secret
 
 
 async def restored(journal: Journal, chain_id: int, now_ms: int) -> Reservations:

@@ -59,7 +59,7 @@ class Evidence:
             weighed = self._weighed(slot, tip, testimonies)
             call = calls.get(slot.intent.id)
             settled = _Settled(finalized, self._is_finally_used(slot, testimonies))
-            head = _head(tip, weighed, settled, _hopeless(slot, call, tip, testimonies))
+            head = _head(tip, weighed, settled, _hopeless(slot, call, tip, testimonies), _is_pooled(slot, testimonies))
             if head.slot_used and not is_new and weighed.seen is None:
                 continue  # a second look at one block is no further evidence of foreign use
             receipt = _receipt_of(weighed.seen, testimonies)
@@ -120,7 +120,7 @@ class Evidence:
 
 
 def gaps_of(findings: Sequence[Finding]) -> list[Slot]:
-    """Slots that no node knows, below one of the same account that was signed."""
+    """Slots that no node and no relay knows, below one of the same account that was signed."""
     signed: dict[str, int] = {}
     for finding in findings:
         if finding.record.state.attempts:
@@ -129,7 +129,7 @@ def gaps_of(findings: Sequence[Finding]) -> list[Slot]:
     return [
         finding.slot
         for finding in findings
-        if (finding.head.absent or not finding.record.state.attempts)
+        if ((finding.head.absent and not finding.head.held) or not finding.record.state.attempts)
         and not finding.head.slot_used
         and finding.slot.nonce < signed.get(finding.slot.intent.account, -1)
     ]
@@ -149,7 +149,13 @@ def _is_waiting(slot: Slot) -> bool:
     return bool(slot.state.attempts) and slot.state.stage in {Stage.SIGNED, Stage.SENT}
 
 
-def _head(tip: BlockApplied, weighed: Weighed, settled: _Settled, hopeless: FailureReason | None) -> Head:
+def _is_pooled(slot: Slot, testimonies: Sequence[Testimony]) -> bool:
+    """Whether some node has an attempt of the slot in its pool."""
+    hashes = {attempt.tx_hash for attempt in slot.state.attempts}
+    return any(not hashes.isdisjoint(testimony.pooled) for testimony in testimonies)
+
+
+def _head(tip: BlockApplied, weighed: Weighed, settled: _Settled, hopeless: FailureReason | None, pooled: bool) -> Head:
     return Head(
         number=tip.block.number,
         next_base_fee_wei=tip.next_base_fee_per_gas_wei,
@@ -161,6 +167,7 @@ def _head(tip: BlockApplied, weighed: Weighed, settled: _Settled, hopeless: Fail
         finalized=settled.number,
         finally_used=settled.used,
         hopeless=hopeless,
+        pooled=pooled,
     )
 
 

@@ -16,6 +16,7 @@ from dexlane.chain.execution.holdings import live_holdings, paper_holdings
 from dexlane.chain.execution.live import LiveAccess, LiveDesk, LiveParts
 from dexlane.chain.execution.market_view import MarketView, Milestone
 from dexlane.chain.execution.moments import ExecutionMoments
+from dexlane.chain.execution.path_choice import PathChoice
 from dexlane.chain.execution.readiness import Readiness
 from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, decision, needed_first, trade_intent
 from dexlane.chain.execution.reservations import Reservations
@@ -103,6 +104,7 @@ class Executor:
         self._wake = asyncio.Event()
         self._born_ns = parts.clock.monotonic_ns()
         self._allowances = AllowanceKeeper(parts.lane, self.live, parts.moments)
+        self._paths = PathChoice(access.relays, parts.moments.relays)
         self._passes = Milestone()
         self._readiness = Readiness(parts.lane, self.live, parts.side, self._allowances.approvals)
 
@@ -220,7 +222,7 @@ class Executor:
             self._allowances.approvals.ask(cause.account, cause.token.address, market.block.number)
         outcome = plan(cause, book, self._account_holdings(cause, book), market, self._parts.rules)
         if isinstance(outcome, Planned):
-            outcome = self._routed(book, outcome)
+            outcome = self._paths.of(cause, book, self._routed(book, outcome), market)
         return _Decided(book, outcome)
 
     def _account_holdings(self, cause: Cause, book: Book) -> Holdings:

@@ -26,7 +26,10 @@ from dexlane.chain.execution.keys import (
 )
 from dexlane.chain.execution.live_books import LiveBooks
 from dexlane.chain.execution.moments import ExecutionMoments
+from dexlane.chain.execution.opening import OpeningPlace, account_opened
 from dexlane.chain.execution.payloads import Payloads, Signer
+from dexlane.chain.execution.private_sending import PrivateSending
+from dexlane.chain.execution.relay_board import RelayBoard
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.testimony import Witness
 from dexlane.chain.execution.txmgr import Equipment, Transactions
@@ -34,17 +37,17 @@ from dexlane.chain.network import identify_network
 from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.domain.circumstances import Objection
 from dexlane.domain.gas_value import WRAPPED_NATIVE
+from dexlane.domain.relay_holds import RacePolicy
 from dexlane.domain.send_values import SendPolicy
 from dexlane.events.control import Status
-from dexlane.events.execution import AccountOpened, FailureReason, Plan
+from dexlane.events.execution import FailureReason, Plan
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
-from dexlane.runtime.errors import Transient
+from dexlane.runtime.errors import Misconfigured, Transient
 from dexlane.runtime.settings import REAL_MONEY_WORDS
 from dexlane.values.books import Book, Lane
 from dexlane.values.chains import NATIVE
 from dexlane.values.pools import Pool
-from dexlane.values.tokens import TokenDelta
 
 MAX_WATCHED = 200
 """Tokens of an account that are looked at when it is opened or taken up again."""
@@ -74,6 +77,9 @@ class LiveAccess:
     witnesses: Callable[[], Sequence[Witness]] = tuple
     """All providers of the chain once ``connect`` has returned; without any, what it returned is the only one."""
     jitter_bps: Callable[[], int] = lambda: 5_000
+    relays: RelayBoard | None = None
+    """The chain's private relays; they outlive a term."""
+    race: RacePolicy = field(default_factory=RacePolicy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +115,7 @@ class LiveDesk:
             others=access.others,
             epoch=lambda: parts.journal.term.epoch,
         )
+        self._private = None if access.relays is None else PrivateSending(access.relays, access.race)
         self._transactions: Transactions | None = None
 
     @property
@@ -221,7 +228,9 @@ class LiveDesk:
             await self._tend(book, tip, pools)
 
     async def close(self) -> None:
-        """Let go of the signer."""
+        """Let go of the signer, and of relays that have not answered."""
+        if self._private is not None:
+            await self._private.stop()
         await self._source.close()
 
     async def _forget_facts_in_flight(self, transactions: Transactions) -> None:
@@ -267,6 +276,8 @@ class LiveDesk:
             return False
         self.payloads = replace(self.payloads, others=await deployed(rpc, self.access.others))
         await self._source.load()
+        if self.access.relays is not None and self.access.relays.known_by in self._source.addresses:
+            raise Misconfigured("the relay auth key is the key of a trading account; relays are to know another one")
         self._use_policy()
         equipment = Equipment(
             rpc=rpc,
@@ -277,6 +288,7 @@ class LiveDesk:
             on_final=self._parts.on_final,
             witnesses=self.access.witnesses(),
             jitter_bps=self.access.jitter_bps,
+            private=self._private,
         )
         transactions = Transactions(equipment, self.access.sending)
         await transactions.recover()
@@ -296,7 +308,7 @@ class LiveDesk:
         if not self.transactions.knows(account):
             await self.transactions.watch([account], (await self._source.highest_signed()).get)
         if (book.id, account) not in self.held.opened:
-            await self._open(book, account, tip, pools)
+            await self._open(self.rpc, book, tip, pools)
         if account not in self._watched:
             paired = await read_balances(self.rpc, account, paired_tokens(book, pools), block="latest")
             self._watched[account] = {token for token, balance in paired.items() if balance}
@@ -305,38 +317,14 @@ class LiveDesk:
         tokens = sorted(self._watched[account])
         self._facts[account] = await read_account(self.rpc, account, tokens, self.access.deployment.router)
 
-    async def _open(self, book: Book, account: str, tip: BlockApplied, pools: Mapping[str, Pool]) -> None:
-        """The opening entries: balances at one block, before any transaction of ours."""
-        if self.rpc is None:
-            return
-        at = tip.block.hash
-        quote = [] if book.quote.address == NATIVE else [book.quote.address]
-        tokens = [*quote, *paired_tokens(book, pools)]
-        try:
-            native = await self.rpc.balance(account, block=at)
-        except RpcError as error:
-            raise Transient(f"the balance of account {account} could not be read: {error}") from error
-        balances = await read_balances(self.rpc, account, tokens, block=at)
-        held = {token: amount for token, amount in balances.items() if amount or token == book.quote.address}
-        opened = AccountOpened(
-            id=AccountOpened.make_id(book.id, account),
-            chain_id=self.access.chain_id,
-            occurred_at_ms=self._parts.clock.now_ms(),
-            book_id=book.id,
-            mode=book.mode,
-            lane=self.access.lane,
-            account=account,
-            quote=book.quote,
-            block=tip.block,
-            balances=(
-                *(TokenDelta(token=token, amount=amount) for token, amount in held.items()),
-                TokenDelta(token=NATIVE, amount=native),
-            ),
-        )
+    async def _open(self, rpc: Rpc, book: Book, tip: BlockApplied, pools: Mapping[str, Pool]) -> None:
+        lane = self.access.lane
+        at = OpeningPlace(self.access.chain_id, lane, tip.block, self._parts.clock.now_ms())
+        opened = await account_opened(rpc, book, paired_tokens(book, pools), at)
         async with self._parts.journal.transaction() as tx:
-            await store.open_account(tx, book.id, account, tip.block)
+            await store.open_account(tx, book.id, book.accounts[lane], tip.block)
             await tx.emit(opened)
-        self.held.opened[book.id, account] = tip.block.number
+        self.held.opened[book.id, book.accounts[lane]] = tip.block.number
 
 
 def _paid_unsigned(slots: Iterable[Slot]) -> dict[str, set[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dexlane.chain.execution.relay_moments import RelayMoments
 from dexlane.chain.execution.sending_moments import SendingMoments
 from dexlane.chain.grants import Grant
 from dexlane.events.execution import IntentCreated, TxState
@@ -17,6 +18,7 @@ class ExecutionMoments:
     def __init__(self, metrics: Metrics, log: Log) -> None:
         self._log = log
         self.sending = SendingMoments(metrics, log)
+        self.relays = RelayMoments(metrics, log)
         self._intents = metrics.counter("intents_total", "Intents by mode and purpose", ("mode", "purpose"))
         self._refusals = metrics.counter("refusals_total", "Refusals by outcome", ("outcome",))
         self._changes = metrics.counter("tx_changes_total", "Transaction changes by state", ("state",))

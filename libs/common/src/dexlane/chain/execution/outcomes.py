@@ -9,7 +9,7 @@ from dexlane.chain.answers import Receipt
 from dexlane.chain.calldata import native_flow, router_of, token_flows
 from dexlane.chain.execution.slots import Slot, SlotRecord
 from dexlane.domain.gas_value import WRAPPED_NATIVE
-from dexlane.domain.send_values import AttemptKind, Change, Inclusion, Step
+from dexlane.domain.send_values import Attempt, AttemptKind, Change, Inclusion, Step
 from dexlane.events.base import Event
 from dexlane.events.execution import (
     FailureReason,
@@ -18,6 +18,7 @@ from dexlane.events.execution import (
     FillReversed,
     IntentFailed,
     Plan,
+    SendPath,
     TxChanged,
     TxState,
 )
@@ -62,8 +63,16 @@ def _tx_changed(slot: Slot, change: Change, record: SlotRecord, now_ns: int) -> 
         fee_cap=None if attempt is None else attempt.fee,
         block=change.block,
         reason=change.reason,
+        path=_path(slot, attempt, record),
         elapsed_ms=max(0, now_ns - slot.intent.received_at_ns) / 1e6,
     )
+
+
+def _path(slot: Slot, attempt: Attempt | None, record: SlotRecord) -> SendPath | None:
+    """Which way the attempt went, where there was a choice."""
+    if slot.intent.submission is None or attempt is None:
+        return None
+    return record.state.path if attempt.kind is AttemptKind.TRADE else SendPath.PUBLIC
 
 
 def _outcome(slot: Slot, change: Change, record: SlotRecord, receipt: Receipt | None, now_ns: int) -> Event | None:

@@ -8,6 +8,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dexlane.chain.execution.keys import KeyFiles, SigningRules
+from dexlane.chain.relays.catalogue import RelaySpec, named
+from dexlane.domain.relay_holds import RacePolicy
 from dexlane.domain.send_values import SendPolicy
 from dexlane.runtime.sealing import read_approvers
 from dexlane.runtime.settings import ChainSettings, MoneySettings
@@ -65,6 +67,31 @@ class ExecutorSettings(ChainSettings, MoneySettings):
         default=512, ge=0, description="below it nothing new is begun; the rest is kept for exits and what is open"
     )
 
+    relays: dict[int, tuple[str | RelaySpec, ...]] = Field(
+        default_factory=dict,
+        description="private relays by chain, by name or described; without them nothing is sent privately",
+    )
+    relay_auth_key_file: Path | None = Field(
+        default=None, description="key that relays know us by, 64 hex digits, mode 0600; it must hold no money"
+    )
+    relays_at_once: int = Field(default=2, ge=1, le=16, description="relays that are given the same bytes at once")
+    relay_widen_after_blocks: int = Field(
+        default=2, ge=1, le=100, description="one relay more for every so many blocks without inclusion"
+    )
+    relay_lie_after_blocks: int = Field(
+        default=10, ge=1, le=1_000, description="blocks without what it said that it has, after which a relay lied"
+    )
+
+    @model_validator(mode="after")
+    def _relays_are_known(self) -> Self:
+        for chain_id, names in self.relays.items():
+            for spec in named(chain_id, names):
+                if self.network == "devnet" and not spec.is_loopback:
+                    raise ValueError(f"relay {spec.name} is not on this machine; nothing of the devnet leaves it")
+                if spec.is_signed and self.relay_auth_key_file is None:
+                    raise ValueError(f"requests to relay {spec.name} are signed: set relay_auth_key_file")
+        return self
+
     @model_validator(mode="after")
     def _keys_are_complete(self) -> Self:
         if self.keystore_files and self.keystore_password_file is None:
@@ -98,6 +125,14 @@ class ExecutorSettings(ChainSettings, MoneySettings):
             gas_wei_per_hour=_wei(self.gas_gwei_per_hour),
             gas_wei_per_day=_wei(self.gas_gwei_per_day),
             approvers=read_approvers(self.approver_keys_file),
+        )
+
+    def race_policy(self) -> RacePolicy:
+        """How relays are raced."""
+        return RacePolicy(
+            at_once=self.relays_at_once,
+            widen_after_blocks=self.relay_widen_after_blocks,
+            lie_after_blocks=self.relay_lie_after_blocks,
         )
 
     def send_policy(self) -> SendPolicy:

@@ -32,6 +32,7 @@ WEIGHT = (
     PublishAnswer.UNUSABLE,
     PublishAnswer.UNKNOWN,
     PublishAnswer.RATE_LIMITED,
+    PublishAnswer.UNSENT,
 )
 """Of several answers the first in this order counts: that it is there; what may pass; what never will; nothing said."""
 SETTLING = frozenset(WEIGHT[:2])
@@ -58,6 +59,19 @@ def weightiest(answers: Sequence[Answer]) -> Answer:
     return min(answers, key=lambda answer: WEIGHT.index(answer[0]))
 
 
+async def first_settled(tasks: set[asyncio.Task[Answer]]) -> set[asyncio.Task[Answer]]:
+    """Wait for the first acceptance, and for a refusal no longer than a moment after it; the tasks that are done."""
+    done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    deadline = asyncio.get_running_loop().time() + GRACE_S
+    while waiting and not any(task.result()[0] in SETTLING for task in done):
+        left = deadline - asyncio.get_running_loop().time()
+        more, waiting = await asyncio.wait(waiting, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
+        if not more:
+            break
+        done |= more
+    return done
+
+
 class Broadcast:
     """Gives the same bytes to every provider. The first acceptance decides; what the others say later is noted."""
 
@@ -67,21 +81,14 @@ class Broadcast:
 
     async def send(self, raw: bytes, note: Note, on_sent: OnSent | None = None) -> Answer:
         """The answer that counts. ``on_sent`` is called once, when the first provider was handed the bytes."""
-        once = _Once(on_sent)
+        once = Once(on_sent)
         tasks: set[asyncio.Task[Answer]] = set()
         for witness in self._witnesses:
             task = asyncio.create_task(submit(witness.rpc, raw, once), name=f"send-{witness.name}")
             task.add_done_callback(_noting(witness.name, note))
             tasks.add(task)
-        done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        deadline = asyncio.get_running_loop().time() + GRACE_S
-        while waiting and not any(task.result()[0] in SETTLING for task in done):
-            left = deadline - asyncio.get_running_loop().time()
-            more, waiting = await asyncio.wait(waiting, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
-            if not more:
-                break
-            done |= more
-        for task in waiting:
+        done = await first_settled(tasks)
+        for task in tasks - done:
             self._late.add(task)
             task.add_done_callback(self._late.discard)
         return weightiest([task.result() for task in done])
@@ -94,8 +101,8 @@ class Broadcast:
         await asyncio.gather(*late, return_exceptions=True)
 
 
-class _Once:
-    """Passes the first call on."""
+class Once:
+    """Passes the first call on, and no other."""
 
     def __init__(self, call: OnSent | None) -> None:
         self._call = call

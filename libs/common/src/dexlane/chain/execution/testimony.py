@@ -69,8 +69,8 @@ class Questions:
 class Testimony:
     """What one provider answered. What went unanswered is not in the mappings; a receipt that is not there is None.
 
-    ``final_nonces`` are those at its finalized block, ``reverting`` the intents whose trade would fail; ``fault`` is
-    the first thing that went wrong.
+    ``pooled`` are the sought hashes that wait in its pool, ``final_nonces`` those at its finalized block, ``reverting``
+    the intents whose trade would fail; ``fault`` is the first thing that went wrong.
     """
 
     name: str
@@ -80,6 +80,7 @@ class Testimony:
     final_nonces: Mapping[str, int] = field(default_factory=dict)
     receipts: Mapping[str, Receipt | None] = field(default_factory=dict)
     known: Mapping[str, bool] = field(default_factory=dict)
+    pooled: frozenset[str] = frozenset()
     reverting: frozenset[str] = frozenset()
     balances: Mapping[str, int] = field(default_factory=dict)
     fault: str = ""
@@ -109,6 +110,7 @@ async def hear(name: str, rpc: Rpc, questions: Questions, *, with_trials: bool) 
         final_nonces=final_nonces.found,
         receipts=receipts.found,
         known={tx_hash: transaction is not None for tx_hash, transaction in known.found.items()},
+        pooled=frozenset(key for key, waiting in known.found.items() if waiting is not None and waiting.block is None),
         reverting=reverting,
         balances=balances.found,
         fault=nonces.fault or final_nonces.fault or receipts.fault or known.fault or balances.fault,

@@ -7,7 +7,6 @@ and learns from receipts what happened.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,12 +17,13 @@ from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.evidence import Evidence, Finding, gaps_of
 from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.final_watch import FinalWatch, deep_reorg
+from dexlane.chain.execution.handover import Handover
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.nonce_faults import foreign_use, nonce_fault
 from dexlane.chain.execution.outcomes import Told, tell
 from dexlane.chain.execution.payloads import Payloads
+from dexlane.chain.execution.private_sending import PrivateSending
 from dexlane.chain.execution.slots import Slot, SlotRecord
-from dexlane.chain.execution.submission import Broadcast, submit
 from dexlane.chain.execution.testimony import Witness
 from dexlane.chain.execution.witnesses import Witnesses
 from dexlane.chain.rpc import Rpc
@@ -76,6 +76,8 @@ class Equipment:
     """Told of every slot that came to its end, after that was committed."""
     witnesses: Sequence[Witness] = ()
     jitter_bps: Callable[[], int] = lambda: 5_000
+    private: PrivateSending | None = None
+    """Private relays, where the chain has any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +95,6 @@ class Transactions:
     """Every open slot of one chain. One instance per chain and journal."""
 
     def __init__(self, equipment: Equipment, policy: SendPolicy | None = None) -> None:
-        self._rpc = equipment.rpc
         self._payloads = equipment.payloads
         self._journal = equipment.journal
         self._clock = equipment.clock
@@ -104,7 +105,7 @@ class Transactions:
         providers = equipment.witnesses or (Witness(name="node", rpc=equipment.rpc),)
         self._witnesses = Witnesses(self._payloads.chain_id, providers, self._moments.sending)
         self._evidence = Evidence(self._witnesses, self._policy)
-        self._broadcast = Broadcast(providers)
+        self._handover = Handover(providers, equipment.private, self._moments.sending)
         self._finals = FinalWatch(self._policy.watch_blocks)
         self._gapped: set[str] = set()
         self._open: dict[str, Slot] = {}
@@ -163,7 +164,7 @@ class Transactions:
     def draft(self, intent: IntentCreated, reserved: int, terms: SlotTerms) -> Slot:
         """A slot for an intent at the account's next nonce; it exists once ``write`` is committed and it is adopted."""
         record = SlotRecord(
-            state=send_state.planned(terms.deadline_block, terms.fee_budget_wei).state,
+            state=send_state.planned(terms.deadline_block, terms.fee_budget_wei, intent.submission).state,
             fallback_fee_wei=terms.first_fee_wei,
             price_impact_bps=terms.price_impact_bps,
         )
@@ -171,8 +172,7 @@ class Transactions:
 
     async def write(self, tx: Tx, slot: Slot) -> None:
         """Write intent, reservation, slot and their events in an open journal transaction."""
-        step = send_state.planned(slot.state.deadline_block, slot.state.fee_budget_wei)
-        told = tell(slot, step, self._clock.now_ns())
+        told = tell(slot, send_state.begun(slot.state), self._clock.now_ns())
         slot.record = told.record
         await store.add_intent(tx, slot.intent, slot.reserved)
         await store.add_slot(tx, slot)
@@ -206,7 +206,8 @@ class Transactions:
         """
         is_new, self._tip = tip.block.number > self._tip, tip.block.number
         slots, final = self.open_slots, self._finals.newest(self._tip)
-        findings = await self._evidence.at(tip, [*final, *slots], is_new=is_new)
+        found = await self._evidence.at(tip, [*final, *slots], is_new=is_new)
+        findings = self._handover.weigh(found, tip, is_new=is_new)
         if any(_is_undone(finding, self._policy) for finding in findings):
             await self._reopen(tip)
         gaps = gaps_of(findings)
@@ -237,7 +238,7 @@ class Transactions:
 
     async def _advance(self, finding: Finding, *, hurried: bool) -> None:
         slot, head = finding.slot, finding.head
-        was_wanted = slot.state.giving_up is None
+        was_wanted, path = slot.state.giving_up is None, slot.state.path
         step = send_state.at_head(slot.state, head, self._policy)
         await self._commit(slot, step, finding.receipt)
         if was_wanted and step.state.giving_up is not None:
@@ -245,7 +246,8 @@ class Transactions:
         if head.slot_used and not head.sightings:
             self._moments.sending.receipt_lags(self._payloads.chain_id, slot.intent.id)
         if isinstance(step.action, Resend):
-            hurried = hurried or finding.funded or any(change.state in LOST for change in step.changes)
+            hurried |= finding.funded or path is not step.state.path
+            hurried |= any(change.state in LOST for change in step.changes)
             await self._send_again(slot, step.action.numbers, hurried=hurried)
         elif isinstance(step.action, Sign):
             await self._sign_and_send(slot, step.action.kind, step.action.fee)
@@ -254,8 +256,7 @@ class Transactions:
 
     async def _send_again(self, slot: Slot, numbers: Sequence[int], *, hurried: bool) -> None:
         for number in numbers:
-            patience = slot.patience.get(number)
-            if patience is None or patience.is_over(_monotonic_ms(self._clock), hurried=hurried):
+            if self._handover.is_due(slot, number, _monotonic_ms(self._clock), hurried=hurried):
                 self._moments.sending.sent_again(slot.intent.id, number)
                 await self._send(slot, number)
 
@@ -291,7 +292,7 @@ class Transactions:
     async def _send(self, slot: Slot, number: int) -> None:
         first = slot.state.stage is Stage.SIGNED and number == 1 and not slot.patience
         handed_over_ns: list[int] = []
-        answer = await self._submit(slot, number, lambda: handed_over_ns.append(self._clock.now_ns()))
+        answer = await self._handover.submit(slot, number, lambda: handed_over_ns.append(self._clock.now_ns()))
         if first and handed_over_ns:
             self._moments.sent(slot.intent.id, max(0, handed_over_ns[0] - slot.intent.received_at_ns) / 1e9)
         before = slot.patience.get(number)
@@ -299,16 +300,6 @@ class Transactions:
         if answer is PublishAnswer.NONCE_TOO_HIGH:
             self._gapped.add(slot.intent.account)
         await self._commit(slot, send_state.answered(slot.state, number, answer))
-
-    async def _submit(self, slot: Slot, number: int, on_sent: Callable[[], None]) -> PublishAnswer:
-        """Hand an attempt to every provider; the answer that counts."""
-        note = functools.partial(self._moments.sending.answered, slot.intent.id)
-        if len(self._witnesses.all) > 1:
-            answer, _ = await self._broadcast.send(slot.raws[number], note, on_sent)
-            return answer
-        answer, text = await submit(self._rpc, slot.raws[number], on_sent=on_sent)
-        note(self._witnesses.all[0].name, answer, text)
-        return answer
 
     async def _commit(self, slot: Slot, step: Step, receipt: Receipt | None = None) -> None:
         if step.state == slot.state and not step.changes:

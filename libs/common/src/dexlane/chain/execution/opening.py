@@ -1,0 +1,54 @@
+"""The opening entries of an account: its balances at one block, before any transaction of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dexlane.chain.execution.accounts import read_balances
+from dexlane.chain.rpc import Rpc, RpcError
+from dexlane.events.execution import AccountOpened
+from dexlane.runtime.errors import Transient
+from dexlane.values.books import Book, Lane
+from dexlane.values.chains import NATIVE, BlockRef
+from dexlane.values.tokens import TokenDelta
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningPlace:
+    """Where and when an account is opened."""
+
+    chain_id: int
+    lane: Lane
+    block: BlockRef
+    now_ms: int
+
+
+async def account_opened(rpc: Rpc, book: Book, paired: Sequence[str], at: OpeningPlace) -> AccountOpened:
+    """The balances of a book's account at the block: native coin, quote token, and what it has of the paired tokens.
+
+    Raises ``Transient`` when the node does not give them.
+    """
+    account = book.accounts[at.lane]
+    quote = [] if book.quote.address == NATIVE else [book.quote.address]
+    try:
+        native = await rpc.balance(account, block=at.block.hash)
+    except RpcError as error:
+        raise Transient(f"the balance of account {account} could not be read: {error}") from error
+    balances = await read_balances(rpc, account, [*quote, *paired], block=at.block.hash)
+    held = {token: amount for token, amount in balances.items() if amount or token == book.quote.address}
+    return AccountOpened(
+        id=AccountOpened.make_id(book.id, account),
+        chain_id=at.chain_id,
+        occurred_at_ms=at.now_ms,
+        book_id=book.id,
+        mode=book.mode,
+        lane=at.lane,
+        account=account,
+        quote=book.quote,
+        block=at.block,
+        balances=(
+            *(TokenDelta(token=token, amount=amount) for token, amount in held.items()),
+            TokenDelta(token=NATIVE, amount=native),
+        ),
+    )
