@@ -54,6 +54,7 @@ def test_a_trade_survives_a_crash_at_every_boundary_under_every_outcome_of_its_s
         ("signers", 2, "signed"),
         ("signers", 3, "records restored"),
         ("fees", 1, "exits"),
+        ("relays", 1, "given to relays"),
     ],
 )
 def test_no_rule_is_broken_when_what_a_series_is_about_goes_wrong(series: str, seed: int, count: str) -> None:
