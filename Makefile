@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 MEMBERS := $(sort $(dir $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)))
 SOURCES := $(wildcard libs/*/src services/*/src)
 STAMP := $(VENV)/.installed
+WORKERS ?= 2
 UV_VERSION := 0.13.9
 
 .PHONY: help setup run stop test check bench crash schemas streams migrate lock simulate fee-paths
@@ -34,8 +35,13 @@ run: $(STAMP) ## Start everything on this machine: bus, cache, devnet, eight ser
 stop: $(STAMP) ## Stop what `make run` started
 	@$(BIN)/dexlane down
 
-test: $(STAMP) ## Run all tests (real broker, cache, database and devnet)
+test: $(STAMP) ## Run all tests (real broker, cache, database and devnet): WORKERS=2 at a time, whole systems after them; or ARGS=...
+ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
+else
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not alone"; beside=$$?; \
+		$(BIN)/python -m pytest -m alone && exit $$beside
+endif
 
 check: $(STAMP) ## Lint, types, import contracts, architecture, pinned schemas
 	@$(BIN)/ruff check .

@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Callable
 
-from bench import floor, ingest, markets, mirrors, path, policy, quotes, routes, signer, signing
+from bench import fees, floor, ingest, key_stores, markets, mirrors, path, policy, quotes, routes, signer, signing
 from bench.stages import HANDED
 
 
@@ -23,6 +23,8 @@ def main() -> None:
         "markets": lambda: markets.show(markets.run()),
         "signing": lambda: signing.show(signing.run()),
         "signer": signer.show,
+        "key-stores": key_stores.show,
+        "fees": lambda: fees.show(fees.run()),
         "floor": _floor,
         "path": lambda: show(path.run(options.seconds)),
     }

@@ -38,7 +38,8 @@ NOWHERE = "nats://127.0.0.1:9"
 Halt = Callable[[Path, str], Awaitable[None]]
 
 
-def _asked(nonce: int) -> SignRequest:
+def asked(nonce: int) -> SignRequest:
+    """A request that the bench's policy allows."""
     data = bytes.fromhex("095ea7b3") + bytes.fromhex(PERMIT2[2:]).rjust(32, b"\0") + (5).to_bytes(32, "big")
     transaction = DynamicFeeTransaction(
         chain_id=1,
@@ -53,7 +54,8 @@ def _asked(nonce: int) -> SignRequest:
     return SignRequest(sender=KEY.address, intent_id=f"i{nonce}", kind="trade", transaction=transaction, attempt=1)
 
 
-def _policy(folder: Path, bus_url: str) -> Path:
+def policy_file(folder: Path, bus_url: str) -> Path:
+    """The files of a signer's process with one key."""
     write_keystore(folder / "key.json", KEY, "bench", scrypt_n=2)
     for name, text in (("password", "bench"), ("bus", bus_url)):
         (folder / name).touch(0o600)
@@ -92,7 +94,7 @@ max_trade = 10
 
 @asynccontextmanager
 async def _process(folder: Path, bus_url: str) -> AsyncIterator[Path]:
-    policy = _policy(folder, bus_url)
+    policy = policy_file(folder, bus_url)
     command = Path(sys.executable).parent / "dexlane-signer"
     log = folder / "log"
     with log.open("wb") as lines:
@@ -142,7 +144,7 @@ async def _trips(halt: Halt, bus_url: str) -> Spread:
                         halted_at = last_at = time.perf_counter()
                         halting = asyncio.ensure_future(halt(folder, bus_url))
                     try:
-                        await signer.sign_transaction(_asked(nonce))
+                        await signer.sign_transaction(asked(nonce))
                     except SigningDenied:
                         break
                     last_at, nonce = time.perf_counter(), nonce + 1
@@ -164,7 +166,7 @@ async def _costs(count: int = 500) -> tuple[Spread, Spread]:
             remote, over = RemoteSigner(folder / "s"), []
             for nonce in range(count):
                 began = time.perf_counter_ns()
-                await remote.sign_transaction(_asked(nonce))
+                await remote.sign_transaction(asked(nonce))
                 over.append((time.perf_counter_ns() - began) / 1e6)
             await remote.close()
             policies = read_settings(folder / "policy.toml").policies
@@ -172,7 +174,7 @@ async def _costs(count: int = 500) -> tuple[Spread, Spread]:
             here, inside = LocalSigner([KEY], policies, guard), []
             for nonce in range(count):
                 began = time.perf_counter_ns()
-                here.sign_transaction(_asked(nonce))
+                here.sign_transaction(asked(nonce))
                 inside.append((time.perf_counter_ns() - began) / 1e6)
             guard.close()
     return spread(inside), spread(over)

@@ -22,7 +22,7 @@ BY_NAME: dict[str, tuple[str, ...]] = {
 """Distributions that a module needs without importing them."""
 MEMBERS = {**{f"dexlane-{name}": f"{package_of(name)}.app" for name in SERVICES}, "dexlane-cli": "dexlane_cli.main"}
 """Distribution to the module that its console script starts."""
-EXTRAS = {"dexlane-cli": frozenset({"tapes"})}
+EXTRAS = {"dexlane-cli": frozenset({"fees", "tapes"})}
 """Extras whose parts are imported only when used, with a sentence that names the extra where they are missing."""
 OURS = {source.top for source in all_sources()}
 

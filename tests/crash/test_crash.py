@@ -9,7 +9,7 @@ import pytest
 
 from crash_run import Plan, run
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(400)]
 
 
 async def test_after_ten_crashes_no_trade_is_lost_or_doubled_and_the_books_equal_the_chain(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ async def a_place(stack: AsyncExitStack, devnet: Devnet, folder: Path, *conducts
     place = Place(await node.connect(), builder, servers, board, journal, mirror, side, executor)
     for server in servers:
         server.tip = await place.node.block_number()
-    for _ in range(6):
+    for _ in range(4):
         await place.block()
     return place
 

@@ -16,7 +16,7 @@ from dexlane.events.execution import FillIncluded, IntentCreated, TxChanged
 from dexlane.testing.servers import free_port
 from dexlane.testing.stack import Stack
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")

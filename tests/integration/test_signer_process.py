@@ -23,7 +23,7 @@ from dexlane.testing.stack import COMMAND, Stack, StackError
 from dexlane_cli.stack import SERVICE_PORTS
 from dexlane_devnet import account
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(400)]
 
 ROLES = ("live-fast", "live-smart")
 

@@ -10,7 +10,7 @@ import pytest
 from dexlane.events.execution import FillIncluded
 from dexlane.testing.stack import Stack
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(300)]
 
 
 async def test_with_both_chains_a_paper_book_trades_on_base(tmp_path: Path) -> None:

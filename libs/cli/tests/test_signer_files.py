@@ -20,6 +20,7 @@ from dexlane_cli.session import prepare
 from dexlane_cli.signer_files import policy_of_chain, with_signers, write_signer_files
 from dexlane_cli.stack import APPROVER_KEYS, StackOptions
 from dexlane_signer import load_keystore, read_password
+from dexlane_signer.key_stores.settings import KeystoreFiles
 from dexlane_signer.settings import read_settings
 
 
@@ -52,8 +53,9 @@ def test_the_policy_that_the_signer_reads_is_that_of_the_live_books(tmp_path: Pa
 def test_the_keys_are_those_of_the_books_accounts_and_every_file_is_private(tmp_path: Path) -> None:
     options = prepared(tmp_path, signer_process=True)
     settings = read_settings(options.signer / "policy.toml")
-    password = read_password(settings.password_file)
-    keys = {load_keystore(path, password).address for path in settings.keystores}
+    assert isinstance(settings.key_store, KeystoreFiles)
+    password = read_password(settings.key_store.password_file)
+    keys = {load_keystore(path, password).address for path in settings.key_store.paths}
     assert keys == settings.accounts == {roles()["live-fast"], roles()["live-smart"]}
     for path in options.signer.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path

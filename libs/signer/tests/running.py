@@ -73,7 +73,7 @@ async def running(folder: Path, policy_text: str, key: PrivateKey) -> AsyncItera
     earlier = (folder / "signer.log").read_text().count('"signer_ready"') if (folder / "signer.log").exists() else 0
     with (folder / "signer.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(COMMAND, "run", str(policy), stdout=log, stderr=log)
-    started = Running(folder, policy, process, RemoteSigner(folder / "signer.sock"))
+    started = Running(folder, policy, process, RemoteSigner(folder / "signer.sock", time_limit_s=20))
     try:
         await started.logged("signer_ready", earlier + 1)
         yield started

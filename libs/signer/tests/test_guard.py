@@ -350,3 +350,41 @@ def test_any_history_keeps_slots_and_intents_one_to_one(
     for intent, made in history_of.items():
         assert [(a.kind, a.hash) for a in guard.attempts(intent)] == [(k, signed(n, k).hash) for k, n in made]
     guard.close()
+
+
+moves = st.tuples(
+    st.sampled_from(["a", "b"]),
+    st.integers(0, 2),
+    st.sampled_from(["trade", "cancel"]),
+    st.sampled_from(["0x1", "0x2", "0x3"]),
+    st.one_of(st.none(), st.integers(1, 3)),
+    st.integers(0, 2),
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(moves=st.lists(moves, max_size=12))
+def test_what_is_said_before_a_signature_is_what_holds_after_it(
+    tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int, Kind, str, int | None, int]]
+) -> None:
+    """A key store is asked exactly when what it signs would be recorded as something new."""
+    guard = NonceGuard(tmp_path_factory.mktemp("guard") / "guard.db")
+    for intent, nonce, kind, name, number, epoch in moves:
+        asked = Asked(intent_id=intent, kind=kind, number=number, epoch=epoch)
+        slot, attempt = Slot(1, ADDRESS, nonce), signed(name + kind, kind)
+        before, known = guard.recorded(slot, asked, attempt.transaction), len(guard.attempts(intent))
+        after = guard.admit(slot, asked, attempt)
+        assert (before is None) == (len(guard.attempts(intent)) > known)
+        assert before is None or before == after
+    guard.close()
+
+
+def test_another_signature_of_what_is_on_record_is_not_recorded(guard: NonceGuard) -> None:
+    """Key services sign with another random number each time."""
+    first = outcome(guard, SLOT, "a", "trade", "0x1")
+    assert isinstance(first, SignedAttempt)
+    raw = first.transaction.with_signature(b"\2" * 64 + b"\1").raw
+    again = SignedAttempt.from_raw(raw, number=2, kind="trade")
+    for number in (None, 1, 2):
+        assert guard.admit(SLOT, Asked(intent_id="a", kind="trade", number=number), again) == first
+    assert len(guard.attempts("a")) == 1

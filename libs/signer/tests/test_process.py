@@ -67,6 +67,7 @@ async def test_no_socket_resumes_and_a_person_does(tmp_path: Path, policy_text: 
         assert await reason_of(signer.signer.sign_transaction(fresh())) is DenialReason.HALTED
         code, said_ = await signer.command("resume", str(signer.policy), "--reason", "drill over")
         assert (code, said_) == (0, "released: the signer is halted by api: drill\n")
+        await signer.control({"do": "beat"})
         assert await reason_of(signer.signer.sign_transaction(fresh())) is None
     guard = NonceGuard(tmp_path / "data" / "guard.db")
     assert [(latch.source, latch.reason) for latch in guard.latches()] == [("api", "drill"), ("operator", "drill over")]

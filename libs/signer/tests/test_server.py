@@ -54,7 +54,7 @@ async def place(tmp_path: Path, policy: Policy) -> AsyncIterator[Place]:
 
 @pytest.fixture
 async def remote(place: Place) -> AsyncIterator[RemoteSigner]:
-    client = RemoteSigner(place.path)
+    client = RemoteSigner(place.path, time_limit_s=20)
     yield client
     await client.close()
 

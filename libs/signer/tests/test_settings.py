@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dexlane_signer import TokenLimit
+from dexlane_signer.key_stores.settings import KeystoreFiles
 from dexlane_signer.main import main
 from dexlane_signer.settings import read_settings
 from dexlane_signer.tables import PolicyFileError
@@ -123,6 +124,7 @@ def test_the_example_is_a_policy(tmp_path: Path) -> None:
     path.write_text(text)
     path.chmod(0o600)
     settings = read_settings(path)
-    assert len(settings.accounts) == len(settings.keystores) == 2
+    assert isinstance(settings.key_store, KeystoreFiles)
+    assert len(settings.accounts) == len(settings.key_store.paths) == 2
     assert settings.bus is not None
     assert settings.max_silence_s == 5

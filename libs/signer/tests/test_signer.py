@@ -152,7 +152,8 @@ def test_permit_outside_the_policy_is_denied(
 def test_signer_offers_no_way_to_sign_a_hash_or_a_message(signer: LocalSigner) -> None:
     public = {name for name in dir(signer) if not name.startswith("_")}
     signing = {"sign_permit", "sign_transaction"}
-    assert public == signing | {"addresses", "counts", "halt", "highest_nonces", "latch", "resume"}
+    steps = {"begin_permit", "begin_transaction", "counted", "end_permit", "end_transaction", "is_local"}
+    assert public == signing | steps | {"addresses", "counts", "halt", "highest_nonces", "latch", "resume"}
     assert signer.addresses == (KEY.address,)
 
 

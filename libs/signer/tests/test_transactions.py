@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import rlp as reference_rlp  # type: ignore[import-untyped]
 from eth_account import Account
@@ -54,6 +56,19 @@ def test_signed_bytes_and_hash_equal_those_of_eth_account(transaction: DynamicFe
     ours = PrivateKey(secret_bytes).sign_transaction(transaction)
     assert ours.raw == bytes(theirs.raw_transaction)
     assert ours.hash == "0x" + bytes(theirs.hash).hex()
+
+
+@given(transaction=transactions(), other=transactions(), r=secrets, s=secrets)
+@settings(max_examples=60, deadline=None)
+def test_a_transaction_is_found_in_its_signed_bytes_whatever_the_signature(
+    transaction: DynamicFeeTransaction, other: DynamicFeeTransaction, r: int, s: int
+) -> None:
+    raw = transaction.with_signature(r.to_bytes(32, "big") + s.to_bytes(32, "big") + b"\1").raw
+    assert transaction.is_signed_in(raw)
+    assert other.is_signed_in(raw) == (other == transaction)
+    nearly = replace(transaction, data=transaction.data + b"\0")
+    assert not nearly.is_signed_in(raw)
+    assert not transaction.is_signed_in(nearly.with_signature(bytes(64) + b"\0").raw)
 
 
 @given(secret=secrets)

@@ -35,7 +35,7 @@ from dexlane.testing.builders import (
 from dexlane.testing.servers import free_port
 from dexlane.values.books import Lane
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 TAKEOVER_BOUND_S = 10.0
 
 

@@ -13,9 +13,12 @@ import pytest
 
 from dexlane.chain import abi
 from dexlane.chain.answers import Header
-from dexlane.chain.factories import FACTORIES, V2_PAIR_CREATED_TOPIC
+from dexlane.chain.factories import FACTORIES, V2_PAIR_CREATED_TOPIC, Factory
 from dexlane.chain.logs import V2_SYNC_TOPIC
-from dexlane.chain.pool_loading import WatchedPool
+from dexlane.chain.pool_events.uniswap_v4 import INITIALIZE_TOPIC
+from dexlane.chain.pool_loading import V4Key, WatchedPool
+from dexlane.chain.pool_loading.base import signed_word
+from dexlane.chain.pool_loading.uniswap_v4 import _slot
 from dexlane.chain.rpc import RpcError
 from dexlane.domain.liquidity_filter import Thresholds
 from dexlane.domain.listing import parse_token_list
@@ -25,6 +28,7 @@ from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.errors import Fatal
 from dexlane.runtime.observability import Log, Metrics
 from dexlane.testing.fake_chain import FakeChain, FakeLog
+from dexlane.values.chains import ZERO_ADDRESS
 from dexlane.values.pools import Protocol
 from market_feed.discovery import Discovery
 from market_feed.discovery.access import Access, AccessSources
@@ -34,6 +38,8 @@ from market_feed.metrics import DiscoveryMoments
 
 FACTORY = FACTORIES[1][0].address
 USDC, WETH = "0x" + "a" * 40, "0x" + "c" * 40
+MANAGER = "0x000000000004444c5dc75cb358380d2e3de08a90"
+SPACING, EDGE = 10, 887_270
 CONFIGURED = "0x" + "1" * 40
 MILLION = 10**12
 REVERT = RpcError(3, "execution reverted")
@@ -52,6 +58,7 @@ class Contracts:
 
     def __init__(self) -> None:
         self.pairs: dict[str, tuple[str, str, int, int]] = {CONFIGURED: (USDC, WETH, 20 * MILLION, 10_000 * 10**18)}
+        self.storage: dict[int, int] = {}
         self.symbols: dict[str, bytes | RpcError] = {}
         self.decimals: dict[str, bytes | RpcError] = {USDC: word(6), WETH: word(18)}
 
@@ -63,11 +70,24 @@ class Contracts:
         self.pairs[new] = (token0, token1, *reserves)
         return new
 
+    def managed(self, token0: str, token1: str, liquidity: int) -> V4Key:
+        """A pool of Uniswap V4 at the price of one, with liquidity at every price."""
+        key = V4Key(currency0=token0, currency1=token1, fee_pips=500, tick_spacing=SPACING)
+        base = _slot(bytes.fromhex(key.pool_id[2:]), 6)
+        self.storage |= {base: 500 << 208 | 1 << 96, base + 3: liquidity}
+        for index, net in ((-EDGE, liquidity), (EDGE, -liquidity)):
+            at = index // SPACING
+            self.storage[_slot(signed_word(index), base + 4)] = (net % (1 << 128)) << 128 | liquidity
+            self.storage[_slot(signed_word(at >> 8), base + 5)] = 1 << (at & 255)
+        return key
+
     def answer(self, to: str, data: bytes, _header: Header) -> bytes:
         selector = data[:4].hex()
         if selector == "70a08231":
             token0, token1, reserve0, reserve1 = self.pairs[f"0x{data[-20:].hex()}"]
             return word({token0: reserve0, token1: reserve1}[to])
+        if to == MANAGER:
+            return word(self.storage.get(int.from_bytes(data[4:36], "big"), 0))
         if to in self.pairs:
             token0, token1, reserve0, reserve1 = self.pairs[to]
             answers = {
@@ -81,6 +101,12 @@ class Contracts:
         if isinstance(given, RpcError):
             raise given
         return given
+
+
+def initialised(key: V4Key) -> FakeLog:
+    topics = (key.pool_id, *("0x" + abi.address(each).hex() for each in (key.currency0, key.currency1)))
+    data = abi.uint(key.fee_pips) + abi.uint(key.tick_spacing) + abi.address(ZERO_ADDRESS) + word(1 << 96) + word(0)
+    return FakeLog(address=MANAGER, topics=(INITIALIZE_TOPIC, *topics), data=data)
 
 
 class World:
@@ -99,7 +125,8 @@ class World:
         rules = DiscoveryRules(
             chain_id=1,
             quote=USDC,
-            factories=FACTORIES[1],
+            wrapped_native=WETH,
+            factories=(*FACTORIES[1], Factory(address=MANAGER, protocol=Protocol.UNISWAP_V4)),
             thresholds=Thresholds(**({"enter": 5_000 * 10**6, "leave": 2_500 * 10**6, "capacity": 10} | changes)),
             bounds=bounds,
         )
@@ -208,6 +235,27 @@ async def test_a_pool_of_two_unknown_tokens_is_refused_because_nobody_knows_its_
     await world.block(FakeLog(address=FACTORY, topics=(V2_PAIR_CREATED_TOPIC, *topics), data=data))
     assert world.waiting == set()
     assert world.reasons == ["it trades no token whose price is known"]
+
+
+@pytest.mark.parametrize("tokens", [(TOKEN, USDC), (ZERO_ADDRESS, TOKEN)], ids=["quote", "coin"])
+async def test_a_pool_of_a_manager_is_watched_when_its_liquidity_is_worth_it(
+    world: World, tokens: tuple[str, str]
+) -> None:
+    key = world.contracts.managed(*sorted(tokens), liquidity=10_000 * 10**18)
+    await world.block(initialised(key))
+    await world.block()
+    [found] = world.pools
+    assert found == key.pool_id[:42]
+    assert world.follower.book.pools[found].key.pool_id == key.pool_id
+
+
+async def test_a_pool_of_a_manager_without_active_liquidity_waits_and_is_not_read(world: World) -> None:
+    key = world.contracts.managed(*sorted((TOKEN, USDC)), liquidity=10**6)
+    await world.block(initialised(key))
+    calls = len(world.rpc.calls)
+    await world.block()
+    assert (world.pools, world.waiting) == (set(), {key.pool_id[:42]})
+    assert len(world.rpc.calls) - calls < 10
 
 
 @pytest.mark.parametrize(

@@ -321,6 +321,10 @@ async def test_a_lost_cache_is_reported_once_and_never_stops_the_feed(
         ({"chains": (1, 8453)}, "chain 8453 has no node"),
         ({"pools": {}}, "chain 1 has no pools"),
         ({"quote_tokens": {}}, "chain 1 has no quote token"),
+        (
+            {"factories": {1: [{"address": "0x" + "7" * 40, "protocol": "uniswap_v4"}]}},
+            "is not the manager of Uniswap V4",
+        ),
     ],
 )
 def test_a_chain_that_cannot_be_served_is_refused(changes: dict[str, Any], reason: str) -> None:

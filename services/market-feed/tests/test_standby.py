@@ -23,7 +23,7 @@ from dexlane.runtime.bus import Bus
 from dexlane.runtime.sequenced import SequencedPublisher
 from dexlane_devnet import V2_POOL, V3_POOL_005, Devnet, DevnetConfig, free_port, start_devnet
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 LEASE_TTL_S = 1.0
 TAKEOVER_BOUND_S = LEASE_TTL_S + 1.5
 """The lease must run out, the standby looks eight times in its length, and a busy machine needs a moment."""

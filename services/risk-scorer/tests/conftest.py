@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from dexlane.chain.abi import byte_string, frame, uint
 from dexlane.chain.link import Request, RpcError, RpcUnavailable
+from dexlane.domain.risk.bytecode.verdict import CodeVerdict, judge_code
 from dexlane.domain.risk.evidence import Seen, TokenFacts
 from dexlane.domain.risk.factors import RiskLimits
 from dexlane.domain.risk.sanctions import BUILT_IN, SanctionsList
@@ -116,6 +117,11 @@ def weth() -> FakeToken:
     return FakeToken(symbol=b"WETH".ljust(32, b"\0"))
 
 
+async def judge(code: bytes) -> CodeVerdict:
+    """Judges code in this process."""
+    return judge_code(code)
+
+
 @dataclass
 class Bench:
     """Drives one scorer."""
@@ -133,7 +139,7 @@ class Bench:
 
     def start(self) -> None:
         """A new process: same node and cache, empty memory."""
-        around = Surroundings(self.node, self.cache, self.sanctions, self.publish, self.clock, self.moments)  # type: ignore[arg-type]
+        around = Surroundings(self.node, self.cache, self.sanctions, self.publish, self.clock, self.moments, judge)  # type: ignore[arg-type]
         self.desk = TokenDesk(CHAIN_ID, around, 1.0)
         self.mirror = PoolMirror(CHAIN_ID)
         for pool in (a_pool_v2(), a_pool_v3()):

@@ -8,6 +8,7 @@ import pytest
 
 from dexlane.chain.link import LinkPolicy
 from dexlane.chain.rpc import RpcClient
+from dexlane.domain.risk.bytecode.verdict import judge_code
 from dexlane.testing.builders import USDC, WETH, an_address
 from dexlane_devnet import DevnetConfig, free_port, start_devnet
 from risk_scorer.node_facts import read_facts
@@ -21,7 +22,9 @@ async def test_facts_of_usdc_and_weth_are_read_from_their_real_contracts() -> No
         client = RpcClient(devnet.ws_url, name="risk-test", policy=LinkPolicy(jitter=random.random), chain_id=1)
         await client.start()
         try:
-            facts = await read_facts(client, [USDC.address, WETH.address, an_address("nobody")], 5.0)
+            codes: dict[str, bytes] = {}
+            tokens = [USDC.address, WETH.address, an_address("nobody")]
+            facts = await read_facts(client, tokens, 5.0, codes.__setitem__)
         finally:
             await client.stop()
     dollar, ether, nobody = facts.values()
@@ -30,3 +33,7 @@ async def test_facts_of_usdc_and_weth_are_read_from_their_real_contracts() -> No
     assert (ether.symbol, ether.decimals, ether.implementation, ether.owner) == ("WETH", 18, None, None)
     assert None not in (dollar.code_hash, ether.code_hash)
     assert (nobody.code_hash, nobody.decimals) == (None, None)
+    assert set(codes) == {dollar.code_hash, ether.code_hash}
+    assert set(judge_code(codes[str(dollar.code_hash)]).flags) == {"delegatecall", "proxy"}
+    wrapped = judge_code(codes[str(ether.code_hash)])
+    assert (wrapped.score, wrapped.flags, wrapped.complete) == (0, (), True)

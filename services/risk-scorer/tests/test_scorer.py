@@ -194,7 +194,10 @@ async def test_token_that_lost_its_code_is_vetoed_only_while_it_has_none(bench: 
 
 
 async def test_facts_are_read_in_full_in_one_message(bench: Any) -> None:
-    facts = await read_facts(bench.node, [USDC.address, WETH.address, an_address("nothing there")], 1.0)
+    codes: dict[str, bytes] = {}
+    facts = await read_facts(
+        bench.node, [USDC.address, WETH.address, an_address("nothing there")], 1.0, codes.__setitem__
+    )
     assert bench.node.batches == 1
     dollar, ether, nothing = facts.values()
     assert (dollar.symbol, dollar.decimals, dollar.owner) == ("USDC", 6, "0x" + "5" * 40)

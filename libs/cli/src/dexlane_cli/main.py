@@ -15,10 +15,24 @@ from rich.table import Table
 
 from dexlane.events.control import Status
 from dexlane.runtime.errors import DexlaneError
-from dexlane_cli import allowances, books, doctor, gateway_client, journals, listening, rendering, route, signer, tape
+from dexlane_cli import (
+    allowances,
+    books,
+    doctor,
+    gas_report,
+    gateway_client,
+    journals,
+    listening,
+    rendering,
+    route,
+    signer,
+    tape,
+)
+from dexlane_cli.code_risk import bytecode_risk_command
 from dexlane_cli.errors import EXIT_FAILED, CommandError
 from dexlane_cli.quote import quote_command
 from dexlane_cli.reconcile import examine, tables
+from dexlane_cli.risk_report import risk_report_command
 from dexlane_cli.session import stop_supervisor, supervisor_pid, write_approval_keys
 from dexlane_cli.stack import APPROVER_KEYS, SERVICE_PORTS, Ports, StackOptions, devnet_chains, gateway_url, given_nodes
 from dexlane_cli.up import declare_streams, up
@@ -31,6 +45,9 @@ app = typer.Typer(
 )
 app.add_typer(books.app, name="books")
 app.command("quote")(quote_command)
+app.command("bytecode-risk")(bytecode_risk_command)
+app.command("risk-report")(risk_report_command)
+app.add_typer(gas_report.app)
 app.add_typer(route.app)
 app.add_typer(tape.app, name="tape")
 app.add_typer(signer.app, name="signer")

@@ -11,6 +11,7 @@ from dexlane.chain.pool_events import balancer, stableswap
 from dexlane.domain.amm.changes import BalancesMoved, CoinsExchanged, LiquidityShifted
 from dexlane.domain.amm.deltas import InconsistentDelta, apply_delta
 from dexlane.domain.amm.quoting import quote_exact_in
+from dexlane.domain.pool_table import PoolTable
 from dexlane.values.pools import BalancesState, BalanceTerms, Pool, PoolKey, Protocol
 from dexlane.values.tokens import Token
 from dexlane_signer import keccak256
@@ -61,7 +62,7 @@ def a_change(tokens: list[str], deltas: list[int], fees: list[int]) -> RawLog:
 
 
 def balances_after(pool: Pool, *logs: RawLog) -> tuple[int, ...]:
-    [delta] = fold_logs(logs, {POOL: pool}, {VAULT}).deltas
+    [delta] = fold_logs(logs, PoolTable([pool]), {VAULT}).deltas
     state = apply_delta(pool, delta).state
     assert isinstance(state, BalancesState)
     return state.balances
@@ -71,7 +72,7 @@ def test_a_vault_swap_moves_two_balances_and_counts_as_volume() -> None:
     log = a_vault_swap(TOKENS[0].address, TOKENS[2].address, 500, 400)
     assert decode_log(log) == BalancesMoved(((TOKENS[0].address, 500), (TOKENS[2].address, -400)), traded=True)
     assert balances_after(a_pool(), log) == (10**24 + 500, 2 * 10**24, 3 * 10**24 - 400)
-    assert fold_logs([log], {POOL: a_pool()}, {VAULT}).volumes == {POOL: (500, 0, 400)}
+    assert fold_logs([log], PoolTable([a_pool()]), {VAULT}).volumes == {POOL: (500, 0, 400)}
 
 
 def test_a_swap_of_the_pools_own_token_moves_only_the_other_balance() -> None:
@@ -84,13 +85,13 @@ def test_a_swap_of_the_pools_own_token_moves_only_the_other_balance() -> None:
 
 def test_a_swap_that_no_vault_emitted_changes_nothing() -> None:
     log = a_vault_swap(TOKENS[0].address, TOKENS[2].address, 500, 400)
-    assert fold_logs([log], {POOL: a_pool()}, frozenset()).deltas == ()
+    assert fold_logs([log], PoolTable([a_pool()]), frozenset()).deltas == ()
 
 
 def test_protocol_fees_leave_the_pool_with_a_join_or_an_exit() -> None:
     log = a_change([token.address for token in TOKENS], [100, -50, 0], [7, 3, 2])
     assert balances_after(a_pool(), log) == (10**24 + 93, 2 * 10**24 - 53, 3 * 10**24 - 2)
-    assert fold_logs([log], {POOL: a_pool()}, {VAULT}).volumes == {POOL: (0, 0, 0)}
+    assert fold_logs([log], PoolTable([a_pool()]), {VAULT}).volumes == {POOL: (0, 0, 0)}
 
 
 def test_a_join_with_lists_of_different_lengths_is_unreadable() -> None:

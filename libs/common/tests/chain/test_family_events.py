@@ -10,6 +10,7 @@ from dexlane.chain.pool_events import POOL_EVENTS, pancakeswap, solidly, uniswap
 from dexlane.domain.amm.changes import ProtocolFeeChanged
 from dexlane.domain.amm.deltas import InconsistentDelta
 from dexlane.domain.amm.tick_math import sqrt_ratio_at_tick
+from dexlane.domain.pool_table import PoolTable
 from dexlane.testing.builders.pools import USDC, WETH
 from dexlane.values.pools import (
     ConcentratedDelta,
@@ -92,7 +93,7 @@ def test_a_solidly_pool_has_the_reserves_of_its_last_sync() -> None:
         log(POOL, (solidly.SWAP_TOPIC, ANYONE, ANYONE), words(101, 0, 0, 99), 2),
         log(POOL, (solidly.SYNC_TOPIC,), words(1_000, 1_001), 3),
     ]
-    folded = fold_logs(logs, {POOL: pool})
+    folded = fold_logs(logs, PoolTable([pool]))
     assert folded.deltas == (ReservesDelta(pool=POOL, reserve0=1_000, reserve1=1_001),)
     assert folded.foreign is None
 
@@ -113,7 +114,7 @@ def test_logs_of_the_manager_change_the_pool_whose_id_they_carry() -> None:
         log(MANAGER, (uniswap_v4.SWAP_TOPIC, other, ANYONE), words(-10, 9, price, 12, 20, 500), 3),
         log(MANAGER, (uniswap_v4.INITIALIZE_TOPIC, other, ANYONE, ANYONE), words(500, 10, 0, price, 20), 4),
     ]
-    folded = fold_logs(logs, {POOL: v4_pool()}, {MANAGER})
+    folded = fold_logs(logs, PoolTable([v4_pool()]), {MANAGER})
     ticks = (Tick(-20, 5, 5), Tick(50, 5, -5))
     assert folded.deltas == (ConcentratedDelta(pool=POOL, sqrt_price_x96=price, tick=20, liquidity=12, ticks=ticks),)
     assert folded.volumes == {POOL: (10, 9)}
@@ -122,7 +123,7 @@ def test_logs_of_the_manager_change_the_pool_whose_id_they_carry() -> None:
 
 def test_another_contract_cannot_speak_for_the_manager() -> None:
     forged = log(POOL, (uniswap_v4.SWAP_TOPIC, POOL_ID, ANYONE), words(-10, 9, 1 << 96, 12, 0, 500))
-    assert fold_logs([forged], {POOL: v4_pool()}, {MANAGER}).deltas == ()
+    assert fold_logs([forged], PoolTable([v4_pool()]), {MANAGER}).deltas == ()
 
 
 def test_liquidity_that_leaves_a_v4_pool_is_negative() -> None:
@@ -137,7 +138,7 @@ def test_a_new_protocol_fee_asks_for_the_pool_to_be_loaded_anew() -> None:
     changed = log(MANAGER, (uniswap_v4.PROTOCOL_FEE_UPDATED_TOPIC, POOL_ID), words(1_000 | 2 << 12))
     assert decode_log(changed) == ProtocolFeeChanged(1_000, 2)
     with pytest.raises(InconsistentDelta, match="ProtocolFeeChanged"):
-        fold_logs([changed], {POOL: v4_pool()}, {MANAGER})
+        fold_logs([changed], PoolTable([v4_pool()]), {MANAGER})
 
 
 def test_only_what_lives_in_a_singleton_is_named_by_a_topic() -> None:

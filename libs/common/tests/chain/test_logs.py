@@ -41,6 +41,7 @@ from dexlane.chain.pool_loading import (
 from dexlane.chain.rpc import RpcError
 from dexlane.domain.amm.deltas import InconsistentDelta
 from dexlane.domain.amm.tick_math import sqrt_ratio_at_tick, tick_at_sqrt_ratio
+from dexlane.domain.pool_table import PoolTable
 from dexlane.testing.builders import a_pool_v2, a_reserves_delta
 from dexlane.testing.fake_chain import FakeChain
 from dexlane.values.pools import ConcentratedState, ConstantProductState, Protocol, Tick
@@ -195,7 +196,7 @@ def at(index: int, log: RawLog) -> RawLog:
 
 
 SYNC = raw_log([V2_SYNC_TOPIC], "0x" + words(11, 12).hex())
-PAIRS = {POOL: a_pool_v2(address=POOL, reserve0=20, reserve1=6)}
+PAIRS = PoolTable([a_pool_v2(address=POOL, reserve0=20, reserve1=6)])
 
 
 def test_logs_count_in_the_order_of_their_index_whatever_the_order_they_come_in() -> None:
@@ -215,7 +216,7 @@ def test_an_event_of_an_unwatched_address_changes_nothing_and_is_named() -> None
     spoof = at(1, SYNC)._replace(address=USDC)
     folded = fold_logs([spoof], PAIRS)
     assert (folded.deltas, folded.foreign) == ((), USDC)
-    assert fold_logs([raw_log(["0x" + "9" * 64], "0x")], {}).foreign is None
+    assert fold_logs([raw_log(["0x" + "9" * 64], "0x")], PoolTable()).foreign is None
 
 
 def test_a_pool_inside_a_singleton_is_found_by_its_id_and_only_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +226,7 @@ def test_a_pool_inside_a_singleton_is_found_by_its_id_and_only_there(monkeypatch
     log = at(0, raw_log([topic, POOL + "00" * 12], "0x" + words(1, 2).hex()))._replace(address=manager)
     assert len(fold_logs([log], PAIRS, {manager}).deltas) == 1
     assert fold_logs([log], PAIRS).deltas == ()
-    assert fold_logs([log], {}, {manager}) == ((), {}, None)
+    assert fold_logs([log], PoolTable(), {manager}) == ((), {}, None)
     with pytest.raises(UnreadableLog):
         fold_logs([log._replace(data=words(1))], PAIRS, {manager})
     with pytest.raises(UnreadableLog, match="names no pool"):

@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from dexlane.chain.factories import Factory, by_address, decode_creation, known_pool
 from dexlane.chain.link import LinkPolicy
 from dexlane.chain.logs import fold_logs
 from dexlane.chain.node import NodeRpc
 from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, V4Key, WatchedPool, load_pool
 from dexlane.chain.rpc import RpcClient
 from dexlane.domain.amm.deltas import InconsistentDelta, apply_delta
+from dexlane.domain.pool_table import PoolTable
 from dexlane.values.pools import BalancesState, BalanceTerms, ConcentratedState, Pool, Protocol, Tick
 from dexlane_devnet.answers import balancer, solidly, stableswap, ticked
 from dexlane_devnet.answers.chain import AnswerChain, Json, Reverted, answer_chain
@@ -48,7 +50,7 @@ async def followed(rpc: NodeRpc, pool: Pool, watched: WatchedPool, receipts: lis
     singletons = {watched.singleton} if watched.singleton else set()
     for receipt in receipts:
         logs = await rpc.logs(receipt["blockHash"], list(watched.emitters))
-        for delta in fold_logs(logs, {watched.address: pool}, singletons).deltas:
+        for delta in fold_logs(logs, PoolTable([pool]), singletons).deltas:
             pool = apply_delta(pool, delta)
     return pool
 
@@ -95,6 +97,29 @@ async def test_pools_with_ticks_are_loaded_and_followed(protocol: str) -> None:
             receipts.append(await chain.send(mint[0], mint[1], *mint[2]))
             assert await followed(rpc, before, watched, receipts) == await loaded(rpc, watched)
         assert swapped >= SWAPS
+
+
+@pytest.mark.parametrize("protocol", ["uniswap_v3", "pancakeswap_v3", "uniswap_v4"])
+async def test_what_the_factory_logs_names_the_pool_to_watch(protocol: str) -> None:
+    chance = random.Random(9)  # noqa: S311
+    async with a_chain(chance) as (chain, rpc):
+        exchange = await ticked.deploy_exchange(chain, protocol, default_cache(), print)
+        factory = Factory(address=exchange.factory.lower(), protocol=Protocol(protocol))
+        made = [watch(await ticked.make_filled(chain, exchange, chance)) for _ in range(3)]
+        tip = await rpc.block("latest")
+        assert tip is not None
+        logs = [
+            log
+            for number in range(1, tip.number + 1)
+            if (block := await rpc.block(number)) is not None
+            for log in await rpc.logs(block.hash, [factory.address])
+        ]
+        found = [new for log in logs if (new := decode_creation(log, by_address([factory]))) is not None]
+        assert [new.to_watch for new in found] == made
+        for new in found:
+            pool = await loaded(rpc, new.to_watch)
+            assert (pool.key.token0.address, pool.key.token1.address) == (new.token0, new.token1)
+            assert known_pool(1, pool.key)._replace(manager=new.manager) == new
 
 
 @pytest.mark.parametrize("protocol", [Protocol.SOLIDLY_STABLE, Protocol.SOLIDLY_VOLATILE])

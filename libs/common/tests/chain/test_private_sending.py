@@ -31,12 +31,12 @@ from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.runtime.observability import Metrics, configure_logging
-from dexlane.testing.builders import CHAIN_ID, WETH, a_status, an_exit
+from dexlane.testing.builders import CHAIN_ID, WETH, a_book, a_status, an_exit
 from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, live_book, reborn, running
 from dexlane.testing.relay_server import Conduct, RelayServer, build
 from dexlane.values.books import RelayPolicy, RelayRules
 
-SEEDS = int(os.environ.get("RELAY_SEEDS", "2"))
+SEEDS = int(os.environ.get("RELAY_SEEDS", "1"))
 ONLY = RelayRules(policy=RelayPolicy.PRIVATE_ONLY)
 AUTH = AuthKey(bytes.fromhex("22" * 32))
 PATIENT = SendPolicy(confirmations=2, bump_after_blocks=50)
@@ -156,9 +156,9 @@ async def test_a_relay_that_takes_and_never_includes_is_followed_by_another_in_t
         assert len({change.tx_hash for change in changes if change.attempt}) == 1
         assert len({change.nonce for change in changes}) == 1
         assert set(liar.held) == set(honest.held)
-        assert at.count("relay_outcomes_total", chain_id="1", relay="r1", outcome="included_first") == 1 or at.count(
-            "relay_outcomes_total", chain_id="1", relay="r1", outcome="included_in_race"
-        )
+        outcome = {"chain_id": "1", "relay": "r0", "outcome": "superseded"}
+        assert at.count("relay_outcomes_total", **outcome) or at.board.scores["r0"].dropped_for is Fault.LIED
+        assert (at.board.scores["r0"].included, at.board.scores["r1"].included) == (0, 1)
 
 
 async def test_who_never_includes_is_told_as_a_liar_and_left_alone(home: Home) -> None:
@@ -169,6 +169,7 @@ async def test_who_never_includes_is_told_as_a_liar_and_left_alone(home: Home) -
             await at.block(*at.servers)
         assert at.board.scores["r0"].dropped_for is Fault.LIED
         assert at.board.usable() == ["r1"]
+        assert [at.count("relay_usable", chain_id="1", relay=name) for name in ("r0", "r1")] == [0, 1]
         assert at.count("relay_faults_total", chain_id="1", relay="r0", fault="lied") == 1
         for _ in range(3):
             await at.block(*at.servers)
@@ -286,9 +287,9 @@ BAD = {
 async def test_a_relay_that_cannot_take_is_left_alone_and_the_next_trade_needs_another(home: Home, case: str) -> None:
     conduct, fault = BAD[case]
     async with scene(home, conduct) as at:
-        first = await at.trade()
+        first = await at.trade(blocks=4)
         assert at.board.scores["r0"].dropped_for is fault
-        for _ in range(16):
+        for _ in range(8):
             await at.block()
         assert (await at.told(first))[-1].state is TxState.EXPIRED
         await at.trade(strategy_version=2)
@@ -357,6 +358,24 @@ async def test_a_leak_is_seen_and_costs_the_relay_its_place(home: Home) -> None:
         assert at.count("relay_outcomes_total", chain_id="1", relay="r0", outcome="included_first") == 0
 
 
+async def test_what_a_reorganisation_puts_back_into_the_pool_is_no_leak(home: Home) -> None:
+    async with scene(home, Conduct()) as at:
+        intent_id = await at.trade()
+        await at.block(*at.servers)
+        assert at.bench.effects() == 1
+        at.leaky = True
+        at.bench.chain.reorg(1, reinclude=False)
+        for _ in range(2):
+            at.bench.chain.mine(only=())
+            await at.bench.follow()
+        assert len(at.seen_in_public()) == 1
+        assert at.count("relay_faults_total", chain_id="1", relay="r0", fault="leaked") == 0
+        for _ in range(2):
+            await at.block(*at.servers)
+        assert at.bench.effects() == 1
+        assert [change.state for change in await at.told(intent_id)][-1] is TxState.CONFIRMED
+
+
 @pytest.mark.parametrize("status", ["FAILED", "INCLUDED"])
 async def test_a_status_that_is_not_true_moves_the_bytes_on_and_ends_nothing(home: Home, status: str) -> None:
     race = RacePolicy(at_once=1, widen_after_blocks=50)
@@ -371,6 +390,31 @@ async def test_a_status_that_is_not_true_moves_the_bytes_on_and_ends_nothing(hom
         else:
             assert at.servers[0].asked("eth_sendPrivateTransaction") >= 2
         assert at.bench.effects() <= 1
+
+
+async def test_paper_says_what_a_live_book_would_do_and_a_live_one_without_relays_does_nothing(home: Home) -> None:
+    async with running(home, live_book(relays=ONLY), a_book(id="paper-one", relays=ONLY)) as bench:
+        await bench.executor.on_verdict(bench.verdict())
+        events = await bench.events()
+        [intent] = [event for event in events if isinstance(event, IntentCreated) and event.plan is not None]
+        assert (intent.book_id, intent.submission and intent.submission.path) == ("paper-one", SendPath.PRIVATE)
+        [refused] = [event for event in events if isinstance(event, DecisionRecorded)]
+        assert (refused.book_id, refused.outcome) == ("live-one", "no_relay")
+        assert "no relay is configured for this chain" in refused.reasons[0]
+        assert bench.chain.pool == {}
+
+
+async def test_a_trade_of_a_book_that_does_not_ask_is_told_without_a_word_of_ways(home: Home) -> None:
+    async with running(home) as bench:
+        verdict = bench.verdict()
+        await bench.executor.on_verdict(verdict)
+        await bench.head()
+        intent_id = IntentCreated.make_id("live-one", verdict.id, Purpose.ENTRY)
+        changes = await bench.of_intent(intent_id, TxChanged)
+        assert len(changes) >= 4
+        assert all(b'"path"' not in change.to_wire() for change in changes)
+        [intent] = [event for event in await bench.events() if getattr(event, "id", "") == intent_id]
+        assert b"submission" not in intent.to_wire()
 
 
 async def test_the_key_that_relays_know_must_not_be_a_trading_key(home: Home) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -148,7 +149,7 @@ async def test_the_status_page_is_read_and_what_it_does_not_say_is_unknown(page:
         assert await client.status(RAW.hash) is word
 
 
-async def raw_answers(body: bytes, status: int = 200) -> RelayAnswer:
+async def raw_answers(body: bytes, status: int = 200, header: bytes = b"") -> RelayAnswer:
     """What a client makes of an answer that is given byte by byte."""
     import asyncio
 
@@ -156,7 +157,7 @@ async def raw_answers(body: bytes, status: int = 200) -> RelayAnswer:
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
         await reader.readexactly(length)
-        writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n" % (status, len(body)) + body)
+        writer.write(b"HTTP/1.1 %d X\r\n%bcontent-length: %d\r\n\r\n" % (status, header, len(body)) + body)
         await writer.drain()
         writer.close()
 
@@ -187,6 +188,12 @@ async def test_odd_answers_are_read_for_what_they_are_worth(
 ) -> None:
     said = await raw_answers(json.dumps(answer).encode(), status)
     assert (said.answer, said.fault) == expected
+
+
+async def test_a_compressed_answer_is_read_and_one_that_only_says_so_is_garbage() -> None:
+    body, header = json.dumps({"result": RAW.hash}).encode(), b"content-encoding: gzip\r\n"
+    assert (await raw_answers(gzip.compress(body), header=header)).answer is PublishAnswer.ACCEPTED
+    assert (await raw_answers(body, header=header)).fault is Fault.GARBAGE
 
 
 async def test_an_answer_without_end_is_garbage() -> None:

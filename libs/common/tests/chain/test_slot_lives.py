@@ -23,7 +23,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from dexlane.chain.execution.payloads import Payloads
+from dexlane.chain.execution.relay_board import RelayBoard, RelaySet
+from dexlane.chain.execution.relay_moments import RelayMoments
+from dexlane.chain.relays.auth import AuthKey
+from dexlane.chain.relays.relay import Parcel, Relay, RelayAnswer, RelayKind
 from dexlane.chain.rpc import RpcUnavailable
+from dexlane.domain.relay_holds import RacePolicy
 from dexlane.domain.tx_states import ENDS, first_illegal
 from dexlane.events.execution import IntentCreated, TxChanged, TxState
 from dexlane.events.portfolio import ExitReason, ExitTriggered
@@ -31,7 +36,7 @@ from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.runtime.journal import Journal, Tx
 from dexlane.runtime.migrate import upgrade
-from dexlane.runtime.observability import configure_logging
+from dexlane.runtime.observability import Metrics, configure_logging
 from dexlane.testing.builders import CHAIN_ID, USDC, WETH, an_exit
 from dexlane.testing.fake_chain import FakeChain
 from dexlane.testing.live_bench import (
@@ -46,9 +51,12 @@ from dexlane.testing.live_bench import (
     live_book,
     taken_up,
 )
+from dexlane.testing.relay_server import Conduct, RelayServer, build
+from dexlane.values.books import Book, RelayPolicy, RelayRules
 
 LIVES = int(os.environ.get("SLOT_LIVES", "10"))
 """Sequences of at most ``STEPS`` steps; ``SLOT_LIVES=500`` with ``--timeout=0`` for a long search."""
+PRIVATE_LIVES = int(os.environ.get("SLOT_LIVES", "4"))
 PHASES = [phase for phase in Phase if phase not in {Phase.shrink, Phase.explain} or "SLOT_SHRINK" in os.environ]
 """What is found is printed at once; a shorter sequence takes minutes and is looked for with ``SLOT_SHRINK=1``."""
 STEPS = 30
@@ -58,6 +66,7 @@ CONFIRMATIONS = 2
 DEEPEST = 8
 """Blocks that a reorganisation replaces at most."""
 GWEI = 10**9
+AUTH = AuthKey(bytes.fromhex("22" * 32))
 
 
 class ProcessDiedError(Exception):
@@ -122,6 +131,8 @@ def mortal(method: Callable[..., Awaitable[Any]], peril: Peril) -> Callable[...,
 class World:
     """The chain, and one process after the other that trades on it."""
 
+    relays: Sequence[RelayServer] = ()
+
     def __init__(self, folder: Path, journal_file: Path) -> None:
         shutil.copy(journal_file, folder / "journal.db")
         self.chain = FakeChain(CHAIN_ID, block_time_s=1)
@@ -129,13 +140,20 @@ class World:
         tokens = TokenWorld(self.chain)
         tokens.balances |= {USDC.address: 10**18, WETH.address: 10**24}
         home = Home(folder, f"sqlite+aiosqlite:///{folder}/journal.db")
-        self.place = Place(home, self.chain, tokens, ManualClock(self.chain.tip.timestamp_s * 1_000), [live_book()])
+        self.place = Place(home, self.chain, tokens, ManualClock(self.chain.tip.timestamp_s * 1_000), [self.book()])
         self.peril = Peril()
         self.unanswered: tuple[Callable[[Bench, Any], Awaitable[None]], Any] | None = None
         """What the broker delivers again: nobody acknowledged it."""
         self.rolled_back = False
         """Whether any reorganisation went deeper than finality: then a process may have to stop."""
         self.bench: Bench
+
+    def book(self) -> Book:
+        return live_book()
+
+    def mine(self) -> None:
+        """A block with everything that can be in it."""
+        self.chain.mine()
 
     async def begin(self) -> None:
         self.chain.mine(DEEPEST)
@@ -198,6 +216,47 @@ async def take_exit(bench: Bench, exit_: ExitTriggered) -> None:
     await bench.executor.on_exit(exit_)
 
 
+class PrivateWorld(World):
+    """The same by private relays alone: two of them, which build the blocks and behave as they like."""
+
+    def __init__(self, folder: Path, journal_file: Path) -> None:
+        super().__init__(folder, journal_file)
+        self.relays = [RelayServer(seed=number) for number in range(2)]
+        kinds = (RelayKind.PROTECT, RelayKind.BUNDLES)
+        clients = [
+            MortalRelay(relay.client(f"r{number}", kind, AUTH), self.peril)
+            for number, (relay, kind) in enumerate(zip(self.relays, kinds, strict=True))
+        ]
+        moments = RelayMoments(Metrics("bench"), configure_logging("bench", "CRITICAL"))
+        board = RelayBoard(RelaySet(CHAIN_ID, clients, AUTH.address), clock=self.place.clock, moments=moments)
+        self.place.world.relays = board
+        self.place.world.race = RacePolicy(at_once=1, widen_after_blocks=1, lie_after_blocks=3)
+
+    def book(self) -> Book:
+        return live_book(relays=RelayRules(policy=RelayPolicy.PRIVATE_ONLY, exits_public_after_blocks=None))
+
+    def mine(self) -> None:
+        build(self.chain, self.relays)
+
+
+class MortalRelay:
+    """A relay whose client can die before and after it hands bytes over."""
+
+    def __init__(self, relay: Relay, peril: Peril) -> None:
+        self._relay = relay
+        self._peril = peril
+        self.name = relay.name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._relay, name)
+
+    async def send(self, parcel: Parcel, on_sent: Callable[[], None] | None = None) -> RelayAnswer:
+        self._peril.pass_by()
+        answer = await self._relay.send(parcel, on_sent)
+        self._peril.pass_by()
+        return answer
+
+
 class Model:
     """What was told so far, and what must follow from it."""
 
@@ -208,6 +267,7 @@ class Model:
         self.intent_of: dict[str, str] = {}
         """By transaction hash."""
         self.states: dict[str, list[TxState]] = {}
+        self.ever_included: set[Any] = set()
 
     async def agrees(self, bench: Bench) -> None:
         """Read what is new in the journal, and compare everything with the chain as it is now."""
@@ -221,6 +281,7 @@ class Model:
             assert first_illegal(states) is None, (intent_id, states)
         sent = [*self._chain.pool.values(), *self.canonical()]
         assert {tx.hash for tx in sent} <= set(self.intent_of), "bytes left before they were journalled"
+        self.ever_included.update(self.canonical())
         effects = Counter(self.intent_of[tx.hash] for tx in self.canonical())
         assert max(effects.values(), default=0) <= 1, "an intent had two effects"
 
@@ -267,12 +328,13 @@ class SlotLives(RuleBasedStateMachine):
     """The machine; each rule changes the world once and then lets the process look at it."""
 
     journal_file: Path
+    world_type: type[World] = World
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory()
-        self.world = World(Path(self.folder.name), self.journal_file)
+        self.world = self.world_type(Path(self.folder.name), self.journal_file)
         self.model = Model(self.world.chain)
         self.patch = pytest.MonkeyPatch()
         for name in ("sign", "calldata"):
@@ -302,7 +364,10 @@ class SlotLives(RuleBasedStateMachine):
 
     def blocks_are_mined(self, full: bool, more: int) -> None:
         for _ in range(1 + more):
-            self.world.chain.mine(only=None if full else ())
+            if full:
+                self.world.mine()
+            else:
+                self.world.chain.mine(only=())
             self._look()
 
     def blocks_are_missed(self) -> None:
@@ -351,8 +416,10 @@ class SlotLives(RuleBasedStateMachine):
     def _ends(self) -> None:
         """Left in peace, every slot comes to its end, and what was told last is what the chain holds."""
         self.world.peril.left = -1
+        for relay in self.world.relays:
+            relay.conduct = Conduct()
         for _ in range(60):
-            self.world.chain.mine()
+            self.world.mine()
             self._look()
             if not self.world.bench.executor.live.transactions.open_slots:
                 break
@@ -381,6 +448,34 @@ async def dies() -> None:
     raise ProcessDiedError
 
 
+CONDUCTS = (
+    Conduct(),
+    Conduct(swallow=1),
+    Conduct(known=1),
+    Conduct(broken=1),
+    Conduct(throttled=0.5, garbage=0.5),
+    Conduct(forgets_after=1, status="PENDING"),
+    Conduct(swallow=0.5, status="INCLUDED"),
+    Conduct(includes_twice=True, ignores_cancels=True),
+)
+
+
+class PrivateSlotLives(SlotLives):
+    """The same rules, and none of the trades is ever seen in the public pool before it was in a block."""
+
+    world_type = PrivateWorld
+
+    @rule(which=st.integers(0, 1), conduct=st.sampled_from(CONDUCTS))
+    def a_relay_behaves_otherwise(self, which: int, conduct: Conduct) -> None:
+        self.world.relays[which].conduct = conduct
+
+    def _run(self, act: Any) -> None:
+        super()._run(act)
+        undone = {tx.hash for tx in self.model.ever_included}
+        for tx in self.world.chain.pool.values():
+            assert tx.to != ROUTER or tx.hash in undone, "the public pool saw what relays alone were given"
+
+
 @pytest.fixture(scope="module")
 def journal_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty journal of the newest revision, to begin each life with."""
@@ -389,14 +484,17 @@ def journal_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_every_slot_lives_by_the_rules_whatever_happens(journal_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("lives", "most"), [(SlotLives, LIVES), (PrivateSlotLives, PRIVATE_LIVES)])
+def test_every_slot_lives_by_the_rules_whatever_happens(
+    lives: type[SlotLives], most: int, journal_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dexlane.runtime.statements.LOG_ROOM_BYTES", 1_000)
     monkeypatch.setattr("dexlane_signer.guard_file._LOG_ROOM_BYTES", 1_000)
     monkeypatch.setattr(SlotLives, "journal_file", journal_file, raising=False)
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
     run_state_machine_as_test(
-        SlotLives,
+        lives,
         settings=settings(
-            max_examples=LIVES, stateful_step_count=STEPS, deadline=None, suppress_health_check=checks, phases=PHASES
+            max_examples=most, stateful_step_count=STEPS, deadline=None, suppress_health_check=checks, phases=PHASES
         ),
     )

@@ -115,7 +115,8 @@ def test_an_impossible_block_is_refused(used: int, limit: int) -> None:
         next_base_fee(1, used, limit, fee_parameters(1))
 
 
-tip_rows = st.lists(st.integers(0, 10**12), min_size=5, max_size=5).map(sorted).map(tuple)
+tip_rows = st.lists(st.integers(0, 10**12), min_size=len(TIP_PERCENTILES), max_size=len(TIP_PERCENTILES))
+tip_rows = tip_rows.map(sorted).map(tuple)
 histories = st.lists(
     st.builds(BlockFees, st.integers(0, 10**7), st.sampled_from([0.0, 0.3, 1.0]), tip_rows), max_size=30
 )
@@ -148,8 +149,8 @@ def test_a_cap_survives_that_many_full_blocks(base_fee: int, blocks: int) -> Non
 
 
 def test_empty_blocks_do_not_pull_the_tips_to_zero() -> None:
-    busy = BlockFees(1, 0.5, (1, 2, 3, 4, 5))
-    empty = BlockFees(2, 0.0, (0, 0, 0, 0, 0))
+    busy = BlockFees(1, 0.5, (1, 2, 3, 4, 5, 6, 7))
+    empty = BlockFees(2, 0.0, (0,) * 7)
     assert tiers([busy, *[empty] * 9], 10, FeeParameters()) == tiers([busy], 10, FeeParameters())
 
 

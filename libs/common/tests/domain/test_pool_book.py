@@ -205,8 +205,8 @@ def _folded(book: PoolBook, changes: list[tuple[str, PoolChange]]) -> list[PoolD
     touched: dict[str, list[PoolChange]] = {}
     for address, change in changes:
         touched.setdefault(address, []).append(change)
-    pools = {address: book.pools[address] for address in touched}
-    return [FOLDS[pools[key].state.kind](key, pools[key], some)[0] for key, some in touched.items()]
+    states = book.pools.states
+    return [FOLDS[states[key].kind](key, book.pools, some)[0] for key, some in touched.items()]
 
 
 def _grow(book: PoolBook, blocks: list[list[tuple[str, PoolChange]]], fork: str, parent: BlockRef) -> list[BlockRef]:

@@ -65,6 +65,9 @@ class DenialReason(StrEnum):
     NO_SIGN_OF_LIFE = "no_sign_of_life"
     MALFORMED_REQUEST = "malformed_request"
     HALTED = "halted"
+    KEY_STORE_REFUSED = "key_store_refused"
+    WRONG_SIGNATURE = "wrong_signature"
+    DECLINED = "declined"
 
 
 @dataclass(frozen=True, slots=True)

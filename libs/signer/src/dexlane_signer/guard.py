@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,7 +20,9 @@ from dexlane_signer.attempts import Asked, Attempt, SignedAttempt, Slot
 from dexlane_signer.denials import Denial, DenialReason
 from dexlane_signer.guard_file import open_guard_file, unavailable
 from dexlane_signer.latch import Latch, Level
+from dexlane_signer.policy import Kind
 from dexlane_signer.spending import Spending
+from dexlane_signer.transactions import DynamicFeeTransaction
 
 Condition: TypeAlias = Callable[[sqlite3.Connection], Denial | None]
 """A further record that must agree inside the guard's transaction. What it writes is undone if anything is refused."""
@@ -29,6 +31,16 @@ OPEN_SLOTS_BELOW = 16
 """How far below the highest signed nonce a slot may be opened for a trade: slots that one executor has open at once are
 signed in any order. Further down only cancels are, so that a gap can be closed and an old journal signs nothing."""
 _LAST_LATCH = "SELECT level, source, reason, at_s FROM latches ORDER BY number DESC LIMIT 1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a new attempt goes. ``is_on_record`` is one of the first form, known by its hash and without bytes."""
+
+    number: int
+    is_new_slot: bool = False
+    is_on_record: bool = False
+    kind: Kind | None = None
 
 
 class NonceGuard:
@@ -71,7 +83,29 @@ class NonceGuard:
         query = "SELECT 1 FROM attempts WHERE intent_id = ? AND hash = ?"
         return self._db.execute(query, (intent_id, signed_hash)).fetchone() is None
 
+    def recorded(self, slot: Slot, asked: Asked, transaction: DynamicFeeTransaction) -> Denial | SignedAttempt | None:
+        """What ``admit`` would answer already without a signature; ``None`` when it needs one.
+
+        For keys that lie elsewhere: they are not asked for what cannot be admitted, and never twice for what is on
+        record, because their signatures of one transaction differ.
+        """
+        with self._lock, unavailable():
+            found = self._place(slot, asked, transaction)
+        return None if isinstance(found, _Place) else found
+
     def _admit(self, slot: Slot, asked: Asked, signed: SignedAttempt) -> Denial | SignedAttempt:
+        found = self._place(slot, asked, signed.transaction, signed.hash)
+        if isinstance(found, Denial):
+            return found
+        if isinstance(found, _Place):
+            found = self._record(slot, asked, signed, found)
+        if asked.epoch:
+            self._raise_epoch(slot, asked.epoch)
+        return found
+
+    def _place(
+        self, slot: Slot, asked: Asked, transaction: DynamicFeeTransaction, hash_: str | None = None
+    ) -> Denial | SignedAttempt | _Place:
         latch = _latch(self._db)
         if latch.level.stops(is_cancel=asked.kind == "cancel", is_entry=asked.is_entry):
             return Denial(DenialReason.HALTED, latch.sentence)
@@ -83,14 +117,10 @@ class NonceGuard:
             (slot.chain_id, slot.address, slot.nonce),
         ).fetchone()
         if row is None:
-            outcome = self._open_slot(slot, asked, signed)
-        elif row[0] != asked.intent_id:
+            return self._new_slot(slot, asked)
+        if row[0] != asked.intent_id:
             return Denial(DenialReason.SLOT_TAKEN, f"nonce {slot.nonce} belongs to intent {row[0]}")
-        else:
-            outcome = self._replace(asked, signed, cancelled=bool(row[1]))
-        if asked.epoch and not isinstance(outcome, Denial):
-            self._raise_epoch(slot, asked.epoch)
-        return outcome
+        return self._next_attempt(asked, transaction, hash_, cancelled=bool(row[1]))
 
     def refusal(self, chain_id: int, address: str, epoch: int, *, is_entry: bool) -> Denial | None:
         """Why something without a slot, such as a permit, may not be signed now; ``None`` when it may."""
@@ -174,7 +204,7 @@ class NonceGuard:
             (slot.chain_id, slot.address, epoch),
         )
 
-    def _open_slot(self, slot: Slot, asked: Asked, signed: SignedAttempt) -> Denial | SignedAttempt:
+    def _new_slot(self, slot: Slot, asked: Asked) -> Denial | _Place:
         held = self._db.execute("SELECT chain_id, nonce FROM slots WHERE intent_id = ?", (asked.intent_id,)).fetchone()
         if held is not None:
             return Denial(DenialReason.INTENT_HAS_SLOT, f"the intent already owns nonce {held[1]} on chain {held[0]}")
@@ -182,35 +212,44 @@ class NonceGuard:
         if asked.kind != "cancel" and mark is not None and slot.nonce < mark - OPEN_SLOTS_BELOW:
             sentence = f"nonce {slot.nonce} lies far below {mark}, the highest signed; only its cancel would be signed"
             return Denial(DenialReason.BELOW_HIGH_WATER, sentence)
-        self._db.execute(
-            "INSERT INTO slots VALUES (?, ?, ?, ?, ?)",
-            (slot.chain_id, slot.address, slot.nonce, asked.intent_id, asked.kind == "cancel"),
-        )
-        return self._record(asked.intent_id, asked.number or 1, signed)
+        return _Place(number=asked.number or 1, is_new_slot=True)
 
-    def _replace(self, asked: Asked, signed: SignedAttempt, *, cancelled: bool) -> Denial | SignedAttempt:
+    def _next_attempt(
+        self, asked: Asked, transaction: DynamicFeeTransaction, hash_: str | None, *, cancelled: bool
+    ) -> Denial | SignedAttempt | _Place:
         rows = self._db.execute(
             "SELECT number, kind, hash, raw FROM attempts WHERE intent_id = ?", (asked.intent_id,)
         ).fetchall()
-        numbers = {row[0] for row in rows}
-        for number, kind, hash_, raw in rows:
-            if hash_ == signed.hash:
-                return replace(signed, number=number, kind=kind)
-            # Attempts of the first form have no bytes: what was signed cannot be given back.
-            if number == asked.number and raw is not None and not (asked.kind == "cancel" and kind == "trade"):
+        for number, kind, known, raw in rows:
+            # Attempts of the first form have no bytes: what was signed cannot be given back, unless it was signed anew.
+            if raw is None:
+                if known == hash_:
+                    return _Place(number=number, kind=kind, is_on_record=True)
+            elif transaction.is_signed_in(raw) or (
+                number == asked.number and not (asked.kind == "cancel" and kind == "trade")
+            ):
                 return SignedAttempt.from_raw(raw, number=number, kind=kind)
         if cancelled and asked.kind != "cancel":
             return Denial(DenialReason.SLOT_CANCELLED, "a cancel was signed for this nonce, so no new trade may be")
-        if asked.kind == "cancel" and not cancelled:
-            self._db.execute("UPDATE slots SET cancelled = 1 WHERE intent_id = ?", (asked.intent_id,))
+        numbers = {row[0] for row in rows}
         free = asked.number is not None and asked.number not in numbers
-        return self._record(asked.intent_id, asked.number if asked.number and free else max(numbers) + 1, signed)
+        return _Place(number=asked.number if asked.number and free else max(numbers) + 1)
 
-    def _record(self, intent_id: str, number: int, signed: SignedAttempt) -> SignedAttempt:
+    def _record(self, slot: Slot, asked: Asked, signed: SignedAttempt, place: _Place) -> SignedAttempt:
+        if place.is_on_record:
+            return replace(signed, number=place.number, kind=place.kind or signed.kind)
+        if place.is_new_slot:
+            self._db.execute(
+                "INSERT INTO slots VALUES (?, ?, ?, ?, ?)",
+                (slot.chain_id, slot.address, slot.nonce, asked.intent_id, asked.kind == "cancel"),
+            )
+        elif asked.kind == "cancel":
+            self._db.execute("UPDATE slots SET cancelled = 1 WHERE intent_id = ?", (asked.intent_id,))
         self._db.execute(
-            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?)", (intent_id, number, signed.kind, signed.hash, signed.raw)
+            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?)",
+            (asked.intent_id, place.number, signed.kind, signed.hash, signed.raw),
         )
-        return signed if signed.number == number else replace(signed, number=number)
+        return signed if signed.number == place.number else replace(signed, number=place.number)
 
     def _set_latch(self, wanted: Latch) -> bool:
         if not wanted.reason.strip():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import NoReturn
+from typing import ClassVar, NoReturn, Protocol
 
 from coincurve import PrivateKey as Secp256k1Key
 
@@ -19,6 +19,28 @@ class InvalidKeyError(ValueError):
     """The material is no private key. The message never repeats the material."""
 
 
+class AccountKey(Protocol):
+    """What signs for one account, wherever its key lies. It asks no policy; the guard in front of it does."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the key is in this process and answers at once; otherwise a call may block for long."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """The account, in lower case."""
+        ...
+
+    def sign_transaction(self, transaction: DynamicFeeTransaction) -> SignedTransaction:
+        """The transaction with the account's signature."""
+        ...
+
+    def sign_permit(self, permit: PermitSingle, *, chain_id: int) -> bytes:
+        """65 bytes ``r || s || v`` with ``v`` 27 or 28."""
+        ...
+
+
 class PrivateKey:
     """A secp256k1 private key that signs transactions and permits, and nothing else.
 
@@ -26,6 +48,7 @@ class PrivateKey:
     queue or a cache by accident. (Python cannot wipe memory; the process that holds keys must be a small one.)
     """
 
+    is_local: ClassVar[bool] = True
     __slots__ = ("__key", "_address")
 
     def __init__(self, secret: bytes) -> None:

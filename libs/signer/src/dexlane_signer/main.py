@@ -14,17 +14,26 @@ from typing import Any
 from dexlane_signer.brake import HALT_FILE
 from dexlane_signer.guard import NonceGuard
 from dexlane_signer.guard_file import GuardUnavailableError
-from dexlane_signer.hygiene import ExposedMemoryError
+from dexlane_signer.hygiene import ExposedMemoryError, close_memory
+from dexlane_signer.key_commands import check_keys, init_keys
+from dexlane_signer.key_stores.errors import KeyStoreRefusedError
 from dexlane_signer.keystore import KeystoreError
 from dexlane_signer.process import build, serve
-from dexlane_signer.settings import ProcessSettings, read_settings
+from dexlane_signer.settings import ProcessSettings, read_key_store_alone, read_settings
 from dexlane_signer.sockets import SocketTakenError
 from dexlane_signer.tables import PolicyFileError
 
 EXIT_FAILED = 1
 EXIT_MISCONFIGURED = 2
 CONTROL_TIME_LIMIT_S = 2.0
-_MISCONFIGURED = (PolicyFileError, KeystoreError, ExposedMemoryError, SocketTakenError, PermissionError)
+_MISCONFIGURED = (
+    PolicyFileError,
+    KeystoreError,
+    KeyStoreRefusedError,
+    ExposedMemoryError,
+    SocketTakenError,
+    PermissionError,
+)
 _FAILED = (GuardUnavailableError, OSError, ValueError)
 
 
@@ -42,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
     for name, purpose in (
         ("run", "listen and sign until SIGTERM"),
         ("check-policy", "read the file, say what it allows, and start nothing"),
+        ("check-keys", "open the key store and have each key sign what is good on no chain"),
+        ("init", "make the keys that a keystore or Vault does not have yet, and say all accounts for the policy"),
         ("status", "ask the running signer what holds"),
         ("halt", "stop the running signer: cancels only, until a person resumes"),
         ("resume", "release a halt; only for a person who may write the signer's data folder"),
@@ -72,6 +83,11 @@ def _check(settings: ProcessSettings, _: argparse.Namespace) -> str:
     life = "asks for no signs of life" if silence_s is None else f"signs no entry after {silence_s} s of silence"
     bus = "is not heard: without [bus] one of three ways to halt is missing" if settings.bus is None else "is heard"
     return "\n".join([*lines, f"the control plane: {life}", f"the bus {bus}"])
+
+
+def _check_keys(settings: ProcessSettings, _: argparse.Namespace) -> str:
+    close_memory()
+    return check_keys(settings)
 
 
 def _status(settings: ProcessSettings, _: argparse.Namespace) -> str:
@@ -119,6 +135,7 @@ def _control(settings: ProcessSettings, said: dict[str, Any]) -> dict[str, Any]:
 COMMANDS: dict[str, Callable[[ProcessSettings, argparse.Namespace], str]] = {
     "run": _run,
     "check-policy": _check,
+    "check-keys": _check_keys,
     "status": _status,
     "halt": _halt,
     "resume": _resume,
@@ -130,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     way."""
     parsed = parser().parse_args(arguments)
     try:
-        text = COMMANDS[parsed.command](read_settings(parsed.policy), parsed)
+        text = _done(parsed)
     except _MISCONFIGURED as error:
         sys.stderr.write(f"dexlane-signer: {error}\n")
         return EXIT_MISCONFIGURED
@@ -139,6 +156,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_FAILED
     sys.stdout.write(text + "\n" if text else "")
     return 0
+
+
+def _done(parsed: argparse.Namespace) -> str:
+    if parsed.command == "init":
+        close_memory()
+        return init_keys(read_key_store_alone(parsed.policy))
+    return COMMANDS[parsed.command](read_settings(parsed.policy), parsed)
 
 
 def start() -> None:

@@ -14,8 +14,7 @@ from dexlane_signer.bus import BusListener
 from dexlane_signer.control import ControlServer
 from dexlane_signer.guard import NonceGuard
 from dexlane_signer.hygiene import close_memory
-from dexlane_signer.keys import PrivateKey
-from dexlane_signer.keystore import load_keystore, read_password
+from dexlane_signer.key_stores.opening import OpenedKeys, open_keys
 from dexlane_signer.server import SigningServer
 from dexlane_signer.settings import ProcessSettings
 from dexlane_signer.signer import LocalSigner, wall_clock_s
@@ -29,17 +28,15 @@ def say(event: str, sentence: str) -> None:
     sys.stderr.flush()
 
 
-def load_keys(settings: ProcessSettings) -> list[PrivateKey]:
-    """Decrypt every key file. Raises ``PolicyFileError`` when keys and policy do not fit together, ``KeystoreError`` or
-    ``OSError`` when a file cannot be used."""
-    password = read_password(settings.password_file)
-    keys = [load_keystore(path, password) for path in settings.keystores]
-    held = {key.address for key in keys}
+def load_keys(settings: ProcessSettings) -> OpenedKeys:
+    """Open the key store. Raises ``PolicyFileError`` when keys and policy do not fit together, and as ``open_keys``."""
+    opened = open_keys(settings.key_store, settings.accounts, say)
+    held = {key.address for key in opened.keys}
     for address in sorted(held - settings.accounts):
-        raise PolicyFileError(f"no chain names {address}, whose key is there; remove the key file")
+        raise PolicyFileError(f"no chain names {address}, whose key is there; remove the key file, or its entry")
     for address in sorted(settings.accounts - held):
-        raise PolicyFileError(f"an account of the policy, {address}, has no key file")
-    return keys
+        raise PolicyFileError(f"an account of the policy, {address}, has no key")
+    return opened
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,7 @@ class Parts:
     """The process put together, before it listens."""
 
     settings: ProcessSettings
+    keys: OpenedKeys
     guard: NonceGuard
     brake: Brake
     signer: LocalSigner
@@ -56,7 +54,7 @@ class Parts:
 def build(settings: ProcessSettings, *, close: Callable[[], None] = close_memory) -> Parts:
     """Close the memory, then read the keys and open the record. Raises what those raise."""
     close()
-    keys = load_keys(settings)
+    opened = load_keys(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     guard = NonceGuard(settings.guard_path)
     silence_s = settings.max_silence_s
@@ -66,10 +64,10 @@ def build(settings: ProcessSettings, *, close: Callable[[], None] = close_memory
         lease=None if silence_s is None else DeadManLease(float(silence_s)),
     )
     offset_s = settings.clock_offset_s
-    signer = LocalSigner(keys, settings.policies, guard, clock_s=lambda: wall_clock_s() + offset_s, brake=brake)
+    signer = LocalSigner(opened.keys, settings.policies, guard, clock_s=lambda: wall_clock_s() + offset_s, brake=brake)
     bus = settings.bus
     listener = None if bus is None else BusListener(brake, url_file=bus.url_file, realm=bus.realm, log=say)
-    return Parts(settings, guard, brake, signer, listener)
+    return Parts(settings, opened, guard, brake, signer, listener)
 
 
 async def serve(parts: Parts) -> None:
@@ -82,6 +80,8 @@ async def serve(parts: Parts) -> None:
     control = ControlServer(parts.brake, uids=settings.control_uids, more=lambda: _more(parts))
     signing = SigningServer(parts.signer, uids=settings.asker_uids)
     tasks = [asyncio.create_task(parts.brake.keep_looking())]
+    if parts.keys.keep is not None:
+        tasks.append(asyncio.create_task(parts.keys.keep()))
     if bus is not None:
         tasks.append(asyncio.create_task(bus.run()))
     try:
@@ -101,6 +101,7 @@ async def serve(parts: Parts) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        parts.keys.close()
         parts.guard.close()
         settings.socket.unlink(missing_ok=True)
         settings.control_socket.unlink(missing_ok=True)

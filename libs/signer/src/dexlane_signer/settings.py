@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from dexlane_signer.approvals import Approver
+from dexlane_signer.key_stores.settings import KeyStoreSettings, read_key_store
 from dexlane_signer.policy import Policy, SpendingCaps, TokenLimit, Worth
 from dexlane_signer.tables import PolicyFileError, Table
 
@@ -36,8 +37,7 @@ class ProcessSettings:
     """Users that may ask for signatures."""
     control_uids: frozenset[int]
     """Users that may halt and give signs of life."""
-    keystores: tuple[Path, ...]
-    password_file: Path
+    key_store: KeyStoreSettings
     max_silence_s: int | None
     """Without a sign of life for so long no entry is signed; ``None`` asks for none."""
     clock_offset_s: int
@@ -68,8 +68,7 @@ def read_settings(path: Path) -> ProcessSettings:
         data_dir=process.path("data_dir"),
         asker_uids=frozenset(process.integers("asker_uids") if process.has("asker_uids") else (own,)),
         control_uids=frozenset(process.integers("control_uids") if process.has("control_uids") else (own,)),
-        keystores=tuple(_absolute(text, process) for text in process.texts("keystores")),
-        password_file=process.path("password_file"),
+        key_store=read_key_store(whole, process),
         max_silence_s=_max_silence_s(process),
         clock_offset_s=process.integer("clock_offset_s") if process.has("clock_offset_s") else 0,
         bus=None if bus is None else BusSettings(url_file=bus.path("url_file"), realm=bus.text("realm")),
@@ -80,6 +79,13 @@ def read_settings(path: Path) -> ProcessSettings:
             table.finish()
     _check(settings)
     return settings
+
+
+def read_key_store_alone(path: Path) -> KeyStoreSettings:
+    """The file's key store and nothing else, for making keys: the accounts of the policy are not known yet. Raises
+    ``PolicyFileError``."""
+    whole = Table(_parse(path), "")
+    return read_key_store(whole, whole.table("process"), must_name_accounts=False)
 
 
 def _parse(path: Path) -> dict[str, object]:
@@ -94,13 +100,6 @@ def _parse(path: Path) -> dict[str, object]:
         raise PolicyFileError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PolicyFileError(f"{path.name} is no TOML: {error}") from error
-
-
-def _absolute(text: str, table: Table) -> Path:
-    path = Path(text)
-    if not path.is_absolute():
-        raise PolicyFileError(f"{table.where('keystores')} must hold absolute paths")
-    return path
 
 
 def _max_silence_s(process: Table) -> int | None:
@@ -213,8 +212,6 @@ def _limit(table: Table, *, with_address: bool = True) -> TokenLimit:
 
 
 def _check(settings: ProcessSettings) -> None:
-    if not settings.keystores:
-        raise PolicyFileError("process.keystores names no key file")
     chains = [chain for policy in settings.policies for chain in policy.chain_ids]
     twice = next((chain for chain in chains if chains.count(chain) > 1), None)
     if twice is not None:

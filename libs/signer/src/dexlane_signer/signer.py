@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 from dexlane_signer.addresses import normal_address
@@ -19,12 +20,13 @@ from dexlane_signer.decisions import Allowed, charge_for, decide
 from dexlane_signer.denials import Denial, DenialReason, SigningDenied
 from dexlane_signer.guard import Condition, NonceGuard
 from dexlane_signer.guard_file import GuardUnavailableError
-from dexlane_signer.keys import PrivateKey
+from dexlane_signer.key_stores.errors import KeyStoreRefusedError
+from dexlane_signer.keys import AccountKey
 from dexlane_signer.latch import Latch, Level
 from dexlane_signer.policy import CheckContext, Kind, Policy
 from dexlane_signer.purposes import Purpose, opens_position
 from dexlane_signer.swap_rules import check_permit
-from dexlane_signer.transactions import DynamicFeeTransaction
+from dexlane_signer.transactions import DynamicFeeTransaction, SignedTransaction
 from dexlane_signer.typed_data import PermitSingle
 
 
@@ -65,12 +67,28 @@ class PermitRequest:
     approval: Approval | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A transaction that may be signed by all that can be known before it is."""
+
+    sign: Callable[[], SignedTransaction]
+    is_local: bool
+    policy: Policy
+    allowed: Allowed
+    context: CheckContext
+    asked: Asked
+    slot: Slot
+
+
 class LocalSigner:
-    """Signs in this process. There is no method that signs a hash, a message or foreign typed data."""
+    """Signs behind the policy and the record, with keys in this process or elsewhere.
+
+    There is no method that signs a hash, a message or foreign typed data.
+    """
 
     def __init__(
         self,
-        keys: Sequence[PrivateKey],
+        keys: Sequence[AccountKey],
         policies: Sequence[Policy],
         guard: NonceGuard,
         *,
@@ -103,27 +121,34 @@ class LocalSigner:
     def sign_transaction(self, request: SignRequest) -> SignedAttempt:
         """Return what is on record for the attempt, signed now or before.
 
-        Raises ``SigningDenied``, or ``GuardUnavailableError`` when the record cannot be written; in both cases no
-        signature leaves.
+        Raises ``SigningDenied``, or ``GuardUnavailableError`` when the record cannot be written or a key store does not
+        answer; in both cases no signature leaves. Blocks for as long as the key does.
         """
-        with self._counted("transaction"):
-            return self._transaction(request)
+        with self.counted("transaction"):
+            wanted = self.begin_transaction(request)
+            if isinstance(wanted, SignedAttempt):
+                return wanted
+            return self.end_transaction(request, wanted.sign(), wanted)
 
     def sign_permit(self, request: PermitRequest) -> bytes:
         """Return the 65-byte signature (``v`` 27 or 28) of a permit.
 
-        Raises ``SigningDenied``, or ``GuardUnavailableError`` when the record cannot be read.
+        Raises as ``sign_transaction``. Blocks for as long as the key does.
         """
-        with self._counted("permit"):
-            return self._permit(request)
+        with self.counted("permit"):
+            return self.end_permit(request, self.begin_permit(request)())
 
     @contextmanager
-    def _counted(self, name: str) -> Iterator[None]:
+    def counted(self, name: str) -> Iterator[None]:
+        """Count what comes out of the block; what a key store or a value refuses becomes ``SigningDenied``."""
         try:
             yield
         except SigningDenied as denied:
             self.counts.denied[denied.reason] += 1
             raise
+        except KeyStoreRefusedError as error:
+            self.counts.denied[error.reason] += 1
+            raise SigningDenied(Denial(error.reason, str(error))) from None
         except ValueError as error:
             # A nonce, an id or an address outside of what can be recorded.
             self.counts.denied[DenialReason.MALFORMED_REQUEST] += 1
@@ -133,7 +158,34 @@ class LocalSigner:
             raise
         self.counts.signed[name] += 1
 
-    def _transaction(self, request: SignRequest) -> SignedAttempt:
+    def begin_transaction(self, request: SignRequest) -> SignedAttempt | Wanted:
+        """Everything that can refuse before a signature is there. A key that lies elsewhere is not asked for what is on
+        record already: its next signature would be another one."""
+        wanted = self._examined(request)
+        if wanted.is_local:
+            return wanted
+        recorded = self._guard.recorded(wanted.slot, wanted.asked, request.transaction)
+        if isinstance(recorded, Denial):
+            raise SigningDenied(recorded)
+        return wanted if recorded is None else recorded
+
+    def end_transaction(self, request: SignRequest, signed: SignedTransaction, wanted: Wanted) -> SignedAttempt:
+        """Record a signature, and return what may be handed out. Where it took its time everything is examined again:
+        meanwhile there may be a halt, or a deadline or an approval may have passed."""
+        wanted = wanted if wanted.is_local else self._examined(request)
+        attempt = SignedAttempt(
+            raw=signed.raw,
+            hash=signed.hash,
+            number=request.attempt or 1,
+            kind=request.kind,
+            transaction=request.transaction,
+        )
+        outcome = self._guard.admit(wanted.slot, wanted.asked, attempt, self._conditions(request, wanted))
+        if isinstance(outcome, Denial):
+            raise SigningDenied(outcome)
+        return outcome
+
+    def _examined(self, request: SignRequest) -> Wanted:
         transaction, sender = request.transaction, normal_address(request.sender)
         policy, key = self._find(transaction.chain_id, sender)
         context = CheckContext(sender=sender, kind=request.kind, now_s=self._clock_s())
@@ -151,25 +203,12 @@ class LocalSigner:
             epoch=request.epoch,
             is_entry=is_entry,
         )
-        signed = key.sign_transaction(transaction)
-        attempt = SignedAttempt(
-            raw=signed.raw,
-            hash=signed.hash,
-            number=request.attempt or 1,
-            kind=request.kind,
-            transaction=transaction,
-        )
-        conditions = self._conditions(policy, request, allowed, context)
         slot = Slot(transaction.chain_id, sender, transaction.nonce)
-        outcome = self._guard.admit(slot, asked, attempt, conditions)
-        if isinstance(outcome, Denial):
-            raise SigningDenied(outcome)
-        return outcome
+        return Wanted(partial(key.sign_transaction, transaction), key.is_local, policy, allowed, context, asked, slot)
 
-    def _conditions(
-        self, policy: Policy, request: SignRequest, allowed: Allowed, context: CheckContext
-    ) -> list[Condition]:
+    def _conditions(self, request: SignRequest, wanted: Wanted) -> list[Condition]:
         """What the record must still agree to: the approval is used by no other intent, and no cap is exceeded."""
+        policy, allowed, context = wanted.policy, wanted.allowed, wanted.context
         chain_id, statement = request.transaction.chain_id, allowed.statement
         charge = charge_for(policy, request.transaction, allowed, context)
 
@@ -183,7 +222,8 @@ class LocalSigner:
             is_within_caps,
         ]
 
-    def _permit(self, request: PermitRequest) -> bytes:
+    def begin_permit(self, request: PermitRequest) -> Callable[[], bytes]:
+        """Everything that can refuse a permit; what is returned signs it."""
         owner, is_entry = normal_address(request.owner), request.purpose == "entry"
         policy, key = self._find(request.chain_id, owner)
         context = CheckContext(sender=owner, kind="trade", now_s=self._clock_s())
@@ -191,7 +231,18 @@ class LocalSigner:
         _require(check_permit_approval(policy, request.approval, request.permit, request.chain_id, context))
         _require(self._brake.refusal(is_cancel=False, is_entry=is_entry))
         _require(self._guard.refusal(request.chain_id, owner, request.epoch, is_entry=is_entry))
-        return key.sign_permit(request.permit, chain_id=request.chain_id)
+        return partial(key.sign_permit, request.permit, chain_id=request.chain_id)
+
+    def end_permit(self, request: PermitRequest, signature: bytes) -> bytes:
+        """The signature, if everything still allows it where it took its time."""
+        if not self.is_local(request.owner):
+            self.begin_permit(request)
+        return signature
+
+    def is_local(self, address: str) -> bool:
+        """Whether asking for this account's signature never blocks; so it is for accounts that nobody has a key of."""
+        key = self._keys.get(address.lower())
+        return key is None or key.is_local
 
     def highest_nonces(self, chain_id: int) -> dict[str, int | None]:
         """Each account of this signer, and the highest nonce ever signed for it on a chain."""
@@ -209,7 +260,7 @@ class LocalSigner:
         """Whether and why the signer is halted."""
         return self._guard.latch()
 
-    def _find(self, chain_id: int, sender: str) -> tuple[Policy, PrivateKey]:
+    def _find(self, chain_id: int, sender: str) -> tuple[Policy, AccountKey]:
         policy = self._policies.get(chain_id)
         if policy is None:
             _deny(DenialReason.WRONG_CHAIN, f"no policy covers chain {chain_id}")

@@ -74,6 +74,12 @@ class DynamicFeeTransaction:
         raw = _TYPE + rlp.encode_list(self._fields() + tail)
         return SignedTransaction(raw=raw, hash="0x" + keccak256(raw).hex())
 
+    def is_signed_in(self, raw: bytes) -> bool:
+        """Whether the bytes of a signed transaction of this type are this one, whatever its signature."""
+        # A list's length takes one byte, or says in its first how many more it takes (Yellow Paper, appendix B).
+        begin = 2 if raw[1] < 0xF8 else 2 + raw[1] - 0xF7
+        return raw.startswith(self._fields(), begin)
+
     @classmethod
     def from_signed(cls, raw: bytes) -> tuple[DynamicFeeTransaction, str]:
         """Read signed bytes: the transaction and the hash under which chains know it.

@@ -46,6 +46,10 @@ class PermitSingle:
 
     def digest(self, *, chain_id: int, verifying_contract: str = PERMIT2) -> bytes:
         """Return the 32 bytes that are signed: ``keccak(0x1901 || domain || struct)`` (EIP-712)."""
+        return keccak256(self.preimage(chain_id=chain_id, verifying_contract=verifying_contract))
+
+    def preimage(self, *, chain_id: int, verifying_contract: str = PERMIT2) -> bytes:
+        """Return the 66 bytes whose hash is signed: ``0x1901 || domain || struct``."""
         domain = _domain(chain_id, verifying_contract)
         details = keccak256(
             _DETAILS_TYPE
@@ -55,7 +59,7 @@ class PermitSingle:
             + _word(self.nonce)
         )
         single = keccak256(_SINGLE_TYPE + details + _address_word(self.spender) + _word(self.sig_deadline_s))
-        return keccak256(b"\x19\x01" + domain + single)
+        return b"\x19\x01" + domain + single
 
 
 @lru_cache(maxsize=64)

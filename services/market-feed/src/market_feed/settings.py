@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from dexlane.chain.deployments import singletons
 from dexlane.chain.factories import FACTORIES, Factory
 from dexlane.chain.pool_loading import WatchedPool
 from dexlane.runtime.settings import ChainSettings, service_config
@@ -118,6 +119,9 @@ class Settings(ChainSettings):
                 raise ValueError(f"chain {chain} has no pools; add some to DEXLANE_MARKET_FEED_POOLS")
             if chain not in self.quote_tokens:
                 raise ValueError(f"chain {chain} has no quote token; add it to DEXLANE_MARKET_FEED_QUOTE_TOKENS")
+            for factory in self.factories.get(chain, ()):
+                if factory.protocol is Protocol.UNISWAP_V4 and factory.address not in singletons(chain):
+                    raise ValueError(f"{factory.address} is not the manager of Uniswap V4 that chain {chain} has")
         if self.leave_depth > self.enter_depth:
             raise ValueError("a pool cannot leave at more depth than it enters at")
         if self.listed_tokens_only and not self.token_lists:

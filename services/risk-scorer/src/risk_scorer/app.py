@@ -19,7 +19,7 @@ from risk_scorer.metrics import Moments
 from risk_scorer.node_facts import FactCache
 from risk_scorer.scorer import Policy, Scorer
 from risk_scorer.settings import Settings
-from risk_scorer.tokens import Surroundings, TokenDesk
+from risk_scorer.tokens import OtherProcess, Surroundings, TokenDesk
 
 
 def build(settings: Settings) -> Service:
@@ -43,7 +43,8 @@ def _add_chain(
     )
     redis = Redis.from_url(settings.redis_url, socket_timeout=1, socket_connect_timeout=1)
     cache = FactCache(redis, f"dexlane:{settings.realm}:{chain_id}", moments.cache_lost)
-    around = Surroundings(client, cache, sanctions, service.bus.publish, service.clock, moments)
+    codes = OtherProcess()
+    around = Surroundings(client, cache, sanctions, service.bus.publish, service.clock, moments, codes.judge)
     desk = TokenDesk(chain_id, around, settings.gather_timeout_ms / 1_000)
     mirror = PoolMirror(chain_id)
     scorer = Scorer(mirror, desk, _policy(settings, chain_id), clock=service.clock, moments=moments)
@@ -52,8 +53,10 @@ def _add_chain(
     service.on_start(client.start)
     service.on_stop(client.stop)
     service.on_stop(cache.close)
+    service.on_stop(codes.stop)
     service.background(f"mirror {chain_id}", lambda: mirror.run(service.bus, service.clock, service.log))
     service.background(f"tokens {chain_id}", scorer.keep_tokens_fresh)
+    service.background(f"codes {chain_id}", desk.codes.keep_judging)
     service.ready_when(
         f"mirror {chain_id}", lambda: mirror.why_not_current(service.clock.now_ms(), settings.max_block_age_ms)
     )

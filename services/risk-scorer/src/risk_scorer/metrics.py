@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dexlane.domain.risk.evidence import CodeFacts
 from dexlane.events.risk import TokenFlagged, VerdictApproved, VerdictRejected
 from dexlane.runtime.observability import Log, Metrics
 
@@ -21,6 +22,7 @@ class Moments:
         self._flags = metrics.counter("tokens_flagged_total", "Findings against tokens", ("flag",))
         self._refreshed = metrics.counter("token_facts_read_total", "Tokens about which the node was asked")
         self._failed = metrics.counter("gathering_failed_total", "Times when the node gave no token facts")
+        self._codes = metrics.counter("codes_judged_total", "Codes of tokens that were judged", ("outcome",))
         self._cache = metrics.counter("cache_lost_total", "Times when the cache did not answer")
 
     def approved(self, verdict: VerdictApproved, seconds: float, *, held: bool) -> None:
@@ -53,6 +55,16 @@ class Moments:
         """The node told nothing; what is needed and missing will be a veto."""
         self._failed.inc()
         self._log.warning("gathering_failed", reason=reason)
+
+    def code_judged(self, code_hash: str, facts: CodeFacts) -> None:
+        """What a code allows is known."""
+        self._codes.labels("complete" if facts.complete else "incomplete").inc()
+        self._log.info("code_judged", code_hash=code_hash, score=facts.score, flags=list(facts.flags))
+
+    def code_not_judged(self, code_hash: str, reason: str) -> None:
+        """The process that judges codes is gone; the contract score counts that."""
+        self._codes.labels("failed").inc()
+        self._log.warning("code_not_judged", code_hash=code_hash, reason=reason)
 
     def cache_lost(self, reason: str) -> None:
         """The cache did not answer; facts come from the node."""

@@ -38,14 +38,23 @@ class BatchClient(Protocol):
         ...
 
 
-async def read_facts(client: BatchClient, tokens: Sequence[str], timeout_s: float) -> dict[str, TokenFacts]:
-    """Ask the node about all tokens in one message. ``Transient`` when it does not answer, or refuses to."""
+async def read_facts(
+    client: BatchClient, tokens: Sequence[str], timeout_s: float, on_code: Callable[[str, bytes], None]
+) -> dict[str, TokenFacts]:
+    """Ask the node about all tokens in one message; ``on_code`` is told hash and bytes of every code.
+
+    ``Transient`` when the node does not answer, or refuses to.
+    """
     requests = [request for token in tokens for request in _questions(token)]
     answers = await client.batch(requests, timeout_s=timeout_s)
-    return {
+    read = {
         token: _facts(token, answers[index * _PER_TOKEN : (index + 1) * _PER_TOKEN])
         for index, token in enumerate(tokens)
     }
+    for index, facts in enumerate(read.values()):
+        if facts.code_hash is not None:
+            on_code(facts.code_hash, bytes.fromhex(answers[index * _PER_TOKEN][2:]))
+    return read
 
 
 def _questions(token: str) -> list[Request]:

@@ -79,8 +79,11 @@ class Scorer:
             await self._refresh.wait()
             self._refresh.clear()
             tip = self._mirror.tip
-            if tip is not None and not await self._read_all(tip):
+            if tip is None:
+                continue
+            if not await self._read_all(tip):
                 self._refreshed_at = -1
+            await self.desk.shares.gather(tuple(self._mirror.book.pools.values()), tip)
 
     async def judge(self, opportunity: OpportunityFound) -> Verdict:
         """The verdict on an opportunity. Reads nothing outside this process unless token facts are missing."""
@@ -173,6 +176,8 @@ class Scorer:
             volatilities=volatilities,
             impact=self._pools.impact(route, opportunity.size_hint, pools),
             tokens=facts,
+            codes=self.desk.codes.of(facts),
+            lp_shares=self.desk.shares.of(addresses),
             flags=self.desk.flags(tokens),
             sanctions=self.desk.sanctions.check((*addresses, *tokens, *behind)),
         )

@@ -14,7 +14,8 @@ from dexlane.chain.pool_events import POOL_EVENTS, PoolEvent
 from dexlane.chain.pool_events.uniswap import V2_SYNC_TOPIC, V3_BURN_TOPIC, V3_MINT_TOPIC, V3_SWAP_TOPIC
 from dexlane.domain.amm.changes import LiquidityChanged, PoolChange, PoolSwapped, ReservesSynced, after_change
 from dexlane.domain.amm.folding import FOLDS
-from dexlane.values.pools import Pool, PoolDelta
+from dexlane.domain.pool_table import PoolTable
+from dexlane.values.pools import PoolDelta, PoolState
 
 __all__ = [
     "V2_SYNC_TOPIC",
@@ -74,17 +75,16 @@ def _decoded(event: PoolEvent, log: RawLog) -> PoolChange:
         raise UnreadableLog(f"log {log.log_index} of {log.tx_hash} is malformed: {error}") from error
 
 
-def fold_logs(
-    logs: Sequence[RawLog], pools: Mapping[str, Pool], singletons: Collection[str] = frozenset()
-) -> FoldedLogs:
+def fold_logs(logs: Sequence[RawLog], pools: PoolTable, singletons: Collection[str] = frozenset()) -> FoldedLogs:
     """All logs of one block, in any order, folded into one delta for each watched pool that they touch.
 
-    ``pools`` are the watched pools as before the block, by address; ``singletons`` are the contracts of this chain that
+    ``pools`` are the watched pools as before the block; ``singletons`` are the contracts of this chain that
     hold many pools. Raises ``UnreadableLog`` for a log that is not what its topic says or that is there twice, and
     ``InconsistentDelta`` for one that cannot follow from the pool's state. The cost is that of the logs, whatever the
     number of pools.
     """
-    touched: dict[str, tuple[Pool, list[PoolChange]]] = {}
+    states = pools.states
+    touched: dict[str, tuple[PoolState, list[PoolChange]]] = {}
     foreign: str | None = None
     last_index = -1
     for log in sorted(logs, key=_BY_INDEX):
@@ -103,11 +103,11 @@ def fold_logs(
         known = touched.get(address)
         if known is not None:
             known[1].append(_decoded(event, log))
-        elif (pool := pools.get(address)) is not None:
-            touched[address] = (pool, [_decoded(event, log)])
+        elif (state := states.get(address)) is not None:
+            touched[address] = (state, [_decoded(event, log)])
         elif pool_in is None:
             foreign = address
-    folded = [FOLDS[pool.state.kind](address, pool, changes) for address, (pool, changes) in touched.items()]
+    folded = [FOLDS[state.kind](address, pools, changes) for address, (state, changes) in touched.items()]
     return FoldedLogs(
         deltas=tuple([delta for delta, _ in folded]),
         volumes=dict(zip(touched, [moved for _, moved in folded], strict=True)),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import NamedTuple
 
-from dexlane.domain.amm.deltas import pool_after
+from dexlane.domain.amm.deltas import state_after
+from dexlane.domain.pool_table import PoolTable
 from dexlane.events.market import BlockApplied
 from dexlane.values.base import digest
 from dexlane.values.chains import BlockRef
@@ -90,7 +90,7 @@ class PoolBook:
     def __init__(self, undo_depth: int = 128) -> None:
         if undo_depth < 1:
             raise ValueError("a pool book remembers at least one block")
-        self._pools: dict[str, Pool] = {}
+        self._pools = PoolTable()
         self._snapshots: dict[str, BlockRef] = {}
         self._applied: deque[_Applied] = deque()
         self._hashes: set[str] = set()
@@ -99,7 +99,6 @@ class PoolBook:
         self._joined: dict[str, int] = {}
         self._tip: BlockRef | None = None
         self._tick_digests: dict[str, tuple[tuple[Tick, ...], str]] = {}
-        self._view = MappingProxyType(self._pools)
 
     @property
     def tip(self) -> BlockRef | None:
@@ -107,9 +106,9 @@ class PoolBook:
         return self._tip
 
     @property
-    def pools(self) -> Mapping[str, Pool]:
-        """A live, read-only view of the pools by address. The pools in it never change; the view does, per block."""
-        return self._view
+    def pools(self) -> PoolTable:
+        """The pools by address, to read only. A pool taken from it never changes; the table does, per block."""
+        return self._pools
 
     def put(self, pool: Pool, block: BlockRef) -> None:
         """Watch a pool from its state after ``block``, or replace a watched one by a newer snapshot.
@@ -122,7 +121,7 @@ class PoolBook:
             return
         if self._changed_since(address, block):
             raise GapError(f"pool {address} may have changed after its snapshot of block {block.number}")
-        self._pools[address] = pool
+        self._pools.put(pool)
         self._snapshots[address] = block
         self._newest_snapshot = max(self._newest_snapshot, block.number)
 
@@ -141,7 +140,7 @@ class PoolBook:
 
     def leave(self, address: str) -> None:
         """Watch a pool no longer; an unwatched one is ignored. Undoing blocks does not bring it back."""
-        self._pools.pop(address, None)
+        self._pools.remove(address)
         self._snapshots.pop(address, None)
         self._joined.pop(address, None)
         self._tick_digests.pop(address, None)
@@ -156,11 +155,11 @@ class PoolBook:
             return
         self._check_connects(event)
         before: dict[str, PoolState | None] = {}
-        after: dict[str, Pool] = {}
+        after: dict[str, PoolState] = {}
         number = event.block.number
         for delta in event.deltas:
             self._replace(delta, number, before, after)
-        self._pools.update(after)
+        self._pools.update_states(after)
         self._remember(_Applied(event.block, event.parent_hash, before))
         self._tip = event.block
 
@@ -174,18 +173,18 @@ class PoolBook:
         undone = self._blocks_above(ancestor)
         gone = {address for address, number in self._joined.items() if number > ancestor.number}
         inside, ahead = self._snapshots_against(undone, ancestor)
-        restored: dict[str, Pool] = {}
+        restored: dict[str, PoolState] = {}
         for applied in undone:
             for address, state in applied.before.items():
-                if address in gone or (pool := self._pools.get(address)) is None:
+                if address in gone or address not in self._pools:
                     continue
                 if address in inside and applied.block.number <= inside[address]:
                     raise GapError(f"pool {address} is not known before block {applied.block.number}")
                 if state is not None and address not in ahead:
-                    restored[address] = pool.with_state(state)
+                    restored[address] = state
         for _ in undone:
             self._hashes.discard(self._applied.pop().block.hash)
-        self._pools.update(restored)
+        self._pools.update_states(restored)
         # Nothing touched these pools between the ancestor and their snapshot: it stands for the ancestor's state too.
         self._snapshots.update(dict.fromkeys(inside, ancestor))
         for address in gone:
@@ -199,7 +198,7 @@ class PoolBook:
 
     def history(self, address: str) -> PoolHistory:
         """What the book remembers of a pool, as far back as it could undo. ``KeyError`` for an unwatched pool."""
-        state, snapshot = self._pools[address].state, self._snapshots[address]
+        state, snapshot = self._pools.states[address], self._snapshots[address]
         since = snapshot if self._tip is None or snapshot.number > self._tip.number else self._tip
         changes: list[StateAfter] = []
         blocks = [since]
@@ -234,18 +233,18 @@ class PoolBook:
                 raise GapError(f"block {number} leaves a gap after the snapshot of {address} at {snapshot.number}")
 
     def _replace(
-        self, delta: PoolDelta, number: int, before: dict[str, PoolState | None], after: dict[str, Pool]
+        self, delta: PoolDelta, number: int, before: dict[str, PoolState | None], after: dict[str, PoolState]
     ) -> None:
         address = delta.pool
-        known = self._pools.get(address)
+        known = self._pools.states.get(address)
         if known is None or (number <= self._newest_snapshot and number <= self._snapshots[address].number):
             before[address] = None
             return
         if address not in after:
-            before[address] = known.state
-            after[address] = pool_after(known, delta)
+            before[address] = known
+            after[address] = state_after(known, delta)
         else:
-            after[address] = pool_after(after[address], delta)
+            after[address] = state_after(after[address], delta)
 
     def _holds_newer(self, address: str, block: BlockRef) -> bool:
         """True when the book shows this pool after a later block than ``block``."""
@@ -287,7 +286,7 @@ class PoolBook:
         return inside, later.keys() - inside.keys()
 
     def _digest_parts(self, address: str) -> list[str]:
-        state = self._pools[address].state
+        state = self._pools.states[address]
         if isinstance(state, ConstantProductState):
             return [address, str(state.reserve0), str(state.reserve1)]
         if isinstance(state, BalancesState):

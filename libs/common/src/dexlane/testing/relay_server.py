@@ -23,8 +23,10 @@ from typing import Any, Self
 import httpx
 from coincurve import PublicKey
 
-from dexlane.chain.relays.catalogue import RelaySpec
-from dexlane.chain.relays.relay import RelayKind
+from dexlane.chain.relays.auth import AuthKey
+from dexlane.chain.relays.catalogue import DIALECTS, RelaySpec
+from dexlane.chain.relays.http import RelayHttp
+from dexlane.chain.relays.relay import Relay, RelayKind
 from dexlane.chain.rpc import RpcError
 from dexlane.testing.fake_chain import FakeChain
 from dexlane.testing.fake_mempool import decode_transaction
@@ -94,6 +96,7 @@ class RelayServer:
     signers: set[str] = field(default_factory=set)
     chances: Random = field(init=False)
     server: asyncio.Server | None = None
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
     talking: set[asyncio.Task[Any]] = field(default_factory=set)
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -108,6 +111,7 @@ class RelayServer:
     async def __aexit__(self, *_: object) -> None:
         if self.server is not None:
             self.server.close()
+        self.closing.set()
         for writer in list(self.writers):
             writer.close()  # whoever waits for a request learns that there is none
         await asyncio.gather(*self.talking, return_exceptions=True)
@@ -151,12 +155,28 @@ class RelayServer:
                 headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 method, path, _ = first.split(" ")
-                status, answer = self._page(path) if method == "GET" else await self._call(body, headers)
+                status, answer = await self.answer(method, path, headers, body)
                 lead = f"HTTP/1.1 {status} {'OK' if status == 200 else 'No'}\r\ncontent-length: {len(answer)}\r\n\r\n"
                 writer.write(lead.encode() + answer)
                 await writer.drain()
         self.writers.discard(writer)
         writer.close()
+
+    async def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        """HTTP status and body of an answer."""
+        return self._page(path) if method == "GET" else await self._call(body, headers)
+
+    def client(self, name: str, kind: RelayKind, auth: AuthKey) -> Relay:
+        """A client that reaches it without a network, for worlds of one process; nothing is listened on."""
+
+        async def answered(request: httpx.Request) -> httpx.Response:
+            headers = {key.lower(): value for key, value in request.headers.items()}
+            status, body = await self.answer(request.method, request.url.path, headers, request.content)
+            return httpx.Response(status, stream=httpx.ByteStream(body))
+
+        status_url = None if kind is RelayKind.BUNDLES else f"http://{name}/tx/"
+        transport = httpx.MockTransport(answered)
+        return DIALECTS[kind](name, RelayHttp(f"http://{name}/", auth, status_url=status_url, transport=transport))
 
     def _page(self, path: str) -> tuple[int, bytes]:
         tx_hash = path.rpartition("/")[2]
@@ -205,7 +225,8 @@ class RelayServer:
         if fate == "leak":
             self.leaks.append(held.raw)
         if fate == "late":
-            await asyncio.sleep(self.conduct.late_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.closing.wait(), self.conduct.late_s)
         result = {"bundleHash": held.tx_hash} if method == "eth_sendBundle" else held.tx_hash
         return 200, json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode()
 
@@ -258,11 +279,19 @@ def build(chain: FakeChain, relays: Sequence[RelayServer], **options: Any) -> No
         while relay.leaks:
             with contextlib.suppress(RpcError):
                 chain.submit(relay.leaks.pop())
+    public = dict(chain.pool)
     for relay in relays:
         for held in relay.offers(chain.tip.number):
             with contextlib.suppress(RpcError):
                 chain.submit(held.raw)
+    offered = set(chain.pool) - set(public)
     chain.mine(**options)
+    for tx_hash in offered & set(chain.pool):
+        chain.drop(tx_hash)  # it did not fit into the block, and its builder shows it to nobody
+    used = chain.blocks[-1].nonces
+    chain.pool.update(
+        {key: tx for key, tx in public.items() if key not in chain.pool and tx.nonce >= used.get(tx.sender, 0)}
+    )
     hashes = {tx.hash for tx in chain.blocks[-1].transactions}
     for relay in relays:
         relay.included |= hashes & set(relay.held)

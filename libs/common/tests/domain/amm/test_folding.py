@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from dexlane.domain.amm.changes import LiquidityChanged, PoolChange, PoolSwapped, ReservesSynced, after_change
 from dexlane.domain.amm.deltas import InconsistentDelta, apply_delta, delta_between
 from dexlane.domain.amm.folding import FOLDS
+from dexlane.domain.pool_table import PoolTable
 from dexlane.testing.builders import a_pool_v2, a_pool_v3
 from dexlane.values.pools import ConstantProductState, Pool, PoolDelta, PoolState
 
@@ -33,7 +34,7 @@ V3_CHANGES = st.lists(SWAPS | POSITIONS, min_size=1, max_size=12)
 
 
 def fold(pool: Pool, changes: Sequence[PoolChange]) -> tuple[PoolDelta, tuple[int, ...]]:
-    return FOLDS[pool.state.kind](pool.key.address, pool, changes)
+    return FOLDS[pool.state.kind](pool.key.address, PoolTable([pool]), changes)
 
 
 def one_by_one(state: PoolState, changes: Sequence[PoolChange]) -> PoolState:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dexlane.domain.risk.evidence import Flag
+from dexlane.domain.risk.evidence import CodeFacts, Flag
 from dexlane.domain.risk.factors import contract, liquidity, slippage, volatility
 from dexlane.domain.risk.scales import score
 
@@ -86,6 +86,23 @@ def test_powers_over_a_token_raise_its_score(cases: dict[str, Any], worse: dict[
 
 def test_unknown_issuer_scores_above_a_known_one(cases: dict[str, Any]) -> None:
     assert _score(contract, cases["unknown_token"]) > _score(contract, cases["single"])
+
+
+def test_a_worse_code_never_lowers_the_contract_score(cases: dict[str, Any]) -> None:
+    case = cases["unknown_token"].with_facts(UNKNOWN, owner="0x" + "0" * 40)
+    scores = [
+        _score(contract, case.but(codes={UNKNOWN: CodeFacts(score=score, flags=("hidden_mint",), complete=True)}))
+        for score in range(0, 101, 5)
+    ]
+    assert scores == sorted(scores)
+    assert scores[0] < scores[-1] <= _score(contract, case)
+
+
+def test_code_that_nobody_judged_counts_like_the_worst(cases: dict[str, Any]) -> None:
+    case = cases["unknown_token"]
+    worst = case.but(codes={UNKNOWN: CodeFacts(score=100, complete=False, reasons=("no function is recognised",))})
+    assert _score(contract, case) == _score(contract, worst)
+    assert not worst.assess().vetoes
 
 
 def test_changed_token_of_an_unknown_issuer_scores_worst(cases: dict[str, Any]) -> None:

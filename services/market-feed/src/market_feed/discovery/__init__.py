@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dexlane.chain.factories import NewPool
+from dexlane.chain.deployments import deployments
+from dexlane.chain.factories import NewPool, known_pool
 from dexlane.chain.rpc import Rpc
 from dexlane.domain.liquidity_filter import Thresholds
 from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
@@ -40,6 +41,7 @@ class DiscoveryAssembly:
         rules = DiscoveryRules(
             chain_id=chain_id,
             quote=settings.quote_tokens[chain_id],
+            wrapped_native=next((each.wrapped_native for each in deployments().chains if each.id == chain_id), None),
             factories=settings.factories.get(chain_id, ()),
             thresholds=Thresholds(settings.enter_depth, settings.leave_depth, settings.discovered_pools_max),
         )
@@ -60,8 +62,7 @@ class DiscoveryAssembly:
             for address in PoolCheckpoint.model_validate_json(raw).pools if raw else ():
                 entry = await bus.kv_get(PoolSnapshot.key(bus.realm, chain_id, address))
                 if entry is not None:
-                    key = PoolSnapshot.model_validate_json(entry).pool.key
-                    found.append(NewPool(address, key.protocol, key.token0.address, key.token1.address))
-        except (Transient, ValueError) as error:
+                    found.append(known_pool(chain_id, PoolSnapshot.model_validate_json(entry).pool.key))
+        except (Transient, ValueError, KeyError) as error:
             self._moments.troubled(chain_id, f"the earlier pools are not known: {error}")
         return found

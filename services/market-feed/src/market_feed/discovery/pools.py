@@ -23,7 +23,7 @@ from dexlane.chain.token_facts import TokenFacts
 from dexlane.domain.liquidity_filter import LiquidityFilter, Ratio, Thresholds, anchor_depth, anchor_prices
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.market import BlockApplied
-from dexlane.values.chains import BlockRef
+from dexlane.values.chains import ZERO_ADDRESS, BlockRef
 from dexlane.values.pools import Pool
 from market_feed.discovery.access import Access
 from market_feed.discovery.candidates import Candidate, Candidates
@@ -61,10 +61,12 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoveryRules:
-    """What is looked for on a chain. ``quote`` is the address of the token that depths are counted in."""
+    """What is looked for on a chain. ``quote`` is the address of the token that depths are counted in,
+    ``wrapped_native`` that of the token that stands for the chain's coin, where it is known."""
 
     chain_id: int
     quote: str
+    wrapped_native: str | None
     factories: tuple[Factory, ...]
     thresholds: Thresholds
     bounds: Bounds = field(default_factory=Bounds)
@@ -155,9 +157,8 @@ class Discovery:
         """One piece of work. Raises ``RpcError`` or ``RpcUnavailable``; what was not done is done the next time."""
         self._settle_joins()
         self._obey_lists()
-        prices = anchor_prices(
-            [self._book.pools[a] for a in self._configured & self._book.pools.keys()], self._rules.quote
-        )
+        configured = [self._book.pools[address] for address in self._configured & self._book.pools.keys()]
+        prices = _with_coin(anchor_prices(configured, self._rules.quote), self._rules.wrapped_native)
         await self._measure_touched(prices)
         await self._scan()
         for candidate in await self._screen(prices):
@@ -239,7 +240,8 @@ class Discovery:
 
     def _anchors(self) -> set[str]:
         keys = [self._book.pools[address].key for address in self._configured & self._book.pools.keys()]
-        return {self._rules.quote} | {token.address for key in keys for token in (key.token0, key.token1)}
+        anchors = {self._rules.quote} | {token.address for key in keys for token in (key.token0, key.token1)}
+        return anchors | {ZERO_ADDRESS} if self._rules.wrapped_native in anchors else anchors
 
     def _add(self, new: NewPool) -> None:
         if new.address in self._book.pools or new.address in self._filter.watched:
@@ -315,3 +317,8 @@ class Discovery:
         self._joining.pop(address, None)
         self._origins.pop(address, None)
         self._moments.pool_left(self._rules.chain_id, address, reason)
+
+
+def _with_coin(prices: dict[str, Ratio], wrapped: str | None) -> dict[str, Ratio]:
+    """Prices with that of the chain's coin, which Uniswap V4 trades as such: it is worth its wrapped token."""
+    return prices | {ZERO_ADDRESS: prices[wrapped]} if wrapped in prices else prices

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from dexlane.chain import abi
 from dexlane.chain.factories import NewPool
-from dexlane.chain.pool_loading import ChainReader, WatchedPool, load_pool
+from dexlane.chain.multicall import Call
+from dexlane.chain.pool_loading import ChainReader, load_pool
+from dexlane.chain.pool_loading.uniswap_v4 import NATIVE, head_calls, virtual_amounts
 from dexlane.chain.rpc import Rpc
 from dexlane.chain.token_facts import TokenFacts, read_token
 from dexlane.domain.liquidity_filter import Ratio
-from dexlane.values.chains import BlockRef
+from dexlane.values.chains import ZERO_ADDRESS, BlockRef
 from dexlane.values.pools import ConcentratedState, Pool
 from market_feed.discovery.access import Access
 from market_feed.metrics import DiscoveryMoments
@@ -18,6 +20,9 @@ from market_feed.metrics import DiscoveryMoments
 TOKENS_REMEMBERED = 10_000
 MAX_TICKS = 20_000
 """With more, a snapshot outgrows its entry in the bucket, which would hold up those of all other pools."""
+
+NATIVE_FACTS = TokenFacts(address=NATIVE.address, symbol=NATIVE.symbol, decimals=NATIVE.decimals)
+"""The chain's coin is no contract that could be asked."""
 
 _BALANCE_OF = bytes.fromhex("70a08231")
 
@@ -36,17 +41,20 @@ class CandidateReader:
     async def worth(self, pools: Sequence[NewPool], prices: Mapping[str, Ratio], tip: BlockRef) -> dict[str, int]:
         """What pools hold of their priced tokens, in quote units; of two priced tokens the lesser value.
 
-        Only priced tokens are asked, which the operator chose, in one call for all.
+        Only priced tokens are asked, which the operator chose, in one call for all. A pool of Uniswap V4 owns nothing
+        apart from the others of its manager: what its active liquidity would be worth at every price stands for it.
         """
-        asked = [(pool, token) for pool in pools for token in (pool.token0, pool.token1) if token in prices]
-        if not asked:
+        calls: list[Call] = []
+        for pool in pools:
+            calls += _worth_calls(pool, prices)
+        if not calls:
             return {}
-        calls = [(token, _BALANCE_OF + abi.address(pool.address)) for pool, token in asked]
-        answers = await (await ChainReader.at(self._rpc, tip.hash)).read(calls)
+        answers = iter(await (await ChainReader.at(self._rpc, tip.hash)).read(calls))
         worth: dict[str, int] = {}
-        for (pool, token), answer in zip(asked, answers, strict=True):
-            held = int.from_bytes((answer or b"")[: abi.WORD], "big") * prices[token][0] // prices[token][1]
-            worth[pool.address] = min(held, worth.get(pool.address, held))
+        for pool in pools:
+            told = [next(answers) for _ in _worth_calls(pool, prices)]
+            values = [held * prices[token][0] // prices[token][1] for token, held in _held(pool, prices, told)]
+            worth[pool.address] = min(values, default=0)
         return worth
 
     async def load(self, new: NewPool, tip: BlockRef) -> Pool:
@@ -59,7 +67,7 @@ class CandidateReader:
             if facts.token is None:
                 raise ValueError(f"token {address} is not tradable: {facts.reason}")
         reader = await ChainReader.at(self._rpc, tip.hash)
-        pool = await load_pool(reader, WatchedPool(address=new.address, protocol=new.protocol))
+        pool = await load_pool(reader, new.to_watch)
         if (pool.key.token0.address, pool.key.token1.address) != (new.token0, new.token1):
             raise ValueError("it trades other tokens than its factory said")
         if isinstance(pool.state, ConcentratedState) and len(pool.state.ticks) > MAX_TICKS:
@@ -67,6 +75,8 @@ class CandidateReader:
         return pool
 
     async def _facts(self, address: str, tip: BlockRef) -> TokenFacts:
+        if address == ZERO_ADDRESS:
+            return NATIVE_FACTS
         known = self.tokens.pop(address, None)
         if known is None:
             known = await read_token(self._rpc, address, tip.hash)
@@ -83,3 +93,24 @@ class CandidateReader:
         if listed is not None and facts.decimals is not None and listed.decimals != facts.decimals:
             reason = f"a list says {listed.decimals} decimals, the token says {facts.decimals}; the token counts"
             self._moments.token_doubtful(self._chain_id, facts.address, reason)
+
+
+def _priced(pool: NewPool, prices: Mapping[str, Ratio]) -> list[str]:
+    return [token for token in (pool.token0, pool.token1) if token in prices]
+
+
+def _worth_calls(pool: NewPool, prices: Mapping[str, Ratio]) -> list[Call]:
+    """What is asked about a pool: the balances of its priced tokens, or its price and active liquidity."""
+    if pool.v4 is not None and pool.manager is not None:
+        return head_calls(pool.v4, pool.manager) if _priced(pool, prices) else []
+    return [(token, _BALANCE_OF + abi.address(pool.address)) for token in _priced(pool, prices)]
+
+
+def _held(pool: NewPool, prices: Mapping[str, Ratio], told: Sequence[bytes | None]) -> list[tuple[str, int]]:
+    """Its priced tokens and how much it holds of each, from the answers to ``_worth_calls``."""
+    priced = _priced(pool, prices)
+    if pool.v4 is None:
+        balances = [int.from_bytes((answer or b"")[: abi.WORD], "big") for answer in told]
+        return list(zip(priced, balances, strict=True))
+    amounts = dict(zip((pool.token0, pool.token1), virtual_amounts(*told) if told else (0, 0), strict=True))
+    return [(token, amounts[token]) for token in priced]

@@ -38,8 +38,9 @@ class PrivateSending:
         self._chain_id = board.chain_id
         self._holds: dict[str, tuple[Hold, ...]] = {}
         self._claims: dict[tuple[str, str], int] = {}
-        self._leaked: set[str] = set()
-        self._tip = 0
+        self._shown: set[str] = set()
+        """Intents that everybody could see: in a pool, or in a block that a reorganisation may have undone."""
+        self._tip = self._last_tip = 0
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def is_due(self, slot: Slot, number: int) -> bool:
@@ -61,7 +62,8 @@ class PrivateSending:
     def weigh(self, findings: Sequence[Finding], tip: BlockApplied, *, is_new: bool) -> list[Finding]:
         """What was found, with what the relays hold. Judges the relays by it. ``is_new``: this block was not weighed
         before."""
-        self._tip = max(self._tip, tip.block.number)
+        self._last_tip, self._tip = self._tip, max(self._tip, tip.block.number)
+        self._board.look()
         lowest = _lowest_open(findings)
         weighed = []
         for finding in findings:
@@ -120,7 +122,7 @@ class PrivateSending:
         self._board.answered(name, said)
         self._board.moments.answered(self._chain_id, name, intent_id, said.answer, said.text)
         is_trade = slot.state.attempt(number).kind is AttemptKind.TRADE
-        if said.answer in TOOK and is_trade and slot.state.is_open:
+        if said.answer in TOOK and is_trade and slot.state.stage in {Stage.SIGNED, Stage.SENT}:
             hold = Hold(relay=name, attempt=number, since=parcel.tip, given=parcel.tip, until=said.until)
             self._holds[intent_id] = relay_holds.taken(self._holds.get(intent_id, ()), hold)
         if said.answer in TOOK:
@@ -157,13 +159,13 @@ class PrivateSending:
         elif head.complete and not head.slot_used and state.stage in {Stage.SIGNED, Stage.SENT} and state.attempts:
             newest = state.attempts[-1]
             payable = newest.fee.max_fee_per_gas_wei >= tip.base_fee_per_gas_wei
-            if head.pooled and state.is_private and intent_id not in self._leaked:
+            if head.pooled and state.is_private and intent_id not in self._shown:
                 self._blame_leak(intent_id)
             if state.is_private and is_next and payable and head.hopeless is None:
                 self._count_miss(intent_id, newest.number, tip.block.number)
             for hold in holds:
                 # A bundle is for one block; that this one passed is its way, and no end.
-                if not hold.ended and hold.until == tip.block.number and hold.until > hold.given + 1:
+                if not hold.ended and self._last_tip < hold.until <= self._tip and hold.until > hold.given + 1:
                     self._board.missed(hold.relay)
                     self._board.moments.ended(self._chain_id, hold.relay, intent_id, "expired")
             if state.is_private:
@@ -175,8 +177,11 @@ class PrivateSending:
         number = next((one.number for one in finding.record.state.attempts if one.tx_hash == seen.tx_hash), 0)
         holds = self._holds.pop(intent_id, ())
         before = seen.block.number - 1
-        holders = [hold for hold in holds if hold.attempt == number and hold.lasts(before)]
-        alone = len(holders) == 1 and finding.record.state.is_private and intent_id not in self._leaked
+        held = [hold for hold in holds if hold.attempt == number and hold.lasts(before)]
+        alone = len(held) == 1 and finding.record.state.is_private and intent_id not in self._shown
+        # Who let more blocks pass than another had no part in it: it must not live on the others' inclusions.
+        least = min((hold.missed for hold in held), default=0)
+        holders = [hold for hold in held if hold.missed == least]
         for hold in holders:
             blocks = max(1, seen.block.number - hold.since)
             self._board.included(hold.relay, blocks)
@@ -184,7 +189,7 @@ class PrivateSending:
         for name in sorted({hold.relay for hold in holds} - {hold.relay for hold in holders}):
             self._board.missed(name)
             self._board.moments.ended(self._chain_id, name, intent_id, "superseded")
-        self._leaked.discard(intent_id)
+        self._shown.add(intent_id)
         for key in [key for key in self._claims if key[0] == intent_id]:
             del self._claims[key]
 
@@ -204,7 +209,7 @@ class PrivateSending:
     def _blame_leak(self, intent_id: str) -> None:
         """What relays alone were given waits in a public pool. Of several nobody knows which it was; all are left alone
         for a while, for what they were given is not private any more."""
-        self._leaked.add(intent_id)
+        self._shown.add(intent_id)
         for name in sorted({hold.relay for hold in self._holds.get(intent_id, ()) if not hold.ended}):
             self._board.faulted(name, Fault.LEAKED, f"intent {intent_id} was seen in a public pool")
             self._board.moments.ended(self._chain_id, name, intent_id, "leaked")

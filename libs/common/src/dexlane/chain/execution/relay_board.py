@@ -59,9 +59,11 @@ class RelayBoard:
 
     def usable(self) -> Sequence[str]:
         """Those that can be used now, best first."""
-        now_ms = self._now_ms()
-        self.moments.usable(self.chain_id, self._scores, now_ms)
-        return relay_scores.in_order(self._scores, now_ms)
+        return relay_scores.in_order(self._scores, self._now_ms())
+
+    def look(self) -> None:
+        """Tell who can be used now; once a block, for a relay comes back by time alone."""
+        self.moments.usable(self.chain_id, self._scores, self._now_ms())
 
     def now(self) -> Relays:
         """How many there are, and how many can be used."""

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 
 from dexlane.chain import abi
 from dexlane.chain.keccak import keccak256
+from dexlane.chain.multicall import Call
 from dexlane.chain.pool_loading.base import (
     ChainReader,
     PoolUnreadable,
+    V4Key,
     WatchedPool,
     load_token,
     signed_word,
@@ -28,7 +30,8 @@ _POOLS_SLOT = 6
 _LIQUIDITY_OFFSET = 3
 _TICKS_OFFSET = 4
 _BITMAP_OFFSET = 5
-_NATIVE_DECIMALS = 18
+NATIVE = Token(address=ZERO_ADDRESS, symbol="NATIVE", decimals=18)
+"""The chain's coin, as pools of Uniswap V4 name it."""
 
 
 async def load(reader: ChainReader, watched: WatchedPool) -> Pool:
@@ -37,7 +40,7 @@ async def load(reader: ChainReader, watched: WatchedPool) -> Pool:
     if named is None or manager is None:
         raise PoolUnreadable(f"{watched.address} is not named by a v4 key and a manager")
     base = _slot(bytes.fromhex(named.pool_id[2:]), _POOLS_SLOT)
-    slot0, liquidity = await _words(reader, manager, [base, base + _LIQUIDITY_OFFSET])
+    slot0, liquidity = await _words(reader, manager, _head(named))
     if slot0 == 0:
         raise PoolUnreadable(f"the manager {manager} holds no pool {named.pool_id}")
     protocol_fee, lp_fee = slot0 >> 184 & 0xFFFFFF, slot0 >> 208 & 0xFFFFFF
@@ -64,6 +67,29 @@ async def load(reader: ChainReader, watched: WatchedPool) -> Pool:
     return Pool(key=key, state=state)
 
 
+def head_calls(named: V4Key, manager: str) -> list[Call]:
+    """The two calls that tell price and active liquidity; ``virtual_amounts`` reads their answers."""
+    return [(manager, _EXTSLOAD + abi.uint(slot)) for slot in _head(named)]
+
+
+def virtual_amounts(slot0: bytes | None, liquidity: bytes | None) -> tuple[int, int]:
+    """What a pool would hold of its tokens if its active liquidity lay at every price; zeros for a pool without any.
+
+    A hundred times what it gives until its price has moved by 2 % (from ``dx = L * (1 / sqrt(p) - 1 / sqrt(q))``).
+    """
+    price, active = _number(slot0) & (1 << 160) - 1, _number(liquidity) & (1 << 128) - 1
+    return ((active << 96) // price, active * price >> 96) if price else (0, 0)
+
+
+def _number(word: bytes | None) -> int:
+    return int.from_bytes((word or b"")[: abi.WORD], "big")
+
+
+def _head(named: V4Key) -> list[int]:
+    base = _slot(bytes.fromhex(named.pool_id[2:]), _POOLS_SLOT)
+    return [base, base + _LIQUIDITY_OFFSET]
+
+
 async def _load_ticks(reader: ChainReader, manager: str, base: int, spacing: int) -> tuple[Tick, ...]:
     positions = bitmap_words(spacing)
     words = await _words(reader, manager, [_slot(signed_word(at), base + _BITMAP_OFFSET) for at in positions])
@@ -83,7 +109,7 @@ async def _words(reader: ChainReader, manager: str, slots: Sequence[int]) -> lis
 async def _currency(reader: ChainReader, address: str) -> Token:
     """A token; the native coin is no contract that could be asked."""
     if address == ZERO_ADDRESS:
-        return Token(address=address, symbol="NATIVE", decimals=_NATIVE_DECIMALS)
+        return NATIVE
     return await load_token(reader, address)
 
 

@@ -33,13 +33,21 @@ class RelayHttp:
     """Requests to one end point, over connections that are kept."""
 
     def __init__(
-        self, url: str, auth: AuthKey | None, *, status_url: str | None = None, timeout_s: float = 3.0
+        self,
+        url: str,
+        auth: AuthKey | None,
+        *,
+        status_url: str | None = None,
+        timeout_s: float = 3.0,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._url = url
         self._status_url = status_url
         self._auth = auth
-        # No proxy from the environment: what is private goes to the relay and to nobody in between.
-        self._client = httpx.AsyncClient(timeout=timeout_s, trust_env=False, follow_redirects=False)
+        # No proxy from the environment: what is private goes to the relay and to nobody in between. Without https
+        # (on this machine only) there is no certificate to look at.
+        is_secure = url.startswith("https:")
+        self._client = httpx.AsyncClient(timeout=timeout_s, trust_env=False, verify=is_secure, transport=transport)
 
     async def call(self, method: str, params: list[object], on_sent: Callable[[], None] | None = None) -> Reply:
         """One JSON-RPC request, its body signed where there is a key. Never raises for the answer."""
@@ -75,13 +83,13 @@ class RelayHttp:
             response = await self._client.send(request, stream=True)
             try:
                 content = b""
-                async for chunk in response.aiter_raw():
+                async for chunk in response.aiter_bytes():
                     content += chunk
                     if len(content) > MAX_ANSWER_BYTES:
                         return Reply(fault=(Fault.GARBAGE, "the answer does not end"))
             finally:
                 await response.aclose()
-        except httpx.RemoteProtocolError as error:
+        except (httpx.RemoteProtocolError, httpx.DecodingError) as error:
             return Reply(fault=(Fault.GARBAGE, f"the answer is no HTTP: {error}"))
         except httpx.HTTPError as error:
             return Reply(fault=(Fault.UNREACHABLE, f"{type(error).__name__}: {error}"))

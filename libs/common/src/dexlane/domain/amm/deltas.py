@@ -84,26 +84,22 @@ def apply_delta(pool: Pool, delta: PoolDelta) -> Pool:
     """The pool after a delta. Raises ``InconsistentDelta`` when the delta is of another pool or kind."""
     if delta.pool != pool.key.address:
         raise InconsistentDelta(f"a delta of pool {delta.pool} was given to pool {pool.key.address}")
-    return pool_after(pool, delta)
+    return pool.with_state(state_after(pool.state, delta))
 
 
-def pool_after(pool: Pool, delta: PoolDelta) -> Pool:
-    """The same for a pool that was found by the delta's address."""
-    state = pool.state
-    after: PoolState
+def state_after(state: PoolState, delta: PoolDelta) -> PoolState:
+    """The state after a delta of its pool. Raises ``InconsistentDelta`` when the delta is of another kind."""
     # By exact type: ``isinstance`` on pydantic's metaclass costs more than the rest where it says no.
     if type(state) is ConstantProductState and type(delta) is ReservesDelta:
-        after = ConstantProductState.unchecked(delta.reserve0, delta.reserve1)
-    elif type(state) is ConcentratedState and type(delta) is ConcentratedDelta:
+        return ConstantProductState.unchecked(delta.reserve0, delta.reserve1)
+    if type(state) is ConcentratedState and type(delta) is ConcentratedDelta:
         ticks = _merged_ticks(state.ticks, delta.ticks) if delta.ticks else state.ticks
-        after = ConcentratedState.unchecked(delta.sqrt_price_x96, delta.tick, delta.liquidity, ticks)
-    elif type(state) is BalancesState and type(delta) is BalancesDelta:
+        return ConcentratedState.unchecked(delta.sqrt_price_x96, delta.tick, delta.liquidity, ticks)
+    if type(state) is BalancesState and type(delta) is BalancesDelta:
         if len(delta.balances) != len(state.balances):
             raise InconsistentDelta(f"pool {delta.pool} has {len(state.balances)} balances, not {len(delta.balances)}")
-        after = state.model_copy(update={"balances": delta.balances, "terms": delta.terms or state.terms})
-    else:
-        raise InconsistentDelta(f"a {delta.kind} delta cannot apply to the {state.kind} pool {delta.pool}")
-    return Pool.unchecked(pool.key, after)
+        return state.model_copy(update={"balances": delta.balances, "terms": delta.terms or state.terms})
+    raise InconsistentDelta(f"a {delta.kind} delta cannot apply to the {state.kind} pool {delta.pool}")
 
 
 def _reference(ticks: list[Tick], index: int, *, gross: int, net: int) -> None:

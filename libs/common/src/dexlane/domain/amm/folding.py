@@ -13,36 +13,30 @@ from typing import Any, TypeAlias
 from dexlane.domain.amm.balances_folding import BalancesFold
 from dexlane.domain.amm.changes import LiquidityChanged, PoolChange, PoolSwapped, ReservesSynced
 from dexlane.domain.amm.deltas import InconsistentDelta
-from dexlane.values.pools import (
-    ConcentratedDelta,
-    Pool,
-    PoolDelta,
-    ReservesDelta,
-    Tick,
-)
+from dexlane.domain.pool_table import PoolTable
+from dexlane.values.pools import ConcentratedDelta, PoolDelta, PoolState, ReservesDelta, Tick
 
 Folded: TypeAlias = tuple[PoolDelta, tuple[int, ...]]
 """What a block did to one pool: the absolute delta from before the block to after it, and the gross amounts that swaps
 moved, one for each token in the order of the pool's key."""
 
-Fold: TypeAlias = Callable[[str, Pool, Sequence[PoolChange]], Folded]
-"""A pool's address, the pool before the block, and its changes (at least one) in log order. Raises
+Fold: TypeAlias = Callable[[str, PoolTable, Sequence[PoolChange]], Folded]
+"""A pool's address, the pools before the block, and its changes (at least one) in log order. Raises
 ``InconsistentDelta`` for a change that cannot follow. Fields of changes are in the range of their type: the delta is
-built unchecked. The address comes beside the pool because it is at hand: a look into the key of one pool of very many
-waits for memory."""
+built unchecked."""
 
 
-def fold_reserves(address: str, pool: Pool, changes: Sequence[PoolChange]) -> Folded:
+def fold_reserves(address: str, pools: PoolTable, changes: Sequence[PoolChange]) -> Folded:
     """A constant-product pool: the last ``Sync`` is the state.
 
     A swap moves the reserves in opposite directions; minting and burning move both the same way and are no volume.
     """
-    state: Any = pool.state
+    state: Any = pools.states[address]
     reserve0, reserve1 = state.reserve0, state.reserve1
     moved0 = moved1 = 0
     for change in changes:
         if type(change) is not ReservesSynced:
-            raise _impossible(change, address, pool)
+            raise _impossible(change, address, state)
         before0, before1 = reserve0, reserve1
         reserve0, reserve1 = change
         if (reserve0 > before0 and reserve1 < before1) or (reserve0 < before0 and reserve1 > before1):
@@ -51,10 +45,10 @@ def fold_reserves(address: str, pool: Pool, changes: Sequence[PoolChange]) -> Fo
     return ReservesDelta.unchecked(address, reserve0, reserve1), (moved0, moved1)
 
 
-def fold_concentrated(address: str, pool: Pool, changes: Sequence[PoolChange]) -> Folded:
+def fold_concentrated(address: str, pools: PoolTable, changes: Sequence[PoolChange]) -> Folded:
     """A concentrated-liquidity pool: a swap replaces price, tick and active liquidity, a mint or burn changes liquidity
     and two ticks. The delta names each tick that is other than before the block."""
-    state: Any = pool.state
+    state: Any = pools.states[address]
     first = changes[0]
     if type(first) is PoolSwapped:  # replaces all of these: what the state has would be fetched from cold memory
         _, _, sqrt_price_x96, liquidity, tick = first
@@ -71,21 +65,21 @@ def fold_concentrated(address: str, pool: Pool, changes: Sequence[PoolChange]) -
             ticks = ticks or _ChangedTicks(state.ticks)
             liquidity = ticks.reposition(change, tick, liquidity)
         else:
-            raise _impossible(change, address, pool)
+            raise _impossible(change, address, state)
     changed = ticks.differing() if ticks else ()
     return ConcentratedDelta.unchecked(address, sqrt_price_x96, tick, liquidity, changed), (moved0, moved1)
 
 
-def fold_balances(_address: str, pool: Pool, changes: Sequence[PoolChange]) -> Folded:
+def fold_balances(address: str, pools: PoolTable, changes: Sequence[PoolChange]) -> Folded:
     """A balance-based pool: see ``BalancesFold``."""
-    fold = BalancesFold(pool)
+    fold = BalancesFold(pools[address])
     for change in changes:
         fold.take(change)
     return fold.delta(), fold.moved()
 
 
-def _impossible(change: PoolChange, address: str, pool: Pool) -> InconsistentDelta:
-    return InconsistentDelta(f"a {type(change).__name__} event cannot happen to the {pool.state.kind} pool {address}")
+def _impossible(change: PoolChange, address: str, state: PoolState) -> InconsistentDelta:
+    return InconsistentDelta(f"a {type(change).__name__} event cannot happen to the {state.kind} pool {address}")
 
 
 class _ChangedTicks:

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from pydantic import Field
 
+from dexlane.domain.risk.lp_shares import LpShares
 from dexlane.values.base import Value
 from dexlane.values.chains import Address, Hash32
 
@@ -71,6 +72,18 @@ class TokenFacts(Value):
     owner: Address | None = Field(default=None, description="answer of owner(); None when there is no such function")
 
 
+class CodeFacts(Value):
+    """What the code of a token allows, read from the code alone (:mod:`dexlane.domain.risk.bytecode`).
+
+    It says what somebody could do, not that he will: it raises the contract score and is never a veto by itself.
+    """
+
+    score: int = Field(ge=0, le=100)
+    flags: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    complete: bool = Field(description="False when a part of the code could not be judged")
+
+
 class Flag(StrEnum):
     """What can be held against a token. The first four are facts, the rest are changes since it was first seen."""
 
@@ -108,4 +121,6 @@ class Evidence:
     impact: Seen[Impact] | None = None
     tokens: Mapping[str, Seen[TokenFacts]] = field(default_factory=dict)
     flags: Mapping[str, frozenset[Flag]] = field(default_factory=dict)
+    codes: Mapping[str, CodeFacts] = field(default_factory=dict)
+    lp_shares: Mapping[str, Seen[LpShares]] = field(default_factory=dict)
     sanctions: SanctionsCheck | None = None

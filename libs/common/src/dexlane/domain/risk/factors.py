@@ -6,7 +6,7 @@ category       weight  what is scored
 liquidity       2,500  shallowest pool of the route against the least depth that is accepted
 volatility      2,000  mean and peak price move per block of the most restless pool
 slippage        2,000  our own price impact, and the drift until the deadline unless the trade is atomic
-contract        2,500  worst token of the route: known issuer, code behind a proxy, owner, changes
+contract        2,500  worst token of the route: known issuer, proxy, owner, what its code allows, changes
 regulatory      1,000  sanctions hits, age of the list, unknown issuers
 =============  ======  =======================================================================================
 
@@ -16,13 +16,13 @@ cannot be checked scores 100. The points of the scales are judgements, stated he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 
 from pydantic import Field
 
 from dexlane.domain.risk.canonical import canonical_symbol
-from dexlane.domain.risk.evidence import Evidence, Flag, Seen, TokenFacts
+from dexlane.domain.risk.evidence import CodeFacts, Evidence, Flag, Seen, TokenFacts
 from dexlane.domain.risk.scales import Points, score
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import Category, RiskFactor
@@ -116,8 +116,16 @@ def liquidity(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLim
         reason = f"the shallowest pool gives {shallowest} quote units within 2 %, below {limits.minimum_depth}"
         return _factor(Category.LIQUIDITY, WORST, [reason], _oldest(known))
     multiple_bps = shallowest * BPS_DENOMINATOR // limits.minimum_depth
-    reason = f"the shallowest pool gives {shallowest} quote units within 2 %"
-    return _factor(Category.LIQUIDITY, score(_DEPTH_BPS_OF_MINIMUM, multiple_bps), [reason], _oldest(known))
+    reasons = [f"the shallowest pool gives {shallowest} quote units within 2 %", *_kept_liquidity(evidence)]
+    return _factor(Category.LIQUIDITY, score(_DEPTH_BPS_OF_MINIMUM, multiple_bps), reasons, _oldest(known))
+
+
+def _kept_liquidity(evidence: Evidence) -> Iterator[str]:
+    """How much of the liquidity cannot be taken out at once, where that is known. It is told and not scored."""
+    for pool, seen in sorted(evidence.lp_shares.items()):
+        burned, locked = seen.value.burned_bps, seen.value.locked_bps
+        if burned is not None and locked is not None:
+            yield f"of the liquidity of pool {pool} {percent(burned)} is burned, {percent(locked)} with lockers"
 
 
 def volatility(opportunity: OpportunityFound, evidence: Evidence, _limits: RiskLimits) -> RiskFactor:
@@ -167,12 +175,12 @@ def contract(opportunity: OpportunityFound, evidence: Evidence, _limits: RiskLim
             return _unknown(Category.CONTRACT, f"the contract of {token}")
         seen.append(facts)
         flags = evidence.flags.get(token, frozenset())
-        judged.append(_judge_token(opportunity.chain_id, facts.value, flags))
+        judged.append(_judge_token(opportunity.chain_id, facts.value, flags, evidence.codes.get(token)))
     value = max(points for points, _ in judged)
     return _factor(Category.CONTRACT, value, [reason for _, reason in judged], _oldest(seen))
 
 
-def _judge_token(chain_id: int, facts: TokenFacts, flags: frozenset[Flag]) -> tuple[int, str]:
+def _judge_token(chain_id: int, facts: TokenFacts, flags: frozenset[Flag], code: CodeFacts | None) -> tuple[int, str]:
     symbol = canonical_symbol(chain_id, facts.address)
     known = symbol is not None
     points, notes = (5, ["its issuer is known"]) if known else (30, ["its issuer is not on the allow list"])
@@ -187,11 +195,24 @@ def _judge_token(chain_id: int, facts: TokenFacts, flags: frozenset[Flag]) -> tu
     elif facts.owner is None and not known:
         points += 10
         notes.append("it does not say who owns it")
+    code_points, code_note = _judge_code(code, known)
+    points += code_points
+    notes.append(code_note)
     changes = sorted(flags & CHANGES)
     if changes:
         points += 25 if known else WORST
         notes.append("since it was first seen: " + ", ".join(change.replace("_", " ") for change in changes))
     return min(WORST, points), f"{symbol or facts.symbol or facts.address}: {'; '.join(notes)}"
+
+
+def _judge_code(code: CodeFacts | None, known: bool) -> tuple[int, str]:
+    """Half the score of the code, the same for code that nobody judged as for code that scores 100."""
+    if code is None:
+        return 0 if known else WORST // 2, "its code was not judged"
+    points = 0 if known else -(-code.score // 2)
+    if not code.flags:
+        return points, "its code allows nothing unusual" if code.complete else f"its code: {'; '.join(code.reasons)}"
+    return points, f"its code allows {', '.join(flag.replace('_', ' ') for flag in code.flags)}"
 
 
 def regulatory(opportunity: OpportunityFound, evidence: Evidence, _limits: RiskLimits) -> RiskFactor:

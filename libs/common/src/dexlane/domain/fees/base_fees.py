@@ -1,4 +1,4 @@
-"""EIP-1559 fees: the exact next base fee of each chain, and fee caps per tier from recent tips.
+"""EIP-1559: the exact next base fee of each chain, and how far it can rise.
 
 Recorded blocks reproduce the rule to the wei: Ethereum with elasticity 2 and denominator 8, Base with 3 and 50,
 Polygon with 2 and 64. Two chains here do not follow it: BNB Smart Chain keeps its base fee at zero, and Arbitrum
@@ -7,13 +7,10 @@ prices by the gas backlog of its sequencer (ArbOS), which headers do not carry.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-
-from dexlane.events.base import FeeCap
-from dexlane.events.fees import FeeTier
 
 GWEI = 10**9
 
@@ -94,56 +91,3 @@ def highest_base_fee_after(base_fee_wei: int, blocks: int, params: FeeParameters
     for _ in range(blocks):
         base_fee_wei += max(-(-base_fee_wei * numerator // denominator), 1)
     return base_fee_wei
-
-
-@dataclass(frozen=True, slots=True)
-class TierRule:
-    """A tier: the percentile its tip is taken from, and how many full blocks in a row its cap survives."""
-
-    tip_percentile: int
-    horizon_blocks: int
-
-
-TIER_RULES: Mapping[FeeTier, TierRule] = MappingProxyType(
-    {
-        FeeTier.COST_EFFICIENT: TierRule(10, 2),
-        FeeTier.BALANCED: TierRule(30, 4),
-        FeeTier.PROTECTED: TierRule(50, 6),
-        FeeTier.SPEED: TierRule(75, 8),
-        FeeTier.EMERGENCY: TierRule(95, 12),
-    }
-)
-TIP_PERCENTILES: tuple[int, ...] = tuple(sorted({rule.tip_percentile for rule in TIER_RULES.values()}))
-"""The percentiles to ask ``eth_feeHistory`` for, in the order it wants them."""
-
-
-@dataclass(frozen=True, slots=True)
-class BlockFees:
-    """Fees paid in one past block: ``tips_wei`` per gas at each of ``TIP_PERCENTILES``, weighted by gas."""
-
-    number: int
-    gas_used_ratio: float
-    tips_wei: tuple[int, ...] = field(default=())
-
-
-def tiers(history: Sequence[BlockFees], next_base_fee_wei: int, params: FeeParameters) -> dict[FeeTier, FeeCap]:
-    """Fee caps per tier, in wei per gas, for the block whose base fee is given.
-
-    The tip is the median, over the non-empty blocks given, of the tier's percentile, and at least the chain's
-    minimum. Empty blocks say nothing about the price of inclusion (nodes report zeros for them) and are left out. A
-    dearer tier never tips or caps below a cheaper one.
-    """
-    tips = [row.tips_wei for row in history if row.gas_used_ratio > 0 and len(row.tips_wei) == len(TIP_PERCENTILES)]
-    caps: dict[FeeTier, FeeCap] = {}
-    tip = params.minimum_tip_wei
-    for tier, rule in TIER_RULES.items():
-        column = TIP_PERCENTILES.index(rule.tip_percentile)
-        tip = max(tip, _median([row[column] for row in tips]))
-        cap = highest_base_fee_after(next_base_fee_wei, rule.horizon_blocks, params) + tip
-        caps[tier] = FeeCap(max_fee_per_gas_wei=cap, max_priority_fee_per_gas_wei=tip)
-    return caps
-
-
-def _median(values: list[int]) -> int:
-    """The upper median; zero of nothing."""
-    return sorted(values)[len(values) // 2] if values else 0

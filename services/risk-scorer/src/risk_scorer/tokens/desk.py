@@ -18,6 +18,8 @@ from dexlane.values.pools import Pool
 from dexlane.values.tokens import Token
 from risk_scorer.metrics import Moments
 from risk_scorer.node_facts import BatchClient, FactCache, read_facts
+from risk_scorer.tokens.codes import CodeDesk, Judge
+from risk_scorer.tokens.shares import ShareDesk
 
 Publish = Callable[[Event], Awaitable[object]]
 
@@ -31,6 +33,7 @@ class Surroundings(NamedTuple):
     publish: Publish
     clock: Clock
     moments: Moments
+    judge: Judge
 
 
 class TokenDesk:
@@ -40,6 +43,8 @@ class TokenDesk:
         self._chain_id = chain_id
         self._around = around
         self._timeout_s = timeout_s
+        self.codes = CodeDesk(around.judge, around.moments)
+        self.shares = ShareDesk(chain_id, around.client, around.clock, around.moments, timeout_s)
         self._facts: dict[str, Seen[TokenFacts]] = {}
         self._now: dict[str, frozenset[Flag]] = {}
         self._changes: dict[str, frozenset[Flag]] = {}
@@ -77,7 +82,8 @@ class TokenDesk:
             return True
         asked_ms = self._around.clock.now_ms()
         try:
-            read = await read_facts(self._around.client, [token.address for token in tokens], self._timeout_s)
+            addresses = [token.address for token in tokens]
+            read = await read_facts(self._around.client, addresses, self._timeout_s, self.codes.ask)
         except Transient as error:
             self._around.moments.gathering_failed(str(error))
             return False

@@ -1,0 +1,55 @@
+"""Pools by address, their states apart from what never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from dexlane.values.pools import Pool, PoolKey, PoolState
+
+
+class PoolTable(Mapping[str, Pool]):
+    """A mapping of pools by address that makes each ``Pool`` when it is asked for.
+
+    Of very many pools a block changes few, and what it does not touch is cold memory: its key would be fetched for
+    nothing. So whoever only folds and applies changes works on ``states``.
+    """
+
+    __slots__ = ("_keys", "_states")
+
+    def __init__(self, pools: Iterable[Pool] = ()) -> None:
+        self._keys: dict[str, PoolKey] = {}
+        self._states: dict[str, PoolState] = {}
+        for pool in pools:
+            self.put(pool)
+
+    @property
+    def states(self) -> Mapping[str, PoolState]:
+        """The states by address: a live view."""
+        return self._states
+
+    def __getitem__(self, address: str) -> Pool:
+        return Pool.unchecked(self._keys[address], self._states[address])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._states)
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def __contains__(self, address: object) -> bool:
+        return address in self._states
+
+    def put(self, pool: Pool) -> None:
+        """Enter a pool, or replace the one of its address."""
+        address = pool.key.address
+        self._keys[address] = pool.key
+        self._states[address] = pool.state
+
+    def update_states(self, states: Mapping[str, PoolState]) -> None:
+        """Give pools that are here these states."""
+        self._states.update(states)
+
+    def remove(self, address: str) -> None:
+        """Take a pool out; an unknown one is ignored."""
+        self._keys.pop(address, None)
+        self._states.pop(address, None)
