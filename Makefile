@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 UV_VERSION := 0.13.9
 
-.PHONY: help setup run stop test check bench crash schemas streams migrate lock simulate fee-paths
+.PHONY: help setup run stop test check bench crash schemas streams migrate lock simulate
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-9s\033[0m %s\n", $$1, $$2}'
@@ -53,9 +53,6 @@ simulate: $(STAMP) ## Live through seeded worlds of crashes, reorgs and lies: SE
 	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(REPLAY),--replay) \
 		$(if $(TRACE),--trace) $(if $(or $(REPLAY),$(TRACE),$(BUG)),--no-pairs) $(if $(BUG),--bug $(BUG)) \
 		$(if $(JOBS),--jobs $(JOBS)) $(if $(SHAPE),--shape $(SHAPE) --no-pairs) $(if $(LOG),--log $(LOG)) $(ARGS)
-
-fee-paths: $(STAMP) ## Drive the send state through seeded histories of the price of gas: PATHS=1..100000
-	@PYTHONPATH=tests $(BIN)/python -m simulation.fee_paths $(if $(PATHS),--paths $(PATHS))
 
 bench: $(STAMP) ## Measure the promised figures on this machine
 	@$(BIN)/python -m bench $(ARGS)

@@ -11,7 +11,8 @@ from dexlane.domain.fees import TIP_PERCENTILES, BlockFees
 
 GWEI = 10**9
 FULL_BPS = 10_000
-USUAL_BASE_FEE_WEI = 2 * GWEI
+CALM_BASE_FEE_WEI = GWEI // 100
+"""To which the base fee falls in the end, so that what is left of a position is worth its gas."""
 RUSHES = (1, 3, 8, 20)
 """Full blocks in a row; 20 of them raise the base fee tenfold."""
 
@@ -60,16 +61,16 @@ class Demand:
     def fullness_bps(self, number: int, base_fee_wei: int) -> int:
         """How full a block is with what others send."""
         if self.calm_from is not None and number >= self.calm_from:
-            return 0 if base_fee_wei > USUAL_BASE_FEE_WEI else FULL_BPS // 2
+            return 0 if base_fee_wei > CALM_BASE_FEE_WEI else FULL_BPS // 2
         spell = self._spell(number)
         return self._of(number).randint(spell.least_bps, spell.most_bps)
 
     def tip_wei(self, number: int) -> int:
-        """What a block asks at least, per gas."""
-        usual = self._of(number).randint(GWEI // 20, GWEI)
-        if self.calm_from is not None and number >= self.calm_from:
-            return 0
-        return usual * self._spell(number).tip_factor
+        """What a block asks at least, per gas: next to nothing unless it is full without us."""
+        spell = self._spell(number)
+        if spell.least_bps < FULL_BPS or (self.calm_from is not None and number >= self.calm_from):
+            return 1
+        return self._of(number).randint(GWEI // 20, GWEI) * spell.tip_factor
 
     def history(self, last: int, ratio_bps: int) -> list[BlockFees]:
         """What ``eth_feeHistory`` tells of the last blocks: the lowest tip of each, and dearer ones above it."""
