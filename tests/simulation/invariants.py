@@ -227,6 +227,16 @@ class Monitor:
             self.violated("I8", f"{life.name} signed for epoch {epoch} after it had signed for {highest}")
         self._epochs[life.name] = max(epoch, highest)
 
+    def check_private(self, life: Life, tx: PooledTransaction) -> None:
+        """A trade that is to go to relays alone is given to no node before its slot was made public."""
+        query = (
+            "SELECT s.record FROM execution_attempts a JOIN execution_slots s USING (intent_id) "
+            "WHERE a.tx_hash = ? AND a.kind = 'trade'"
+        )
+        for (record,) in self.rows(life.name, query, tx.hash):
+            if orjson.loads(record)["state"].get("path") == "private":
+                self.violated("private", f"{life.name} gave {tx.hash[:10]} to a node, which was for relays alone")
+
     def _check_replacement(self, slot: tuple[str, int], tx: PooledTransaction) -> None:
         """A replacement pays more than what it replaces, in both fields."""
         before = self._fees.get(slot)
@@ -323,4 +333,4 @@ class Monitor:
                 return False
             if name in EXECUTORS and self.rows(name, "SELECT 1 FROM execution_intents WHERE is_open LIMIT 1"):
                 return False
-        return not world.chain.pool
+        return not world.chain.pool and world.relays.are_empty

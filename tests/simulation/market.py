@@ -28,7 +28,7 @@ from dexlane.testing.builders import (
     an_entry_opportunity,
     lane_limits,
 )
-from dexlane.values.books import Book, ExitRules, Lane, Mode
+from dexlane.values.books import Book, ExitRules, Lane, Mode, RelayPolicy, RelayRules
 from simulation.chain import SimulatedChain
 from simulation.chance import Chance
 from simulation.demand import FULL_BPS, Demand, base_fee_after
@@ -56,7 +56,8 @@ def books_for(shape: Shape) -> list[Book]:
         "limits": dict.fromkeys(Lane, limits),
         "exits": ExitRules(stop_loss_bps=150, take_profit_bps=150),
     }
-    live = a_book(id=LIVE, mode=Mode.LIVE, accounts=ACCOUNTS, **shared)
+    rules = RelayRules(policy=RelayPolicy.PRIVATE_ONLY if shape.relays else RelayPolicy.PUBLIC)
+    live = a_book(id=LIVE, mode=Mode.LIVE, accounts=ACCOUNTS, relays=rules, **shared)
     return [live, a_book(id=PAPER, **shared)] if "paper-sim" in shape.services else [live]
 
 
@@ -101,7 +102,7 @@ class Market:
 
     def block(self) -> None:
         """The next block of the chain."""
-        self._chain.mine(only=self._included())
+        self._world.relays.mine(lambda: self._chain.mine(only=self._included()))
         self._follow(0)
 
     def reorganise(self, draw: Random) -> None:

@@ -12,6 +12,7 @@ import portfolio.accounting
 from dexlane.chain.execution import allowances, executor, live, payloads, txmgr
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.fencing import Term
+from dexlane.chain.execution.handover import Handover
 from dexlane.chain.execution.keys import policy_for
 from dexlane.chain.execution.settings import ExecutorSettings
 from dexlane.chain.execution.side_values import SideValues
@@ -41,6 +42,10 @@ def _bug(plant: Bug) -> Bug:
     return plant
 
 
+def _node(transactions: Any) -> Any:
+    return transactions._handover._providers[0].rpc
+
+
 @contextmanager
 def planted(name: str | None) -> Iterator[None]:
     """While this lasts the bug is there; with None nothing is."""
@@ -60,7 +65,7 @@ def bytes_are_sent_before_they_are_stored(stack: ExitStack) -> None:
         await sign_and_send(self, slot, *rest)
 
     async def too_late(tx: Any, slot: Any, attempt: Any, raw: bytes) -> None:
-        await submit(owners[slot.intent.id]._rpc, raw)
+        await submit(_node(owners[slot.intent.id]), raw)
         await add_attempt(tx, slot, attempt, raw)
 
     stack.enter_context(patch.object(Transactions, "_sign_and_send", remembered))
@@ -89,7 +94,7 @@ def _next_nonce_after_watch(stack: ExitStack, change: Callable[[int, int], int])
         fresh = [account for account in accounts if account not in self._next_nonce]
         await watch(self, accounts, highest)
         for account in fresh:
-            latest = self._rpc._real.blocks[-1].nonces.get(account, 0)
+            latest = _node(self)._real.blocks[-1].nonces.get(account, 0)
             self._next_nonce[account] = change(self._next_nonce[account], latest)
 
     stack.enter_context(patch.object(Transactions, "watch", careless))
@@ -379,6 +384,21 @@ def foreign_use_of_a_key_is_not_noticed(stack: ExitStack) -> None:
 def the_signer_forgets_epochs(stack: ExitStack) -> None:
     """Whoever asks is signed for, also one whose lease was taken over."""
     stack.enter_context(patch.object(NonceGuard, "_stale", lambda *_: None))
+
+
+@_bug
+def what_is_private_goes_to_nodes(stack: ExitStack) -> None:
+    """A trade that relays do not take is given to the public pool, where everybody sees it."""
+    privately = Handover._privately
+
+    async def or_publicly(self: Any, slot: Any, number: int, on_sent: Any) -> PublishAnswer:
+        answer = await privately(self, slot, number, on_sent)
+        if answer is not PublishAnswer.UNSENT:
+            return answer
+        answer, _ = await submit(self._providers[0].rpc, slot.raws[number], on_sent=on_sent)
+        return answer
+
+    stack.enter_context(patch.object(Handover, "_privately", or_publicly))
 
 
 @_bug

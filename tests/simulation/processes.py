@@ -6,7 +6,7 @@ import asyncio
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
@@ -26,6 +26,7 @@ import portfolio.settings
 import smart_executor.app
 import smart_executor.settings
 from dexlane.chain.execution import assembly, keys
+from dexlane.chain.relays.catalogue import RelaySpec
 from dexlane.events.base import Event
 from dexlane.events.control import TradingStatus
 from dexlane.runtime import lease, pool_mirror, service
@@ -33,6 +34,7 @@ from dexlane.runtime.consuming import Routes
 from dexlane.runtime.journal import Journal
 from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.service import Service
+from dexlane.testing.builders import CHAIN_ID
 from dexlane.values.books import Lane
 from dexlane_signer import PrivateKey, brake, server
 from gateway.projections.recovery import last_value
@@ -41,6 +43,7 @@ from gateway.statuses import OPERATOR, StatusKeeper
 from simulation.disk import simulated_disk
 from simulation.links import SimulatedFollower
 from simulation.lives import CURRENT
+from simulation.relays import SimulatedRelay, specs
 from simulation.services import QUIET, SharedMetrics, SimulatedService, bus_of_world
 
 KEYS = {Lane.FAST: "0x" + "11" * 32, Lane.SMART: "0x" + "22" * 32}
@@ -108,10 +111,10 @@ def socket_of(executor: str) -> Path:
 
 
 @cache
-def builders(confirmations: int, *, signer_elsewhere: bool = False) -> dict[str, Build]:
+def builders(confirmations: int, *, signer_elsewhere: bool = False, relays: tuple[str, ...] = ()) -> dict[str, Build]:
     """How each service is made, as its ``app.build`` does it. Keys lie in the executors, or in signers of their own."""
     data = {"data_dir": home() / "disks", "log_level": "ERROR"}
-    terms = {"confirmations": confirmations, "lease_ttl_s": LEASE_TTL_S}
+    terms = {"confirmations": confirmations, "lease_ttl_s": LEASE_TTL_S, "relays": {CHAIN_ID: specs(relays)}}
 
     def signing(executor: str) -> dict[str, Any]:
         keys = (
@@ -167,6 +170,10 @@ def _providers(*_: object) -> Any:
     return world.providers(life)
 
 
+def _relays(wanted: Sequence[RelaySpec], _auth: object) -> tuple[SimulatedRelay, ...]:
+    return tuple(SimulatedRelay(spec.name) for spec in wanted)
+
+
 class _Dice:
     """Stands where the assembly has the module ``random``."""
 
@@ -216,6 +223,7 @@ def simulated_surroundings() -> Iterator[None]:
         for module in (assembly, portfolio.app, paper_sim.app):
             stack.enter_context(patch.object(module, "upgrade", _upgraded))
         stack.enter_context(patch.object(assembly, "NodeConnections", _providers))
+        stack.enter_context(patch.object(assembly, "connected", _relays))
         stack.enter_context(patch.object(assembly, "random", _Dice))
         stack.enter_context(patch.object(lease, "LOOKS_PER_LEASE", LOOKS_PER_LEASE))
         stack.enter_context(patch.object(lease, "RENEWALS_PER_LEASE", LOOKS_PER_LEASE))

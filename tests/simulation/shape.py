@@ -10,7 +10,7 @@ STANDBY = "/2"
 """Ends the name of a second instance, which shares everything of the first but its life."""
 SIGNER = "-signer"
 """Ends the name of the signer of an executor."""
-SERIES = ("mixed", "reorgs", "crashes", "stores", "frozen", "thieves", "signers", "fees")
+SERIES = ("mixed", "reorgs", "crashes", "stores", "frozen", "thieves", "signers", "fees", "relays")
 SERVICES = (*EXECUTORS, "portfolio", "paper-sim", "gateway")
 
 
@@ -51,6 +51,10 @@ class Shape:
     frozen: float = 0.0
     """Per executor and block: it stops for a while and goes on, as after SIGSTOP and SIGCONT. At each boundary of a
     side effect a tenth of it."""
+    relays: tuple[str, ...] = ()
+    """Private relays by their names; with any, the live book sends its trades to nobody else."""
+    relay_fault: float = 0.0
+    """Per word with a relay."""
     has_demand: bool = False
     """Whether the base fee moves by the rule and blocks ask for a tip, as others are in a hurry or not."""
     signer_restored: float = 0.0
@@ -80,6 +84,7 @@ class Shape:
             "thieves": Shape.of_thieves,
             "signers": Shape.of_signers,
             "fees": Shape.of_fees,
+            "relays": Shape.of_relays,
         }[name](seed)
 
     @staticmethod
@@ -215,6 +220,24 @@ class Shape:
             max_open_positions=12,
             max_orders_per_minute=8,
             price_moves_bps=120,
+        )
+
+    @staticmethod
+    def of_relays(seed: int) -> Shape:
+        """Trades go to private relays alone, which misbehave in half of what they do, or seldom."""
+        draw = Random(f"relays {seed}")  # noqa: S311
+        return Shape(
+            services=(draw.choice(EXECUTORS), "portfolio"),
+            relays=draw.choice((("honest",), ("first", "second"), ("first", "second", "third"))),
+            relay_fault=draw.choice((0.1, 0.5)),
+            verdicts_per_block=1.0,
+            crash=draw.choice((0.0, 0.02, 0.05)),
+            killed=draw.choice((0.0, 0.1)),
+            send_fault=draw.choice((0.0, 0.3)),
+            reorg=draw.choice((0.0, 0.1, 0.3)),
+            broker_down=0.0,
+            halt=0.0,
+            price_moves_bps=80,
         )
 
     @staticmethod

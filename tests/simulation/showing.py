@@ -63,6 +63,7 @@ _SHOWN_BY: dict[str, Shape] = {
     "a_lost_store_stays_empty": FORGETFUL,
     "foreign_use_of_a_key_is_not_noticed": STOLEN,
     "the_signer_forgets_epochs": ASKED_LATE,
+    "what_is_private_goes_to_nodes": _shape(relays=("only",), relay_fault=0.5, **ROOM),
     "two_instances_act_at_once": TWO,
 }
 

@@ -24,6 +24,7 @@ from simulation.lives import CURRENT, DiedError, Life, Process, counted_tasks
 from simulation.market import BLOCK_S, Market, Operator
 from simulation.node import ANSWERS, SimulatedNode, SimulatedProviders
 from simulation.processes import ACCOUNTS, builders, fresh_disks
+from simulation.relays import RelayHouses
 from simulation.shape import EXECUTORS, SIGNER, STANDBY, Shape
 from simulation.signers import SignerProcess
 from simulation.sockets import Network
@@ -73,6 +74,7 @@ class World:
         self._trace: list[str] | None = [] if trace else None
         self._waiting: dict[str, list[str]] = {name: [] for name in EXECUTORS}
         """Boundaries at which an executor died and after which it has not sent anything yet."""
+        self.relays = RelayHouses(self)
         self.market = Market(self)
         self.operator = Operator(self)
         self.disturbances = Disturbances(self)
@@ -111,7 +113,7 @@ class World:
         self.chain.mine(3)
         self.market.open()
         has_signer = any(name.endswith(SIGNER) for name in self.shape.services)
-        build = builders(self.shape.confirmations, signer_elsewhere=has_signer)
+        build = builders(self.shape.confirmations, signer_elsewhere=has_signer, relays=self.shape.relays)
         keepers = []
         for name in self.shape.services:
             service = name.removesuffix(STANDBY)
@@ -302,6 +304,8 @@ class World:
         answer = self.answer_to(life, tx.hash)
         self.effect("send", life.name, tx.hash[:10], tx.nonce, answer)
         self.monitor.sending(life, tx)
+        if self.shape.relays:
+            self.monitor.check_private(life, tx)
         if self.chance.active:
             for point in self._waiting[life.name]:
                 self.pairs.add((point, answer))
