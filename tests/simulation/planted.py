@@ -259,7 +259,7 @@ def deadlines_are_ignored(stack: ExitStack) -> None:
     planned_ = send_state.planned
     stack.enter_context(
         patch.object(
-            send_state, "planned", lambda deadline, budget, **more: planned_(deadline + 10_000, budget, **more)
+            send_state, "planned", lambda deadline, *more, **named: planned_(deadline + 10_000, *more, **named)
         )
     )
 
