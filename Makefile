@@ -49,10 +49,10 @@ check: $(STAMP) ## Lint, types, import contracts, architecture, pinned schemas
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pytest -q tests/architecture
 
-simulate: $(STAMP) ## Live through seeded worlds of crashes, reorgs and lies: SEEDS=1..200, JOBS=2, SHAPE=reorgs, REPLAY=1, TRACE=1, BUG=<name>
+simulate: $(STAMP) ## Live through seeded worlds of crashes, reorgs and lies: SEEDS=1..200, JOBS=2, SHAPE=reorgs, REPLAY=1, TRACE=1, BUG=<name>, LOG=<file>
 	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(REPLAY),--replay) \
 		$(if $(TRACE),--trace) $(if $(or $(REPLAY),$(TRACE),$(BUG)),--no-pairs) $(if $(BUG),--bug $(BUG)) \
-		$(if $(JOBS),--jobs $(JOBS)) $(if $(SHAPE),--shape $(SHAPE) --no-pairs) $(ARGS)
+		$(if $(JOBS),--jobs $(JOBS)) $(if $(SHAPE),--shape $(SHAPE) --no-pairs) $(if $(LOG),--log $(LOG)) $(ARGS)
 
 zoo: $(STAMP) ## Check every specimen of the zoo of hostile and benign tokens, and count what was found (ARGS="--seeds 5 --held-out")
 	@PYTHONPATH=tests $(BIN)/python -m tokens $(ARGS)
