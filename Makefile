@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 UV_VERSION := 0.13.9
 
-.PHONY: help setup run stop test check bench crash drill fee-paths schemas streams migrate lock simulate
+.PHONY: help setup run stop test check bench crash drill fee-paths schemas streams migrate lock simulate zoo
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-9s\033[0m %s\n", $$1, $$2}'
@@ -49,10 +49,13 @@ check: $(STAMP) ## Lint, types, import contracts, architecture, pinned schemas
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pytest -q tests/architecture
 
-simulate: $(STAMP) ## Live through seeded worlds of crashes, reorgs and lies: SEEDS=1..200, JOBS=2, SHAPE=reorgs, REPLAY=1, TRACE=1, BUG=<name>
+simulate: $(STAMP) ## Live through seeded worlds of crashes, reorgs and lies: SEEDS=1..200, JOBS=2, SHAPE=reorgs, REPLAY=1, TRACE=1, BUG=<name>, LOG=<file>
 	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(REPLAY),--replay) \
 		$(if $(TRACE),--trace) $(if $(or $(REPLAY),$(TRACE),$(BUG)),--no-pairs) $(if $(BUG),--bug $(BUG)) \
-		$(if $(JOBS),--jobs $(JOBS)) $(if $(SHAPE),--shape $(SHAPE) --no-pairs) $(ARGS)
+		$(if $(JOBS),--jobs $(JOBS)) $(if $(SHAPE),--shape $(SHAPE) --no-pairs) $(if $(LOG),--log $(LOG)) $(ARGS)
+
+zoo: $(STAMP) ## Check every specimen of the zoo of hostile and benign tokens, and count what was found (ARGS="--seeds 5 --held-out")
+	@PYTHONPATH=tests $(BIN)/python -m tokens $(ARGS)
 
 fee-paths: $(STAMP) ## Send entries and exits into seeded paths of fees and hold them to their budgets: PATHS=100000
 	@DEXLANE_FEE_PATHS=$(or $(PATHS),100000) $(BIN)/python -m pytest -q -s libs/common/tests/domain/test_fee_paths.py

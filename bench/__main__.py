@@ -7,7 +7,21 @@ import os
 import platform
 from collections.abc import Callable
 
-from bench import fees, floor, ingest, key_stores, markets, mirrors, path, policy, quotes, routes, signer, signing
+from bench import (
+    fees,
+    floor,
+    ingest,
+    key_stores,
+    markets,
+    mirrors,
+    path,
+    policy,
+    quotes,
+    routes,
+    signer,
+    signing,
+    tokens,
+)
 from bench.stages import HANDED
 
 
@@ -21,6 +35,7 @@ def main() -> None:
         "quotes": quotes.run,
         "routes": lambda: print("\n".join(routes.report())),
         "markets": lambda: markets.show(markets.run()),
+        "tokens": lambda: tokens.show(tokens.run()),
         "signing": lambda: signing.show(signing.run()),
         "signer": signer.show,
         "key-stores": key_stores.show,

@@ -7,8 +7,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from simulation.jobs import Lived, Order, worlds
+from simulation.long_series import SeriesFile, added_up
 from simulation.pairs import ALL_PAIRS, Pair, enumerate_pairs, table
 from simulation.planted import BUGS, planted
 from simulation.processes import remove_home, simulated_surroundings
@@ -30,6 +32,8 @@ def seeds_of(text: str) -> Iterator[int]:
 def main() -> int:
     """Run; 1 when a rule was broken or a replay differed."""
     arguments = _arguments()
+    if arguments.log is not None:
+        return _in_parts(arguments)
     began, total, pairs = time.perf_counter(), Counter[str](), set[tuple[str, str]]()
     seeds = list(seeds_of(arguments.seeds))
     if arguments.no_pairs or _all_pairs(total, pairs):
@@ -53,6 +57,25 @@ def main() -> int:
     return 1 if total["failed"] else 0
 
 
+def _in_parts(arguments: argparse.Namespace) -> int:
+    """Go on with a long series where its file ends, past worlds that break a rule; and add the file up."""
+    began = time.process_time()
+    series = SeriesFile(arguments.log, arguments.shape, list(seeds_of(arguments.seeds)))
+    order = Order(seeds=series.left, series=arguments.shape, bug=arguments.bug)
+    for lived in worlds(order, arguments.jobs) if order.seeds else ():
+        series.note(lived.outcome)
+        if lived.outcome.violations:
+            print(f"seed {lived.outcome.seed} breaks {'; '.join(lived.outcome.violations)}", flush=True)
+    total = added_up([arguments.log])
+    print(_tally(total), f"{time.process_time() - began:.0f} s of processor time for {len(order.seeds)} worlds now")
+    return 1 if total["violations"] else 0
+
+
+def _tally(total: Counter[str]) -> str:
+    named = ("worlds", "crashes", "reorgs", "undone", "intents", "signed", "trades", "balances", "off_by", "violations")
+    return ", ".join(f"{total[name]} {name}" for name in named) + ";"
+
+
 def _summary(total: Counter[str], pairs: int, seconds: float) -> str:
     return (
         f"{total['seeds']} seeds, {total['crashes']} crashes, {total['reorgs']} reorgs (they undid {total['undone']} "
@@ -72,6 +95,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--shape", choices=SERIES, default="mixed", help="worlds of every kind, or much of one")
     parser.add_argument("--jobs", type=int, default=1, help="programs that live through worlds side by side")
     parser.add_argument("--each", action="store_true", help="print a line for every world")
+    parser.add_argument("--log", type=Path, help="go on with a long series: a line of this file for every few worlds")
     parser.add_argument("--bug", choices=sorted(BUGS), help="plant this bug")
     return parser.parse_args()
 

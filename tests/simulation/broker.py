@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from dexlane.events.streams import STREAMS
 from dexlane.runtime.consuming import ACK_WAIT_S
@@ -51,11 +50,16 @@ class Broker:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.is_up = True
+        self.made_s = 0.0
+        """When the streams were made: at the beginning, or after the last loss of the store."""
+        self.on_up: list[Callable[[], None]] = []
         self.streams: dict[str, list[Stored]] = {}
         self.bucket: dict[str, bytes] = {}
         self.durables: dict[str, Durable] = {}
         self.dead_letters: list[Stored] = []
         self.on_stored: list[Callable[[Stored], None]] = []
+        self._last: dict[str, dict[str, Stored]] = {}
+        """By stream and subject the newest message."""
         self._seen: dict[str, OrderedDict[str, float]] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
 
@@ -72,21 +76,22 @@ class Broker:
         seen[key] = now_s
         stored = Stored(len(messages) + 1, subject, data, headers, now_s)
         messages.append(stored)
+        self._last.setdefault(stream, {})[subject] = stored
         for told in self.on_stored:
             told(stored)
         if subject.startswith("dlq."):
             self.dead_letters.append(stored)
-        self._notify(stream)
+        self._notify(stream, subject)
         return stored.sequence
 
     def last(self, stream: str, subject: str) -> Stored | None:
         """The newest message on a subject."""
-        return next((m for m in reversed(self.streams.get(stream, [])) if m.subject == subject), None)
+        return self._last.get(stream, {}).get(subject)
 
     def last_of_each(self, stream: str, pattern: str) -> list[Stored]:
         """The newest message on every subject that a pattern covers, in the order they were stored."""
-        newest = {m.subject: m for m in self.streams.get(stream, []) if covers(pattern, m.subject)}
-        return sorted(newest.values(), key=lambda message: message.sequence)
+        newest = (message for subject, message in self._last.get(stream, {}).items() if covers(pattern, subject))
+        return sorted(newest, key=lambda message: message.sequence)
 
     def durable(self, name: str, stream: str, pattern: str) -> Durable:
         """A durable consumer, made when nobody asked for it before."""
@@ -123,9 +128,17 @@ class Broker:
         ahead = self.streams.get(durable.stream, [])[durable.position :]
         return len(durable.due_s) + sum(covers(durable.pattern, message.subject) for message in ahead)
 
-    async def follow(self, stream: str, pattern: str, start: str, sequence: int | None) -> Any:
-        """Messages in order for ever: from a sequence on, or from ``last``, ``all`` or ``new``."""
-        position = len(self.streams.get(stream, []))
+    async def follow(self, stream: str, pattern: str, start: str, sequence: int | None) -> AsyncIterator[Stored]:
+        """Messages in order for ever: from a sequence on, or from ``last``, ``all`` or ``new``. In streams that were
+        made anew a sequence means nothing."""
+        while True:
+            async for message in self._follow_one(stream, pattern, start, sequence):
+                yield message
+            sequence = None
+
+    async def _follow_one(self, stream: str, pattern: str, start: str, sequence: int | None) -> AsyncIterator[Stored]:
+        """Until the store is lost."""
+        made_s, position = self.made_s, len(self.streams.get(stream, []))
         if sequence is not None:
             position = max(0, sequence - 1)
         elif start == "all":
@@ -135,13 +148,13 @@ class Broker:
                 yield message
         while True:
             messages = self.streams.get(stream, [])
-            if position > len(messages):
-                position = 0  # the store was lost: this is another stream
-            while self.is_up and position < len(messages):
+            while self.is_up and position < len(messages) and made_s == self.made_s:
                 position += 1
                 message = messages[position - 1]
                 if covers(pattern, message.subject):
                     yield message
+            if made_s != self.made_s:
+                return
             news: asyncio.Future[None] = self._loop.create_future()
             self._waiting.setdefault(stream, []).append(news)
             await news
@@ -154,12 +167,15 @@ class Broker:
         """Serve again; with everything that was stored, or with nothing."""
         self.is_up = True
         if store_lost:
-            self.streams, self.bucket, self._seen = {}, {}, {}
+            self.made_s = self._loop.time()
+            self.streams, self.bucket, self._seen, self._last = {}, {}, {}, {}
             for durable in self.durables.values():
                 durable.position = 0
                 durable.due_s, durable.deliveries, durable.lives = {}, {}, {}
         for stream in STREAMS:
             self._notify(stream.name)
+        for tell in list(self.on_up):
+            tell()
 
     def _take(self, durable: Durable) -> Stored | None:
         now_s = self._loop.time()
@@ -184,12 +200,12 @@ class Broker:
             if timer is not None:
                 timer.cancel()
 
-    def _notify(self, stream: str) -> None:
+    def _notify(self, stream: str, subject: str | None = None) -> None:
         for news in self._waiting.pop(stream, ()):
             if not news.done():
                 news.set_result(None)
         for durable in self.durables.values():
-            if durable.stream == stream:
+            if durable.stream == stream and (subject is None or covers(durable.pattern, subject)):
                 durable.wake.set()
 
     def everything(self) -> Iterator[tuple[str, Stored]]:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import events
 from collections.abc import Callable
+from contextvars import Context, copy_context
+from heapq import heappush
 from typing import Any
+
+from simulation.lives import CURRENT, Life
 
 START_NS = 1_700_000_000 * 10**9
 """Unix time at which every simulated world begins."""
@@ -12,6 +17,39 @@ START_NS = 1_700_000_000 * 10**9
 
 class StalledError(RuntimeError):
     """Nothing is ready and nothing is scheduled: whoever waits would wait for ever."""
+
+
+class _Handle(events.Handle):
+    """A callback, made without the questions of a loop that may be closed or used by threads."""
+
+    __slots__ = ()
+
+    def __init__(self, callback: Callable[..., object], args: Any, loop: VirtualLoop, context: Context | None) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+
+    def _run(self) -> None:
+        life = self._context.get(CURRENT)
+        if life is not None and life.held_back is not None:
+            life.held_back.append(self)
+        else:
+            super()._run()
+
+
+class _TimerHandle(events.TimerHandle):
+    __slots__ = ()
+
+    def _run(self) -> None:
+        life = self._context.get(CURRENT)  # type: ignore[attr-defined]
+        if life is not None and life.held_back is not None:
+            life.held_back.append(self)
+        else:
+            super()._run()
 
 
 class _Clockwork:
@@ -39,10 +77,32 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.now_s = 0.0
         self._selector = _Clockwork(self)
         self._clock_resolution = 1e-9
+        self.network: Any = None
+        """Where ``create_unix_server`` and ``create_unix_connection`` go: ``simulation.sockets.Network``."""
 
     def time(self) -> float:
         """Seconds since the world began."""
         return self.now_s
+
+    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> events.Handle:  # type: ignore[override]
+        """Run a callback in its turn, unless its process is frozen then."""
+        handle = _Handle(callback, args, self, context)
+        self._ready.append(handle)  # type: ignore[attr-defined]
+        return handle
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> events.TimerHandle:
+        """Run a callback when its time has come, unless its process is frozen then."""
+        timer = _TimerHandle(when, callback, args, self, context)
+        heappush(self._scheduled, timer)  # type: ignore[attr-defined]
+        timer._scheduled = True
+        return timer
+
+    def thaw(self, life: Life) -> None:
+        """Let a frozen process go on with everything that was held back."""
+        held, life.held_back = life.held_back or [], None
+        self._ready.extend(held)  # type: ignore[attr-defined]
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         """There are no threads: the work is done at once."""
@@ -52,6 +112,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
         except Exception as error:  # noqa: BLE001  handed to whoever waits, as an executor does
             future.set_exception(error)
         return future
+
+    async def create_unix_server(self, factory: Any, path: Any = None, **options: Any) -> Any:  # type: ignore[override]
+        """Listen in memory."""
+        return await self.network.serve(factory, **options)
+
+    async def create_unix_connection(self, factory: Any, path: Any = None, **options: Any) -> Any:  # type: ignore[override]
+        """Connect in memory."""
+        return await self.network.connect(factory, path, **options)
 
     def _process_events(self, event_list: list[Any]) -> None:
         """No events come from outside."""

@@ -1,4 +1,4 @@
-"""What must hold at every step, and at the end: watched from outside, by reading disks, bus and chain only."""
+"""What must hold at every step: watched from outside, by reading disks, bus and chain only."""
 
 from __future__ import annotations
 
@@ -8,22 +8,16 @@ from typing import Any
 
 import orjson
 
-from dexlane.chain.permit2 import PERMIT2
-from dexlane.testing.builders import CHAIN_ID, USDC
+from dexlane.testing.builders import CHAIN_ID
 from dexlane.testing.fake_mempool import PooledTransaction
-from dexlane.testing.live_bench import ROUTER
-from dexlane.values.books import Lane
 from simulation.broker import Stored
 from simulation.disk import _connect
 from simulation.links import Message
 from simulation.lives import Life
-from simulation.market import LIVE, PAPER
-from simulation.processes import ACCOUNTS
-from simulation.shape import EXECUTORS
+from simulation.market import LIVE
+from simulation.shape import EXECUTORS, SIGNER
 
 MINUTE_MS = 60_000
-ALLOWANCE_FACTOR = 20
-"""In capitals of the lane; a unit of USDC is worth 5 * 10^8 of WETH at 2,000 USDC, and the price may halve."""
 TERMINAL = ("tx.confirmed", "tx.failed", "tx.cancelled", "tx.expired")
 
 
@@ -37,7 +31,14 @@ class Monitor:
         self._slot_of: dict[str, tuple[str, int]] = {}
         self._intent_in: dict[tuple[str, int], str] = {}
         self._outcomes: dict[tuple[str, int], str] = {}
-        self._stored_ids: set[str] = set()
+        self.stored_ids: set[str] = set()
+        """Facts that are on the bus."""
+        self.may_be_lost: set[str] = set()
+        """Verdicts on which not everything was decided when the broker forgot them: they come from no outbox."""
+        self._signed: dict[str, str] = {}
+        """What the records of the signers ever held: the intent by the hash."""
+        self._epochs: dict[str, int] = {}
+        """The highest lease that each signer signed a transaction for."""
         self._fees: dict[tuple[str, int], PooledTransaction] = {}
         self._heard: dict[tuple[str, int], dict[str, tuple[str, float]]] = {}
 
@@ -50,10 +51,21 @@ class Monitor:
 
     def rows(self, service: str, sql: str, *values: Any) -> list[Any]:
         """What is committed on a service's disk."""
-        disk = self._disks.get(service)
+        return self.disk(service).execute(sql, values).fetchall()
+
+    def disk(self, name: str) -> sqlite3.Connection:
+        """A reader of the file of that name."""
+        disk = self._disks.get(name)
         if disk is None:
-            disk = self._disks[service] = _connect(self._world.folder / f"{service}.db", isolation_level=None)
-        return disk.execute(sql, values).fetchall()
+            disk = self._disks[name] = _connect(self._world.folder / f"{name}.db", isolation_level=None)
+        return disk
+
+    def let_go(self, name: str) -> None:
+        """An older file takes the place of this one, and knows of no later epoch."""
+        self._epochs.clear()
+        disk = self._disks.pop(name, None)
+        if disk is not None:
+            disk.close()
 
     def close(self) -> None:
         """Close what was read from."""
@@ -77,6 +89,9 @@ class Monitor:
                 self._check_epoch(life)
             if label != "mark":
                 self._check_facts_of_slots(life.name)
+        if database == "guard" and label == "signature":
+            guard = f"{life.name.removesuffix('-signer')}-guard-{CHAIN_ID}"
+            self._signed.update(self.rows(guard, "SELECT hash, intent_id FROM attempts"))
         if life.name == "portfolio" and label == "entry":
             self._check_trial_balance()
             self._check_holding_outcomes()
@@ -124,10 +139,17 @@ class Monitor:
         if newest[0][0] != "trade":
             return
         for record, payload, purpose in self.rows(life.name, query):
-            attempt, plan = orjson.loads(record)["state"]["attempts"][-1], orjson.loads(payload)["plan"]
+            state = orjson.loads(record)["state"]
+            attempt, plan = state["attempts"][-1], orjson.loads(payload)["plan"]
+            self._check_budget(attempt["fee"], int(state["fee_budget_wei"]))
             if plan is not None and attempt["block"] >= plan["deadline_block"]:
                 self.violated("I8", f"a trade was signed at block {attempt['block']}, after {plan['deadline_block']}")
             self._check_halted(life, purpose)
+
+    def _check_budget(self, fee: dict[str, str], budget_wei: int) -> None:
+        """I5: no attempt of a trade may pay more per gas than its intent's budget."""
+        if int(fee["max_fee_per_gas_wei"]) > budget_wei:
+            self.violated("I5", f"an attempt may pay {fee['max_fee_per_gas_wei']} wei per gas, of {budget_wei}")
 
     def _check_epoch(self, life: Life) -> None:
         """I8: only the instance that holds the lease writes."""
@@ -192,10 +214,28 @@ class Monitor:
             self.violated(
                 "I1", f"{tx.hash[:10]} of intent {intent[:8]} was signed for slot {slot}, which is not its own"
             )
-        guard = f"{life.name}-guard-{CHAIN_ID}"
-        signed = self.rows(guard, "SELECT intent_id FROM attempts WHERE hash = ?", tx.hash)
-        if [row[0] for row in signed] != [intent]:
+        if self._signed.get(tx.hash) != intent:
             self.violated("I3", f"{tx.hash[:10]} left, but the signer has no record of it for intent {intent[:8]}")
+
+    def signed(self, life: Life, asked: dict[str, Any], answer: dict[str, Any]) -> None:
+        """I8: a signer that signed for one lease signs nothing for an earlier one."""
+        if "signed" not in answer:
+            return
+        epoch = int(asked["request"]["epoch"])
+        highest = self._epochs.setdefault(life.name, epoch)
+        if epoch < highest:
+            self.violated("I8", f"{life.name} signed for epoch {epoch} after it had signed for {highest}")
+        self._epochs[life.name] = max(epoch, highest)
+
+    def check_private(self, life: Life, tx: PooledTransaction) -> None:
+        """A trade that is to go to relays alone is given to no node before its slot was made public."""
+        query = (
+            "SELECT s.record FROM execution_attempts a JOIN execution_slots s USING (intent_id) "
+            "WHERE a.tx_hash = ? AND a.kind = 'trade'"
+        )
+        for (record,) in self.rows(life.name, query, tx.hash):
+            if orjson.loads(record)["state"].get("path") == "private":
+                self.violated("private", f"{life.name} gave {tx.hash[:10]} to a node, which was for relays alone")
 
     def _check_replacement(self, slot: tuple[str, int], tx: PooledTransaction) -> None:
         """A replacement pays more than what it replaces, in both fields."""
@@ -226,7 +266,7 @@ class Monitor:
     def stored(self, message: Stored) -> None:
         """I4: what is told as final is final on the chain."""
         name = message.subject.removeprefix(f"main.{CHAIN_ID}.")
-        self._stored_ids.add(message.headers.get("Nats-Msg-Id", "").removeprefix("main:"))
+        self.stored_ids.add(message.headers.get("Nats-Msg-Id", "").removeprefix("main:"))
         if name.startswith(("fill.", "intent.failed")):
             outcome = orjson.loads(message.data)
             self._outcomes[outcome["intent_id"], outcome["outcome_version"]] = name
@@ -237,6 +277,17 @@ class Monitor:
             event = orjson.loads(message.data)
             if event["mode"] == "live":
                 self._check_final(event, name)
+
+    def forget_stored(self) -> None:
+        """The broker loses everything that it stored: facts must come again from the outboxes."""
+        self.stored_ids.clear()
+        modes = len({book.mode for book in self._world.market.books})
+        for verdict in self._world.market.verdicts:
+            executor = f"{verdict.lane}-executor"
+            if executor in self._world.processes:
+                noted = self.rows(executor, "SELECT count(*) FROM inbox WHERE message_id = ?", verdict.id)[0][0]
+                if noted < modes:
+                    self.may_be_lost.add(verdict.id)
 
     def _check_final(self, event: Any, name: str) -> None:
         found = self._world.chain.where.get(event["tx_hash"])
@@ -250,10 +301,16 @@ class Monitor:
             self.violated("I4", f"intent {event['intent_id'][:8]} was told {name}, the chain says otherwise")
 
     def stopped(self, life: Life, reason: str, _error: BaseException | None) -> None:
-        """A process ended by itself: nothing in a world without foreign keys gives it a reason to."""
-        self.violated("no process stops", f"{life.name} stopped: {reason}")
+        """A process ended by itself: nothing but a theft gives it a reason to."""
+        if not self._world.thefts.explains(life, reason):
+            self.violated("no process stops", f"{life.name} stopped: {reason}")
 
     # --- states of the whole -----------------------------------------------------------------------------------
+
+    def journals(self) -> list[str]:
+        """Services that keep a journal."""
+        services = {process.service: None for process in self._world.processes.values()}
+        return [name for name in services if not name.endswith(SIGNER)]
 
     def is_ready(self) -> bool:
         """Whether every executor could trade live, and portfolio has told its exposure."""
@@ -271,128 +328,9 @@ class Monitor:
             return False
         if any(world.broker.unread(durable) for durable in world.broker.durables.values()):
             return False
-        for name in {process.service for process in world.processes.values()}:
+        for name in self.journals():
             if self.rows(name, "SELECT 1 FROM outbox WHERE sent_ms IS NULL LIMIT 1"):
                 return False
             if name in EXECUTORS and self.rows(name, "SELECT 1 FROM execution_intents WHERE is_open LIMIT 1"):
                 return False
-        return not world.chain.pool
-
-    # --- at the end --------------------------------------------------------------------------------------------
-
-    def check_end(self) -> None:
-        """Everything came to rest, nothing is lost, nothing doubled, and the books equal the chain to the wei."""
-        if self.violations:
-            return
-        if not self.is_at_rest():
-            self.violated("liveness", self._what_waits())
-            return
-        self._check_effects()
-        if "portfolio" in self._world.processes:
-            self._check_ledger()
-        self._check_decided()
-        self._check_published()
-        self._check_allowances()
-
-    def _what_waits(self) -> str:
-        world, waits = self._world, []
-        for name, process in world.processes.items():
-            if not process.is_up:
-                waits.append(f"{name} is down")
-            elif self.rows(process.service, "SELECT 1 FROM outbox WHERE sent_ms IS NULL LIMIT 1"):
-                waits.append(f"{name} has unsent facts")
-            if name in EXECUTORS:
-                for intent, mode in self.rows(name, "SELECT intent_id, mode FROM execution_intents WHERE is_open"):
-                    waits.append(f"{mode} intent {intent[:8]} of {name} is open")
-        unread = (durable for durable in world.broker.durables.values() if world.broker.unread(durable))
-        waits += [f"{durable.name} is not read to its end" for durable in unread]
-        waits += [f"{tx[:10]} is pending" for tx in world.chain.pool]
-        return "; ".join(waits)
-
-    def _check_effects(self) -> None:
-        """One effect for an intent, and every transaction of ours belongs to one."""
-        trades: Counter[str] = Counter()
-        for service in set(EXECUTORS) & set(self._world.processes):
-            owner = dict(self.rows(service, "SELECT tx_hash, intent_id FROM execution_attempts"))
-            account = ACCOUNTS[Lane(service.removesuffix("-executor"))]
-            for receipt, tx in self._world.chain.where.values():
-                if tx.sender != account:
-                    continue
-                if tx.hash not in owner:
-                    self.violated("nothing doubled", f"{tx.hash[:10]} is on the chain and in no journal")
-                elif tx.to == ROUTER and receipt.success:
-                    trades[owner[tx.hash]] += 1
-            given = self.rows(service, "SELECT count(*), max(nonce) FROM execution_slots")[0]
-            next_nonce = self._world.chain.blocks[-1].nonces.get(account, 0)
-            signed = self.rows(f"{service}-guard-{CHAIN_ID}", "SELECT count(*) FROM attempts")[0][0]
-            self._world.counts["signed"] += signed
-            if given[0] != next_nonce:
-                self.violated("nothing lost", f"{service} gave out {given[0]} slots, the chain is at {next_nonce}")
-        self._world.counts["trades"] += len(trades)
-        for intent, count in trades.items():
-            if count > 1:
-                self.violated("nothing doubled", f"intent {intent[:8]} took effect {count} times")
-
-    def _check_ledger(self) -> None:
-        """I6: the ledger's assets are what the chain, or the paper exchange, says."""
-        tip = self._world.chain.tip
-        held = {
-            (path, token): int(amount)
-            for path, token, amount in self.rows("portfolio", "SELECT path, token, amount FROM balances")
-        }
-        for account in (ACCOUNTS[lane] for lane in Lane if f"{lane}-executor" in self._world.processes):
-            wanted = {
-                token: n for (token, who), n in self._world.chain.tokens[tip.hash].balances.items() if who == account
-            }
-            wanted["0x" + "e" * 40] = self._world.chain.blocks[-1].balances[account]
-            self._compare(held, f"assets:{LIVE}:{account}", wanted)
-        if "paper-sim" in self._world.processes:
-            paper: dict[str, dict[str, int]] = {}
-            for account, token, amount in self.rows("paper-sim", "SELECT account, token, amount FROM paper_balance"):
-                paper.setdefault(account, {})[token] = int(amount)
-            for account, wanted in paper.items():
-                self._compare(held, f"assets:{PAPER}:{account}", wanted)
-
-    def _compare(self, held: dict[tuple[str, str], int], path: str, wanted: dict[str, int]) -> None:
-        for token, amount in wanted.items():
-            booked = held.get((path, token), 0)
-            self._world.counts["balances"] += 1
-            self._world.counts["off_by"] += abs(booked - amount)
-            if booked != amount:
-                self.violated("I6", f"{path} differs by {booked - amount} of {token}")
-
-    def _check_decided(self) -> None:
-        """Every verdict led to an intent or a recorded refusal of every book."""
-        told: Counter[str] = Counter()
-        for _stream, message in self._world.broker.everything():
-            name = message.subject.removeprefix(f"main.{CHAIN_ID}.")
-            if name.startswith("intent.created"):
-                event = orjson.loads(message.data)
-                self._world.counts["intents"] += 1
-                if event["verdict"]:
-                    told[event["verdict"]["id"], event["book_id"]] += 1
-            elif name == "decision.recorded":
-                event = orjson.loads(message.data)
-                told[event["subject_id"], event["book_id"]] += 1
-        for verdict in self._world.market.verdicts:
-            for book in self._world.market.books if f"{verdict.lane}-executor" in self._world.processes else ():
-                times = told[verdict.id, book.id]
-                if times != 1:
-                    self.violated("nothing lost", f"verdict {verdict.id[:8]} was decided {times} times for {book.id}")
-
-    def _check_published(self) -> None:
-        """Every fact that was committed is on the bus."""
-        for service in {process.service for process in self._world.processes.values()}:
-            for event_id, subject in self.rows(service, "SELECT event_id, subject FROM outbox"):
-                if event_id not in self._stored_ids:
-                    self.violated("nothing lost", f"{service} committed {subject} and never published it")
-
-    def _check_allowances(self) -> None:
-        """I7: nobody but Permit2 is approved, and Permit2 within its bound."""
-        tokens = self._world.chain.tokens[self._world.chain.tip.hash]
-        for (token, owner, spender), amount in tokens.allowances.items():
-            if amount and spender != PERMIT2:
-                self.violated("I7", f"{spender} may take {amount} of {token} from {owner}")
-            bound = ALLOWANCE_FACTOR * self._world.shape.capital * (1 if token == USDC.address else 10**9)
-            if amount > bound:
-                self.violated("I7", f"Permit2 may take {amount} of {token} from {owner}, more than {bound}")
+        return not world.chain.pool and world.relays.are_empty

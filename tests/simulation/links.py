@@ -13,9 +13,11 @@ from nats.js.api import PubAck
 from nats.js.errors import KeyNotFoundError, NotFoundError
 
 from dexlane.runtime.bus import PUBLISH_TIMEOUT_S, Bus
+from dexlane.runtime.errors import Transient
 from dexlane.runtime.observability import Log
 from dexlane.runtime.reading import Gate
 from simulation.broker import Broker, Durable, Stored
+from simulation.clockwork import START_NS
 from simulation.lives import CURRENT, DiedError, Life, crossing
 
 Handle = Callable[[Any], Awaitable[None]]
@@ -115,6 +117,11 @@ class _JetStream:
         subjects = {message.subject: 1 for message in self._broker.last_of_each(stream, subjects_filter)}
         return SimpleNamespace(state=SimpleNamespace(subjects=subjects))
 
+    async def made_ms(self) -> int:
+        """When the streams were made."""
+        self._reach()
+        return (START_NS + round(self._broker.made_s * 1e9)) // 1_000_000
+
     async def get_last_msg(self, stream: str, subject: str) -> Stored:
         """The newest message on a subject."""
         self._reach()
@@ -166,6 +173,23 @@ class SimulatedBus(Bus):
             await asyncio.sleep(0.25)
         self._js = _JetStream(self.broker)  # type: ignore[assignment]
         self._pools = _Bucket(self.broker)  # type: ignore[assignment]
+        life = _living()
+
+        def linked() -> None:
+            if life.alive:
+                self._linked()
+            else:
+                self.broker.on_up.remove(linked)
+
+        self.broker.on_up.append(linked)
+        self._linked()
+
+    async def made_ms(self, stream: str) -> int:
+        """When the server made a stream, in Unix milliseconds."""
+        try:
+            return await _JetStream(self.broker).made_ms()
+        except NatsTimeoutError as error:
+            raise Transient(f"stream {stream} does not say when it was made") from error
 
     async def stop(self) -> None:
         """Nothing to close."""

@@ -9,8 +9,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from dexlane.runtime.service import Service
-
 
 class DiedError(BaseException):
     """This process is gone at this instruction. Nothing may catch it."""
@@ -33,7 +31,11 @@ class Life:
     alive: bool = True
     tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)
     connections: list[sqlite3.Connection] = field(default_factory=list)
-    service: Service | None = None
+    pipes: dict[asyncio.Transport, None] = field(default_factory=dict)
+    service: Any = None
+    """What it runs: a ``Service``, or a signer."""
+    held_back: list[asyncio.Handle] | None = None
+    """What it does when it goes on, in order, while it is frozen; None while it is not."""
     last_answer: str | None = None
     """How its last transaction was answered, for the table of pairs."""
 
@@ -49,6 +51,8 @@ class Life:
         self.alive = False
         for connection in self.connections:
             connection.close()
+        for pipe in list(self.pipes):
+            pipe.close()
         for task in list(self.tasks):
             task.cancel()
 
@@ -63,7 +67,7 @@ class Process:
 
     name: str
     service: str
-    build: Callable[[], Service]
+    build: Callable[[], Any]
     witness: Witness
     life: Life | None = None
     lives: int = 0

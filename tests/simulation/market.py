@@ -7,6 +7,7 @@ from typing import Any
 
 from dexlane.chain.answers import Header
 from dexlane.domain.amm.quoting import quote_route
+from dexlane.domain.fees import fee_parameters, tiers
 from dexlane.events.base import Event, FeeCap
 from dexlane.events.control import Status
 from dexlane.events.fees import FeeTier
@@ -27,9 +28,10 @@ from dexlane.testing.builders import (
     an_entry_opportunity,
     lane_limits,
 )
-from dexlane.values.books import Book, ExitRules, Lane, Mode
+from dexlane.values.books import Book, ExitRules, Lane, Mode, RelayPolicy, RelayRules
 from simulation.chain import SimulatedChain
 from simulation.chance import Chance
+from simulation.demand import FULL_BPS, Demand, base_fee_after
 from simulation.processes import ACCOUNTS
 from simulation.shape import Shape
 
@@ -37,6 +39,8 @@ GWEI = 10**9
 BLOCK_S = 12.0
 LIVE, PAPER = "live-one", "paper-one"
 ROUTE = a_route()
+MOST_BLOCKS = 600
+"""Longer than any world."""
 
 
 def books_for(shape: Shape) -> list[Book]:
@@ -52,7 +56,8 @@ def books_for(shape: Shape) -> list[Book]:
         "limits": dict.fromkeys(Lane, limits),
         "exits": ExitRules(stop_loss_bps=150, take_profit_bps=150),
     }
-    live = a_book(id=LIVE, mode=Mode.LIVE, accounts=ACCOUNTS, **shared)
+    rules = RelayRules(policy=RelayPolicy.PRIVATE_ONLY if shape.relays else RelayPolicy.PUBLIC)
+    live = a_book(id=LIVE, mode=Mode.LIVE, accounts=ACCOUNTS, relays=rules, **shared)
     return [live, a_book(id=PAPER, **shared)] if "paper-sim" in shape.services else [live]
 
 
@@ -70,6 +75,7 @@ class Market:
         self._sequence = 0
         self.books = books_for(world.shape)
         self.verdicts: list[Any] = []
+        self.demand = Demand(self._chance.seed, MOST_BLOCKS) if world.shape.has_demand else None
         self._chain.base_fee_after = self._base_fee_after
         self._chain.luck = self._luck
 
@@ -85,9 +91,18 @@ class Market:
             self.tell(a_book_changed(book))
         self.block()
 
+    def say_again(self) -> None:
+        """What is known of books and of the tip, to a broker that lost what it stored."""
+        for book in self.books:
+            self.tell(a_book_changed(book))
+        tip = self._chain.tip
+        self.tell(self._applied(tip))
+        self._note_pools(tip)
+        self._quote_fees(tip)
+
     def block(self) -> None:
         """The next block of the chain."""
-        self._chain.mine(only=self._included())
+        self._world.relays.mine(lambda: self._chain.mine(only=self._included()))
         self._follow(0)
 
     def reorganise(self, draw: Random) -> None:
@@ -129,9 +144,12 @@ class Market:
 
     def _included(self) -> list[str] | None:
         """Which pending transactions the next block takes: None for all that can pay."""
-        if self._chance.fault("chain.left out", self._world.shape.left_out) is None:
+        if self._chance.fault("chain.left out", self._world.shape.left_out) is not None:
+            return []
+        if self.demand is None:
             return None
-        return []
+        base_fee, tip = self._base_fee_after(self._chain.tip), self.demand.tip_wei(self._chain.tip.number + 1)
+        return [tx.hash for tx in self._chain.pool.values() if tx.effective_tip_wei(base_fee) >= tip]
 
     def _luck(self, tx_hash: str, block_hash: str) -> int | None:
         """What a trade brings in a block. After a reorganisation it is another block, and may be another end."""
@@ -142,6 +160,9 @@ class Market:
 
     def _base_fee_after(self, parent: Header) -> int:
         fee = self._fees.get(parent.hash)
+        if fee is None and self.demand is not None:
+            fee = base_fee_after(parent.base_fee_per_gas_wei, self._fullness_bps(parent))
+            self._fees[parent.hash] = fee
         if fee is None:
             spike = self._chance.fault("chain.spike", self._world.shape.spike)
             if spike is not None:
@@ -152,6 +173,23 @@ class Market:
                 fee = parent.base_fee_per_gas_wei + max(-most, min(most, towards))
             self._fees[parent.hash] = fee
         return fee
+
+    def _fullness_bps(self, header: Header) -> int:
+        assert self.demand is not None
+        return self.demand.fullness_bps(header.number, header.base_fee_per_gas_wei)
+
+    def _gas_used(self, header: Header) -> int:
+        return header.gas_used if self.demand is None else header.gas_limit * self._fullness_bps(header) // FULL_BPS
+
+    def price_wei(self, number: int) -> int:
+        """What a canonical block took at least, per gas."""
+        tip = 0 if self.demand is None else self.demand.tip_wei(number)
+        return self._chain.blocks[number].header.base_fee_per_gas_wei + tip
+
+    def calm_down(self) -> None:
+        """Nobody is in a hurry any more."""
+        if self.demand is not None:
+            self.demand.calm_from = self._chain.tip.number
 
     def _follow(self, depth: int) -> None:
         """Tell what is new in the canonical chain."""
@@ -184,7 +222,7 @@ class Market:
             timestamp_s=header.timestamp_s,
             base_fee_per_gas_wei=header.base_fee_per_gas_wei,
             next_base_fee_per_gas_wei=self._base_fee_after(header),
-            gas_used=header.gas_used,
+            gas_used=self._gas_used(header),
             gas_limit=header.gas_limit,
             deltas=(a_reserves_delta(reserve0=self._usdc[header.hash]),),
             received_at_ns=self._now_ms() * 10**6,
@@ -201,9 +239,13 @@ class Market:
 
     def _quote_fees(self, header: Header) -> None:
         base_fee = self._base_fee_after(header)
-        cap = FeeCap(max_fee_per_gas_wei=2 * base_fee + GWEI, max_priority_fee_per_gas_wei=GWEI)
-        tiers = dict.fromkeys(FeeTier, cap)
-        quote = a_fee_quote(block=header.ref, next_base_fee_per_gas_wei=base_fee, tiers=tiers)
+        if self.demand is None:
+            cap = FeeCap(max_fee_per_gas_wei=2 * base_fee + GWEI, max_priority_fee_per_gas_wei=GWEI)
+            caps = dict.fromkeys(FeeTier, cap)
+        else:
+            history = self.demand.history(header.number, self._fullness_bps(header))
+            caps = tiers(history, base_fee, fee_parameters(CHAIN_ID))
+        quote = a_fee_quote(block=header.ref, next_base_fee_per_gas_wei=base_fee, tiers=caps)
         self.tell(quote.model_copy(update={"occurred_at_ms": self._now_ms()}))
 
 

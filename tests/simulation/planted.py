@@ -9,9 +9,10 @@ from typing import Any
 from unittest.mock import patch
 
 import portfolio.accounting
-from dexlane.chain.execution import executor, live, payloads
+from dexlane.chain.execution import allowances, executor, live, payloads, txmgr
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.fencing import Term
+from dexlane.chain.execution.handover import Handover
 from dexlane.chain.execution.keys import policy_for
 from dexlane.chain.execution.settings import ExecutorSettings
 from dexlane.chain.execution.side_values import SideValues
@@ -24,7 +25,7 @@ from dexlane.domain.send_values import AttemptKind, Stage, Step
 from dexlane.events.base import FeeCap
 from dexlane.events.control import Status
 from dexlane.events.execution import FillConfirmed
-from dexlane.runtime import consuming
+from dexlane.runtime import consuming, journal
 from dexlane.runtime.consuming import ConsumerPolicy
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.journal import Journal, Tx
@@ -39,6 +40,10 @@ BUGS: dict[str, Bug] = {}
 def _bug(plant: Bug) -> Bug:
     BUGS[plant.__name__] = plant
     return plant
+
+
+def _node(transactions: Any) -> Any:
+    return transactions._handover._providers[0].rpc
 
 
 @contextmanager
@@ -60,7 +65,7 @@ def bytes_are_sent_before_they_are_stored(stack: ExitStack) -> None:
         await sign_and_send(self, slot, *rest)
 
     async def too_late(tx: Any, slot: Any, attempt: Any, raw: bytes) -> None:
-        await submit(owners[slot.intent.id]._rpc, raw)
+        await submit(_node(owners[slot.intent.id]), raw)
         await add_attempt(tx, slot, attempt, raw)
 
     stack.enter_context(patch.object(Transactions, "_sign_and_send", remembered))
@@ -89,7 +94,7 @@ def _next_nonce_after_watch(stack: ExitStack, change: Callable[[int, int], int])
         fresh = [account for account in accounts if account not in self._next_nonce]
         await watch(self, accounts, highest)
         for account in fresh:
-            latest = self._rpc._real.blocks[-1].nonces.get(account, 0)
+            latest = _node(self)._real.blocks[-1].nonces.get(account, 0)
             self._next_nonce[account] = change(self._next_nonce[account], latest)
 
     stack.enter_context(patch.object(Transactions, "watch", careless))
@@ -254,7 +259,7 @@ def deadlines_are_ignored(stack: ExitStack) -> None:
     planned_ = send_state.planned
     stack.enter_context(
         patch.object(
-            send_state, "planned", lambda deadline, budget, **more: planned_(deadline + 10_000, budget, **more)
+            send_state, "planned", lambda deadline, *more, **named: planned_(deadline + 10_000, *more, **named)
         )
     )
 
@@ -281,6 +286,14 @@ def allowances_have_no_bound(stack: ExitStack) -> None:
             executor, "allowance_intent", lambda book, token, _amount, *rest: allowance_intent(book, token, ALL, *rest)
         )
     )
+
+
+@_bug
+def an_approval_that_expired_is_given_up(stack: ExitStack) -> None:
+    """What was never tried counts as the token's refusal, and its position cannot be sold any more."""
+    refused = property(lambda slot: slot.state.included is not None and not slot.is_filled)
+    stack.enter_context(patch.object(store.Slot, "was_refused", refused))
+    stack.enter_context(patch.object(allowances, "REST_BLOCKS", 10**6))
 
 
 @_bug
@@ -351,6 +364,44 @@ def open_slots_are_not_taken_up(stack: ExitStack) -> None:
 
 
 @_bug
+def a_lost_store_stays_empty(stack: ExitStack) -> None:
+    """What was published once is taken for told, whatever became of the broker."""
+
+    async def nothing(*_: Any) -> int:
+        return 0
+
+    stack.enter_context(patch.object(journal, "unmark", nothing))
+
+
+@_bug
+def foreign_use_of_a_key_is_not_noticed(stack: ExitStack) -> None:
+    """A slot that somebody else used is waited for like any other."""
+    stack.enter_context(patch.object(send_state, "_used_by_another", lambda state, *_: Step(state)))
+    stack.enter_context(patch.object(txmgr, "nonce_fault", lambda *_, **__: None))
+
+
+@_bug
+def the_signer_forgets_epochs(stack: ExitStack) -> None:
+    """Whoever asks is signed for, also one whose lease was taken over."""
+    stack.enter_context(patch.object(NonceGuard, "_stale", lambda *_: None))
+
+
+@_bug
+def what_is_private_goes_to_nodes(stack: ExitStack) -> None:
+    """A trade that relays do not take is given to the public pool, where everybody sees it."""
+    privately = Handover._privately
+
+    async def or_publicly(self: Any, slot: Any, number: int, on_sent: Any) -> PublishAnswer:
+        answer = await privately(self, slot, number, on_sent)
+        if answer is not PublishAnswer.UNSENT:
+            return answer
+        answer, _ = await submit(self._providers[0].rpc, slot.raws[number], on_sent=on_sent)
+        return answer
+
+    stack.enter_context(patch.object(Handover, "_privately", or_publicly))
+
+
+@_bug
 def two_instances_act_at_once(stack: ExitStack) -> None:
     """Nobody looks at the lease."""
 
@@ -360,34 +411,3 @@ def two_instances_act_at_once(stack: ExitStack) -> None:
     stack.enter_context(patch.object(Term, "prove", unasked))
     stack.enter_context(patch.object(Term, "runs", True))
     stack.enter_context(patch.object(Lease, "held", True))
-
-
-NOTICED_IN = {
-    "bytes_are_sent_before_they_are_stored": 1,
-    "a_timeout_gets_a_new_slot": 3,
-    "the_nonce_is_the_latest_of_the_chain": 4,
-    "a_nonce_is_left_out": 1,
-    "messages_are_acknowledged_before_the_commit": 1,
-    "facts_are_written_after_the_transaction": 1,
-    "no_answer_is_taken_for_a_failure": 2,
-    "the_first_receipt_is_final": 1,
-    "a_bump_lowers_the_tip": 2,
-    "the_signer_keeps_no_record": 1,
-    "a_cancel_takes_a_new_slot": 5,
-    "reservations_are_forgotten_by_a_restart": 13,
-    "the_inbox_is_skipped": 1,
-    "the_last_outcome_to_arrive_holds": 4,
-    "a_confirmed_fill_counts_again": 1,
-    "reorganisations_are_ignored": 6,
-    "deadlines_are_ignored": 2,
-    "a_halt_is_ignored": 5,
-    "allowances_have_no_bound": 1,
-    "a_revert_is_tried_again": 4,
-    "memory_runs_ahead_of_the_journal": 1,
-    "facts_are_marked_before_they_are_published": 1,
-    "a_fact_that_was_not_acknowledged_is_dropped": 12,
-    "a_passing_error_loses_the_message": 1,
-    "open_slots_are_not_taken_up": 1,
-    "two_instances_act_at_once": 2,
-}
-"""A world that each is noticed in. When the worlds changed, ``make simulate BUG=<name>`` finds another."""

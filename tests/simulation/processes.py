@@ -6,9 +6,9 @@ import asyncio
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -25,21 +25,25 @@ import portfolio.app
 import portfolio.settings
 import smart_executor.app
 import smart_executor.settings
-from dexlane.chain.execution import assembly
+from dexlane.chain.execution import assembly, keys
+from dexlane.chain.relays.catalogue import RelaySpec
+from dexlane.events.base import Event
 from dexlane.events.control import TradingStatus
 from dexlane.runtime import lease, pool_mirror, service
 from dexlane.runtime.consuming import Routes
 from dexlane.runtime.journal import Journal
 from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.service import Service
+from dexlane.testing.builders import CHAIN_ID
 from dexlane.values.books import Lane
-from dexlane_signer import PrivateKey, brake
+from dexlane_signer import PrivateKey, brake, server
 from gateway.projections.recovery import last_value
 from gateway.settings import Settings as GatewaySettings
 from gateway.statuses import OPERATOR, StatusKeeper
 from simulation.disk import simulated_disk
 from simulation.links import SimulatedFollower
 from simulation.lives import CURRENT
+from simulation.relays import SimulatedRelay, specs
 from simulation.services import QUIET, SharedMetrics, SimulatedService, bus_of_world
 
 KEYS = {Lane.FAST: "0x" + "11" * 32, Lane.SMART: "0x" + "22" * 32}
@@ -57,7 +61,8 @@ LEASE_TTL_S = 2
 LOOKS_PER_LEASE = 2
 """In time that is free, a renewal is what a lease costs: holders renew it twice, and who waits looks as often."""
 BRAKE_LOOKS_EVERY_S = 3.0
-"""The signer's brake looks for its file less often: most looks are at nothing."""
+FOLLOWS_EVERY_S = 1.0
+"""The signer's brake looks for its file, and for what the gateway released, less often: most looks are at nothing."""
 Build = Callable[[], Service]
 
 
@@ -83,9 +88,9 @@ def _templates() -> Path:
     folder.mkdir()
     for package in sorted(set(TABLES.values())):
         asyncio.run(upgrade(f"sqlite+aiosqlite:///{folder / package}.db", package))
-    keys = home() / "keys.json"
-    keys.touch(0o600)
-    keys.write_bytes(orjson.dumps({ACCOUNTS[lane]: key for lane, key in KEYS.items()}))
+    keys_file = home() / "keys.json"
+    keys_file.touch(0o600)
+    keys_file.write_bytes(orjson.dumps({ACCOUNTS[lane]: key for lane, key in KEYS.items()}))
     return folder
 
 
@@ -100,13 +105,25 @@ def fresh_disks() -> Path:
     return folder
 
 
+def socket_of(executor: str) -> Path:
+    """Where the signer of an executor listens."""
+    return home() / f"{executor}.sock"
+
+
 @cache
-def builders(confirmations: int) -> dict[str, Build]:
-    """How each service is made, as its ``app.build`` does it."""
+def builders(confirmations: int, *, signer_elsewhere: bool = False, relays: tuple[str, ...] = ()) -> dict[str, Build]:
+    """How each service is made, as its ``app.build`` does it. Keys lie in the executors, or in signers of their own."""
     data = {"data_dir": home() / "disks", "log_level": "ERROR"}
-    signing = {"private_keys_file": home() / "keys.json", "confirmations": confirmations, "lease_ttl_s": LEASE_TTL_S}
-    fast = fast_executor.settings.Settings(**data, **signing)
-    smart = smart_executor.settings.Settings(**data, **signing)
+    terms = {"confirmations": confirmations, "lease_ttl_s": LEASE_TTL_S, "relays": {CHAIN_ID: specs(relays)}}
+
+    def signing(executor: str) -> dict[str, Any]:
+        keys = (
+            {"signer_socket": socket_of(executor)} if signer_elsewhere else {"private_keys_file": home() / "keys.json"}
+        )
+        return {**data, **terms, **keys}
+
+    fast = fast_executor.settings.Settings(**signing("fast-executor"))
+    smart = smart_executor.settings.Settings(**signing("smart-executor"))
     books = portfolio.settings.Settings(**data)
     paper = paper_sim.settings.Settings(**data, confirmations=confirmations)
     gate = GatewaySettings(**data)
@@ -153,6 +170,10 @@ def _providers(*_: object) -> Any:
     return world.providers(life)
 
 
+def _relays(wanted: Sequence[RelaySpec], _auth: object) -> tuple[SimulatedRelay, ...]:
+    return tuple(SimulatedRelay(spec.name) for spec in wanted)
+
+
 class _Dice:
     """Stands where the assembly has the module ``random``."""
 
@@ -175,6 +196,20 @@ async def _upgraded(*_: object) -> None:
     """The journals are copies of upgraded ones."""
 
 
+READ_MESSAGES = 256
+
+
+def _read_once() -> classmethod[Event, [bytes | str], Event]:
+    """``Event.from_wire`` that reads the bytes of a message once for all who are given it: events are frozen."""
+    from_wire = Event.from_wire.__func__  # type: ignore[attr-defined]
+
+    @lru_cache(READ_MESSAGES)
+    def read(event_type: type[Event], data: bytes | str) -> Event:
+        return from_wire(event_type, data)
+
+    return classmethod(read)
+
+
 @contextmanager
 def simulated_surroundings() -> Iterator[None]:
     """While this lasts the real services can be built inside simulated processes, and only there."""
@@ -188,11 +223,16 @@ def simulated_surroundings() -> Iterator[None]:
         for module in (assembly, portfolio.app, paper_sim.app):
             stack.enter_context(patch.object(module, "upgrade", _upgraded))
         stack.enter_context(patch.object(assembly, "NodeConnections", _providers))
+        stack.enter_context(patch.object(assembly, "connected", _relays))
         stack.enter_context(patch.object(assembly, "random", _Dice))
         stack.enter_context(patch.object(lease, "LOOKS_PER_LEASE", LOOKS_PER_LEASE))
         stack.enter_context(patch.object(lease, "RENEWALS_PER_LEASE", LOOKS_PER_LEASE))
         stack.enter_context(patch.object(brake, "LOOK_EVERY_S", BRAKE_LOOKS_EVERY_S))
+        stack.enter_context(patch.object(keys, "FOLLOW_EVERY_S", FOLLOWS_EVERY_S))
         stack.enter_context(patch.object(assembly, "instance_name", _instance_name))
+        stack.enter_context(patch.object(Event, "from_wire", _read_once()))
+        stack.enter_context(patch.object(server, "listen", lambda path: path))
+        stack.enter_context(patch.object(server, "is_known", lambda *_: True))
         stack.enter_context(patch.object(service, "Bus", bus_of_world))
         stack.enter_context(patch.object(service, "Metrics", SharedMetrics))
         stack.enter_context(patch.object(service, "configure_logging", lambda *_: QUIET))

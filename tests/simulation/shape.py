@@ -8,7 +8,9 @@ from random import Random
 EXECUTORS = ("fast-executor", "smart-executor")
 STANDBY = "/2"
 """Ends the name of a second instance, which shares everything of the first but its life."""
-SERIES = ("mixed", "reorgs", "crashes")
+SIGNER = "-signer"
+"""Ends the name of the signer of an executor."""
+SERIES = ("mixed", "reorgs", "crashes", "stores", "frozen", "thieves", "signers", "fees", "relays")
 SERVICES = (*EXECUTORS, "portfolio", "paper-sim", "gateway")
 
 
@@ -44,6 +46,23 @@ class Shape:
     spike: float = 0.04
     stall: float = 0.03
     broker_down: float = 0.02
+    store_lost: float = 0.0
+    """Of a broker that goes down: it comes back without anything that it stored."""
+    frozen: float = 0.0
+    """Per executor and block: it stops for a while and goes on, as after SIGSTOP and SIGCONT. At each boundary of a
+    side effect a tenth of it."""
+    relays: tuple[str, ...] = ()
+    """Private relays by their names; with any, the live book sends its trades to nobody else."""
+    relay_fault: float = 0.0
+    """Per word with a relay."""
+    has_demand: bool = False
+    """Whether the base fee moves by the rule and blocks ask for a tip, as others are in a hurry or not."""
+    signer_restored: float = 0.0
+    """Per block: the signer dies, and an older copy takes the place of its record."""
+    link_lost: float = 0.0
+    """Per request to, or answer of, a signer: the connection breaks off before or after."""
+    foreign: float = 0.0
+    """Per block: somebody else sends a transaction with our key, once in a world."""
     halt: float = 0.06
     clock_off: float = 0.0
     killed: float = 0.04
@@ -56,7 +75,17 @@ class Shape:
     @staticmethod
     def named(name: str, seed: int) -> Shape:
         """The shape of a seed in the series of that name."""
-        return {"mixed": Shape.of, "reorgs": Shape.of_reorgs, "crashes": Shape.of_crashes}[name](seed)
+        return {
+            "mixed": Shape.of,
+            "reorgs": Shape.of_reorgs,
+            "crashes": Shape.of_crashes,
+            "stores": Shape.of_lost_stores,
+            "frozen": Shape.of_frozen,
+            "thieves": Shape.of_thieves,
+            "signers": Shape.of_signers,
+            "fees": Shape.of_fees,
+            "relays": Shape.of_relays,
+        }[name](seed)
 
     @staticmethod
     def of_reorgs(seed: int) -> Shape:
@@ -97,6 +126,118 @@ class Shape:
             reorg=0.05,
             broker_down=0.0,
             halt=0.0,
+        )
+
+    @staticmethod
+    def of_lost_stores(seed: int) -> Shape:
+        """The broker goes down in every eighth block and forgets everything half of the time."""
+        draw = Random(f"stores {seed}")  # noqa: S311
+        services = draw.choice((SERVICES, (draw.choice(EXECUTORS), "portfolio", "gateway")))
+        return Shape(
+            services=services,
+            verdicts_per_block=1.0,
+            crash=draw.choice((0.0, 0.02)),
+            killed=draw.choice((0.0, 0.1)),
+            reorg=draw.choice((0.0, 0.1)),
+            broker_down=0.12,
+            store_lost=0.5,
+        )
+
+    @staticmethod
+    def of_frozen(seed: int) -> Shape:
+        """Two instances of an executor, each of which stops in every third block and goes on with what it knew."""
+        draw = Random(f"frozen {seed}")  # noqa: S311
+        executor = draw.choice(EXECUTORS)
+        return Shape(
+            services=(executor, executor + STANDBY, "portfolio"),
+            verdicts_per_block=1.0,
+            crash=draw.choice((0.0, 0.01)),
+            killed=0.02,
+            frozen=0.35,
+            send_fault=draw.choice((0.0, 0.3)),
+            reorg=draw.choice((0.0, 0.1)),
+            broker_down=0.0,
+            halt=0.0,
+        )
+
+    @staticmethod
+    def of_thieves(seed: int) -> Shape:
+        """Somebody else has the key, and uses it once."""
+        draw = Random(f"thieves {seed}")  # noqa: S311
+        return Shape(
+            blocks=40,
+            services=(draw.choice(EXECUTORS), "portfolio", "gateway"),
+            confirmations=draw.choice((2, 3, 5)),
+            max_reorg=1,
+            verdicts_per_block=1.0,
+            crash=draw.choice((0.0, 0.02)),
+            reorg=draw.choice((0.0, 0.05)),
+            broker_down=0.0,
+            foreign=0.1,
+            halt=0.0,
+        )
+
+    @staticmethod
+    def of_signers(seed: int) -> Shape:
+        """The signer is a process of its own that dies as executors do; sometimes there are two of those, which
+        freeze, and sometimes its record is an older one when it comes back."""
+        draw = Random(f"signers {seed}")  # noqa: S311
+        executor = draw.choice(EXECUTORS)
+        has_standby = draw.random() < 0.4
+        instances = (executor, executor + STANDBY) if has_standby else (executor,)
+        return Shape(
+            services=(*instances, executor + SIGNER, "portfolio"),
+            verdicts_per_block=1.0,
+            crash=draw.choice((0.01, 0.03)),
+            killed=draw.choice((0.02, 0.1)),
+            frozen=0.25 if has_standby else 0.0,
+            link_lost=draw.choice((0.0, 0.05, 0.2)),
+            late=draw.choice((0.04, 0.2)),
+            signer_restored=draw.choice((0.0, 0.0, 0.08)),
+            send_fault=draw.choice((0.0, 0.3)),
+            reorg=draw.choice((0.0, 0.1)),
+            broker_down=0.0,
+            halt=0.0,
+        )
+
+    @staticmethod
+    def of_fees(seed: int) -> Shape:
+        """Gas gets dear and cheap again; beside that little goes wrong, and prices move enough to close positions."""
+        draw = Random(f"fees {seed}")  # noqa: S311
+        return Shape(
+            blocks=60,
+            services=(draw.choice(EXECUTORS), "portfolio"),
+            verdicts_per_block=1.0,
+            has_demand=True,
+            crash=draw.choice((0.0, 0.0, 0.01)),
+            killed=0.0,
+            send_fault=draw.choice((0.0, 0.2)),
+            reorg=draw.choice((0.0, 0.05)),
+            left_out=0.0,
+            broker_down=0.0,
+            halt=0.0,
+            capital=10_000 * 10**6,
+            max_open_positions=12,
+            max_orders_per_minute=8,
+            price_moves_bps=120,
+        )
+
+    @staticmethod
+    def of_relays(seed: int) -> Shape:
+        """Trades go to private relays alone, which misbehave in half of what they do, or seldom."""
+        draw = Random(f"relays {seed}")  # noqa: S311
+        return Shape(
+            services=(draw.choice(EXECUTORS), "portfolio"),
+            relays=draw.choice((("honest",), ("first", "second"), ("first", "second", "third"))),
+            relay_fault=draw.choice((0.1, 0.5)),
+            verdicts_per_block=1.0,
+            crash=draw.choice((0.0, 0.02, 0.05)),
+            killed=draw.choice((0.0, 0.1)),
+            send_fault=draw.choice((0.0, 0.3)),
+            reorg=draw.choice((0.0, 0.1, 0.3)),
+            broker_down=0.0,
+            halt=0.0,
+            price_moves_bps=80,
         )
 
     @staticmethod

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from dexlane.domain.fees import fee_parameters, next_base_fee
 from simulation.clockwork import StalledError, VirtualLoop
+from simulation.demand import FULL_BPS, GWEI, base_fee_after
 from simulation.pairs import ALL_PAIRS, enumerate_pairs
 from simulation.processes import remove_home, simulated_surroundings
 from simulation.shape import Shape
@@ -42,6 +44,27 @@ def test_a_trade_survives_a_crash_at_every_boundary_under_every_outcome_of_its_s
     outcomes = enumerate_pairs()
     assert [outcome.violations for outcome in outcomes] == [[]] * len(outcomes)
     assert set().union(*(outcome.pairs for outcome in outcomes)) >= ALL_PAIRS
+
+
+@pytest.mark.usefixtures("_surroundings")
+@pytest.mark.parametrize(
+    ("series", "what"),
+    [
+        ("stores", "stores lost"),
+        ("frozen", "frozen"),
+        ("thieves", "thefts"),
+        ("signers", "records restored"),
+        ("fees", "exits"),
+        ("relays", "given to relays"),
+    ],
+)
+def test_no_rule_is_broken_when_what_a_series_is_about_goes_wrong(series: str, what: str) -> None:
+    for seed in range(1, 13):
+        outcome = run_world(seed, Shape.named(series, seed))
+        assert outcome.violations == [], seed
+        if outcome.counts[what]:
+            return
+    pytest.fail(f"in none of the worlds there were {what}")
 
 
 @pytest.mark.usefixtures("_surroundings")
@@ -85,6 +108,15 @@ def test_another_program_lives_through_the_same_world() -> None:
         assert line.endswith("equal")
         digests.add(line)
     assert len(digests) == 1
+
+
+def test_twenty_full_blocks_raise_the_base_fee_tenfold_by_both_readings_of_the_rule() -> None:
+    ours = theirs = 10 * GWEI
+    for _ in range(20):
+        ours = base_fee_after(ours, FULL_BPS)
+        theirs = next_base_fee(theirs, 30_000_000, 30_000_000, fee_parameters(1))
+    assert ours == theirs
+    assert 10 * 10 * GWEI < ours < 11 * 10 * GWEI
 
 
 def test_shrinking_leaves_the_faults_that_are_needed_together() -> None:

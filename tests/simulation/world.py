@@ -8,22 +8,27 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from dexlane.events.control import Status
 from dexlane.testing.builders import CHAIN_ID, USDC
-from dexlane.values.books import Lane
 from simulation.broker import Broker, Stored
 from simulation.chain import SimulatedChain
 from simulation.chance import Chance
 from simulation.clockwork import StalledError, VirtualClock, VirtualLoop
+from simulation.disturbances import Disturbances
+from simulation.endings import Ending
 from simulation.invariants import Monitor
 from simulation.links import Message
 from simulation.lives import CURRENT, DiedError, Life, Process, counted_tasks
 from simulation.market import BLOCK_S, Market, Operator
 from simulation.node import ANSWERS, SimulatedNode, SimulatedProviders
 from simulation.processes import ACCOUNTS, builders, fresh_disks
-from simulation.shape import EXECUTORS, STANDBY, Shape
+from simulation.relays import RelayHouses
+from simulation.shape import EXECUTORS, SIGNER, STANDBY, Shape
+from simulation.signers import SignerProcess
+from simulation.sockets import Network
+from simulation.thefts import Thefts
 
 WARM_BLOCKS = 12
 REST_BLOCKS = 90
@@ -54,6 +59,7 @@ class World:
         self.loop = VirtualLoop()
         self.loop.set_task_factory(counted_tasks)
         self.loop.set_exception_handler(lambda _loop, _context: None)
+        self.loop.network = Network(self.loop)
         self.clock = VirtualClock(self.loop)
         self.folder = fresh_disks()
         self.broker = Broker(self.loop)
@@ -68,8 +74,11 @@ class World:
         self._trace: list[str] | None = [] if trace else None
         self._waiting: dict[str, list[str]] = {name: [] for name in EXECUTORS}
         """Boundaries at which an executor died and after which it has not sent anything yet."""
+        self.relays = RelayHouses(self)
         self.market = Market(self)
         self.operator = Operator(self)
+        self.disturbances = Disturbances(self)
+        self.thefts = Thefts(self)
         self.broker.on_stored.append(self._stored)
 
     def run(self) -> Outcome:
@@ -103,11 +112,14 @@ class World:
             self.chain.give(USDC.address, account, 100_000 * 10**6)
         self.chain.mine(3)
         self.market.open()
-        build = builders(self.shape.confirmations)
+        has_signer = any(name.endswith(SIGNER) for name in self.shape.services)
+        build = builders(self.shape.confirmations, signer_elsewhere=has_signer, relays=self.shape.relays)
         keepers = []
         for name in self.shape.services:
             service = name.removesuffix(STANDBY)
-            self.processes[name] = Process(name, service, build[service], self)
+            executor = service.removesuffix(SIGNER)
+            makes = build[service] if executor == service else partial(SignerProcess, executor)
+            self.processes[name] = Process(name, service, makes, self)
             keepers.append(self.loop.create_task(self._keep_alive(self.processes[name])))
         await self._warm_up()
         self.chance.active = True
@@ -130,7 +142,7 @@ class World:
     async def script(self) -> None:
         """What happens between the warm-up and the rest."""
         for _ in range(self.shape.blocks):
-            await self._disturbed_block()
+            await self.disturbances.block()
             if self.monitor.violations:
                 break
 
@@ -143,72 +155,18 @@ class World:
                 return
         self.monitor.violated("liveness", "the executors are not ready although nothing went wrong")
 
-    async def _disturbed_block(self) -> None:
-        shape, chance = self.shape, self.chance
-        stall = chance.fault("chain.stall", shape.stall)
-        await asyncio.sleep(BLOCK_S if stall is None else stall.randint(2, 8) * BLOCK_S)
-        for name, process in self.processes.items():
-            life, when = process.life, chance.fault(f"kill {name}", shape.killed)
-            if when is not None and life is not None and life.alive:
-                self.loop.call_later(when.random() * BLOCK_S, self.kill, life, "any await")
-        for name in self.processes:
-            off = chance.fault(f"clock {name}", shape.clock_off)
-            if off is not None:
-                self.clock_of(self.processes[name]).off_by_ns = off.randint(-3_600, 3_600) * 10**9
-        self._evict()
-        self._disturb_broker()
-        await self._operate()
-        reorg = chance.fault("chain.reorg", shape.reorg)
-        if reorg is not None:
-            self.market.reorganise(reorg)
-        else:
-            self.market.block()
-        for lane in Lane:
-            draw = chance.of(f"verdict {lane}")
-            if draw.random() < shape.verdicts_per_block:
-                self.loop.call_later(draw.random() * 4, self.market.verdict, lane, draw)
-
-    def _evict(self) -> None:
-        for tx_hash in list(self.chain.pool):
-            if self.chance.fault("pool.evicted", self.shape.evicted) is not None:
-                self.effect("evicted", tx_hash[:10])
-                self.chain.drop(tx_hash)
-
-    def _disturb_broker(self) -> None:
-        down = self.chance.fault("broker.down", self.shape.broker_down)
-        if down is not None and self.broker.is_up:
-            self.effect("broker down")
-            self.broker.go_down()
-            self.loop.call_later(down.random() * 2 * BLOCK_S, self._broker_up)
-
-    def _broker_up(self) -> None:
-        self.effect("broker up")
-        self.broker.come_up(store_lost=False)
-
-    async def _operate(self) -> None:
-        if self.operator.is_halted:
-            if self.chance.of("resume").random() < 0.25:
-                await self.operator.resume()
-            return
-        halt = self.chance.fault("operator.halt", self.shape.halt)
-        if halt is not None:
-            await self.operator.halt(halt.choice((Status.HALTED, Status.REDUCING)))
-
     async def _come_to_rest(self) -> None:
         """No more faults: every slot must become final, every message settled, the books equal to the chain."""
         self.chance.active = False
-        for clock in self._clocks.values():
-            clock.off_by_ns = 0
-        if not self.broker.is_up:
-            self._broker_up()
+        self.disturbances.end()
         for _ in range(REST_BLOCKS + 2 * self.shape.confirmations):
             await asyncio.sleep(BLOCK_S)
             await self.operator.resume()
             self.market.block()
             await asyncio.sleep(0)
-            if self.monitor.violations or self.monitor.is_at_rest():
+            if self.monitor.violations or self.monitor.is_at_rest() or self.thefts.is_over:
                 break
-        self.monitor.check_end()
+        Ending(self).check()
 
     async def _keep_alive(self, process: Process) -> None:
         while True:
@@ -256,6 +214,8 @@ class World:
         """A process is gone, at this instruction."""
         if not life.alive:
             return
+        if life.held_back is not None:
+            self.loop.thaw(life)  # its tasks have to come to their ends
         self.counts["crashes"] += 1
         self.effect("crash", life.process.name, life.number, point)
         if life.name in EXECUTORS:
@@ -277,6 +237,10 @@ class World:
     def crossing(self, life: Life, point: str) -> None:
         """A boundary; the process may die here."""
         site = f"{life.name} {point}"
+        if self.shape.frozen and life.name in EXECUTORS:
+            stops = self.chance.fault(f"freeze {life.process.name} {point}", self.shape.frozen / 10)
+            if stops is not None:
+                self.disturbances.freeze(life, stops, point)
         if self.chance.fault(f"crash {site}", self.shape.crash / (1 if life.name in EXECUTORS else 3)) is None:
             return
         self.kill(life, point)
@@ -310,6 +274,11 @@ class World:
         lost = self.chance.fault(f"publish {life.name}", self.shape.publish_lost)
         return None if lost is None else lost.choice(("before", "after"))
 
+    def link_breaks(self, life: Life) -> str | None:
+        """Whether a connection between processes breaks off before or after what is written now."""
+        lost = self.chance.fault(f"link {life.name}", self.shape.link_lost)
+        return None if lost is None else lost.choice(("before", "after"))
+
     def latency_s(self, what: str) -> float:
         """How long a call takes."""
         return 0.001 + 0.02 * self.chance.of(f"latency {what}").random()
@@ -335,6 +304,8 @@ class World:
         answer = self.answer_to(life, tx.hash)
         self.effect("send", life.name, tx.hash[:10], tx.nonce, answer)
         self.monitor.sending(life, tx)
+        if self.shape.relays:
+            self.monitor.check_private(life, tx)
         if self.chance.active:
             for point in self._waiting[life.name]:
                 self.pairs.add((point, answer))

@@ -12,9 +12,10 @@ import pytest_asyncio
 from dexlane.chain.abi import byte_string, frame, uint
 from dexlane.chain.link import Request, RpcError, RpcUnavailable
 from dexlane.domain.risk.bytecode.verdict import CodeVerdict, judge_code
-from dexlane.domain.risk.evidence import Seen, TokenFacts
+from dexlane.domain.risk.evidence import Seen
 from dexlane.domain.risk.factors import RiskLimits
 from dexlane.domain.risk.sanctions import BUILT_IN, SanctionsList
+from dexlane.domain.risk.token_verdict import TrialLimits
 from dexlane.events.base import Event
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.observability import Metrics, configure_logging
@@ -28,11 +29,12 @@ from dexlane.testing.builders import (
     a_block_ref,
     a_pool_v2,
     a_pool_v3,
+    an_address,
 )
 from risk_scorer.metrics import Moments
 from risk_scorer.node_facts import DECIMALS, IMPLEMENTATION_SLOTS, OWNER, SYMBOL
 from risk_scorer.scorer import Policy, Scorer
-from risk_scorer.tokens import Surroundings, TokenDesk
+from risk_scorer.tokens import Surroundings, TokenDesk, TrialDesk, Trying
 
 ZERO_WORD = "0x" + "0" * 64
 
@@ -72,6 +74,22 @@ class FakeNode:
     batches: int = 0
     refusal: RpcError | None = None
 
+    async def call(self, method: str, *params: Any, timeout_s: float | None = None) -> Any:
+        """As ``RpcClient.call``; it knows only heads, at the block that the bench stands on."""
+        if self.down:
+            raise RpcUnavailable("not connected")
+        if method != "eth_getBlockByNumber":
+            raise RpcError(-32601, "method not found")
+        word = "0x" + "0" * 64
+        return {
+            "number": "0x64",
+            "hash": word,
+            "timestamp": "0x1",
+            "gasLimit": "0x1c9c380",
+            "miner": "0x" + "0" * 40,
+            "mixHash": word,
+        }
+
     async def batch(self, requests: Sequence[Request], *, timeout_s: float | None = None) -> list[Any]:
         """As ``RpcClient.batch``."""
         self.batches += 1
@@ -91,9 +109,9 @@ class MemoryCache:
     """The cache without Redis."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, Seen[TokenFacts]] = {}
+        self.kept: dict[str, Seen[Any]] = {}
 
-    async def recall(self) -> dict[str, Seen[TokenFacts]]:
+    async def recall(self) -> dict[str, Seen[Any]]:
         """Everything kept."""
         return dict(self.kept)
 
@@ -133,6 +151,7 @@ class Bench:
         self.clock = ManualClock(NOW_MS)
         self.node = FakeNode({USDC.address: usdc(), WETH.address: weth()})
         self.cache = MemoryCache()
+        self.trial_cache = MemoryCache()
         self.told: list[Event] = []
         self.moments = Moments(configure_logging("risk-test", "CRITICAL"), Metrics("risk-test"))
         self.start()
@@ -140,7 +159,9 @@ class Bench:
     def start(self) -> None:
         """A new process: same node and cache, empty memory."""
         around = Surroundings(self.node, self.cache, self.sanctions, self.publish, self.clock, self.moments, judge)  # type: ignore[arg-type]
+        self.around = around
         self.desk = TokenDesk(CHAIN_ID, around, 1.0)
+        self.trials = TrialDesk(CHAIN_ID, around, self.trying())
         self.mirror = PoolMirror(CHAIN_ID)
         for pool in (a_pool_v2(), a_pool_v3()):
             self.mirror.book.put(pool, a_block_ref(95))
@@ -151,9 +172,20 @@ class Bench:
             refresh_blocks=50,
             block_wait_s=0.05,
         )
-        self.scorer = Scorer(self.mirror, self.desk, policy, clock=self.clock, moments=self.moments)
+        self.scorer = Scorer(self.mirror, (self.desk, self.trials), policy, clock=self.clock, moments=self.moments)
         self.mirror.on_block(self.scorer.on_block)
         self.mirror.on_reorg(self.scorer.on_reorg)
+
+    def trying(self) -> Trying:
+        """Executed checks on the fake node, which refuses every simulation."""
+        return Trying(
+            node=self.node,  # type: ignore[arg-type]
+            cache=self.trial_cache,  # type: ignore[arg-type]
+            market=(an_address("router"), (USDC.address,)),
+            limits=TrialLimits(),
+            budget_s=1.0,
+            every_blocks=(50, 5),
+        )
 
     async def publish(self, event: Event) -> None:
         """Stored."""

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from dexlane.chain.link import LinkPolicy
 from dexlane.chain.rpc import RpcClient
+from dexlane.chain.token_check.check import known_market
 from dexlane.domain.risk.bytecode.verdict import judge_code
-from dexlane.testing.builders import USDC, WETH, an_address
+from dexlane.domain.risk.evidence import Flag
+from dexlane.events.risk import TokenFlagged
+from dexlane.testing.builders import USDC, WETH, a_block_ref, an_address
 from dexlane_devnet import DevnetConfig, free_port, start_devnet
+from dexlane_devnet.contracts import calldata
+from dexlane_devnet.zoo import FAMILIES, KEEPER, release
 from risk_scorer.node_facts import read_facts
+from risk_scorer.tokens import TrialDesk
 
 pytestmark = pytest.mark.integration
 IMPLEMENTATION_OF_USDC = "0x43506849d7c04f9138d1a2050bbf3a0c054402dd"
@@ -37,3 +45,27 @@ async def test_facts_of_usdc_and_weth_are_read_from_their_real_contracts() -> No
     assert set(judge_code(codes[str(dollar.code_hash)]).flags) == {"delegatecall", "proxy"}
     wrapped = judge_code(codes[str(ether.code_hash)])
     assert (wrapped.score, wrapped.flags, wrapped.complete) == (0, (), True)
+
+
+async def test_a_tax_that_is_raised_while_a_token_is_held_is_told(bench: Any) -> None:
+    (family,) = [each for each in FAMILIES if each.name == "TaxBounded"]
+    seed = next(seed for seed in range(100) if family.numbers(seed)[0] == 5)
+    async with await start_devnet(DevnetConfig(port=free_port(), block_time_s=None)) as devnet:
+        client = RpcClient(devnet.ws_url, name="risk-test", policy=LinkPolicy(jitter=random.random), chain_id=1)
+        await client.start()
+        try:
+            token = (await release(devnet, family, seed)).token
+            market = known_market(1)
+            desk = TrialDesk(1, bench.around, replace(bench.trying(), node=client, market=market, budget_s=20.0))
+            assert await desk.try_out(token, a_block_ref(100))
+            before = desk.trials([token])[token].value
+            raised = {"from": KEEPER, "to": token, "data": calldata("setFees(uint256,uint256)", 1, 5)}
+            await devnet.rpc("eth_sendTransactionSync", raised)
+            assert await desk.try_out(token, a_block_ref(101))
+        finally:
+            await client.stop()
+    after = desk.trials([token])[token].value
+    assert (before.verdict, after.verdict) == ("safe", "safe")
+    assert (before.sell_tax_bps, after.sell_tax_bps) == (pytest.approx(100, abs=2), pytest.approx(500, abs=2))
+    flags = [event for event in bench.told if isinstance(event, TokenFlagged)]
+    assert [event.flag for event in flags] == [Flag.TAX_RAISED]

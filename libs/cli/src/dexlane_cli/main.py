@@ -28,6 +28,7 @@ from dexlane_cli import (
     route,
     signer,
     tape,
+    token_check,
 )
 from dexlane_cli.code_risk import bytecode_risk_command
 from dexlane_cli.errors import EXIT_FAILED, CommandError
@@ -51,6 +52,7 @@ app.command("risk-report")(risk_report_command)
 app.add_typer(gas_report.app)
 app.add_typer(route.app)
 app.add_typer(tape.app, name="tape")
+app.add_typer(token_check.app)
 app.add_typer(signer.app, name="signer")
 app.add_typer(breakers.app, name="breakers")
 console = Console(soft_wrap=True)

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from dexlane.chain.link import LinkPolicy
 from dexlane.chain.rpc import RpcClient
+from dexlane.chain.token_check.check import known_market
 from dexlane.domain.risk.sanctions import BUILT_IN, SanctionsList
 from dexlane.events.seals import Approver
 from dexlane.runtime.errors import Fatal
@@ -16,10 +17,10 @@ from dexlane.runtime.sealing import Approving, sealer_from
 from dexlane.runtime.service import Service, run
 from risk_scorer.handlers import routes
 from risk_scorer.metrics import Moments
-from risk_scorer.node_facts import FactCache
+from risk_scorer.node_facts import FactCache, TrialCache
 from risk_scorer.scorer import Policy, Scorer
 from risk_scorer.settings import Settings
-from risk_scorer.tokens import OtherProcess, Surroundings, TokenDesk
+from risk_scorer.tokens import OtherProcess, Surroundings, TokenDesk, TrialDesk, Trying
 
 
 def build(settings: Settings) -> Service:
@@ -35,19 +36,16 @@ def build(settings: Settings) -> Service:
 def _add_chain(
     service: Service, settings: Settings, chain_id: int, moments: Moments, sanctions: SanctionsList
 ) -> Scorer:
-    client = RpcClient(
-        settings.rpc_ws_urls[chain_id],
-        name=f"risk-{chain_id}",
-        policy=LinkPolicy(jitter=random.random),
-        chain_id=chain_id,
-    )
+    policy = LinkPolicy(jitter=random.random)
+    client = RpcClient(settings.rpc_ws_urls[chain_id], name=f"risk-{chain_id}", policy=policy, chain_id=chain_id)
     redis = Redis.from_url(settings.redis_url, socket_timeout=1, socket_connect_timeout=1)
     cache = FactCache(redis, f"dexlane:{settings.realm}:{chain_id}", moments.cache_lost)
     codes = OtherProcess()
     around = Surroundings(client, cache, sanctions, service.bus.publish, service.clock, moments, codes.judge)
     desk = TokenDesk(chain_id, around, settings.gather_timeout_ms / 1_000)
+    trials = TrialDesk(chain_id, around, _trying(settings, chain_id, client, redis, moments))
     mirror = PoolMirror(chain_id)
-    scorer = Scorer(mirror, desk, _policy(settings, chain_id), clock=service.clock, moments=moments)
+    scorer = Scorer(mirror, (desk, trials), _policy(settings, chain_id), clock=service.clock, moments=moments)
     mirror.on_block(scorer.on_block)
     mirror.on_reorg(scorer.on_reorg)
     service.on_start(client.start)
@@ -56,11 +54,23 @@ def _add_chain(
     service.on_stop(codes.stop)
     service.background(f"mirror {chain_id}", lambda: mirror.run(service.bus, service.clock, service.log))
     service.background(f"tokens {chain_id}", scorer.keep_tokens_fresh)
+    service.background(f"trials {chain_id}", scorer.keep_tokens_tried)
     service.background(f"codes {chain_id}", desk.codes.keep_judging)
     service.ready_when(
         f"mirror {chain_id}", lambda: mirror.why_not_current(service.clock.now_ms(), settings.max_block_age_ms)
     )
     return scorer
+
+
+def _trying(settings: Settings, chain_id: int, client: RpcClient, redis: Redis, moments: Moments) -> Trying:
+    return Trying(
+        node=client,
+        cache=TrialCache(redis, f"dexlane:{settings.realm}:{chain_id}", moments.cache_lost),
+        market=known_market(chain_id),
+        limits=settings.trial_limits,
+        budget_s=settings.trial_budget_ms / 1_000,
+        every_blocks=(settings.trial_blocks, settings.held_trial_blocks),
+    )
 
 
 def _policy(settings: Settings, chain_id: int) -> Policy:
@@ -70,6 +80,7 @@ def _policy(settings: Settings, chain_id: int) -> Policy:
         volatility_blocks=settings.volatility_blocks,
         refresh_blocks=settings.refresh_blocks,
         block_wait_s=settings.block_wait_ms / 1_000,
+        trial_wait_s=settings.gather_timeout_ms / 1_000,
         approving=Approving(Approver.RISK_SCORER, sealer_from(settings.approval_key_file), settings.approval_valid_s),
     )
 

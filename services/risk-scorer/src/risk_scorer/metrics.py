@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dexlane.domain.risk.evidence import CodeFacts
+from dexlane.domain.risk.evidence import CodeFacts, TrialFacts
 from dexlane.events.risk import TokenFlagged, VerdictApproved, VerdictRejected
 from dexlane.runtime.observability import Log, Metrics
 
@@ -22,6 +22,9 @@ class Moments:
         self._flags = metrics.counter("tokens_flagged_total", "Findings against tokens", ("flag",))
         self._refreshed = metrics.counter("token_facts_read_total", "Tokens about which the node was asked")
         self._failed = metrics.counter("gathering_failed_total", "Times when the node gave no token facts")
+        self._tried = metrics.counter("tokens_tried_total", "Executed checks of tokens", ("verdict",))
+        self._trial_seconds = metrics.histogram("trial_seconds", "Time of an executed check", (), _SECONDS)
+        self._trial_failed = metrics.counter("trials_failed_total", "Times when the node made no executed check")
         self._codes = metrics.counter("codes_judged_total", "Codes of tokens that were judged", ("outcome",))
         self._cache = metrics.counter("cache_lost_total", "Times when the cache did not answer")
 
@@ -55,6 +58,17 @@ class Moments:
         """The node told nothing; what is needed and missing will be a veto."""
         self._failed.inc()
         self._log.warning("gathering_failed", reason=reason)
+
+    def token_tried(self, facts: TrialFacts, seconds: float) -> None:
+        """A token was bought and sold in simulated blocks."""
+        self._tried.labels(facts.verdict).inc()
+        self._trial_seconds.observe(seconds)
+        self._log.info("token_tried", token=facts.address, verdict=facts.verdict, flags=list(facts.flags))
+
+    def trial_failed(self, token: str, reason: str) -> None:
+        """The node made no executed check; where one is needed and missing, that will be a veto."""
+        self._trial_failed.inc()
+        self._log.warning("trial_failed", token=token, reason=reason)
 
     def code_judged(self, code_hash: str, facts: CodeFacts) -> None:
         """What a code allows is known."""

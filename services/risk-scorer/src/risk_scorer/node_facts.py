@@ -1,10 +1,10 @@
-"""Token facts as a node tells them, and the cache that keeps them between runs."""
+"""Token facts as a node tells them, and the caches that keep evidence about tokens between runs."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
 from redis.asyncio import Redis
@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from dexlane.chain.abi import AbiError, Frame
 from dexlane.chain.link import Request, RpcError
-from dexlane.domain.risk.evidence import Seen, TokenFacts
+from dexlane.domain.risk.evidence import Seen, TokenFacts, TrialFacts
 from dexlane.runtime.errors import Transient
 
 IMPLEMENTATION_SLOTS = (
@@ -26,6 +26,7 @@ IMPLEMENTATION_SLOTS = (
 DECIMALS, SYMBOL, OWNER = "0x313ce567", "0x95d89b41", "0x8da5cb5b"
 """Selectors of ``decimals()``, ``symbol()`` and ``owner()``."""
 FACTS_KEPT_S = 7 * 86_400
+TRIALS_KEPT_S = 6 * 3_600
 
 _PER_TOKEN = 1 + len(IMPLEMENTATION_SLOTS) + 3
 
@@ -116,33 +117,38 @@ def _slot_address(word: str) -> str | None:
     return f"0x{value:040x}" if value else None
 
 
-class FactCache:
-    """Token facts of one chain in Redis. Losing it costs one round of questions; nothing is decided by its absence."""
+V = TypeVar("V", TokenFacts, TrialFacts)
 
-    def __init__(self, redis: Redis, prefix: str, on_lost: Callable[[str], None]) -> None:
+
+class SeenCache(Generic[V]):
+    """Evidence about the tokens of one chain in Redis. Losing it costs time; nothing is decided by its absence."""
+
+    def __init__(self, redis: Redis, key: str, kept: tuple[type[V], int], on_lost: Callable[[str], None]) -> None:
         self._redis = redis
-        self._key = f"{prefix}:token-facts"
+        self._key = key
+        self._model: type[V] = kept[0]
+        self._kept_s = kept[1]
         self._on_lost = on_lost
 
-    async def recall(self) -> dict[str, Seen[TokenFacts]]:
+    async def recall(self) -> dict[str, Seen[V]]:
         """Everything that is kept; nothing when the cache does not answer."""
         try:
             rows = await self._redis.hgetall(self._key)
         except (RedisError, OSError) as error:
             self._on_lost(str(error) or type(error).__name__)
             return {}
-        found = (_unpacked(row) for row in rows.values())
+        found = (self._unpacked(row) for row in rows.values())
         return {seen.value.address: seen for seen in found if seen is not None}
 
-    async def keep(self, facts: Iterable[Seen[TokenFacts]]) -> None:
-        """Write facts, for a week."""
+    async def keep(self, facts: Iterable[Seen[V]]) -> None:
+        """Write evidence, and begin its time anew."""
         rows: dict[Any, Any] = {seen.value.address: _packed(seen) for seen in facts}
         if not rows:
             return
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.hset(self._key, mapping=rows)
-                pipe.expire(self._key, FACTS_KEPT_S)
+                pipe.expire(self._key, self._kept_s)
                 await pipe.execute()
         except (RedisError, OSError) as error:
             self._on_lost(str(error) or type(error).__name__)
@@ -151,15 +157,29 @@ class FactCache:
         """Let go of the connection."""
         await self._redis.aclose()
 
+    def _unpacked(self, row: bytes | str) -> Seen[V] | None:
+        """What another version wrote is no evidence."""
+        try:
+            content = orjson.loads(row)
+            facts = self._model.model_validate(content["facts"])
+            return Seen(facts, int(content["block"]), int(content["at_ms"]))
+        except (ValueError, KeyError, TypeError):
+            return None
 
-def _packed(seen: Seen[TokenFacts]) -> bytes:
+
+class FactCache(SeenCache[TokenFacts]):
+    """What the node said, for a week."""
+
+    def __init__(self, redis: Redis, prefix: str, on_lost: Callable[[str], None]) -> None:
+        super().__init__(redis, f"{prefix}:token-facts", (TokenFacts, FACTS_KEPT_S), on_lost)
+
+
+class TrialCache(SeenCache[TrialFacts]):
+    """What executed checks said, for some hours; older ones would be too old to count."""
+
+    def __init__(self, redis: Redis, prefix: str, on_lost: Callable[[str], None]) -> None:
+        super().__init__(redis, f"{prefix}:token-trials", (TrialFacts, TRIALS_KEPT_S), on_lost)
+
+
+def _packed(seen: Seen[Any]) -> bytes:
     return orjson.dumps({"block": seen.block, "at_ms": seen.at_ms, "facts": seen.value.model_dump(mode="json")})
-
-
-def _unpacked(row: bytes | str) -> Seen[TokenFacts] | None:
-    """What another version wrote is no evidence."""
-    try:
-        content = orjson.loads(row)
-        return Seen(TokenFacts.model_validate(content["facts"]), int(content["block"]), int(content["at_ms"]))
-    except (ValueError, KeyError, TypeError):
-        return None

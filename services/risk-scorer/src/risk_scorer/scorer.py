@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from dexlane.domain.risk.assessment import Assessment, assess, tokens_to_gather
+from dexlane.domain.risk.assessment import Assessment, assess, tokens_to_gather, trials_to_gather
 from dexlane.domain.risk.evidence import Evidence, Seen, TokenFacts
 from dexlane.domain.risk.factors import RiskLimits, pools_of, tokens_of
 from dexlane.domain.risk.pool_evidence import PoolEvidence
@@ -20,7 +20,7 @@ from dexlane.runtime.sealing import Approving
 from dexlane.values.base import digest
 from dexlane.values.chains import BlockRef
 from risk_scorer.metrics import Moments
-from risk_scorer.tokens import TokenDesk, tokens_in
+from risk_scorer.tokens import TokenDesk, TrialDesk, tokens_in
 
 Verdict = VerdictApproved | VerdictRejected
 SERVICE = "risk-scorer"
@@ -35,6 +35,7 @@ class Policy:
     volatility_blocks: int
     refresh_blocks: int
     block_wait_s: float
+    trial_wait_s: float = 1.5
     approving: Approving = field(default_factory=lambda: Approving(Approver.RISK_SCORER))
 
     @property
@@ -46,9 +47,11 @@ class Policy:
 class Scorer:
     """One chain's evidence and verdicts. No instance differs from another: ids follow from the opportunity alone."""
 
-    def __init__(self, mirror: PoolMirror, desk: TokenDesk, policy: Policy, *, clock: Clock, moments: Moments) -> None:
+    def __init__(
+        self, mirror: PoolMirror, desks: tuple[TokenDesk, TrialDesk], policy: Policy, *, clock: Clock, moments: Moments
+    ) -> None:
         self.chain_id = mirror.chain_id
-        self.desk = desk
+        self.desk, self.trials = desks
         self._mirror = mirror
         self._policy = policy
         self._clock = clock
@@ -56,6 +59,7 @@ class Scorer:
         self._pools = PoolEvidence(policy.quote_token, policy.volatility_blocks)
         self._next_block = asyncio.Event()
         self._refresh = asyncio.Event()
+        self._came = asyncio.Event()
         self._refreshed_at = -1
 
     async def on_block(self, event: BlockApplied) -> None:
@@ -63,6 +67,7 @@ class Scorer:
         self._pools.applied(event, self._mirror.book.pools, event.received_at_ns // 1_000_000)
         arrived, self._next_block = self._next_block, asyncio.Event()
         arrived.set()
+        self._came.set()
         due = not 0 <= event.block.number - self._refreshed_at < self._policy.refresh_blocks
         if due or len(self._known()) < len(tokens_in(self._mirror.book.pools)):
             self._refreshed_at = event.block.number
@@ -85,13 +90,33 @@ class Scorer:
                 self._refreshed_at = -1
             await self.desk.shares.gather(tuple(self._mirror.book.pools.values()), tip)
 
+    async def keep_tokens_tried(self) -> None:
+        """Make executed checks, one after the other, for ever: held tokens first, then new ones, then the others."""
+        await self.trials.recall()
+        while True:
+            await self._came.wait()
+            self._came.clear()
+            tip = self._mirror.tip
+            token = self.trials.next_due(tokens_in(self._mirror.book.pools), self._newest)
+            if tip is None or token is None:
+                continue
+            try:
+                made = await self.trials.try_out(token, tip)
+            except Transient as error:
+                self._moments.trial_failed(token, str(error))
+            else:
+                if made:
+                    self._came.set()
+
     async def judge(self, opportunity: OpportunityFound) -> Verdict:
         """The verdict on an opportunity. Reads nothing outside this process unless token facts are missing."""
         began = self._clock.monotonic_ns()
         await self._wait_for_block(opportunity.block.number)
         evidence = self._evidence(opportunity, held=True)
         missing = tokens_to_gather(opportunity, evidence, self._newest, self._policy.limits)
-        if missing and await self._gather(missing):
+        untried = trials_to_gather(opportunity, evidence, self._newest, self._policy.limits)
+        gathered = bool(missing) and await self._gather(missing)
+        if await self._try_out(untried) or gathered:
             evidence = self._evidence(opportunity, held=False)
         assessment = assess(opportunity, evidence, self._newest, self._policy.limits)
         verdict = verdict_of(opportunity, assessment, self._clock.now_ms())
@@ -145,6 +170,13 @@ class Scorer:
             return False
         return await self.desk.gather([tokens[token] for token in missing if token in tokens], tip)
 
+    async def _try_out(self, untried: tuple[str, ...]) -> bool:
+        tip = self._mirror.tip
+        if tip is None:
+            return False
+        made = [await self.trials.try_out(token, tip, self._policy.trial_wait_s) for token in untried]
+        return any(made)
+
     async def _wait_for_block(self, number: int) -> None:
         """Blocks and opportunities come on two streams: give the block of an opportunity a moment to arrive."""
         if self._newest >= number:
@@ -180,6 +212,7 @@ class Scorer:
             lp_shares=self.desk.shares.of(addresses),
             flags=self.desk.flags(tokens),
             sanctions=self.desk.sanctions.check((*addresses, *tokens, *behind)),
+            trials=self.trials.trials(tokens),
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from dexlane.domain.risk.factors import RiskLimits
+from dexlane.domain.risk.token_verdict import TrialLimits
 from dexlane.runtime.settings import ChainSettings, service_config
 from dexlane.values.chains import Address
 
@@ -33,6 +34,12 @@ class Settings(ChainSettings):
     gather_timeout_ms: int = Field(default=1_500, ge=1, description="most that missing facts may delay one verdict")
     block_wait_ms: int = Field(default=250, ge=0, description="how long an opportunity may wait for its own block")
     max_block_age_ms: int = Field(default=60_000, ge=1_000, description="not ready while the last block is older")
+    trial_blocks: int = Field(default=50, ge=1, description="executed checks of tokens are made again this often")
+    held_trial_blocks: int = Field(default=5, ge=1, description="the same while a position in the token is open")
+    trial_budget_ms: int = Field(default=10_000, ge=100, description="most that one executed check may take")
+    trial_limits: TrialLimits = Field(
+        default=TrialLimits(), description="what makes a token unsafe, as JSON; taxes in bps"
+    )
     approval_key_file: Path | None = Field(
         default=None,
         description="Ed25519 key (64 hex digits, mode 0600) that approved verdicts are sealed with for signers",

@@ -15,7 +15,7 @@ MAX_SYMBOL_BYTES = 1_024
 
 _SYMBOL = bytes.fromhex("95d89b41")
 _DECIMALS = bytes.fromhex("313ce567")
-_EXECUTION_FAILURES = ("revert", "gas", "invalid opcode", "invalid jump", "stack", "opcode", "out of")
+_EXECUTION_FAILURES = ("revert", "gas", "evm error", "invalid opcode", "invalid jump", "stack", "opcode", "out of")
 
 
 class TokenFacts(Value):
@@ -64,6 +64,11 @@ def _places(answer: bytes | None) -> tuple[int | None, str]:
 def _answer(given: bytes | RpcError) -> bytes | None:
     if not isinstance(given, RpcError):
         return given
-    if given.code == 3 or any(word in given.message.lower() for word in _EXECUTION_FAILURES):
+    if is_execution_failure(given):
         return None
     raise given
+
+
+def is_execution_failure(error: RpcError) -> bool:
+    """Whether the contract's own code failed; every other refusal says nothing about the contract."""
+    return error.code == 3 or any(word in error.message.lower() for word in _EXECUTION_FAILURES)

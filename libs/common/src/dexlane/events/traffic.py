@@ -60,7 +60,7 @@ PUBLISHED: Mapping[str, Types] = {
 _CONSUMED: Mapping[str, Types] = {
     "market-feed": (BreakerReset,),
     "gas-oracle": (BlockApplied, TradingStatus),
-    "risk-scorer": (OpportunityFound, TokenFlagged, *_MIRROR),
+    "risk-scorer": (OpportunityFound, TokenFlagged, PositionChanged, *_MIRROR),
     "fast-executor": _EXECUTOR_INPUT,
     "smart-executor": _EXECUTOR_INPUT,
     "paper-sim": (IntentCreated, *_MIRROR, FeeQuoted, BookChanged),

@@ -1,7 +1,18 @@
-"""What is known about the tokens of one chain: facts, what speaks against them, and what their code allows."""
+"""What is known about the tokens of one chain: facts, changes, what their code allows, and executed checks."""
 
 from risk_scorer.tokens.codes import CodeDesk, OtherProcess
 from risk_scorer.tokens.desk import Publish, Surroundings, TokenDesk, tokens_in
 from risk_scorer.tokens.shares import ShareDesk
+from risk_scorer.tokens.trials import TrialDesk, Trying
 
-__all__ = ["CodeDesk", "OtherProcess", "Publish", "ShareDesk", "Surroundings", "TokenDesk", "tokens_in"]
+__all__ = [
+    "CodeDesk",
+    "OtherProcess",
+    "Publish",
+    "ShareDesk",
+    "Surroundings",
+    "TokenDesk",
+    "TrialDesk",
+    "Trying",
+    "tokens_in",
+]

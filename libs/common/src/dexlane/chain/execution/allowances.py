@@ -11,6 +11,7 @@ from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.live import LiveDesk
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.payloads import ALLOWANCE_GAS
+from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.txmgr import SlotTerms
 from dexlane.chain.execution.watchdog import Watchdog, needs_of
 from dexlane.chain.grants import Grant
@@ -67,6 +68,9 @@ WAIT_BLOCKS = 25
 ASKED_BLOCKS = 50
 """How long a book that is switched off keeps the allowance that an exit asked for."""
 BUDGET_FACTOR = 3
+REST_BLOCKS = 50
+"""How long a token that refused to be approved is left alone; twice as long after each further refusal."""
+MOST_DOUBLINGS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +88,27 @@ def allowances_in_flight(live: LiveDesk, account: str) -> frozenset[str]:
     return frozenset(intent.allowance_token for intent in intents if intent.allowance_token is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Refusals:
+    """How often in a row a token refused to be approved, and the block of the last time."""
+
+    times: int
+    block: int
+
+    def are_over(self, block: int) -> bool:
+        return block - self.block >= REST_BLOCKS << min(self.times - 1, MOST_DOUBLINGS)
+
+
 class Approvals:
-    """Which allowances to ask for now: never two at once for a token, and never again one that failed."""
+    """Which allowances to ask for now: never two at once for a token, and seldom one that was refused.
+
+    What only expired or was cancelled, as by a halt, is asked for again at once: it was not refused, and without it a
+    position could not be sold.
+    """
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
-        self._failed: set[tuple[str, str]] = set()
+        self._refusals: dict[tuple[str, str], _Refusals] = {}
         self._penniless: set[str] = set()
         self._asked: dict[tuple[str, str], int] = {}
 
@@ -97,15 +116,22 @@ class Approvals:
         """An exit needs this token's allowance, whether its book is switched on or not."""
         self._asked[account, token] = block
 
-    def failed(self, intent: IntentCreated) -> None:
-        """An intent ended without success. A token that refuses to be approved would burn gas at every block, so it
-        is left alone until the next start."""
-        if intent.allowance_token is not None and intent.allowance_amount:
-            self._failed.add((intent.account, intent.allowance_token))
+    def ended(self, slot: Slot) -> None:
+        """An intent came to its end. A token that refuses to be approved would burn gas at every block, so it is left
+        alone for a while."""
+        intent, included = slot.intent, slot.state.included
+        if intent.allowance_token is None or not intent.allowance_amount or included is None:
+            return
+        key = (intent.account, intent.allowance_token)
+        if slot.is_filled:
+            self._refusals.pop(key, None)
+        elif slot.was_refused:
+            before = self._refusals.get(key)
+            self._refusals[key] = _Refusals(1 if before is None else before.times + 1, included.block.number)
 
     def is_hopeless(self, account: str, token: str) -> bool:
-        """Whether waiting will not bring the allowance: it failed, or nothing is there to pay its gas with."""
-        return account in self._penniless or (account, token) in self._failed
+        """Whether waiting will hardly bring the allowance: it was refused, or nothing is there to pay its gas with."""
+        return account in self._penniless or (account, token) in self._refusals
 
     def needed(self, book: Book, live: LiveDesk, block: int) -> frozenset[str]:
         """Tokens whose allowance to Permit2 the book needs: all it trades with, or what exits ask for when it is
@@ -129,13 +155,18 @@ class Approvals:
             self._penniless.add(account)
             return []
         self._penniless.discard(account)
-        needed = self.needed(book, live, terms.deadline_block - WAIT_BLOCKS)
+        block = terms.deadline_block - WAIT_BLOCKS
+        needed = self.needed(book, live, block)
         in_flight, factor = allowances_in_flight(live, account), live.access.signing.allowance_factor
         return [
             WantedAllowance(Grant(account, token, PERMIT2), amount, terms)
             for token, amount in missing_allowances(book, self._lane, facts, pools, factor)
-            if token in needed and token not in in_flight and (account, token) not in self._failed
+            if token in needed and token not in in_flight and not self._rests(account, token, block)
         ]
+
+    def _rests(self, account: str, token: str, block: int) -> bool:
+        refusals = self._refusals.get((account, token))
+        return refusals is not None and not refusals.are_over(block)
 
     @staticmethod
     def can_pay(account: str, live: LiveDesk, terms: SlotTerms) -> bool:
@@ -168,11 +199,10 @@ class AllowanceKeeper:
         """An intent of ours was journalled."""
         self._watchdog.intended(intent)
 
-    def ended(self, intent: IntentCreated, *, filled: bool) -> None:
+    def ended(self, slot: Slot) -> None:
         """An intent of ours came to its end."""
-        self._watchdog.ended(intent, filled=filled)
-        if not filled:
-            self.approvals.failed(intent)
+        self._watchdog.ended(slot)
+        self.approvals.ended(slot)
 
     async def wanted(
         self, tip: BlockApplied, pools: Mapping[str, Pool], fee_quote: FeeQuoted | None

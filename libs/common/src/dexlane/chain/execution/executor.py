@@ -224,7 +224,7 @@ class Executor:
 
     def _on_final(self, slot: Slot) -> None:
         self._reservations.release(slot.intent.id, self._clock.now_ms(), filled=slot.is_filled)
-        self._allowances.ended(slot.intent, filled=slot.is_filled)
+        self._allowances.ended(slot)
 
     def _addressed(self, verdict: VerdictApproved) -> Iterator[Book]:
         addressee = verdict.opportunity.addressee

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from dexlane.chain.execution.tables import accounts, attempts, intents, slots
 from dexlane.domain.resending import Patience
 from dexlane.domain.send_values import Attempt, AttemptKind, SendState, Stage
-from dexlane.events.execution import IntentCreated, Purpose
+from dexlane.events.execution import FailureReason, IntentCreated, Purpose
 from dexlane.runtime.journal import Tx
 from dexlane.values.base import Value
 from dexlane.values.chains import BlockRef
@@ -34,6 +34,9 @@ _OPEN_ACCOUNT = accounts.insert()
 _EVERY_SLOT = sa.select(slots, intents.c.payload, intents.c.reserved).join(
     intents, intents.c.intent_id == slots.c.intent_id
 )
+
+_REFUSALS = frozenset({FailureReason.WOULD_REVERT, FailureReason.DENIED, FailureReason.OVER_BLOCK_GAS})
+"""Why a trade is given up that would not have done what it should, whenever it had been included."""
 
 
 class SlotRecord(Value):
@@ -73,6 +76,15 @@ class Slot:
         return (
             included is not None and included.success and self.state.attempt(included.number).kind is AttemptKind.TRADE
         )
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether its trade reverted, or was given up because it would have. One that expired, was halted or cancelled
+        says nothing about what the chain would have made of it."""
+        included = self.state.included
+        if included is None or self.is_filled:
+            return False
+        return self.state.attempt(included.number).kind is AttemptKind.TRADE or self.state.giving_up in _REFUSALS
 
     @property
     def blocks_its_token(self) -> bool:

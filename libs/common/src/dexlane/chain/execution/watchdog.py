@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from dexlane.chain.execution.slots import Slot
 from dexlane.chain.grants import Grant, amounts_in_force, find_grants, usual_grants
 from dexlane.chain.permit2 import PERMIT2
 from dexlane.chain.rpc import Rpc
@@ -101,12 +102,16 @@ class Watchdog:
             self._known.add(grant)
             self._approved[grant] = max(self._approved.get(grant, 0), intent.allowance_amount or 0)
 
-    def ended(self, intent: IntentCreated, *, filled: bool) -> None:
-        """An intent came to its end: what it leaves is looked at, and a failed taking-back is tried again."""
+    def ended(self, slot: Slot) -> None:
+        """An intent came to its end: what it leaves is looked at, and a taking-back that did not succeed is tried
+        again. Only a refusal counts as a failure; what expired, as in a long absence, was not tried."""
         self._is_due = True
-        grant = granted_by(intent)
-        if grant is not None and not intent.allowance_amount:
-            self._failures[grant] = 0 if filled else self._failures.get(grant, 0) + 1
+        grant = granted_by(slot.intent)
+        if grant is not None and not slot.intent.allowance_amount:
+            if slot.is_filled:
+                self._failures[grant] = 0
+            elif slot.was_refused:
+                self._failures[grant] = self._failures.get(grant, 0) + 1
 
     def hopeless(self, grant: Grant) -> bool:
         """Whether taking it back failed too often."""

@@ -98,6 +98,28 @@ def tokens_to_gather(
     )
 
 
+def trials_to_gather(
+    opportunity: OpportunityFound, evidence: Evidence, now_block: int, limits: RiskLimits
+) -> tuple[str, ...]:
+    """Tokens of the route whose executed check is needed and missing or stale."""
+    return tuple(
+        token
+        for token in _of_unknown_issuers(opportunity)
+        if _trial_item(token, evidence, limits).fault(now_block, evidence.as_of_ms) is not None
+    )
+
+
+def _of_unknown_issuers(opportunity: OpportunityFound) -> Iterator[str]:
+    for token in tokens_of(opportunity.route):
+        if canonical_symbol(opportunity.chain_id, token) is None:
+            yield token
+
+
+def _trial_item(token: str, evidence: Evidence, limits: RiskLimits) -> _Item:
+    name = f"the executed check of token {token}"
+    return _Item(name, evidence.trials.get(token), limits.max_trial_age_blocks, limits.max_trial_age_ms)
+
+
 def _token_item(token: str, evidence: Evidence, limits: RiskLimits) -> _Item:
     seen = evidence.tokens.get(token)
     return _Item(f"token {token}", seen, limits.max_token_age_blocks, limits.max_token_age_ms)
@@ -111,6 +133,8 @@ def _required(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLim
     yield _Item("the price impact", evidence.impact, *state_age)
     for token in tokens_of(opportunity.route):
         yield _token_item(token, evidence, limits)
+    for token in _of_unknown_issuers(opportunity):
+        yield _trial_item(token, evidence, limits)
 
 
 def _vetoes(opportunity: OpportunityFound, evidence: Evidence, now_block: int, limits: RiskLimits) -> Iterator[str]:
@@ -120,6 +144,7 @@ def _vetoes(opportunity: OpportunityFound, evidence: Evidence, now_block: int, l
         yield f"the chance ends with block {opportunity.deadline_block} and block {now_block} is already there"
     yield from _market_vetoes(opportunity, evidence, limits)
     yield from _token_vetoes(opportunity, evidence)
+    yield from _trial_vetoes(opportunity, evidence)
     yield from _sanctions_vetoes(opportunity, evidence, limits)
 
 
@@ -167,6 +192,14 @@ def _token_vetoes(opportunity: OpportunityFound, evidence: Evidence) -> Iterator
             flags |= {Flag.NO_DECIMALS}
         for flag in sorted(flags):
             yield f"token {token} is flagged: {flag.replace('_', ' ')}"
+
+
+def _trial_vetoes(opportunity: OpportunityFound, evidence: Evidence) -> Iterator[str]:
+    for token in tokens_of(opportunity.route):
+        trial = evidence.trials.get(token)
+        if trial is not None and trial.value.verdict != "safe":
+            reason = next(iter(trial.value.reasons), "it gave no reason")
+            yield f"token {token} is {trial.value.verdict} by an executed check: {reason}"
 
 
 def _sanctions_vetoes(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> Iterator[str]:

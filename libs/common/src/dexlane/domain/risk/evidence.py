@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from pydantic import Field
 
@@ -72,6 +72,18 @@ class TokenFacts(Value):
     owner: Address | None = Field(default=None, description="answer of owner(); None when there is no such function")
 
 
+class TrialFacts(Value):
+    """What an executed check said about a token: its verdict, worst taxes in bps (None: not measured), reasons."""
+
+    address: Address
+    verdict: Literal["safe", "unsafe", "unknown"]
+    buy_tax_bps: int | None = None
+    sell_tax_bps: int | None = None
+    transfer_tax_bps: int | None = None
+    flags: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
 class CodeFacts(Value):
     """What the code of a token allows, read from the code alone (:mod:`dexlane.domain.risk.bytecode`).
 
@@ -85,7 +97,7 @@ class CodeFacts(Value):
 
 
 class Flag(StrEnum):
-    """What can be held against a token. The first four are facts, the rest are changes since it was first seen."""
+    """What can be held against a token: four facts, changes since it was first seen, and what executed checks found."""
 
     NO_CODE = "no_code"
     NO_DECIMALS = "no_decimals"
@@ -95,6 +107,8 @@ class Flag(StrEnum):
     DECIMALS_CHANGED = "decimals_changed"
     IMPLEMENTATION_CHANGED = "implementation_changed"
     OWNER_CHANGED = "owner_changed"
+    FAILED_TRIAL = "failed_trial"
+    TAX_RAISED = "tax_raised"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +138,4 @@ class Evidence:
     codes: Mapping[str, CodeFacts] = field(default_factory=dict)
     lp_shares: Mapping[str, Seen[LpShares]] = field(default_factory=dict)
     sanctions: SanctionsCheck | None = None
+    trials: Mapping[str, Seen[TrialFacts]] = field(default_factory=dict)

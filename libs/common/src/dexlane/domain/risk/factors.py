@@ -64,6 +64,8 @@ class RiskLimits(Value):
     max_state_age_ms: int = Field(default=30_000, ge=1)
     max_token_age_blocks: int = Field(default=1_800, ge=1)
     max_token_age_ms: int = Field(default=1_800_000, ge=1)
+    max_trial_age_blocks: int = Field(default=600, ge=1, description="of executed checks of tokens of unknown issuers")
+    max_trial_age_ms: int = Field(default=7_200_000, ge=1)
     max_sanctions_age_days: int = Field(default=730, ge=1)
 
 

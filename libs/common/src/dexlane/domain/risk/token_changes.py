@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dexlane.domain.risk.evidence import Flag, TokenFacts
+from dexlane.domain.risk.evidence import Flag, TokenFacts, TrialFacts
 from dexlane.values.tokens import Token
 
 
@@ -45,3 +45,18 @@ def _since(before: TokenFacts, facts: TokenFacts) -> Iterator[Finding]:
     for flag, name, old, new in compared:
         if old is not None and old != new:
             yield Finding(flag, f"its {name} was {old} and is now {new if new is not None else 'unknown'}")
+
+
+TAX_TOLERANCE_BPS = 50
+"""Rounding and the token's own dealings with its pool move a measured tax by this much."""
+
+
+def turned(before: TrialFacts | None, now: TrialFacts) -> tuple[Finding, ...]:
+    """What an executed check says that the one ``before`` did not: the token is unsafe, or keeps more of a sale."""
+    found = []
+    if now.verdict == "unsafe" and (before is None or before.verdict != "unsafe"):
+        found.append(Finding(Flag.FAILED_TRIAL, next(iter(now.reasons), "an executed check found it unsafe")))
+    old, new = None if before is None else before.sell_tax_bps, now.sell_tax_bps
+    if old is not None and new is not None and new > old + TAX_TOLERANCE_BPS:
+        found.append(Finding(Flag.TAX_RAISED, f"a sale now loses {new} bps to the token, it was {old}"))
+    return tuple(found)

@@ -1,0 +1,332 @@
+"""What has to be known about a token before anything is tried: its block, its pool, and who might have a say in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Protocol
+
+from dexlane.chain.abi import AbiError, Frame
+from dexlane.chain.keccak import keccak256
+from dexlane.chain.link import Request, RpcError
+from dexlane.chain.token_check.probe import NOBODY, call
+from dexlane.chain.token_facts import is_execution_failure
+
+MAX_SLOTS = 24
+MAX_AUTHORITIES = 5
+LOG_BLOCKS = 5_000
+ADMIN_SLOT = "0xb53127684a568b3173ae13b9f8a6016e243e63b6e8ee1178d6a717850b5d6103"
+"""EIP-1967, admin: keccak256("eip1967.proxy.admin") - 1."""
+IMPLEMENTATION_SLOT = "0x360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc"
+BEACON_SLOT = "0xa3f0ad74e5423aebfd80d3ef4346578335a9a72aeaee59ff6cb3582b35133d50"
+ZEPPELIN_SLOT = "0x7050c9e0f4ca769c69bd3a8ef740bc37934f8e2c036e5a723fd8ee048ed3f8c3"
+ZEPPELIN_ADMIN_SLOT = "0x10d6a54a4754c8869d6886b5f5d7fbfa5b4522237ea5c60d11bc4e7a1ff9390b"
+"""OpenZeppelin before EIP-1967, which USDC uses: keccak256("org.zeppelinos.proxy.admin")."""
+_PROXY_SLOTS = (IMPLEMENTATION_SLOT, BEACON_SLOT, ZEPPELIN_SLOT, ADMIN_SLOT, ZEPPELIN_ADMIN_SLOT)
+_CLONE = bytes.fromhex("363d3d373d3d3d363d73")
+"""How an EIP-1167 clone begins; the address of its code follows."""
+_OWNERSHIP = keccak256(b"OwnershipTransferred(address,address)")
+_ROLE = keccak256(b"RoleGranted(bytes32,address,address)")
+_TRANSFER = keccak256(b"Transfer(address,address,uint256)")
+_ADDRESS_MASK = (1 << 160) - 1
+_NO_FUNCTIONS = frozenset(bytes.fromhex(each) for each in ("ffffffff", "4e487b71", "08c379a0"))
+"""A mask, and the selectors of ``Panic`` and ``Error``."""
+_SHL, _DELEGATECALL = 0x1B, 0xF4
+_DELEGATED = bytes.fromhex("ef0100")
+"""How the code of an account begins that hands its calls on (EIP-7702): a key still owns it."""
+
+
+class Node(Protocol):
+    """Requests to a node; a refused one raises, or stands in its place in a batch, as ``RpcError``."""
+
+    async def call(self, method: str, *params: Any, timeout_s: float | None = None) -> Any:
+        """The result of one request."""
+        ...
+
+    async def batch(self, requests: Sequence[Request], *, timeout_s: float | None = None) -> list[Any]:
+        """Results in the order of the requests."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The block that everything is simulated on, and what its successors inherit."""
+
+    number: int
+    hash: str
+    timestamp_s: int
+    base_fee_wei: int
+    gas_limit: int
+    miner: str
+    randomness: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The pair of the token and the quote that is traded against."""
+
+    router: str
+    wrapped: str
+    quote: str
+    pair: str
+    reserve_quote: int
+    reserve_token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A token with a pool. ``callers`` may have rights; ``targets`` are the contracts whose functions rule it."""
+
+    token: str
+    head: Head
+    pool: Pool
+    supply: int
+    decimals: int | None
+    callers: tuple[str, ...]
+    targets: Mapping[str, bytes]
+    contracts: frozenset[str]
+    """Which of the callers have code."""
+    strange_proxy: bool
+
+
+class NoSubjectError(Exception):
+    """The token cannot be tried; the sentence says why. ``is_token`` is False where no contract speaks as a token
+    does."""
+
+    def __init__(self, sentence: str, *, is_token: bool = True) -> None:
+        super().__init__(sentence)
+        self.is_token = is_token
+
+
+async def read_head(node: Node, block: int | None, timeout_s: float) -> Head:
+    """The header to stand on: the newest, or a given number. ``NoSubjectError`` when the node does not have it."""
+    answer = await node.call(
+        "eth_getBlockByNumber", "latest" if block is None else hex(block), False, timeout_s=timeout_s
+    )
+    if not isinstance(answer, dict):
+        raise NoSubjectError(f"the node does not have block {block}")
+    return Head(
+        number=int(answer["number"], 16),
+        hash=str(answer["hash"]),
+        timestamp_s=int(answer["timestamp"], 16),
+        base_fee_wei=int(answer.get("baseFeePerGas") or "0x0", 16),
+        gas_limit=int(answer["gasLimit"], 16),
+        miner=str(answer["miner"]).lower(),
+        randomness=str(answer.get("mixHash") or "0x" + "0" * 64),
+    )
+
+
+async def read_subject(node: Node, token: str, router: str, quotes: Sequence[str], head: Head) -> Subject:
+    """Ask for everything. ``NoSubjectError`` without code or pool, ``Transient`` without an answer."""
+    at = hex(head.number)
+    first = await node.batch(
+        [
+            ("eth_getCode", (token, at)),
+            *_calls(at, (router, call("factory()")), (router, call("WETH()"))),
+            *_calls(at, *((token, call(name)) for name in ("totalSupply()", "decimals()", "owner()", "getOwner()"))),
+            *(("eth_getStorageAt", (token, slot, at)) for slot in _PROXY_SLOTS),
+            *(("eth_getStorageAt", (token, hex(slot), at)) for slot in range(MAX_SLOTS)),
+        ]
+    )
+    for answer in first:
+        if isinstance(answer, RpcError) and not is_execution_failure(answer):
+            raise answer
+    code = _bytes(first[0])
+    if not code:
+        raise NoSubjectError("there is no contract at this address", is_token=False)
+    if _number(first[3]) is None:
+        raise NoSubjectError("totalSupply() gives no number: the contract is no token", is_token=False)
+    factory, wrapped = _address(first[1]), _address(first[2])
+    if factory is None or wrapped is None:
+        raise NoSubjectError(f"{router} does not answer as a router of Uniswap V2 does")
+    pool = await _find_pool(node, token, Found(router, factory, wrapped), [wrapped, *quotes], at)
+    proxy = [_slot(answer) for answer in first[7 : 7 + len(_PROXY_SLOTS)]]
+    plain = [each for answer in first[7 + len(_PROXY_SLOTS) :] for each in _packed(answer)]
+    implementation = proxy[0] or proxy[2] or _clone_target(code)
+    named = [_address(first[5]), _address(first[6]), proxy[3], proxy[4], *await _logged(node, token, head)]
+    excluded = {token, router, factory, wrapped, pool.pair, pool.quote, NOBODY, implementation, proxy[1]}
+    authorities = _distinct([*named, *plain, *constants(code)], excluded)
+    return await _with_codes(
+        node,
+        Subject(
+            token=token,
+            head=head,
+            pool=pool,
+            supply=_number(first[3]) or 0,
+            decimals=_places(first[4]),
+            callers=tuple(authorities),
+            targets={token: code},
+            contracts=frozenset(),
+            strange_proxy=is_strange_proxy(code, implementation or proxy[1]),
+        ),
+        [each for each in (implementation, proxy[1]) if each],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A router and what it says of itself."""
+
+    router: str
+    factory: str
+    wrapped: str
+
+
+async def _find_pool(node: Node, token: str, found: Found, quotes: Sequence[str], at: str) -> Pool:
+    """The pair with the wrapped coin if it has anything, else the first with another quote."""
+    asked = [quote for quote in dict.fromkeys(quotes) if quote != token]
+    answers = await node.batch(
+        _calls(at, *((found.factory, call("getPair(address,address)", token, q)) for q in asked))
+    )
+    pairs = [(quote, pair) for quote, answer in zip(asked, answers, strict=True) if (pair := _address(answer))]
+    if not pairs:
+        raise NoSubjectError("the router's factory knows no pool of it")
+    states = await node.batch(_calls(at, *((pair, call("getReserves()")) for _, pair in pairs)))
+    for (quote, pair), state in zip(pairs, states, strict=True):
+        first, second = _word(state, 0), _word(state, 1)
+        if first and second:
+            ours, theirs = (first, second) if int(quote, 16) < int(token, 16) else (second, first)
+            return Pool(found.router, found.wrapped, quote, pair, ours, theirs)
+    raise NoSubjectError("no pool of it holds anything")
+
+
+async def _logged(node: Node, token: str, head: Head) -> list[str]:
+    """Who appears in events that tell of owners, roles and first tokens; nothing when the node does not say."""
+    first = hex(max(0, head.number - LOG_BLOCKS))
+    span = {"address": token, "fromBlock": first, "toBlock": hex(head.number)}
+    titles, births = await node.batch(
+        [
+            ("eth_getLogs", ({**span, "topics": [["0x" + _OWNERSHIP.hex(), "0x" + _ROLE.hex()]]},)),
+            ("eth_getLogs", ({**span, "topics": ["0x" + _TRANSFER.hex(), "0x" + "0" * 64]},)),
+        ]
+    )
+    found: list[str] = []
+    for answer in (titles, births):
+        for log in answer[:20] if isinstance(answer, list) else ():
+            topics = [int(topic, 16) for topic in log.get("topics", ())[1:]]
+            found += [f"0x{topic:040x}" for topic in topics if _like_an_address(topic)]
+    return found
+
+
+async def _with_codes(node: Node, subject: Subject, behind: Sequence[str]) -> Subject:
+    """With the code of what lies behind a proxy, and told which callers are contracts."""
+    at = hex(subject.head.number)
+    callers = subject.callers[:MAX_AUTHORITIES]
+    answers = await node.batch([("eth_getCode", (address, at)) for address in (*behind, *callers)])
+    targets = dict(subject.targets)
+    for address, answer in zip(behind, answers, strict=False):
+        targets[address] = _bytes(answer)
+    codes = [_bytes(answer) for answer in answers[len(behind) :]]
+    with_code = {who for who, code in zip(callers, codes, strict=True) if code and not code.startswith(_DELEGATED)}
+    return replace(subject, callers=callers, targets=targets, contracts=frozenset(with_code))
+
+
+def opcodes(code: bytes) -> Iterator[tuple[int, bytes]]:
+    """Each instruction and what it pushes."""
+    at = 0
+    while at < len(code):
+        operation = code[at]
+        width = operation - 0x5F if 0x60 <= operation <= 0x7F else 0
+        yield operation, code[at + 1 : at + 1 + width]
+        at += 1 + width
+
+
+def constants(code: bytes) -> list[str]:
+    """Addresses that are written into the code."""
+    found = []
+    for operation, pushed in opcodes(code):
+        value = int.from_bytes(pushed, "big")
+        if operation in {0x73, 0x7F} and _like_an_address(value):
+            found.append(f"0x{value:040x}")
+    return found
+
+
+@lru_cache(maxsize=64)
+def selectors(code: bytes) -> tuple[bytes, ...]:
+    """Four-byte constants of the code: all its functions, and a few that are none.
+
+    Compilers write a constant with zeros at its end as a shorter one and a shift.
+    """
+    found = [pushed.rjust(4, b"\0") for operation, pushed in opcodes(code) if operation in {0x61, 0x62, 0x63}]
+    found += [
+        (int.from_bytes(short, "big") << shift - 224 & 0xFFFFFFFF).to_bytes(4, "big") for short, shift in shifted(code)
+    ]
+    return tuple(each for each in dict.fromkeys(found) if each[:2] != b"\0\0" and each not in _NO_FUNCTIONS)
+
+
+def shifted(code: bytes) -> Iterator[tuple[bytes, int]]:
+    """Constants of at most four bytes that are moved to the first four of a word, and by how many bits."""
+    before, last = (0, b""), (0, b"")
+    for operation, pushed in opcodes(code):
+        if operation == _SHL and len(last[1]) == 1 and last[1][0] > 224 and 0 < len(before[1]) <= 4:
+            yield before[1], last[1][0]
+        before, last = last, (operation, pushed)
+
+
+@lru_cache(maxsize=64)
+def delegates(code: bytes) -> bool:
+    """Whether the code can run the code of another contract in its own place."""
+    return any(operation == _DELEGATECALL for operation, _ in opcodes(code))
+
+
+def is_strange_proxy(code: bytes, standard: str | None) -> bool:
+    """Whether the code hands calls on to a place that no standard names: delegatecall, and no function of its own that
+    says how many tokens there are."""
+    hands_on = delegates(code)
+    return hands_on and standard is None and call("totalSupply()") not in selectors(code)
+
+
+def _clone_target(code: bytes) -> str | None:
+    at = code.find(_CLONE)
+    return "0x" + code[at + 10 : at + 30].hex() if at == 0 else None
+
+
+def _distinct(found: Sequence[str | None], excluded: set[str | None]) -> list[str]:
+    return [each for each in dict.fromkeys(found) if each is not None and each not in excluded]
+
+
+def _like_an_address(value: int) -> bool:
+    """Between 2^96 and 2^160: smaller numbers are amounts, flags and precompiles."""
+    return 1 << 96 < value <= _ADDRESS_MASK and value != _ADDRESS_MASK
+
+
+def _calls(at: str, *calls: tuple[str, bytes]) -> list[Request]:
+    return [("eth_call", ({"to": to, "data": "0x" + data.hex(), "gas": hex(200_000)}, at)) for to, data in calls]
+
+
+def _bytes(answer: Any) -> bytes:
+    return b"" if isinstance(answer, RpcError) or not isinstance(answer, str) else bytes.fromhex(answer[2:])
+
+
+def _word(answer: Any, index: int) -> int | None:
+    try:
+        return Frame(_bytes(answer)).uint(index)
+    except AbiError:
+        return None
+
+
+def _number(answer: Any) -> int | None:
+    return _word(answer, 0)
+
+
+def _places(answer: Any) -> int | None:
+    value = _word(answer, 0)
+    return value if value is not None and value <= 77 else None
+
+
+def _address(answer: Any) -> str | None:
+    value = _word(answer, 0)
+    return f"0x{value:040x}" if value and value <= _ADDRESS_MASK else None
+
+
+def _packed(answer: Any) -> list[str]:
+    """The addresses that a slot may hold: alone, or beside a few small values, as Solidity packs them."""
+    value = _word(answer, 0) or 0
+    parts = (value,) if value <= _ADDRESS_MASK else (value & _ADDRESS_MASK, value >> 8 & _ADDRESS_MASK)
+    return [f"0x{part:040x}" for part in parts if value < 1 << 192 and _like_an_address(part)]
+
+
+def _slot(answer: Any) -> str | None:
+    value = _word(answer, 0)
+    return f"0x{value:040x}" if value is not None and _like_an_address(value) else None

@@ -1,0 +1,108 @@
+"""Executed checks of the tokens of one chain: beside the fast path, kept while fresh, repeated while one is held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dexlane.chain.link import RpcUnavailable
+from dexlane.chain.token_check.check import Question, try_token
+from dexlane.chain.token_check.subject import Node
+from dexlane.domain.risk.canonical import canonical_symbol
+from dexlane.domain.risk.evidence import Seen, TrialFacts
+from dexlane.domain.risk.token_changes import Finding, turned
+from dexlane.domain.risk.token_verdict import TrialLimits, judge, trial_facts
+from dexlane.events.portfolio import PositionChanged
+from dexlane.events.risk import TokenFlagged
+from dexlane.values.chains import BlockRef
+from risk_scorer.node_facts import TrialCache
+from risk_scorer.tokens.desk import Surroundings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trying:
+    """How tokens are tried. ``market``: the router, None where none is known, and the other quotes that are tried.
+    ``every_blocks``: after how many blocks a check is repeated, usually and while the token is held."""
+
+    node: Node
+    cache: TrialCache
+    market: tuple[str | None, tuple[str, ...]]
+    limits: TrialLimits
+    budget_s: float
+    every_blocks: tuple[int, int]
+
+
+class TrialDesk:
+    """What executed checks said about the tokens whose issuer is not on the allow list."""
+
+    def __init__(self, chain_id: int, around: Surroundings, trying: Trying) -> None:
+        self._chain_id = chain_id
+        self._around = around
+        self._trying = trying
+        self._trials: dict[str, Seen[TrialFacts]] = {}
+        self._positions: dict[tuple[str, str, str], tuple[int, bool]] = {}
+
+    def trials(self, tokens: Iterable[str]) -> dict[str, Seen[TrialFacts]]:
+        """What is held about these tokens."""
+        return {token: self._trials[token] for token in tokens if token in self._trials}
+
+    async def recall(self) -> None:
+        """Take up what the cache kept."""
+        self._trials = {**await self._trying.cache.recall(), **self._trials}
+
+    def note_position(self, event: PositionChanged) -> None:
+        """Remember which tokens are held; the highest version of a position holds."""
+        key = (event.book_id, event.account, event.token.address)
+        version, _ = self._positions.get(key, (0, False))
+        if event.position_version > version:
+            self._positions[key] = (event.position_version, event.quantity > 0)
+
+    def held(self) -> frozenset[str]:
+        """Tokens of open positions."""
+        return frozenset(token for (_, _, token), (_, open_) in self._positions.items() if open_)
+
+    def next_due(self, tokens: Iterable[str], block: int) -> str | None:
+        """The token to try next: held ones first, then those never tried, then the one tried longest ago."""
+        held, due = self.held(), []
+        for token in tokens:
+            if canonical_symbol(self._chain_id, token) is not None:
+                continue
+            seen = self._trials.get(token)
+            if seen is None or not 0 <= block - seen.block < self._trying.every_blocks[token in held]:
+                due.append((token not in held, -1 if seen is None else seen.block, token))
+        return min(due)[2] if due else None
+
+    async def try_out(self, token: str, block: BlockRef, budget_s: float | None = None) -> bool:
+        """Check a token and publish what turned; False when no check was made. ``Transient`` when it cannot be told."""
+        router, quotes = self._trying.market
+        if router is None:
+            return False
+        asked_ms = self._around.clock.now_ms()
+        question = Question(token, router, quotes)
+        try:
+            trial = await try_token(self._trying.node, question, budget_s or self._trying.budget_s)
+        except RpcUnavailable as error:
+            self._around.moments.trial_failed(token, str(error))
+            return False
+        known = canonical_symbol(self._chain_id, token) is not None
+        facts = trial_facts(token, judge(trial, self._trying.limits, known_issuer=known))
+        before = self._trials.get(token)
+        for finding in turned(None if before is None else before.value, facts):
+            await self._tell(token, finding, block)
+        self._trials[token] = Seen(facts, trial.block, asked_ms)
+        self._around.moments.token_tried(facts, (self._around.clock.now_ms() - asked_ms) / 1_000)
+        await self._trying.cache.keep([self._trials[token]])
+        return True
+
+    async def _tell(self, token: str, finding: Finding, block: BlockRef) -> None:
+        event = TokenFlagged(
+            id=TokenFlagged.make_id(self._chain_id, token, finding.flag),
+            chain_id=self._chain_id,
+            occurred_at_ms=self._around.clock.now_ms(),
+            token=token,
+            flag=finding.flag.value,
+            reason=finding.reason,
+            block=block,
+        )
+        await self._around.publish(event)
+        self._around.moments.token_flagged(event)

@@ -1,0 +1,179 @@
+"""Executed checks of tokens of unknown issuers: asked for, kept, repeated while held, and told when they turn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from dexlane.chain.link import RpcError
+from dexlane.domain.risk.evidence import Flag, Seen, TrialFacts
+from dexlane.domain.risk.token_trial import TokenTrial
+from dexlane.events.portfolio import PositionChanged
+from dexlane.events.risk import TokenFlagged, VerdictApproved, VerdictRejected
+from dexlane.testing.builders import (
+    CHAIN_ID,
+    NOW_MS,
+    USDC,
+    V2_POOL,
+    WETH,
+    a_block_ref,
+    a_pool_v2,
+    an_address,
+    an_entry_opportunity,
+)
+from dexlane.testing.servers import redis_server
+from dexlane.values.books import Lane, Mode
+from dexlane.values.tokens import Token
+from risk_scorer.handlers import routes
+from risk_scorer.node_facts import TrialCache
+from risk_scorer.tokens import trials as trials_module
+
+STRANGER = Token(address="0xf" + an_address("stranger")[3:], symbol="STR", decimals=18)
+OTHER = an_address("another stranger")
+
+
+def told(token: str = STRANGER.address, verdict: str = "safe", **fields: Any) -> TrialFacts:
+    return TrialFacts(address=token, verdict=verdict, **fields)  # type: ignore[arg-type]
+
+
+def position(token: Token, quantity: int, version: int) -> PositionChanged:
+    return PositionChanged(
+        id=PositionChanged.make_id("book", an_address("account"), token.address, version),
+        chain_id=CHAIN_ID,
+        occurred_at_ms=NOW_MS,
+        book_id="book",
+        mode=Mode.PAPER,
+        lane=Lane.SMART,
+        account=an_address("account"),
+        token=token,
+        quote=USDC,
+        position_version=version,
+        quantity=quantity,
+        cost=0,
+        realised=0,
+        strategy="momentum",
+    )
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[TrialFacts]:
+    """What the next executed checks say, one after the other; the last one again and again."""
+    answers: list[TrialFacts] = [told()]
+
+    async def try_token(node: object, question: Any, budget_s: float) -> TokenTrial:
+        del node, budget_s
+        return TokenTrial(token=question.token, block=100)
+
+    def facts(token: str, verdict: object) -> TrialFacts:
+        del verdict
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        return answer.model_copy(update={"address": token})
+
+    monkeypatch.setattr(trials_module, "try_token", try_token)
+    monkeypatch.setattr(trials_module, "trial_facts", facts)
+    return answers
+
+
+async def test_a_token_of_a_known_issuer_needs_no_executed_check(bench: Any) -> None:
+    assert isinstance(await bench.scorer.judge(an_entry_opportunity(block=a_block_ref(100))), VerdictApproved)
+    assert bench.trials.next_due([USDC.address, WETH.address], 100) is None
+
+
+async def test_an_account_without_code_is_unsafe(bench: Any) -> None:
+    assert await bench.trials.try_out(STRANGER.address, a_block_ref(100))
+    assert bench.trials.trials([STRANGER.address])[STRANGER.address].value.verdict == "unsafe"
+
+
+async def test_a_node_that_refuses_says_nothing_about_a_token(bench: Any) -> None:
+    bench.node.refusal = RpcError(-32005, "too many requests")
+    assert await bench.trials.try_out(STRANGER.address, a_block_ref(100))
+    facts = bench.trials.trials([STRANGER.address])[STRANGER.address].value
+    assert facts.verdict == "unknown"
+    assert facts.reasons == ("the node does not answer: too many requests (-32005)",)
+
+
+async def test_a_silent_node_makes_no_evidence(bench: Any) -> None:
+    bench.node.down = True
+    assert not await bench.trials.try_out(STRANGER.address, a_block_ref(100))
+    assert bench.trials.trials([STRANGER.address]) == {}
+
+
+async def test_an_opportunity_with_an_unknown_token_waits_for_its_check_and_is_vetoed_without_it(
+    bench: Any, tried: list[TrialFacts]
+) -> None:
+    bench.mirror.book.put(a_pool_v2(token1=STRANGER), a_block_ref(100))
+    opportunity = an_entry_opportunity(block=a_block_ref(100))
+    legs = tuple(
+        leg.model_copy(
+            update={name: STRANGER.address for name in ("token_in", "token_out") if getattr(leg, name) == WETH.address}
+        )
+        for leg in opportunity.route.legs
+    )
+    opportunity = opportunity.model_copy(update={"route": opportunity.route.model_copy(update={"legs": legs})})
+    bench.node.tokens[STRANGER.address] = bench.node.tokens[WETH.address]
+    tried[:] = [told(verdict="unsafe", reasons=("no sale succeeds",))]
+    verdict = await bench.scorer.judge(opportunity)
+    assert isinstance(verdict, VerdictRejected)
+    assert f"token {STRANGER.address} is unsafe by an executed check: no sale succeeds" in verdict.vetoes
+    assert [event.flag for event in bench.told if isinstance(event, TokenFlagged)] == [Flag.FAILED_TRIAL]
+    assert V2_POOL in {leg.pool for leg in opportunity.route.legs}
+
+
+async def test_held_tokens_come_first_then_new_ones_then_the_oldest(bench: Any, tried: list[TrialFacts]) -> None:
+    tokens = [STRANGER.address, OTHER]
+    assert bench.trials.next_due(tokens, 100) in tokens
+    await bench.trials.try_out(STRANGER.address, a_block_ref(100))
+    assert bench.trials.next_due(tokens, 100) == OTHER
+    await bench.trials.try_out(OTHER, a_block_ref(100))
+    assert bench.trials.next_due(tokens, 149) is None
+    assert bench.trials.next_due(tokens, 150) is not None
+    bench.trials.note_position(position(STRANGER, 5, 2))
+    assert bench.trials.next_due(tokens, 104) is None
+    assert bench.trials.next_due(tokens, 105) == STRANGER.address
+    assert bench.trials.next_due(tokens, 99) == STRANGER.address
+    assert tried
+
+
+async def test_the_highest_version_of_a_position_says_whether_it_is_open(bench: Any) -> None:
+    handlers = {route.event_type: route.handler for route in routes({CHAIN_ID: bench.scorer}, bench.publish).followers}
+    await handlers[PositionChanged](position(STRANGER, 0, 3), None)
+    await handlers[PositionChanged](position(STRANGER, 5, 2), None)
+    assert bench.trials.held() == frozenset()
+    await handlers[PositionChanged](position(STRANGER, 5, 4), None)
+    assert bench.trials.held() == {STRANGER.address}
+
+
+async def test_a_token_that_turns_while_held_is_flagged_once(bench: Any, tried: list[TrialFacts]) -> None:
+    tried[:] = [
+        told(sell_tax_bps=100),
+        told(sell_tax_bps=700),
+        told(verdict="unsafe", sell_tax_bps=700, reasons=("holders cannot sell any more",)),
+    ]
+    for _ in range(4):
+        await bench.trials.try_out(STRANGER.address, a_block_ref(100))
+    flags = [event for event in bench.told if isinstance(event, TokenFlagged)]
+    assert [event.flag for event in flags] == [Flag.TAX_RAISED, Flag.FAILED_TRIAL]
+    assert flags[0].reason == "a sale now loses 700 bps to the token, it was 100"
+    assert flags[1].reason == "holders cannot sell any more"
+
+
+async def test_checks_survive_a_restart_in_the_cache(bench: Any, tried: list[TrialFacts]) -> None:
+    await bench.trials.try_out(STRANGER.address, a_block_ref(100))
+    bench.start()
+    assert bench.trials.trials([STRANGER.address]) == {}
+    await bench.trials.recall()
+    assert bench.trials.trials([STRANGER.address])[STRANGER.address].value == tried[0]
+
+
+@pytest.mark.integration
+async def test_the_cache_forgets_checks_after_some_hours() -> None:
+    with redis_server() as url:
+        redis = Redis.from_url(url)
+        cache = TrialCache(redis, "dexlane:test:1", lambda reason: None)
+        kept = Seen(told(flags=("buy_limit",), reasons=("r",)), 7, 8)
+        await cache.keep([kept])
+        assert await cache.recall() == {STRANGER.address: kept}
+        assert 0 < await redis.ttl("dexlane:test:1:token-trials") <= 6 * 3_600
+        await cache.close()

@@ -1,0 +1,98 @@
+"""Running the token check on specimens of the zoo, and counting how often it is right."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from dexlane.chain.link import LinkPolicy
+from dexlane.chain.rpc import RpcClient
+from dexlane.chain.token_check.check import Question, try_token
+from dexlane.domain.risk.token_trial import TokenTrial
+from dexlane.domain.risk.token_verdict import TokenVerdict, TrialLimits, judge
+from dexlane_devnet import ADDRESSES, Devnet, DevnetConfig, free_port, start_devnet
+from dexlane_devnet.zoo import Family, Specimen, release
+
+ROUTER, USDC = ADDRESSES.v2_router02.lower(), ADDRESSES.usdc.lower()
+Z_95 = 1.959964
+
+
+@dataclass(frozen=True)
+class Result:
+    """A specimen, and what the check made of it."""
+
+    specimen: Specimen
+    trial: TokenTrial
+    verdict: TokenVerdict
+    ms: float
+
+    @property
+    def family(self) -> Family:
+        """Its family."""
+        return self.specimen.family
+
+    @property
+    def right(self) -> bool:
+        """A hostile one is unsafe, a benign one is safe; unknown is neither."""
+        return self.verdict.verdict == ("unsafe" if self.family.hostile else "safe")
+
+
+@asynccontextmanager
+async def zoo_chain() -> AsyncIterator[tuple[Devnet, RpcClient]]:
+    """A devnet that mines on request, and a client of it."""
+    async with await start_devnet(DevnetConfig(port=free_port(), block_time_s=None)) as devnet:
+        client = RpcClient(devnet.ws_url, name="zoo", policy=LinkPolicy(jitter=random.random))
+        await client.start()
+        try:
+            yield devnet, client
+        finally:
+            await client.stop()
+
+
+async def examine(devnet: Devnet, client: RpcClient, family: Family, seed: int) -> Result:
+    """Release a specimen and check it."""
+    specimen = await release(devnet, family, seed)
+    began = time.perf_counter()
+    trial = await try_token(client, Question(specimen.token, ROUTER, (USDC,)))
+    verdict = judge(trial, TrialLimits())
+    return Result(specimen, trial, verdict, (time.perf_counter() - began) * 1_000)
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson, JASA 22, 1927)."""
+    if trials == 0:
+        return 0.0, 1.0
+    share, spread = successes / trials, Z_95**2 / trials
+    middle = (share + spread / 2) / (1 + spread)
+    half = Z_95 / (1 + spread) * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def report(results: Sequence[Result]) -> Iterable[str]:
+    """Recall and false alarms by families (a family counts when all its specimens do) and by specimens."""
+    for title, held_out in (("tuned", False), ("held out", True)):
+        for hostile, name in ((True, "found unsafe"), (False, "called safe")):
+            chosen = [each for each in results if each.family.held_out is held_out and each.family.hostile is hostile]
+            wrong = {each.family.name for each in chosen if not each.right}
+            families = {each.family.name for each in chosen}
+            right, count = len(families) - len(wrong), len(families)
+            low, high = wilson(right, count)
+            kind = "hostile" if hostile else "benign"
+            specimens = sum(each.right for each in chosen)
+            yield (
+                f"{title}, {kind}: {right} of {count} families {name} ({low:.1%} to {high:.1%}), "
+                f"{specimens} of {len(chosen)} specimens"
+            )
+    for each in results:
+        if not each.right:
+            numbers = ", ".join(str(number) for number in each.specimen.numbers)
+            reasons = "; ".join(finding.reason for finding in each.verdict.findings[:3])
+            yield f"  {each.family.name} ({numbers}) seed {each.specimen.seed}: {each.verdict.verdict}; {reasons}"
+    times = sorted(each.ms for each in results)
+    at = len(times) - 1
+    middle, late, worst = times[at // 2], times[round(at * 0.95)], times[-1]
+    yield f"time of a check: p50 {middle:.0f} ms, p95 {late:.0f} ms, worst {worst:.0f} ms"
