@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import orjson
@@ -110,22 +110,52 @@ def socket_of(executor: str) -> Path:
     return home() / f"{executor}.sock"
 
 
+class Terms(NamedTuple):
+    """What of a world's shape the services' settings say. Keys lie in the executors, or in signers of their own."""
+
+    confirmations: int
+    signer_elsewhere: bool
+    relays: tuple[str, ...]
+    usual_breakers: bool
+
+
+NEVER = 10**9
+WIDE_BREAKERS = {
+    "transaction": {"failures": NEVER},
+    "dex": {"failures": NEVER},
+    "rpc": {"min_samples": NEVER},
+    "slippage": {"bad_fills": NEVER},
+    "latency": {"min_samples": NEVER},
+    "losses": {"losses_in_a_row": NEVER, "hour_loss_bps": NEVER, "day_loss_bps": NEVER},
+    "drawdown": {"drawdown_bps": NEVER},
+}
+"""Breakers that no world opens by what happens in it."""
+
+
 @cache
-def builders(confirmations: int, *, signer_elsewhere: bool = False, relays: tuple[str, ...] = ()) -> dict[str, Build]:
-    """How each service is made, as its ``app.build`` does it. Keys lie in the executors, or in signers of their own."""
+def builders(world: Terms) -> dict[str, Build]:
+    """How each service is made, as its ``app.build`` does it."""
+    breakers = {} if world.usual_breakers else {"breakers": WIDE_BREAKERS}
     data = {"data_dir": home() / "disks", "log_level": "ERROR"}
-    terms = {"confirmations": confirmations, "lease_ttl_s": LEASE_TTL_S, "relays": {CHAIN_ID: specs(relays)}}
+    terms = {
+        "confirmations": world.confirmations,
+        "lease_ttl_s": LEASE_TTL_S,
+        "relays": {CHAIN_ID: specs(world.relays)},
+        **breakers,
+    }
 
     def signing(executor: str) -> dict[str, Any]:
         keys = (
-            {"signer_socket": socket_of(executor)} if signer_elsewhere else {"private_keys_file": home() / "keys.json"}
+            {"signer_socket": socket_of(executor)}
+            if world.signer_elsewhere
+            else {"private_keys_file": home() / "keys.json"}
         )
         return {**data, **terms, **keys}
 
     fast = fast_executor.settings.Settings(**signing("fast-executor"))
     smart = smart_executor.settings.Settings(**signing("smart-executor"))
-    books = portfolio.settings.Settings(**data)
-    paper = paper_sim.settings.Settings(**data, confirmations=confirmations)
+    books = portfolio.settings.Settings(**data, **breakers)
+    paper = paper_sim.settings.Settings(**data, confirmations=world.confirmations)
     gate = GatewaySettings(**data)
     return {
         "fast-executor": lambda: fast_executor.app.build(fast),

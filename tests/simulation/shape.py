@@ -71,6 +71,9 @@ class Shape:
     max_open_positions: int = 3
     max_orders_per_minute: int = 2
     price_moves_bps: int = 40
+    usual_breakers: bool = False
+    """Whether circuit breakers open as they do by default. Elsewhere they hardly ever do: in a world where most sends
+    go wrong nobody would trade any more."""
 
     @staticmethod
     def named(name: str, seed: int) -> Shape:
@@ -269,4 +272,5 @@ class Shape:
             send_fault=draw.choice((0.0, 0.3, 0.6)),
             verdicts_per_block=draw.choice((0.7, 1.0, 1.0)),
             reorg=draw.choice((0.0, 0.1, 0.3)),
+            usual_breakers=draw.random() < 0.25,
         )

@@ -23,7 +23,7 @@ from simulation.links import Message
 from simulation.lives import CURRENT, DiedError, Life, Process, counted_tasks
 from simulation.market import BLOCK_S, Market, Operator
 from simulation.node import ANSWERS, SimulatedNode, SimulatedProviders
-from simulation.processes import ACCOUNTS, builders, fresh_disks
+from simulation.processes import ACCOUNTS, Terms, builders, fresh_disks
 from simulation.relays import RelayHouses
 from simulation.shape import EXECUTORS, SIGNER, STANDBY, Shape
 from simulation.signers import SignerProcess
@@ -113,7 +113,8 @@ class World:
         self.chain.mine(3)
         self.market.open()
         has_signer = any(name.endswith(SIGNER) for name in self.shape.services)
-        build = builders(self.shape.confirmations, signer_elsewhere=has_signer, relays=self.shape.relays)
+        terms = Terms(self.shape.confirmations, has_signer, self.shape.relays, self.shape.usual_breakers)
+        build = builders(terms)
         keepers = []
         for name in self.shape.services:
             service = name.removesuffix(STANDBY)
