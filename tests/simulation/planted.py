@@ -312,13 +312,13 @@ def a_revert_is_tried_again(stack: ExitStack) -> None:
 @_bug
 def memory_runs_ahead_of_the_journal(stack: ExitStack) -> None:
     """A step is taken before it is committed, and stays taken when the commit fails."""
-    write = Transactions._write
+    write = txmgr._write
 
     async def early(tx: Any, slot: Any, told: Any, calldata: Any) -> None:
         slot.record = told.record
         await write(tx, slot, told, calldata)
 
-    stack.enter_context(patch.object(Transactions, "_write", staticmethod(early)))
+    stack.enter_context(patch.object(txmgr, "_write", early))
 
 
 @_bug

@@ -41,7 +41,14 @@ TWO = _shape(services=(ONE, ONE + STANDBY, BOOKS), crash=0.04, killed=0.2)
 FORGETFUL = Shape.of_lost_stores(1)
 STOLEN = Shape.of_thieves(1)
 ASKED_LATE = _shape(
-    blocks=30, services=(ONE, ONE + SIGNER, BOOKS), crash=0.0, killed=0.5, late=0.3, left_out=0.8, **ROOM
+    blocks=60,
+    services=(ONE, ONE + STANDBY, ONE + SIGNER, BOOKS),
+    crash=0.0,
+    killed=0.3,
+    late=0.3,
+    left_out=0.8,
+    verdicts_per_block=3.0,
+    **ROOM,
 )
 """A request to the signer is still on its way when its asker is dead and the next one has signed."""
 
