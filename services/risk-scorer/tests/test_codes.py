@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import BrokenExecutor
 from contextlib import asynccontextmanager
@@ -124,3 +125,29 @@ def _entry() -> Any:
 
 def _contract_reasons(verdict: Any) -> str:
     return "; ".join(next(factor.reasons for factor in verdict.factors if factor.category == "contract"))
+
+
+SERVICE = """
+import asyncio
+from risk_scorer.tokens import OtherProcess
+
+async def main():
+    await OtherProcess().judge(b"")
+    print("judged", flush=True)
+    await asyncio.sleep(60)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+async def test_the_other_process_ends_with_a_killed_service_and_holds_its_pipes_no_longer(tmp_path: Path) -> None:
+    script = tmp_path / "service.py"
+    script.write_text(SERVICE)
+    service = await asyncio.create_subprocess_exec(sys.executable, str(script), stdout=asyncio.subprocess.PIPE)
+    assert service.stdout is not None
+    assert await service.stdout.readline() == b"judged\n"
+    service.kill()
+    async with asyncio.timeout(10):
+        assert await service.stdout.read() == b""
+    await service.wait()

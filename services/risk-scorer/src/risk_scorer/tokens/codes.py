@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
+from threading import Thread
 
 from dexlane.domain.risk.bytecode.verdict import CodeVerdict, judge_code
 from dexlane.domain.risk.evidence import CodeFacts, Seen, TokenFacts
@@ -25,7 +28,7 @@ class OtherProcess:
     async def judge(self, code: bytes) -> CodeVerdict:
         """The verdict on a code. ``OSError`` or ``BrokenExecutor`` when the process cannot start or has died."""
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"))
+            self._pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_end_with_parent)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, judge_code, code)
         except (OSError, BrokenExecutor):
@@ -80,6 +83,19 @@ class CodeDesk:
         else:
             self._moments.code_judged(code_hash, self._known[code_hash])
         del self._waiting[code_hash]
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the service is killed: it would hold the service's pipes, and whoever waits for their
+    end would never start the service again."""
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _facts(verdict: CodeVerdict) -> CodeFacts:
