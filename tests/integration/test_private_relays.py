@@ -15,6 +15,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
+from dexlane.chain.execution.brakes import Brakes
 from dexlane.chain.execution.connections import NodeConnections
 from dexlane.chain.execution.executor import Executor, ExecutorParts
 from dexlane.chain.execution.fencing import FencedJournal
@@ -185,6 +186,7 @@ async def a_place(stack: AsyncExitStack, devnet: Devnet, folder: Path, *conducts
         moments=moments,
         side=side,
         reservations=Reservations(),
+        brakes=Brakes(chain_id=1, side=side, clock=clock),
     )
     executor = Executor(parts, access)
     stack.push_async_callback(executor.live.close)

@@ -190,7 +190,7 @@ EVERYTHING = Faults(drop=0.08, duplicate=0.2, reorder=0.15, delay=0.3, delay_s=0
         ("reorder", Faults(reorder=0.4)),
         ("duplicate", Faults(duplicate=0.8)),
         ("disconnect", Faults(disconnect=0.05)),
-        ("drop", EVERYTHING),
+        ("duplicate", EVERYTHING),
     ],
 )
 async def test_a_bad_line_changes_nothing_in_the_end(world: World, name: str, faults: Faults) -> None:
