@@ -144,6 +144,23 @@ async def devnet() -> AsyncIterator[Devnet]:
         yield running
 
 
+def key_file(folder: Path) -> Path:
+    """The account's key."""
+    path = folder / "keys.json"
+    path.touch(0o600)
+    path.write_bytes(orjson.dumps({ME.address: ME.private_key}))
+    return path
+
+
+def side_values() -> SideValues:
+    """A live book that holds nothing, and may trade."""
+    side, book = SideValues(), a_live_book()
+    side.take_book(a_book_changed(book))
+    side.take_exposure(an_exposure(book_id=book.id, lane=Lane.FAST, at_work=0, open_positions=0, realised_today=0))
+    side.take_status(a_status(Status.ACTIVE))
+    return side
+
+
 async def a_place(stack: AsyncExitStack, devnet: Devnet, folder: Path, *conducts: Conduct) -> Place:
     """Everything, until the account may trade."""
     clock, log = SystemClock(), configure_logging("bench", "CRITICAL")
@@ -155,9 +172,6 @@ async def a_place(stack: AsyncExitStack, devnet: Devnet, folder: Path, *conducts
     moments = ExecutionMoments(Metrics("bench"), log)
     board = RelayBoard(RelaySet(1, connected(specs, AUTH), AUTH.address), clock=clock, moments=moments.relays)
     stack.push_async_callback(board.stop)
-    keys = folder / "keys.json"
-    keys.touch(0o600)
-    keys.write_bytes(orjson.dumps({ME.address: ME.private_key}))
     url = f"sqlite+aiosqlite:///{folder}/journal.db"
     await upgrade(url, "dexlane.chain")
     journal = Journal(url, clock=clock, log=log, direct=True)
@@ -169,13 +183,13 @@ async def a_place(stack: AsyncExitStack, devnet: Devnet, folder: Path, *conducts
         lane=Lane.FAST,
         url=devnet.ws_url,
         connect=node.connect,
-        key_files=KeyFiles(plain=keys),
+        key_files=KeyFiles(plain=key_file(folder)),
         guard_path=folder / "guard.db",
         witnesses=node.witnesses,
         relays=board,
         race=RacePolicy(at_once=1, widen_after_blocks=1, lie_after_blocks=3),
     )
-    side, mirror = SideValues(), PoolMirror(1)
+    side, mirror = side_values(), PoolMirror(1)
     parts = ExecutorParts(
         service="fast-executor",
         lane=Lane.FAST,
@@ -190,10 +204,6 @@ async def a_place(stack: AsyncExitStack, devnet: Devnet, folder: Path, *conducts
     )
     executor = Executor(parts, access)
     stack.push_async_callback(executor.live.close)
-    book = a_live_book()
-    side.take_book(a_book_changed(book))
-    side.take_exposure(an_exposure(book_id=book.id, lane=Lane.FAST, at_work=0, open_positions=0, realised_today=0))
-    side.take_status(a_status(Status.ACTIVE))
     executor.books_changed()
     place = Place(await node.connect(), builder, servers, board, journal, mirror, side, executor)
     for server in servers:

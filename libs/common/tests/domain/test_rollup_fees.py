@@ -144,6 +144,19 @@ BASE = router_of(8_453)
 WRAPPED = WRAPPED_NATIVE[8_453]
 
 
+def random_permit(chance: Random, trade: Trade, token: str) -> SignedPermit:
+    """For what a trade pays."""
+    permit = PermitSingle(
+        token=token,
+        amount=trade.amount_in,
+        expiration_s=ONLY_THIS_BLOCK,
+        nonce=chance.randrange(10**4),
+        spender=BASE.router,
+        sig_deadline_s=trade.deadline_s,
+    )
+    return SignedPermit(permit, chance.randbytes(64) + b"\x1b")
+
+
 def random_trade(chance: Random) -> tuple[list[Route], bytes]:
     """Routes of one trade, and it signed: any legs, paths, amounts and addresses, with a permit unless in native."""
 
@@ -175,15 +188,7 @@ def random_trade(chance: Random) -> tuple[list[Route], bytes]:
         native_out=ends[1] == WRAPPED,
         taxed=False,
     )
-    permit = PermitSingle(
-        token=ends[0],
-        amount=sum(order.amount_in for order in orders),
-        expiration_s=ONLY_THIS_BLOCK,
-        nonce=chance.randrange(10**4),
-        spender=BASE.router,
-        sig_deadline_s=deadline_s,
-    )
-    permits = [] if native_in else [SignedPermit(permit, chance.randbytes(64) + b"\x1b")]
+    permits = [] if native_in else [random_permit(chance, trade, ends[0])]
     transaction = DynamicFeeTransaction(
         chain_id=8_453,
         nonce=chance.randrange(10**6),

@@ -28,31 +28,24 @@ def native_in_quote(pools: Mapping[str, Pool], chain_id: int, quote: str, amount
     one with the lower address. None when there is no such pool: then the cost is not known, and nothing may assume
     that it is small.
     """
-    wrapped = WRAPPED_NATIVE.get(chain_id)
-    if wrapped is None:
-        return None
-    if wrapped == quote:
-        return amount_wei
-    pool = deepest_pool(pools, wrapped, quote)
-    if pool is None:
-        return None
-    numerator, denominator = spot_price_ratio(pool, wrapped, quote)
-    return -(-amount_wei * numerator // denominator)
+    price = _native_price(pools, chain_id, quote)
+    return None if price is None else -(-amount_wei * price[0] // price[1])
 
 
 def quote_in_native(pools: Mapping[str, Pool], chain_id: int, token: str, amount: int) -> int | None:
     """What ``amount`` of a token is worth in wei of the native coin, rounded up; None when no pool trades
     the token against the wrapped coin. The same pool gives the price as above."""
+    price = _native_price(pools, chain_id, token)
+    return None if price is None else -(-amount * price[1] // price[0])
+
+
+def _native_price(pools: Mapping[str, Pool], chain_id: int, token: str) -> tuple[int, int] | None:
+    """Units of a token for a wei, as (numerator, denominator)."""
     wrapped = WRAPPED_NATIVE.get(chain_id)
-    if wrapped is None:
-        return None
-    if wrapped == token:
-        return amount
+    if wrapped is None or wrapped == token:
+        return (1, 1) if wrapped else None
     pool = deepest_pool(pools, wrapped, token)
-    if pool is None:
-        return None
-    numerator, denominator = spot_price_ratio(pool, wrapped, token)
-    return -(-amount * denominator // numerator)
+    return None if pool is None else spot_price_ratio(pool, wrapped, token)
 
 
 def deepest_pool(pools: Mapping[str, Pool], token: str, quote: str) -> Pool | None:

@@ -19,7 +19,6 @@ from dexlane.testing.signing_oracle import (
     Ask,
     Oracle,
     Terms,
-    fingerprint,
 )
 from dexlane.testing.signing_requests import Generator
 from dexlane_signer import (
@@ -53,11 +52,6 @@ class QuickKey:
     def sign_permit(self, permit: PermitSingle, *, chain_id: int) -> bytes:
         """65 bytes."""
         return bytes(65)
-
-
-def fingerprint_of(raw: bytes) -> str:
-    """64 hex digits."""
-    return fingerprint(Ask(sender="", chain_id=0, now_s=0, tx={"raw": raw}))[:64]
 
 
 def policy(terms: Terms = TERMS) -> Policy:

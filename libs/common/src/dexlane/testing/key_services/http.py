@@ -6,6 +6,7 @@ import json
 import ssl
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,7 +50,7 @@ Answer = Callable[[Asked], Answered]
 
 
 @dataclass
-class Service:
+class Service(ABC):
     """What every double has: a record of what was asked, a delay, and answers that come instead."""
 
     asked: list[Asked] = field(default_factory=list)
@@ -57,9 +58,9 @@ class Service:
     instead: list[Answered | Callable[[Answered], Answered]] = field(default_factory=list)
     """One for each of the next requests: an answer, or a change of the true one."""
 
+    @abstractmethod
     def respond(self, asked: Asked) -> Answered:
         """The double's own answer."""
-        raise NotImplementedError
 
     def answer(self, asked: Asked) -> Answered:
         """What is sent."""

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 MASK = (1 << 256) - 1
-ADDRESS_MASK = (1 << 160) - 1
-SELECTOR_MASK = 0xFFFFFFFF
 LARGEST = 200
 
 DECIDED_BY_INPUTS = frozenset(
