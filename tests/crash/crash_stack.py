@@ -48,6 +48,10 @@ strategies = ["price_gap", "momentum"]
 slippage_tolerance_bps = 100
 gas_reserve = "0.05 ETH"
 {accounts}
+[books.{name}.controls]
+max_daily_loss_usd = "off"
+caps = "off"
+
 [books.{name}.exits]
 stop_loss_bps = 2000
 take_profit_bps = 2000

@@ -7,11 +7,15 @@ when the opportunity was found is only compared with that.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from dexlane.domain.amm.quoting import InsufficientLiquidity, optimal_cycle_size
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
+from dexlane.domain.controls.bounds import refused_by, sized
+from dexlane.domain.controls.collar import Collar
+from dexlane.domain.controls.facts import Candidate
+from dexlane.domain.controls.gate import size_bounds
 from dexlane.domain.entry_timing import patient_fee
 from dexlane.domain.fee_bumps import at_most, first_exit_fee
 from dexlane.domain.fees import fee_parameters, highest_base_fee_after
@@ -96,14 +100,22 @@ def plan_entry(
     terms = _entry_terms(verdict, market, rules)
     if isinstance(terms, Refused):
         return terms
-    desk = _Desk.of(book, market, rules, terms)
     limits = book.limits[verdict.lane]
     ceiling = _ceiling(opportunity, start, limits, holdings, market)
+    collar = Collar(book, market, ceiling)
+    trade = Candidate(start, opportunity.strategy, limits.capital)
+    bounds = [*size_bounds(trade, book, holdings, market), *collar.bounds(start)]
+    forbidden = refused_by(bounds)
+    if forbidden:
+        return refusal(forbidden)
+    ceiling = min([ceiling, *(bound.most for bound in bounds)])
+    desk = replace(_Desk.of(book, market, rules, terms), collar=collar)
     first: Objection | None = None
     for size in candidate_sizes(limits.capital, book.level, ceiling):
         offer = _offer(opportunity, start, size, desk)
         if isinstance(offer, _Offer):
-            return _planned_entry(opportunity, offer, desk)
+            size_ = sized(offer.quote.amount_in, book, limits.capital, bounds)
+            return replace(_planned_entry(opportunity, offer, desk), size=size_)
         first = first or offer
     return refusal([first or Objection("nothing_free", "no capital, balance or size is left for this trade")])
 
@@ -117,6 +129,7 @@ class _Desk:
     rules: PlanningRules
     terms: _Terms
     search: TradeSearch
+    collar: Collar | None = None
 
     @classmethod
     def of(cls, book: Book, market: Market, rules: PlanningRules, terms: _Terms) -> _Desk:
@@ -276,7 +289,8 @@ def _entry_offer(opportunity: OpportunityFound, quote: TradeQuote, desk: _Desk) 
         gain = apply_bps(quote.amount_in, opportunity.edge_bps)
         if cost is None or cost >= gain:
             return _not_worth_its_gas(cost, gain, desk.book)
-    return _Offer(quote, _less(quote.amount_out, tolerance))
+    off = desk.collar and desk.collar.objection([path for path, _ in quote.paths], quote.amount_in, quote.amount_out)
+    return off or _Offer(quote, _less(quote.amount_out, tolerance))
 
 
 def _gap_offer(quote: TradeQuote, desk: _Desk) -> _Offer | Objection:

@@ -27,6 +27,11 @@ class PoolTable(Mapping[str, Pool]):
         """The states by address: a live view."""
         return self._states
 
+    @property
+    def keys_by_address(self) -> Mapping[str, PoolKey]:
+        """What never changes of each pool: a live view."""
+        return self._keys
+
     def __getitem__(self, address: str) -> Pool:
         return Pool.unchecked(self._keys[address], self._states[address])
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 from pydantic import Field, model_validator
 
 from dexlane.values.amounts import Amount
 from dexlane.values.base import Value
 from dexlane.values.chains import Address, ChainId
+from dexlane.values.controls import USUAL_LIVE_CONTROLS, USUAL_PAPER_CONTROLS, Controls
 from dexlane.values.tokens import Token
 
 
@@ -68,6 +71,17 @@ def _is_default(rules: RelayRules) -> bool:
     return rules == DEFAULT_RELAY_RULES
 
 
+def _is_absent(controls: Controls | None) -> bool:
+    """Books that say nothing about controls look as they did before there were any."""
+    return controls is None
+
+
+USUAL_CONTROLS: Mapping[Mode, Controls] = MappingProxyType(
+    {Mode.PAPER: USUAL_PAPER_CONTROLS, Mode.LIVE: USUAL_LIVE_CONTROLS}
+)
+"""What holds for a book that says nothing about its controls."""
+
+
 class LaneLimits(Value):
     """Hard limits of one book in one lane, in units of the book's quote token unless the name says otherwise."""
 
@@ -109,6 +123,9 @@ class Book(Value):
     gas_reserve_wei: Amount = Field(description="native coin kept for gas; below it entries stop")
     enabled: bool = True
     relays: RelayRules = Field(default=DEFAULT_RELAY_RULES, exclude_if=_is_default)
+    controls: Controls | None = Field(
+        default=None, exclude_if=_is_absent, description="controls before a trade; None: the usual ones of its mode"
+    )
 
     @model_validator(mode="after")
     def _lanes_agree(self) -> Book:
@@ -117,3 +134,8 @@ class Book(Value):
         if len(set(self.accounts.values())) != len(self.accounts):
             raise ValueError("each lane needs an account of its own")
         return self
+
+    @property
+    def controls_in_force(self) -> Controls:
+        """Its own controls, or the usual ones of its mode."""
+        return self.controls or USUAL_CONTROLS[self.mode]

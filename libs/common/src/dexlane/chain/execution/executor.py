@@ -11,7 +11,7 @@ from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.allowances import AllowanceKeeper
 from dexlane.chain.execution.brakes import Brakes
 from dexlane.chain.execution.fencing import FencedJournal
-from dexlane.chain.execution.holdings import live_holdings, paper_holdings
+from dexlane.chain.execution.holdings import AccountBook
 from dexlane.chain.execution.live import LiveAccess, LiveDesk, LiveParts
 from dexlane.chain.execution.market_view import MarketView, Milestone
 from dexlane.chain.execution.moments import ExecutionMoments
@@ -24,7 +24,7 @@ from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.txmgr import SlotTerms
 from dexlane.chain.execution.waiting import WaitingRoom
 from dexlane.domain.breakers.admission import ProbeRound
-from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
+from dexlane.domain.circumstances import Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.planning import plan
 from dexlane.events.control import Status
 from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed, Purpose
@@ -113,6 +113,7 @@ class Executor:
         self._paths = PathChoice(access.relays, parts.moments.relays)
         self._passes = Milestone()
         self._waiting = WaitingRoom(parts.journal, self._consumer, parts.rules, parts.moments, self._stamp)
+        self._accounts = AccountBook(parts.lane, parts.side, parts.reservations, self.live, parts.clock)
         self._readiness = Readiness(parts.lane, self.live, parts.side, self._allowances.approvals)
 
     async def on_verdict(self, verdict: VerdictApproved) -> None:
@@ -141,7 +142,9 @@ class Executor:
         with self._journal.relay_held():
             async with self._deciding:
                 market = self.view.market()
-                decided = [self._decide(verdict, book, market) for book in books]
+                decided: list[_Decided] = []
+                for book in books:
+                    decided.append(self._decide(verdict, book, market, decided))
                 await self._waiting.for_cheaper_gas(verdict, decided, market, consumer)
                 with self._brakes.beginning([one.rounds for one in decided], list[_Written]()) as written:
                     written.extend(await self._commit(verdict, decided, market, consumer))
@@ -230,26 +233,15 @@ class Executor:
         addressee = verdict.opportunity.addressee
         return (book for book in self._side.books(self._chain_id) if addressee in {None, book.id})
 
-    def _decide(self, cause: Cause, book: Book, market: Market) -> _Decided:
+    def _decide(self, cause: Cause, book: Book, market: Market, beside: Sequence[_Decided] = ()) -> _Decided:
         if isinstance(cause, ExitTriggered) and book.mode is Mode.LIVE:
             self._allowances.approvals.ask(cause.account, cause.token.address, market.block.number)
         market = self._brakes.market(book.mode, market)
-        outcome = plan(cause, book, self._account_holdings(cause, book), market, self._parts.rules)
+        holdings = self._accounts.of(cause, book, ((one.book, one.outcome) for one in beside))
+        outcome = plan(cause, book, holdings, market, self._parts.rules)
         if isinstance(outcome, Planned):
             outcome = self._paths.of(cause, book, self._routed(book, outcome), market)
         return _Decided(book, *self._brakes.tried(book.mode, outcome))
-
-    def _account_holdings(self, cause: Cause, book: Book) -> Holdings:
-        lane, now_ms = self._parts.lane, self._clock.now_ms()
-        if book.mode is Mode.PAPER:
-            return paper_holdings(book, lane, self._side, self._reservations, now_ms)
-        sold = cause.token.address if isinstance(cause, ExitTriggered) else None
-        account = book.accounts.get(lane)
-        in_flight = frozenset[str]() if account is None else self.live.tokens_in_flight(account)
-        exposure = self._side.exposure(book.id, lane)
-        reserved = self._reservations.of(book.id, now_ms, exposure, in_flight)
-        facts = None if account is None else self.live.facts(account)
-        return live_holdings(facts, book, sold, exposure, reserved)
 
     def _routed(self, book: Book, planned: Planned) -> Planned | Refused:
         """The plan with the router that carries it out, or what stands against it; of the account only when live."""

@@ -53,6 +53,7 @@ def trade_intent(cause: Cause, book: Book, planned: Planned, block: BlockRef, st
         exit=exit_,
         received_at_ns=exit_.received_at_ns if verdict is None and exit_ is not None else _found_ns(verdict),
         submission=planned.submission,
+        size=planned.size,
     )
 
 

@@ -49,6 +49,7 @@ from dexlane.testing.builders.trades import (
     an_exit,
     an_exit_intent,
     an_exposure,
+    an_exposure_part,
     an_intent,
     an_opened_account,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "an_exit",
     "an_exit_intent",
     "an_exposure",
+    "an_exposure_part",
     "an_intent",
     "an_opened_account",
     "an_opportunity",

@@ -17,7 +17,14 @@ from dexlane.events.execution import (
     TxChanged,
     TxState,
 )
-from dexlane.events.portfolio import ExitReason, ExitTriggered, ExposureChanged, PositionChanged
+from dexlane.events.portfolio import (
+    ExitReason,
+    ExitTriggered,
+    ExposureChanged,
+    ExposurePart,
+    PositionChanged,
+    TradeResults,
+)
 from dexlane.testing.builders.decisions import a_verdict, an_entry_opportunity
 from dexlane.testing.builders.market import a_fee_cap
 from dexlane.testing.builders.pools import (
@@ -242,7 +249,8 @@ def a_position(**fields: Any) -> PositionChanged:
 
 
 def an_exposure(**fields: Any) -> ExposureChanged:
-    """Nothing at work, 20,000 USDC of equity, 1 ETH for gas."""
+    """Nothing at work, 20,000 USDC of equity, 1 ETH for gas. What is at work lies in a token of its own."""
+    at_work = fields.get("at_work", 0)
     book_id, lane = fields.get("book_id", BOOK_ID), fields.get("lane", Lane.FAST)
     version = fields.get("exposure_version", 1)
     defaults: dict[str, Any] = {
@@ -261,8 +269,24 @@ def an_exposure(**fields: Any) -> ExposureChanged:
         "equity": 20_000 * 10**6,
         "native_balance_wei": 10**18,
         "block": a_block_ref(),
+        "parts": (an_exposure_part(cost=at_work),) if at_work else (),
+        "results": TradeResults(trades=0, good=0),
     }
     return ExposureChanged(**(defaults | fields))
+
+
+def an_exposure_part(**fields: Any) -> ExposurePart:
+    """1,000 USDC in a token of which nothing else is traded, worth what they cost."""
+    cost = fields.get("cost", ENTRY_IN)
+    defaults: dict[str, Any] = {
+        "token": an_address("a token held"),
+        "strategy": "momentum",
+        "cost": cost,
+        "pool": an_address("a pool of the token held"),
+        "worth": cost,
+        "newest_block": 90,
+    }
+    return ExposurePart(**(defaults | fields))
 
 
 def an_exit(**fields: Any) -> ExitTriggered:
