@@ -51,6 +51,9 @@ gas_reserve = "0.05 ETH"
 [books.{name}.controls]
 max_daily_loss_usd = "off"
 caps = "off"
+confirm_first_trades = 0
+confirm_above_usd = "off"
+confirm_new_tokens = false
 
 [books.{name}.exits]
 stop_loss_bps = 2000

@@ -384,3 +384,64 @@ def test_caps_that_do_not_grow_are_refused() -> None:
     for steps in ([(1, 10)], [(0, 10), (50, 10)], [(0, 10), (0, 20)], [(0, 50), (10, 20)]):
         with pytest.raises(ValueError, match="caps"):
             Controls(caps=caps_of(steps))
+
+
+def with_trades(trades: int, *tokens: str, **fields: Any) -> Holdings:
+    there = an_exposure(lane=Lane.SMART, results=TradeResults(trades=trades // 2, good=0, tokens=tokens))
+    here = an_exposure(results=TradeResults(trades=trades - trades // 2, good=0))
+    return Holdings(exposure=here, elsewhere=(there,), **fields)
+
+
+@both_modes
+def test_the_first_trades_of_a_book_wait_for_a_person(mode: Mode) -> None:
+    book = a_controlled_book(mode, confirm_first_trades=10)
+    asked = decide(book, with_trades(9))
+    assert (asked.outcome, size(asked)) == ("confirmation_needed", 0)
+    assert asked.proposal.plan.amount_in == 1_000 * USD
+    assert "first 10 trades" in asked.reasons[0]
+    assert size(decide(book, with_trades(10))) == 1_000 * USD
+
+
+@both_modes
+def test_trades_above_an_amount_wait_for_a_person(mode: Mode) -> None:
+    assert decide(a_controlled_book(mode, confirm_above_usd=999), with_trades(0)).outcome == "confirmation_needed"
+    assert size(decide(a_controlled_book(mode, confirm_above_usd=1_000), with_trades(0))) == 1_000 * USD
+
+
+@both_modes
+def test_a_token_that_is_new_to_the_book_waits_for_a_person(mode: Mode) -> None:
+    book = a_controlled_book(mode, confirm_new_tokens=True)
+    assert decide(book, with_trades(99, an_address("another"))).outcome == "confirmation_needed"
+    assert size(decide(book, with_trades(99, WETH.address))) == 1_000 * USD
+
+
+def test_a_worth_that_nobody_knows_waits_for_a_person() -> None:
+    pepe = a_token("PEPE")
+    first, second = sorted((pepe, WETH), key=lambda token: token.address)
+    pool = a_pool_v2(token0=first, token1=second)
+    found = an_entry_opportunity(route=a_route(pool, token_in=pepe.address), size_hint=10**10, expected_out=1)
+    book = a_controlled_book(confirm_above_usd=100).model_copy(update={"quote": pepe})
+    free = a_verdict(found.model_copy(update={"edge_bps": 0}))
+    assert decide(book, with_trades(0), a_market(pool), free).outcome == "confirmation_needed"
+
+
+@both_modes
+def test_what_was_confirmed_is_traded_and_never_for_more(mode: Mode) -> None:
+    book = a_controlled_book(mode, confirm_first_trades=10, confirm_above_usd=1, confirm_new_tokens=True)
+    assert size(decide(book, with_trades(0, confirmed=1_000 * USD))) == 1_000 * USD
+    assert size(decide(book, with_trades(0, confirmed=400 * USD))) == 400 * USD
+    assert size(decide(book, with_trades(0, confirmed=5_000 * USD))) == 1_000 * USD
+
+
+@both_modes
+def test_a_confirmation_lifts_no_other_control(mode: Mode) -> None:
+    book = a_controlled_book(mode, confirm_first_trades=10, max_token_bps=1_000)
+    held = an_exposure_part(token=WETH.address, cost=2_000 * USD)
+    exposure = an_exposure(at_work=held.cost, parts=(held,), open_positions=0)
+    assert decide(book, Holdings(exposure=exposure, confirmed=1_000 * USD)).outcome == "token_exposure"
+
+
+def test_results_that_nobody_told_are_no_reason_to_go_without_a_person() -> None:
+    silent = Holdings(exposure=an_exposure(results=None))
+    for controls in ({"confirm_first_trades": 1}, {"confirm_new_tokens": True}):
+        assert decide(a_controlled_book(**controls), silent).outcome == "results_unknown"

@@ -124,7 +124,8 @@ class Reserved:
 class Holdings:
     """The account of a book in one lane. A balance that is None is not known (and then does not limit).
 
-    ``held`` is the balance of the token an exit sells; ``elsewhere`` is the exposure of each other lane of the book.
+    ``held`` is the balance of the token an exit sells; ``elsewhere`` is the exposure of each other lane of the book;
+    ``confirmed`` is what a person said this trade may put in, None when nobody was asked.
     """
 
     exposure: ExposureChanged | None
@@ -134,6 +135,7 @@ class Holdings:
     held: int | None = None
     elsewhere: tuple[ExposureChanged | None, ...] = ()
     chain: ChainUse | None = None
+    confirmed: int | None = None
 
     @property
     def book_parts(self) -> Iterator[ExposurePart]:
@@ -163,11 +165,15 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """Why nothing is done: one word, and sentences. ``passing`` says that waiting may help, without a new event."""
+    """Why nothing is done: one word, and sentences. ``passing`` says that waiting may help, without a new event.
+
+    ``proposal`` is what would be done if a person confirmed it.
+    """
 
     outcome: str
     reasons: tuple[str, ...]
     passing: bool = False
+    proposal: Planned | None = None
 
 
 @dataclass(frozen=True, slots=True)

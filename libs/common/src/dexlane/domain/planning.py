@@ -14,6 +14,7 @@ from dexlane.domain.amm.quoting import InsufficientLiquidity, optimal_cycle_size
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.controls.bounds import refused_by, sized
 from dexlane.domain.controls.collar import Collar
+from dexlane.domain.controls.confirming import confirmed_or_asked
 from dexlane.domain.controls.facts import Candidate
 from dexlane.domain.controls.gate import size_bounds
 from dexlane.domain.entry_timing import patient_fee
@@ -115,7 +116,8 @@ def plan_entry(
         offer = _offer(opportunity, start, size, desk)
         if isinstance(offer, _Offer):
             size_ = sized(offer.quote.amount_in, book, limits.capital, bounds)
-            return replace(_planned_entry(opportunity, offer, desk), size=size_)
+            made = replace(_planned_entry(opportunity, offer, desk), size=size_)
+            return confirmed_or_asked(made, book, holdings, market)
         first = first or offer
     return refusal([first or Objection("nothing_free", "no capital, balance or size is left for this trade")])
 

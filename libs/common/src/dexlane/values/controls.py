@@ -65,6 +65,16 @@ class Controls(Value):
         default=(), max_length=16, description="the most a trade may be worth, growing with proven trades; empty: none"
     )
 
+    confirm_first_trades: int = Field(
+        default=0, strict=True, ge=0, le=10_000, description="so many trades of the book are confirmed by a person"
+    )
+    confirm_above_usd: Annotated[int, Field(strict=True, ge=1)] | None = Field(
+        default=None, description="a trade worth more is confirmed by a person"
+    )
+    confirm_new_tokens: bool = Field(
+        default=False, strict=True, description="the first purchase of a token is confirmed by a person"
+    )
+
     @field_validator("caps")
     @classmethod
     def _caps_grow(cls, caps: tuple[CapStep, ...]) -> tuple[CapStep, ...]:
@@ -85,4 +95,10 @@ def caps_of(steps: Sequence[tuple[int, int]]) -> tuple[CapStep, ...]:
 
 
 USUAL_PAPER_CONTROLS = Controls()
-USUAL_LIVE_CONTROLS = Controls(max_daily_loss_usd=50, caps=caps_of([(0, 10), (50, 50), (200, 100), (500, 500)]))
+USUAL_LIVE_CONTROLS = Controls(
+    max_daily_loss_usd=50,
+    caps=caps_of([(0, 10), (50, 50), (200, 100), (500, 500)]),
+    confirm_first_trades=10,
+    confirm_above_usd=100,
+    confirm_new_tokens=True,
+)

@@ -12,6 +12,7 @@ from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.domain.circumstances import Holdings, Planned, Refused, Reserved
 from dexlane.domain.controls.facts import ChainUse
+from dexlane.events.confirmations import ConfirmationGiven
 from dexlane.events.portfolio import ExitTriggered, ExposureChanged
 from dexlane.runtime.clock import Clock
 from dexlane.values.books import Book, Lane, Mode
@@ -31,13 +32,16 @@ class AccountBook:
     live: LiveDesk
     clock: Clock
 
-    def of(self, cause: Cause, book: Book, beside: Beside = ()) -> Holdings:
-        """What a book has for this cause."""
+    def of(
+        self, cause: Cause, book: Book, beside: Beside = (), confirmation: ConfirmationGiven | None = None
+    ) -> Holdings:
+        """What a book has for this cause, and what a person said about it."""
         now_ms = self.clock.now_ms()
         return replace(
             self._of_account(cause, book, now_ms),
             elsewhere=tuple(self.side.exposure(book.id, lane) for lane in book.accounts if lane is not self.lane),
             chain=self._chain(book, beside, now_ms),
+            confirmed=None if confirmation is None else confirmation.max_amount_in,
         )
 
     def _of_account(self, cause: Cause, book: Book, now_ms: int) -> Holdings:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dexlane.domain.circumstances import Holdings, Market, Objection
 from dexlane.domain.controls.bounds import Bound
+from dexlane.domain.controls.confirming import confirmed_bounds
 from dexlane.domain.controls.duplicates import against_duplicate
 from dexlane.domain.controls.exposures import exposure_bounds
 from dexlane.domain.controls.facts import Candidate
@@ -24,4 +25,5 @@ def size_bounds(trade: Candidate, book: Book, holdings: Holdings, market: Market
     """The most that each control allows."""
     yield from exposure_bounds(trade, book, holdings)
     yield from balance_bounds(book, holdings)
+    yield from confirmed_bounds(book, holdings)
     yield from cap_bounds(book, holdings, market)

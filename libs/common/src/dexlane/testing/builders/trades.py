@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dexlane.domain.amm.quoting import quote_route
+from dexlane.events.confirmations import ConfirmationGiven, ConfirmationRequested
 from dexlane.events.execution import (
     AccountOpened,
     FillConfirmed,
@@ -273,6 +274,45 @@ def an_exposure(**fields: Any) -> ExposureChanged:
         "results": TradeResults(trades=0, good=0),
     }
     return ExposureChanged(**(defaults | fields))
+
+
+def a_confirmation_request(**fields: Any) -> ConfirmationRequested:
+    """The default entry of the default book waits for a person until block 102."""
+    book_id = fields.get("book_id", BOOK_ID)
+    verdict = fields.get("verdict", a_verdict(an_entry_opportunity()))
+    defaults: dict[str, Any] = {
+        "id": ConfirmationRequested.make_id(book_id, verdict.id),
+        "chain_id": CHAIN_ID,
+        "occurred_at_ms": NOW_MS,
+        "book_id": book_id,
+        "mode": Mode.PAPER,
+        "lane": Lane.FAST,
+        "quote": USDC,
+        "verdict": verdict,
+        "plan": a_plan(),
+        "reasons": ("it is among the first 10 trades of the book, which has made 0",),
+        "deadline_block": verdict.opportunity.deadline_block,
+        "block": a_block_ref(),
+    }
+    return ConfirmationRequested(**(defaults | fields))
+
+
+def a_confirmation(request: ConfirmationRequested | None = None, **fields: Any) -> ConfirmationGiven:
+    """A person confirmed the default request as it was shown."""
+    request = request or a_confirmation_request()
+    defaults: dict[str, Any] = {
+        "id": ConfirmationGiven.make_id(request.id),
+        "chain_id": request.chain_id,
+        "occurred_at_ms": NOW_MS + 1_000,
+        "request_id": request.id,
+        "book_id": request.book_id,
+        "mode": request.mode,
+        "lane": request.lane,
+        "verdict": request.verdict,
+        "max_amount_in": request.plan.amount_in,
+        "reason": "looked at it",
+    }
+    return ConfirmationGiven(**(defaults | fields))
 
 
 def an_exposure_part(**fields: Any) -> ExposurePart:
