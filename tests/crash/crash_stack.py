@@ -54,6 +54,7 @@ caps = "off"
 confirm_first_trades = 0
 confirm_above_usd = "off"
 confirm_new_tokens = false
+budget_by_market = false
 
 [books.{name}.exits]
 stop_loss_bps = 2000

@@ -57,7 +57,9 @@ def books_for(shape: Shape) -> list[Book]:
         "limits": dict.fromkeys(Lane, limits),
         "exits": ExitRules(stop_loss_bps=150, take_profit_bps=150),
         # There is one pool and one token, and every block has its chance.
-        "controls": Controls(max_token_bps=None, max_pool_bps=None, duplicate_blocks=0, collar_bps=None),
+        "controls": Controls(
+            max_token_bps=None, max_pool_bps=None, duplicate_blocks=0, collar_bps=None, max_heat_bps=None
+        ),
     }
     rules = RelayRules(policy=RelayPolicy.PRIVATE_ONLY if shape.relays else RelayPolicy.PUBLIC)
     live = a_book(id=LIVE, mode=Mode.LIVE, accounts=ACCOUNTS, relays=rules, **shared)

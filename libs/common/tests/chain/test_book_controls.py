@@ -16,7 +16,7 @@ from dexlane.values.books import Book, Lane, Mode
 from dexlane.values.controls import Controls
 
 USD = 10**6
-OFF = Controls(max_token_bps=None, max_pool_bps=None, duplicate_blocks=0, collar_bps=None)
+OFF = Controls(max_token_bps=None, max_pool_bps=None, duplicate_blocks=0, collar_bps=None, max_heat_bps=None)
 
 
 @pytest.fixture

@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dexlane.domain.circumstances import Holdings, Market, Planned, PlanningRules, Refused, Reserved
+from dexlane.domain.controls.budgets import budget_share_bps
 from dexlane.domain.controls.collar import PRICE_SCALE_BITS, independent_price
 from dexlane.domain.controls.facts import ChainUse, OpenTrade, direction_of
+from dexlane.domain.controls.returns import quarter_kelly_bps, value_at_risk_bps, win_rate_lower_bound_bps
+from dexlane.domain.controls.stops import loss_at_stop
 from dexlane.domain.dollars import usd_in_token
 from dexlane.domain.planning import plan
 from dexlane.domain.pool_book import PoolBook
@@ -37,6 +40,7 @@ from dexlane.testing.builders import (
     an_exposure,
     an_exposure_part,
     an_opportunity,
+    risk_factors,
 )
 from dexlane.values.books import Book, Lane, Mode
 from dexlane.values.controls import Controls, WithoutReference, caps_of
@@ -48,7 +52,7 @@ USD = 10**6
 CAPITAL = 20_000 * USD
 """Of each lane of the built book; its level 5 allows 1,000 of that for an entry."""
 CAP = FeeCap(max_fee_per_gas_wei=2 * GWEI, max_priority_fee_per_gas_wei=GWEI // 100)
-OFF = Controls(max_token_bps=None, max_pool_bps=None, duplicate_blocks=0, collar_bps=None)
+OFF = Controls(max_token_bps=None, max_pool_bps=None, duplicate_blocks=0, collar_bps=None, max_heat_bps=None)
 
 
 def a_market(*pools: Pool, number: int = 100) -> Market:
@@ -445,3 +449,138 @@ def test_results_that_nobody_told_are_no_reason_to_go_without_a_person() -> None
     silent = Holdings(exposure=an_exposure(results=None))
     for controls in ({"confirm_first_trades": 1}, {"confirm_new_tokens": True}):
         assert decide(a_controlled_book(**controls), silent).outcome == "results_unknown"
+
+
+def traded(*returns_bps: int, **fields: Any) -> Holdings:
+    """A book of two lanes whose sales had these returns, the even ones in the other lane."""
+    here, there = (TradeResults(trades=0, good=0, returns_bps=returns_bps[start::2]) for start in (0, 1))
+    elsewhere = (an_exposure(lane=Lane.SMART, results=there),)
+    return Holdings(exposure=an_exposure(results=here, **fields), elsewhere=elsewhere)
+
+
+@both_modes
+def test_heat_is_what_all_stops_would_lose(mode: Mode) -> None:
+    """The stop lies at 3 %: 0.25 % of 20,000 allow 1,666 at work."""
+    book = a_controlled_book(mode, max_heat_bps=25)
+    held = an_exposure_part(cost=1_000 * USD)
+    assert size(decide(book, holding(held))) == 20 * 10**6 * 10_000 // 300
+    under_way = OpenTrade(strategy="momentum", amount=1_000 * USD, token=WETH.address)
+    assert size(decide(book, holding(reserved=Reserved(trades=(under_way,))))) == 20 * 10**6 * 10_000 // 300
+    assert decide(book, holding(an_exposure_part(cost=1_700 * USD))).outcome == "heat"
+
+
+def test_what_lost_more_than_its_stop_or_has_no_price_is_hotter() -> None:
+    assert loss_at_stop(an_exposure_part(cost=1_000, worth=1_000), 300) == 30
+    assert loss_at_stop(an_exposure_part(cost=1_000, worth=2_000), 300) == 30
+    assert loss_at_stop(an_exposure_part(cost=1_000, worth=900), 300) == 100
+    assert loss_at_stop(an_exposure_part(cost=1_000, worth=None), 300) == 1_000
+    assert loss_at_stop(an_exposure_part(cost=1, worth=1), 1) == 1, "rounded up"
+
+
+@both_modes
+def test_kelly_says_nothing_before_there_are_enough_results(mode: Mode) -> None:
+    book = a_controlled_book(mode, kelly_after_results=20)
+    assert size(decide(book, traded(*[-100] * 19))) == 1_000 * USD
+    assert decide(book, traded(*[-100] * 20)).outcome == "kelly"
+
+
+def test_kelly_takes_a_quarter_and_the_lower_bound_of_the_win_rate() -> None:
+    returns = [200] * 60 + [-100] * 40
+    won = win_rate_lower_bound_bps(60, 100)
+    assert won == 5_020, "Wilson's lower bound of 60 of 100 is 50.20 %"
+    assert quarter_kelly_bps(tuple(returns), 300) == 10_000, "never above the whole"
+    assert quarter_kelly_bps(tuple([1_000] * 60 + [-2_000] * 40), 300) == 0
+    share = 10_000 * (won * 5_000 - (10_000 - won) * 4_500) // (5_000 * 4_500)
+    assert quarter_kelly_bps(tuple([5_000] * 60 + [-4_500] * 40), 300) == share // 4 == 298
+
+
+def test_where_nothing_was_lost_yet_the_stop_stands_for_the_loss_to_come() -> None:
+    assert quarter_kelly_bps((4_000,) * 20, 5_000) < quarter_kelly_bps((4_000,) * 20, 1_000) <= 10_000
+    assert quarter_kelly_bps((), 300) == quarter_kelly_bps((0, -5), 300) == 0
+
+
+@both_modes
+def test_kelly_never_gives_more_than_the_level(mode: Mode) -> None:
+    assert size(decide(a_controlled_book(mode, kelly_after_results=20), traded(*[300] * 200))) == 1_000 * USD
+    small = decide(a_controlled_book(mode, kelly_after_results=20), traded(*([5_000] * 60 + [-4_500] * 40)))
+    assert 0 < size(small) < 1_000 * USD
+    assert small.size.held_by == "kelly"
+
+
+@both_modes
+def test_value_at_risk_bounds_what_may_be_at_work(mode: Mode) -> None:
+    """One sale in twenty lost 10 % or more: 0.25 % of 20,000 at risk are 500 at work."""
+    book = a_controlled_book(mode, max_var_bps=25)
+    returns = [-1_000] * 5 + [50] * 95
+    assert value_at_risk_bps(tuple(returns)) is not None
+    assert size(decide(book, traded(*([-1_000] * 6 + [50] * 94)))) == 500 * USD
+    assert decide(book, traded(*([-1_000] * 6 + [50] * 94), at_work=500 * USD)).outcome == "value_at_risk"
+
+
+def test_too_few_results_are_no_data_and_the_other_limits_hold() -> None:
+    few = [-9_000] * 59
+    assert value_at_risk_bps(tuple(few)) is None
+    assert value_at_risk_bps(tuple([-9_000] * 60)) == 9_000
+    assert size(decide(a_controlled_book(max_var_bps=25), traded(*few))) == 1_000 * USD
+    assert size(decide(a_controlled_book(max_var_bps=25, max_book_bps=200), traded(*few))) == 400 * USD
+
+
+@both_modes
+def test_a_budget_shrinks_with_volatility_and_thin_liquidity(mode: Mode) -> None:
+    def budget(**scores: int) -> int:
+        factors = tuple(
+            factor.model_copy(update={"score": scores.get(factor.category.value, 0)}) for factor in risk_factors()
+        )
+        verdict = a_verdict(an_entry_opportunity(), factors=factors)
+        return size(decide(a_controlled_book(mode, budget_by_market=True), cause=verdict))
+
+    assert budget() == 1_000 * USD
+    assert budget(volatility=40) == budget(liquidity=40) == budget(volatility=40, liquidity=10) == 700 * USD
+    assert budget(liquidity=100) == 250 * USD
+    assert budget(contract=90, slippage=90) == 1_000 * USD
+
+
+def test_a_category_that_nobody_scored_counts_as_the_worst() -> None:
+    verdict = a_verdict(an_entry_opportunity(), factors=())
+    assert size(decide(a_controlled_book(budget_by_market=True), cause=verdict)) == 250 * USD
+
+
+@given(st.integers(0, 99))
+def test_budgets_fall_with_the_score_and_are_never_nothing(score: int) -> None:
+    assert 10_000 >= budget_share_bps(score) > budget_share_bps(score + 1) >= 2_500
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_the_lower_bound_lies_below_the_rate_and_grows_with_wins(won: int, lost: int) -> None:
+    bound = win_rate_lower_bound_bps(won, won + lost)
+    assert 0 <= bound <= (10_000 * won // (won + lost) if won + lost else 0)
+    assert bound <= win_rate_lower_bound_bps(won + 1, won + 1 + lost)
+
+
+@given(st.lists(st.integers(-9_000, 9_000), min_size=60, max_size=120), st.integers(0, 2_000))
+def test_worse_results_never_lower_the_value_at_risk_or_raise_kelly(returns: list[int], worse: int) -> None:
+    after = [one - worse for one in returns]
+    before_risk, after_risk = value_at_risk_bps(tuple(returns)), value_at_risk_bps(tuple(after))
+    assert before_risk is not None
+    assert after_risk is not None
+    assert after_risk >= before_risk
+    assert 0 <= quarter_kelly_bps(tuple(returns), 300) <= 10_000
+
+
+@given(st.lists(st.integers(-3_000, 3_000), max_size=120), st.integers(0, 100))
+def test_none_of_these_controls_raises_a_size(returns: list[int], score: int) -> None:
+    factors = tuple(factor.model_copy(update={"score": score}) for factor in risk_factors())
+    cause = a_verdict(an_entry_opportunity(), factors=factors)
+    book = a_controlled_book(max_heat_bps=500, max_var_bps=300, kelly_after_results=20, budget_by_market=True)
+    assert size(decide(book, traded(*returns), cause=cause)) <= 1_000 * USD
+
+
+def test_results_that_nobody_told_refuse_where_kelly_or_value_at_risk_need_them() -> None:
+    for controls in ({"kelly_after_results": 20}, {"max_var_bps": 100}):
+        silent = Holdings(exposure=an_exposure(results=None))
+        assert decide(a_controlled_book(**controls), silent).outcome == "results_unknown"
+
+
+def test_heat_needs_to_know_what_is_held() -> None:
+    silent = Holdings(exposure=an_exposure(parts=None))
+    assert decide(a_controlled_book(max_heat_bps=500), silent).outcome == "parts_unknown"

@@ -7,7 +7,7 @@ when the opportunity was found is only compared with that.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from dexlane.domain.amm.quoting import InsufficientLiquidity, optimal_cycle_size
@@ -37,6 +37,7 @@ from dexlane.values.amounts import BPS_DENOMINATOR, apply_bps, decimal_text
 from dexlane.values.books import Book, Lane, LaneLimits
 from dexlane.values.chains import NATIVE
 from dexlane.values.routes import PlannedPath, Route
+from dexlane.values.sizes import TradeSize
 from dexlane.values.tokens import TokenTax
 
 MAX_GAS_LIMIT = 16_777_216
@@ -104,20 +105,20 @@ def plan_entry(
     limits = book.limits[verdict.lane]
     ceiling = _ceiling(opportunity, start, limits, holdings, market)
     collar = Collar(book, market, ceiling)
-    trade = Candidate(start, opportunity.strategy, limits.capital)
+    most = next(candidate_sizes(limits.capital, book.level, limits.capital), 0)
+    trade = Candidate(start, opportunity.strategy, limits.capital, most, verdict.factors)
     bounds = [*size_bounds(trade, book, holdings, market), *collar.bounds(start)]
     forbidden = refused_by(bounds)
     if forbidden:
         return refusal(forbidden)
     ceiling = min([ceiling, *(bound.most for bound in bounds)])
-    desk = replace(_Desk.of(book, market, rules, terms), collar=collar)
+    desk = _Desk.of(book, market, rules, terms, collar)
     first: Objection | None = None
     for size in candidate_sizes(limits.capital, book.level, ceiling):
         offer = _offer(opportunity, start, size, desk)
         if isinstance(offer, _Offer):
-            size_ = sized(offer.quote.amount_in, book, limits.capital, bounds)
-            made = replace(_planned_entry(opportunity, offer, desk), size=size_)
-            return confirmed_or_asked(made, book, holdings, market)
+            told = sized(offer.quote.amount_in, book, limits.capital, bounds)
+            return confirmed_or_asked(_planned_entry(opportunity, offer, desk, told), book, holdings, market)
         first = first or offer
     return refusal([first or Objection("nothing_free", "no capital, balance or size is left for this trade")])
 
@@ -134,9 +135,9 @@ class _Desk:
     collar: Collar | None = None
 
     @classmethod
-    def of(cls, book: Book, market: Market, rules: PlanningRules, terms: _Terms) -> _Desk:
+    def of(cls, book: Book, market: Market, rules: PlanningRules, terms: _Terms, collar: Collar | None = None) -> _Desk:
         """With a search that pays gas at its dearest."""
-        return cls(book, market, rules, terms, TradeSearch(market, rules, terms.dearest_gas_wei))
+        return cls(book, market, rules, terms, TradeSearch(market, rules, terms.dearest_gas_wei), collar)
 
     @property
     def quote_token(self) -> str:
@@ -328,7 +329,7 @@ def _not_worth_its_gas(cost: int | None, gain: int, book: Book) -> Objection:
     return Objection("no_edge", sentence)
 
 
-def _planned_entry(opportunity: OpportunityFound, offer: _Offer, desk: _Desk) -> Planned:
+def _planned_entry(opportunity: OpportunityFound, offer: _Offer, desk: _Desk, size: TradeSize) -> Planned:
     trade = _trade(offer, desk, desk.book.slippage_tolerance_bps)
     is_gap = offer.route.is_cycle
     return Planned(
@@ -340,6 +341,7 @@ def _planned_entry(opportunity: OpportunityFound, offer: _Offer, desk: _Desk) ->
         max_fee_per_gas_budget_wei=trade.fee_cap.max_fee_per_gas_wei
         if is_gap
         else _entry_budget(opportunity, trade, desk),
+        size=size,
     )
 
 

@@ -75,6 +75,17 @@ class Controls(Value):
         default=False, strict=True, description="the first purchase of a token is confirmed by a person"
     )
 
+    max_heat_bps: Share | None = Field(default=2_000, description="most that all stops together may lose")
+    max_var_bps: Share | None = Field(
+        default=None, description="most that may be at risk of the loss that one sale in twenty reaches"
+    )
+    kelly_after_results: Annotated[int, Field(strict=True, ge=10, le=250)] | None = Field(
+        default=None, description="from so many sales on an entry is at most a quarter of Kelly's share"
+    )
+    budget_by_market: bool = Field(
+        default=False, strict=True, description="entries shrink with the risk scored for volatility and liquidity"
+    )
+
     @field_validator("caps")
     @classmethod
     def _caps_grow(cls, caps: tuple[CapStep, ...]) -> tuple[CapStep, ...]:
@@ -101,4 +112,5 @@ USUAL_LIVE_CONTROLS = Controls(
     confirm_first_trades=10,
     confirm_above_usd=100,
     confirm_new_tokens=True,
+    budget_by_market=True,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dexlane.domain.circumstances import Objection
@@ -13,11 +13,14 @@ from dexlane.values.sizes import TradeSize
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The most that one control lets a trade put in, quote units, and why. Below 1 it forbids the trade."""
+    """The most that one control lets a trade put in, quote units, and why. Below 1 it forbids the trade.
+
+    The sentence is asked for when somebody is to read it: most bounds hold nothing down.
+    """
 
     outcome: str
     most: int
-    sentence: str
+    why: Callable[[], str]
     passing: bool = False
 
     @property
@@ -28,27 +31,25 @@ class Bound:
 
 def refused_by(bounds: Iterable[Bound]) -> list[Objection]:
     """What forbids the trade."""
-    return [Objection(one.outcome, one.sentence, one.passing) for one in bounds if one.forbids]
+    return [Objection(one.outcome, one.why(), one.passing) for one in bounds if one.forbids]
 
 
 def sized(amount: int, book: Book, capital: int, bounds: Sequence[Bound]) -> TradeSize:
     """A size with both of its figures, and the control that it was held down by."""
-    tightest = min(bounds, key=lambda one: one.most, default=None)
-    binds = tightest is not None and tightest.most == amount
+    share = amount * BPS_DENOMINATOR // capital if capital else 0
+    tightest = min(bounds, key=_most, default=None)
+    holds = tightest if tightest is not None and tightest.most == amount else None
+    reason = f"{in_quote(amount, book)} are {decimal_text(share, 2)} % of the {in_quote(capital, book)} of capital"
     return TradeSize(
         amount=amount,
-        share_bps=amount * BPS_DENOMINATOR // capital if capital else 0,
-        held_by=tightest.outcome if tightest is not None and binds else None,
-        reason=_in_words(amount, book, capital) + (f"; {tightest.sentence}" if tightest is not None and binds else ""),
+        share_bps=share,
+        held_by=None if holds is None else holds.outcome,
+        reason=reason if holds is None else f"{reason}; {holds.why()}",
     )
 
 
-def _in_words(amount: int, book: Book, capital: int) -> str:
-    quote, share = book.quote, amount * BPS_DENOMINATOR // capital if capital else 0
-    return (
-        f"{decimal_text(amount, quote.decimals)} {quote.symbol} are {decimal_text(share, 2)} % of the "
-        f"{decimal_text(capital, quote.decimals)} {quote.symbol} of capital"
-    )
+def _most(bound: Bound) -> int:
+    return bound.most
 
 
 def in_quote(amount: int, book: Book) -> str:
@@ -58,10 +59,13 @@ def in_quote(amount: int, book: Book) -> str:
 
 def share_bound(outcome: str, what: str, used: int, limit: int, book: Book) -> Bound:
     """What is left of a limit on exposure."""
-    sentence = f"{what} holds {in_quote(used, book)} of at most {in_quote(limit, book)}"
-    return Bound(outcome, max(0, limit - used), sentence)
+    return Bound(
+        outcome,
+        max(0, limit - used),
+        lambda: f"{what} holds {in_quote(used, book)} of at most {in_quote(limit, book)}",
+    )
 
 
 def unknown(outcome: str, sentence: str) -> Iterator[Bound]:
     """A bound for what is not known: nothing is allowed, and waiting may help."""
-    yield Bound(outcome, 0, sentence, passing=True)
+    yield Bound(outcome, 0, lambda: sentence, passing=True)

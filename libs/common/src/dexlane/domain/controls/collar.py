@@ -41,14 +41,11 @@ def _neighbours(
     """Pools of ``token_in`` and of ``token_out``, by their other token."""
     from_in: dict[str, list[Pool]] = {}
     into_out: dict[str, list[Pool]] = {}
-    for address, key in pools.keys_by_address.items():
-        first, second = key.token0.address, key.token1.address
-        if address in own or key.more_tokens:
-            continue
-        if token_in in (first, second):
-            from_in.setdefault(second if first == token_in else first, []).append(pools[address])
-        elif token_out in (first, second):
-            into_out.setdefault(second if first == token_out else first, []).append(pools[address])
+    for token, by_other in ((token_in, from_in), (token_out, into_out)):
+        for address in pools.trading(token):
+            key = pools.key(address)
+            if address not in own and not key.more_tokens:
+                by_other.setdefault(key.other(token).address, []).append(pools[address])
     return from_in, into_out
 
 
@@ -103,7 +100,7 @@ class Collar:
         if self.book.controls_in_force.collar_bps is None or route.is_cycle or self.ceiling < 1:
             return
         if self._reference(route, _own([route])) is None:
-            yield Bound("no_reference", self._without_reference, NO_REFERENCE)
+            yield Bound("no_reference", self._without_reference, lambda: NO_REFERENCE)
 
     def objection(self, paths: list[Route], amount_in: int, amount_out: int) -> Objection | None:
         """What speaks against the price of a quoted entry: it lies too far from the independent one, on either side. A

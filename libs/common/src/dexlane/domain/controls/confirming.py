@@ -33,7 +33,7 @@ def confirmed_bounds(book: Book, holdings: Holdings) -> Iterator[Bound]:
     """What a person confirmed is the most that is traded."""
     most = holdings.confirmed
     if most is not None:
-        yield Bound("confirmed_size", most, f"a person confirmed {in_quote(most, book)}")
+        yield Bound("confirmed_size", most, lambda: f"a person confirmed {in_quote(most, book)}")
 
 
 def _by_record(planned: Planned, book: Book, results: list[TradeResults]) -> Iterator[str]:

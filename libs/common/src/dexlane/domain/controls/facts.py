@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dexlane.events.execution import IntentCreated
+from dexlane.events.risk import RiskFactor
 from dexlane.values.routes import Route
 
 
@@ -39,11 +40,14 @@ class ChainUse:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """The trade that is judged: its route as the book would trade it, its strategy, and the capital of its lane."""
+    """The trade that is judged: its route as the book would trade it, its strategy, the capital of its lane, the
+    largest entry that the level allows of that, and what risk-scorer scored."""
 
     route: Route
     strategy: str
     capital: int
+    level_size: int
+    factors: tuple[RiskFactor, ...] = ()
 
 
 def direction_of(route: Route) -> str:

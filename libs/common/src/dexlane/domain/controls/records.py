@@ -63,9 +63,9 @@ def cap_bounds(book: Book, holdings: Holdings, market: Market) -> Iterator[Bound
     step = _step(steps, good) if _has_earned(lanes, book, market) else steps[0]
     most = usd_in_token(market.pools, market.chain_id, _traded(book, market), step.usd)
     if most is None:
-        yield Bound("worth_unknown", 0, _no_worth(book))
+        yield Bound("worth_unknown", 0, lambda: _no_worth(book))
     else:
-        yield Bound("cap", most, f"after {good} good trades of this book one may be worth {step.usd} USD")
+        yield Bound("cap", most, lambda: f"after {good} good trades of this book one may be worth {step.usd} USD")
 
 
 def _step(steps: tuple[CapStep, ...], good: int) -> CapStep:
@@ -92,9 +92,12 @@ def balance_bounds(book: Book, holdings: Holdings) -> Iterator[Bound]:
     least = book.controls_in_force.min_quote_balance
     if not least:
         return
-    if holdings.quote_balance is None:
+    balance = holdings.quote_balance
+    if balance is None:
         yield from unknown("balance_unknown", "the balance of the account is not known yet")
         return
-    free = max(0, holdings.quote_balance - holdings.reserved.capital - least)
-    sentence = f"{in_quote(holdings.quote_balance, book)} are there, and {in_quote(least, book)} are never traded with"
-    yield Bound("minimum_balance", free, sentence)
+    yield Bound(
+        "minimum_balance",
+        max(0, balance - holdings.reserved.capital - least),
+        lambda: f"{in_quote(balance, book)} are there, and {in_quote(least, book)} are never traded with",
+    )
