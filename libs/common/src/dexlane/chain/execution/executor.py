@@ -142,8 +142,8 @@ class Executor:
             async with self._deciding:
                 market = self.view.market()
                 decided = [self._decide(verdict, book, market) for book in books]
-                await self._waiting.for_cheaper_gas(verdict, decided, market, consumer)
                 with self._brakes.beginning([one.rounds for one in decided], list[_Written]()) as written:
+                    await self._waiting.for_cheaper_gas(verdict, decided, market, consumer)
                     written.extend(await self._commit(verdict, decided, market, consumer))
             await self._launch(written)
         seconds = (self._clock.monotonic_ns() - began_ns) / 1e9
