@@ -234,12 +234,16 @@ async def test_entries_stop_while_a_breaker_that_must_be_renewed_is_not_heard_of
 
 async def test_two_books_cannot_share_the_last_probe(home: Home) -> None:
     books = [live_book(), live_book(id="live-two")]
-    async with running(home, books[0], furnish=_with(FAST)) as bench:
+    async with running(home, *books, furnish=_with(FAST)) as bench:
         brakes = bench.executor._brakes
         bench.side.take_breaker(a_breaker(BreakerPhase.HALF_OPEN, source="breaker-losses", probes=1, round=3))
-        await bench.executor.on_verdict(bench.verdict(blocks=10))
+        verdict = bench.verdict(blocks=10)
+        await bench.executor.on_verdict(verdict)
         assert brakes.probes.begun == {("breaker-losses", 3): 1}
-        await bench.executor.on_verdict(bench.verdict(blocks=10))
+        [refused] = await refusals(bench)
+        assert (refused.book_id, refused.outcome) == ("live-two", "reducing")
+        assert "its 1 probes are begun" in refused.reasons[0]
+        await bench.executor.on_verdict(verdict)
         assert brakes.probes.begun == {("breaker-losses", 3): 1}, "a repeated verdict takes none"
 
 
