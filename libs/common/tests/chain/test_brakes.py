@@ -247,6 +247,22 @@ async def test_two_books_cannot_share_the_last_probe(home: Home) -> None:
         assert brakes.probes.begun == {("breaker-losses", 3): 1}, "a repeated verdict takes none"
 
 
+async def test_an_entry_in_pools_whose_breaker_is_half_open_is_a_small_probe(home: Home) -> None:
+    async with running(home, furnish=_with(FAST)) as bench:
+        for venue, bps in (("uniswap_v2", 800), ("uniswap_v3", 300)):
+            source = f"breaker-dex-smart-{venue.replace('_', '-')}"
+            half = a_breaker(BreakerPhase.HALF_OPEN, source=source, venue=venue, probe_size_bps=bps, round=2)
+            bench.side.take_breaker(half)
+        await trade(bench, 1)
+        [intent] = [one for one in await bench.events() if isinstance(one, IntentCreated) and one.plan is not None]
+        assert intent.plan is not None
+        traded = {leg.protocol.value for path in intent.plan.paths for leg in path.route.legs}
+        bps = 300 if "uniswap_v3" in traded else 800
+        assert intent.plan.amount_in == live_book().limits[Lane.FAST].max_trade * bps // 10_000
+        sources = {f"breaker-dex-smart-{venue.replace('_', '-')}" for venue in traded}
+        assert bench.executor._brakes.probes.begun == {(source, 2): 1 for source in sources}
+
+
 @pytest.mark.parametrize(("bought", "bps"), [(1_000, 0), (990, 5_000), (980, 10_000), (1_010, -5_000), (970, 15_000)])
 def test_slippage_is_what_a_fill_used_of_the_tolerance_it_was_given(bought: int, bps: int) -> None:
     intent = an_intent()
