@@ -8,13 +8,25 @@ from typing import Any
 
 import pytest
 
-from dexlane.chain.execution.breaker_watch import used_tolerance_bps
+from dexlane.chain.execution.breaker_watch import ExecutionBreakers, used_tolerance_bps
 from dexlane.domain.breakers.policy import BreakerPolicy, policies
 from dexlane.events.breakers import BreakerChanged, BreakerKind, BreakerPhase, BreakerReset
 from dexlane.events.control import Status, TradingStatus
 from dexlane.events.execution import FailureReason, FillIncluded, IntentCreated, IntentFailed, Purpose
 from dexlane.events.risk import DecisionRecorded
-from dexlane.testing.builders import CHAIN_ID, NOW_MS, a_breaker, a_fill, an_exit, an_intent
+from dexlane.runtime.breaker_board import BoardPlace, BreakerBoard, BreakerMoments
+from dexlane.runtime.clock import ManualClock
+from dexlane.runtime.observability import Log, Metrics
+from dexlane.testing.builders import (
+    CHAIN_ID,
+    NOW_MS,
+    a_block_ref,
+    a_breaker,
+    a_fill,
+    an_exit,
+    an_exit_intent,
+    an_intent,
+)
 from dexlane.testing.live_bench import ACCOUNT, BOUGHT, Bench, Home, TokenWorld, live_book, reborn, running
 from dexlane.values.books import Lane, Mode
 from dexlane.values.tokens import TokenDelta
@@ -261,6 +273,42 @@ async def test_an_entry_in_pools_whose_breaker_is_half_open_is_a_small_probe(hom
         assert intent.plan.amount_in == live_book().limits[Lane.FAST].max_trade * bps // 10_000
         sources = {f"breaker-dex-smart-{venue.replace('_', '-')}" for venue in traded}
         assert bench.executor._brakes.probes.begun == {(source, 2): 1 for source in sources}
+
+
+def exit_or_entry(purpose: Purpose, lane: Lane, blocks_later: int) -> IntentCreated:
+    """A live intent that was planned so many blocks after its cause."""
+    planned_at = a_block_ref(100 + blocks_later)
+    if purpose is Purpose.EXIT:
+        return an_exit_intent(an_exit(mode="live", lane=lane), block=planned_at)
+    return an_intent(mode=Mode.LIVE, lane=lane, purpose=purpose, block=planned_at)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "lane", "blocks_later", "phase"),
+    [
+        (Purpose.EXIT, Lane.FAST, 0, BreakerPhase.CLOSED),
+        (Purpose.EXIT, Lane.SMART, 3, BreakerPhase.CLOSED),
+        (Purpose.ENTRY, Lane.SMART, 3, BreakerPhase.CLOSED),
+        (Purpose.ENTRY, Lane.SMART, 0, BreakerPhase.OPEN),
+        (Purpose.ENTRY, Lane.FAST, 3, BreakerPhase.OPEN),
+        (Purpose.GAP, Lane.FAST, 0, BreakerPhase.OPEN),
+    ],
+)
+def test_what_waits_on_purpose_is_not_slow(
+    log: Log, purpose: Purpose, lane: Lane, blocks_later: int, phase: BreakerPhase
+) -> None:
+    place = BoardPlace(
+        service="an-executor",
+        chain_id=CHAIN_ID,
+        policies=policies({"latency": {"p95_ms": 500, "min_samples": 2}}),
+        clock=ManualClock(NOW_MS),
+        moments=BreakerMoments(Metrics("brakes"), log),
+    )
+    breakers = ExecutionBreakers(BreakerBoard(place), lane)
+    for _ in range(2):
+        breakers.sent(exit_or_entry(purpose, lane, blocks_later), 30.0)
+    said = [event for told in breakers.board.changes() for event in told.events if isinstance(event, BreakerChanged)]
+    assert [one.phase for one in said if one.kind is BreakerKind.LATENCY] == [phase]
 
 
 @pytest.mark.parametrize(("bought", "bps"), [(1_000, 0), (990, 5_000), (980, 10_000), (1_010, -5_000), (970, 15_000)])
