@@ -21,11 +21,13 @@ from dexlane.testing.builders import (
     CHAIN_ID,
     NOW_MS,
     a_block_ref,
+    a_book,
     a_breaker,
     a_fill,
     an_exit,
     an_exit_intent,
     an_intent,
+    losses_counted,
 )
 from dexlane.testing.live_bench import ACCOUNT, BOUGHT, Bench, Home, TokenWorld, live_book, reborn, running
 from dexlane.values.books import Lane, Mode
@@ -182,7 +184,7 @@ async def test_an_entry_that_was_planned_before_trading_stopped_is_not_signed(ho
 
         async def commit(*given: Any) -> Any:
             written = await plan_and_stop(*given)
-            bench.side.take_breaker(a_breaker(BreakerPhase.OPEN, source="breaker-losses", service="portfolio"))
+            bench.side.take_breaker(a_breaker(BreakerPhase.OPEN, source="breaker-gas", service="gas-oracle"))
             return written
 
         bench.executor._commit = commit  # type: ignore[method-assign]
@@ -231,9 +233,8 @@ async def test_reverts_in_the_pools_of_a_protocol_open_a_breaker_of_that_protoco
 
 async def test_entries_stop_while_a_breaker_that_must_be_renewed_is_not_heard_of(home: Home) -> None:
     async with running(home, furnish=_with(FAST)) as bench:
-        heard = a_breaker(
-            source="breaker-losses", service="portfolio", renewed_within_ms=120_000, occurred_at_ms=bench.clock.now_ms()
-        )
+        now_ms = bench.clock.now_ms()
+        heard = losses_counted(renewed_within_ms=120_000, occurred_at_ms=now_ms, breaker_version=2)
         bench.side.take_breaker(heard)
         await trade(bench, 1)
         assert bench.effects() == 1
@@ -244,19 +245,45 @@ async def test_entries_stop_while_a_breaker_that_must_be_renewed_is_not_heard_of
         assert "breaker-losses of portfolio was last heard of" in (await refusals(bench))[-1].reasons[0]
 
 
+async def test_nothing_live_is_begun_while_nobody_was_heard_of_who_counts_losses(home: Home) -> None:
+    async with running(home, live_book(), a_book(id="paper-one"), furnish=_with(FAST)) as before:
+        await trade(before, 1)
+        before.world.losses_counted = False
+        bench = await reborn(before)
+        for fact in (
+            losses_counted(source="breaker-losses-paper", mode=Mode.PAPER),
+            losses_counted(renewed_within_ms=0),
+        ):
+            bench.side.take_breaker(fact)
+        await bench.head()
+        await trade(bench, 2)
+        refused = (await refusals(bench))[-1]
+        assert (refused.book_id, refused.outcome) == ("live-one", "reducing")
+        assert "no breaker that counts losses was ever heard of" in refused.reasons[0]
+        begun = [one.book_id for one in await bench.events() if isinstance(one, IntentCreated) and one.plan is not None]
+        assert sorted(begun) == ["live-one", "paper-one", "paper-one"]
+        await bench.executor.on_exit(an_exit(book_id="live-one", mode="live", account=ACCOUNT, quantity=BOUGHT))
+        await bench.head()
+        assert bench.effects() == 2, "what lowers risk goes on"
+        bench.side.take_breaker(losses_counted(breaker_version=2))
+        await trade(bench, 3)
+        assert bench.effects() == 3
+        await bench.die()
+
+
 async def test_two_books_cannot_share_the_last_probe(home: Home) -> None:
     books = [live_book(), live_book(id="live-two")]
     async with running(home, *books, furnish=_with(FAST)) as bench:
         brakes = bench.executor._brakes
-        bench.side.take_breaker(a_breaker(BreakerPhase.HALF_OPEN, source="breaker-losses", probes=1, round=3))
+        bench.side.take_breaker(a_breaker(BreakerPhase.HALF_OPEN, source="breaker-gas", probes=1, round=3))
         verdict = bench.verdict(blocks=10)
         await bench.executor.on_verdict(verdict)
-        assert brakes.probes.begun == {("breaker-losses", 3): 1}
+        assert brakes.probes.begun == {("breaker-gas", 3): 1}
         [refused] = await refusals(bench)
         assert (refused.book_id, refused.outcome) == ("live-two", "reducing")
         assert "its 1 probes are begun" in refused.reasons[0]
         await bench.executor.on_verdict(verdict)
-        assert brakes.probes.begun == {("breaker-losses", 3): 1}, "a repeated verdict takes none"
+        assert brakes.probes.begun == {("breaker-gas", 3): 1}, "a repeated verdict takes none"
 
 
 async def test_an_entry_in_pools_whose_breaker_is_half_open_is_a_small_probe(home: Home) -> None:

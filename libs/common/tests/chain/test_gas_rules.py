@@ -91,7 +91,7 @@ async def test_a_probe_that_waits_for_cheaper_gas_is_not_begun(home: Home) -> No
         world.rules = PlanningRules(waits_for_cheaper_blocks=True)
 
     async with running(home, furnish=patient) as bench:
-        bench.side.take_breaker(a_breaker(BreakerPhase.HALF_OPEN, source="breaker-losses", probes=1, round=3))
+        bench.side.take_breaker(a_breaker(BreakerPhase.HALF_OPEN, source="breaker-gas", probes=1, round=3))
         verdict = bench.verdict(blocks=10)
         cheaper_later(bench, waits=True)
         for _ in range(3):
@@ -100,7 +100,7 @@ async def test_a_probe_that_waits_for_cheaper_gas_is_not_begun(home: Home) -> No
         cheaper_later(bench, waits=False)
         await bench.executor.on_verdict(verdict)
         assert len(await intents(bench, verdict)) == 1
-        assert bench.executor._brakes.probes.begun == {("breaker-losses", 3): 1}
+        assert bench.executor._brakes.probes.begun == {("breaker-gas", 3): 1}
 
 
 async def test_the_usual_rules_never_wait(home: Home) -> None:

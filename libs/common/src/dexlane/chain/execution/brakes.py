@@ -83,8 +83,6 @@ class Brakes:
         status = self.side.status(self.chain_id)
         if status is not Status.ACTIVE:
             return self.side.why_held(self.chain_id) or f"trading is {status.value}"
-        if self.side.breakers.is_calm(self.chain_id, self.clock.now_ms()):
-            return ""
         paths = () if intent.plan is None else intent.plan.paths
         return self.side.breakers.admit(self.chain_id, (intent.mode, paths), {}, self.clock.now_ms()).reason
 

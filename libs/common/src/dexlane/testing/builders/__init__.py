@@ -13,6 +13,7 @@ from dexlane.testing.builders.decisions import (
     an_entry_opportunity,
     an_opportunity,
     lane_limits,
+    losses_counted,
     risk_factors,
 )
 from dexlane.testing.builders.market import a_block, a_fee_cap, a_fee_quote, a_reorg, a_reserves_delta
@@ -100,5 +101,6 @@ __all__ = [
     "an_opened_account",
     "an_opportunity",
     "lane_limits",
+    "losses_counted",
     "risk_factors",
 ]
