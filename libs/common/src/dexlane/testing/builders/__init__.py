@@ -15,6 +15,7 @@ from dexlane.testing.builders.decisions import (
     lane_limits,
     losses_counted,
     risk_factors,
+    verdict_facts,
 )
 from dexlane.testing.builders.market import a_block, a_fee_cap, a_fee_quote, a_reorg, a_reserves_delta
 from dexlane.testing.builders.pools import (
@@ -103,4 +104,5 @@ __all__ = [
     "lane_limits",
     "losses_counted",
     "risk_factors",
+    "verdict_facts",
 ]
