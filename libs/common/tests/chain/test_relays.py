@@ -133,6 +133,16 @@ async def test_an_answer_that_comes_too_late_may_have_been_taken() -> None:
         await http.close()
 
 
+async def test_a_relay_that_answers_byte_by_byte_is_not_waited_for() -> None:
+    async with RelayServer(conduct=Conduct(drip_s=0.02)) as server:
+        http = RelayHttp(server.url, None, status_url=f"{server.url}/tx/", timeout_s=0.2)
+        reply = await http.call("eth_sendRawTransaction", ["0x" + RAW.raw.hex()])
+        assert reply.fault == (Fault.UNREACHABLE, "no whole answer in time")
+        assert RAW.hash in server.held
+        assert await http.status(RAW.hash) == ""
+        await http.close()
+
+
 @pytest.mark.parametrize(
     ("page", "word"),
     [

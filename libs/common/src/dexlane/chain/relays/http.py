@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ class RelayHttp:
         self._url = url
         self._status_url = status_url
         self._auth = auth
+        self._timeout_s = timeout_s
         # No proxy from the environment: what is private goes to the relay and to nobody in between. Without https
         # (on this machine only) there is no certificate to look at.
         is_secure = url.startswith("https:")
@@ -79,20 +81,28 @@ class RelayHttp:
         await self._client.aclose()
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response | Reply:
+        """The whole answer in time: httpx's timeout is for each read alone, and a relay that answers byte by byte would
+        hold up whoever waits for it."""
         try:
-            response = await self._client.send(request, stream=True)
-            try:
-                content = b""
-                async for chunk in response.aiter_bytes():
-                    content += chunk
-                    if len(content) > MAX_ANSWER_BYTES:
-                        return Reply(fault=(Fault.GARBAGE, "the answer does not end"))
-            finally:
-                await response.aclose()
+            async with asyncio.timeout(self._timeout_s):
+                return await self._whole(request)
+        except TimeoutError:
+            return Reply(fault=(Fault.UNREACHABLE, "no whole answer in time"))
         except (httpx.RemoteProtocolError, httpx.DecodingError) as error:
             return Reply(fault=(Fault.GARBAGE, f"the answer is no HTTP: {error}"))
         except httpx.HTTPError as error:
             return Reply(fault=(Fault.UNREACHABLE, f"{type(error).__name__}: {error}"))
+
+    async def _whole(self, request: httpx.Request) -> httpx.Response | Reply:
+        response = await self._client.send(request, stream=True)
+        try:
+            content = b""
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > MAX_ANSWER_BYTES:
+                    return Reply(fault=(Fault.GARBAGE, "the answer does not end"))
+        finally:
+            await response.aclose()
         return httpx.Response(response.status_code, content=content)
 
 
