@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
@@ -208,6 +209,27 @@ async def test_a_compressed_answer_is_read_and_one_that_only_says_so_is_garbage(
 
 async def test_an_answer_without_end_is_garbage() -> None:
     assert (await raw_answers(b"[" * 1_100_000)).fault is Fault.GARBAGE
+
+
+DEEP = [b"[" * depth + b"]" * depth for depth in (1_000, 1_020, 200_000)]
+"""The first two can be read and not printed, the last cannot be read."""
+
+
+@pytest.mark.parametrize("deep", DEEP, ids=[str(len(deep)) for deep in DEEP])
+@pytest.mark.parametrize("answer", [b"%b", b'{"error":%b}', b'{"error":{"message":%b}}', b'{"result":%b}'])
+async def test_an_answer_of_lists_in_lists_is_an_answer_like_any_other(answer: bytes, deep: bytes) -> None:
+    said = await raw_answers(answer % deep)
+    assert said.answer is not PublishAnswer.ACCEPTED
+    assert said.text == "" or said.fault is Fault.GARBAGE
+
+
+@pytest.mark.parametrize("deep", DEEP, ids=[str(len(deep)) for deep in DEEP])
+@pytest.mark.parametrize("page", [b"%b", b'{"status":%b}'])
+async def test_a_status_page_of_lists_in_lists_says_nothing(page: bytes, deep: bytes) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=httpx.ByteStream(page % deep)))
+    http = RelayHttp("http://odd/", None, status_url="http://odd/tx/", transport=transport)
+    assert await http.status(RAW.hash) == ""
+    await http.close()
 
 
 def test_the_signature_is_what_other_libraries_make() -> None:

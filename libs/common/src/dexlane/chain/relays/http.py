@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import orjson
 
 from dexlane.chain.relays.auth import HEADER, AuthKey, as_body
 from dexlane.domain.publish_answers import PublishAnswer, classify_refusal
@@ -71,10 +71,10 @@ class RelayHttp:
         if isinstance(answer, Reply) or answer.status_code != httpx.codes.OK:
             return ""
         try:
-            page = json.loads(answer.content)
+            page = orjson.loads(answer.content)
         except ValueError:
             return ""
-        return str(page.get("status", "")).upper() if isinstance(page, dict) else ""
+        return _text(page.get("status")).upper() if isinstance(page, dict) else ""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -109,7 +109,7 @@ class RelayHttp:
 def _read(response: httpx.Response) -> Reply:
     """What a relay said. Errors of JSON-RPC count whatever the HTTP status: relays refuse with 4xx and a reason."""
     try:
-        answer = json.loads(response.content)
+        answer = orjson.loads(response.content)
     except ValueError:
         answer = None
     error = answer.get("error") if isinstance(answer, dict) else None
@@ -126,11 +126,17 @@ def _read(response: httpx.Response) -> Reply:
 
 def _refused(error: object) -> Reply:
     """Errors are objects with code and message, and at some relays plain text."""
-    code, text = (error.get("code", 0), error.get("message", "")) if isinstance(error, dict) else (0, error)
-    answer = classify_refusal(str(text), code if isinstance(code, int) else 0)
+    code, said = (error.get("code", 0), error.get("message")) if isinstance(error, dict) else (0, error)
+    text = _text(said)
+    answer = classify_refusal(text, code if isinstance(code, int) else 0)
     if answer is PublishAnswer.RATE_LIMITED:
-        return Reply(fault=(Fault.RATE_LIMITED, str(text)))
-    return Reply(refusal=(answer, str(text)))
+        return Reply(fault=(Fault.RATE_LIMITED, text))
+    return Reply(refusal=(answer, text))
+
+
+def _text(said: object) -> str:
+    """What should be text and may be anything: lists a thousand deep, which nobody can print."""
+    return said if isinstance(said, str) else ""
 
 
 def _telling(on_sent: Callable[[], None]) -> Callable[[str, dict[str, Any]], Any]:
