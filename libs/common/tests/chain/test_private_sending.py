@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from dexlane.chain.execution.breaker_watch import NoWatch
 from dexlane.chain.execution.relay_board import RelayBoard, RelaySet
 from dexlane.chain.execution.relay_moments import RelayMoments
 from dexlane.chain.execution.sending_moments import SendingMoments
@@ -306,6 +307,21 @@ async def test_a_relay_that_cannot_take_is_left_alone_and_the_next_trade_needs_a
         assert [event.outcome for event in refused] == ["no_relay"]
         assert "1 relays are configured and none of them can be used" in refused[0].reasons[0]
         assert at.bench.effects() == 0
+
+
+@pytest.mark.parametrize("conduct", [Conduct(), *(conduct for conduct, _ in BAD.values())], ids=["taken", *BAD])
+async def test_what_relays_answer_says_nothing_of_the_nodes(
+    home: Home, monkeypatch: pytest.MonkeyPatch, conduct: Conduct
+) -> None:
+    async with scene(home, conduct) as at:
+        heard: list[bool] = []
+        monkeypatch.setattr(NoWatch, "answered", lambda _self, *, well: heard.append(well))
+        await at.trade()
+        assert at.servers[0].asked("eth_sendPrivateTransaction") == 1
+        assert heard == []
+        at.bench.side.take_status(a_status(Status.HALTED, status_version=2))
+        await at.block()
+        assert heard == [True, True], "the look at the new block, and the cancel that went to the node"
 
 
 def the_exit(at: Scene) -> ExitTriggered:
