@@ -253,10 +253,14 @@ def test_the_auth_key_shows_itself_nowhere_and_lies_where_nobody_else_reads(tmp_
     file.chmod(0o640)
     with pytest.raises(Misconfigured, match="chmod 600"):
         AuthKey.read(file)
-    for text in ("", "zz", "00" * 32, "22" * 31):
-        file.chmod(0o600)
+    file.chmod(0o600)
+    for text in ("", "zz", "22" * 31):
         file.write_text(text)
-        with pytest.raises(Misconfigured, match="64 hex digits"):
+        with pytest.raises(Misconfigured, match=r"relay auth key auth\.key is no readable file of 64 hex digits"):
+            AuthKey.read(file)
+    for text in ("00" * 32, "ff" * 32):
+        file.write_text(text)
+        with pytest.raises(Misconfigured, match="is no secp256k1 key"):
             AuthKey.read(file)
     with pytest.raises(Misconfigured):
         AuthKey.read(tmp_path / "nowhere")
