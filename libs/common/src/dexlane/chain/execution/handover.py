@@ -57,6 +57,11 @@ class Handover:
         """The findings with what relays hold."""
         return findings if self._private is None else self._private.weigh(findings, tip, is_new=is_new)
 
+    def forget(self, intent_id: str) -> None:
+        """An intent's slot is looked at no more."""
+        if self._private is not None:
+            self._private.forget(intent_id)
+
 
 def is_for_relays(slot: Slot, number: int) -> bool:
     """Whether an attempt goes to relays alone, so that no node is asked and none has answered."""

@@ -118,7 +118,7 @@ class Transactions:
         self._witnesses = Witnesses(self._payloads.chain_id, providers, self._moments.sending, self._watch)
         self._evidence = Evidence(self._witnesses, self._policy)
         self._handover = Handover(providers, equipment.private, self._moments.sending)
-        self._finals = FinalWatch(self._policy.watch_blocks)
+        self._finals = FinalWatch(self._policy.watch_blocks, self._handover.forget)
         self._gapped: set[str] = set()
         self._open: dict[str, Slot] = {}
         self._next_nonce: dict[str, int] = {}
