@@ -23,7 +23,7 @@ from dexlane.domain.emergency_stop import (
 )
 from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.events.control import Status
-from dexlane.events.execution import IntentCreated, IntentFailed, Purpose, TxChanged, TxState
+from dexlane.events.execution import IntentCreated, IntentFailed, Purpose, TxChanged
 from dexlane.events.portfolio import PositionChanged
 from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime.clock import Clock
@@ -32,30 +32,14 @@ from dexlane.runtime.journal import Journal, Tx
 from dexlane.runtime.sealing import Approving
 from dexlane.runtime.signer_control import halt_all
 from dexlane.values.base import digest
-from dexlane.values.books import Mode
 from dexlane.values.chains import NATIVE
 from gateway.metrics import BrakeMoments, Moments
 from gateway.projections.display import Display
-from gateway.records import Search, emergency_stops, find, of_intents
+from gateway.records import Search, emergency_stops, find, open_transactions
 from gateway.statuses.closing import manual_exit
 from gateway.statuses.keeper import StatusKeeper, StatusRefused
 
 LOOK_EVERY_S = 0.5
-LATEST_INTENTS = 200
-"""So many of the newest intents are looked at for transactions that are still open."""
-ON_ITS_WAY = frozenset(
-    {
-        TxState.PLANNED,
-        TxState.SIGNED,
-        TxState.SUBMITTED,
-        TxState.PENDING,
-        TxState.BUMPED,
-        TxState.REPLACED,
-        TxState.DROPPED,
-        TxState.REORGED,
-    }
-)
-"""States in which some bytes of ours may still be included."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,19 +161,9 @@ class EmergencyStop:
         open_ = self.parts.display.picture.open_positions()
         return {f"{one.book_id} {one.account} {one.token.address}": one for one in open_}
 
-    async def _open_transactions(self) -> list[tuple[IntentCreated, TxChanged]]:
-        """Live intents with bytes that may still be included, and what was last heard of each."""
+    async def _open_transactions(self) -> list[TxChanged]:
         async with self.parts.journal.reading() as conn:
-            records = await find(conn, Search(names=(IntentCreated.NAME,), limit=LATEST_INTENTS))
-            events = (record.event for record in records)
-            live = {one.id: one for one in events if isinstance(one, IntentCreated) and one.mode is Mode.LIVE}
-            changes = await of_intents(conn, list(live), (TxChanged.NAME,))
-        last: dict[str, TxChanged] = {}
-        for change in changes:
-            if isinstance(change, TxChanged):
-                known = last.get(change.intent_id)
-                last[change.intent_id] = change if known is None or change.sequence > known.sequence else known
-        return [(live[key], change) for key, change in last.items() if change.state in ON_ITS_WAY]
+            return await open_transactions(conn)
 
     async def _ask(self, tx: Tx, state: StopState, close: tuple[str, ...]) -> list[AskedExit]:
         """Ask for exits, in the given order. What has no block to be planned on waits for one."""
@@ -230,8 +204,8 @@ class EmergencyStop:
             else:
                 why = await self._why_not_closed(position.book_id, asked[key])
             left.append(LeftOver(what=what, why=why))
-        for intent, change in await self._open_transactions():
-            what = f"transaction of {intent.book_id}: {intent.purpose.value}, nonce {change.nonce}"
+        for change in await self._open_transactions():
+            what = f"transaction of {change.book_id}: {change.purpose.value}, nonce {change.nonce}"
             left.append(LeftOver(what=what, why=f"it is {change.state.value}; {change.reason or 'not in a block yet'}"))
         return tuple(left)
 
