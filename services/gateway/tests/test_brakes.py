@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from dexlane.domain.emergency_stop import ASK_AGAIN_MS, SETTLE_MS
@@ -25,6 +27,7 @@ from dexlane.testing.builders import (
 from dexlane.values.base import digest
 from dexlane.values.books import Mode
 from gateway.records import live_transactions, open_transactions, prune
+from gateway.statuses.keeper import StatusRefused
 
 from .conftest import Gateway, Make
 
@@ -95,7 +98,7 @@ async def test_the_button_alone_halts_all_chains_and_is_done_when_nothing_is_ope
     assert (await words(gateway))[-1] == ("halted", "emergency stop: drill")
     assert (await gateway.desk.emergency.look()).is_over
     assert (await gateway.get("/emergency-stop"))["phase"] == "done"
-    assert await gateway.get("/status") is not None
+    assert {row["effective"] for row in await gateway.get("/status")} == {"halted"}
 
 
 async def test_it_halts_when_the_last_transaction_is_settled_and_says_which_is_not(gateway: Gateway) -> None:
@@ -245,6 +248,34 @@ async def test_without_closing_the_report_says_that_it_was_not_asked_for(gateway
     await press(gateway)
     ended = await gateway.desk.emergency.look()
     assert [one.why for one in ended.left] == ["closing was not asked for"]
+
+
+async def test_the_loop_that_drives_it_lives_on_when_another_look_ends_it(gateway: Gateway) -> None:
+    emergency = gateway.desk.emergency
+    await press(gateway)
+    ending = asyncio.create_task(emergency.look())
+    loop = asyncio.create_task(emergency.run())
+    assert (await ending).is_over, "while the loop, which saw it running, waits for its turn"
+    await asyncio.sleep(0.05)
+    assert not loop.done()
+    loop.cancel()
+    await asyncio.gather(loop, return_exceptions=True)
+
+
+async def test_what_never_began_cannot_go_on(gateway: Gateway) -> None:
+    with pytest.raises(StatusRefused, match="there never was"):
+        await gateway.desk.emergency.look()
+
+
+async def test_the_gauge_tells_of_a_stop_that_was_taken_up_after_a_restart(open_gateway: Make) -> None:
+    await press(await open_gateway())
+    second: Gateway = await open_gateway()
+    await second.desk.emergency.load()
+    assert second.gauge("emergency_stop") == 1
+    assert (await second.desk.emergency.look()).is_over
+    third: Gateway = await open_gateway()
+    await third.desk.emergency.load()
+    assert third.gauge("emergency_stop") == 0
 
 
 async def test_a_second_button_is_refused_while_the_first_one_works(gateway: Gateway) -> None:

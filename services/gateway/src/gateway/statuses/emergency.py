@@ -79,6 +79,7 @@ class EmergencyStop:
         found = None if row is None else StopState.model_validate_json(row.state)
         # What was seen before the restart says nothing about what is held now.
         self.state = None if found is None else found.model_copy(update={"clear_since_ms": None})
+        self.parts.brakes.emergency_shown(is_running=self.is_running)
 
     async def begin(
         self, reason: str, *, close_positions: bool, exits_within_s: int, cancels_within_s: int
@@ -102,7 +103,7 @@ class EmergencyStop:
                 await _store(tx.conn, state)
             self.state = state
         self.parts.brakes.emergency_begun(reason, close_positions=close_positions)
-        await self._halt_signers(Status.REDUCING if close_positions else Status.HALTED, reason)
+        await self.halt_signers(Status.REDUCING if close_positions else Status.HALTED, reason)
         return await self.look()
 
     async def run(self) -> None:
@@ -116,11 +117,14 @@ class EmergencyStop:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def look(self) -> StopState:
-        """Do what is to be done now."""
+        """Do what is to be done now; nothing when it is over, which it may be since the caller asked. ``StatusRefused``
+        when there never was one."""
         async with self._busy:
             state = self.state
-            if state is None or state.is_over:
-                raise StatusRefused("no emergency stop is under way")
+            if state is None:
+                raise StatusRefused("there never was an emergency stop")
+            if state.is_over:
+                return state
             # What was begun may have been interrupted before it was said: saying it again changes nothing.
             await self._halt(Status.REDUCING if state.phase is StopPhase.CLOSING else Status.HALTED, state.reason)
             seen = await self._seen()
@@ -130,7 +134,7 @@ class EmergencyStop:
 
     async def _do(self, before: StopState, taken: StopStep) -> None:
         if taken.halt:
-            await self._halt_signers(Status.HALTED, before.reason)
+            await self.halt_signers(Status.HALTED, before.reason)
             await self._halt(Status.HALTED, before.reason)
         after = taken.state
         if taken.ended:
@@ -147,8 +151,8 @@ class EmergencyStop:
         for word in await self.parts.statuses.halt(scope, f"emergency stop: {reason}", self.parts.chains):
             self.parts.display.show(word)
 
-    async def _halt_signers(self, scope: Status, reason: str) -> None:
-        """Directly, without the bus."""
+    async def halt_signers(self, scope: Status, reason: str) -> None:
+        """Halt the signers of this host directly, without the bus; who does not confirm it is told in the log."""
         for socket, why in (await halt_all(self.parts.signers, scope, reason)).items():
             self.parts.moments.signer_not_halted(socket, why)
 
