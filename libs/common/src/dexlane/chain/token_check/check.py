@@ -69,6 +69,7 @@ async def _tried(node: Node, question: Question, head: Head) -> TokenTrial:
     trial = TokenTrial(
         token=question.token,
         block=head.number,
+        pool=subject.pool.pair,
         supply=subject.supply,
         decimals=frozenset({subject.decimals}),
         strange_proxy=subject.strange_proxy,
