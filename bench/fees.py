@@ -5,7 +5,6 @@ The blocks are recorded ones (Polygon's tips differ most from block to block), g
 
 from __future__ import annotations
 
-import csv
 import itertools
 import time
 from collections.abc import Callable
@@ -16,14 +15,14 @@ from pathlib import Path
 from bench.floor import Spread, spread
 from dexlane.chain.answers import FeeHistory
 from dexlane.domain.fee_limits import usual_ceilings
-from dexlane.domain.fees import TIP_PERCENTILES, BlockFees, FeeOutlook, FeeWindows, fee_parameters
+from dexlane.domain.fees import BlockFees, FeeOutlook, FeeWindows, fee_parameters
 from dexlane.testing.builders import a_block
+from dexlane_cli.fee_histories import read_history
 from gas_oracle.fee_window import FeeWindow
-from gas_oracle.quotes import Known, QuoteRules, fee_quote
+from gas_oracle.quotes import DEADLINES, Known, QuoteRules, fee_quote
 
 RECORDED = Path(__file__).parents[1] / "libs/common/tests/domain/golden/polygon_fee_history.csv"
 WARM_UP, UPDATES = 300, 5_000
-DEADLINES = (1, 3, 5, 10, 25, 50)
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def run() -> FeesResult:
     updates: list[float] = []
     processor: list[float] = []
     decisions: list[float] = []
-    for number, block in enumerate(itertools.islice(itertools.cycle(_blocks()), WARM_UP + UPDATES)):
+    for number, block in enumerate(itertools.islice(itertools.cycle(read_history(RECORDED).blocks), WARM_UP + UPDATES)):
         before = time.thread_time_ns()
         updates.append(_clocked(lambda block=block: _update(outlook, block)))  # type: ignore[misc]
         processor.append((time.thread_time_ns() - before) / 1e6)
@@ -59,7 +58,9 @@ def _quotes() -> list[float]:
     params, found = fee_parameters(137), []
     window = FeeWindow(params, FeeWindows())
     rules = QuoteRules(tier_blocks=20, probability_bps=9_500, ceilings=usual_ceilings(137))
-    for number, row in enumerate(itertools.islice(itertools.cycle(_blocks()), WARM_UP + UPDATES), 1):
+    for number, row in enumerate(
+        itertools.islice(itertools.cycle(read_history(RECORDED).blocks), WARM_UP + UPDATES), 1
+    ):
         base_fee = row.base_fee_wei or 0
         event = a_block(number, next_base_fee_per_gas_wei=base_fee)
         history = FeeHistory(number, (base_fee, base_fee), (row.gas_used_ratio,), (row.tips_wei,))
@@ -84,19 +85,6 @@ def _clocked(work: Callable[[], object]) -> float:
     began = time.perf_counter_ns()
     work()
     return (time.perf_counter_ns() - began) / 1e6
-
-
-def _blocks() -> list[BlockFees]:
-    with RECORDED.open(newline="") as file:
-        return [
-            BlockFees(
-                int(row["number"]),
-                float(row["gas_used_ratio"]),
-                tuple(int(row[f"tip_p{percentile}"]) for percentile in TIP_PERCENTILES),
-                int(row["base_fee_per_gas"]),
-            )
-            for row in csv.DictReader(file)
-        ]
 
 
 def show(result: FeesResult) -> None:

@@ -14,7 +14,6 @@ STATISTICS: dict[str, str] = {
     "dexlane.domain.amm.tick_math": "a logarithm finds the tick; near a tick's price exact integers decide",
     "dexlane.domain.market_statistics": "volatility is a statistic of past prices, never an amount",
     "dexlane.domain.fees.blocks": "gas_used_ratio is eth_feeHistory's statistic of past blocks, never an amount",
-    "dexlane.domain.fees.inclusion": "a probability; the tip is one of the recorded integers",
     "dexlane.domain.fees.outlook": "a probability; the tip is one of the recorded integers",
     "dexlane.domain.routing.curves": "choose among paths; what is returned is quoted exactly",
     "dexlane.domain.routing.cycles": "rank cycles by virtual reserves; sizes and profits are quoted exactly",

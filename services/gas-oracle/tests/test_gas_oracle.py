@@ -289,9 +289,21 @@ async def test_above_the_stop_trading_is_told_to_stop_once() -> None:
     await oracle.see_price(600, blocks=3)
     [word] = oracle.bus.words
     assert (word.source, word.status, word.chain_id) == ("gas", Status.REDUCING, 1)
-    assert "600 gwei" in word.reason
+    assert word.reason == "gas costs 600.000000001 gwei at block 1, above the stop at 500"
     await oracle.see_price(10, blocks=3)
     assert len(oracle.bus.words) == 1, "cheap gas releases nothing: a person does"
+
+
+async def test_a_release_holds_through_a_restart_while_gas_is_dear() -> None:
+    before = Oracle(1, CEILINGS)
+    await before.see_price(600)
+    again = Oracle(1, CEILINGS)
+    await again.hear(released(before.bus.words[-1]))
+    await again.see_price(700)
+    assert again.bus.words == []
+    await again.see_price(40)
+    await again.see_price(700)
+    assert len(again.bus.words) == 1
 
 
 async def test_a_release_while_gas_is_dear_holds_until_it_was_cheap_and_is_dear_again() -> None:

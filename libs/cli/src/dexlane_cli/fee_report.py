@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from dexlane.domain.fees import GWEI
 from dexlane_cli.errors import EXIT_USAGE, CommandError
 from dexlane_cli.fee_histories import FeeHistory
-from dexlane_cli.fee_replay import WARM_UP_BLOCKS, Outcomes, Replay
+from dexlane_cli.fee_replay import WARM_UP_BLOCKS, Advance, Outcomes, Replay
 from dexlane_cli.fee_senders import FRONTIER, ONE_BLOCK_PROBABILITY, Knowledge, Sender, baselines
 from dexlane_cli.fee_statistics import RESAMPLES, SEED, Saving, mean, pairs, quantile, saving, share_of
 
@@ -19,7 +19,6 @@ SEED_CLAIM = 0.231
 """The saving that the seed printed as a constant; the report says where a measured one reaches it."""
 LEAST_TRADES = 20
 Json: TypeAlias = dict[str, Any]
-Advance = Callable[[int], None]
 
 METHOD: Json = {
     "price_effect": "every figure here: wei per gas of the same transaction, base fee and tip, never the cap",

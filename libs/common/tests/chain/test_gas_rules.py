@@ -59,6 +59,29 @@ async def intents(bench: Bench, cause: Any) -> list[IntentCreated]:
     return [event for event in events if isinstance(event, IntentCreated) and event.verdict == cause]
 
 
+async def test_an_exit_of_dust_waits_for_a_while_and_then_ends_so_that_others_come_through(home: Home) -> None:
+    async with running(home) as before:
+        before.world.rules = PlanningRules(exit_retry_blocks=3, exit_budget_bps=1, urgent_exit_budget_bps=1)
+        bench = await reborn(before)
+        for _ in range(3):
+            await bench.head()
+        await bench.executor.on_verdict(bench.verdict(blocks=10))
+        for _ in range(6):
+            await bench.head()
+        tip = bench.chain.tip.ref
+        dust = an_exit(book_id="live-one", mode="live", account=ACCOUNT, quantity=BOUGHT // 10**5, block=tip)
+        for _ in range(3):
+            with pytest.raises(Transient, match="may pay"):
+                await bench.executor.on_exit(dust)
+            await bench.head()
+        await bench.head()
+        await bench.executor.on_exit(dust)
+        await bench.executor.on_exit(dust)
+        outcomes = [outcome for subject, _, outcome in await decisions(bench) if subject == dust.id]
+        assert set(outcomes) == {"over_exit_budget"}
+        assert len(outcomes) <= 2, "told when it began to wait, and when it ended"
+
+
 async def test_a_trade_waits_for_cheaper_gas_as_planned_and_is_made_when_there_is_none_ahead(home: Home) -> None:
     paper = a_book(id="paper-one", accounts={"fast": "0x" + "5" * 40, "smart": "0x" + "6" * 40})
     async with running(home, live_book(), paper) as before:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from dexlane.domain.circumstances import Holdings, Market, Planned, PlanningRules, Refused
-from dexlane.domain.fees import fee_parameters, tiers
+from dexlane.domain.fees import GWEI, fee_parameters, tiers
 from dexlane.domain.gas_value import quote_in_native
 from dexlane.domain.planning import plan
 from dexlane.domain.pool_book import PoolBook
@@ -43,7 +43,6 @@ from dexlane.testing.builders import (
 from dexlane.testing.fee_paths import (
     FULL_PERCENT,
     GAS_LIMIT,
-    GWEI,
     HISTORY,
     KINDS,
     FeePath,

@@ -18,15 +18,15 @@ from dexlane.domain.fees import (
     FeeParameters,
     FeeWindows,
     NextBlock,
+    Timing,
     TimingReason,
     fee_parameters,
     highest_base_fee_after,
     inclusion_tip,
     next_base_fee,
-    tip_for,
-    when_to_send,
 )
 from dexlane.domain.fees.base_fee_window import BaseFeeView, BaseFeeWindow
+from dexlane.domain.fees.inclusion import tip_within
 from dexlane.domain.fees.offers import Offer, offers
 from dexlane.events.base import FeeCap
 
@@ -47,6 +47,22 @@ def recorded(chain: str) -> list[BlockFees]:
             )
             for row in csv.DictReader(file)
         ]
+
+
+def tip_for(
+    history: list[BlockFees], *, within_blocks: int, probability: Fraction | float, params: FeeParameters
+) -> int:
+    tips = [inclusion_tip(each) for each in history]
+    return tip_within(tips, within_blocks, Fraction(probability), params.minimum_tip_wei)
+
+
+def when_to_send(
+    history: list[BlockFees], *, next_base_fee_wei: int, blocks_left: int, params: FeeParameters
+) -> Timing:
+    outlook = FeeOutlook(params)
+    for each in history:
+        outlook.add(each)
+    return outlook.before(next_base_fee_wei).timing(blocks_left)
 
 
 def block(number: int, tip: int, *, base_fee: int = 100, ratio: float = 0.5) -> BlockFees:

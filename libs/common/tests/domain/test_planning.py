@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dexlane.domain.amm.quoting import quote_route
 from dexlane.domain.circumstances import Holdings, Market, Planned, PlanningRules, Refused, Reserved
 from dexlane.domain.entry_timing import why_later
+from dexlane.domain.fee_bumps import last_exit_fee, second_exit_fee
 from dexlane.domain.gas_value import native_in_quote, quote_in_native
 from dexlane.domain.planning import plan
 from dexlane.domain.pool_book import PoolBook
@@ -373,7 +374,9 @@ def test_nothing_is_split_while_gas_costs_more_than_splitting_brings() -> None:
         next_base_fee_wei=10**5 * GWEI // 2,
         fee_quote=a_fee_quote(next_base_fee_per_gas_wei=GWEI, tiers=dict.fromkeys(FeeTier, cap)),
     )
-    rules = PlanningRules(max_legs=2, max_paths=3, max_price_impact_bps=10_000)
+    rules = PlanningRules(
+        max_legs=2, max_paths=3, max_price_impact_bps=10_000, most_fee_per_gas_wei=cap.max_fee_per_gas_wei
+    )
     assert planned(decide(a_large_entry(), limited(**LARGE), market=dear, rules=rules)).plan.split == ()
 
 
@@ -517,6 +520,40 @@ def test_an_exit_that_would_burn_what_it_brings_waits_for_cheaper_gas() -> None:
     refused = decide(dust, market=a_market(fee_quote=a_fee_quote(tiers=CALM_TIERS), next_base_fee_wei=20 * GWEI))
     assert isinstance(refused, Refused)
     assert (refused.outcome, refused.passing) == ("over_exit_budget", True)
+
+
+@pytest.mark.parametrize(("later", "passing"), [(64, True), (65, False)])
+@pytest.mark.parametrize("outcome", ["over_exit_budget", "no_route"])
+def test_an_exit_that_cannot_be_made_comes_again_for_a_while_and_then_ends(
+    outcome: str, later: int, passing: bool
+) -> None:
+    began = a_block_ref(number=a_market().block.number - later)
+    if outcome == "no_route":
+        refused = decide(an_exit(token=a_token("NOPE", address="0x" + "7" * 40), block=began))
+    else:
+        calm = a_fee_quote(tiers=CALM_TIERS)
+        refused = decide(
+            an_exit(quantity=10**14, block=began), market=a_market(fee_quote=calm, next_base_fee_wei=20 * GWEI)
+        )
+    assert isinstance(refused, Refused)
+    assert (refused.outcome, refused.passing) == (outcome, passing)
+
+
+def test_an_entry_never_offers_or_is_raised_to_more_than_signers_sign() -> None:
+    made = planned(decide(rules=PlanningRules(most_fee_per_gas_wei=12 * GWEI)))
+    assert made.plan.fee_cap.max_fee_per_gas_wei <= 12 * GWEI
+    assert made.max_fee_per_gas_budget_wei <= 12 * GWEI
+
+
+@pytest.mark.parametrize("bump_percent", [13, 28, 50, 100])
+def test_an_exits_first_fee_leaves_room_for_two_replacements_of_the_usual_size(bump_percent: int) -> None:
+    market = a_market(fee_quote=a_fee_quote(tiers=CALM_TIERS), next_base_fee_wei=GWEI)
+    small = an_exit(quantity=10**17, reason=ExitReason.STOP_LOSS)
+    made = planned(decide(small, market=market, rules=PlanningRules(bump_percent=bump_percent)))
+    first, budget = made.plan.fee_cap, made.max_fee_per_gas_budget_wei
+    second = second_exit_fee(first, GWEI, bump_percent, budget)
+    assert second is not None
+    assert last_exit_fee(second, bump_percent, budget) is not None
 
 
 def test_an_exit_pays_the_fee_for_data_out_of_its_budget() -> None:

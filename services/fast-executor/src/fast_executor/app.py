@@ -19,6 +19,7 @@ def build(settings: Settings) -> Service:
         max_state_age_ms=settings.max_state_age_ms,
         max_fee_age_blocks=settings.max_fee_age_blocks,
         most_fee_per_gas_wei=settings.max_fee_per_gas_gwei * 10**9,
+        bump_percent=settings.bump_percent,
     )
     moments = ExecutionMoments(service.metrics, service.log)
     service.include(routes(assemble(service, settings, Lane.FAST, rules, moments)))

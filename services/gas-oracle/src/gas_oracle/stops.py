@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dexlane.domain.fee_limits import GAS_SOURCE, FeeCeilings, GasLatch, price_of, rise_percent
-from dexlane.domain.fees import GWEI
+from dexlane.domain.objections import GWEI_DECIMALS
 from dexlane.events.control import Status, TradingStatus
 from dexlane.events.fees import FeeQuoted
+from dexlane.values.amounts import decimal_text
 
 
 class GasStops:
@@ -46,7 +47,7 @@ class GasStops:
             status=status,
             status_version=version,
             reason=(
-                f"gas costs {price_of(quote) / GWEI:.3g} gwei at block {quote.block.number}, "
-                f"above the stop at {self.ceilings.stop_wei / GWEI:.3g}"
+                f"gas costs {decimal_text(price_of(quote), GWEI_DECIMALS)} gwei at block {quote.block.number}, "
+                f"above the stop at {decimal_text(self.ceilings.stop_wei, GWEI_DECIMALS)}"
             ),
         )

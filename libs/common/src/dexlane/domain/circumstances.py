@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dexlane.domain.fee_bumps import LEAST_BUMP_PERCENT
 from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.control import Status
@@ -33,6 +34,9 @@ class PlanningRules:
     empty_account_wait_blocks: int = 16
     """An exit waits so long for tokens that its account does not hold: the fill may not be read yet. After that they
     are gone, and an old exit must not close what is bought later."""
+    exit_retry_blocks: int = 64
+    """An exit that the price of gas or a missing route forbids comes again for so long; then it ends as refused. Longer
+    than that its message would take the place of others, and portfolio asks anew while its rule holds."""
     min_gap_profit_bps: int = 1
     """What a gap must earn after gas, of the amount put in."""
     max_price_impact_bps: int = 100
@@ -51,7 +55,9 @@ class PlanningRules:
     exit_fee_budget_bps: int = 40_000
     """Nor may an exit's fee cap be raised above this share of the first one: nobody outbids the whole market."""
     most_fee_per_gas_wei: int = 500 * 10**9
-    """What signers sign at most; an exit's budget ends there."""
+    """What signers sign at most; no fee and no budget is above it."""
+    bump_percent: int = LEAST_BUMP_PERCENT
+    """The rise of a replacement, for which an exit's first fee leaves room."""
     waits_for_cheaper_blocks: bool = False
     """Whether an entry whose chance lasts may be planned for a later block in which gas is expected to be cheaper."""
 

@@ -29,6 +29,14 @@ def raised(fee: FeeCap, percent: int) -> FeeCap:
     )
 
 
+def at_most(fee: FeeCap, most_wei: int) -> FeeCap:
+    """The fee, with neither field above a bound."""
+    return FeeCap(
+        max_fee_per_gas_wei=min(fee.max_fee_per_gas_wei, most_wei),
+        max_priority_fee_per_gas_wei=min(fee.max_priority_fee_per_gas_wei, most_wei),
+    )
+
+
 def bumped(fee: FeeCap, percent: int, most_wei: int) -> FeeCap | None:
     """The fee of a replacement; None when its cap would be above ``most_wei``."""
     higher = raised(fee, percent)

@@ -109,7 +109,5 @@ class GasLatch:
         return (self if level in {FeeLevel.BLOCK, FeeLevel.STOP} else replace(self, armed=True)), None
 
     def told(self, status: Status) -> GasLatch:
-        """The latch after its word was heard, its own or a release."""
-        if status is self.held:
-            return self
-        return GasLatch(status, armed=self.armed and self.held is Status.ACTIVE)
+        """The latch after its word was heard: its own, a release, or either from before a restart."""
+        return GasLatch(status, armed=False)

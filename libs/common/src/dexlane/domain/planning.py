@@ -13,7 +13,7 @@ from types import MappingProxyType
 from dexlane.domain.amm.quoting import InsufficientLiquidity, optimal_cycle_size
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.entry_timing import patient_fee
-from dexlane.domain.fee_bumps import LEAST_BUMP_PERCENT, first_exit_fee
+from dexlane.domain.fee_bumps import at_most, first_exit_fee
 from dexlane.domain.fees import fee_parameters, highest_base_fee_after
 from dexlane.domain.gas_value import native_in_quote, quote_in_native
 from dexlane.domain.objections import GWEI_DECIMALS, against_entry, against_exit, percent
@@ -142,11 +142,12 @@ def plan_exit(
     tolerance = min(book.slippage_tolerance_bps * (URGENT_TOLERANCE_FACTOR if urgent else 1), MAX_TOLERANCE_BPS)
     cap = _lifted(fee_quote.tiers[FeeTier.EMERGENCY if urgent else FeeTier.PROTECTED], market)
     desk = _Desk.of(book, market, rules, _terms(cap, market, market.block.number + rules.exit_wait_blocks))
+    waits = market.block.number - exit_.block.number <= rules.exit_retry_blocks
     found = desk.search.best(exit_.token.address, desk.quote_token, amount)
     if found is None:
         quantity = decimal_text(amount, exit_.token.decimals)
         sentence = f"no known pool takes {quantity} {exit_.token.symbol} for {book.quote.symbol}"
-        return refusal([Objection("no_route", sentence, passing=True)])
+        return refusal([Objection("no_route", sentence, passing=waits)])
     trade = _trade(_Offer(found, _less(found.amount_out, tolerance)), desk, tolerance)
     share = rules.urgent_exit_budget_bps if urgent else rules.exit_budget_bps
     budget = exit_budget(trade, desk.quote_token, market, rules, share)
@@ -154,8 +155,8 @@ def plan_exit(
     if budget < least:
         dear, most = (decimal_text(price, GWEI_DECIMALS) for price in (least, budget))
         sentence = f"gas costs {dear} gwei, and an exit that brings so little may pay {most}"
-        return refusal([Objection("over_exit_budget", sentence, passing=True)])
-    first = first_exit_fee(cap, market.next_base_fee_wei, LEAST_BUMP_PERCENT, budget)
+        return refusal([Objection("over_exit_budget", sentence, passing=waits)])
+    first = first_exit_fee(cap, market.next_base_fee_wei, rules.bump_percent, budget)
     return Planned(
         purpose=Purpose.EXIT,
         strategy=exit_.strategy,
@@ -214,7 +215,7 @@ def _ceiling(
 def _entry_terms(verdict: VerdictApproved, market: Market, rules: PlanningRules) -> _Terms | Refused:
     if market.fee_quote is None:
         return refusal([Objection("stale_fee_quote", "there is no fee quote yet", passing=True)])
-    cap = market.fee_quote.tiers[ENTRY_TIERS[verdict.lane]]
+    cap = at_most(market.fee_quote.tiers[ENTRY_TIERS[verdict.lane]], rules.most_fee_per_gas_wei)
     if cap.max_fee_per_gas_wei < market.next_base_fee_wei:
         base_fee = market.next_base_fee_wei
         sentence = f"the fee cap of {cap.max_fee_per_gas_wei} wei is below the next base fee of {base_fee}"
@@ -327,10 +328,10 @@ def _planned_entry(opportunity: OpportunityFound, offer: _Offer, desk: _Desk) ->
 
 
 def _entry_budget(opportunity: OpportunityFound, trade: Plan, desk: _Desk) -> int:
-    """The highest fee per gas that replacements of an entry may be raised to: a multiple of the first cap, and where
-    the trade has an edge no more than that brings, over the whole gas limit."""
+    """The highest fee per gas that replacements of an entry may be raised to: a multiple of the first cap, never above
+    what signers sign, and where the trade has an edge no more than that brings, over the whole gas limit."""
     cap, market = trade.fee_cap.max_fee_per_gas_wei, desk.market
-    most = apply_bps(cap, desk.rules.entry_fee_budget_bps)
+    most = min(apply_bps(cap, desk.rules.entry_fee_budget_bps), desk.rules.most_fee_per_gas_wei)
     if opportunity.edge_bps > 0:
         gain = apply_bps(trade.amount_in, opportunity.edge_bps)
         worth = quote_in_native(market.pools, market.chain_id, desk.quote_token, gain) or 0

@@ -94,9 +94,11 @@ class FeeQuoted(Event):
     inclusion: tuple[InclusionTip, ...] = Field(default=(), description="tips by deadline, shortest deadline first")
     timing: tuple[SendTiming, ...] = Field(default=(), description="now or later by deadline, shortest deadline first")
     data_fee: DataFeeTerms | None = Field(default=None, description="of a rollup that charges for data; else None")
-    level: FeeLevel = Field(default=FeeLevel.NORMAL, description="the next base fee against the chain's ceilings")
+    level: FeeLevel = Field(
+        default=FeeLevel.NORMAL, description="the price (next base fee and balanced tip) against the chain's ceilings"
+    )
     entry_ceiling_wei: Amount | None = Field(
-        default=None, description="base fee above which no entry is made; None for no ceiling"
+        default=None, description="price above which no entry is made; None for no ceiling"
     )
 
     @staticmethod

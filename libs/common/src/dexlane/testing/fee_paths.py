@@ -19,7 +19,6 @@ from dexlane.domain.send_values import Attempt as SentAttempt
 from dexlane.events.execution import Purpose
 from dexlane.testing.builders import a_hash
 
-GWEI = 10**9
 GAS_LIMIT = 30_000_000
 HISTORY = 20
 LENGTH = HISTORY + 30

@@ -9,8 +9,7 @@ from dexlane.domain.fees.base_fees import (
     next_base_fee,
 )
 from dexlane.domain.fees.blocks import TIP_PERCENTILES, BlockFees, inclusion_tip
-from dexlane.domain.fees.inclusion import tip_for
-from dexlane.domain.fees.outlook import FeeOutlook, FeeWindows, when_to_send
+from dexlane.domain.fees.outlook import FeeOutlook, FeeWindows
 from dexlane.domain.fees.tiers import TIER_RULES, TierRule, tiers
 from dexlane.domain.fees.timing import NextBlock, Timing, TimingReason
 
@@ -32,6 +31,4 @@ __all__ = [
     "inclusion_tip",
     "next_base_fee",
     "tiers",
-    "tip_for",
-    "when_to_send",
 ]

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from fractions import Fraction
-
-from dexlane.domain.fees.base_fees import FeeParameters
-from dexlane.domain.fees.blocks import BlockFees, inclusion_tip
-
-
-def tip_for(
-    history: Sequence[BlockFees],
-    *,
-    within_blocks: int,
-    probability: Fraction | float,
-    params: FeeParameters,
-) -> int:
-    """The least tip per gas, in wei, that is included within so many blocks with that probability.
-
-    Every run of ``within_blocks`` blocks of the history, oldest first, asks for the lowest inclusion tip among them;
-    the answer is the empirical quantile of these, with the rank rounded up in favour of being included, and at least
-    the chain's minimum. With fewer runs than the probability needs it is the dearest run; without any, the minimum.
-    Raises ``ValueError`` for a probability outside ``0 < p < 1`` or fewer blocks than one.
-    """
-    tips = [inclusion_tip(block) for block in history]
-    return tip_within(tips, within_blocks, Fraction(probability), params.minimum_tip_wei)
 
 
 def tip_within(tips_wei: Iterable[int | None], blocks: int, probability: Fraction, minimum_wei: int) -> int:
-    """The same from the inclusion tips of recent blocks, oldest first; None for a block that took nobody."""
+    """The least tip per gas, in wei, that is included within so many blocks with that probability, from the inclusion
+    tips of recent blocks, oldest first; None for a block that took nobody.
+
+    Every run of ``blocks`` of them asks for its lowest tip; the answer is the empirical quantile of these, with
+    the rank rounded up in favour of being included, and at least the chain's minimum. With fewer runs than the
+    probability needs it is the dearest run; without any, the minimum. Raises ``ValueError`` for a probability outside
+    ``0 < p < 1`` or fewer blocks than one.
+    """
     if not 0 < probability < 1 or blocks < 1:
         raise ValueError(f"no tip is included within {blocks} blocks with probability {probability}")
     runs = sorted(_cheapest_of_each_run(list(tips_wei), blocks))

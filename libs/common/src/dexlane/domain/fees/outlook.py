@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -14,7 +13,7 @@ from dexlane.domain.fees.blocks import TIP_PERCENTILES, BlockFees, inclusion_tip
 from dexlane.domain.fees.inclusion import tip_within
 from dexlane.domain.fees.offers import offers
 from dexlane.domain.fees.tiers import tiers
-from dexlane.domain.fees.timing import LONGEST_DEADLINE_BLOCKS, NextBlock, Timing
+from dexlane.domain.fees.timing import LONGEST_DEADLINE_BLOCKS, NextBlock
 from dexlane.events.base import FeeCap
 from dexlane.events.fees import FeeTier
 
@@ -54,7 +53,7 @@ class FeeOutlook:
         self._dearest.add(block.tip(95))
 
     def tip_for(self, *, within_blocks: int, probability: Fraction | float) -> int:
-        """See :func:`dexlane.domain.fees.tip_for`, over the last ``tip_blocks``."""
+        """See :func:`dexlane.domain.fees.inclusion.tip_within`, over the last ``tip_blocks``."""
         return tip_within(self._tips.rows, within_blocks, Fraction(probability), self._params.minimum_tip_wei)
 
     def tiers(self, next_base_fee_wei: int) -> dict[FeeTier, FeeCap]:
@@ -103,18 +102,3 @@ class _TipWindow:
     def middle(self) -> int:
         """The upper median; zero of nothing."""
         return self.ordered[len(self.ordered) // 2] if self.ordered else 0
-
-
-def when_to_send(
-    history: Sequence[BlockFees],
-    *,
-    next_base_fee_wei: int,
-    blocks_left: int,
-    params: FeeParameters,
-    pending: FeeCap | None = None,
-) -> Timing:
-    """The decision of :meth:`NextBlock.timing` from a plain history, oldest first: for who asks only once."""
-    outlook = FeeOutlook(params)
-    for block in history:
-        outlook.add(block)
-    return outlook.before(next_base_fee_wei).timing(blocks_left, pending)
