@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from dexlane.chain.calldata import UnroutableError
@@ -114,15 +114,15 @@ class Executor:
         ``Transient`` while the disk is so full that only exits and open transactions may write.
         """
         began = self._clock.monotonic_ns()
-        no_room = self._parts.why_no_room()
-        if no_room is not None:
+        if (no_room := self._parts.why_no_room()) is not None:
             raise Transient(no_room)
         await self.view.reach(verdict.opportunity.block.number)
         tip = self.view.tip
         if tip is not None and self.live.is_busy:
             # The last trade may be in this very block; once the pass has seen that, the next one may go.
             await self._passes.wait_for(tip.block.number)
-        books = list(self._addressed(verdict))
+        addressee = verdict.opportunity.addressee
+        books = [book for book in self._side.books(self._chain_id) if addressee in {None, book.id}]
         await self._act(verdict, [book for book in books if book.mode is Mode.LIVE], self._consumer, began)
         paper = [book for book in books if book.mode is Mode.PAPER]
         await self._act(verdict, paper, f"{self._consumer}-paper", began)
@@ -153,9 +153,9 @@ class Executor:
                 decided: list[_Decided] = []
                 for book in books:
                     decided.append(self._decide(verdict, book, market, decided, given))
-                if given is None:
-                    await self._waiting.for_cheaper_gas(verdict, decided, market, consumer)
                 with self._brakes.beginning([one.rounds for one in decided], list[Written]()) as written:
+                    if given is None:
+                        await self._waiting.for_cheaper_gas(verdict, decided, market, consumer)
                     written.extend(await self._commit(verdict, decided, market, consumer, given))
             await self._launch(written)
         seconds = (self._clock.monotonic_ns() - began_ns) / 1e9
@@ -238,10 +238,6 @@ class Executor:
         self._reservations.release(slot.intent.id, self._clock.now_ms(), filled=slot.is_filled)
         self._allowances.ended(slot)
 
-    def _addressed(self, verdict: VerdictApproved) -> Iterator[Book]:
-        addressee = verdict.opportunity.addressee
-        return (book for book in self._side.books(self._chain_id) if addressee in {None, book.id})
-
     def _decide(
         self,
         cause: Cause,
@@ -252,12 +248,15 @@ class Executor:
     ) -> _Decided:
         if isinstance(cause, ExitTriggered) and book.mode is Mode.LIVE:
             self._allowances.approvals.ask(cause.account, cause.token.address, market.block.number)
-        market = self._brakes.market(book.mode, market)
         holdings = self._accounts.of(cause, book, ((one.book, one.outcome) for one in beside), given)
-        outcome = plan(cause, book, holdings, market, self._parts.rules)
-        if isinstance(outcome, Planned):
-            outcome = self._paths.of(cause, book, self._routed(book, outcome), market)
-        return _Decided(book, *self._brakes.tried(book.mode, outcome))
+
+        def planned(held: Market) -> Planned | Refused:
+            outcome = plan(cause, book, holdings, held, self._parts.rules)
+            if isinstance(outcome, Refused):
+                return outcome
+            return self._paths.of(cause, book, self._routed(book, outcome), held)
+
+        return _Decided(book, *self._brakes.tried(book.mode, market, planned))
 
     def _routed(self, book: Book, planned: Planned) -> Planned | Refused:
         """The plan with the router that carries it out, or what stands against it; of the account only when live."""

@@ -13,7 +13,9 @@ from dexlane.testing.builders.decisions import (
     an_entry_opportunity,
     an_opportunity,
     lane_limits,
+    losses_counted,
     risk_factors,
+    verdict_facts,
 )
 from dexlane.testing.builders.market import a_block, a_fee_cap, a_fee_quote, a_reorg, a_reserves_delta
 from dexlane.testing.builders.pools import (
@@ -106,5 +108,7 @@ __all__ = [
     "an_opened_account",
     "an_opportunity",
     "lane_limits",
+    "losses_counted",
     "risk_factors",
+    "verdict_facts",
 ]
