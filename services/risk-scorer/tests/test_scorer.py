@@ -40,7 +40,7 @@ async def test_held_evidence_gives_a_fast_verdict_without_asking_the_node(bench:
     verdict = await bench.scorer.judge(entry())
     assert isinstance(verdict, VerdictApproved)
     assert verdict.lane is Lane.FAST
-    assert verdict.confidence_bps > 9_000
+    assert verdict.confidence_bps > 8_500, "six of seven: nobody asked who holds the LP tokens"
     assert bench.node.batches == 0
     assert verdict.id == VerdictApproved.make_id(entry().id)
 

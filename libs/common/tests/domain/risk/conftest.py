@@ -117,6 +117,7 @@ def make_case(name: str = "single", held: bool = True) -> Case:
         token: Seen(TokenFacts(address=token, code_hash=CODE, decimals=18, symbol="T"), BLOCK, NOW_MS)
         for token in tokens_of(route)
     }
+    untaxed = TrialFacts(address=UNKNOWN, verdict="safe", buy_tax_bps=0, sell_tax_bps=0, transfer_tax_bps=0)
     evidence = Evidence(
         as_of_ms=NOW_MS,
         held=held,
@@ -126,7 +127,7 @@ def make_case(name: str = "single", held: bool = True) -> Case:
         tokens=tokens,
         sanctions=BUILT_IN.check((*pools_of(route), *tokens_of(route))),
         codes={UNKNOWN: CodeFacts(score=0, complete=True)} if UNKNOWN in tokens else {},
-        trials={UNKNOWN: Seen(TrialFacts(address=UNKNOWN, verdict="safe"), BLOCK, NOW_MS)} if UNKNOWN in tokens else {},
+        trials={UNKNOWN: Seen(untaxed, BLOCK, NOW_MS)} if UNKNOWN in tokens else {},
     )
     return Case(_opportunity(route), evidence, RiskLimits(minimum_depth=1_000_000_000))
 

@@ -29,7 +29,6 @@ def test_complete_evidence_has_every_check_made(case: Any) -> None:
         ({"depths": {}}, Check.DEPTH),
         ({"volatilities": {}}, Check.VOLATILITY),
         ({"impact": None}, Check.IMPACT),
-        ({"tokens": {}}, Check.TOKEN_FACTS),
         ({"trials": {}}, Check.EXECUTED_CHECK),
         ({"sanctions": None}, Check.SANCTIONS),
         ({"codes": {}}, Check.BYTECODE),
@@ -40,7 +39,17 @@ def test_a_check_without_evidence_was_not_made(cases: dict[str, Any], missing: d
     assert set(Check) - set(cases["unknown_token"].but(**missing).assess().checks) == {check}
 
 
-@pytest.mark.parametrize("field", ["depths", "volatilities", "tokens", "trials"])
+def test_code_of_a_token_that_nobody_read_is_not_checked_either(cases: dict[str, Any]) -> None:
+    made = cases["unknown_token"].but(tokens={}).assess().checks
+    assert set(Check) - set(made) == {Check.TOKEN_FACTS, Check.BYTECODE}
+
+
+def test_too_few_moves_are_no_check_of_volatility(case: Any) -> None:
+    few = case.with_volatility(1, 1, samples=case.limits.minimum_samples - 1)
+    assert set(Check) - set(few.assess().checks) == {Check.VOLATILITY}
+
+
+@pytest.mark.parametrize("field", ["depths", "volatilities", "trials"])
 def test_a_check_from_stale_evidence_was_not_made(cases: dict[str, Any], field: str) -> None:
     case = cases["unknown_token"]
     stale = {name: replace(seen, at_ms=0) for name, seen in getattr(case.evidence, field).items()}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dexlane.domain.risk.canonical import canonical_symbol
 from dexlane.domain.risk.evidence import Evidence, Flag
 from dexlane.domain.risk.factors import FACTORS, PIPS_PER_BPS, RiskLimits, percent, pools_of, tokens_of
-from dexlane.domain.risk.required import Item, checks_made, required, sanctions_fault
+from dexlane.domain.risk.required import checks_made, confidence_bps, required, sanctions_fault
 from dexlane.domain.risk.verdict_facts import facts_of
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import Check, RiskFactor, VerdictFacts
@@ -51,7 +51,7 @@ def assess(opportunity: OpportunityFound, evidence: Evidence, now_block: int, li
         vetoes=vetoes,
         factors=factors,
         risk_score=-(-weighted // BPS_DENOMINATOR),
-        confidence_bps=_confidence_bps(items, evidence, now_block),
+        confidence_bps=confidence_bps(opportunity, evidence, now_block, limits),
         lane=_lane(opportunity, evidence, complete=not faults),
         checks=checks_made(opportunity, evidence, now_block, limits),
         facts=facts_of(opportunity, evidence),
@@ -130,13 +130,6 @@ def _sanctions_vetoes(opportunity: OpportunityFound, evidence: Evidence, limits:
     if evidence.sanctions is not None:
         for hit in sorted(evidence.sanctions.hits):
             yield f"{hit} is on the sanctions list of {evidence.sanctions.list_date}"
-
-
-def _confidence_bps(items: tuple[Item, ...], evidence: Evidence, now_block: int) -> int:
-    """Mean freshness of everything required, the sanctions check counting as one item more."""
-    total = sum(item.freshness_bps(now_block, evidence.as_of_ms) for item in items)
-    total += BPS_DENOMINATOR if evidence.sanctions is not None else 0
-    return total // (len(items) + 1)
 
 
 def _lane(opportunity: OpportunityFound, evidence: Evidence, *, complete: bool) -> Lane:

@@ -6,12 +6,13 @@ category       weight  what is scored
 liquidity       2,500  shallowest pool of the route against the least depth that is accepted
 volatility      2,000  mean and peak price move per block of the most restless pool
 slippage        2,000  our own price impact, and the drift until the deadline unless the trade is atomic
-contract        2,500  worst token of the route: known issuer, proxy, owner, what its code allows, changes
+contract        2,500  worst token of the route: known issuer, proxy, owner, code, executed check, taxes, changes
 regulatory      1,000  sanctions hits, age of the list, unknown issuers
 =============  ======  =======================================================================================
 
-The weights add up to 10,000. Deeper liquidity never raises a score; more volatility or impact never lowers one. What
-cannot be checked scores 100. The points of the scales are judgements, stated here once; they are not fitted to data.
+The weights add up to 10,000. Deeper liquidity never raises a score; more volatility, impact or tax never lowers one.
+What cannot be checked scores 100, and is never left out of the mean. The points of the scales are judgements, stated
+here once; they are not fitted to data.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from datetime import date
 from pydantic import Field
 
 from dexlane.domain.risk.canonical import canonical_symbol
-from dexlane.domain.risk.evidence import CodeFacts, Evidence, Flag, Seen, TokenFacts
+from dexlane.domain.risk.evidence import CodeFacts, Evidence, Flag, Seen, TokenFacts, TrialFacts
 from dexlane.domain.risk.scales import Points, score
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import Category, RiskFactor
@@ -47,6 +48,7 @@ _DEPTH_BPS_OF_MINIMUM: Points = (
 _MEAN_MOVE_PIPS: Points = ((0, 0), (500, 20), (1_000, 35), (2_500, 60), (5_000, 80), (10_000, 100))
 _PEAK_MOVE_PIPS: Points = ((0, 0), (2_000, 10), (5_000, 30), (10_000, 50), (30_000, 80), (50_000, 100))
 _ADVERSE_PIPS: Points = ((0, 0), (1_000, 10), (3_000, 30), (10_000, 60), (30_000, 85), (50_000, 100))
+_TAX_BPS: Points = ((0, 0), (100, 10), (300, 25), (500, 40), (1_000, 70), (2_500, 100))
 _LIST_AGE_DAYS: Points = ((30, 0), (90, 10), (365, 40), (730, 80))
 
 CHANGES = frozenset({Flag.CODE_CHANGED, Flag.DECIMALS_CHANGED, Flag.IMPLEMENTATION_CHANGED, Flag.OWNER_CHANGED})
@@ -177,13 +179,19 @@ def contract(opportunity: OpportunityFound, evidence: Evidence, _limits: RiskLim
             return _unknown(Category.CONTRACT, f"the contract of {token}")
         seen.append(facts)
         flags = evidence.flags.get(token, frozenset())
-        judged.append(_judge_token(opportunity.chain_id, facts.value, flags, evidence.codes.get(token)))
+        symbol = canonical_symbol(opportunity.chain_id, token)
+        points, reason = _judge_token(symbol, facts.value, flags, evidence.codes.get(token))
+        if symbol is None:
+            more, note = _judge_trial(evidence.trials.get(token))
+            points, reason = min(WORST, points + more), f"{reason}; {note}"
+        judged.append((points, reason))
     value = max(points for points, _ in judged)
     return _factor(Category.CONTRACT, value, [reason for _, reason in judged], _oldest(seen))
 
 
-def _judge_token(chain_id: int, facts: TokenFacts, flags: frozenset[Flag], code: CodeFacts | None) -> tuple[int, str]:
-    symbol = canonical_symbol(chain_id, facts.address)
+def _judge_token(
+    symbol: str | None, facts: TokenFacts, flags: frozenset[Flag], code: CodeFacts | None
+) -> tuple[int, str]:
     known = symbol is not None
     points, notes = (5, ["its issuer is known"]) if known else (30, ["its issuer is not on the allow list"])
     if facts.code_hash is None or facts.decimals is None:
@@ -205,6 +213,19 @@ def _judge_token(chain_id: int, facts: TokenFacts, flags: frozenset[Flag], code:
         points += 25 if known else WORST
         notes.append("since it was first seen: " + ", ".join(change.replace("_", " ") for change in changes))
     return min(WORST, points), f"{symbol or facts.symbol or facts.address}: {'; '.join(notes)}"
+
+
+def _judge_trial(trial: Seen[TrialFacts] | None) -> tuple[int, str]:
+    """What it cost to buy, give and sell the token. Not tried, or not measured, counts like the worst."""
+    if trial is None:
+        return WORST, "it was never tried"
+    if trial.value.verdict != "safe":
+        return WORST, f"an executed check says {trial.value.verdict}"
+    taxes = (trial.value.buy_tax_bps, trial.value.sell_tax_bps, trial.value.transfer_tax_bps)
+    known = [tax for tax in taxes if tax is not None]
+    if len(known) < len(taxes):
+        return WORST, "not all of its taxes were measured"
+    return score(_TAX_BPS, max(known)), f"its highest tax is {percent(max(known))}"
 
 
 def _judge_code(code: CodeFacts | None, known: bool) -> tuple[int, str]:

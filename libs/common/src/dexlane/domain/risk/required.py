@@ -16,13 +16,14 @@ from dexlane.values.amounts import BPS_DENOMINATOR
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One required piece of evidence: what it is called, what is known, and how old it may be."""
+    """One piece of evidence: what it is called, what is known, how old it may be, and how whole it is (10,000: all)."""
 
     check: Check
     name: str
     seen: Seen[object] | None
     max_age_blocks: int
     max_age_ms: int
+    whole_bps: int = BPS_DENOMINATOR
 
     def fault(self, now_block: int, as_of_ms: int) -> str | None:
         """Why this cannot be relied on; None when it can."""
@@ -33,13 +34,14 @@ class Item:
             return f"{self.name} cannot be checked: the evidence is {blocks} blocks and {age_ms} ms old"
         return None
 
-    def freshness_bps(self, now_block: int, as_of_ms: int) -> int:
-        """10,000 for evidence of this block and moment, falling to 5,000 at the greatest age; 0 when unusable."""
+    def worth_bps(self, now_block: int, as_of_ms: int) -> int:
+        """10,000 for whole evidence of this block and moment, half at the greatest age; 0 when unusable."""
         if self.seen is None or self.fault(now_block, as_of_ms) is not None:
             return 0
         blocks_bps = BPS_DENOMINATOR * max(0, now_block - self.seen.block) // max(1, self.max_age_blocks)
         ms_bps = BPS_DENOMINATOR * max(0, as_of_ms - self.seen.at_ms) // self.max_age_ms
-        return BPS_DENOMINATOR - min(BPS_DENOMINATOR, max(blocks_bps, ms_bps)) // 2
+        fresh_bps = BPS_DENOMINATOR - min(BPS_DENOMINATOR, max(blocks_bps, ms_bps)) // 2
+        return fresh_bps * self.whole_bps // BPS_DENOMINATOR
 
 
 def required(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> tuple[Item, ...]:
@@ -92,26 +94,38 @@ def checks_made(
     opportunity: OpportunityFound, evidence: Evidence, now_block: int, limits: RiskLimits
 ) -> tuple[Check, ...]:
     """The checks that were made of all they apply to and are fresh, in the order of the closed list."""
-    items = (*required(opportunity, evidence, limits), *_informing(opportunity, evidence, limits))
-    failed = {item.check for item in items if item.fault(now_block, evidence.as_of_ms) is not None}
+    items = (*required(opportunity, evidence, limits), *informing(opportunity, evidence, limits))
+    failed = {
+        item.check
+        for item in items
+        if item.whole_bps < BPS_DENOMINATOR or item.fault(now_block, evidence.as_of_ms) is not None
+    }
     if sanctions_fault(opportunity, evidence, limits) is not None:
         failed.add(Check.SANCTIONS)
-    if any(seen.value.samples < limits.minimum_samples for seen in evidence.volatilities.values()):
-        failed.add(Check.VOLATILITY)
-    for token in of_unknown_issuers(opportunity):
-        trial, code = evidence.trials.get(token), evidence.codes.get(token)
-        if trial is not None and trial.value.verdict == "unknown":
-            failed.add(Check.EXECUTED_CHECK)
-        if code is None or not code.complete:
-            failed.add(Check.BYTECODE)
     return tuple(check for check in Check if check not in failed)
+
+
+def confidence_bps(opportunity: OpportunityFound, evidence: Evidence, now_block: int, limits: RiskLimits) -> int:
+    """Mean worth of everything that a route like this calls for, the sanctions list counting as one item more.
+
+    How many items there are depends on the route alone, so what is missing always lowers the mean.
+    """
+    items = (*required(opportunity, evidence, limits), *informing(opportunity, evidence, limits))
+    total = sum(item.worth_bps(now_block, evidence.as_of_ms) for item in items)
+    if evidence.sanctions is not None and sanctions_fault(opportunity, evidence, limits) is None:
+        age = list_age_days(evidence.sanctions.list_date, evidence.as_of_ms)
+        total += BPS_DENOMINATOR - BPS_DENOMINATOR * age // limits.max_sanctions_age_days // 2
+    return total // (len(items) + 1)
 
 
 def _required(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> Iterator[Item]:
     state_age = (limits.max_state_age_blocks, limits.max_state_age_ms)
     for pool in pools_of(opportunity.route):
         yield Item(Check.DEPTH, f"the depth of pool {pool}", evidence.depths.get(pool), *state_age)
-        yield Item(Check.VOLATILITY, f"the volatility of pool {pool}", evidence.volatilities.get(pool), *state_age)
+        moves = evidence.volatilities.get(pool)
+        samples = limits.minimum_samples if moves is None else min(moves.value.samples, limits.minimum_samples)
+        whole_bps = BPS_DENOMINATOR * samples // limits.minimum_samples
+        yield Item(Check.VOLATILITY, f"the volatility of pool {pool}", moves, *state_age, whole_bps)
     yield Item(Check.IMPACT, "the price impact", evidence.impact, *state_age)
     for token in tokens_of(opportunity.route):
         yield _token_item(token, evidence, limits)
@@ -119,18 +133,28 @@ def _required(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLim
         yield _trial_item(token, evidence, limits)
 
 
-def _informing(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> Iterator[Item]:
-    """What is told where it is known, and no veto where it is not."""
-    token_age = (limits.max_token_age_blocks, limits.max_token_age_ms)
-    for leg in opportunity.route.legs:
-        if leg.protocol in WITH_LP_TOKENS:
-            yield Item(Check.LP_SHARES, f"the LP shares of {leg.pool}", evidence.lp_shares.get(leg.pool), *token_age)
+def informing(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> tuple[Item, ...]:
+    """What is told, and makes sure, where it is known, and is no veto where it is not."""
+    ages = (limits.max_token_age_blocks, limits.max_token_age_ms)
+    shares = [
+        Item(Check.LP_SHARES, f"the LP shares of pool {leg.pool}", evidence.lp_shares.get(leg.pool), *ages)
+        for leg in opportunity.route.legs
+        if leg.protocol in WITH_LP_TOKENS
+    ]
+    codes = []
+    for token in of_unknown_issuers(opportunity):
+        code = evidence.codes.get(token)
+        seen = None if code is None else evidence.tokens.get(token)
+        whole_bps = BPS_DENOMINATOR if code is None or code.complete else BPS_DENOMINATOR // 2
+        codes.append(Item(Check.BYTECODE, f"the code of token {token}", seen, *ages, whole_bps))
+    return (*shares, *codes)
 
 
 def _trial_item(token: str, evidence: Evidence, limits: RiskLimits) -> Item:
-    name = f"the executed check of token {token}"
+    trial = evidence.trials.get(token)
+    whole_bps = 0 if trial is not None and trial.value.verdict == "unknown" else BPS_DENOMINATOR
     ages = (limits.max_trial_age_blocks, limits.max_trial_age_ms)
-    return Item(Check.EXECUTED_CHECK, name, evidence.trials.get(token), *ages)
+    return Item(Check.EXECUTED_CHECK, f"the executed check of token {token}", trial, *ages, whole_bps)
 
 
 def _token_item(token: str, evidence: Evidence, limits: RiskLimits) -> Item:
