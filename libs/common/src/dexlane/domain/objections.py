@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dexlane.domain.circumstances import Holdings, Market, Objection, PlanningRules
 from dexlane.domain.fee_limits import price_of
 from dexlane.domain.fees import fee_parameters
+from dexlane.domain.risk.profiles import beyond_profile
 from dexlane.domain.sizing import appetite
 from dexlane.events.control import Status
 from dexlane.events.execution import Purpose
@@ -29,6 +30,7 @@ def against_entry(
     objections = [*_of_the_book(verdict, book, market), *_of_appetite(verdict, book)]
     objections += _of_age(market, rules)
     objections += _of_fees(market)
+    objections += [Objection("beyond_profile", sentence) for sentence in beyond_profile(verdict, book)]
     if verdict.opportunity.deadline_block <= market.block.number:
         objections.append(
             Objection(
