@@ -19,6 +19,7 @@ from dexlane_cli import (
     allowances,
     books,
     breakers,
+    compliance,
     doctor,
     gas_report,
     gateway_client,
@@ -55,6 +56,7 @@ app.add_typer(tape.app, name="tape")
 app.add_typer(token_check.app)
 app.add_typer(signer.app, name="signer")
 app.add_typer(breakers.app, name="breakers")
+app.add_typer(compliance.app, name="compliance")
 console = Console(soft_wrap=True)
 
 Home = Annotated[Path, typer.Option(envvar="DXL_HOME", help="Folder for books, journals, streams and logs.")]

@@ -9,7 +9,6 @@ import pytest
 
 from dexlane.domain.risk.evidence import CodeFacts, PoolDepth, Seen, TrialFacts
 from dexlane.domain.risk.lp_shares import LpShares
-from dexlane.domain.risk.sanctions import BUILT_IN
 from dexlane.events.risk import Check, VerdictFacts
 from dexlane.values.pools import Protocol
 
@@ -63,8 +62,8 @@ def test_a_check_of_one_token_of_two_was_not_made(cases: dict[str, Any]) -> None
 
 
 def test_a_sanctions_list_that_is_too_old_is_no_check(case: Any) -> None:
-    old = BUILT_IN.check((*case.evidence.depths, *case.evidence.tokens))
-    assert Check.SANCTIONS not in case.but(sanctions=replace(old, list_date="2020-01-01")).assess().checks
+    old = replace(case.evidence.sanctions, list_date="2020-01-01")
+    assert Check.SANCTIONS not in case.but(sanctions=old).assess().checks
 
 
 def test_an_executed_check_that_says_unknown_was_not_made(cases: dict[str, Any]) -> None:
@@ -112,5 +111,5 @@ def test_facts_are_the_worst_of_the_route(cases: dict[str, Any]) -> None:
 def test_what_is_not_known_is_none_and_never_nought(cases: dict[str, Any]) -> None:
     case = cases["two_pools"]
     one = dict(list(case.evidence.depths.items())[:1])
-    facts = case.but(depths=one, impact=None, trials={}).assess().facts
+    facts = case.but(depths=one, impact=None, trials={}, compliance=None).assess().facts
     assert facts == VerdictFacts(unlisted_tokens=1)

@@ -147,7 +147,7 @@ def test_a_tax_that_was_not_measured_counts_like_the_highest(
 
 NO_EVIDENCE: dict[str, Any] = {
     "depths": {}, "volatilities": {}, "impact": None, "tokens": {}, "codes": {}, "trials": {}, "sanctions": None,
-    "lp_shares": {},
+    "lp_shares": {}, "compliance": None,
 }  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def assess(opportunity: OpportunityFound, evidence: Evidence, now_block: int, li
         confidence_bps=confidence_bps(opportunity, evidence, now_block, limits),
         lane=_lane(opportunity, evidence, complete=not faults),
         checks=checks_made(opportunity, evidence, now_block, limits),
-        facts=facts_of(opportunity, evidence),
+        facts=facts_of(opportunity, evidence, limits),
     )
 
 
@@ -66,7 +66,7 @@ def _vetoes(opportunity: OpportunityFound, evidence: Evidence, now_block: int, l
     yield from _market_vetoes(opportunity, evidence, limits)
     yield from _token_vetoes(opportunity, evidence)
     yield from _trial_vetoes(opportunity, evidence)
-    yield from _sanctions_vetoes(opportunity, evidence, limits)
+    yield from _compliance_vetoes(opportunity, evidence, limits)
 
 
 def _market_vetoes(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> Iterator[str]:
@@ -123,13 +123,16 @@ def _trial_vetoes(opportunity: OpportunityFound, evidence: Evidence) -> Iterator
             yield f"token {token} is {trial.value.verdict} by an executed check: {reason}"
 
 
-def _sanctions_vetoes(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> Iterator[str]:
+def _compliance_vetoes(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> Iterator[str]:
     fault = sanctions_fault(opportunity, evidence, limits)
     if fault is not None:
         yield fault
     if evidence.sanctions is not None:
         for hit in sorted(evidence.sanctions.hits):
             yield f"{hit} is on the sanctions list of {evidence.sanctions.list_date}"
+    if evidence.compliance is not None:
+        for token in evidence.compliance.unverified:
+            yield f"token {token} is not among those that may be traded"
 
 
 def _lane(opportunity: OpportunityFound, evidence: Evidence, *, complete: bool) -> Lane:

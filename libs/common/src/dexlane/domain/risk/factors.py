@@ -7,7 +7,7 @@ liquidity       2,500  shallowest pool of the route against the least depth that
 volatility      2,000  mean and peak price move per block of the most restless pool
 slippage        2,000  our own price impact, and the drift until the deadline unless the trade is atomic
 contract        2,500  worst token of the route: known issuer, proxy, owner, code, executed check, taxes, changes
-regulatory      1,000  sanctions hits, age of the list, unknown issuers
+regulatory      1,000  sanctions hits, age of the list, kind of asset, jurisdictions that refuse, unknown issuers
 =============  ======  =======================================================================================
 
 The weights add up to 10,000. Deeper liquidity never raises a score; more volatility, impact or tax never lowers one.
@@ -23,7 +23,9 @@ from datetime import date
 from pydantic import Field
 
 from dexlane.domain.risk.canonical import canonical_symbol
+from dexlane.domain.risk.compliance import AssetFlag, ComplianceCheck
 from dexlane.domain.risk.evidence import CodeFacts, Evidence, Flag, Seen, TokenFacts, TrialFacts
+from dexlane.domain.risk.sanctions import MS_PER_DAY
 from dexlane.domain.risk.scales import Points, score
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import Category, RiskFactor
@@ -40,7 +42,6 @@ WEIGHTS_BPS: Mapping[Category, int] = {
 }
 WORST = 100
 PIPS_PER_BPS = 100
-MS_PER_DAY = 86_400_000
 
 _DEPTH_BPS_OF_MINIMUM: Points = (
     (10_000, 90), (20_000, 75), (50_000, 60), (100_000, 45), (500_000, 25), (1_000_000, 15), (10_000_000, 0),
@@ -50,6 +51,12 @@ _PEAK_MOVE_PIPS: Points = ((0, 0), (2_000, 10), (5_000, 30), (10_000, 50), (30_0
 _ADVERSE_PIPS: Points = ((0, 0), (1_000, 10), (3_000, 30), (10_000, 60), (30_000, 85), (50_000, 100))
 _TAX_BPS: Points = ((0, 0), (100, 10), (300, 25), (500, 40), (1_000, 70), (2_500, 100))
 _LIST_AGE_DAYS: Points = ((30, 0), (90, 10), (365, 40), (730, 80))
+
+_ASSET_POINTS: Mapping[AssetFlag, int] = {
+    AssetFlag.SECURITY: 40, AssetFlag.LEVERAGED: 30, AssetFlag.GAMBLING: 40, AssetFlag.PRIVACY: 30,
+}  # fmt: skip
+_UNCLASSIFIED = 10
+_PER_JURISDICTION = 5
 
 CHANGES = frozenset({Flag.CODE_CHANGED, Flag.DECIMALS_CHANGED, Flag.IMPLEMENTATION_CHANGED, Flag.OWNER_CHANGED})
 
@@ -69,6 +76,7 @@ class RiskLimits(Value):
     max_trial_age_blocks: int = Field(default=600, ge=1, description="of executed checks of tokens of unknown issuers")
     max_trial_age_ms: int = Field(default=7_200_000, ge=1)
     max_sanctions_age_days: int = Field(default=730, ge=1)
+    max_rules_age_days: int = Field(default=730, ge=1, description="since somebody reviewed the compliance rules")
 
 
 def list_age_days(list_date: str, as_of_ms: int) -> int:
@@ -238,21 +246,39 @@ def _judge_code(code: CodeFacts | None, known: bool) -> tuple[int, str]:
     return points, f"its code allows {', '.join(flag.replace('_', ' ') for flag in code.flags)}"
 
 
-def regulatory(opportunity: OpportunityFound, evidence: Evidence, _limits: RiskLimits) -> RiskFactor:
-    """Sanctioned addresses, the age of the list that was used, and tokens of unknown issuers."""
-    check = evidence.sanctions
+def regulatory(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> RiskFactor:
+    """Sanctioned addresses, the age of the list, what kind of asset the tokens are, and who forbids them."""
+    check, rules = evidence.sanctions, evidence.compliance
     if check is None:
         return _unknown(Category.REGULATORY, "the sanctions list")
     if check.hits:
         reason = f"sanctioned on the list of {check.list_date}: {', '.join(sorted(check.hits))}"
         return _factor(Category.REGULATORY, WORST, [reason], None)
+    if rules is None or list_age_days(rules.reviewed, evidence.as_of_ms) > limits.max_rules_age_days:
+        return _unknown(Category.REGULATORY, "what the tokens are, and who forbids them,")
     age = list_age_days(check.list_date, evidence.as_of_ms)
     unknown = [t for t in tokens_of(opportunity.route) if canonical_symbol(opportunity.chain_id, t) is None]
     reasons = [f"no address is on the sanctions list of {check.list_date}, {age} days old"]
     if unknown:
         reasons.append(f"{len(unknown)} token(s) of unknown issuers")
-    value = score(_LIST_AGE_DAYS, age) + (20 if unknown else 0)
-    return _factor(Category.REGULATORY, value, reasons, opportunity.block.number)
+    points, notes = _judge_assets(tokens_of(opportunity.route), rules)
+    value = score(_LIST_AGE_DAYS, age) + (20 if unknown else 0) + points
+    return _factor(Category.REGULATORY, value, (*reasons, *notes), opportunity.block.number)
+
+
+def _judge_assets(tokens: Iterable[str], rules: ComplianceCheck) -> tuple[int, list[str]]:
+    """The points of the most troublesome token, and some for every jurisdiction that refuses."""
+    worst, notes = 0, []
+    for token in tokens:
+        flags = rules.flags.get(token)
+        points = _UNCLASSIFIED if flags is None else sum(_ASSET_POINTS.get(flag, 0) for flag in flags)
+        worst = max(worst, points)
+        if points:
+            notes.append(f"{token} is {', '.join(sorted(flags)) if flags else 'not classified'}")
+    refusing = [ruling.jurisdiction for ruling in rules.rulings if ruling.refused]
+    if refusing:
+        notes.append(f"refused in {', '.join(refusing)} by the rules of {rules.reviewed}")
+    return worst + _PER_JURISDICTION * len(refusing), notes
 
 
 FACTORS: tuple[Callable[[OpportunityFound, Evidence, RiskLimits], RiskFactor], ...] = (

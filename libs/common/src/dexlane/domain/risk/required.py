@@ -81,12 +81,23 @@ def of_unknown_issuers(opportunity: OpportunityFound) -> tuple[str, ...]:
 def sanctions_fault(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> str | None:
     """Why the look-up in the sanctions list cannot be relied on; None when it can."""
     check = evidence.sanctions
-    needed = {*pools_of(opportunity.route), *tokens_of(opportunity.route)}
-    if check is None or not needed <= check.checked:
+    needed = (*pools_of(opportunity.route), *tokens_of(opportunity.route))
+    if check is None or not check.checked.issuperset(needed):
         return "sanctions cannot be checked: not every address was looked up"
     age = list_age_days(check.list_date, evidence.as_of_ms)
     if age > limits.max_sanctions_age_days:
         return f"sanctions cannot be checked: the list of {check.list_date} is {age} days old"
+    return None
+
+
+def compliance_fault(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> str | None:
+    """Why the compliance rules cannot be relied on; None when they can."""
+    check = evidence.compliance
+    if check is None or not check.checked.issuperset(tokens_of(opportunity.route)):
+        return "the compliance rules cannot be checked: not every token was looked up"
+    age = list_age_days(check.reviewed, evidence.as_of_ms)
+    if age > limits.max_rules_age_days:
+        return f"the compliance rules cannot be checked: they were reviewed {age} days ago"
     return None
 
 
