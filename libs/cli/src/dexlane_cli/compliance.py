@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 
 from dexlane.domain.risk.compliance import ComplianceRules, check_tokens
-from dexlane.domain.risk.sanctions import SanctionsList
+from dexlane.domain.risk.sanctions import SanctionsList, day_of
+from dexlane.runtime.clock import SystemClock
 from dexlane.runtime.compliance_files import load_rules, load_sanctions
 from dexlane.runtime.errors import Misconfigured
 from dexlane_cli.errors import EXIT_USAGE, CommandError
@@ -49,7 +50,7 @@ def check_command(
     wrong = next((address for address in addresses if not _ADDRESS.fullmatch(address)), None)
     if wrong is not None:
         raise CommandError(f"{wrong!r} is no address; one has 0x and 40 hex digits", EXIT_USAGE)
-    day = datetime.now(UTC).date() if on is None else on.date()
+    day = date.fromisoformat(day_of(SystemClock().now_ms())) if on is None else on.date()
     found = [answer(address.lower(), chain, day, lists) for address in addresses]
     for told in found:
         console.print(orjson.dumps(told).decode() if as_json else "\n".join(sentences(told)), highlight=False)

@@ -31,6 +31,7 @@ from dexlane_cli import (
     tape,
     token_check,
 )
+from dexlane_cli.assess import assess_command
 from dexlane_cli.code_risk import bytecode_risk_command
 from dexlane_cli.errors import EXIT_FAILED, CommandError
 from dexlane_cli.quote import quote_command
@@ -48,6 +49,7 @@ app = typer.Typer(
 )
 app.add_typer(books.app, name="books")
 app.command("quote")(quote_command)
+app.command("assess")(assess_command)
 app.command("bytecode-risk")(bytecode_risk_command)
 app.command("risk-report")(risk_report_command)
 app.add_typer(gas_report.app)

@@ -21,7 +21,7 @@ from risk_scorer.metrics import Moments
 from risk_scorer.node_facts import FactCache, TrialCache
 from risk_scorer.scorer import Policy, Scorer
 from risk_scorer.settings import Settings
-from risk_scorer.tokens import ComplianceDesk, OtherProcess, Surroundings, TokenDesk, TrialDesk, Trying
+from risk_scorer.tokens import CodeCache, ComplianceDesk, OtherProcess, Surroundings, TokenDesk, TrialDesk, Trying
 
 
 def build(settings: Settings) -> Service:
@@ -47,7 +47,8 @@ def _add_chain(
     cache = FactCache(redis, f"dexlane:{settings.realm}:{chain_id}", moments.cache_lost)
     codes = OtherProcess()
     law = ComplianceDesk(chain_id, *lists)
-    around = Surroundings(client, cache, law, service.bus.publish, service.clock, moments, codes.judge)
+    kept = CodeCache(redis, f"dexlane:{settings.realm}", moments.cache_lost)
+    around = Surroundings(client, cache, law, service.bus.publish, service.clock, moments, codes.judge, kept)
     desk = TokenDesk(chain_id, around, settings.gather_timeout_ms / 1_000)
     trials = TrialDesk(chain_id, around, _trying(settings, chain_id, client, redis, moments))
     mirror = PoolMirror(chain_id)

@@ -18,6 +18,7 @@ from dexlane.values.pools import Pool
 from dexlane.values.tokens import Token
 from risk_scorer.metrics import Moments
 from risk_scorer.node_facts import BatchClient, FactCache, read_facts
+from risk_scorer.tokens.code_cache import CodeCache
 from risk_scorer.tokens.codes import CodeDesk, Judge
 from risk_scorer.tokens.compliance import ComplianceDesk
 from risk_scorer.tokens.shares import ShareDesk
@@ -35,6 +36,7 @@ class Surroundings(NamedTuple):
     clock: Clock
     moments: Moments
     judge: Judge
+    code_cache: CodeCache | None = None
 
 
 class TokenDesk:
@@ -44,7 +46,7 @@ class TokenDesk:
         self._chain_id = chain_id
         self._around = around
         self._timeout_s = timeout_s
-        self.codes = CodeDesk(around.judge, around.moments)
+        self.codes = CodeDesk(around.judge, around.moments, around.code_cache)
         self.shares = ShareDesk(chain_id, around.client, around.clock, around.moments, timeout_s)
         self._facts: dict[str, Seen[TokenFacts]] = {}
         self._now: dict[str, frozenset[Flag]] = {}

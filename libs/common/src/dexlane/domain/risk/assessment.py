@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dexlane.domain.risk.canonical import canonical_symbol
 from dexlane.domain.risk.evidence import Evidence, Flag
 from dexlane.domain.risk.factors import FACTORS, PIPS_PER_BPS, RiskLimits, percent, pools_of, tokens_of
-from dexlane.domain.risk.required import checks_made, confidence_bps, required, sanctions_fault
+from dexlane.domain.risk.required import required, sanctions_fault, sureness
 from dexlane.domain.risk.verdict_facts import facts_of
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import Check, RiskFactor, VerdictFacts
@@ -46,14 +46,15 @@ def assess(opportunity: OpportunityFound, evidence: Evidence, now_block: int, li
     faults = [fault for item in items if (fault := item.fault(now_block, evidence.as_of_ms)) is not None]
     vetoes = (*faults, *_vetoes(opportunity, evidence, now_block, limits))
     factors = tuple(factor(opportunity, evidence, limits) for factor in FACTORS)
+    checks, confidence_bps = sureness(items, opportunity, evidence, now_block, limits)
     weighted = sum(factor.score * factor.weight_bps for factor in factors)
     return Assessment(
         vetoes=vetoes,
         factors=factors,
         risk_score=-(-weighted // BPS_DENOMINATOR),
-        confidence_bps=confidence_bps(opportunity, evidence, now_block, limits),
+        confidence_bps=confidence_bps,
         lane=_lane(opportunity, evidence, complete=not faults),
-        checks=checks_made(opportunity, evidence, now_block, limits),
+        checks=checks,
         facts=facts_of(opportunity, evidence, limits),
     )
 

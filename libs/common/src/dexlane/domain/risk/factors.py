@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
+from functools import lru_cache
 
 from pydantic import Field
 
@@ -81,7 +82,12 @@ class RiskLimits(Value):
 
 def list_age_days(list_date: str, as_of_ms: int) -> int:
     """Whole days between the date of a list and a moment; never negative."""
-    return max(0, as_of_ms // MS_PER_DAY - (date.fromisoformat(list_date) - date(1970, 1, 1)).days)
+    return max(0, as_of_ms // MS_PER_DAY - _days_since_1970(list_date))
+
+
+@lru_cache(maxsize=64)
+def _days_since_1970(day: str) -> int:
+    return (date.fromisoformat(day) - date(1970, 1, 1)).days
 
 
 def tokens_of(route: Route) -> tuple[str, ...]:

@@ -6,13 +6,13 @@ at what a verdict measured. What is not known is not accepted where there is a t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from dexlane.domain.risk.canonical import dollar_decimals
 from dexlane.domain.risk.factors import percent
-from dexlane.events.risk import VerdictApproved, VerdictFacts
+from dexlane.events.risk import RiskFactor, VerdictApproved, VerdictFacts
 from dexlane.values.books import Book, Mode, Profile
 
 DAY_S = 86_400
@@ -81,18 +81,25 @@ PROFILES: Mapping[Profile, ProfileLimits] = MappingProxyType(
 
 def beyond_profile(verdict: VerdictApproved, book: Book) -> Iterator[str]:
     """Every threshold of the book's profile that a verdict does not keep, each as a sentence."""
-    limits, facts, whose = PROFILES[book.profile], verdict.facts, f"a {book.profile} book"
-    if book.mode not in limits.modes:
-        yield f"{whose} trades on paper alone, and this one is {book.mode}"
-    for factor in verdict.factors:
+    if book.mode not in PROFILES[book.profile].modes:
+        yield f"a {book.profile} book trades on paper alone, and this one is {book.mode}"
+    yield from beyond_thresholds(book.profile, verdict.chain_id, verdict.factors, verdict.facts)
+
+
+def beyond_thresholds(
+    profile: Profile, chain_id: int, factors: Iterable[RiskFactor], facts: VerdictFacts
+) -> Iterator[str]:
+    """Every threshold of a profile that scores or measured quantities do not keep."""
+    limits, whose = PROFILES[profile], f"a {profile} book"
+    for factor in factors:
         if factor.score > limits.max_category_score:
             most = limits.max_category_score
             yield f"the {factor.category} risk of {factor.score} is above {most}, the most for {whose}"
-    yield from _market(verdict.chain_id, facts, limits, whose)
+    yield from _market(chain_id, facts, limits, whose)
     if facts.unlisted_tokens is None:
         yield f"whether its tokens are on the allow list is not known, and {whose} asks for it"
     elif facts.unlisted_tokens:
-        yield from _tokens(verdict.chain_id, facts, limits, whose)
+        yield from _tokens(chain_id, facts, limits, whose)
 
 
 def _market(chain_id: int, facts: VerdictFacts, limits: ProfileLimits, whose: str) -> Iterator[str]:

@@ -36,10 +36,13 @@ class Item:
 
     def worth_bps(self, now_block: int, as_of_ms: int) -> int:
         """10,000 for whole evidence of this block and moment, half at the greatest age; 0 when unusable."""
-        if self.seen is None or self.fault(now_block, as_of_ms) is not None:
+        if self.seen is None:
             return 0
-        blocks_bps = BPS_DENOMINATOR * max(0, now_block - self.seen.block) // max(1, self.max_age_blocks)
-        ms_bps = BPS_DENOMINATOR * max(0, as_of_ms - self.seen.at_ms) // self.max_age_ms
+        blocks, age_ms = now_block - self.seen.block, as_of_ms - self.seen.at_ms
+        if blocks > self.max_age_blocks or age_ms > self.max_age_ms:
+            return 0
+        blocks_bps = BPS_DENOMINATOR * max(0, blocks) // max(1, self.max_age_blocks)
+        ms_bps = BPS_DENOMINATOR * max(0, age_ms) // self.max_age_ms
         fresh_bps = BPS_DENOMINATOR - min(BPS_DENOMINATOR, max(blocks_bps, ms_bps)) // 2
         return fresh_bps * self.whole_bps // BPS_DENOMINATOR
 
@@ -101,32 +104,28 @@ def compliance_fault(opportunity: OpportunityFound, evidence: Evidence, limits: 
     return None
 
 
-def checks_made(
-    opportunity: OpportunityFound, evidence: Evidence, now_block: int, limits: RiskLimits
-) -> tuple[Check, ...]:
-    """The checks that were made of all they apply to and are fresh, in the order of the closed list."""
-    items = (*required(opportunity, evidence, limits), *informing(opportunity, evidence, limits))
-    failed = {
-        item.check
-        for item in items
-        if item.whole_bps < BPS_DENOMINATOR or item.fault(now_block, evidence.as_of_ms) is not None
-    }
-    if sanctions_fault(opportunity, evidence, limits) is not None:
-        failed.add(Check.SANCTIONS)
-    return tuple(check for check in Check if check not in failed)
+def sureness(
+    needed: tuple[Item, ...], opportunity: OpportunityFound, evidence: Evidence, now_block: int, limits: RiskLimits
+) -> tuple[tuple[Check, ...], int]:
+    """The checks that were made of all they apply to and are fresh, in the order of the closed list; and how sure that
+    makes, in bps: the mean worth of everything that a route like this calls for, the sanctions list being one item.
 
-
-def confidence_bps(opportunity: OpportunityFound, evidence: Evidence, now_block: int, limits: RiskLimits) -> int:
-    """Mean worth of everything that a route like this calls for, the sanctions list counting as one item more.
-
-    How many items there are depends on the route alone, so what is missing always lowers the mean.
+    ``needed`` is what :func:`required` said. How many items there are depends on the route alone, so what is missing
+    always lowers the mean.
     """
-    items = (*required(opportunity, evidence, limits), *informing(opportunity, evidence, limits))
-    total = sum(item.worth_bps(now_block, evidence.as_of_ms) for item in items)
-    if evidence.sanctions is not None and sanctions_fault(opportunity, evidence, limits) is None:
+    items = (*needed, *informing(opportunity, evidence, limits))
+    failed, total = set(), 0
+    for item in items:
+        worth = item.worth_bps(now_block, evidence.as_of_ms)
+        total += worth
+        if worth == 0 or item.whole_bps < BPS_DENOMINATOR:
+            failed.add(item.check)
+    if evidence.sanctions is None or sanctions_fault(opportunity, evidence, limits) is not None:
+        failed.add(Check.SANCTIONS)
+    else:
         age = list_age_days(evidence.sanctions.list_date, evidence.as_of_ms)
         total += BPS_DENOMINATOR - BPS_DENOMINATOR * age // limits.max_sanctions_age_days // 2
-    return total // (len(items) + 1)
+    return tuple(check for check in Check if check not in failed), total // (len(items) + 1)
 
 
 def _required(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> Iterator[Item]:
