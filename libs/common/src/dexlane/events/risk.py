@@ -81,9 +81,14 @@ class VerdictFacts(Value):
 NO_FACTS = VerdictFacts()
 
 
-def _says_nothing(told: tuple[Check, ...] | VerdictFacts) -> bool:
-    """Verdicts from before there were checks and facts look as they did then."""
-    return not told or told == NO_FACTS
+def _no_checks(checks: tuple[Check, ...]) -> bool:
+    """Verdicts from before there were checks look as they did then."""
+    return not checks
+
+
+def _no_facts(facts: VerdictFacts) -> bool:
+    """The same for facts: none was ever given. Comparing field by field would cost more than all the rest."""
+    return not facts.model_fields_set
 
 
 class RiskFactor(Value):
@@ -102,9 +107,9 @@ class _Verdict(Event):
     confidence_bps: int = Field(ge=0, le=10_000)
     factors: tuple[RiskFactor, ...]
     checks: tuple[Check, ...] = Field(
-        default=(), exclude_if=_says_nothing, description="the checks that were made and are fresh"
+        default=(), exclude_if=_no_checks, description="the checks that were made and are fresh"
     )
-    facts: VerdictFacts = Field(default=NO_FACTS, exclude_if=_says_nothing)
+    facts: VerdictFacts = Field(default=NO_FACTS, exclude_if=_no_facts)
 
 
 class VerdictApproved(_Verdict):

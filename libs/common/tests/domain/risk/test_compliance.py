@@ -222,6 +222,8 @@ def test_rules_that_nobody_reviewed_for_long_are_no_answer(case: Any) -> None:
 def test_rules_that_were_asked_for_another_token_are_no_answer(cases: dict[str, Any]) -> None:
     other = cases["unknown_token"].but(compliance=cases["single"].evidence.compliance)
     assert other.assess().facts.rulings == ()
+    assert "not every token was looked up" in other.assess().vetoes[0]
+    assert not other.but(compliance=None).assess().approved
 
 
 @shared

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dexlane.domain.risk.evidence import CodeFacts, Flag, Seen, TrialFacts
-from dexlane.domain.risk.factors import contract, liquidity, slippage, volatility
+from dexlane.domain.risk.factors import WEIGHTS_BPS, contract, liquidity, slippage, volatility
 from dexlane.domain.risk.scales import score
 
 UNKNOWN = "0x" + "7" * 40
@@ -107,6 +108,12 @@ def test_code_that_nobody_judged_counts_like_the_worst(cases: dict[str, Any]) ->
 
 def test_changed_token_of_an_unknown_issuer_scores_worst(cases: dict[str, Any]) -> None:
     assert _score(contract, cases["unknown_token"].with_flag(UNKNOWN, Flag.OWNER_CHANGED)) == 100
+
+
+def test_the_published_weights_are_those_in_force() -> None:
+    text = (Path(__file__).parents[5] / "docs" / "RISK.md").read_text()
+    for category, weight_bps in WEIGHTS_BPS.items():
+        assert f"| {category} | {weight_bps // 100} % |" in text
 
 
 def test_reasons_are_sentences_that_name_the_measured_quantity(case: Any) -> None:

@@ -131,9 +131,11 @@ def _compliance_vetoes(opportunity: OpportunityFound, evidence: Evidence, limits
     if evidence.sanctions is not None:
         for hit in sorted(evidence.sanctions.hits):
             yield f"{hit} is on the sanctions list of {evidence.sanctions.list_date}"
-    if evidence.compliance is not None:
-        for token in evidence.compliance.unverified:
-            yield f"token {token} is not among those that may be traded"
+    rules = evidence.compliance
+    if rules is None or not rules.checked.issuperset(tokens_of(opportunity.route)):
+        yield "the compliance rules cannot be checked: not every token was looked up"
+    else:
+        yield from (f"token {token} is not among those that may be traded" for token in rules.unverified)
 
 
 def _lane(opportunity: OpportunityFound, evidence: Evidence, *, complete: bool) -> Lane:
