@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -93,9 +94,33 @@ def test_a_bad_line_is_named_by_its_number_and_loses_nothing_else() -> None:
     assert complaints[2].endswith("and 1 more")
 
 
-def test_a_missing_file_is_a_usage_error() -> None:
-    error = CliRunner().invoke(app, ["assess", "--input", "/nowhere/lines"]).exception
+def test_what_the_line_says_about_lists_holds() -> None:
+    told = a_line()
+    token = USDC.address
+    told["evidence"]["sanctions"] = {"list_date": "2026-06-25", "on": "2026-06-25", "checked": [], "hits": [token]}
+    told["evidence"]["compliance"] = {
+        "reviewed": "2026-06-25", "on": "2026-06-25", "checked": [], "flags": {}, "rulings": [], "unverified": [],
+    }  # fmt: skip
+    [answer] = answers(run(told))
+    assert any(token in veto for veto in answer["vetoes"])
+    assert answer["facts"]["rulings"] == []
+
+
+def test_a_score_beyond_every_profile_is_told_for_each() -> None:
+    restless = a_line()
+    for seen in restless["evidence"]["volatilities"].values():
+        seen["value"] = {"mean_move_pips": 10_000, "peak_move_pips": 50_000, "samples": 4}
+    for seen in restless["evidence"]["depths"].values():
+        seen["at_ms"] -= 29_000
+    [answer] = answers(run(restless))
+    assert "the risk score" in " ".join(answer["refused_by"]["conservative"])
+
+
+@pytest.mark.parametrize("arguments", [("--input", "/nowhere/lines"), ("--sanctions", "/nowhere/list")])
+def test_a_file_that_cannot_be_read_is_a_usage_error(arguments: tuple[str, ...]) -> None:
+    error = CliRunner().invoke(app, ["assess", *arguments], input="").exception
     assert getattr(error, "code", None) == 2
+    assert "cannot be" in str(error)
 
 
 def test_the_form_of_a_line_is_published() -> None:
