@@ -73,6 +73,26 @@ def test_what_was_not_seen_is_unknown_and_never_safe(gone: dict[str, object]) ->
     assert verdict(replace(SAFE, **gone)).verdict == "unknown"  # type: ignore[arg-type]
 
 
+DUST = {"expected": 9_000, "received": 900}
+"""In a pool of dust a sale that loses nine tenths is too small to measure its tax."""
+
+
+@pytest.mark.parametrize(
+    ("unmeasured", "name"),
+    [
+        ({"buys": (trade(Kind.SIZE, buys=True, **DUST),)}, "purchase"),
+        ({"sales": tuple(trade(kind, **DUST) for kind in (Kind.SIZE, Kind.WAIT, Kind.FAR))}, "sale"),
+        ({"moves": ()}, "transfer"),
+        ({"moves": (replace(SAFE.moves[0], sent=9_000, left=9_000, arrived=900),)}, "transfer"),
+    ],
+    ids=["purchase", "sale", "no transfer", "transfer"],
+)
+def test_a_tax_that_was_not_measured_is_unknown_and_never_safe(unmeasured: dict[str, object], name: str) -> None:
+    found = verdict(replace(SAFE, **unmeasured))  # type: ignore[arg-type]
+    assert found.verdict == "unknown"
+    assert [finding.reason for finding in found.findings] == [f"the tax of a {name} was not measured"]
+
+
 def test_no_contract_is_unsafe() -> None:
     found = verdict(TokenTrial(token=TOKEN, block=1, is_token=False, missing=("there is no contract",)))
     assert (found.verdict, found.flags) == ("unsafe", ("no_token",))
@@ -129,7 +149,7 @@ def test_a_refused_purchase_of_one_size_is_only_told() -> None:
         ({"decimals": frozenset({18, 6})}, "lying_decimals"),
         ({"sales": (*SAFE.sales, trade(Kind.LATE, made=10**24))}, "hidden_mint"),
         ({"sales": (*SAFE.sales, trade(Kind.LATE, gas=LIMITS.max_trade_gas + 1))}, "gas_heavy"),
-        ({"moves": (replace(SAFE.moves[0], ok=False),)}, "no_transfer"),
+        ({"moves": (*SAFE.moves, replace(SAFE.moves[0], ok=False))}, "no_transfer"),
         ({"moves": (replace(SAFE.moves[0], arrived=GOOD // 2),)}, "transfer_tax"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",

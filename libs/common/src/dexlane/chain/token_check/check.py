@@ -80,7 +80,7 @@ async def _tried(node: Node, question: Question, head: Head) -> TokenTrial:
         traded,
         sales=(*traded.sales, *found.far),
         switches=found.switches,
-        missing=(*traded.missing, *found.missing),
+        missing=(*subject.missing, *traded.missing, *found.missing),
     )
     return replace(done, evidence=observations(subject, done))
 

@@ -201,6 +201,8 @@ def _taxes(trial: TokenTrial, limits: TrialLimits) -> Iterator[Finding]:
         if bps:
             means: Literal["unsafe"] | None = "unsafe" if bps > limits.max_tax_bps else None
             yield Finding(flag, f"a {name} loses up to {bps} bps to the token", means)
+        elif bps is None and trial.method == "eth_simulateV1":
+            yield Finding("not_checked", f"the tax of a {name} was not measured", "unknown")
 
 
 def _balances(trial: TokenTrial, limits: TrialLimits) -> Iterator[Finding]:
