@@ -6,17 +6,17 @@ import argparse
 import asyncio
 import sys
 
-from dexlane_devnet.zoo import FAMILIES, Family
+from dexlane_devnet.zoo import FAMILIES, Exchange, Family
 from tokens.zoo_run import Result, examine, report, zoo_chain
 
 
-async def run(families: list[Family], first: int, seeds: int) -> list[Result]:
+async def run(families: list[Family], first: int, seeds: int, exchange: Exchange) -> list[Result]:
     """Every family with every seed."""
     results: list[Result] = []
     for seed in range(first, first + seeds):
         async with zoo_chain() as (devnet, client):
             for family in families:
-                results.append(await examine(devnet, client, family, seed))  # noqa: PERF401 - one after the other
+                results.append(await examine(devnet, client, family, seed, exchange))  # noqa: PERF401 - one after the other
     return results
 
 
@@ -26,6 +26,9 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3, help="specimens of each family")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--held-out", action="store_true", help="with the families that nobody tunes on")
+    parser.add_argument(
+        "--exchange", choices=("uniswap_v2", "uniswap_v3"), default="uniswap_v2", help="where it trades"
+    )
     parser.add_argument("--only", nargs="*", default=[], help="names of families")
     options = parser.parse_args()
     families = [
@@ -33,7 +36,7 @@ def main() -> int:
         for family in FAMILIES
         if (family.name in options.only) or (not options.only and (options.held_out or not family.held_out))
     ]
-    results = asyncio.run(run(families, options.first, options.seeds))
+    results = asyncio.run(run(families, options.first, options.seeds, options.exchange))
     print("\n".join(report(results)))
     return 0 if all(result.right for result in results) else 1
 

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from dexlane.chain.link import LinkPolicy
 from dexlane.chain.rpc import RpcClient
 from dexlane.chain.token_check.check import Question, try_token
+from dexlane.chain.token_check.pools import Where, known_markets
 from dexlane.domain.risk.calibration import Share
 from dexlane.domain.risk.token_trial import TokenTrial
 from dexlane.domain.risk.token_verdict import TokenVerdict, TrialLimits, judge
 from dexlane.values.amounts import BPS_DENOMINATOR
 from dexlane_devnet import ADDRESSES, Devnet, DevnetConfig, free_port, start_devnet
-from dexlane_devnet.zoo import Family, Specimen, release
+from dexlane_devnet.zoo import Exchange, Family, Specimen, release
 
-ROUTER, USDC = ADDRESSES.v2_router02.lower(), ADDRESSES.usdc.lower()
+USDC = ADDRESSES.usdc.lower()
+V2 = Where(known_markets(1)[:1], (USDC,))
+V3 = Where(tuple(market for market in known_markets(1) if market.family == "uniswap_v3"), (USDC,))
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,13 @@ async def zoo_chain() -> AsyncIterator[tuple[Devnet, RpcClient]]:
             await client.stop()
 
 
-async def examine(devnet: Devnet, client: RpcClient, family: Family, seed: int) -> Result:
+async def examine(
+    devnet: Devnet, client: RpcClient, family: Family, seed: int, exchange: Exchange = "uniswap_v2"
+) -> Result:
     """Release a specimen and check it."""
-    specimen = await release(devnet, family, seed)
+    specimen = await release(devnet, family, seed, exchange)
     began = time.perf_counter()
-    trial = await try_token(client, Question(specimen.token, ROUTER, (USDC,)))
+    trial = await try_token(client, Question(specimen.token, V2 if exchange == "uniswap_v2" else V3))
     verdict = judge(trial, TrialLimits())
     return Result(specimen, trial, verdict, (time.perf_counter() - began) * 1_000)
 

@@ -25,7 +25,7 @@ def _told(subject: Subject, trial: TokenTrial) -> Iterator[tuple[str, str, dict[
         "pool",
         CALLED,
         {
-            "router": pool.router,
+            "router": pool.venue.allowed,
             "pair": pool.pair,
             "quote": pool.quote,
             "reserve_quote": str(pool.reserve_quote),

@@ -9,7 +9,6 @@ from itertools import pairwise
 from dexlane.chain.token_check.probe import Step, Told, call
 from dexlane.chain.token_check.session import (
     CROWD,
-    FOREVER,
     MOMENTS,
     SIZES_BPS,
     TRADE_GAS,
@@ -21,12 +20,12 @@ from dexlane.chain.token_check.session import (
     Sent,
     acquire,
     buyers,
-    swap,
     trade_look,
     watched,
     world_look,
 )
 from dexlane.chain.token_check.subject import Subject
+from dexlane.chain.token_check.venues import FOREVER
 from dexlane.domain.risk.token_trial import Kind, Loss, Move, Trade
 
 _MEMBERS = (*(f"size {bps}" for bps in SIZES_BPS), *(f"wait {each}" for each in ("minute", "hour", "day", "month")))
@@ -80,7 +79,7 @@ def _first_purchases(run: Run, first: Sequence[Buyer]) -> None:
     for name, amount in paid.items():
         funded = call("transfer(address,uint256)", script.who(name), amount)
         script.send("buy", f"fund {name}", Sent(bank, pool.quote, funded))
-        data = call("approve(address,uint256)", pool.router, FOREVER)
+        data = call("approve(address,uint256)", pool.venue.allowed, FOREVER)
         script.send("buy", f"permit {name}", Sent(script.who(name), pool.quote, data))
     for buyer in first:
         _buy(run, "buy", buyer.name, buyer.paid, f"buy {buyer.name}")
@@ -93,7 +92,7 @@ def _buy(run: Run, moment: str, name: str, amount: int, key: str) -> None:
     closely = not run.sales
     if closely:
         script.look(moment, f"before {key}", trade_look(script, trader, (amount, path)))
-    script.send(moment, key, Sent(trader, pool.router, swap(amount, path, trader), TRADE_GAS))
+    script.send(moment, key, Sent(trader, pool.venue.allowed, pool.venue.swap(amount, path, trader), TRADE_GAS))
     if closely:
         script.look(moment, f"after {key}", trade_look(script, trader, (amount, path)))
     run.active[moment].add(name)
@@ -105,14 +104,15 @@ def _sell(run: Run, sale: Sale) -> None:
     if sale.kind in {Kind.GIVEN, Kind.PULLED, Kind.LATE}:
         _let_router(run, sale.moment, sale.trader)
     script.look(sale.moment, f"before {sale.key}", trade_look(script, trader, (sale.amount, path)))
-    script.send(sale.moment, sale.key, Sent(trader, pool.router, swap(sale.amount, path, trader), TRADE_GAS))
+    sold = Sent(trader, pool.venue.allowed, pool.venue.swap(sale.amount, path, trader), TRADE_GAS)
+    script.send(sale.moment, sale.key, sold)
     script.look(sale.moment, f"after {sale.key}", trade_look(script, trader, (sale.amount, path)))
     run.active[sale.moment].add(sale.trader)
 
 
 def _let_router(run: Run, moment: str, name: str) -> None:
     script = run.script
-    data = call("approve(address,uint256)", script.subject.pool.router, FOREVER)
+    data = call("approve(address,uint256)", script.subject.pool.venue.allowed, FOREVER)
     script.send(moment, f"allow {name} {moment}", Sent(script.who(name), script.subject.token, data))
 
 
@@ -121,16 +121,23 @@ def _crowd(run: Run) -> None:
     script, pool = run.script, run.script.subject.pool
     for number in range(CROWD):
         trader = script.who(f"crowd {number}")
-        data = swap(max(1, run.usual // 10), (pool.quote, script.subject.token), trader)
-        script.send("day", f"crowd {number}", Sent(trader, pool.router, data, TRADE_GAS))
+        data = pool.venue.swap(max(1, run.usual // 10), (pool.quote, script.subject.token), trader)
+        script.send("day", f"crowd {number}", Sent(trader, pool.venue.allowed, data, TRADE_GAS))
 
 
 def part_given(subject: Subject) -> int:
     """How much is given on: a quarter of what the usual purchase brings before taxes, so that it is surely there."""
     pool = subject.pool
-    bought = sum(buyer.paid for buyer in buyers(subject))
-    usual = max(1, pool.reserve_quote * USUAL_BPS // 10_000)
+    bought, usual = first_amounts(subject)
+    if pool.last_purchase is not None:
+        return pool.last_purchase // 4
     return usual * pool.reserve_quote * pool.reserve_token // (pool.reserve_quote + bought) ** 2 // 4
+
+
+def first_amounts(subject: Subject) -> tuple[int, int]:
+    """What all first buyers pay together, and what the usual purchase costs."""
+    usual = max(1, subject.pool.reserve_quote * USUAL_BPS // 10_000)
+    return sum(buyer.paid for buyer in buyers(subject)), usual
 
 
 def _transfers(run: Run) -> None:
@@ -184,7 +191,7 @@ class Reading:
             reserve_out=before[1].value or 0,
             ok=called.ok,
             reason=called.reason,
-            gas=called.gas,
+            gas=max(0, called.gas - before[0].gas),
             waited_s=waited_s,
             made=self._made(before, after, name),
         )
