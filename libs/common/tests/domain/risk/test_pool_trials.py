@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from dexlane.domain.risk.evidence import Seen, TrialFacts
 from dexlane.domain.risk.pool_trials import pairs_in, pairs_of, together
-from dexlane.testing.builders import USDC, V2_POOL, V3_POOL, WETH, a_gap_route, a_pool_v2, a_pool_v3, an_address
+from dexlane.testing.builders import USDC, V2_POOL, WETH, a_gap_route, a_pool_v2, a_pool_v3, an_address
+from dexlane.testing.builders.pools import V3_POOL_500
 
 GRAVITY = ("safe", "unknown", "unsafe")
 taxes = st.none() | st.integers(0, 10_000)
@@ -15,7 +16,7 @@ facts = st.builds(
     TrialFacts,
     address=st.just(WETH.address),
     verdict=st.sampled_from(GRAVITY),
-    pool=st.sampled_from([V2_POOL, V3_POOL]),
+    pool=st.sampled_from([V2_POOL, V3_POOL_500]),
     buy_tax_bps=taxes,
     sell_tax_bps=taxes,
     transfer_tax_bps=taxes,
@@ -42,13 +43,13 @@ def test_the_check_of_one_pool_stays_as_it_is() -> None:
 
 def test_a_route_names_every_token_with_every_pool_that_trades_it() -> None:
     route = a_gap_route()
-    assert set(pairs_of(route)) == {(token.address, pool) for token in (USDC, WETH) for pool in (V2_POOL, V3_POOL)}
+    assert set(pairs_of(route)) == {(token.address, pool) for token in (USDC, WETH) for pool in (V2_POOL, V3_POOL_500)}
     assert len(pairs_of(route)) == 4
 
 
 def test_pools_that_no_check_can_trade_in_are_not_tried() -> None:
     v2, v3 = a_pool_v2(), a_pool_v3()
     solidly = v2.model_copy(update={"key": v2.key.model_copy(update={"protocol": "solidly_volatile"})})
-    found = pairs_in({V2_POOL: solidly, V3_POOL: v3, an_address("x"): v2})
-    assert set(found) == {(token.address, pool) for token in (USDC, WETH) for pool in (V2_POOL, V3_POOL)}
+    found = pairs_in({V2_POOL: solidly, V3_POOL_500: v3, an_address("x"): v2})
+    assert set(found) == {(token.address, pool) for token in (USDC, WETH) for pool in (V2_POOL, V3_POOL_500)}
     assert pairs_in({V2_POOL: solidly}) == ()
