@@ -14,10 +14,10 @@ from dexlane.chain.token_check.check import Question, try_token
 from dexlane.chain.token_check.pools import Where, known_markets
 from dexlane.domain.risk.calibration import Share
 from dexlane.domain.risk.token_trial import TokenTrial
-from dexlane.domain.risk.token_verdict import TokenVerdict, TrialLimits, judge
+from dexlane.domain.risk.token_verdict import STRICT, TokenVerdict, TrialLimits, judge
 from dexlane.values.amounts import BPS_DENOMINATOR
 from dexlane_devnet import ADDRESSES, Devnet, DevnetConfig, free_port, start_devnet
-from dexlane_devnet.zoo import Exchange, Family, Specimen, release
+from dexlane_devnet.zoo import Exchange, Family, Specimen, Surroundings, arrange, release
 
 USDC = ADDRESSES.usdc.lower()
 V2 = Where(known_markets(1)[:1], (USDC,))
@@ -64,6 +64,15 @@ async def examine(
     began = time.perf_counter()
     trial = await try_token(client, Question(specimen.token, V2 if exchange == "uniswap_v2" else V3))
     verdict = judge(trial, TrialLimits())
+    return Result(specimen, trial, verdict, (time.perf_counter() - began) * 1_000)
+
+
+async def examine_surroundings(devnet: Devnet, client: RpcClient, surroundings: Surroundings, seed: int) -> Result:
+    """Arrange a specimen and check it, its surroundings counting."""
+    specimen = await arrange(devnet, surroundings, seed)
+    began = time.perf_counter()
+    trial = await try_token(client, Question(specimen.token, V2))
+    verdict = judge(trial, STRICT)
     return Result(specimen, trial, verdict, (time.perf_counter() - began) * 1_000)
 
 

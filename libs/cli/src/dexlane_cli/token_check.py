@@ -25,8 +25,9 @@ from dexlane.chain.token_check.check import BUDGET_S, Question, try_token
 from dexlane.chain.token_check.http_node import HttpNode
 from dexlane.chain.token_check.pools import FAMILIES, Market, Where, known_markets, known_quotes
 from dexlane.domain.risk.canonical import canonical_symbol
+from dexlane.domain.risk.factors import percent
 from dexlane.domain.risk.token_trial import TokenTrial
-from dexlane.domain.risk.token_verdict import TokenVerdict, TrialLimits, judge
+from dexlane.domain.risk.token_verdict import STRICT, TokenVerdict, TrialLimits, judge
 from dexlane_cli.errors import EXIT_USAGE, CommandError
 
 EXIT_CODES = {"safe": 0, "unsafe": 1, "unknown": 3}
@@ -45,6 +46,7 @@ class Asked:
     protocol: str
     pool: str | None
     block: int | None
+    strict: bool
 
 
 @app.command("token-check")
@@ -58,6 +60,9 @@ def token_check_command(
         str, typer.Option(help="Whose pools it is traded in: uniswap_v2 or uniswap_v3. Without it V2's, else V3's.")
     ] = "",
     pool: Annotated[str, typer.Option(help="The pool to trade in; without it the first that holds anything.")] = "",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Its surroundings count too: locked liquidity, largest holder.")
+    ] = False,
     block: Annotated[int | None, typer.Option(min=0, help="The block to stand on; without it the newest.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
@@ -67,7 +72,7 @@ def token_check_command(
     Exit code 0: safe, 1: unsafe, 2: wrong usage, 3: unknown, because something could not be looked at. Taxes are in
     bps; they and "ok" are null where nothing was seen. Evidence names block, method and raw values.
     """
-    asked = _checked(Asked(rpc, token, router_address, protocol, pool, block))
+    asked = _checked(Asked(rpc, token, router_address, protocol, pool, block, strict))
     began = time.perf_counter()
     trial, verdict = asyncio.run(_check(asked))
     answer = answer_of(trial, verdict, (time.perf_counter() - began) * 1_000)
@@ -100,7 +105,7 @@ async def _check(asked: Asked) -> tuple[TokenTrial, TokenVerdict]:
     except (RpcUnavailable, RpcError, TypeError, ValueError) as error:
         trial = TokenTrial(token=asked.token, block=asked.block or 0, missing=(f"the node does not answer: {error}",))
         known = False
-    return trial, judge(trial, TrialLimits(), known_issuer=known)
+    return trial, judge(trial, STRICT if asked.strict else TrialLimits(), known_issuer=known)
 
 
 def _question(asked: Asked, chain_id: int) -> Question:
@@ -163,6 +168,11 @@ def _show(answer: dict[str, Any], verdict: TokenVerdict) -> None:
     console.print(f"{answer['token']} is [{colours[verdict.verdict]}]{verdict.verdict}[/] ({answer['ms']} ms)")
     taxes = (("purchase", verdict.buy_tax_bps), ("sale", verdict.sell_tax_bps), ("transfer", verdict.transfer_tax_bps))
     console.print(f"traded in pool {answer['pool'] or 'none'}")
+    kept, largest = verdict.background.locked_bps(), verdict.background.top_holder_bps()
+    shares = {"liquidity burned or locked": kept, "largest holder": largest}
+    told = ", ".join(f"{name} {'?' if bps is None else percent(bps)}" for name, bps in shares.items())
+    age = verdict.background.age_blocks
+    console.print(f"{told}, age {'?' if age is None else age} blocks", highlight=False)
     console.print("taxes: " + ", ".join(f"{name} {'?' if bps is None else bps} bps" for name, bps in taxes))
     sizes = Table("amount", "can be sold")
     for size in verdict.can_sell:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,7 +51,7 @@ def test_a_route_names_every_token_with_every_pool_that_trades_it() -> None:
 
 def test_pools_that_no_check_can_trade_in_are_not_tried() -> None:
     v2, v3 = a_pool_v2(), a_pool_v3()
-    solidly = v2.model_copy(update={"key": v2.key.model_copy(update={"protocol": "solidly_volatile"})})
+    solidly = replace(v2, key=v2.key.model_copy(update={"protocol": "solidly_volatile"}))
     found = pairs_in({V2_POOL: solidly, V3_POOL_500: v3, an_address("x"): v2})
     assert set(found) == {(token.address, pool) for token in (USDC, WETH) for pool in (V2_POOL, V3_POOL_500)}
     assert pairs_in({V2_POOL: solidly}) == ()

@@ -2,5 +2,19 @@
 
 from dexlane_devnet.zoo.families import BENIGN, FAMILIES, HOSTILE, Family
 from dexlane_devnet.zoo.release import KEEPER, Exchange, Specimen, bring_to, release
+from dexlane_devnet.zoo.surroundings import SURROUNDINGS, Surroundings, arrange
 
-__all__ = ["BENIGN", "FAMILIES", "HOSTILE", "KEEPER", "Exchange", "Family", "Specimen", "bring_to", "release"]
+__all__ = [
+    "BENIGN",
+    "FAMILIES",
+    "HOSTILE",
+    "KEEPER",
+    "SURROUNDINGS",
+    "Exchange",
+    "Family",
+    "Specimen",
+    "Surroundings",
+    "arrange",
+    "bring_to",
+    "release",
+]

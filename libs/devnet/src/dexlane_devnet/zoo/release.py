@@ -16,10 +16,10 @@ from dexlane_devnet.zoo.families import Family, creation_code
 
 KEEPER = account("test-11").address
 """Who deploys and owns every specimen: an account without code."""
-_ETHER = 10**18
-_FOREVER = (1 << 256) - 1
-_KEEPER_WEI = 10**8 * _ETHER
-_BLOCKS_OF_AGE = 8
+ETHER = 10**18
+FOREVER = (1 << 256) - 1
+KEEPER_WEI = 10**8 * ETHER
+BLOCKS_OF_AGE = 8
 V3_FEE_PIPS = 3_000
 _WIDEST_TICK = 887_220
 """The last tick on either side that pools with that fee, of spacing 60, can use."""
@@ -46,8 +46,8 @@ async def release(devnet: Devnet, family: Family, seed: int, exchange: Exchange 
         DevnetError: a transaction of its set-up failed.
     """
     numbers = family.numbers(seed)
-    await devnet.rpc("anvil_setBalance", KEEPER, hex(_KEEPER_WEI))
-    receipt = await _deploy(devnet, creation_code()[family.name] + encode(["uint256[4]"], [numbers]))
+    await devnet.rpc("anvil_setBalance", KEEPER, hex(KEEPER_WEI))
+    receipt = await deploy(devnet, creation_code()[family.name] + encode(["uint256[4]"], [numbers]))
     token = str(receipt["contractAddress"]).lower()
     if family.makes:
         answer = await devnet.rpc("eth_call", {"to": token, "data": calldata("token()")}, "latest")
@@ -57,12 +57,13 @@ async def release(devnet: Devnet, family: Family, seed: int, exchange: Exchange 
         wei = await _to_pool(devnet, token, seed, exchange)
         pool = await _pool_of(devnet, token, exchange)
     for signature in family.after:
-        await _send(devnet, token, calldata(signature))
-    await devnet.mine(_BLOCKS_OF_AGE)
+        await send(devnet, token, calldata(signature))
+    await devnet.mine(BLOCKS_OF_AGE)
     return Specimen(family, seed, token, tuple(numbers), pool, wei)
 
 
-async def _deploy(devnet: Devnet, code: bytes) -> dict[str, Any]:
+async def deploy(devnet: Devnet, code: bytes) -> dict[str, Any]:
+    """The keeper deploys a contract; the receipt. ``DevnetError`` when that fails."""
     request = {"from": KEEPER, "data": "0x" + code.hex(), "gas": hex(16_000_000)}
     receipt: dict[str, Any] = await devnet.rpc("eth_sendTransactionSync", request)
     if receipt["status"] != "0x1":
@@ -70,7 +71,7 @@ async def _deploy(devnet: Devnet, code: bytes) -> dict[str, Any]:
     return receipt
 
 
-async def bring_to(devnet: Devnet, token: str, exchange: Exchange, wei: int = 10 * _ETHER) -> str:
+async def bring_to(devnet: Devnet, token: str, exchange: Exchange, wei: int = 10 * ETHER) -> str:
     """Another pool for a token, with all that the keeper has left of it; the pool's address."""
     data = calldata("balanceOf(address)", KEEPER)
     held = int(await devnet.rpc("eth_call", {"to": token, "data": data}, "latest"), 16)
@@ -85,7 +86,7 @@ async def _to_pool(devnet: Devnet, token: str, seed: int, exchange: Exchange) ->
         await devnet.rpc("eth_call", {"to": token, "data": calldata("balanceOf(address)", KEEPER)}, "latest"), 16
     )
     amount = min(held, supply * chance.randint(60, 100) // 100)
-    wei = chance.randint(5, 200) * _ETHER
+    wei = chance.randint(5, 200) * ETHER
     await (_to_v2 if exchange == "uniswap_v2" else _to_v3)(devnet, token, amount, wei)
     return wei
 
@@ -101,28 +102,29 @@ async def _pool_of(devnet: Devnet, token: str, exchange: Exchange) -> str:
 
 async def _to_v2(devnet: Devnet, token: str, amount: int, wei: int) -> None:
     router = chain_of(devnet.chain_id).addresses.v2_router02
-    await _send(devnet, token, calldata("approve(address,uint256)", router, _FOREVER))
+    await send(devnet, token, calldata("approve(address,uint256)", router, FOREVER))
     signature = "addLiquidityETH(address,uint256,uint256,uint256,address,uint256)"
-    await _send(devnet, router, calldata(signature, token, amount, 0, 0, KEEPER, _FOREVER), wei)
+    await send(devnet, router, calldata(signature, token, amount, 0, 0, KEEPER, FOREVER), wei)
 
 
 async def _to_v3(devnet: Devnet, token: str, amount: int, wei: int) -> None:
     """A position over all prices in the pool of 0.3 %."""
     at = chain_of(devnet.chain_id).addresses
-    await _send(devnet, at.weth, calldata("deposit()"), wei)
+    await send(devnet, at.weth, calldata("deposit()"), wei)
     for each in (token, at.weth):
-        await _send(devnet, each, calldata("approve(address,uint256)", at.position_manager, _FOREVER))
+        await send(devnet, each, calldata("approve(address,uint256)", at.position_manager, FOREVER))
     sides = sorted(((int(token, 16), token, amount), (int(at.weth, 16), at.weth, wei)))
     (_, token0, amount0), (_, token1, amount1) = sides
     price = math.isqrt((amount1 << 192) // amount0)
     create = "createAndInitializePoolIfNecessary(address,address,uint24,uint160)"
-    await _send(devnet, at.position_manager, calldata(create, token0, token1, V3_FEE_PIPS, price))
+    await send(devnet, at.position_manager, calldata(create, token0, token1, V3_FEE_PIPS, price))
     kinds = "address,address,uint24,int24,int24,uint256,uint256,uint256,uint256,address,uint256"
-    range_ = (token0, token1, V3_FEE_PIPS, -_WIDEST_TICK, _WIDEST_TICK, amount0, amount1, 0, 0, KEEPER, _FOREVER)
-    await _send(devnet, at.position_manager, calldata(f"mint(({kinds}))", range_))
+    range_ = (token0, token1, V3_FEE_PIPS, -_WIDEST_TICK, _WIDEST_TICK, amount0, amount1, 0, 0, KEEPER, FOREVER)
+    await send(devnet, at.position_manager, calldata(f"mint(({kinds}))", range_))
 
 
-async def _send(devnet: Devnet, to: str, data: str, value: int = 0) -> None:
+async def send(devnet: Devnet, to: str, data: str, value: int = 0) -> None:
+    """A transaction of the keeper's. ``DevnetError`` when it fails."""
     request = {"from": KEEPER, "to": to, "data": data, "value": hex(value), "gas": hex(16_000_000)}
     receipt = await devnet.rpc("eth_sendTransactionSync", request)
     if receipt["status"] != "0x1":

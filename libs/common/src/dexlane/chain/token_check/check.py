@@ -11,6 +11,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from dexlane.chain.link import RpcError, RpcUnavailable
+from dexlane.chain.token_background.reading import read_background
 from dexlane.chain.token_check import trading
 from dexlane.chain.token_check.asking import Head, Node, NoSubjectError, number_of, read_head, views
 from dexlane.chain.token_check.called import trade_in_a_call
@@ -23,6 +24,8 @@ from dexlane.chain.token_check.venues import UniswapV3
 from dexlane.domain.risk.token_trial import TokenTrial
 
 BUDGET_S = 10.0
+_PLAN_GAS = 20_000_000
+"""A fifth of a deep concentrated pool lies behind hundreds of ticks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +67,16 @@ async def _tried(node: Node, question: Question, head: Head) -> TokenTrial:
         decimals=frozenset({subject.decimals}),
         strange_proxy=subject.strange_proxy,
     )
-    traded, found = await asyncio.gather(_session(node, subject, trial), explore(node, subject, simulates=True))
+    traded, found, background = await asyncio.gather(
+        _session(node, subject, trial), explore(node, subject, simulates=True), read_background(node, subject)
+    )
     if not traded.method:
         traded, found = await asyncio.gather(_called(node, subject, trial), explore(node, subject, simulates=False))
     done = replace(
         traded,
         sales=(*traded.sales, *found.far),
         switches=found.switches,
+        background=background,
         missing=(*subject.missing, *traded.missing, *found.missing),
     )
     return replace(done, evidence=observations(subject, done))
@@ -83,7 +89,7 @@ async def _quoted(node: Node, subject: Subject) -> Subject:
         return subject
     total, usual = trading.first_amounts(subject)
     asked = [pool.venue.quote(amount, (pool.quote, subject.token)) for amount in (total - usual, total)]
-    requests = views(hex(subject.head.number), *((step.target, step.data) for step in asked), gas=asked[0].gas)
+    requests = views(hex(subject.head.number), *((step.target, step.data) for step in asked), gas=_PLAN_GAS)
     before, after = (number_of(answer) for answer in await node.batch(requests))
     if before is None or after is None or after <= before:
         raise NoSubjectError(f"pool {pool.pair} does not hold enough for purchases of a fifth of its quote")

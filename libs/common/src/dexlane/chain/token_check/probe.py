@@ -139,7 +139,12 @@ def selector(signature: str) -> bytes:
 
 def call(signature: str, *words: int | str) -> bytes:
     """Calldata of a function whose arguments are all static: integers, or addresses in hex."""
+    return selector(signature) + arguments(*words)
+
+
+def arguments(*words: int | str) -> bytes:
+    """Static arguments one after the other."""
     parts = (
         raw_address(word).rjust(32, b"\0") if isinstance(word, str) else word.to_bytes(32, "big") for word in words
     )
-    return selector(signature) + b"".join(parts)
+    return b"".join(parts)

@@ -42,12 +42,22 @@ def together(trials: Sequence[Seen[TrialFacts]]) -> Seen[TrialFacts]:
         name: _highest(getattr(seen.value, name) for seen in trials)
         for name in ("buy_tax_bps", "sell_tax_bps", "transfer_tax_bps")
     }
+    known = {
+        "age_blocks": _least(seen.value.age_blocks for seen in trials),
+        "lp_locked_bps": _least(seen.value.lp_locked_bps for seen in trials),
+        "top_holder_bps": _highest(seen.value.top_holder_bps for seen in trials),
+    }
     flags = tuple(sorted({flag for seen in trials for flag in seen.value.flags}))
-    facts = worst.model_copy(update={**taxes, "flags": flags})
+    facts = worst.model_copy(update={**taxes, **known, "flags": flags})
     return Seen(facts, min(seen.block for seen in trials), min(seen.at_ms for seen in trials))
 
 
 def _highest(found: Iterable[int | None]) -> int | None:
-    taxes = list(found)
-    known = [tax for tax in taxes if tax is not None]
-    return max(known) if len(known) == len(taxes) else None
+    figures = list(found)
+    known = [figure for figure in figures if figure is not None]
+    return max(known) if len(known) == len(figures) else None
+
+
+def _least(found: Iterable[int | None]) -> int | None:
+    highest = _highest(None if figure is None else -figure for figure in found)
+    return None if highest is None else -highest
