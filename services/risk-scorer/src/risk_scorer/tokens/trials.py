@@ -98,21 +98,23 @@ class TrialDesk:
         if before is not None and before.block > trial.block and before.at_ms >= asked_ms:
             return True  # a check that was asked for meanwhile saw a newer block
         for finding in turned(None if before is None else before.value, facts):
-            await self._tell(token, finding, block)
+            await self._tell(facts, finding, block)
         self._trials[pair] = Seen(facts, trial.block, asked_ms)
         self._around.moments.token_tried(facts, (self._around.clock.now_ms() - asked_ms) / 1_000)
         await self._trying.cache.keep([self._trials[pair]])
         return True
 
-    async def _tell(self, token: str, finding: Finding, block: BlockRef) -> None:
+    async def _tell(self, facts: TrialFacts, finding: Finding, block: BlockRef) -> None:
         event = TokenFlagged(
-            id=TokenFlagged.make_id(self._chain_id, token, finding.flag),
+            id=TokenFlagged.make_id(self._chain_id, facts.address, finding.flag, block.number),
             chain_id=self._chain_id,
             occurred_at_ms=self._around.clock.now_ms(),
-            token=token,
+            token=facts.address,
             flag=finding.flag.value,
             reason=finding.reason,
             block=block,
+            pool=facts.pool,
+            sell_tax_bps=facts.lost_in_a_sale_bps,
         )
         await self._around.publish(event)
         self._around.moments.token_flagged(event)

@@ -91,6 +91,16 @@ class TrialFacts(Value):
     flags: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
 
+    @property
+    def unsellable(self) -> bool:
+        """Whether no sale of any size succeeded."""
+        return "cannot_sell" in self.flags
+
+    @property
+    def lost_in_a_sale_bps(self) -> int | None:
+        """What a sale loses: all of it where none succeeds; None when it was not measured."""
+        return 10_000 if self.unsellable else self.sell_tax_bps
+
 
 class CodeFacts(Value):
     """What the code of a token allows, read from the code alone (:mod:`dexlane.domain.risk.bytecode`).
