@@ -116,12 +116,11 @@ async def test_an_opportunity_with_an_unknown_token_waits_for_its_check_and_is_v
     )
     opportunity = opportunity.model_copy(update={"route": opportunity.route.model_copy(update={"legs": legs})})
     bench.node.tokens[STRANGER.address] = bench.node.tokens[WETH.address]
-    tried[:] = [told(verdict="unsafe", reasons=("no sale succeeds",))]
+    tried[:] = [told(verdict="unsafe", pool=V2_POOL, reasons=("no sale succeeds",))]
     verdict = await bench.scorer.judge(opportunity)
     assert isinstance(verdict, VerdictRejected)
-    assert (
-        f"token {STRANGER.address} is unsafe by an executed check in pool {V2_POOL}: no sale succeeds" in verdict.vetoes
-    )
+    reason = f"token {STRANGER.address} is unsafe by an executed check in pool {V2_POOL}: no sale succeeds"
+    assert reason in verdict.vetoes
     assert [event.flag for event in bench.told if isinstance(event, TokenFlagged)] == [Flag.FAILED_TRIAL]
     assert V2_POOL in {leg.pool for leg in opportunity.route.legs}
 

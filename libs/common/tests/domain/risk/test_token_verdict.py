@@ -14,6 +14,7 @@ from dexlane.domain.risk.token_trial import Kind, Loss, Move, Switch, TokenTrial
 from dexlane.domain.risk.token_verdict import TokenVerdict, TrialLimits, judge, trial_facts
 
 TOKEN, KEEPER = "0x" + "7" * 40, "0x" + "8" * 40
+POOL = "0x" + "9" * 40
 LIMITS = TrialLimits()
 RESERVE = 10**24
 GOOD = 10**20
@@ -230,7 +231,8 @@ def test_the_tax_of_a_sale_is_what_never_reached_the_pool(amount: int, reserves:
 
 
 def test_facts_carry_what_decided_and_tell_when_a_token_turns() -> None:
-    safe = trial_facts(TOKEN, verdict(SAFE))
+    safe = trial_facts(TOKEN, verdict(replace(SAFE, pool=POOL)))
+    assert safe.pool == POOL
     taxed = (*SAFE.sales, trade(Kind.AGAIN, received=GOOD * 93 // 100))
     dearer = trial_facts(TOKEN, verdict(replace(SAFE, sales=taxed)))
     bad = trial_facts(TOKEN, verdict(replace(SAFE, sales=(*SAFE.sales, trade(Kind.LATE, ok=False, reason="no")))))
