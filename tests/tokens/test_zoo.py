@@ -20,10 +20,11 @@ from dexlane.chain.rpc import RpcClient
 from dexlane.chain.token_check.check import Question, try_token
 from dexlane.chain.token_check.exploring import FAR
 from dexlane.chain.token_check.pools import Market, Where, known_markets
-from dexlane.domain.risk.token_verdict import TrialLimits, judge
+from dexlane.domain.risk.token_background import Birth
+from dexlane.domain.risk.token_verdict import STRICT, TrialLimits, judge
 from dexlane_devnet import ADDRESSES, Devnet
-from dexlane_devnet.zoo import FAMILIES, Family, bring_to, release
-from tokens.zoo_run import USDC, V2, examine, zoo_chain
+from dexlane_devnet.zoo import FAMILIES, SURROUNDINGS, Family, Surroundings, bring_to, release
+from tokens.zoo_run import USDC, V2, examine, examine_surroundings, zoo_chain
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 PART = int(os.environ.get("DEXLANE_ZOO_PART", "0"))
@@ -41,6 +42,80 @@ async def chain() -> AsyncIterator[Chain]:
 async def test_hostile_families_are_unsafe_and_benign_ones_safe(chain: Chain, family: Family) -> None:
     result = await examine(*chain, family, seed=101)
     assert result.right, (result.verdict.verdict, result.verdict.findings, result.specimen.numbers)
+
+
+@pytest.mark.parametrize("surroundings", SURROUNDINGS[PART::3], ids=lambda each: each.family.name)
+async def test_plain_tokens_are_told_apart_by_their_surroundings(chain: Chain, surroundings: Surroundings) -> None:
+    result = await examine_surroundings(*chain, surroundings, seed=101)
+    assert result.right, (result.verdict.verdict, result.verdict.findings, result.trial.background)
+
+
+async def test_what_is_gone_of_the_liquidity_counts_without_being_asked_for(chain: Chain) -> None:
+    pulled = next(each for each in SURROUNDINGS if each.family.name == "PulledPool")
+    result = await examine_surroundings(*chain, pulled, seed=5)
+    assert judge(result.trial, TrialLimits()).flags == ("liquidity_pulled",)
+    background = result.verdict.background
+    assert background.birth is not None
+    assert background.birth.exact
+    assert background.missing == ()
+    told = {each.what for each in result.trial.evidence}
+    assert {"age", "liquidity", "holder of liquidity", "holders", "liquidity over time"} <= told
+
+
+class Geth:
+    """A node that simulates no block more than 256 ahead, as geth and Nethermind do (geth's error -38026)."""
+
+    def __init__(self, client: RpcClient) -> None:
+        self._client = client
+        self.refused = 0
+
+    async def call(self, method: str, *params: Any, timeout_s: float | None = None) -> Any:
+        [answer] = await self.batch([(method, params)], timeout_s=timeout_s)
+        if isinstance(answer, RpcError):
+            raise answer
+        return answer
+
+    async def batch(self, requests: Any, *, timeout_s: float | None = None) -> list[Any]:
+        far = [self._is_far(method, params) for method, params in requests]
+        self.refused += sum(far)
+        taken = [request for request, refused in zip(requests, far, strict=True) if not refused]
+        answers = iter(await self._client.batch(taken, timeout_s=timeout_s))
+        return [RpcError(-38026, "too many blocks") if refused else next(answers) for refused in far]
+
+    @staticmethod
+    def _is_far(method: str, params: Any) -> bool:
+        if method != "eth_simulateV1":
+            return False
+        last = int(params[0]["blockStateCalls"][-1]["blockOverrides"]["number"], 16)
+        return last > int(params[1], 16) + 256
+
+
+class WithoutPast(Geth):
+    """A node that keeps no older states and tells no events."""
+
+    async def batch(self, requests: Any, *, timeout_s: float | None = None) -> list[Any]:
+        answers = await self._client.batch(requests, timeout_s=timeout_s)
+        newest = int(await self._client.call("eth_blockNumber"), 16)
+        refused = RpcError(-32000, "missing trie node")
+        return [
+            refused
+            if method == "eth_getLogs" or (method == "eth_getCode" and int(params[1], 16) < newest - 3)
+            else answer
+            for (method, params), answer in zip(requests, answers, strict=True)
+        ]
+
+
+async def test_what_a_node_does_not_tell_of_the_past_is_said_and_never_made_up(chain: Chain) -> None:
+    devnet, client = chain
+    specimen = await release(devnet, BY_NAME["OzPlain"], 4)
+    trial = await try_token(WithoutPast(client), Question(specimen.token, V2))
+    background = trial.background
+    assert background is not None
+    assert background.birth == Birth(3, exact=False)
+    assert (background.holders, background.liquidity, background.past) == (None, None, None)
+    assert "the node has no older states: the token is at least 3 blocks old" in background.missing
+    assert sum("missing trie node" in sentence for sentence in background.missing) == 2
+    assert judge(trial, STRICT).verdict == "unknown"
 
 
 async def test_evidence_names_block_method_and_raw_values(chain: Chain) -> None:
@@ -138,34 +213,6 @@ async def test_nonsense_from_the_node_is_unknown_with_a_reason(chain: Chain, ans
     found = judge(trial, TrialLimits())
     assert found.verdict == "unknown"
     assert found.findings[0].reason
-
-
-class Geth:
-    """A node that simulates no block more than 256 ahead, as geth and Nethermind do (geth's error -38026)."""
-
-    def __init__(self, client: RpcClient) -> None:
-        self._client = client
-        self.refused = 0
-
-    async def call(self, method: str, *params: Any, timeout_s: float | None = None) -> Any:
-        [answer] = await self.batch([(method, params)], timeout_s=timeout_s)
-        if isinstance(answer, RpcError):
-            raise answer
-        return answer
-
-    async def batch(self, requests: Any, *, timeout_s: float | None = None) -> list[Any]:
-        far = [self._is_far(method, params) for method, params in requests]
-        self.refused += sum(far)
-        taken = [request for request, refused in zip(requests, far, strict=True) if not refused]
-        answers = iter(await self._client.batch(taken, timeout_s=timeout_s))
-        return [RpcError(-38026, "too many blocks") if refused else next(answers) for refused in far]
-
-    @staticmethod
-    def _is_far(method: str, params: Any) -> bool:
-        if method != "eth_simulateV1":
-            return False
-        last = int(params[0]["blockStateCalls"][-1]["blockOverrides"]["number"], 16)
-        return last > int(params[1], 16) + 256
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from dexlane.domain.risk.token_trial import TokenTrial
 from dexlane.domain.risk.token_verdict import STRICT, TokenVerdict, TrialLimits, judge
 from dexlane.values.amounts import BPS_DENOMINATOR
 from dexlane_devnet import ADDRESSES, Devnet, DevnetConfig, free_port, start_devnet
-from dexlane_devnet.zoo import Exchange, Family, Specimen, Surroundings, arrange, release
+from dexlane_devnet.zoo import SURROUNDINGS, Exchange, Family, Specimen, Surroundings, arrange, release
 
 USDC = ADDRESSES.usdc.lower()
 V2 = Where(known_markets(1)[:1], (USDC,))
@@ -37,6 +37,12 @@ class Result:
     def family(self) -> Family:
         """Its family."""
         return self.specimen.family
+
+    @property
+    def held_out(self) -> bool:
+        """Whether nobody looked at its misses while the check was tuned."""
+        arranged = (each.held_out for each in SURROUNDINGS if each.family == self.family)
+        return next(arranged, self.family.held_out)
 
     @property
     def right(self) -> bool:
@@ -80,7 +86,7 @@ def report(results: Sequence[Result]) -> Iterable[str]:
     """Recall and false alarms by families (a family counts when all its specimens do) and by specimens."""
     for title, held_out in (("tuned", False), ("held out", True)):
         for hostile, name in ((True, "found unsafe"), (False, "called safe")):
-            chosen = [each for each in results if each.family.held_out is held_out and each.family.hostile is hostile]
+            chosen = [each for each in results if each.held_out is held_out and each.family.hostile is hostile]
             wrong = {each.family.name for each in chosen if not each.right}
             families = {each.family.name for each in chosen}
             right, count = len(families) - len(wrong), len(families)
