@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import sys
 
-from dexlane_devnet.zoo import FAMILIES, SURROUNDINGS, Exchange, Family
+from dexlane_devnet.zoo import CONCENTRATED, FAMILIES, SURROUNDINGS, Exchange, Family
 from tokens.zoo_run import Result, examine, examine_surroundings, report, zoo_chain
 
 
@@ -45,7 +45,7 @@ def main() -> int:
     options = parser.parse_args()
     families = [
         family
-        for family in FAMILIES
+        for family in (*FAMILIES, *(CONCENTRATED if options.exchange == "uniswap_v3" else ()))
         if (family.name in options.only) or (not options.only and (options.held_out or not family.held_out))
     ]
     if options.surroundings:

@@ -23,7 +23,7 @@ from dexlane.chain.token_check.pools import Market, Where, known_markets
 from dexlane.domain.risk.token_background import Birth
 from dexlane.domain.risk.token_verdict import STRICT, TrialLimits, judge
 from dexlane_devnet import ADDRESSES, Devnet
-from dexlane_devnet.zoo import FAMILIES, SURROUNDINGS, Family, Surroundings, bring_to, release
+from dexlane_devnet.zoo import CONCENTRATED, FAMILIES, SURROUNDINGS, Family, Surroundings, bring_to, release
 from tokens.zoo_run import USDC, V2, examine, examine_surroundings, zoo_chain
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
@@ -244,14 +244,18 @@ async def test_what_a_node_does_not_tell_of_far_blocks_is_said(chain: Chain) -> 
     ]
 
 
-@pytest.mark.parametrize(
-    "name", ["OzPlain", "TaxBuyOnly", "MintByOwner", "BlacklistOne", "PauseSwitch", "ProxyByOwner"]
-)
+@pytest.mark.parametrize("name", ["OzPlain", "MintByOwner", "PauseSwitch", "ProxyByOwner"])
 async def test_a_token_of_uniswap_v3_is_tried_there(chain: Chain, name: str) -> None:
     result = await examine(*chain, BY_NAME[name], seed=7, exchange="uniswap_v3")
     assert result.right, (result.verdict.verdict, result.verdict.findings)
     assert result.verdict.pool == result.specimen.pool
     assert result.verdict.buy_tax_bps == result.verdict.sell_tax_bps == 0
+
+
+@pytest.mark.parametrize("family", CONCENTRATED, ids=lambda family: family.name)
+async def test_a_trap_that_knows_its_pool_of_uniswap_v3_springs_there(chain: Chain, family: Family) -> None:
+    result = await examine(*chain, family, seed=11, exchange="uniswap_v3")
+    assert result.right, (result.verdict.verdict, result.verdict.findings, result.specimen.numbers)
 
 
 async def test_the_pool_that_is_named_decides_and_only_pools_of_known_factories_count(chain: Chain) -> None:

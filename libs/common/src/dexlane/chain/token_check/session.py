@@ -224,13 +224,16 @@ def watched(script: Script) -> tuple[str, ...]:
     return (subject.pool.pair, subject.token, *subject.callers)
 
 
-def trade_look(script: Script, trader: str, quoted: tuple[int, tuple[str, str]]) -> list[Step]:
-    """Around a trade: what the pool would give, what it holds, what the trader has, and all that is watched."""
+def before_look(script: Script, trader: str, amount: int, path: tuple[str, str]) -> list[Step]:
+    """Before a trade: what the pool would give, and what ``after_look`` looks at."""
+    return [script.subject.pool.venue.quote(max(1, amount), path), *after_look(script, trader, path)]
+
+
+def after_look(script: Script, trader: str, path: tuple[str, str]) -> list[Step]:
+    """After a trade: what the pool holds, what the trader has, and all that is watched."""
     subject = script.subject
     pool, token = subject.pool, subject.token
-    amount, path = quoted
     return [
-        pool.venue.quote(max(1, amount), path),
         Step(path[-1], call("balanceOf(address)", pool.pair)),
         Step(pool.quote, call("balanceOf(address)", trader)),
         Step(token, call("balanceOf(address)", trader)),

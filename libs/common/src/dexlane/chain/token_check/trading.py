@@ -19,8 +19,9 @@ from dexlane.chain.token_check.session import (
     Script,
     Sent,
     acquire,
+    after_look,
+    before_look,
     buyers,
-    trade_look,
     watched,
     world_look,
 )
@@ -91,10 +92,10 @@ def _buy(run: Run, moment: str, name: str, amount: int, key: str) -> None:
     path, trader = (pool.quote, script.subject.token), script.who(name)
     closely = not run.sales
     if closely:
-        script.look(moment, f"before {key}", trade_look(script, trader, (amount, path)))
+        script.look(moment, f"before {key}", before_look(script, trader, amount, path))
     script.send(moment, key, Sent(trader, pool.venue.allowed, pool.venue.swap(amount, path, trader), TRADE_GAS))
     if closely:
-        script.look(moment, f"after {key}", trade_look(script, trader, (amount, path)))
+        script.look(moment, f"after {key}", after_look(script, trader, path))
     run.active[moment].add(name)
 
 
@@ -103,10 +104,10 @@ def _sell(run: Run, sale: Sale) -> None:
     path, trader = (script.subject.token, pool.quote), script.who(sale.trader)
     if sale.kind in {Kind.GIVEN, Kind.PULLED, Kind.LATE}:
         _let_router(run, sale.moment, sale.trader)
-    script.look(sale.moment, f"before {sale.key}", trade_look(script, trader, (sale.amount, path)))
+    script.look(sale.moment, f"before {sale.key}", before_look(script, trader, sale.amount, path))
     sold = Sent(trader, pool.venue.allowed, pool.venue.swap(sale.amount, path, trader), TRADE_GAS)
     script.send(sale.moment, sale.key, sold)
-    script.look(sale.moment, f"after {sale.key}", trade_look(script, trader, (sale.amount, path)))
+    script.look(sale.moment, f"after {sale.key}", after_look(script, trader, path))
     run.active[sale.moment].add(sale.trader)
 
 
@@ -178,20 +179,20 @@ class Reading:
 
     def trade(self, key: str, kind: Kind, name: str, amount: int, *, waited_s: int = 0) -> Trade:
         """A trade by what was seen around it."""
-        before, after = self.seen(f"before {key}"), self.seen(f"after {key}")
+        (quote, *before), after = self.seen(f"before {key}"), self.seen(f"after {key}")
         called, buys = self.results[key], key.startswith(("buy ", "later "))
-        own = 3 if buys else 2
+        own = 2 if buys else 1
         return Trade(
             kind=kind,
             buys=buys,
             trader=name,
             amount=amount,
-            expected=before[0].value or 0,
+            expected=quote.value or 0,
             received=(after[own].value or 0) - (before[own].value or 0),
-            reserve_out=before[1].value or 0,
+            reserve_out=before[0].value or 0,
             ok=called.ok,
             reason=called.reason,
-            gas=max(0, called.gas - before[0].gas),
+            gas=max(0, called.gas - quote.gas),
             waited_s=waited_s,
             made=self._made(before, after, name),
         )
@@ -199,10 +200,10 @@ class Reading:
     def _made(self, before: Sequence[Told], after: Sequence[Told], name: str) -> int:
         """What the supply grew by, or all watched balances together: nothing but new tokens explains either."""
         trader = self.run.script.who(name)
-        apart = [] if trader in watched(self.run.script) else [3]
-        places = [*apart, *range(5, len(before))]
+        apart = [] if trader in watched(self.run.script) else [2]
+        places = [*apart, *range(4, len(before))]
         grown = sum((after[at].value or 0) - (before[at].value or 0) for at in places)
-        return max((after[4].value or 0) - (before[4].value or 0), grown, 0)
+        return max((after[3].value or 0) - (before[3].value or 0), grown, 0)
 
     def moves(self) -> tuple[Move, ...]:
         """The two transfers."""

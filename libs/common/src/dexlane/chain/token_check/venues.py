@@ -90,7 +90,7 @@ class UniswapV3:
     fee_pips: int
     deadline: bool = False
     bridge_pips: int | None = None
-    weight: int = 3
+    weight: int = 2
 
     @property
     def allowed(self) -> str:
