@@ -44,7 +44,7 @@ from dexlane.testing.builders import (
     lane_limits,
     verdict_facts,
 )
-from dexlane.values.books import Book, Lane, Profile
+from dexlane.values.books import Book, Lane, Mode, Profile
 from dexlane.values.chains import NATIVE
 from dexlane.values.pools import Pool
 from dexlane.values.routes import Leg, Route
@@ -324,6 +324,25 @@ def test_an_urgent_exit_accepts_more_slippage_and_pays_the_emergency_tier() -> N
     urgent = planned(decide(exit_of(reason=ExitReason.STOP_LOSS), market=market))
     assert urgent.plan.minimum_out < calm.plan.minimum_out
     assert urgent.plan.fee_cap.max_fee_per_gas_wei == 99 * GWEI > calm.plan.fee_cap.max_fee_per_gas_wei
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_an_exit_of_a_flagged_token_expects_what_its_tax_leaves(mode: Mode) -> None:
+    book = a_book(mode=mode)
+    free = planned(decide(exit_of(reason=ExitReason.TOKEN_FLAGGED), book))
+    taxed = planned(decide(exit_of(reason=ExitReason.TOKEN_FLAGGED, sell_tax_bps=3_000), book))
+    assert taxed.plan.quoted_out < free.plan.minimum_out
+    assert taxed.plan.quoted_out == pytest.approx(free.plan.quoted_out * 7_000 / 10_000, rel=0.02)
+    assert [(tax.token, tax.bps) for tax in taxed.plan.taxes] == [(WETH.address, 3_000)]
+    assert free.plan.taxes == ()
+
+
+def test_paper_sells_nothing_of_a_token_that_nobody_can_sell_and_a_live_book_tries() -> None:
+    trapped = exit_of(reason=ExitReason.TOKEN_FLAGGED, sell_tax_bps=10_000)
+    refused = decide(trapped, a_book(mode=Mode.PAPER))
+    assert isinstance(refused, Refused)
+    assert refused.outcome == "no_route"
+    assert planned(decide(trapped, a_book(mode=Mode.LIVE))).plan.taxes == ()
 
 
 amounts = st.integers(1, 40_000 * 10**6)

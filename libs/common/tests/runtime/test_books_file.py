@@ -242,7 +242,9 @@ def books(draw: st.DrawFn) -> Book:
     limits = base.limits[Lane.FAST].model_copy(
         update={"capital": capital, "max_trade": draw(st.integers(0, capital)), "max_daily_loss": capital // 3}
     )
-    exits = base.exits.model_copy(update={"max_age_s": draw(st.none() | st.integers(1, 10**6))})
+    exits = base.exits.model_copy(
+        update={"max_age_s": draw(st.none() | st.integers(1, 10**6)), "flagged_tokens": draw(st.booleans())}
+    )
     changes = {
         "level": draw(st.integers(1, 10)),
         "limits": {Lane.FAST: limits, Lane.SMART: base.limits[Lane.SMART]},

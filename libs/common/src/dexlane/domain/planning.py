@@ -7,7 +7,7 @@ when the opportunity was found is only compared with that.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from dexlane.domain.amm.quoting import InsufficientLiquidity, optimal_cycle_size
@@ -29,7 +29,7 @@ from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.portfolio import ExitReason, ExitTriggered
 from dexlane.events.risk import VerdictApproved
 from dexlane.values.amounts import BPS_DENOMINATOR, apply_bps, decimal_text
-from dexlane.values.books import Book, Lane, LaneLimits
+from dexlane.values.books import Book, Lane, LaneLimits, Mode
 from dexlane.values.chains import NATIVE
 from dexlane.values.routes import PlannedPath, Route
 from dexlane.values.tokens import TokenTax
@@ -38,7 +38,7 @@ MAX_GAS_LIMIT = 16_777_216
 """The most gas of one transaction (EIP-7825)."""
 
 ENTRY_TIERS: Mapping[Lane, FeeTier] = MappingProxyType({Lane.FAST: FeeTier.SPEED, Lane.SMART: FeeTier.BALANCED})
-URGENT_EXITS = frozenset({ExitReason.STOP_LOSS, ExitReason.HALT})
+URGENT_EXITS = frozenset({ExitReason.STOP_LOSS, ExitReason.HALT, ExitReason.TOKEN_FLAGGED})
 EXIT_BASE_FEE_BLOCKS = 6
 """An exit's fee cap survives so many full blocks in a row, even when the last fee quote is old."""
 URGENT_TOLERANCE_FACTOR = 2
@@ -134,6 +134,7 @@ def plan_exit(
 ) -> Planned | Refused:
     """Plan to sell a position whole, for the book's quote token, where it brings most."""
     objections = against_exit(exit_, book, holdings, market, rules)
+    market = _with_tax(market, exit_, book)
     fee_quote = market.fee_quote
     if objections or fee_quote is None:
         return refusal(objections)
@@ -165,6 +166,15 @@ def plan_exit(
         price_impact_bps=found.impact_bps,
         max_fee_per_gas_budget_wei=budget,
     )
+
+
+def _with_tax(market: Market, exit_: ExitTriggered, book: Book) -> Market:
+    """With what the token keeps of this sale. Of one that nobody could sell paper sells nothing; a live book tries all
+    the same, because the chain may have changed since and a call that would fail is not sent."""
+    tax = max(exit_.sell_tax_bps, market.taxes.get(exit_.token.address, 0))
+    if tax == 0 or (tax == BPS_DENOMINATOR and book.mode is Mode.LIVE):
+        return market
+    return replace(market, taxes={**market.taxes, exit_.token.address: tax})
 
 
 def exit_budget(trade: Plan, quote_token: str, market: Market, rules: PlanningRules, share_bps: int) -> int:

@@ -64,7 +64,16 @@ _CONSUMED: Mapping[str, Types] = {
     "fast-executor": _EXECUTOR_INPUT,
     "smart-executor": _EXECUTOR_INPUT,
     "paper-sim": (IntentCreated, *_MIRROR, FeeQuoted, BookChanged),
-    "portfolio": (*_OUTCOMES, AccountOpened, ExitTriggered, *_MIRROR, BookChanged, TradingStatus, BreakerReset),
+    "portfolio": (
+        *_OUTCOMES,
+        AccountOpened,
+        ExitTriggered,
+        *_MIRROR,
+        BookChanged,
+        TradingStatus,
+        BreakerReset,
+        TokenFlagged,
+    ),
     "gateway": EVENTS,
 }
 

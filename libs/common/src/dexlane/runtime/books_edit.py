@@ -107,6 +107,8 @@ def _exit_lines(book: Book) -> Iterator[str]:
     yield f"take_profit_bps = {book.exits.take_profit_bps}"
     if book.exits.max_age_s is not None:
         yield f"max_age_s = {book.exits.max_age_s}"
+    if not book.exits.flagged_tokens:
+        yield "flagged_tokens = false"
     yield ""
 
 

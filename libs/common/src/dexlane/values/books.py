@@ -95,6 +95,9 @@ class ExitRules(Value):
     stop_loss_bps: int = Field(ge=1, le=10_000)
     take_profit_bps: int = Field(ge=1, le=1_000_000)
     max_age_s: int | None = Field(default=None, ge=1, description="close after this age, in seconds")
+    flagged_tokens: bool = Field(
+        default=True, exclude_if=bool, description="close when the token is found unsafe while it is held"
+    )
 
 
 class Book(Value):
