@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dexlane.domain.fee_limits import GAS_SOURCE
 from dexlane.events.control import Status, TradingStatus
 from dexlane.runtime.errors import DexlaneError
 from dexlane.runtime.journal import Journal, Tx
@@ -15,7 +14,9 @@ from dexlane.runtime.settings import SERVICES
 from gateway.records import statuses
 
 OPERATOR = "operator"
-RELEASABLE = frozenset({OPERATOR, GAS_SOURCE, *SERVICES})
+BEFORE_THE_BREAKER = "gas"
+"""Said by gas oracles before they had a breaker; such a word may still be stored."""
+RELEASABLE = frozenset({OPERATOR, BEFORE_THE_BREAKER, *SERVICES})
 """Sources whose word a person ends here."""
 
 
@@ -79,7 +80,7 @@ class StatusKeeper:
     async def resume(
         self, to: Status, reason: str, chain_ids: tuple[int, ...], source: str = OPERATOR
     ) -> list[TradingStatus]:
-        """Loosen a word: the operator's own, that of a service which halted when it failed, or the gas oracle's.
+        """Loosen a word: the operator's own, or that of a service which halted when it failed.
 
         Breakers and the signer release themselves. ``StatusRefused`` for those, and where nothing is to be released.
         """
