@@ -56,13 +56,19 @@ class StatusKeeper:
                     await tx.emit(word)
 
     async def remember(self, word: TradingStatus) -> bool:
-        """Keep what a source said; False when something as new is known already."""
+        """Keep what a source said; False when something as new is known already.
+
+        A service that halted when it failed is gone, and its word is nowhere but on the bus. It is put into the outbox
+        here, before the release that may follow: when the bus loses what it stored, it is told again.
+        """
         key = (word.chain_id, word.source)
         known = self._words.get(key)
         if known is not None and known.status_version >= word.status_version:
             return False
         async with self._journal.transaction() as tx:
             await _insert(tx.conn, word)
+            if word.source in SERVICES:
+                await tx.emit(word)
         self._words[key] = word
         return True
 
