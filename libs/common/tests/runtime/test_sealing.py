@@ -10,7 +10,7 @@ import pytest
 
 from dexlane.events.execution import IntentCreated
 from dexlane.events.portfolio import ExitTriggered
-from dexlane.events.risk import VerdictApproved
+from dexlane.events.risk import VerdictApproved, VerdictFacts
 from dexlane.events.seals import ApprovedKind, Approver, Statement
 from dexlane.runtime.errors import Misconfigured
 from dexlane.runtime.sealing import Approving, Sealer, read_approvers, sealer_from
@@ -79,6 +79,12 @@ def test_without_a_key_or_a_block_nothing_is_sealed() -> None:
     assert Approving(Approver.RISK_SCORER).verdict(a_verdict(), a_block(100)).seal is None
     assert Approving(Approver.RISK_SCORER, Sealer(SEED)).verdict(a_verdict(), None).seal is None
     assert Approving(Approver.PORTFOLIO).exit(an_exit(), a_block(100)).seal is None
+
+
+def test_checks_and_facts_are_beside_what_is_sealed() -> None:
+    approving = Approving(Approver.RISK_SCORER, Sealer(SEED))
+    bare = a_verdict(checks=(), facts=VerdictFacts())
+    assert approving.verdict(a_verdict(), a_block(100)).seal == approving.verdict(bare, a_block(100)).seal
 
 
 def test_a_seal_changes_no_id() -> None:
