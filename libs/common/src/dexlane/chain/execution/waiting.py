@@ -25,7 +25,7 @@ PLANNED_FOR_LATER = "planned"
 """The outcome of a decision to make a trade in a later block."""
 SHORTEST_WAIT_S = 0.25
 SHARE_OF_BLOCK = 0.25
-"""How often, in block times, a trade that waits for a cheaper block, or an exit that waits to pay, is looked at again."""
+"""How often, in block times, a trade that waits for a cheaper block, or an exit that cannot pay yet, is looked at."""
 
 
 def waited_for(why: Refused, market: Market) -> Transient:
