@@ -60,7 +60,13 @@ IN_A_RUSH = _shape(
     late=0.0,
     send_fault=0.0,
     left_out=0.0,
-    price_moves_bps=400,
+    evicted=0.0,
+    read_fails=0.0,
+    read_behind=0.0,
+    commit_fails=0.0,
+    commit_unheard=0.0,
+    reverts=0.0,
+    price_moves_bps=600,
     **ROOM,
 )
 """Others are in a hurry while positions are to be sold."""
