@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from dexlane.chain.abi import byte_string, frame, uint
 from dexlane.chain.link import Request, RpcError, RpcUnavailable
+from dexlane.domain.risk.bytecode.proxies import IMPLEMENTATION_SLOTS
 from dexlane.domain.risk.bytecode.verdict import CodeVerdict, judge_code
 from dexlane.domain.risk.evidence import Seen
 from dexlane.domain.risk.factors import RiskLimits
@@ -32,7 +33,7 @@ from dexlane.testing.builders import (
     an_address,
 )
 from risk_scorer.metrics import Moments
-from risk_scorer.node_facts import DECIMALS, IMPLEMENTATION_SLOTS, OWNER, SYMBOL
+from risk_scorer.node_facts import DECIMALS, OWNER, SYMBOL
 from risk_scorer.scorer import Policy, Scorer
 from risk_scorer.tokens import Surroundings, TokenDesk, TrialDesk, Trying
 

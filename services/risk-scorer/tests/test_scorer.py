@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dexlane.chain.link import RpcError
+from dexlane.domain.risk.bytecode.proxies import IMPLEMENTATION_SLOTS
 from dexlane.domain.risk.sanctions import SanctionsList
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import Check, DecisionRecorded, TokenFlagged, VerdictApproved, VerdictRejected
@@ -28,7 +29,7 @@ from dexlane.testing.builders import (
 )
 from dexlane.values.books import Lane
 from risk_scorer.handlers import routes
-from risk_scorer.node_facts import IMPLEMENTATION_SLOTS, read_facts
+from risk_scorer.node_facts import read_facts
 
 
 def entry(number: int = 100, **fields: Any) -> OpportunityFound:

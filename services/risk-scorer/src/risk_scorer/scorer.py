@@ -175,7 +175,7 @@ class Scorer:
         tip = self._mirror.tip
         if tip is None:
             return False
-        made = [await self.trials.try_out(token, tip, self._policy.trial_wait_s) for token in untried]
+        made = await asyncio.gather(*(self.trials.try_out(token, tip, self._policy.trial_wait_s) for token in untried))
         return any(made)
 
     async def _wait_for_block(self, number: int) -> None:

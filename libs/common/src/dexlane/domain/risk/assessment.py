@@ -120,7 +120,8 @@ def _trial_vetoes(opportunity: OpportunityFound, evidence: Evidence) -> Iterator
         trial = evidence.trials.get(token)
         if trial is not None and trial.value.verdict != "safe":
             reason = next(iter(trial.value.reasons), "it gave no reason")
-            yield f"token {token} is {trial.value.verdict} by an executed check: {reason}"
+            where = "" if trial.value.pool is None else f" in pool {trial.value.pool}"
+            yield f"token {token} is {trial.value.verdict} by an executed check{where}: {reason}"
 
 
 def _sanctions_vetoes(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> Iterator[str]:

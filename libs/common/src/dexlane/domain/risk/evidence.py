@@ -77,6 +77,7 @@ class TrialFacts(Value):
 
     address: Address
     verdict: Literal["safe", "unsafe", "unknown"]
+    pool: Address | None = Field(default=None, description="the only pool it was traded in; None when there was none")
     buy_tax_bps: int | None = None
     sell_tax_bps: int | None = None
     transfer_tax_bps: int | None = None
