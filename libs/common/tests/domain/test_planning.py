@@ -512,14 +512,14 @@ FJORD = DataFeeTerms(
 )
 
 
-def test_above_the_ceiling_no_entry_is_made_and_exits_go_on() -> None:
+def test_at_the_ceiling_no_entry_is_made_and_exits_go_on() -> None:
     quote = a_fee_quote(next_base_fee_per_gas_wei=9 * GWEI, tiers=CALM_TIERS, entry_ceiling_wei=10 * GWEI)
-    assert isinstance(decide(market=a_market(fee_quote=quote, next_base_fee_wei=9 * GWEI)), Planned)
-    dear = a_market(fee_quote=quote, next_base_fee_wei=9 * GWEI + 1)
+    assert isinstance(decide(market=a_market(fee_quote=quote, next_base_fee_wei=9 * GWEI - 1)), Planned)
+    dear = a_market(fee_quote=quote, next_base_fee_wei=9 * GWEI)
     refused = decide(market=dear)
     assert isinstance(refused, Refused)
     assert refused.outcome == "gas_ceiling"
-    assert refused.reasons == ("gas costs 10.000000001 gwei, and above 10 gwei no entry is made",)
+    assert refused.reasons == ("gas costs 10 gwei, and from 10 gwei on no entry is made",)
     assert planned(decide(exit_of(), market=dear)).purpose is Purpose.EXIT
 
 

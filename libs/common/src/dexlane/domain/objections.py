@@ -134,9 +134,9 @@ def _of_fees(market: Market) -> Iterator[Objection]:
     if fee_parameters(market.chain_id).has_l1_data_fee and quote.data_fee is None:
         yield Objection("data_fee_unknown", "what the rollup charges for data is not known", passing=True)
     price = price_of(quote, market.next_base_fee_wei)
-    if quote.entry_ceiling_wei is not None and price > quote.entry_ceiling_wei:
+    if quote.entry_ceiling_wei is not None and price >= quote.entry_ceiling_wei:
         now, most = (decimal_text(amount, GWEI_DECIMALS) for amount in (price, quote.entry_ceiling_wei))
-        sentence = f"gas costs {now} gwei, and above {most} gwei no entry is made"
+        sentence = f"gas costs {now} gwei, and from {most} gwei on no entry is made"
         yield Objection("gas_ceiling", sentence, passing=True)
 
 
