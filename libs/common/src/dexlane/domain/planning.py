@@ -18,6 +18,7 @@ from dexlane.domain.controls.confirming import confirmed_or_asked
 from dexlane.domain.controls.facts import Candidate
 from dexlane.domain.controls.gate import size_bounds
 from dexlane.domain.entry_timing import patient_fee
+from dexlane.domain.exit_fees import exit_budget
 from dexlane.domain.fee_bumps import at_most, first_exit_fee
 from dexlane.domain.fees import fee_parameters, highest_base_fee_after
 from dexlane.domain.gas_value import native_in_quote, quote_in_native
@@ -193,17 +194,6 @@ def _with_tax(market: Market, exit_: ExitTriggered, book: Book) -> Market:
     if tax == 0 or (tax == BPS_DENOMINATOR and book.mode is Mode.LIVE):
         return market
     return replace(market, taxes={**market.taxes, exit_.token.address: tax})
-
-
-def exit_budget(trade: Plan, quote_token: str, market: Market, rules: PlanningRules, share_bps: int) -> int:
-    """The highest fee per gas, in wei, that this exit may be raised to: a share of what it brings, less the fee of a
-    rollup, over its whole gas limit; never above a multiple of the first cap, or what signers sign."""
-    most = min(apply_bps(trade.fee_cap.max_fee_per_gas_wei, rules.exit_fee_budget_bps), rules.most_fee_per_gas_wei)
-    worth = quote_in_native(market.pools, market.chain_id, quote_token, trade.quoted_out)
-    if worth is None:
-        return most
-    data_fee = dearest_rollup_fee_wei(market.data_fee, planned_size(trade), trade.gas_limit)
-    return min(most, max(0, apply_bps(worth, share_bps) - data_fee) // trade.gas_limit)
 
 
 def _route_for(opportunity: OpportunityFound, book: Book, market: Market) -> Route | Refused:
