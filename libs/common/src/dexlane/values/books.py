@@ -71,9 +71,9 @@ def _is_default(rules: RelayRules) -> bool:
     return rules == DEFAULT_RELAY_RULES
 
 
-def _is_absent(controls: Controls | None) -> bool:
-    """Books that say nothing about controls look as they did before there were any."""
-    return controls is None
+def _is_unsaid(value: object) -> bool:
+    """Books that say nothing about something look as they did before there was any."""
+    return value is None
 
 
 USUAL_CONTROLS: Mapping[Mode, Controls] = MappingProxyType(
@@ -104,6 +104,9 @@ class ExitRules(Value):
     stop_loss_bps: int = Field(ge=1, le=10_000)
     take_profit_bps: int = Field(ge=1, le=1_000_000)
     max_age_s: int | None = Field(default=None, ge=1, description="close after this age, in seconds")
+    flagged_tokens: bool = Field(
+        default=True, exclude_if=bool, description="close when the token is found unsafe while it is held"
+    )
 
 
 class Book(Value):
@@ -123,8 +126,14 @@ class Book(Value):
     gas_reserve_wei: Amount = Field(description="native coin kept for gas; below it entries stop")
     enabled: bool = True
     relays: RelayRules = Field(default=DEFAULT_RELAY_RULES, exclude_if=_is_default)
+    jurisdiction: str | None = Field(
+        default=None,
+        pattern="^[A-Z]{2}$",
+        exclude_if=_is_unsaid,
+        description="whose rules it trades under, ISO 3166-1 alpha-2 or EU; None: it is asked for none",
+    )
     controls: Controls | None = Field(
-        default=None, exclude_if=_is_absent, description="controls before a trade; None: the usual ones of its mode"
+        default=None, exclude_if=_is_unsaid, description="controls before a trade; None: the usual ones of its mode"
     )
 
     @model_validator(mode="after")
