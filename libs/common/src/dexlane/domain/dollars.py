@@ -14,6 +14,10 @@ from dexlane.values.pools import Pool
 from dexlane.values.tokens import Token
 
 STABLE_SYMBOLS = frozenset({"USDC", "USDT", "DAI"})
+_STABLE = {
+    chain_id: frozenset(address for address, symbol in tokens.items() if symbol in STABLE_SYMBOLS)
+    for chain_id, tokens in CANONICAL_TOKENS.items()
+}
 
 
 def usd_in_token(pools: Mapping[str, Pool], chain_id: int, token: Token, usd: int) -> int | None:
@@ -21,7 +25,7 @@ def usd_in_token(pools: Mapping[str, Pool], chain_id: int, token: Token, usd: in
 
     Of a token that is no stablecoin the spot price of the pool with a stablecoin counts that holds most of the token.
     """
-    stable = {address for address, symbol in CANONICAL_TOKENS.get(chain_id, {}).items() if symbol in STABLE_SYMBOLS}
+    stable = _STABLE.get(chain_id, frozenset())
     if token.address in stable:
         return usd * _one(token.decimals)
     best = max(_prices(pools, token.address, stable), default=None)
@@ -37,7 +41,7 @@ def _one(decimals: int) -> int:
     return one
 
 
-def _prices(pools: Mapping[str, Pool], token: str, stable: set[str]) -> Iterator[tuple[int, str, int, int, int]]:
+def _prices(pools: Mapping[str, Pool], token: str, stable: frozenset[str]) -> Iterator[tuple[int, str, int, int, int]]:
     """Depth, pool, decimals of its stablecoin and its price as numerator and denominator, where there is one."""
     for address, pool in pools.items():
         found = next((one for one in pool.key.tokens if one.address in stable), None)
