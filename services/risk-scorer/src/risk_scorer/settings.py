@@ -48,7 +48,11 @@ class Settings(ChainSettings):
         default=600, ge=10, le=86_400, description="how long a sealed verdict may be traded on, seconds of chain time"
     )
     sanctions_file: Path | None = Field(
-        default=None, description="a newer list: its date on the first line, then one address a line"
+        default=None,
+        description="a newer list: its date, then a line for each address with the days of listing and delisting",
+    )
+    compliance_file: Path | None = Field(
+        default=None, description="TOML: kinds of assets, rules of jurisdictions, tokens that alone may be traded"
     )
 
     @model_validator(mode="after")

@@ -44,6 +44,8 @@ EXIT_BASE_FEE_BLOCKS = 6
 URGENT_TOLERANCE_FACTOR = 2
 """An urgent exit accepts this multiple of the book's slippage tolerance: not getting out is worse."""
 MAX_TOLERANCE_BPS = 2_000
+OVER_EXIT_BUDGET = "over_exit_budget"
+"""The outcome of an exit that gas is too dear for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ def plan_exit(
     if budget < least:
         dear, most = (decimal_text(price, GWEI_DECIMALS) for price in (least, budget))
         sentence = f"gas costs {dear} gwei, and an exit that brings so little may pay {most}"
-        return refusal([Objection("over_exit_budget", sentence, passing=waits)])
+        return refusal([Objection(OVER_EXIT_BUDGET, sentence, passing=waits)])
     first = first_exit_fee(cap, market.next_base_fee_wei, rules.bump_percent, budget)
     return Planned(
         purpose=Purpose.EXIT,

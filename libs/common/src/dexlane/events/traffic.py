@@ -47,7 +47,7 @@ _EXECUTOR_INPUT: Types = (
 
 PUBLISHED: Mapping[str, Types] = {
     "market-feed": (BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched, OpportunityFound, *_BREAKING),
-    "gas-oracle": (FeeQuoted, TradingStatus),
+    "gas-oracle": (FeeQuoted, *_BREAKING),
     "risk-scorer": (VerdictApproved, VerdictRejected, TokenFlagged, DecisionRecorded),
     "fast-executor": _EXECUTION,
     "smart-executor": _EXECUTION,
@@ -59,7 +59,7 @@ PUBLISHED: Mapping[str, Types] = {
 
 _CONSUMED: Mapping[str, Types] = {
     "market-feed": (BreakerReset,),
-    "gas-oracle": (BlockApplied, TradingStatus),
+    "gas-oracle": (BlockApplied, BreakerReset),
     "risk-scorer": (OpportunityFound, TokenFlagged, PositionChanged, *_MIRROR),
     "fast-executor": _EXECUTOR_INPUT,
     "smart-executor": _EXECUTOR_INPUT,

@@ -22,7 +22,7 @@ from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.txmgr import SlotTerms
-from dexlane.chain.execution.waiting import WaitingRoom
+from dexlane.chain.execution.waiting import WaitingRoom, waited_for
 from dexlane.domain.breakers.admission import ProbeRound
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.planning import plan
@@ -324,7 +324,7 @@ class Executor:
         if not isinstance(outcome, Refused) or await self._waiting.consumed(exit_.id):
             return
         await self._waiting.tell(exit_, [decided.book], outcome, market)
-        raise Transient("; ".join(outcome.reasons))
+        raise waited_for(outcome, market)
 
     async def _tend_allowances(self, tip: BlockApplied) -> None:
         """Set the bounded allowances that the live accounts need and take back all others, each by an intent of its
