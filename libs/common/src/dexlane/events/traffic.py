@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from dexlane.events.base import Event
 from dexlane.events.breakers import BreakerChanged, BreakerReset
+from dexlane.events.confirmations import ConfirmationGiven, ConfirmationRequested
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.execution import (
     AccountOpened,
@@ -28,11 +29,20 @@ Types = tuple[type[Event], ...]
 
 _OUTCOMES: Types = (FillIncluded, FillReversed, FillConfirmed, IntentFailed)
 _BREAKING: Types = (TradingStatus, BreakerChanged)
-_EXECUTION: Types = (IntentCreated, TxChanged, *_OUTCOMES, AccountOpened, DecisionRecorded, *_BREAKING)
+_EXECUTION: Types = (
+    IntentCreated,
+    TxChanged,
+    *_OUTCOMES,
+    AccountOpened,
+    DecisionRecorded,
+    ConfirmationRequested,
+    *_BREAKING,
+)
 _MIRROR: Types = (BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched)
 _EXECUTOR_INPUT: Types = (
     VerdictApproved,
     ExitTriggered,
+    ConfirmationGiven,
     *_MIRROR,
     FeeQuoted,
     ExposureChanged,
@@ -53,7 +63,7 @@ PUBLISHED: Mapping[str, Types] = {
     "smart-executor": _EXECUTION,
     "paper-sim": (TxChanged, *_OUTCOMES, AccountOpened, PaperScored),
     "portfolio": (PositionChanged, ExposureChanged, ExitTriggered, DecisionRecorded, *_BREAKING),
-    "gateway": (BookChanged, TradingStatus, ExitTriggered, BreakerReset, DecisionRecorded),
+    "gateway": (BookChanged, TradingStatus, ExitTriggered, ConfirmationGiven, BreakerReset, DecisionRecorded),
 }
 """Executors and portfolio publish a ``trading.status`` of their own when they stop for a broken invariant, too."""
 
