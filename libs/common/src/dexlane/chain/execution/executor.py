@@ -25,7 +25,7 @@ from dexlane.chain.execution.txmgr import SlotTerms
 from dexlane.chain.execution.waiting import WaitingRoom
 from dexlane.domain.breakers.admission import ProbeRound
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
-from dexlane.domain.planning import plan
+from dexlane.domain.planning import first_carried, plans
 from dexlane.events.control import Status
 from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed, Purpose
 from dexlane.events.market import BlockApplied
@@ -234,9 +234,8 @@ class Executor:
         if isinstance(cause, ExitTriggered) and book.mode is Mode.LIVE:
             self._allowances.approvals.ask(cause.account, cause.token.address, market.block.number)
         market = self._brakes.market(book.mode, market)
-        outcome = plan(cause, book, self._account_holdings(cause, book), market, self._parts.rules)
-        if isinstance(outcome, Planned):
-            outcome = self._paths.of(cause, book, self._routed(book, outcome), market)
+        wanted = plans(cause, book, self._account_holdings(cause, book), market, self._parts.rules)
+        outcome = first_carried(wanted, lambda one: self._paths.of(cause, book, self._routed(book, one), market))
         return _Decided(book, *self._brakes.tried(book.mode, outcome))
 
     def _account_holdings(self, cause: Cause, book: Book) -> Holdings:
