@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from dexlane_signer import (
     DenialReason,
+    EntryCap,
     LocalSigner,
     NonceGuard,
     Policy,
@@ -23,6 +24,7 @@ from dexlane_signer import (
     TokenLimit,
     Worth,
 )
+from dexlane_signer.effects import NATIVE
 from dexlane_signer.spending import DAY_S, HOUR_S, Charge, Spending
 
 from .conftest import KEY, NOW_S, US, USDC, WETH, program, transaction, v3
@@ -49,14 +51,22 @@ class Desk:
         fields = {"nonce": nonce, "data": data} | changes
         return self.ask("trade", nonce, **fields)
 
+    def sale(self, nonce: int, amount: int) -> DenialReason | None:
+        data = program(v3(US, amount, 1, path="sell"), deadline_s=self.now_s + 60)
+        return self.ask("trade", nonce, purpose="exit", nonce=nonce, data=data)
+
     def cancel(self, nonce: int, **changes: Any) -> DenialReason | None:
         return self.ask(
             "cancel", nonce, **({"nonce": nonce, "to": KEY.address, "data": b"", "gas_limit": 21_000} | changes)
         )
 
-    def ask(self, kind: Any, intent: int, /, **fields: Any) -> DenialReason | None:
+    def ask(self, kind: Any, intent: int, /, purpose: Any = "entry", **fields: Any) -> DenialReason | None:
         request = SignRequest(
-            sender=KEY.address, intent_id=f"intent {intent}", kind=kind, transaction=transaction(**fields)
+            sender=KEY.address,
+            intent_id=f"intent {intent}",
+            kind=kind,
+            transaction=transaction(**fields),
+            purpose=purpose,
         )
         try:
             self.signer.sign_transaction(request)
@@ -67,10 +77,12 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path, make_policy: MakePolicy) -> Callable[..., Desk]:
-    def make(*, usdc: dict[str, Any] | None = None, **caps: int) -> Desk:
+    def make(*, usdc: dict[str, Any] | None = None, paid_with: str = USDC, **caps: int) -> Desk:
         limit = TokenLimit(max_allowance=10**6, max_trade=1_000, **(usdc or {}))
         other = TokenLimit(max_allowance=10**6, max_trade=10**6)
-        policy = make_policy(tokens={USDC: limit, WETH: other}, caps=SpendingCaps(**caps))
+        entry_cap = EntryCap(level=10, lane="fast", token=paid_with, capital=10_000)
+        entry_caps = {KEY.address: entry_cap}
+        policy = make_policy(tokens={USDC: limit, WETH: other}, caps=SpendingCaps(**caps), entry_caps=entry_caps)
         return Desk(tmp_path / "guard.db", policy)
 
     return make
@@ -123,7 +135,7 @@ def test_one_trade_may_not_be_worth_too_much(desk: Callable[..., Desk]) -> None:
     our = desk(usdc={"worth": Worth(1, 3)}, value_per_trade=100)
     assert our.trade(1, 300) is None
     assert our.trade(2, 301) is R.TRADE_VALUE_CAP, "the value is rounded up"
-    assert our.trade(3, 10**6, path="sell") is None, "a token without a worth counts nothing"
+    assert our.sale(3, 10**6) is None, "a token without a worth counts nothing"
 
 
 def test_a_replacement_counts_once_with_the_larger_amounts(desk: Callable[..., Desk]) -> None:
@@ -164,7 +176,7 @@ def test_a_clock_that_goes_back_opens_no_window(desk: Callable[..., Desk]) -> No
 
 
 def test_wrapped_native_coin_counts_as_native_coin(desk: Callable[..., Desk]) -> None:
-    our = desk(trades_per_hour=1)
+    our = desk(trades_per_hour=1, paid_with=NATIVE)
     wrap = {"to": WETH, "data": bytes.fromhex("d0e30db0"), "value_wei": 5}
     assert our.ask("trade", 1, nonce=1, **wrap) is None
     assert our.ask("trade", 2, nonce=2, **wrap) is R.HOUR_CAP_TRADES
@@ -202,6 +214,7 @@ def _policy(max_hour: int) -> Policy:
         routers={transaction().to: frozenset({"0x3593564c"})},
         permit_spenders=frozenset(),
         tokens={USDC: TokenLimit(max_allowance=0, max_trade=1_000, max_hour=max_hour)},
+        entry_caps={KEY.address: EntryCap(level=10, lane="fast", token=USDC, capital=10_000)},
         max_fee_per_gas_wei=100 * 10**9,
         max_gas_limit=1_000_000,
     )
