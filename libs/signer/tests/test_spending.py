@@ -24,7 +24,6 @@ from dexlane_signer import (
     TokenLimit,
     Worth,
 )
-from dexlane_signer.effects import NATIVE
 from dexlane_signer.spending import DAY_S, HOUR_S, Charge, Spending
 
 from .conftest import KEY, NOW_S, US, USDC, WETH, program, transaction, v3
@@ -77,12 +76,10 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path, make_policy: MakePolicy) -> Callable[..., Desk]:
-    def make(*, usdc: dict[str, Any] | None = None, paid_with: str = USDC, **caps: int) -> Desk:
+    def make(*, usdc: dict[str, Any] | None = None, **caps: int) -> Desk:
         limit = TokenLimit(max_allowance=10**6, max_trade=1_000, **(usdc or {}))
         other = TokenLimit(max_allowance=10**6, max_trade=10**6)
-        entry_cap = EntryCap(level=10, lane="fast", token=paid_with, capital=10_000)
-        entry_caps = {KEY.address: entry_cap}
-        policy = make_policy(tokens={USDC: limit, WETH: other}, caps=SpendingCaps(**caps), entry_caps=entry_caps)
+        policy = make_policy(tokens={USDC: limit, WETH: other}, caps=SpendingCaps(**caps))
         return Desk(tmp_path / "guard.db", policy)
 
     return make
@@ -176,7 +173,7 @@ def test_a_clock_that_goes_back_opens_no_window(desk: Callable[..., Desk]) -> No
 
 
 def test_wrapped_native_coin_counts_as_native_coin(desk: Callable[..., Desk]) -> None:
-    our = desk(trades_per_hour=1, paid_with=NATIVE)
+    our = desk(trades_per_hour=1)
     wrap = {"to": WETH, "data": bytes.fromhex("d0e30db0"), "value_wei": 5}
     assert our.ask("trade", 1, nonce=1, **wrap) is None
     assert our.ask("trade", 2, nonce=2, **wrap) is R.HOUR_CAP_TRADES

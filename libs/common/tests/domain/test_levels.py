@@ -205,7 +205,7 @@ def test_an_entry_that_does_not_pay_at_its_levels_tier_is_made_at_a_cheaper_one(
 
 
 def test_a_trade_that_no_relay_takes_is_made_as_small_as_the_public_pool_may_see() -> None:
-    limits = lane_limits(capital=10**12, max_trade=10**12)
+    limits = lane_limits(capital=3 * 10**12, max_trade=10**12)
     rules = RelayRules(policy=RelayPolicy.PRIVATE_WHEN_WORTH, sandwich_limit_wei=10**15)
     book = a_book(level=5, limits=dict.fromkeys(Lane, limits), relays=rules, slippage_tolerance_bps=20)
     verdict = a_verdict(an_entry_opportunity(size_hint=10**12, expected_out=1, edge_bps=0), risk_score=5)
@@ -213,7 +213,7 @@ def test_a_trade_that_no_relay_takes_is_made_as_small_as_the_public_pool_may_see
     outcome = first_carried(wanted, carrier(book, a_market(), Relays(configured=0, healthy=0), most=None))
     assert isinstance(outcome, Planned)
     assert isinstance(wanted[0], Planned)
-    assert 0 < outcome.plan.amount_in < wanted[0].plan.amount_in == 5 * 10**10
+    assert (outcome.plan.amount_in, wanted[0].plan.amount_in) == (60_000 * 10**6, 150_000 * 10**6)
     assert outcome.submission is not None
     assert (outcome.submission.sandwich_value_wei or 0) <= rules.sandwich_limit_wei
 

@@ -197,7 +197,7 @@ class LocalSigner:
         if isinstance(is_entry, Denial):
             raise SigningDenied(is_entry)
         _require(self._brake.refusal(is_cancel=request.kind == "cancel", is_entry=is_entry))
-        if is_entry:
+        if is_entry and allowed.effect.trades:
             _require(check_entry(policy.entry_caps.get(sender), allowed.effect.paid, policy.wrapped_native))
         asked = Asked(
             intent_id=request.intent_id,

@@ -129,7 +129,7 @@ class Oracle:
         if pays and ask.purpose == "exit":
             ends = {c[0][-1] for c in chains}
             require(stated == 3 and bool(ends) and ends <= set(self.t.tokens) and not ends & set(pays), "no exit")
-        elif pays:
+        elif chains:
             self._entry(pays)
         self._record(ask, pays, value, stated)
 
