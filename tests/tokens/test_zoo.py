@@ -46,6 +46,7 @@ async def test_evidence_names_block_method_and_raw_values(chain: Chain) -> None:
     assert {"block", "pool", "supply", "who may have rights", "purchase", "sale"} <= {each.what for each in told}
     assert {each.block for each in told} == {result.trial.block}
     assert all(each.method.startswith("eth_") and each.raw for each in told)
+    assert result.verdict.pool == next(each.raw["pair"] for each in told if each.what == "pool")
     tax = result.specimen.numbers[0]
     assert result.verdict.buy_tax_bps == pytest.approx(tax, abs=1)
     assert result.verdict.sell_tax_bps == pytest.approx(tax, abs=1)

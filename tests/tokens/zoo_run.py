@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -12,13 +11,14 @@ from dataclasses import dataclass
 from dexlane.chain.link import LinkPolicy
 from dexlane.chain.rpc import RpcClient
 from dexlane.chain.token_check.check import Question, try_token
+from dexlane.domain.risk.calibration import Share
 from dexlane.domain.risk.token_trial import TokenTrial
 from dexlane.domain.risk.token_verdict import TokenVerdict, TrialLimits, judge
+from dexlane.values.amounts import BPS_DENOMINATOR
 from dexlane_devnet import ADDRESSES, Devnet, DevnetConfig, free_port, start_devnet
 from dexlane_devnet.zoo import Family, Specimen, release
 
 ROUTER, USDC = ADDRESSES.v2_router02.lower(), ADDRESSES.usdc.lower()
-Z_95 = 1.959964
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,6 @@ async def examine(devnet: Devnet, client: RpcClient, family: Family, seed: int) 
     return Result(specimen, trial, verdict, (time.perf_counter() - began) * 1_000)
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson, JASA 22, 1927)."""
-    if trials == 0:
-        return 0.0, 1.0
-    share, spread = successes / trials, Z_95**2 / trials
-    middle = (share + spread / 2) / (1 + spread)
-    half = Z_95 / (1 + spread) * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def report(results: Sequence[Result]) -> Iterable[str]:
     """Recall and false alarms by families (a family counts when all its specimens do) and by specimens."""
     for title, held_out in (("tuned", False), ("held out", True)):
@@ -80,11 +70,11 @@ def report(results: Sequence[Result]) -> Iterable[str]:
             wrong = {each.family.name for each in chosen if not each.right}
             families = {each.family.name for each in chosen}
             right, count = len(families) - len(wrong), len(families)
-            low, high = wilson(right, count)
+            low, high = Share(right, count).interval_bps or (0, BPS_DENOMINATOR)
             kind = "hostile" if hostile else "benign"
             specimens = sum(each.right for each in chosen)
             yield (
-                f"{title}, {kind}: {right} of {count} families {name} ({low:.1%} to {high:.1%}), "
+                f"{title}, {kind}: {right} of {count} families {name} ({low / 100:.1f} to {high / 100:.1f} %), "
                 f"{specimens} of {len(chosen)} specimens"
             )
     for each in results:

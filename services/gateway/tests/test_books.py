@@ -129,6 +129,12 @@ def test_a_live_book_on_a_real_chain_is_refused_unless_accepted_in_words() -> No
     refuse_unsafe_books([a_book()], Settings(network="remote"))
 
 
+def test_an_experimental_book_trades_on_paper_alone() -> None:
+    with pytest.raises(Fatal, match="is live and experimental; give it another profile"):
+        refuse_unsafe_books([a_live_book(profile="experimental")], Settings(network="devnet"))
+    refuse_unsafe_books([a_book(profile="experimental")], Settings(network="devnet"))
+
+
 def test_an_account_whose_key_is_public_never_holds_real_money() -> None:
     settings = Settings(network="remote", live_trading_on_real_chains=REAL_MONEY)
     accounts = a_live_book().accounts | {"fast": "0xF39fd6e51aad88f6f4ce6ab8827279cfffb92266"}

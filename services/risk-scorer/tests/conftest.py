@@ -11,13 +11,16 @@ import pytest_asyncio
 
 from dexlane.chain.abi import byte_string, frame, uint
 from dexlane.chain.link import Request, RpcError, RpcUnavailable
+from dexlane.domain.risk.bytecode.proxies import IMPLEMENTATION_SLOTS
 from dexlane.domain.risk.bytecode.verdict import CodeVerdict, judge_code
+from dexlane.domain.risk.compliance import ComplianceRules
 from dexlane.domain.risk.evidence import Seen
 from dexlane.domain.risk.factors import RiskLimits
-from dexlane.domain.risk.sanctions import BUILT_IN, SanctionsList
+from dexlane.domain.risk.sanctions import SanctionsList
 from dexlane.domain.risk.token_verdict import TrialLimits
 from dexlane.events.base import Event
 from dexlane.runtime.clock import ManualClock
+from dexlane.runtime.compliance_files import built_in_rules, built_in_sanctions
 from dexlane.runtime.observability import Metrics, configure_logging
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.testing.builders import (
@@ -32,9 +35,9 @@ from dexlane.testing.builders import (
     an_address,
 )
 from risk_scorer.metrics import Moments
-from risk_scorer.node_facts import DECIMALS, IMPLEMENTATION_SLOTS, OWNER, SYMBOL
+from risk_scorer.node_facts import DECIMALS, OWNER, SYMBOL
 from risk_scorer.scorer import Policy, Scorer
-from risk_scorer.tokens import Surroundings, TokenDesk, TrialDesk, Trying
+from risk_scorer.tokens import ComplianceDesk, Surroundings, TokenDesk, TrialDesk, Trying
 
 ZERO_WORD = "0x" + "0" * 64
 
@@ -144,7 +147,8 @@ async def judge(code: bytes) -> CodeVerdict:
 class Bench:
     """Drives one scorer."""
 
-    sanctions: SanctionsList = BUILT_IN
+    sanctions: SanctionsList = field(default_factory=built_in_sanctions)
+    rules: ComplianceRules = field(default_factory=built_in_rules)
 
     def __post_init__(self) -> None:
         """A process at block 100 with empty memory."""
@@ -158,7 +162,8 @@ class Bench:
 
     def start(self) -> None:
         """A new process: same node and cache, empty memory."""
-        around = Surroundings(self.node, self.cache, self.sanctions, self.publish, self.clock, self.moments, judge)  # type: ignore[arg-type]
+        law = ComplianceDesk(CHAIN_ID, self.sanctions, self.rules)
+        around = Surroundings(self.node, self.cache, law, self.publish, self.clock, self.moments, judge)  # type: ignore[arg-type]
         self.around = around
         self.desk = TokenDesk(CHAIN_ID, around, 1.0)
         self.trials = TrialDesk(CHAIN_ID, around, self.trying())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -113,10 +114,11 @@ async def test_an_opportunity_with_an_unknown_token_waits_for_its_check_and_is_v
     )
     opportunity = opportunity.model_copy(update={"route": opportunity.route.model_copy(update={"legs": legs})})
     bench.node.tokens[STRANGER.address] = bench.node.tokens[WETH.address]
-    tried[:] = [told(verdict="unsafe", reasons=("no sale succeeds",))]
+    tried[:] = [told(verdict="unsafe", pool=V2_POOL, reasons=("no sale succeeds",))]
     verdict = await bench.scorer.judge(opportunity)
     assert isinstance(verdict, VerdictRejected)
-    assert f"token {STRANGER.address} is unsafe by an executed check: no sale succeeds" in verdict.vetoes
+    reason = f"token {STRANGER.address} is unsafe by an executed check in pool {V2_POOL}: no sale succeeds"
+    assert reason in verdict.vetoes
     assert [event.flag for event in bench.told if isinstance(event, TokenFlagged)] == [Flag.FAILED_TRIAL]
     assert V2_POOL in {leg.pool for leg in opportunity.route.legs}
 
@@ -134,6 +136,59 @@ async def test_held_tokens_come_first_then_new_ones_then_the_oldest(bench: Any, 
     assert bench.trials.next_due(tokens, 105) == STRANGER.address
     assert bench.trials.next_due(tokens, 99) == STRANGER.address
     assert tried
+
+
+async def test_an_unknown_token_is_tried_again_as_soon_as_a_held_one(bench: Any, tried: list[TrialFacts]) -> None:
+    tried[:] = [told(verdict="unknown", reasons=("the check did not end within 1.5 s",))]
+    await bench.trials.try_out(STRANGER.address, a_block_ref(100))
+    assert bench.trials.next_due([STRANGER.address], 104) is None
+    assert bench.trials.next_due([STRANGER.address], 105) == STRANGER.address
+
+
+class Paced:
+    """Executed checks that end when the test says so, each at a block of its own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[tuple[str, asyncio.Future[int]]] = []
+
+        async def try_token(node: object, question: Any, budget_s: float) -> TokenTrial:
+            del node, budget_s
+            end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            self.asked.append((question.token, end))
+            return TokenTrial(token=question.token, block=await end)
+
+        monkeypatch.setattr(trials_module, "try_token", try_token)
+
+
+async def test_a_slow_check_does_not_replace_one_of_a_newer_block(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    paced, token = Paced(monkeypatch), STRANGER.address
+    slow = asyncio.create_task(bench.trials.try_out(token, a_block_ref(100)))
+    await asyncio.sleep(0)
+    bench.clock.advance(1_000)
+    quick = asyncio.create_task(bench.trials.try_out(token, a_block_ref(103)))
+    await asyncio.sleep(0)
+    paced.asked[1][1].set_result(103)
+    assert await quick
+    paced.asked[0][1].set_result(100)
+    assert await slow
+    assert bench.trials.trials([token])[token].block == 103
+    bench.clock.advance(1_000)
+    after_a_reorg = asyncio.create_task(bench.trials.try_out(token, a_block_ref(102)))
+    await asyncio.sleep(0)
+    paced.asked[2][1].set_result(102)
+    assert await after_a_reorg
+    assert bench.trials.trials([token])[token].block == 102
+
+
+async def test_all_tokens_of_an_opportunity_are_tried_at_once(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    paced = Paced(monkeypatch)
+    trying = asyncio.create_task(bench.scorer._try_out((STRANGER.address, OTHER)))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert [token for token, _ in paced.asked] == [STRANGER.address, OTHER]
+    for _, end in paced.asked:
+        end.set_result(100)
+    assert await trying
 
 
 async def test_the_highest_version_of_a_position_says_whether_it_is_open(bench: Any) -> None:

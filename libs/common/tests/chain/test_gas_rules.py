@@ -19,13 +19,14 @@ from dexlane.domain.circumstances import PlanningRules
 from dexlane.domain.rollup_fees import data_fee_wei, data_size
 from dexlane.domain.send_values import AttemptKind, Step
 from dexlane.events.base import FeeCap
+from dexlane.events.breakers import BreakerPhase
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.fees import DataFeeRule, DataFeeTerms, FeeQuoted, SendTiming
 from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime.errors import Postponed, Transient
-from dexlane.testing.builders import a_book, an_exit
+from dexlane.testing.builders import a_book, a_breaker, an_exit
 from dexlane.testing.fake_chain import FakeChain
-from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, live_book, reborn, running
+from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, TokenWorld, live_book, reborn, running
 from dexlane.values.books import Mode
 from dexlane_signer import PermitRequest, PrivateKey, SignedAttempt, SignRequest
 
@@ -106,6 +107,23 @@ async def test_a_trade_waits_for_cheaper_gas_as_planned_and_is_made_when_there_i
         cheaper_later(bench, waits=True)
         await bench.executor.on_verdict(verdict)
         assert await intents(bench, verdict) == made, "what was made is not made again, nor waited for"
+
+
+async def test_a_probe_that_waits_for_cheaper_gas_is_not_begun(home: Home) -> None:
+    def patient(world: TokenWorld) -> None:
+        world.rules = PlanningRules(waits_for_cheaper_blocks=True)
+
+    async with running(home, furnish=patient) as bench:
+        bench.side.take_breaker(a_breaker(BreakerPhase.HALF_OPEN, source="breaker-gas", probes=1, round=3))
+        verdict = bench.verdict(blocks=10)
+        cheaper_later(bench, waits=True)
+        for _ in range(3):
+            with pytest.raises(Postponed):
+                await bench.executor.on_verdict(verdict)
+        cheaper_later(bench, waits=False)
+        await bench.executor.on_verdict(verdict)
+        assert len(await intents(bench, verdict)) == 1
+        assert bench.executor._brakes.probes.begun == {("breaker-gas", 3): 1}
 
 
 async def test_the_usual_rules_never_wait(home: Home) -> None:

@@ -15,6 +15,7 @@ from dexlane.domain.fee_bumps import last_exit_fee, second_exit_fee
 from dexlane.domain.gas_value import native_in_quote, quote_in_native
 from dexlane.domain.planning import plan
 from dexlane.domain.pool_book import PoolBook
+from dexlane.domain.risk.compliance import ComplianceRules
 from dexlane.domain.rollup_fees import dearest_rollup_fee_wei, planned_size, routed_size
 from dexlane.domain.routing import best_route, rotated_to
 from dexlane.domain.trade_quotes import quote_plan
@@ -23,6 +24,7 @@ from dexlane.events.control import Status
 from dexlane.events.execution import Purpose
 from dexlane.events.fees import DataFeeRule, DataFeeTerms, FeeTier, InclusionTip, SendTiming
 from dexlane.events.portfolio import ExitReason
+from dexlane.events.risk import Ruling
 from dexlane.testing.builders import (
     USDC,
     V2_POOL,
@@ -40,6 +42,7 @@ from dexlane.testing.builders import (
     an_exposure,
     an_opportunity,
     lane_limits,
+    verdict_facts,
 )
 from dexlane.values.books import Book, Lane, Profile
 from dexlane.values.chains import NATIVE
@@ -151,6 +154,41 @@ def test_all_reasons_are_given_not_only_the_first() -> None:
 def test_a_standing_order_of_the_book_is_taken_whatever_strategies_it_listens_to() -> None:
     order = an_entry_opportunity(strategy="dca", addressee="paper-one", edge_bps=0)
     assert planned(decide(a_verdict(order))).strategy == "dca"
+
+
+def test_a_book_is_refused_what_its_jurisdiction_forbids_or_nobody_judged() -> None:
+    rulings = (Ruling(jurisdiction="EU", refused=("token x: no",)), Ruling(jurisdiction="GB"))
+    verdict = a_verdict(an_entry_opportunity(), facts=verdict_facts(rulings=rulings))
+    outcomes = {code: decide(verdict, a_book(jurisdiction=code)) for code in ("EU", "GB", "US", None)}
+    assert isinstance(outcomes["GB"], Planned)
+    assert isinstance(outcomes[None], Planned)
+    assert outcomes["EU"] == Refused(outcome="forbidden", reasons=("token x: no (EU)",))
+    assert isinstance(outcomes["US"], Refused)
+    assert "was not judged" in outcomes["US"].reasons[0]
+
+
+def test_where_only_verified_accounts_trade_others_open_nothing_and_still_close() -> None:
+    book = a_book()
+    listed = {lane: ComplianceRules.model_validate(
+        {"reviewed": "2023-01-01", "allowed_accounts": [{"address": account, "until": "2024-01-01"}]}
+    ) for lane, account in book.accounts.items()}  # fmt: skip
+    assert isinstance(decide(book=book, rules=PlanningRules(compliance=listed[Lane.FAST])), Planned)
+    other = decide(book=book, rules=PlanningRules(compliance=listed[Lane.SMART]))
+    assert isinstance(other, Refused)
+    assert other.outcome == "account_not_verified"
+    late = a_market(timestamp_s=1_704_067_200)
+    assert isinstance(decide(book=book, market=late, rules=PlanningRules(compliance=listed[Lane.FAST])), Refused)
+    exit_ = an_exit(account=book.accounts[Lane.FAST], lane=Lane.FAST)
+    closing = PlanningRules(compliance=listed[Lane.SMART])
+    assert isinstance(decide(exit_, book, holdings=some_holdings(held=exit_.quantity), rules=closing), Planned)
+
+
+def test_a_book_plans_only_within_its_profile() -> None:
+    shallow = a_verdict(an_entry_opportunity(), facts=verdict_facts(thinnest_depth=30_000 * 10**6))
+    assert isinstance(decide(shallow, a_book(profile=Profile.AGGRESSIVE)), Planned)
+    refused = decide(shallow, a_book(profile=Profile.MODERATE))
+    assert isinstance(refused, Refused)
+    assert refused.outcome == "beyond_profile"
 
 
 def gap_market(**fields: Any) -> Market:

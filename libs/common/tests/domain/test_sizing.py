@@ -9,21 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dexlane.domain.levels import LEVELS
-from dexlane.domain.sizing import PROFILES, appetite, candidate_sizes
+from dexlane.domain.sizing import APPETITES, appetite, candidate_sizes
 from dexlane.values.books import Profile
 
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("profile", Profile)
 def test_the_stricter_of_profile_and_level_holds(profile: Profile, level: int) -> None:
-    accepted, of_profile, of_level = appetite(profile, level), PROFILES[profile], LEVELS[level]
+    accepted, of_profile, of_level = appetite(profile, level), APPETITES[profile], LEVELS[level]
     assert accepted.max_risk_score == min(of_profile.max_risk_score, of_level.max_risk_score)
     assert accepted.min_confidence_bps == max(of_profile.min_confidence_bps, of_level.min_confidence_bps)
 
 
 def test_each_profile_accepts_more_than_the_more_careful_one() -> None:
-    assert list(PROFILES) == list(Profile)
-    for careful, bold in pairwise(PROFILES.values()):
+    assert list(APPETITES) == list(Profile)
+    for careful, bold in pairwise(APPETITES.values()):
         assert bold.max_risk_score > careful.max_risk_score
         assert bold.min_confidence_bps < careful.min_confidence_bps
 

@@ -50,6 +50,14 @@ def test_amounts_become_smallest_units_exactly() -> None:
     assert book.gas_reserve_wei == 5 * 10**16
 
 
+def test_a_book_may_name_its_jurisdiction_and_keeps_it_when_written() -> None:
+    told = parse(changed("# jurisdiction", "jurisdiction"))["paper-main"]
+    assert told.jurisdiction == "EU"
+    assert parse(render_book(told, roles=ROLES))["paper-main"] == told
+    assert "jurisdiction" not in parse(PAPER)["paper-main"].model_dump(), "as before there were any"
+    assert "String should match" in faults(changed('# jurisdiction = "EU"', 'jurisdiction = "Europe"'))[0]
+
+
 @pytest.mark.parametrize(
     ("written", "units"),
     [('"2500"', 2_500_000_000), ('"2500.000001 USDC"', 2_500_000_001), ("2500", 2_500_000_000), ('"0.5"', 500_000)],

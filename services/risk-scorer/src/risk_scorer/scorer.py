@@ -146,7 +146,8 @@ class Scorer:
                 "block": str(self._newest),
                 "pools": self._mirror.book.state_digest(known),
                 "limits": self._policy.limits_digest,
-                "sanctions_list": self.desk.sanctions.date,
+                "sanctions_list": self.desk.law.sanctions.date,
+                "compliance_rules": self.desk.law.rules.reviewed.isoformat(),
                 "risk_score": str(verdict.risk_score),
             },
         )
@@ -175,7 +176,7 @@ class Scorer:
         tip = self._mirror.tip
         if tip is None:
             return False
-        made = [await self.trials.try_out(token, tip, self._policy.trial_wait_s) for token in untried]
+        made = await asyncio.gather(*(self.trials.try_out(token, tip, self._policy.trial_wait_s) for token in untried))
         return any(made)
 
     async def _wait_for_block(self, number: int) -> None:
@@ -202,8 +203,9 @@ class Scorer:
         }
         facts = self.desk.facts(tokens)
         behind = [a for seen in facts.values() for a in (seen.value.owner, seen.value.implementation) if a is not None]
+        now_ms = self._clock.now_ms()
         return Evidence(
-            as_of_ms=self._clock.now_ms(),
+            as_of_ms=now_ms,
             held=held,
             quote_token=self._policy.quote_token,
             depths=depths,
@@ -213,7 +215,8 @@ class Scorer:
             codes=self.desk.codes.of(facts),
             lp_shares=self.desk.shares.of(addresses),
             flags=self.desk.flags(tokens),
-            sanctions=self.desk.sanctions.check((*addresses, *tokens, *behind)),
+            sanctions=self.desk.law.screened((*addresses, *tokens, *behind), now_ms),
+            compliance=self.desk.law.judged(tokens, now_ms),
             trials=self.trials.trials(tokens),
         )
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 
 from dexlane.domain.circumstances import Holdings, Market, Objection, PlanningRules
 from dexlane.domain.fee_limits import price_of
 from dexlane.domain.fees import fee_parameters
 from dexlane.domain.levels import LEVELS, last_block, unknown_level
+from dexlane.domain.risk.compliance import forbidden
+from dexlane.domain.risk.profiles import beyond_profile
+from dexlane.domain.risk.sanctions import day_of
 from dexlane.domain.sizing import appetite
 from dexlane.events.control import Status
 from dexlane.events.execution import Purpose
@@ -34,6 +38,8 @@ def against_entry(
     objections += _of_level(verdict, book, market)
     objections += _of_age(market, rules)
     objections += _of_fees(market)
+    objections += [Objection("beyond_profile", sentence) for sentence in beyond_profile(verdict, book)]
+    objections += _of_law(verdict, book, market, rules)
     if verdict.opportunity.deadline_block <= market.block.number:
         objections.append(
             Objection(
@@ -114,6 +120,17 @@ def _of_level(verdict: VerdictApproved, book: Book, market: Market) -> Iterator[
         late = market.block.number - verdict.opportunity.block.number
         sentence = f"the chance was found {late} blocks ago, and level {book.level} takes none after block {last}"
         yield Objection("too_old", sentence)
+
+
+def _of_law(verdict: VerdictApproved, book: Book, market: Market, rules: PlanningRules) -> Iterator[Objection]:
+    """What the book's jurisdiction forbids, and whether the owner of its account was verified where that is asked."""
+    if book.jurisdiction is not None:
+        for sentence in forbidden(verdict.facts.rulings, book.jurisdiction):
+            yield Objection("forbidden", f"{sentence} ({book.jurisdiction})")
+    if rules.compliance is not None and rules.compliance.allowed_accounts is not None:
+        account, today = book.accounts[verdict.lane], date.fromisoformat(day_of(market.timestamp_s * 1_000))
+        if not rules.compliance.account_allowed(account, today):
+            yield Objection("account_not_verified", f"account {account} is not among those that may trade")
 
 
 def _of_age(market: Market, rules: PlanningRules) -> Iterator[Objection]:

@@ -19,7 +19,7 @@ class Appetite:
     min_confidence_bps: int
 
 
-PROFILES: Mapping[Profile, Appetite] = MappingProxyType(
+APPETITES: Mapping[Profile, Appetite] = MappingProxyType(
     {
         Profile.CONSERVATIVE: Appetite(30, 7_500),
         Profile.MODERATE: Appetite(45, 6_000),
@@ -32,7 +32,7 @@ PROFILES: Mapping[Profile, Appetite] = MappingProxyType(
 
 def appetite(profile: Profile, level: int) -> Appetite:
     """The stricter of what a profile and a level accept; ``ValueError`` for a level that is not published."""
-    of_profile, of_level = PROFILES[profile], limits_of(level)
+    of_profile, of_level = APPETITES[profile], limits_of(level)
     return Appetite(
         max_risk_score=min(of_profile.max_risk_score, of_level.max_risk_score),
         min_confidence_bps=max(of_profile.min_confidence_bps, of_level.min_confidence_bps),

@@ -84,6 +84,8 @@ def _book_lines(book: Book) -> Iterator[str]:
     yield f"slippage_tolerance_bps = {book.slippage_tolerance_bps}"
     yield f'gas_reserve = "{reserve}"'
     yield f"enabled = {'true' if book.enabled else 'false'}"
+    if book.jurisdiction is not None:
+        yield f'jurisdiction = "{book.jurisdiction}"'
     yield ""
 
 

@@ -39,12 +39,13 @@ BOOK_KEYS = (
     "slippage_tolerance_bps",
     "gas_reserve",
     "enabled",
+    "jurisdiction",
     "accounts",
     "limits",
     "exits",
     "relays",
 )
-OPTIONAL_BOOK_KEYS = frozenset({"enabled", "accounts", "relays"})
+OPTIONAL_BOOK_KEYS = frozenset({"enabled", "jurisdiction", "accounts", "relays"})
 MONEY_LIMITS = ("capital", "max_trade", "max_daily_loss")
 COUNT_LIMITS = ("max_open_positions", "max_orders_per_minute")
 LIMIT_KEYS = MONEY_LIMITS + COUNT_LIMITS

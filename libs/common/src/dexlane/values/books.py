@@ -68,6 +68,11 @@ def _is_default(rules: RelayRules) -> bool:
     return rules == DEFAULT_RELAY_RULES
 
 
+def _is_unsaid(jurisdiction: str | None) -> bool:
+    """Books without a jurisdiction look as they did before there were any."""
+    return jurisdiction is None
+
+
 class LaneLimits(Value):
     """Hard limits of one book in one lane, in units of the book's quote token unless the name says otherwise."""
 
@@ -109,6 +114,12 @@ class Book(Value):
     gas_reserve_wei: Amount = Field(description="native coin kept for gas; below it entries stop")
     enabled: bool = True
     relays: RelayRules = Field(default=DEFAULT_RELAY_RULES, exclude_if=_is_default)
+    jurisdiction: str | None = Field(
+        default=None,
+        pattern="^[A-Z]{2}$",
+        exclude_if=_is_unsaid,
+        description="whose rules it trades under, ISO 3166-1 alpha-2 or EU; None: it is asked for none",
+    )
 
     @model_validator(mode="after")
     def _lanes_agree(self) -> Book:

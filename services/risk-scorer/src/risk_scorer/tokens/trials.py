@@ -22,7 +22,7 @@ from risk_scorer.tokens.desk import Surroundings
 @dataclass(frozen=True, kw_only=True)
 class Trying:
     """How tokens are tried. ``market``: the router, None where none is known, and the other quotes that are tried.
-    ``every_blocks``: after how many blocks a check is repeated, usually and while the token is held."""
+    ``every_blocks``: after how many blocks a check is repeated, usually, and while the token is held or unknown."""
 
     node: Node
     cache: TrialCache
@@ -68,7 +68,8 @@ class TrialDesk:
             if canonical_symbol(self._chain_id, token) is not None:
                 continue
             seen = self._trials.get(token)
-            if seen is None or not 0 <= block - seen.block < self._trying.every_blocks[token in held]:
+            soon = seen is not None and (token in held or seen.value.verdict == "unknown")
+            if seen is None or not 0 <= block - seen.block < self._trying.every_blocks[soon]:
                 due.append((token not in held, -1 if seen is None else seen.block, token))
         return min(due)[2] if due else None
 
@@ -87,6 +88,8 @@ class TrialDesk:
         known = canonical_symbol(self._chain_id, token) is not None
         facts = trial_facts(token, judge(trial, self._trying.limits, known_issuer=known))
         before = self._trials.get(token)
+        if before is not None and before.block > trial.block and before.at_ms >= asked_ms:
+            return True  # a check that was asked for meanwhile saw a newer block
         for finding in turned(None if before is None else before.value, facts):
             await self._tell(token, finding, block)
         self._trials[token] = Seen(facts, trial.block, asked_ms)

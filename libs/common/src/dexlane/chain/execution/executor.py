@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from dexlane.chain.calldata import UnroutableError
@@ -121,15 +121,15 @@ class Executor:
         ``Transient`` while the disk is so full that only exits and open transactions may write.
         """
         began = self._clock.monotonic_ns()
-        no_room = self._parts.why_no_room()
-        if no_room is not None:
+        if (no_room := self._parts.why_no_room()) is not None:
             raise Transient(no_room)
         await self.view.reach(verdict.opportunity.block.number)
         tip = self.view.tip
         if tip is not None and self.live.is_busy:
             # The last trade may be in this very block; once the pass has seen that, the next one may go.
             await self._passes.wait_for(tip.block.number)
-        books = list(self._addressed(verdict))
+        addressee = verdict.opportunity.addressee
+        books = [book for book in self._side.books(self._chain_id) if addressee in {None, book.id}]
         await self._act(verdict, [book for book in books if book.mode is Mode.LIVE], self._consumer, began)
         paper = [book for book in books if book.mode is Mode.PAPER]
         await self._act(verdict, paper, f"{self._consumer}-paper", began)
@@ -142,8 +142,8 @@ class Executor:
             async with self._deciding:
                 market = self.view.market()
                 decided = [self._decide(verdict, book, market) for book in books]
-                await self._waiting.for_cheaper_gas(verdict, decided, market, consumer)
                 with self._brakes.beginning([one.rounds for one in decided], list[_Written]()) as written:
+                    await self._waiting.for_cheaper_gas(verdict, decided, market, consumer)
                     written.extend(await self._commit(verdict, decided, market, consumer))
             await self._launch(written)
         seconds = (self._clock.monotonic_ns() - began_ns) / 1e9
@@ -226,17 +226,16 @@ class Executor:
         self._reservations.release(slot.intent.id, self._clock.now_ms(), filled=slot.is_filled)
         self._allowances.ended(slot)
 
-    def _addressed(self, verdict: VerdictApproved) -> Iterator[Book]:
-        addressee = verdict.opportunity.addressee
-        return (book for book in self._side.books(self._chain_id) if addressee in {None, book.id})
-
     def _decide(self, cause: Cause, book: Book, market: Market) -> _Decided:
         if isinstance(cause, ExitTriggered) and book.mode is Mode.LIVE:
             self._allowances.approvals.ask(cause.account, cause.token.address, market.block.number)
-        market = self._brakes.market(book.mode, market)
-        wanted = plans(cause, book, self._account_holdings(cause, book), market, self._parts.rules)
-        outcome = first_carried(wanted, lambda one: self._paths.of(cause, book, self._routed(book, one), market))
-        return _Decided(book, *self._brakes.tried(book.mode, outcome))
+        holdings = self._account_holdings(cause, book)
+
+        def planned(held: Market) -> Planned | Refused:
+            wanted = plans(cause, book, holdings, held, self._parts.rules)
+            return first_carried(wanted, lambda one: self._paths.of(cause, book, self._routed(book, one), held))
+
+        return _Decided(book, *self._brakes.tried(book.mode, market, planned))
 
     def _account_holdings(self, cause: Cause, book: Book) -> Holdings:
         lane, now_ms = self._parts.lane, self._clock.now_ms()

@@ -69,6 +69,7 @@ async def _tried(node: Node, question: Question, head: Head) -> TokenTrial:
     trial = TokenTrial(
         token=question.token,
         block=head.number,
+        pool=subject.pool.pair,
         supply=subject.supply,
         decimals=frozenset({subject.decimals}),
         strange_proxy=subject.strange_proxy,
@@ -80,7 +81,7 @@ async def _tried(node: Node, question: Question, head: Head) -> TokenTrial:
         traded,
         sales=(*traded.sales, *found.far),
         switches=found.switches,
-        missing=(*traded.missing, *found.missing),
+        missing=(*subject.missing, *traded.missing, *found.missing),
     )
     return replace(done, evidence=observations(subject, done))
 

@@ -141,10 +141,11 @@ class Explorer:
             self._far(sold, ahead[1]) for sold, ahead in zip(distant, FAR, strict=True) if isinstance(sold, Exploration)
         )
         chosen = switches.worth_measuring(taken.attempts)
-        missing = list(taken.missing)
+        missing = [*switches.untried(self.subject), *taken.missing]
         if len(chosen) > switches.MAX_MEASURED:
             missing.append(f"{len(chosen) - switches.MAX_MEASURED} calls were not measured: there are too many")
-        return Found(far, await self._measure(chosen[: switches.MAX_MEASURED], usual), tuple(missing))
+        found, unmeasured = await self._measure(chosen[: switches.MAX_MEASURED], usual)
+        return Found(far, found, (*missing, *unmeasured))
 
     async def _taken(self, tried: Sequence[switches.Attempt]) -> _Taken:
         """The calls that succeed and change something: all shapes, then more numbers where one was taken."""
@@ -183,10 +184,12 @@ class Explorer:
             waited_s=seconds,
         )
 
-    async def _measure(self, chosen: Sequence[switches.Attempt], usual: switches.Baseline) -> tuple[Switch, ...]:
-        """Each call alone; then, for every caller, all of his calls in a row."""
+    async def _measure(
+        self, chosen: Sequence[switches.Attempt], usual: switches.Baseline
+    ) -> tuple[tuple[Switch, ...], tuple[str, ...]]:
+        """Each call alone; then, for every caller, all of his calls in a row. What broke off is said."""
         if not chosen:
-            return ()
+            return (), ()
         measuring = switches.measuring(self.script, self.played)
         named = [who for who in self.subject.callers if who in self.subject.contracts]
         delays = await delays_of(self.node, named, hex(self.subject.head.number))
@@ -201,11 +204,15 @@ class Explorer:
         asks += [Ask([*(attempt.step for attempt in row), *measuring]) for row in rows]
         answers = await self.ask(asks)
         found: list[Switch] = []
+        broken = 0
         for attempts, answer in zip([*parts, *rows], answers, strict=True):
             if isinstance(answer, RpcError):
                 raise answer
             found += self._effects(attempts, answer, usual, delays)
-        return tuple(found)
+            # All of them succeeded before, so one that does not any more lacked the gas for it, or for the sales.
+            broken += sum(branch is None for branch in answer.branches)
+        missing = (f"{broken} calls could not be measured: they use too much gas",) if broken else ()
+        return tuple(found), missing
 
     def _effects(
         self,

@@ -22,7 +22,7 @@ EXPLORE_GAS = 45_000_000
 """Nodes allow at least 50 million to a call by default."""
 HOLDER_BPS = 10
 TRIED_AT_ONCE = 300
-MAX_SELECTORS = 40
+MAX_SELECTORS = 80
 MEASURED_AT_ONCE = 60
 MAX_MEASURED = 240
 _SWITCH_GAS, _TRADE_GAS = 400_000, 1_500_000
@@ -138,7 +138,7 @@ def attempts(script: Script, played: Cast, half: int) -> list[Attempt]:
     found = []
     for target, code in script.subject.targets.items():
         place = script.subject.token if target == _implementation(script.subject) else target
-        known = [each for each in selectors(code) if each not in _STANDARD][:MAX_SELECTORS]
+        known = _functions(code)[:MAX_SELECTORS]
         if delegates(code):
             known = list(dict.fromkeys([*known, *_UPGRADES]))
         for caller in (*script.subject.callers, None):
@@ -152,6 +152,16 @@ def attempts(script: Script, played: Cast, half: int) -> list[Attempt]:
             for each in known:
                 found += list(_shapes(place, each, who, caller, around))
     return list({(attempt.step.target, attempt.step.data, attempt.step.actor): attempt for attempt in found}.values())
+
+
+def _functions(code: bytes) -> list[bytes]:
+    return [each for each in selectors(code) if each not in _STANDARD]
+
+
+def untried(subject: Subject) -> list[str]:
+    """A sentence for each contract that has more functions than are tried."""
+    counts = (len(_functions(code)) - MAX_SELECTORS for code in subject.targets.values())
+    return [f"{beyond} functions were not tried: there are too many" for beyond in counts if beyond > 0]
 
 
 def _implementation(subject: Subject) -> str | None:

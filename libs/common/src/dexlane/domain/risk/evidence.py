@@ -13,6 +13,7 @@ from typing import Generic, Literal, TypeVar
 
 from pydantic import Field
 
+from dexlane.domain.risk.compliance import ComplianceCheck
 from dexlane.domain.risk.lp_shares import LpShares
 from dexlane.values.base import Value
 from dexlane.values.chains import Address, Hash32
@@ -77,6 +78,7 @@ class TrialFacts(Value):
 
     address: Address
     verdict: Literal["safe", "unsafe", "unknown"]
+    pool: Address | None = Field(default=None, description="the only pool it was traded in; None when there was none")
     buy_tax_bps: int | None = None
     sell_tax_bps: int | None = None
     transfer_tax_bps: int | None = None
@@ -113,9 +115,10 @@ class Flag(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SanctionsCheck:
-    """A look-up of addresses in a sanctions list of a stated date (ISO 8601)."""
+    """A look-up of addresses in a sanctions list of a stated date, as of a day (both ISO 8601)."""
 
     list_date: str
+    on: str
     checked: frozenset[str]
     hits: frozenset[str]
 
@@ -140,4 +143,5 @@ class Evidence:
     codes: Mapping[str, CodeFacts] = field(default_factory=dict)
     lp_shares: Mapping[str, Seen[LpShares]] = field(default_factory=dict)
     sanctions: SanctionsCheck | None = None
+    compliance: ComplianceCheck | None = None
     trials: Mapping[str, Seen[TrialFacts]] = field(default_factory=dict)

@@ -52,9 +52,10 @@ class SaleSize:
 
 @dataclass(frozen=True, slots=True)
 class TokenVerdict:
-    """The judgement of a trial. Taxes in bps are the worst that were measured, None when none was."""
+    """The judgement of a trial in one pool. Taxes in bps are the worst that were measured, None when none was."""
 
     verdict: Verdict
+    pool: str | None
     buy_tax_bps: int | None
     sell_tax_bps: int | None
     transfer_tax_bps: int | None
@@ -74,6 +75,7 @@ def judge(trial: TokenTrial, limits: TrialLimits, *, known_issuer: bool = False)
     verdict: Verdict = "unsafe" if "unsafe" in meanings else "unknown" if "unknown" in meanings else "safe"
     return TokenVerdict(
         verdict=verdict,
+        pool=trial.pool,
         buy_tax_bps=_worst(_tax_bps(trade) for trade in trial.buys if trade.ok),
         sell_tax_bps=_worst(_tax_bps(trade) for trade in trial.sales if trade.ok),
         transfer_tax_bps=_worst(_move_tax_bps(move) for move in trial.moves if move.ok),
@@ -91,6 +93,7 @@ def trial_facts(token: str, verdict: TokenVerdict) -> TrialFacts:
     return TrialFacts(
         address=token,
         verdict=verdict.verdict,
+        pool=verdict.pool,
         buy_tax_bps=verdict.buy_tax_bps,
         sell_tax_bps=verdict.sell_tax_bps,
         transfer_tax_bps=verdict.transfer_tax_bps,
@@ -201,6 +204,8 @@ def _taxes(trial: TokenTrial, limits: TrialLimits) -> Iterator[Finding]:
         if bps:
             means: Literal["unsafe"] | None = "unsafe" if bps > limits.max_tax_bps else None
             yield Finding(flag, f"a {name} loses up to {bps} bps to the token", means)
+        elif bps is None and trial.method == "eth_simulateV1":
+            yield Finding("not_checked", f"the tax of a {name} was not measured", "unknown")
 
 
 def _balances(trial: TokenTrial, limits: TrialLimits) -> Iterator[Finding]:
