@@ -29,6 +29,7 @@ from dexlane.testing.builders import (
     lane_limits,
 )
 from dexlane.values.books import Book, ExitRules, Lane, Mode, RelayPolicy, RelayRules
+from dexlane.values.controls import Controls
 from simulation.chain import SimulatedChain
 from simulation.chance import Chance
 from simulation.demand import FULL_BPS, Demand, base_fee_after
@@ -55,6 +56,10 @@ def books_for(shape: Shape) -> list[Book]:
         "level": 10,
         "limits": dict.fromkeys(Lane, limits),
         "exits": ExitRules(stop_loss_bps=150, take_profit_bps=150),
+        # There is one pool and one token, and every block has its chance.
+        "controls": Controls(
+            max_token_bps=None, max_pool_bps=None, duplicate_blocks=0, collar_bps=None, max_heat_bps=None
+        ),
     }
     rules = RelayRules(policy=RelayPolicy.PRIVATE_ONLY if shape.relays else RelayPolicy.PUBLIC)
     live = a_book(id=LIVE, mode=Mode.LIVE, accounts=ACCOUNTS, relays=rules, **shared)
@@ -103,6 +108,7 @@ class Market:
     def block(self) -> None:
         """The next block of the chain."""
         self._world.relays.mine(lambda: self._chain.mine(only=self._included()))
+        self._world.exits.block()
         self._follow(0)
 
     def reorganise(self, draw: Random) -> None:
@@ -117,6 +123,7 @@ class Market:
         self._world.counts["reorgs"] += 1
         self._world.counts["undone"] += len(undone)
         self._chain.reorg(depth, drop=dropped, reinclude=draw.random() < 0.6, longer=draw.randint(0, 1))
+        self._world.exits.replaced()
         self._follow(depth)
 
     def verdict(self, lane: Lane, draw: Random, blocks: int | None = None) -> None:
@@ -185,6 +192,11 @@ class Market:
         """What a canonical block took at least, per gas."""
         tip = 0 if self.demand is None else self.demand.tip_wei(number)
         return self._chain.blocks[number].header.base_fee_per_gas_wei + tip
+
+    def rush(self) -> None:
+        """Others may be in a hurry from now on: accounts are opened."""
+        if self.demand is not None:
+            self.demand.begins_at = self._chain.tip.number + 1
 
     def calm_down(self) -> None:
         """Nobody is in a hurry any more."""

@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from dexlane.chain.abi import byte_string, frame, uint
 from dexlane.chain.link import Request, RpcError, RpcUnavailable
+from dexlane.chain.token_check.pools import Market, Where
 from dexlane.domain.risk.bytecode.proxies import IMPLEMENTATION_SLOTS
 from dexlane.domain.risk.bytecode.verdict import CodeVerdict, judge_code
 from dexlane.domain.risk.compliance import ComplianceRules
@@ -116,11 +117,11 @@ class MemoryCache:
 
     async def recall(self) -> dict[str, Seen[Any]]:
         """Everything kept."""
-        return dict(self.kept)
+        return {key.split()[0] if key.endswith(" ") else key: seen for key, seen in self.kept.items()}
 
     async def keep(self, facts: Any) -> None:
         """Keep."""
-        self.kept |= {seen.value.address: seen for seen in facts}
+        self.kept |= {f"{seen.value.address} {getattr(seen.value, 'pool', '')}": seen for seen in facts}
 
 
 def usdc() -> FakeToken:
@@ -186,7 +187,7 @@ class Bench:
         return Trying(
             node=self.node,  # type: ignore[arg-type]
             cache=self.trial_cache,  # type: ignore[arg-type]
-            market=(an_address("router"), (USDC.address,)),
+            where=Where((Market("uniswap_v2", an_address("router")),), (USDC.address,)),
             limits=TrialLimits(),
             budget_s=1.0,
             every_blocks=(50, 5),

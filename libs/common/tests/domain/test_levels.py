@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, Reserved, refusal
 from dexlane.domain.entry_timing import why_later
 from dexlane.domain.levels import LEVELS, LevelLimits, entry_relays, last_block, limits_of, position_shares
-from dexlane.domain.planning import first_carried, plan, plans
+from dexlane.domain.planning import plan, plans
 from dexlane.domain.pool_book import PoolBook
 from dexlane.domain.submission_choice import Relays, choose
+from dexlane.domain.trade_choice import first_carried
 from dexlane.events.base import FeeCap
 from dexlane.events.control import Status
 from dexlane.events.fees import FeeTier, SendTiming

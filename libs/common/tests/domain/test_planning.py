@@ -44,13 +44,16 @@ from dexlane.testing.builders import (
     lane_limits,
     verdict_facts,
 )
-from dexlane.values.books import Book, Lane, Profile
+from dexlane.values.books import Book, Lane, Mode, Profile
 from dexlane.values.chains import NATIVE
+from dexlane.values.controls import Controls
 from dexlane.values.pools import Pool
 from dexlane.values.routes import Leg, Route
 
 GWEI = 10**9
 CAP = FeeCap(max_fee_per_gas_wei=2 * GWEI, max_priority_fee_per_gas_wei=GWEI // 10)
+NO_COLLAR = Controls(collar_bps=None)
+"""For markets of one pool."""
 WIDE = a_pool_v2(reserve0=20_200_000 * 10**6)
 """The V2 pool with USDC one per cent cheaper than in the V3 pool."""
 
@@ -130,8 +133,11 @@ REFUSALS: dict[str, dict[str, Any]] = {
     },
     "other_quote": {"book": a_book(quote=a_token("DAI"))},
     "unknown_pool": {"market": a_market(a_pool_v3())},
-    "price_moved": {"market": a_market(a_pool_v2(reserve0=30_000_000 * 10**6))},
-    "price_impact": {"market": a_market(a_pool_v2(reserve0=8_000 * 10**6, reserve1=10**19))},
+    "price_moved": {"market": a_market(a_pool_v2(reserve0=30_000_000 * 10**6)), "book": a_book(controls=NO_COLLAR)},
+    "price_impact": {
+        "market": a_market(a_pool_v2(reserve0=8_000 * 10**6, reserve1=10**19)),
+        "book": a_book(controls=NO_COLLAR),
+    },
     "fee_too_low": {"market": a_market(next_base_fee_wei=3 * GWEI)},
     "no_edge": {"market": a_market(next_base_fee_wei=20 * GWEI, fee_quote=a_fee_quote())},
 }
@@ -326,6 +332,25 @@ def test_an_urgent_exit_accepts_more_slippage_and_pays_the_emergency_tier() -> N
     assert urgent.plan.fee_cap.max_fee_per_gas_wei == 99 * GWEI > calm.plan.fee_cap.max_fee_per_gas_wei
 
 
+@pytest.mark.parametrize("mode", Mode)
+def test_an_exit_of_a_flagged_token_expects_what_its_tax_leaves(mode: Mode) -> None:
+    book = a_book(mode=mode)
+    free = planned(decide(exit_of(reason=ExitReason.TOKEN_FLAGGED), book))
+    taxed = planned(decide(exit_of(reason=ExitReason.TOKEN_FLAGGED, sell_tax_bps=3_000), book))
+    assert taxed.plan.quoted_out < free.plan.minimum_out
+    assert taxed.plan.quoted_out == pytest.approx(free.plan.quoted_out * 7_000 / 10_000, rel=0.02)
+    assert [(tax.token, tax.bps) for tax in taxed.plan.taxes] == [(WETH.address, 3_000)]
+    assert free.plan.taxes == ()
+
+
+def test_paper_sells_nothing_of_a_token_that_nobody_can_sell_and_a_live_book_tries() -> None:
+    trapped = exit_of(reason=ExitReason.TOKEN_FLAGGED, sell_tax_bps=10_000)
+    refused = decide(trapped, a_book(mode=Mode.PAPER))
+    assert isinstance(refused, Refused)
+    assert refused.outcome == "no_route"
+    assert planned(decide(trapped, a_book(mode=Mode.LIVE))).plan.taxes == ()
+
+
 amounts = st.integers(1, 40_000 * 10**6)
 
 
@@ -456,10 +481,10 @@ def reversed_leg(leg: Leg) -> Leg:
 
 
 def test_the_minimum_of_a_taxed_token_is_computed_from_what_arrives() -> None:
-    pair = a_pool_v2()
+    pair, book = a_pool_v2(), a_book(controls=NO_COLLAR)
     found = an_entry_opportunity(route=route_in(pair), expected_out=1)
-    fair = planned(decide(a_verdict(found), market=a_market(pair))).plan
-    taxed = planned(decide(a_verdict(found), market=a_market(pair, taxes={WETH.address: 500}))).plan
+    fair = planned(decide(a_verdict(found), book, market=a_market(pair))).plan
+    taxed = planned(decide(a_verdict(found), book, market=a_market(pair, taxes={WETH.address: 500}))).plan
     assert taxed.quoted_out == fair.quoted_out - fair.quoted_out * 500 // 10_000
     assert [(tax.token, tax.bps) for tax in taxed.taxes] == [(WETH.address, 500)]
     assert taxed.minimum_out == -(-taxed.quoted_out * 9_950 // 10_000)
@@ -469,6 +494,7 @@ def test_a_taxed_token_is_refused_where_the_pool_does_not_measure_what_arrives()
     pool = a_pool_v3()
     outcome = decide(
         a_verdict(an_entry_opportunity(route=route_in(pool), expected_out=1)),
+        a_book(controls=NO_COLLAR),
         market=a_market(pool, taxes={WETH.address: 500}),
     )
     assert isinstance(outcome, Refused)
@@ -493,14 +519,14 @@ FJORD = DataFeeTerms(
 )
 
 
-def test_above_the_ceiling_no_entry_is_made_and_exits_go_on() -> None:
+def test_at_the_ceiling_no_entry_is_made_and_exits_go_on() -> None:
     quote = a_fee_quote(next_base_fee_per_gas_wei=9 * GWEI, tiers=CALM_TIERS, entry_ceiling_wei=10 * GWEI)
-    assert isinstance(decide(market=a_market(fee_quote=quote, next_base_fee_wei=9 * GWEI)), Planned)
-    dear = a_market(fee_quote=quote, next_base_fee_wei=9 * GWEI + 1)
+    assert isinstance(decide(market=a_market(fee_quote=quote, next_base_fee_wei=9 * GWEI - 1)), Planned)
+    dear = a_market(fee_quote=quote, next_base_fee_wei=9 * GWEI)
     refused = decide(market=dear)
     assert isinstance(refused, Refused)
     assert refused.outcome == "gas_ceiling"
-    assert refused.reasons == ("gas costs 10.000000001 gwei, and above 10 gwei no entry is made",)
+    assert refused.reasons == ("gas costs 10 gwei, and from 10 gwei on no entry is made",)
     assert planned(decide(exit_of(), market=dear)).purpose is Purpose.EXIT
 
 

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from dexlane.chain.link import LinkPolicy
 from dexlane.chain.rpc import RpcClient
-from dexlane.chain.token_check.check import known_market
+from dexlane.chain.token_check.pools import Where, known_markets, known_quotes
 from dexlane.domain.risk.compliance import ComplianceRules
 from dexlane.domain.risk.sanctions import SanctionsList
 from dexlane.events.seals import Approver
@@ -73,7 +73,7 @@ def _trying(settings: Settings, chain_id: int, client: RpcClient, redis: Redis, 
     return Trying(
         node=client,
         cache=TrialCache(redis, f"dexlane:{settings.realm}:{chain_id}", moments.cache_lost),
-        market=known_market(chain_id),
+        where=Where(known_markets(chain_id), known_quotes(chain_id)),
         limits=settings.trial_limits,
         budget_s=settings.trial_budget_ms / 1_000,
         every_blocks=(settings.trial_blocks, settings.held_trial_blocks),

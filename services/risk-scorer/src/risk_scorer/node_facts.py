@@ -123,6 +123,10 @@ class SeenCache(Generic[V]):
         self._kept_s = kept[1]
         self._on_lost = on_lost
 
+    def place(self, facts: V) -> str:
+        """What a piece of evidence is kept under: the token's address."""
+        return facts.address
+
     async def recall(self) -> dict[str, Seen[V]]:
         """Everything that is kept; nothing when the cache does not answer."""
         try:
@@ -131,11 +135,11 @@ class SeenCache(Generic[V]):
             self._on_lost(str(error) or type(error).__name__)
             return {}
         found = (self._unpacked(row) for row in rows.values())
-        return {seen.value.address: seen for seen in found if seen is not None}
+        return {self.place(seen.value): seen for seen in found if seen is not None}
 
     async def keep(self, facts: Iterable[Seen[V]]) -> None:
         """Write evidence, and begin its time anew."""
-        rows: dict[Any, Any] = {seen.value.address: _packed(seen) for seen in facts}
+        rows: dict[Any, Any] = {self.place(seen.value): _packed(seen) for seen in facts}
         if not rows:
             return
         try:
@@ -172,6 +176,10 @@ class TrialCache(SeenCache[TrialFacts]):
 
     def __init__(self, redis: Redis, prefix: str, on_lost: Callable[[str], None]) -> None:
         super().__init__(redis, f"{prefix}:token-trials", (TrialFacts, TRIALS_KEPT_S), on_lost)
+
+    def place(self, facts: TrialFacts) -> str:
+        """A check is about a token in a pool."""
+        return f"{facts.address} {facts.pool}"
 
 
 def _packed(seen: Seen[Any]) -> bytes:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dexlane.domain.risk.assessment import Assessment, assess
 from dexlane.domain.risk.evidence import Evidence, Seen, TokenFacts
 from dexlane.domain.risk.factors import RiskLimits, pools_of, tokens_of
 from dexlane.domain.risk.pool_evidence import PoolEvidence
+from dexlane.domain.risk.pool_trials import TokenInPool, pairs_in, pairs_of
 from dexlane.domain.risk.required import tokens_to_gather, trials_to_gather
 from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.events.opportunity import OpportunityFound
@@ -98,13 +100,13 @@ class Scorer:
             await self._came.wait()
             self._came.clear()
             tip = self._mirror.tip
-            token = self.trials.next_due(tokens_in(self._mirror.book.pools), self._newest)
-            if tip is None or token is None:
+            pair = self.trials.next_due(pairs_in(self._mirror.book.pools), self._newest)
+            if tip is None or pair is None:
                 continue
             try:
-                made = await self.trials.try_out(token, tip)
+                made = await self.trials.try_out(pair, tip)
             except Transient as error:
-                self._moments.trial_failed(token, str(error))
+                self._moments.trial_failed(pair[0], str(error))
             else:
                 if made:
                     self._came.set()
@@ -117,7 +119,8 @@ class Scorer:
         missing = tokens_to_gather(opportunity, evidence, self._newest, self._policy.limits)
         untried = trials_to_gather(opportunity, evidence, self._newest, self._policy.limits)
         gathered = bool(missing) and await self._gather(missing)
-        if await self._try_out(untried) or gathered:
+        pairs = [pair for pair in pairs_of(opportunity.route) if pair[0] in untried]
+        if await self._try_out(pairs) or gathered:
             evidence = self._evidence(opportunity, held=False)
         assessment = assess(opportunity, evidence, self._newest, self._policy.limits)
         verdict = verdict_of(opportunity, assessment, self._clock.now_ms())
@@ -172,11 +175,11 @@ class Scorer:
             return False
         return await self.desk.gather([tokens[token] for token in missing if token in tokens], tip)
 
-    async def _try_out(self, untried: tuple[str, ...]) -> bool:
+    async def _try_out(self, untried: Sequence[TokenInPool]) -> bool:
         tip = self._mirror.tip
         if tip is None:
             return False
-        made = await asyncio.gather(*(self.trials.try_out(token, tip, self._policy.trial_wait_s) for token in untried))
+        made = await asyncio.gather(*(self.trials.try_out(pair, tip, self._policy.trial_wait_s) for pair in untried))
         return any(made)
 
     async def _wait_for_block(self, number: int) -> None:
@@ -217,7 +220,7 @@ class Scorer:
             flags=self.desk.flags(tokens),
             sanctions=self.desk.law.screened((*addresses, *tokens, *behind), now_ms),
             compliance=self.desk.law.judged(tokens, now_ms),
-            trials=self.trials.trials(tokens),
+            trials=self.trials.trials(pairs_of(route)),
         )
 
 

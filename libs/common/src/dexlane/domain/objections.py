@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import date
 
 from dexlane.domain.circumstances import Holdings, Market, Objection, PlanningRules
+from dexlane.domain.controls.gate import against_trade
 from dexlane.domain.fee_limits import price_of
 from dexlane.domain.fees import fee_parameters
 from dexlane.domain.levels import LEVELS, last_block, unknown_level
@@ -51,6 +52,7 @@ def against_entry(
     purpose = Purpose.GAP if verdict.opportunity.route.is_cycle else Purpose.ENTRY
     objections += _of_limits(purpose, limits, holdings, book)
     objections += _of_gas_reserve(book, holdings)
+    objections += against_trade(verdict.opportunity.route, book, holdings, market)
     return objections
 
 
@@ -156,9 +158,9 @@ def _of_fees(market: Market) -> Iterator[Objection]:
     if fee_parameters(market.chain_id).has_l1_data_fee and quote.data_fee is None:
         yield Objection("data_fee_unknown", "what the rollup charges for data is not known", passing=True)
     price = price_of(quote, market.next_base_fee_wei)
-    if quote.entry_ceiling_wei is not None and price > quote.entry_ceiling_wei:
+    if quote.entry_ceiling_wei is not None and price >= quote.entry_ceiling_wei:
         now, most = (decimal_text(amount, GWEI_DECIMALS) for amount in (price, quote.entry_ceiling_wei))
-        sentence = f"gas costs {now} gwei, and above {most} gwei no entry is made"
+        sentence = f"gas costs {now} gwei, and from {most} gwei on no entry is made"
         yield Objection("gas_ceiling", sentence, passing=True)
 
 

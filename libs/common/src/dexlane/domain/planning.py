@@ -6,11 +6,17 @@ when the opportunity was found is only compared with that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from dexlane.domain.amm.quoting import InsufficientLiquidity
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
+from dexlane.domain.controls.bounds import refused_by, sized
+from dexlane.domain.controls.budgets import market_share_bps
+from dexlane.domain.controls.collar import Collar
+from dexlane.domain.controls.confirming import confirmed_or_asked
+from dexlane.domain.controls.facts import Candidate
+from dexlane.domain.controls.gate import size_bounds
 from dexlane.domain.entry_start import entry_ceiling, route_for
 from dexlane.domain.entry_timing import patient_fee
 from dexlane.domain.fee_budgets import entry_budget, exit_budget
@@ -21,6 +27,7 @@ from dexlane.domain.levels import dearest_tier, entry_tiers
 from dexlane.domain.objections import GWEI_DECIMALS, against_entry, against_exit, percent
 from dexlane.domain.rollup_fees import dearest_rollup_fee_wei, routed_size
 from dexlane.domain.sizing import candidate_sizes
+from dexlane.domain.trade_choice import NOTHING_FREE
 from dexlane.domain.trade_quotes import TradeQuote, quote_trade
 from dexlane.domain.trade_search import TradeSearch
 from dexlane.events.base import FeeCap
@@ -30,22 +37,23 @@ from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.portfolio import ExitReason, ExitTriggered
 from dexlane.events.risk import VerdictApproved
 from dexlane.values.amounts import BPS_DENOMINATOR, apply_bps, decimal_text
-from dexlane.values.books import Book
+from dexlane.values.books import Book, Mode
 from dexlane.values.chains import NATIVE
 from dexlane.values.routes import PlannedPath, Route
+from dexlane.values.sizes import TradeSize
 from dexlane.values.tokens import TokenTax
 
 MAX_GAS_LIMIT = 16_777_216
 """The most gas of one transaction (EIP-7825)."""
 
-URGENT_EXITS = frozenset({ExitReason.STOP_LOSS, ExitReason.HALT})
+URGENT_EXITS = frozenset({ExitReason.STOP_LOSS, ExitReason.HALT, ExitReason.TOKEN_FLAGGED})
 EXIT_BASE_FEE_BLOCKS = 6
 """An exit's fee cap survives so many full blocks in a row, even when the last fee quote is old."""
 URGENT_TOLERANCE_FACTOR = 2
 """An urgent exit accepts this multiple of the book's slippage tolerance: not getting out is worse."""
 MAX_TOLERANCE_BPS = 2_000
-OF_ONE_TRADE = frozenset({"no_relay", "unroutable", "no_allowance"})
-"""What may stand against one trade and not against a smaller one. None of it depends on the fee."""
+OVER_EXIT_BUDGET = "over_exit_budget"
+"""The outcome of an exit that gas is too dear for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +98,6 @@ def plans(
         yield from plan_entries(cause, book, holdings, market, rules)
 
 
-def first_carried(
-    wanted: Iterable[Planned | Refused], carry: Callable[[Planned], Planned | Refused]
-) -> Planned | Refused:
-    """The first trade that ``carry`` can carry out, or why it cannot carry out the first one of all."""
-    why: Refused | None = None
-    for outcome in wanted:
-        carried = outcome if isinstance(outcome, Refused) else carry(outcome)
-        if isinstance(carried, Planned):
-            return carried
-        why = why or carried
-        if carried.outcome not in OF_ONE_TRADE:
-            break
-    return why or refusal([_NOTHING_FREE])
-
-
 def plan_entries(
     verdict: VerdictApproved, book: Book, holdings: Holdings, market: Market, rules: PlanningRules
 ) -> Iterator[Planned | Refused]:
@@ -118,28 +111,35 @@ def plan_entries(
     if isinstance(start, Refused):
         yield start
         return
-    desk = _entry_desk(verdict, book, market, rules)
-    limits = book.limits[verdict.lane]
-    ceiling = entry_ceiling(verdict.opportunity, start, limits, holdings, market)
+    limits, opportunity = book.limits[verdict.lane], verdict.opportunity
+    ceiling = entry_ceiling(opportunity, start, limits, holdings, market)
+    collar = Collar(book, market, ceiling)
+    most = next(candidate_sizes(limits.capital, book.level, limits.capital), 0)
+    trade = Candidate(start, opportunity.strategy, limits.capital, most, verdict.factors)
+    bounds = [*size_bounds(trade, book, holdings, market), *collar.bounds(start)]
+    forbidden = refused_by(bounds)
+    if forbidden:
+        yield refusal(forbidden)
+        return
+    ceiling = min([ceiling, *(bound.most for bound in bounds)])
+    desk = _entry_desk(verdict, book, market, rules, collar)
     terms: dict[FeeTier, _Terms | Objection] = {}
     first: Objection | None = None
     planned = False
-    for size in candidate_sizes(limits.capital, book.level, ceiling):
-        quote = _quoted(verdict.opportunity, start, size, desk)
+    for size in candidate_sizes(limits.capital, book.level, ceiling, market_share_bps(trade, book)):
+        quote = _quoted(opportunity, start, size, desk)
         for tier in entry_tiers(book.level, verdict.lane):
             if tier not in terms:
                 terms[tier] = _entry_terms(tier, verdict, market, rules)
-            offer = _offer(verdict.opportunity, quote, terms[tier], desk)
+            offer = _offer(opportunity, quote, terms[tier], desk)
             if isinstance(offer, _Offer):
                 planned = True
-                yield _planned_entry(verdict.opportunity, offer, desk)
+                told = sized(offer.quote.amount_in, book, limits.capital, bounds)
+                yield confirmed_or_asked(_planned_entry(opportunity, offer, desk, told), book, holdings, market)
                 break
             first = first or offer
     if not planned:
-        yield refusal([first or _NOTHING_FREE])
-
-
-_NOTHING_FREE = Objection("nothing_free", "no capital, balance or size is left for this trade")
+        yield refusal([first or NOTHING_FREE])
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +150,7 @@ class _Desk:
     market: Market
     rules: PlanningRules
     search: TradeSearch
+    collar: Collar | None = None
 
     @property
     def quote_token(self) -> str:
@@ -162,6 +163,7 @@ def plan_exit(
 ) -> Planned | Refused:
     """Plan to sell a position whole, for the book's quote token, where it brings most."""
     objections = against_exit(exit_, book, holdings, market, rules)
+    market = _with_tax(market, exit_, book)
     fee_quote = market.fee_quote
     if objections or fee_quote is None:
         return refusal(objections)
@@ -184,7 +186,7 @@ def plan_exit(
     if budget < least:
         dear, most = (decimal_text(price, GWEI_DECIMALS) for price in (least, budget))
         sentence = f"gas costs {dear} gwei, and an exit that brings so little may pay {most}"
-        return refusal([Objection("over_exit_budget", sentence, passing=waits)])
+        return refusal([Objection(OVER_EXIT_BUDGET, sentence, passing=waits)])
     first = first_exit_fee(cap, market.next_base_fee_wei, rules.bump_percent, budget)
     return Planned(
         purpose=Purpose.EXIT,
@@ -196,13 +198,22 @@ def plan_exit(
     )
 
 
-def _entry_desk(verdict: VerdictApproved, book: Book, market: Market, rules: PlanningRules) -> _Desk:
+def _entry_desk(verdict: VerdictApproved, book: Book, market: Market, rules: PlanningRules, collar: Collar) -> _Desk:
     """Routes are searched at the gas price of the lane's dearest tier, whatever the level: one size has one route."""
     price = market.next_base_fee_wei
     if rules.searches:
         terms = _entry_terms(dearest_tier(verdict.lane), verdict, market, rules)
         price = price if isinstance(terms, Objection) else terms.dearest_gas_wei
-    return _Desk(book, market, rules, TradeSearch(market, rules, price))
+    return _Desk(book, market, rules, TradeSearch(market, rules, price), collar)
+
+
+def _with_tax(market: Market, exit_: ExitTriggered, book: Book) -> Market:
+    """With what the token keeps of this sale. Of one that nobody could sell paper sells nothing; a live book tries all
+    the same, because the chain may have changed since and a call that would fail is not sent."""
+    tax = max(exit_.sell_tax_bps, market.taxes.get(exit_.token.address, 0))
+    if tax == 0 or (tax == BPS_DENOMINATOR and book.mode is Mode.LIVE):
+        return market
+    return replace(market, taxes={**market.taxes, exit_.token.address: tax})
 
 
 def _entry_terms(tier: FeeTier, verdict: VerdictApproved, market: Market, rules: PlanningRules) -> _Terms | Objection:
@@ -264,7 +275,9 @@ def _against_entry_price(opportunity: OpportunityFound, quote: TradeQuote, desk:
         most = percent(desk.rules.max_price_impact_bps)
         sentence = f"the trade would move the price by {percent(quote.impact_bps)}, more than {most}"
         return Objection("price_impact", sentence)
-    return None
+    if desk.collar is None:
+        return None
+    return desk.collar.objection([path for path, _ in quote.paths], quote.amount_in, quote.amount_out)
 
 
 def _offer(
@@ -318,7 +331,7 @@ def _not_worth_its_gas(cost: int | None, gain: int, book: Book) -> Objection:
     return Objection("no_edge", sentence)
 
 
-def _planned_entry(opportunity: OpportunityFound, offer: _Offer, desk: _Desk) -> Planned:
+def _planned_entry(opportunity: OpportunityFound, offer: _Offer, desk: _Desk, size: TradeSize) -> Planned:
     trade = _trade(offer, desk, desk.book.slippage_tolerance_bps)
     is_gap = offer.route.is_cycle
     return Planned(
@@ -330,6 +343,7 @@ def _planned_entry(opportunity: OpportunityFound, offer: _Offer, desk: _Desk) ->
         max_fee_per_gas_budget_wei=trade.fee_cap.max_fee_per_gas_wei
         if is_gap
         else entry_budget(trade, desk.quote_token, desk.market, desk.rules, opportunity.edge_bps),
+        size=size,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from dexlane.domain.levels import LEVELS, LOWEST, limits_of
-from dexlane.values.amounts import apply_bps
+from dexlane.values.amounts import BPS_DENOMINATOR, apply_bps
 from dexlane.values.books import Profile
 
 
@@ -39,16 +39,16 @@ def appetite(profile: Profile, level: int) -> Appetite:
     )
 
 
-def candidate_sizes(capital: int, level: int, ceiling: int) -> Iterator[int]:
+def candidate_sizes(capital: int, level: int, ceiling: int, share_bps: int = BPS_DENOMINATOR) -> Iterator[int]:
     """Sizes to try for an entry, largest first, all positive and none above ``ceiling``.
 
-    The first is what this level allows of the lane's capital. Those after it are what the lower levels would trade: a
-    smaller trade can be good where a larger one moves the price too far. So whatever a level finds acceptable, the
-    next level finds too, at that size or a larger one.
+    The first is what this level allows of the lane's capital, or the share of that which the market leaves. Those after
+    it are what the lower levels would trade: a smaller trade can be good where a larger one moves the price too far. So
+    whatever a level finds acceptable, the next level finds too, at that size or a larger one.
     """
     last = 0
     for lower in range(level, LOWEST - 1, -1):
-        size = min(ceiling, apply_bps(capital, LEVELS[lower].position_bps))
+        size = min(ceiling, apply_bps(apply_bps(capital, LEVELS[lower].position_bps), share_bps))
         if size > 0 and size != last:
             yield size
         last = size

@@ -154,11 +154,15 @@ class TokenFlagged(Event):
     flag: str = Field(pattern="^[a-z_]{1,48}$")
     reason: str
     block: BlockRef
+    pool: Address | None = Field(default=None, description="where an executed check found it; None: it is in the token")
+    sell_tax_bps: int | None = Field(
+        default=None, ge=0, le=10_000, description="what a sale lost in that check, 10,000 where none succeeded"
+    )
 
     @staticmethod
-    def make_id(chain_id: int, token: str, flag: str) -> str:
-        """One id per token and flag."""
-        return digest("token.flagged", chain_id, token, flag)
+    def make_id(chain_id: int, token: str, flag: str, block_number: int) -> str:
+        """One id per token, flag and block: what was lifted may be found again."""
+        return digest("token.flagged", chain_id, token, flag, block_number)
 
 
 class DecisionRecorded(Event):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from dexlane.events.base import Event
 from dexlane.events.breakers import BreakerChanged, BreakerReset
+from dexlane.events.confirmations import ConfirmationGiven, ConfirmationRequested
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.execution import (
     AccountOpened,
@@ -28,11 +29,20 @@ Types = tuple[type[Event], ...]
 
 _OUTCOMES: Types = (FillIncluded, FillReversed, FillConfirmed, IntentFailed)
 _BREAKING: Types = (TradingStatus, BreakerChanged)
-_EXECUTION: Types = (IntentCreated, TxChanged, *_OUTCOMES, AccountOpened, DecisionRecorded, *_BREAKING)
+_EXECUTION: Types = (
+    IntentCreated,
+    TxChanged,
+    *_OUTCOMES,
+    AccountOpened,
+    DecisionRecorded,
+    ConfirmationRequested,
+    *_BREAKING,
+)
 _MIRROR: Types = (BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched)
 _EXECUTOR_INPUT: Types = (
     VerdictApproved,
     ExitTriggered,
+    ConfirmationGiven,
     *_MIRROR,
     FeeQuoted,
     ExposureChanged,
@@ -47,24 +57,33 @@ _EXECUTOR_INPUT: Types = (
 
 PUBLISHED: Mapping[str, Types] = {
     "market-feed": (BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched, OpportunityFound, *_BREAKING),
-    "gas-oracle": (FeeQuoted, TradingStatus),
+    "gas-oracle": (FeeQuoted, *_BREAKING),
     "risk-scorer": (VerdictApproved, VerdictRejected, TokenFlagged, DecisionRecorded),
     "fast-executor": _EXECUTION,
     "smart-executor": _EXECUTION,
     "paper-sim": (TxChanged, *_OUTCOMES, AccountOpened, PaperScored),
     "portfolio": (PositionChanged, ExposureChanged, ExitTriggered, DecisionRecorded, *_BREAKING),
-    "gateway": (BookChanged, TradingStatus, ExitTriggered, BreakerReset, DecisionRecorded),
+    "gateway": (BookChanged, TradingStatus, ExitTriggered, ConfirmationGiven, BreakerReset, DecisionRecorded),
 }
 """Executors and portfolio publish a ``trading.status`` of their own when they stop for a broken invariant, too."""
 
 _CONSUMED: Mapping[str, Types] = {
     "market-feed": (BreakerReset,),
-    "gas-oracle": (BlockApplied, TradingStatus),
+    "gas-oracle": (BlockApplied, BreakerReset),
     "risk-scorer": (OpportunityFound, TokenFlagged, PositionChanged, *_MIRROR),
     "fast-executor": _EXECUTOR_INPUT,
     "smart-executor": _EXECUTOR_INPUT,
     "paper-sim": (IntentCreated, *_MIRROR, FeeQuoted, BookChanged),
-    "portfolio": (*_OUTCOMES, AccountOpened, ExitTriggered, *_MIRROR, BookChanged, TradingStatus, BreakerReset),
+    "portfolio": (
+        *_OUTCOMES,
+        AccountOpened,
+        ExitTriggered,
+        *_MIRROR,
+        BookChanged,
+        TradingStatus,
+        BreakerReset,
+        TokenFlagged,
+    ),
     "gateway": EVENTS,
 }
 

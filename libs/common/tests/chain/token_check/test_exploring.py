@@ -10,9 +10,11 @@ import pytest
 
 from dexlane.chain.link import Request, RpcError
 from dexlane.chain.token_check import switches
+from dexlane.chain.token_check.asking import Head
 from dexlane.chain.token_check.exploring import Ask, Explorer
 from dexlane.chain.token_check.probe import Exploration, Told
-from dexlane.chain.token_check.subject import Head, Pool, Subject
+from dexlane.chain.token_check.subject import Subject
+from dexlane.chain.token_check.venues import Pool, UniswapV2
 
 TOKEN, OWNER = "0x" + "7" * 40, "0x" + "5" * 40
 DONE = Told(ok=True, gas=1, size=32, word=10**18)
@@ -54,7 +56,7 @@ def subject(functions: int) -> Subject:
     code = b"".join(b"\x63" + (0x11111111 + number).to_bytes(4, "big") for number in range(functions))
     head = Head(1, "0x" + "0" * 64, 1, 10**9, 30_000_000, "0x" + "0" * 40, "0x" + "0" * 64)
     weth = "0x" + "3" * 40
-    pool = Pool("0x" + "6" * 40, weth, weth, "0x" + "4" * 40, 10**20, 10**24)
+    pool = Pool(UniswapV2("0x" + "6" * 40), weth, weth, "0x" + "4" * 40, 10**20, 10**24)
     targets: Mapping[str, bytes] = {TOKEN: code}
     return Subject(TOKEN, head, pool, 10**27, 18, (OWNER,), targets, frozenset(), strange_proxy=False)
 

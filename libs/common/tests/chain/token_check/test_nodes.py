@@ -13,18 +13,13 @@ import pytest
 from dexlane.chain.keccak import keccak256
 from dexlane.chain.link import Request, RpcError, RpcUnavailable
 from dexlane.chain.token_check import http_node
-from dexlane.chain.token_check.check import known_market
+from dexlane.chain.token_check.asking import NoSubjectError, read_head
 from dexlane.chain.token_check.delays import delay_of
 from dexlane.chain.token_check.http_node import HttpNode
+from dexlane.chain.token_check.pools import Market as At
+from dexlane.chain.token_check.pools import Where, known_markets, known_quotes
 from dexlane.chain.token_check.probe import selector
-from dexlane.chain.token_check.subject import (
-    LOG_BLOCKS,
-    MAX_AUTHORITIES,
-    NoSubjectError,
-    Subject,
-    read_head,
-    read_subject,
-)
+from dexlane.chain.token_check.subject import LOG_BLOCKS, MAX_AUTHORITIES, Subject, read_subject
 from dexlane.domain.risk.bytecode.proxies import BEACON_SLOT, EIP_1822_SLOT, EIP_1967_SLOT, IMPLEMENTATION_SLOTS
 
 TOKEN, ROUTER, OWNER = "0x" + "7" * 40, "0x" + "6" * 40, "0x" + "5" * 40
@@ -157,6 +152,7 @@ async def test_a_claim_of_a_delay_is_no_evidence(codes: dict[str, bytes], answer
     assert await delay_of(Chain(codes, answers), LOCK, "latest") is None
 
 
+HERE = Where((At("uniswap_v2", ROUTER),))
 PAIR, WETH, FACTORY = "0x" + "3" * 40, "0x" + "4" * 40, "0x" + "8" * 40
 PEOPLE = ["0x" + digits * 20 for digits in ("9a", "ab", "bc", "cd", "de", "ef", "a9")]
 
@@ -187,7 +183,7 @@ class Market(Chain):
     async def subject(self, number: int = 5) -> Subject:
         """What is read of it at a block."""
         head = await read_head(_Heads(), None, 1.0)
-        return await read_subject(self, TOKEN, ROUTER, (), replace(head, number=number))
+        return await read_subject(self, TOKEN, HERE, replace(head, number=number))
 
 
 def event(signature: str, *people: str) -> dict[str, Any]:
@@ -267,9 +263,9 @@ async def test_what_is_no_router_and_what_is_no_token_is_said() -> None:
     head = await read_head(_Heads(), None, 1.0)
     token = Chain({TOKEN: b"\1"}, {(TOKEN, "totalSupply()"): 1})
     with pytest.raises(NoSubjectError, match="does not answer as a router"):
-        await read_subject(token, TOKEN, ROUTER, (), head)
+        await read_subject(token, TOKEN, HERE, head)
     with pytest.raises(NoSubjectError, match="is no token") as raised:
-        await read_subject(Chain({TOKEN: b"\1"}, {}), TOKEN, ROUTER, (), head)
+        await read_subject(Chain({TOKEN: b"\1"}, {}), TOKEN, HERE, head)
     assert not raised.value.is_token
     with pytest.raises(NoSubjectError, match="does not have block 5"):
         await read_head(Chain({}, {}), 5, 1.0)
@@ -286,7 +282,9 @@ class _Heads(Chain):
 
 
 def test_the_market_of_a_known_chain_is_known() -> None:
-    router, quotes = known_market(1)
-    assert router == "0x7a250d5630b4cf539739df2c5dacb4c659f2488d"
-    assert quotes
-    assert known_market(999_999) == (None, ())
+    first, second, *forks = known_markets(1)
+    assert (first.family, first.router) == ("uniswap_v2", "0x7a250d5630b4cf539739df2c5dacb4c659f2488d")
+    assert (second.family, second.quoter) == ("uniswap_v3", "0x61ffe014ba17989e743c5f6cb21bf9697530b21e")
+    assert all(market.router not in (first.router, second.router) for market in forks)
+    assert known_quotes(1)
+    assert (known_markets(999_999), known_quotes(999_999)) == ((), ())

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from dexlane.domain.exits import ExecutableValue, ExitSignal, HeldPosition, evaluate_exit, executable_value
+from dexlane.domain.exits import (
+    ExecutableValue,
+    ExitSignal,
+    HeldPosition,
+    Warned,
+    evaluate_exit,
+    executable_value,
+    warned,
+)
 from dexlane.domain.ledger import AccountKind, LedgerAccount
 from dexlane.domain.positions import DAY_MS
 from dexlane.events.control import Status, TradingStatus, strictest
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.market import BlockApplied
-from dexlane.events.portfolio import ExitTriggered, ExposureChanged, PositionChanged
-from dexlane.events.risk import DecisionRecorded
+from dexlane.events.portfolio import ExitReason, ExitTriggered, ExposureChanged, PositionChanged
+from dexlane.events.risk import DecisionRecorded, TokenFlagged
 from dexlane.events.seals import Approver
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.journal import Journal, Tx
@@ -22,6 +30,7 @@ from dexlane.runtime.sealing import Approving
 from dexlane.values.books import Book, Mode
 from dexlane.values.chains import NATIVE, BlockRef
 from dexlane.values.tokens import Token
+from portfolio.marks.parts import parts_of
 from portfolio.metrics import Moments
 from portfolio.store.entries import EntryStore
 from portfolio.store.positions import (
@@ -32,6 +41,7 @@ from portfolio.store.positions import (
     StoredExit,
     StoredPosition,
 )
+from portfolio.store.trades import TradeStore
 
 
 @dataclass(frozen=True)
@@ -144,6 +154,12 @@ class Announcer:
             equity=self._equity(account, owned),
             native_balance_wei=owned.get(NATIVE, 0),
             block=block,
+            parts=tuple(
+                part
+                for one in stored
+                for part in parts_of(one, self.marks.value(account, one.token, one.position.quantity))
+            ),
+            results=await TradeStore(tx.conn).results(account),
         )
         await tx.emit(event)
         self.moments.exposure_told(event, account.mode)
@@ -178,6 +194,21 @@ class SideValues:
 
     books: LatestByKey[str, Book] = field(default_factory=lambda: LatestByKey("book"))
     statuses: LatestByKey[tuple[int, str], TradingStatus] = field(default_factory=lambda: LatestByKey("trading status"))
+    warnings: dict[tuple[int, str], Warned] = field(default_factory=dict)
+    """By chain and token, as far as anything is known against it."""
+
+    def note_flag(self, event: TokenFlagged) -> None:
+        """One more flag, in whatever order they come."""
+        key = (event.chain_id, event.token)
+        found = warned(self.warnings.get(key), event)
+        if found is not None:
+            self.warnings[key] = found
+
+    def warning(self, chain_id: int, token: str, since_block: int | None) -> Warned | None:
+        """What was found against a token since a block, or ever where the block is not known; what was known before is
+        no reason to leave now."""
+        found = self.warnings.get((chain_id, token))
+        return found if found is not None and found.block_number >= (since_block or 0) else None
 
     def status(self, chain_id: int) -> Status:
         """The strictest word of all sources of a chain."""
@@ -193,8 +224,10 @@ class ExitWatch:
     sides: SideValues
     mark_every_blocks: int
     exit_patience_blocks: int
+    flagged_attempts: int = 8
     approving: Approving = field(default_factory=lambda: Approving(Approver.PORTFOLIO))
     _marked: dict[int, int] = field(default_factory=dict)
+    _given_up_on: set[tuple[str, str, str, int]] = field(default_factory=set)
 
     async def on_block(self, event: BlockApplied) -> None:
         """Exits first, because they are urgent; nothing at all on a block that is too old to act on."""
@@ -233,9 +266,25 @@ class ExitWatch:
         # Both times are those of the events, so that a replay comes to the same age.
         age_s = max(0, event.occurred_at_ms - position.origin.occurred_at_ms) // 1_000
         holding = HeldPosition(token, account.quote, position.quantity, position.cost, age_s)
-        signal = evaluate_exit(book.exits, holding, value)
+        warning = self.sides.warning(account.chain_id, stored.token, position.origin.block_number)
+        if warning is not None and book.exits.flagged_tokens and await self._given_up(stored, warning):
+            warning = None
+        signal = evaluate_exit(book.exits, replace(holding, warning=warning), value)
         if signal is not None:
             await self._trigger(stored, token, signal, event)
+
+    async def _given_up(self, stored: StoredPosition, warning: Warned) -> bool:
+        """Whether so many exits for this warning came to nothing that one more would not help."""
+        async with self.journal.reading() as conn:
+            reason, since = ExitReason.TOKEN_FLAGGED, warning.block_number
+            tried = await ExitStore(conn).count(stored.account, stored.token, reason, since)
+        if tried < self.flagged_attempts:
+            return False
+        told = (stored.account.book_id, stored.account.address, stored.token, since)
+        if told not in self._given_up_on:
+            self._given_up_on.add(told)
+            self.announcer.moments.flagged_exit_given_up(stored.account.book_id, stored.token, tried)
+        return True
 
     async def _trigger(self, stored: StoredPosition, token: Token, signal: ExitSignal, event: BlockApplied) -> None:
         exit_event = self.approving.exit(_exit_event(stored, token, signal, event), event)
@@ -274,6 +323,7 @@ def _exit_event(stored: StoredPosition, token: Token, signal: ExitSignal, event:
         strategy=stored.position.strategy,
         block=event.block,
         received_at_ns=event.received_at_ns,
+        sell_tax_bps=signal.sell_tax_bps,
     )
 
 

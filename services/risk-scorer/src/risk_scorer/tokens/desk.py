@@ -110,7 +110,7 @@ class TokenDesk:
 
     async def _tell(self, token: Token, finding: Finding, block: BlockRef) -> None:
         event = TokenFlagged(
-            id=TokenFlagged.make_id(self._chain_id, token.address, finding.flag),
+            id=TokenFlagged.make_id(self._chain_id, token.address, finding.flag, block.number),
             chain_id=self._chain_id,
             occurred_at_ms=self._around.clock.now_ms(),
             token=token.address,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dexlane.chain.link import Request
-from dexlane.chain.token_check.subject import number_of
+from dexlane.chain.token_check.asking import number_of
 from dexlane.domain.risk.evidence import Seen
 from dexlane.domain.risk.lp_shares import WITH_LP_TOKENS, LpShares, keepers
 from dexlane.runtime.clock import Clock

@@ -16,8 +16,9 @@ from dexlane.chain.execution.records import Cause, Stamp, decision
 from dexlane.domain.circumstances import Market, Planned, PlanningRules, Refused
 from dexlane.domain.entry_timing import why_later
 from dexlane.domain.levels import last_block
+from dexlane.domain.planning import OVER_EXIT_BUDGET
 from dexlane.events.risk import VerdictApproved
-from dexlane.runtime.errors import Postponed
+from dexlane.runtime.errors import Postponed, Transient
 from dexlane.runtime.journal import inbox
 from dexlane.values.books import Book
 
@@ -25,7 +26,18 @@ PLANNED_FOR_LATER = "planned"
 """The outcome of a decision to make a trade in a later block."""
 SHORTEST_WAIT_S = 0.25
 SHARE_OF_BLOCK = 0.25
-"""How often, in block times, a trade that waits for a cheaper block is looked at again."""
+"""How often, in block times, a trade that waits for a cheaper block, or an exit that cannot pay yet, is looked at."""
+
+
+def waited_for(why: Refused, market: Market) -> Transient:
+    """How an exit comes again that cannot be carried out yet. Gas is another price in each block, so one that waits for
+    it is looked at within each; what holds longer, such as a halt, is asked for less and less often."""
+    sentence = "; ".join(why.reasons)
+    return _soon(sentence, market) if why.outcome == OVER_EXIT_BUDGET else Transient(sentence)
+
+
+def _soon(sentence: str, market: Market) -> Postponed:
+    return Postponed(sentence, max(SHORTEST_WAIT_S, market.block_time_s * SHARE_OF_BLOCK))
 
 
 class Decided(Protocol):
@@ -74,7 +86,7 @@ class WaitingRoom:
             return
         if await self.tell(verdict, trading, Refused(outcome=PLANNED_FOR_LATER, reasons=(why,), passing=True), market):
             self._moments.planned_for_later(verdict.id, why)
-        raise Postponed(why, max(SHORTEST_WAIT_S, market.block_time_s * SHARE_OF_BLOCK))
+        raise _soon(why, market)
 
     async def tell(self, cause: Cause, books: Sequence[Book], why: Refused, market: Market) -> bool:
         """Publish why books do nothing about something yet; whether any of it is new."""

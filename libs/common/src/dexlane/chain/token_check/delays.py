@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dexlane.chain.token_check.asking import Node, bytes_of, number_of
 from dexlane.chain.token_check.probe import call, selector
-from dexlane.chain.token_check.subject import Node, bytes_of, number_of, selectors, shifted
+from dexlane.chain.token_check.subject import selectors, shifted
 
 MAX_DEPTH = 3
 _ADMIN = frozenset(

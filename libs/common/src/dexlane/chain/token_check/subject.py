@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
-from dexlane.chain.abi import AbiError, Frame
 from dexlane.chain.keccak import keccak256
-from dexlane.chain.link import Request, RpcError
+from dexlane.chain.link import RpcError
+from dexlane.chain.token_check.asking import (
+    Head,
+    Node,
+    NoSubjectError,
+    address_of,
+    bytes_of,
+    number_of,
+    views,
+    word_of,
+)
+from dexlane.chain.token_check.pools import Traded, Where, find_pool
 from dexlane.chain.token_check.probe import NOBODY, call, selector
+from dexlane.chain.token_check.venues import Pool
 from dexlane.chain.token_facts import is_execution_failure
 from dexlane.domain.risk.bytecode.instructions import minimal_proxy_target
 from dexlane.domain.risk.bytecode.proxies import BEACON_SLOT, IMPLEMENTATION_SLOTS
@@ -42,43 +54,6 @@ _DELEGATED = bytes.fromhex("ef0100")
 """How the code of an account begins that hands its calls on (EIP-7702): a key still owns it."""
 
 
-class Node(Protocol):
-    """Requests to a node; a refused one raises, or stands in its place in a batch, as ``RpcError``."""
-
-    async def call(self, method: str, *params: Any, timeout_s: float | None = None) -> Any:
-        """The result of one request."""
-        ...
-
-    async def batch(self, requests: Sequence[Request], *, timeout_s: float | None = None) -> list[Any]:
-        """Results in the order of the requests."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The block that everything is simulated on, and what its successors inherit."""
-
-    number: int
-    hash: str
-    timestamp_s: int
-    base_fee_wei: int
-    gas_limit: int
-    miner: str
-    randomness: str
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """The pair of the token and the quote that is traded against."""
-
-    router: str
-    wrapped: str
-    quote: str
-    pair: str
-    reserve_quote: int
-    reserve_token: int
-
-
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A token with a pool. ``callers`` may have rights; ``targets`` are the contracts whose functions rule it."""
@@ -97,41 +72,24 @@ class Subject:
     """What could not be looked at, in sentences."""
 
 
-class NoSubjectError(Exception):
-    """The token cannot be tried; the sentence says why. ``is_token`` is False where no contract speaks as a token
-    does."""
-
-    def __init__(self, sentence: str, *, is_token: bool = True) -> None:
-        super().__init__(sentence)
-        self.is_token = is_token
-
-
-async def read_head(node: Node, block: int | None, timeout_s: float) -> Head:
-    """The header to stand on: the newest, or a given number. ``NoSubjectError`` when the node does not have it."""
-    answer = await node.call(
-        "eth_getBlockByNumber", "latest" if block is None else hex(block), False, timeout_s=timeout_s
-    )
-    if not isinstance(answer, dict):
-        raise NoSubjectError(f"the node does not have block {block}")
-    return Head(
-        number=int(answer["number"], 16),
-        hash=str(answer["hash"]),
-        timestamp_s=int(answer["timestamp"], 16),
-        base_fee_wei=int(answer.get("baseFeePerGas") or "0x0", 16),
-        gas_limit=int(answer["gasLimit"], 16),
-        miner=str(answer["miner"]).lower(),
-        randomness=str(answer.get("mixHash") or "0x" + "0" * 64),
-    )
-
-
-async def read_subject(node: Node, token: str, router: str, quotes: Sequence[str], head: Head) -> Subject:
+async def read_subject(node: Node, token: str, where: Where, head: Head) -> Subject:
     """Ask for everything. ``NoSubjectError`` without code or pool, ``Transient`` without an answer."""
     at = hex(head.number)
+    first, logged, traded = await asyncio.gather(
+        _looks(node, token, at), _logged(node, token, head), find_pool(node, token, where, at), return_exceptions=True
+    )
+    for told in (first, traded, logged):
+        if isinstance(told, BaseException):
+            raise told
+    return await _subject(node, token, head, first, (traded, logged))
+
+
+async def _looks(node: Node, token: str, at: str) -> list[Any]:
+    """Code, what it says of itself, slots. Raises for an account that is no token."""
     first = await node.batch(
         [
             ("eth_getCode", (token, at)),
-            *_calls(at, (router, call("factory()")), (router, call("WETH()"))),
-            *_calls(at, *((token, call(name)) for name in ("totalSupply()", "decimals()", "owner()", "getOwner()"))),
+            *views(at, *((token, call(name)) for name in ("totalSupply()", "decimals()", "owner()", "getOwner()"))),
             *(("eth_getStorageAt", (token, slot, at)) for slot in _PROXY_SLOTS),
             *(("eth_getStorageAt", (token, hex(slot), at)) for slot in range(MAX_SLOTS)),
         ]
@@ -139,27 +97,27 @@ async def read_subject(node: Node, token: str, router: str, quotes: Sequence[str
     for answer in first:
         if isinstance(answer, RpcError) and not is_execution_failure(answer):
             raise answer
-    code = bytes_of(first[0])
-    if not code:
+    if not bytes_of(first[0]):
         raise NoSubjectError("there is no contract at this address", is_token=False)
-    if number_of(first[3]) is None:
+    if number_of(first[1]) is None:
         raise NoSubjectError("totalSupply() gives no number: the contract is no token", is_token=False)
-    factory, wrapped = _address(first[1]), _address(first[2])
-    if factory is None or wrapped is None:
-        raise NoSubjectError(f"{router} does not answer as a router of Uniswap V2 does")
-    pool = await _find_pool(node, token, Found(router, factory, wrapped), [wrapped, *quotes], at)
-    plain = [each for answer in first[7 + len(_PROXY_SLOTS) :] for each in _packed(answer)]
-    direct, beacon, admins = _proxied(code, first[7 : 7 + len(_PROXY_SLOTS)])
+    return first
+
+
+async def _subject(node: Node, token: str, head: Head, first: Sequence[Any], found: tuple[Traded, Logged]) -> Subject:
+    traded, logged = found
+    code, rest = bytes_of(first[0]), first[5:]
+    plain = [each for answer in rest[len(_PROXY_SLOTS) :] for each in _packed(answer)]
+    direct, beacon, admins = _proxied(code, rest[: len(_PROXY_SLOTS)])
     behind = _distinct([*direct, beacon], set())
-    logged = await _logged(node, token, head)
-    named = [_address(first[5]), _address(first[6]), *admins, *logged.titled, *plain, *constants(code)]
-    excluded: set[str | None] = {token, router, factory, wrapped, pool.pair, pool.quote, NOBODY, *behind}
+    named = [address_of(first[3]), address_of(first[4]), *admins, *logged.titled, *plain, *constants(code)]
+    excluded: set[str | None] = {token, traded.pool.pair, traded.pool.quote, NOBODY, *traded.contracts, *behind}
     subject = Subject(
         token=token,
         head=head,
-        pool=pool,
-        supply=number_of(first[3]) or 0,
-        decimals=_places(first[4]),
+        pool=traded.pool,
+        supply=number_of(first[1]) or 0,
+        decimals=_places(first[2]),
         callers=tuple(_distinct([*named, *logged.born], excluded)),
         targets={token: code},
         contracts=frozenset(),
@@ -192,33 +150,6 @@ def _missing(subject: Subject, named: int, behind: int, logged: Logged) -> Itera
 
 def _has_roles(code: bytes) -> bool:
     return selector("hasRole(bytes32,address)") in selectors(code)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A router and what it says of itself."""
-
-    router: str
-    factory: str
-    wrapped: str
-
-
-async def _find_pool(node: Node, token: str, found: Found, quotes: Sequence[str], at: str) -> Pool:
-    """The pair with the wrapped coin if it has anything, else the first with another quote."""
-    asked = [quote for quote in dict.fromkeys(quotes) if quote != token]
-    answers = await node.batch(
-        _calls(at, *((found.factory, call("getPair(address,address)", token, q)) for q in asked))
-    )
-    pairs = [(quote, pair) for quote, answer in zip(asked, answers, strict=True) if (pair := _address(answer))]
-    if not pairs:
-        raise NoSubjectError("the router's factory knows no pool of it")
-    states = await node.batch(_calls(at, *((pair, call("getReserves()")) for _, pair in pairs)))
-    for (quote, pair), state in zip(pairs, states, strict=True):
-        first, second = _word(state, 0), _word(state, 1)
-        if first and second:
-            ours, theirs = (first, second) if int(quote, 16) < int(token, 16) else (second, first)
-            return Pool(found.router, found.wrapped, quote, pair, ours, theirs)
-    raise NoSubjectError("no pool of it holds anything")
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,47 +269,18 @@ def _like_an_address(value: int) -> bool:
     return 1 << 96 < value <= _ADDRESS_MASK and value != _ADDRESS_MASK
 
 
-def _calls(at: str, *calls: tuple[str, bytes]) -> list[Request]:
-    return [("eth_call", ({"to": to, "data": "0x" + data.hex(), "gas": hex(200_000)}, at)) for to, data in calls]
-
-
-def bytes_of(answer: Any) -> bytes:
-    """What a node answered in hex; nothing when it refused."""
-    return b"" if isinstance(answer, RpcError) or not isinstance(answer, str) else bytes.fromhex(answer[2:])
-
-
-def _word(answer: Any, index: int) -> int | None:
-    try:
-        return Frame(bytes_of(answer)).uint(index)
-    except AbiError:
-        return None
-
-
-def number_of(answer: Any) -> int | None:
-    """The number that a call returned; None when it was refused or returned none."""
-    try:
-        return _word(answer, 0)
-    except ValueError:
-        return None
-
-
 def _places(answer: Any) -> int | None:
-    value = _word(answer, 0)
+    value = word_of(answer, 0)
     return value if value is not None and value <= 77 else None
-
-
-def _address(answer: Any) -> str | None:
-    value = _word(answer, 0)
-    return f"0x{value:040x}" if value and value <= _ADDRESS_MASK else None
 
 
 def _packed(answer: Any) -> list[str]:
     """The addresses that a slot may hold: alone, or beside a few small values, as Solidity packs them."""
-    value = _word(answer, 0) or 0
+    value = word_of(answer, 0) or 0
     parts = (value,) if value <= _ADDRESS_MASK else (value & _ADDRESS_MASK, value >> 8 & _ADDRESS_MASK)
     return [f"0x{part:040x}" for part in parts if value < 1 << 192 and _like_an_address(part)]
 
 
 def _slot(answer: Any) -> str | None:
-    value = _word(answer, 0)
+    value = word_of(answer, 0)
     return f"0x{value:040x}" if value is not None and _like_an_address(value) else None

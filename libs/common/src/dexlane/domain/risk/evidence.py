@@ -82,8 +82,25 @@ class TrialFacts(Value):
     buy_tax_bps: int | None = None
     sell_tax_bps: int | None = None
     transfer_tax_bps: int | None = None
+    age_blocks: int | None = Field(default=None, ge=0, description="at least so old")
+    lp_locked_bps: int | None = Field(
+        default=None, ge=0, le=10_000, description="of the pool's liquidity, burned or locked for 30 days"
+    )
+    top_holder_bps: int | None = Field(
+        default=None, ge=0, le=10_000, description="the largest part of the supply that one account may sell"
+    )
     flags: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+
+    @property
+    def unsellable(self) -> bool:
+        """Whether no sale of any size succeeded."""
+        return "cannot_sell" in self.flags
+
+    @property
+    def lost_in_a_sale_bps(self) -> int | None:
+        """What a sale loses: all of it where none succeeds; None when it was not measured."""
+        return 10_000 if self.unsellable else self.sell_tax_bps
 
 
 class CodeFacts(Value):

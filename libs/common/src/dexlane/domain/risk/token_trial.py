@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from dexlane.domain.risk.token_background import Background
 from dexlane.values.base import Value
 
 
@@ -113,7 +114,7 @@ class TokenTrial:
 
     ``pool`` is the pair that was traded; other pools of the token were not. ``method`` is the JSON-RPC method the
     trades were simulated with: ``eth_simulateV1`` from accounts without code, or ``eth_call`` from accounts with code.
-    ``switches`` is None when nobody looked for them.
+    ``switches`` and ``background`` are None when nobody looked for them.
     """
 
     token: str
@@ -131,5 +132,6 @@ class TokenTrial:
     lies: tuple[str, ...] = ()
     switches: tuple[Switch, ...] | None = None
     strange_proxy: bool = False
+    background: Background | None = None
     missing: tuple[str, ...] = ()
     evidence: tuple[Observation, ...] = field(default=())
