@@ -38,6 +38,7 @@ from dexlane.testing.builders import (
     lane_limits,
 )
 from dexlane.values.books import Book, Lane, Profile, RelayPolicy, RelayRules
+from dexlane.values.controls import Controls
 from dexlane.values.pools import Pool
 
 GWEI = 10**9
@@ -304,6 +305,7 @@ def situations(draw: st.DrawFn) -> Situation:
         profile=draw(st.sampled_from(Profile)),
         limits=dict.fromkeys(Lane, limits),
         slippage_tolerance_bps=draw(st.integers(1, 300)),
+        controls=Controls(duplicate_blocks=0, collar_bps=None, budget_by_market=draw(st.booleans())),
         relays=RelayRules(
             policy=draw(st.sampled_from(RelayPolicy)),
             sandwich_limit_wei=draw(st.sampled_from([0, 10**12, 10**15, 10**17])),
