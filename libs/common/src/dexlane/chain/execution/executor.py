@@ -25,7 +25,8 @@ from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.waiting import WaitingRoom, waited_for
 from dexlane.domain.breakers.admission import ProbeRound
 from dexlane.domain.circumstances import Market, Objection, Planned, PlanningRules, Refused, refusal
-from dexlane.domain.planning import plan
+from dexlane.domain.planning import plans
+from dexlane.domain.trade_choice import first_carried
 from dexlane.events.confirmations import ConfirmationGiven
 from dexlane.events.control import Status
 from dexlane.events.execution import FillConfirmed, IntentFailed, Purpose
@@ -251,10 +252,8 @@ class Executor:
         holdings = self._accounts.of(cause, book, ((one.book, one.outcome) for one in beside), given)
 
         def planned(held: Market) -> Planned | Refused:
-            outcome = plan(cause, book, holdings, held, self._parts.rules)
-            if isinstance(outcome, Refused):
-                return outcome
-            return self._paths.of(cause, book, self._routed(book, outcome), held)
+            wanted = plans(cause, book, holdings, held, self._parts.rules)
+            return first_carried(wanted, lambda one: self._paths.of(cause, book, self._routed(book, one), held))
 
         return _Decided(book, *self._brakes.tried(book.mode, market, planned))
 

@@ -15,6 +15,7 @@ from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.records import Cause, Stamp, decision
 from dexlane.domain.circumstances import Market, Planned, PlanningRules, Refused
 from dexlane.domain.entry_timing import why_later
+from dexlane.domain.levels import last_block
 from dexlane.domain.planning import OVER_EXIT_BUDGET
 from dexlane.events.risk import VerdictApproved
 from dexlane.runtime.errors import Postponed, Transient
@@ -79,7 +80,8 @@ class WaitingRoom:
         and no nonce is taken.
         """
         trading = [one.book for one in decided if isinstance(one.outcome, Planned)]
-        why = why_later(verdict, market, self._rules) if trading else None
+        last = min((last_block(verdict.opportunity, book.level, market.block_time_s) for book in trading), default=None)
+        why = why_later(verdict, market, self._rules, last) if trading else None
         if why is None or await self.consumed(verdict.id, consumer):
             return
         if await self.tell(verdict, trading, Refused(outcome=PLANNED_FOR_LATER, reasons=(why,), passing=True), market):
