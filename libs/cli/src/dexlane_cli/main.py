@@ -28,6 +28,7 @@ from dexlane_cli import (
     route,
     signer,
     tape,
+    thoughts,
     token_check,
 )
 from dexlane_cli.code_risk import bytecode_risk_command
@@ -55,6 +56,7 @@ app.add_typer(tape.app, name="tape")
 app.add_typer(token_check.app)
 app.add_typer(signer.app, name="signer")
 app.add_typer(breakers.app, name="breakers")
+app.add_typer(thoughts.app, name="thoughts")
 console = Console(soft_wrap=True)
 
 Home = Annotated[Path, typer.Option(envvar="DXL_HOME", help="Folder for books, journals, streams and logs.")]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from dexlane.domain.fee_bumps import LEAST_BUMP_PERCENT
 from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.pool_book import PoolBook
+from dexlane.domain.tried import Tried
 from dexlane.events.control import Status
 from dexlane.events.execution import Plan, Purpose, Submission
 from dexlane.events.fees import DataFeeTerms, FeeQuoted
@@ -144,6 +145,7 @@ class Planned:
     max_fee_per_gas_budget_wei: int
     submission: Submission | None = None
     """Which way it is to be sent; None: by the public pool, without a choice."""
+    tried: tuple[Tried, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +155,7 @@ class Refused:
     outcome: str
     reasons: tuple[str, ...]
     passing: bool = False
+    tried: tuple[Tried, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ when the opportunity was found is only compared with that.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from dexlane.domain.amm.quoting import InsufficientLiquidity, optimal_cycle_size
@@ -22,6 +22,7 @@ from dexlane.domain.routing import rotated_to
 from dexlane.domain.sizing import candidate_sizes
 from dexlane.domain.trade_quotes import TradeQuote, quote_trade
 from dexlane.domain.trade_search import TradeSearch
+from dexlane.domain.tried import Tried, refused_size, ways
 from dexlane.events.base import FeeCap
 from dexlane.events.execution import Plan, Purpose
 from dexlane.events.fees import FeeTier
@@ -59,10 +60,11 @@ class _Terms:
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """A quoted trade and the least it may bring."""
+    """A quoted trade and the least it may bring; ``passed_over`` is the judged route, where another brings more."""
 
     quote: TradeQuote
     minimum_out: int
+    passed_over: TradeQuote | None = None
 
     @property
     def route(self) -> Route:
@@ -100,12 +102,16 @@ def plan_entry(
     limits = book.limits[verdict.lane]
     ceiling = _ceiling(opportunity, start, limits, holdings, market)
     first: Objection | None = None
+    tried: list[Tried] = []
     for size in candidate_sizes(limits.capital, book.level, ceiling):
         offer = _offer(opportunity, start, size, desk)
         if isinstance(offer, _Offer):
-            return _planned_entry(opportunity, offer, desk)
+            tried += ways(offer.quote, offer.passed_over)
+            return replace(_planned_entry(opportunity, offer, desk), tried=tuple(tried))
+        tried.append(refused_size(start, size, offer.outcome, offer.sentence))
         first = first or offer
-    return refusal([first or Objection("nothing_free", "no capital, balance or size is left for this trade")])
+    nothing = refusal([first or Objection("nothing_free", "no capital, balance or size is left for this trade")])
+    return replace(nothing, tried=tuple(tried))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +170,7 @@ def plan_exit(
         reserved=0,
         price_impact_bps=found.impact_bps,
         max_fee_per_gas_budget_wei=budget,
+        tried=tuple(ways(found)),
     )
 
 
@@ -256,7 +263,8 @@ def _offer(opportunity: OpportunityFound, route: Route, size: int, desk: _Desk) 
     if desk.rules.max_legs > 1 or desk.rules.max_paths > 1:
         found = desk.search.best(route.token_in, route.token_out, size)
         if found is not None and desk.search.is_better(found, quote, route.token_out):
-            quote = found
+            offer = _entry_offer(opportunity, found, desk)
+            return replace(offer, passed_over=quote) if isinstance(offer, _Offer) else offer
     return _entry_offer(opportunity, quote, desk)
 
 

@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from gateway.api import books, breakers, docs, emergency, history, market, markets, positions, stream, trading
+from gateway.api import books, breakers, docs, emergency, history, market, markets, positions, stream, thoughts, trading
 from gateway.api.access import Guard
 from gateway.api.desk import Desk
 from gateway.api.envelope import PROBLEM_RESPONSES, install_problem_handlers
@@ -29,7 +29,7 @@ def build_routes(desk: Desk) -> FastAPI:
         responses=PROBLEM_RESPONSES,
     )
     install_problem_handlers(app)
-    for module in (market, markets, books, positions, history, trading, breakers, emergency, stream):
+    for module in (market, markets, books, positions, history, thoughts, trading, breakers, emergency, stream):
         app.include_router(module.router(desk), prefix=PREFIX)
     app.include_router(docs.router(app))
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from dexlane.domain.exits import ExecutableValue, ExitSignal, HeldPosition, evaluate_exit, executable_value
+from dexlane.domain.exits import ExecutableValue, ExitSignal, HeldPosition, executable_value, judge_exit
 from dexlane.domain.ledger import AccountKind, LedgerAccount
 from dexlane.domain.positions import DAY_MS
+from dexlane.domain.thoughts.calls import Occasion, Thought
+from dexlane.domain.thoughts.recording import Recorder
 from dexlane.events.control import Status, TradingStatus, strictest
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.market import BlockApplied
 from dexlane.events.portfolio import ExitTriggered, ExposureChanged, PositionChanged
-from dexlane.events.risk import DecisionRecorded
 from dexlane.events.seals import Approver
 from dexlane.runtime.clock import Clock
+from dexlane.runtime.code_version import code_version
 from dexlane.runtime.journal import Journal, Tx
 from dexlane.runtime.latest import LatestByKey
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.runtime.sealing import Approving
 from dexlane.values.books import Book, Mode
 from dexlane.values.chains import NATIVE, BlockRef
+from dexlane.values.pools import Pool
 from dexlane.values.tokens import Token
 from portfolio.metrics import Moments
 from portfolio.store.entries import EntryStore
@@ -69,6 +73,11 @@ class Marks:
             return None
         pools = self.mirrors[account.chain_id].book.pools
         return executable_value(pools, token, account.quote.address, quantity)
+
+    def trading(self, account: AccountRef, token: str) -> Mapping[str, Pool]:
+        """The pools in which a token can be sold for the quote token of an account, as they are now."""
+        pools = self.mirrors[account.chain_id].book.pools
+        return {at: pool for at, pool in pools.items() if pool.key.trades(token, account.quote.address)}
 
     def unrealised(self, stored: StoredPosition) -> int | None:
         """Executable value less cost, quote units; zero when nothing is held, None when there is no price."""
@@ -184,6 +193,15 @@ class SideValues:
         return strictest([word.status for word in self.statuses.values() if word.chain_id == chain_id])
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A rule that fires for a token, and what it was judged from."""
+
+    token: Token
+    signal: ExitSignal
+    arguments: Mapping[str, Any]
+
+
 @dataclass
 class ExitWatch:
     """Looks at every open position on every block: closes what its rules close, and tells exposure now and then."""
@@ -194,6 +212,7 @@ class ExitWatch:
     mark_every_blocks: int
     exit_patience_blocks: int
     approving: Approving = field(default_factory=lambda: Approving(Approver.PORTFOLIO))
+    recorder: Recorder = field(default_factory=Recorder)
     _marked: dict[int, int] = field(default_factory=dict)
 
     async def on_block(self, event: BlockApplied) -> None:
@@ -229,24 +248,27 @@ class ExitWatch:
         token = self.announcer.marks.token(account.chain_id, stored.token)
         if book is None or token is None or position.origin is None:
             return
-        value = self.announcer.marks.value(account, stored.token, position.quantity)
         # Both times are those of the events, so that a replay comes to the same age.
         age_s = max(0, event.occurred_at_ms - position.origin.occurred_at_ms) // 1_000
         holding = HeldPosition(token, account.quote, position.quantity, position.cost, age_s)
-        signal = evaluate_exit(book.exits, holding, value)
+        pools = self.announcer.marks.trading(account, stored.token)
+        arguments: dict[str, Any] = {"rules": book.exits, "held": holding, "pools": pools}
+        signal = judge_exit(**arguments)
         if signal is not None:
-            await self._trigger(stored, token, signal, event)
+            await self._trigger(stored, Judged(token, signal, arguments), event)
 
-    async def _trigger(self, stored: StoredPosition, token: Token, signal: ExitSignal, event: BlockApplied) -> None:
-        exit_event = self.approving.exit(_exit_event(stored, token, signal, event), event)
+    async def _trigger(self, stored: StoredPosition, judged: Judged, event: BlockApplied) -> None:
+        exit_event = self.approving.exit(_exit_event(stored, judged.token, judged.signal, event), event)
+        recorded = self.recorder.recorded([_exit_thought(exit_event, stored, judged)], event.occurred_at_ms)
         async with self.journal.transaction() as tx:
             account = stored.account
             now = await PositionStore(tx.conn).position(account.book_id, account.address, stored.token)
             if now is None or now.version != stored.version:
                 return
             await ExitStore(tx.conn).add(noted_exit(exit_event, stored, ExitState.OPEN))
-            await tx.emit(exit_event)
-            await tx.emit(_decision(exit_event, stored))
+            for fact in (exit_event, *recorded.events):
+                await tx.emit(fact)
+        recorded.keep()
         self.announcer.moments.exit_triggered(exit_event)
 
     async def _mark(self, event: BlockApplied) -> None:
@@ -293,21 +315,19 @@ def noted_exit(event: ExitTriggered, stored: StoredPosition, state: ExitState) -
     )
 
 
-def _decision(event: ExitTriggered, stored: StoredPosition) -> DecisionRecorded:
-    return DecisionRecorded(
-        id=DecisionRecorded.make_id("portfolio", event.id, event.book_id, "exit_triggered"),
-        chain_id=event.chain_id,
-        occurred_at_ms=event.occurred_at_ms,
+def _exit_thought(event: ExitTriggered, stored: StoredPosition, judged: Judged) -> Thought:
+    occasion = Occasion(
         service="portfolio",
+        chain_id=event.chain_id,
+        at_ms=event.occurred_at_ms,
+        code=code_version(),
         subject_id=event.id,
         book_id=event.book_id,
-        outcome="exit_triggered",
-        reasons=(event.detail,),
-        inputs={
-            "block": event.block.hash,
+        lane=event.lane,
+        facts={
+            "block": f"{event.block.number} {event.block.hash}",
             "position_version": str(stored.version),
-            "quantity": str(stored.position.quantity),
-            "cost": str(stored.position.cost),
-            "reason": event.reason,
+            "strategy": stored.position.strategy,
         },
     )
+    return Thought("judge_exit", judged.arguments, judged.signal, occasion)

@@ -17,10 +17,11 @@ from dexlane.chain.execution.market_view import MarketView, Milestone
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.path_choice import PathChoice
 from dexlane.chain.execution.readiness import Readiness
-from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, decision, needed_first, trade_intent
+from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, needed_first, trade_intent
 from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.slots import Slot
+from dexlane.chain.execution.thoughts import Considered, TradeThoughts, is_urgent, kept_market
 from dexlane.chain.execution.txmgr import SlotTerms
 from dexlane.chain.execution.waiting import WaitingRoom
 from dexlane.domain.breakers.admission import ProbeRound
@@ -67,6 +68,7 @@ class _Decided:
 
     book: Book
     outcome: Planned | Refused
+    considered: Considered
     rounds: tuple[ProbeRound, ...] = ()
     """Half-open rounds of breakers that this entry takes a probe of."""
 
@@ -78,6 +80,29 @@ class _Written:
     intent: IntentCreated
     reserved: int
     slot: Slot | None
+
+
+def _slot_terms(planned: Planned, market: Market) -> SlotTerms:
+    return SlotTerms(
+        deadline_block=planned.plan.deadline_block,
+        fee_budget_wei=planned.max_fee_per_gas_budget_wei,
+        gas_limit=planned.plan.gas_limit,
+        exit_since=market.block.number if planned.purpose is Purpose.EXIT else 0,
+        first_fee_wei=planned.plan.fee_cap.max_fee_per_gas_wei,
+        price_impact_bps=planned.price_impact_bps,
+    )
+
+
+def _routed(live: LiveDesk, lane: Lane, book: Book, planned: Planned) -> Planned | Refused:
+    """The plan with the router that carries it out, or what stands against it; of the account only when live."""
+    try:
+        trade = live.payloads.routed(planned.plan, book.accounts[lane])
+    except UnroutableError as error:
+        return refusal([Objection("unroutable", str(error))])
+    if book.mode is Mode.PAPER:
+        return replace(planned, plan=trade)
+    objection = live.objection(book, trade, is_entry=planned.purpose is not Purpose.EXIT)
+    return replace(planned, plan=trade) if objection is None else refusal([objection])
 
 
 def _live_parts(parts: ExecutorParts, chain_id: int, on_final: Callable[[Slot], None]) -> LiveParts:
@@ -112,7 +137,8 @@ class Executor:
         self._allowances = AllowanceKeeper(parts.lane, self.live, parts.moments)
         self._paths = PathChoice(access.relays, parts.moments.relays)
         self._passes = Milestone()
-        self._waiting = WaitingRoom(parts.journal, self._consumer, parts.rules, parts.moments, self._stamp)
+        self._thoughts = TradeThoughts(parts.rules)
+        self._waiting = WaitingRoom(parts.journal, self._consumer, self._thoughts, parts.moments, self._stamp)
         self._readiness = Readiness(parts.lane, self.live, parts.side, self._allowances.approvals)
 
     async def on_verdict(self, verdict: VerdictApproved) -> None:
@@ -140,7 +166,7 @@ class Executor:
             return
         with self._journal.relay_held():
             async with self._deciding:
-                market = self.view.market()
+                market = kept_market(self.view.market())
                 decided = [self._decide(verdict, book, market) for book in books]
                 await self._waiting.for_cheaper_gas(verdict, decided, market, consumer)
                 with self._brakes.beginning([one.rounds for one in decided], list[_Written]()) as written:
@@ -149,6 +175,7 @@ class Executor:
         seconds = (self._clock.monotonic_ns() - began_ns) / 1e9
         for one in written:
             self._parts.moments.planned(one.intent, seconds)
+        await self._thoughts.follow(self._journal, verdict, decided if written else (), self._stamp())
 
     async def on_exit(self, exit_: ExitTriggered) -> None:
         """Close a position. What forbids it only for the moment is recorded once, and the exit comes again."""
@@ -157,15 +184,16 @@ class Executor:
         if book is None:
             raise Transient(f"book {exit_.book_id} is not known yet")
         async with self._deciding:
-            market = self.view.market()
+            market = kept_market(self.view.market())
             decided = self._decide(exit_, book, market)
             if isinstance(decided.outcome, Refused) and decided.outcome.passing:
-                await self._postpone(exit_, decided, market)
+                await self._postpone(exit_, decided)
                 return
             written = await self._commit(exit_, [decided], market, self._consumer)
         for one in written:
             self._parts.moments.planned(one.intent, (self._clock.monotonic_ns() - began) / 1e9)
         await self._launch(written)
+        await self._thoughts.follow(self._journal, exit_, [decided] if written else (), self._stamp())
 
     async def on_outcome(self, event: FillConfirmed | IntentFailed) -> None:
         """A paper intent of ours came to its end: it reserves nothing any more. Live ones are seen on the chain."""
@@ -233,11 +261,12 @@ class Executor:
     def _decide(self, cause: Cause, book: Book, market: Market) -> _Decided:
         if isinstance(cause, ExitTriggered) and book.mode is Mode.LIVE:
             self._allowances.approvals.ask(cause.account, cause.token.address, market.block.number)
-        market = self._brakes.market(book.mode, market)
-        outcome = plan(cause, book, self._account_holdings(cause, book), market, self._parts.rules)
+        market, holdings = self._brakes.market(book.mode, market), self._account_holdings(cause, book)
+        planned = outcome = plan(cause, book, holdings, market, self._parts.rules)
         if isinstance(outcome, Planned):
-            outcome = self._paths.of(cause, book, self._routed(book, outcome), market)
-        return _Decided(book, *self._brakes.tried(book.mode, outcome))
+            outcome = self._paths.of(cause, book, _routed(self.live, self._parts.lane, book, outcome), market)
+        outcome, rounds = self._brakes.tried(book.mode, outcome)
+        return _Decided(book, outcome, Considered(holdings, market, planned), rounds)
 
     def _account_holdings(self, cause: Cause, book: Book) -> Holdings:
         lane, now_ms = self._parts.lane, self._clock.now_ms()
@@ -251,29 +280,22 @@ class Executor:
         facts = None if account is None else self.live.facts(account)
         return live_holdings(facts, book, sold, exposure, reserved)
 
-    def _routed(self, book: Book, planned: Planned) -> Planned | Refused:
-        """The plan with the router that carries it out, or what stands against it; of the account only when live."""
-        try:
-            trade = self.live.payloads.routed(planned.plan, book.accounts[self._parts.lane])
-        except UnroutableError as error:
-            return refusal([Objection("unroutable", str(error))])
-        if book.mode is Mode.PAPER:
-            return replace(planned, plan=trade)
-        objection = self.live.objection(book, trade, is_entry=planned.purpose is not Purpose.EXIT)
-        return replace(planned, plan=trade) if objection is None else refusal([objection])
-
     async def _commit(self, cause: Cause, decided: Sequence[_Decided], market: Market, consumer: str) -> list[_Written]:
         """Inbox, reservations, intents, slots and events in one transaction; nothing for a cause seen before."""
         written: list[_Written] = []
+        noted = None if is_urgent(decided) else self._thoughts.recorded(cause, decided, self._stamp())
         async with self._journal.transaction() as tx:
             if not await tx.first_time(consumer, cause.id):
+                await self._thoughts.make_up(tx, cause, [one.book for one in decided], self._stamp())
                 return []
             for one in decided:
-                if isinstance(one.outcome, Refused):
-                    await tx.emit(decision(cause, one.book, one.outcome, market, self._stamp()))
-                else:
+                if isinstance(one.outcome, Planned):
                     written += await self._write(tx, cause, one.book, one.outcome, market)
                     await self._brakes.probes.write(tx, written[-1].intent, one.rounds)
+            for event in () if noted is None else noted.events:
+                await tx.emit(event)
+        if noted is not None:
+            noted.keep()
         for one in decided:
             if isinstance(one.outcome, Refused):
                 self._parts.moments.refused(cause.id, one.book.id, one.outcome.outcome, one.outcome.reasons)
@@ -286,14 +308,7 @@ class Executor:
             await store.add_intent(tx, intent, planned.reserved)
             await tx.emit(intent)
             return [_Written(intent, planned.reserved, None)]
-        terms = SlotTerms(
-            deadline_block=planned.plan.deadline_block,
-            fee_budget_wei=planned.max_fee_per_gas_budget_wei,
-            gas_limit=planned.plan.gas_limit,
-            exit_since=market.block.number if planned.purpose is Purpose.EXIT else 0,
-            first_fee_wei=planned.plan.fee_cap.max_fee_per_gas_wei,
-            price_impact_bps=planned.price_impact_bps,
-        )
+        terms = _slot_terms(planned, market)
         written: list[_Written] = []
         for one in (*needed_first(book, intent, self._stamp()), intent):
             reserved = planned.reserved if one is intent else 0
@@ -318,12 +333,12 @@ class Executor:
             if one.slot is not None:
                 await self.live.transactions.launch(one.slot)
 
-    async def _postpone(self, exit_: ExitTriggered, decided: _Decided, market: Market) -> None:
+    async def _postpone(self, exit_: ExitTriggered, decided: _Decided) -> None:
         """Record once why an exit waits, and have it delivered again; unless it was carried out before."""
         outcome = decided.outcome
         if not isinstance(outcome, Refused) or await self._waiting.consumed(exit_.id):
             return
-        await self._waiting.tell(exit_, [decided.book], outcome, market)
+        await self._waiting.tell(exit_, [decided])
         raise Transient("; ".join(outcome.reasons))
 
     async def _tend_allowances(self, tip: BlockApplied) -> None:

@@ -1,4 +1,4 @@
-"""Intents and decisions as events: who, what, why, and from which block."""
+"""Intents as events: who, what, why, and from which block."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import astuple, dataclass
 
 from dexlane.chain.grants import Grant
 from dexlane.chain.permit2 import PERMIT2
-from dexlane.domain.circumstances import Market, Planned, Refused
+from dexlane.domain.circumstances import Planned
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.portfolio import ExitTriggered
-from dexlane.events.risk import DecisionRecorded, VerdictApproved
+from dexlane.events.risk import VerdictApproved
 from dexlane.values.base import digest
 from dexlane.values.books import Book, Lane
 from dexlane.values.chains import BlockRef
@@ -92,25 +92,3 @@ def needed_first(book: Book, trade: IntentCreated, stamp: Stamp) -> list[IntentC
         return []
     grant = Grant(trade.account, plan.route.token_in, plan.router)
     return [allowance_intent(book, grant, plan.amount_in, trade.block, stamp)]
-
-
-def decision(cause: Cause, book: Book, refused: Refused, market: Market, stamp: Stamp) -> DecisionRecorded:
-    """Why a book does nothing about a cause, with what that was decided from."""
-    inputs = {
-        "block": f"{market.block.number} {market.block.hash}",
-        "status": market.status.value,
-        "profile": f"{book.profile.value}, level {book.level}",
-    }
-    if market.fee_quote is not None:
-        inputs["fee_quote_block"] = str(market.fee_quote.block.number)
-    return DecisionRecorded(
-        id=DecisionRecorded.make_id(stamp.service, cause.id, book.id, refused.outcome),
-        chain_id=stamp.chain_id,
-        occurred_at_ms=stamp.now_ms,
-        service=stamp.service,
-        subject_id=cause.id,
-        book_id=book.id,
-        outcome=refused.outcome,
-        reasons=refused.reasons,
-        inputs=inputs,
-    )
