@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 UV_VERSION := 0.13.9
 
-.PHONY: help setup run stop test check bench crash drill fee-paths schemas streams migrate lock simulate zoo
+.PHONY: help setup run stop test check bench bytecode crash drill fee-paths schemas streams migrate lock simulate zoo
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-9s\033[0m %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ simulate: $(STAMP) ## Live through seeded worlds of crashes, reorgs and lies: SE
 	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(REPLAY),--replay) \
 		$(if $(TRACE),--trace) $(if $(or $(REPLAY),$(TRACE),$(BUG)),--no-pairs) $(if $(BUG),--bug $(BUG)) \
 		$(if $(JOBS),--jobs $(JOBS)) $(if $(SHAPE),--shape $(SHAPE) --no-pairs) $(if $(LOG),--log $(LOG)) $(ARGS)
+
+bytecode: $(STAMP) ## Ask the real contracts of all nine protocols anew and compare amounts and states: ANSWERS=100000
+	@DEXLANE_BYTECODE_ANSWERS=$(or $(ANSWERS),100000) $(BIN)/python -m pytest -q -s -m bytecode $(ARGS)
 
 zoo: $(STAMP) ## Check every specimen of the zoo of hostile and benign tokens, and count what was found (ARGS="--seeds 5 --held-out")
 	@PYTHONPATH=tests $(BIN)/python -m tokens $(ARGS)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from io import StringIO
+from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -58,18 +59,32 @@ class Source:
         """Whether the module is one of these or inside one of these packages."""
         return any(self.module == prefix or self.module.startswith(prefix + ".") for prefix in prefixes)
 
-    def walk(self, *kinds: type[ast.AST]) -> Iterator[ast.AST]:
-        """Every node of these kinds."""
-        return (node for node in ast.walk(self.tree) if isinstance(node, kinds))
-
-    def imported(self) -> Iterator[tuple[int, str]]:
-        """(line, full name) of everything this file imports, relative imports resolved."""
+    @cached_property
+    def _nodes(self) -> dict[type[ast.AST], list[ast.AST]]:
+        """Every node by its kind: each rule asks for a few kinds, and a walk through the whole tree takes long."""
+        nodes: dict[type[ast.AST], list[ast.AST]] = {}
         for node in ast.walk(self.tree):
+            nodes.setdefault(type(node), []).append(node)
+        return nodes
+
+    def walk(self, *kinds: type[ast.AST]) -> Iterator[ast.AST]:
+        """Every node of these kinds, one kind after the other."""
+        return chain.from_iterable(self._nodes.get(kind, ()) for kind in kinds)
+
+    def imported(self) -> tuple[tuple[int, str], ...]:
+        """(line, full name) of everything this file imports, relative imports resolved."""
+        return self._imported
+
+    @cached_property
+    def _imported(self) -> tuple[tuple[int, str], ...]:
+        found = []
+        for node in self.walk(ast.Import, ast.ImportFrom):
             if isinstance(node, ast.Import):
-                yield from ((node.lineno, alias.name) for alias in node.names)
+                found += [(node.lineno, alias.name) for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 base = self._base(node)
-                yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+                found += [(node.lineno, f"{base}.{alias.name}") for alias in node.names]
+        return tuple(found)
 
     def _base(self, node: ast.ImportFrom) -> str:
         if not node.level:

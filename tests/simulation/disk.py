@@ -31,6 +31,7 @@ LABELS: tuple[tuple[str, str], ...] = (
     ("UPDATE execution_slots", "progress"),
     ("INSERT INTO inbox", "inbox"),
     ("UPDATE outbox", "mark"),
+    ("DELETE FROM outbox", "mark"),
     ("INSERT INTO outbox", "fact"),
 )
 """What a transaction is called, by the first of these that one of its statements begins with (or contains)."""

@@ -42,6 +42,11 @@ class Gateway:
     desk: Desk
     clock: ManualClock
     client: httpx.AsyncClient
+    metrics: Metrics
+
+    def gauge(self, name: str) -> float | None:
+        """What a gauge without labels shows."""
+        return self.metrics.registry.get_sample_value(f"dexlane_gateway_{name}")
 
     async def archive(self, *events: Event) -> None:
         """What the durable consumers do."""
@@ -97,7 +102,8 @@ async def open_gateway(settings_for: Callable[..., Settings], log: Log) -> Async
     async def make(file: BooksFile | None = None, published: dict[str, int] | None = None, **changes: Any) -> Gateway:
         settings = settings_for(**{"writes_per_minute": 1_000, **changes})
         clock = opened[-1].clock if opened else ManualClock()
-        desk = make_desk(settings, Surroundings(clock, Metrics("gateway"), log, own=dict))
+        metrics = Metrics("gateway")
+        desk = make_desk(settings, Surroundings(clock, metrics, log, own=dict))
         await upgrade(settings.database("gateway"), "gateway")
         await desk.books.load(file or books_file(), published or {})
         await desk.statuses.load(())
@@ -108,7 +114,8 @@ async def open_gateway(settings_for: Callable[..., Settings], log: Log) -> Async
         desk.token.use(TOKEN)
         desk.door.is_open = True
         transport = httpx.ASGITransport(build_api(desk), client=("127.0.0.1", 50_000))
-        gateway = Gateway(desk, clock, httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080"))
+        client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080")
+        gateway = Gateway(desk, clock, client, metrics)
         opened.append(gateway)
         return gateway
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+
+import pytest
+import sqlalchemy as sa
 
 from dexlane.domain.emergency_stop import ASK_AGAIN_MS, SETTLE_MS
 from dexlane.events.breakers import BreakerPhase, BreakerReading, BreakerReset
@@ -11,6 +15,7 @@ from dexlane.events.execution import TxState
 from dexlane.events.portfolio import ExitTriggered
 from dexlane.events.risk import DecisionRecorded
 from dexlane.testing.builders import (
+    NOW_MS,
     WETH,
     a_block,
     a_breaker,
@@ -21,6 +26,8 @@ from dexlane.testing.builders import (
 )
 from dexlane.values.base import digest
 from dexlane.values.books import Mode
+from gateway.records import live_transactions, open_transactions, prune
+from gateway.statuses.keeper import StatusRefused
 
 from .conftest import Gateway, Make
 
@@ -91,7 +98,7 @@ async def test_the_button_alone_halts_all_chains_and_is_done_when_nothing_is_ope
     assert (await words(gateway))[-1] == ("halted", "emergency stop: drill")
     assert (await gateway.desk.emergency.look()).is_over
     assert (await gateway.get("/emergency-stop"))["phase"] == "done"
-    assert await gateway.get("/status") is not None
+    assert {row["effective"] for row in await gateway.get("/status")} == {"halted"}
 
 
 async def test_it_halts_when_the_last_transaction_is_settled_and_says_which_is_not(gateway: Gateway) -> None:
@@ -114,6 +121,44 @@ async def test_a_transaction_in_a_block_is_not_open_any_more(gateway: Gateway) -
         intent, a_tx(TxState.MINED, intent, sequence=5, nonce=4), a_tx(TxState.PENDING, intent, sequence=3, nonce=4)
     )
     assert (await press(gateway))["transactions_open"] == 0
+
+
+async def test_a_live_transaction_is_seen_behind_any_number_of_paper_trades_and_after_the_archive_forgot_it(
+    gateway: Gateway,
+) -> None:
+    live = an_intent(mode=Mode.LIVE)
+    papers = [an_intent(id=digest("paper", number), mode=Mode.PAPER) for number in range(200)]
+    await gateway.archive(live, a_tx(TxState.PENDING, live), *papers)
+    await gateway.archive(*(a_tx(TxState.PENDING, paper, nonce=None) for paper in papers))
+    async with gateway.desk.journal.transaction() as tx:
+        await prune(tx.conn, rows_per_event=100, older_than_ms=NOW_MS * 2)
+    assert await gateway.get("/transactions") == []
+    state = await press(gateway)
+    assert (state["phase"], state["transactions_open"]) == ("cancelling", 1)
+    await gateway.archive(a_tx(TxState.CANCELLED, live, sequence=9))
+    assert (await gateway.desk.emergency.look()).is_over
+    async with gateway.desk.journal.transaction() as tx:
+        await prune(tx.conn, rows_per_event=100, older_than_ms=NOW_MS * 2)
+        assert (await tx.conn.execute(sa.select(live_transactions))).all() == [], "a settled one is forgotten"
+
+
+async def test_a_journal_from_before_knows_its_open_transactions_out_of_the_archive(open_gateway: Make) -> None:
+    first: Gateway = await open_gateway()
+    stuck, done = (an_intent(id=digest("intent", number), mode=Mode.LIVE) for number in range(2))
+    await first.archive(
+        a_tx(TxState.SUBMITTED, stuck, sequence=3, nonce=7),
+        a_tx(TxState.PENDING, stuck, sequence=4, nonce=7),
+        a_tx(TxState.MINED, done, sequence=5, nonce=8),
+        a_tx(TxState.PENDING, done, sequence=4, nonce=8),
+        a_tx(TxState.PENDING, an_intent(mode=Mode.PAPER), nonce=None),
+    )
+    step_back = "UPDATE alembic_version SET version_num = 'gateway_0002' WHERE version_num = 'gateway_0003'"
+    async with first.desk.journal.transaction() as tx:
+        await tx.conn.execute(sa.text("DROP TABLE live_transactions"))
+        await tx.conn.execute(sa.text(step_back))
+    second: Gateway = await open_gateway()
+    async with second.desk.journal.reading() as conn:
+        assert [(one.intent_id, one.state) for one in await open_transactions(conn)] == [(stuck.id, TxState.PENDING)]
 
 
 async def test_closing_goes_from_reducing_over_exits_by_value_to_halted(gateway: Gateway) -> None:
@@ -203,6 +248,34 @@ async def test_without_closing_the_report_says_that_it_was_not_asked_for(gateway
     await press(gateway)
     ended = await gateway.desk.emergency.look()
     assert [one.why for one in ended.left] == ["closing was not asked for"]
+
+
+async def test_the_loop_that_drives_it_lives_on_when_another_look_ends_it(gateway: Gateway) -> None:
+    emergency = gateway.desk.emergency
+    await press(gateway)
+    ending = asyncio.create_task(emergency.look())
+    loop = asyncio.create_task(emergency.run())
+    assert (await ending).is_over, "while the loop, which saw it running, waits for its turn"
+    await asyncio.sleep(0.05)
+    assert not loop.done()
+    loop.cancel()
+    await asyncio.gather(loop, return_exceptions=True)
+
+
+async def test_what_never_began_cannot_go_on(gateway: Gateway) -> None:
+    with pytest.raises(StatusRefused, match="there never was"):
+        await gateway.desk.emergency.look()
+
+
+async def test_the_gauge_tells_of_a_stop_that_was_taken_up_after_a_restart(open_gateway: Make) -> None:
+    await press(await open_gateway())
+    second: Gateway = await open_gateway()
+    await second.desk.emergency.load()
+    assert second.gauge("emergency_stop") == 1
+    assert (await second.desk.emergency.look()).is_over
+    third: Gateway = await open_gateway()
+    await third.desk.emergency.load()
+    assert third.gauge("emergency_stop") == 0
 
 
 async def test_a_second_button_is_refused_while_the_first_one_works(gateway: Gateway) -> None:

@@ -11,7 +11,7 @@ from dexlane.chain.link import RpcError
 from dexlane.domain.risk.sanctions import SanctionsList
 from dexlane.domain.thoughts.recording import decided_again
 from dexlane.events.opportunity import OpportunityFound
-from dexlane.events.risk import DecisionRecorded, TokenFlagged, VerdictApproved, VerdictRejected
+from dexlane.events.risk import Check, DecisionRecorded, TokenFlagged, VerdictApproved, VerdictRejected
 from dexlane.events.thoughts import DocumentsRecorded
 from dexlane.testing.builders import (
     USDC,
@@ -44,6 +44,16 @@ async def test_held_evidence_gives_a_fast_verdict_without_asking_the_node(bench:
     assert verdict.confidence_bps > 9_000
     assert bench.node.batches == 0
     assert verdict.id == VerdictApproved.make_id(entry().id)
+
+
+async def test_a_verdict_tells_its_checks_and_what_was_measured(bench: Any) -> None:
+    verdict = await bench.scorer.judge(entry())
+    assert Check.LP_SHARES not in verdict.checks, "a pool with LP tokens whose holders nobody asked for"
+    assert set(verdict.checks) == set(Check) - {Check.LP_SHARES}
+    assert verdict.facts.depth_token == USDC.address
+    assert verdict.facts.thinnest_depth > 10_000 * 10**6
+    assert verdict.facts.unlisted_tokens == 0
+    assert VerdictApproved.from_wire(verdict.to_wire()) == verdict
 
 
 async def test_same_opportunity_gives_the_same_verdict_id_whichever_instance_judges(bench: Any, cold: Any) -> None:

@@ -6,13 +6,14 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
+from dexlane.chain.execution.breaker_watch import NoWatch
 from dexlane.chain.execution.relay_board import RelayBoard, RelaySet
 from dexlane.chain.execution.relay_moments import RelayMoments
 from dexlane.chain.execution.sending_moments import SendingMoments
@@ -113,6 +114,7 @@ async def scene(
     kind: RelayKind = RelayKind.PROTECT,
     race: RacePolicy | None = None,
     rules: RelayRules = ONLY,
+    sending: SendPolicy = PATIENT,
 ) -> AsyncIterator[Scene]:
     async with AsyncExitStack() as stack:
         servers = [
@@ -125,7 +127,7 @@ async def scene(
         board = RelayBoard(RelaySet(CHAIN_ID, clients, AUTH.address), clock=ManualClock(), moments=moments)
         stack.push_async_callback(board.stop)
         bench = await stack.enter_async_context(
-            running(home, live_book(relays=rules), sending=PATIENT, furnish=_with(board, race or RacePolicy()))
+            running(home, live_book(relays=rules), sending=sending, furnish=_with(board, race or RacePolicy()))
         )
         for server in servers:
             server.tip = bench.chain.tip.number
@@ -306,6 +308,51 @@ async def test_a_relay_that_cannot_take_is_left_alone_and_the_next_trade_needs_a
         assert [event.outcome for event in refused] == ["no_relay"]
         assert "1 relays are configured and none of them can be used" in refused[0].reasons[0]
         assert at.bench.effects() == 0
+
+
+@pytest.mark.parametrize("conduct", [Conduct(), *(conduct for conduct, _ in BAD.values())], ids=["taken", *BAD])
+async def test_what_relays_answer_says_nothing_of_the_nodes(
+    home: Home, monkeypatch: pytest.MonkeyPatch, conduct: Conduct
+) -> None:
+    async with scene(home, conduct) as at:
+        heard: list[bool] = []
+        monkeypatch.setattr(NoWatch, "answered", lambda _self, *, well: heard.append(well))
+        await at.trade()
+        assert at.servers[0].asked("eth_sendPrivateTransaction") == 1
+        assert heard == []
+        at.bench.side.take_status(a_status(Status.HALTED, status_version=2))
+        await at.block()
+        assert heard == [True, True], "the look at the new block, and the cancel that went to the node"
+
+
+async def test_of_slots_that_are_looked_at_no_more_nothing_is_remembered(home: Home) -> None:
+    sending = replace(PATIENT, watch_blocks=6)
+    async with scene(home, Conduct(status="INCLUDED"), sending=sending) as at:
+        private = at.bench.executor.live.transactions._handover._private
+        assert private is not None
+        traded = await at.trade()
+        await at.block()
+        assert (set(private._holds), {key[0] for key in private._claims}) == ({traded}, {traded})
+        for _ in range(4):
+            await at.block(*at.servers)
+        assert private._shown == {traded}, "a reorganisation may bring it back"
+        at.bench.side.take_status(a_status(Status.HALTED, status_version=2))
+        for _ in range(5):
+            await at.block(*at.servers)
+        assert (private._holds, private._claims, private._shown) == ({}, {}, set())
+
+
+async def test_a_relay_that_confirms_a_cancel_late_brings_nothing_back_to_mind(home: Home) -> None:
+    async with scene(home, Conduct()) as at:
+        private = at.bench.executor.live.transactions._handover._private
+        assert private is not None
+        traded = await at.trade()
+        [slot] = [slot for slot in at.bench.executor.live.transactions.open_slots if slot.intent.id == traded]
+        cancelling = asyncio.create_task(private._cancel("r0", slot, 1))
+        private.forget(traded)
+        await cancelling
+        assert at.servers[0].asked("eth_cancelPrivateTransaction") == 1
+        assert private._holds == {}
 
 
 def the_exit(at: Scene) -> ExitTriggered:

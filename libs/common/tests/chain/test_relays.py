@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
@@ -133,6 +134,16 @@ async def test_an_answer_that_comes_too_late_may_have_been_taken() -> None:
         await http.close()
 
 
+async def test_a_relay_that_answers_byte_by_byte_is_not_waited_for() -> None:
+    async with RelayServer(conduct=Conduct(drip_s=0.02)) as server:
+        http = RelayHttp(server.url, None, status_url=f"{server.url}/tx/", timeout_s=0.2)
+        reply = await http.call("eth_sendRawTransaction", ["0x" + RAW.raw.hex()])
+        assert reply.fault == (Fault.UNREACHABLE, "no whole answer in time")
+        assert RAW.hash in server.held
+        assert await http.status(RAW.hash) == ""
+        await http.close()
+
+
 @pytest.mark.parametrize(
     ("page", "word"),
     [
@@ -200,6 +211,27 @@ async def test_an_answer_without_end_is_garbage() -> None:
     assert (await raw_answers(b"[" * 1_100_000)).fault is Fault.GARBAGE
 
 
+DEEP = [b"[" * depth + b"]" * depth for depth in (1_000, 1_020, 200_000)]
+"""The first two can be read and not printed, the last cannot be read."""
+
+
+@pytest.mark.parametrize("deep", DEEP, ids=[str(len(deep)) for deep in DEEP])
+@pytest.mark.parametrize("answer", [b"%b", b'{"error":%b}', b'{"error":{"message":%b}}', b'{"result":%b}'])
+async def test_an_answer_of_lists_in_lists_is_an_answer_like_any_other(answer: bytes, deep: bytes) -> None:
+    said = await raw_answers(answer % deep)
+    assert said.answer is not PublishAnswer.ACCEPTED
+    assert said.text == "" or said.fault is Fault.GARBAGE
+
+
+@pytest.mark.parametrize("deep", DEEP, ids=[str(len(deep)) for deep in DEEP])
+@pytest.mark.parametrize("page", [b"%b", b'{"status":%b}'])
+async def test_a_status_page_of_lists_in_lists_says_nothing(page: bytes, deep: bytes) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=httpx.ByteStream(page % deep)))
+    http = RelayHttp("http://odd/", None, status_url="http://odd/tx/", transport=transport)
+    assert await http.status(RAW.hash) == ""
+    await http.close()
+
+
 def test_the_signature_is_what_other_libraries_make() -> None:
     body = as_body("eth_sendBundle", [{"txs": []}])
     address, _, signature = AuthKey(SECRET).header(body).partition(":")
@@ -221,10 +253,14 @@ def test_the_auth_key_shows_itself_nowhere_and_lies_where_nobody_else_reads(tmp_
     file.chmod(0o640)
     with pytest.raises(Misconfigured, match="chmod 600"):
         AuthKey.read(file)
-    for text in ("", "zz", "00" * 32, "22" * 31):
-        file.chmod(0o600)
+    file.chmod(0o600)
+    for text in ("", "zz", "22" * 31):
         file.write_text(text)
-        with pytest.raises(Misconfigured, match="64 hex digits"):
+        with pytest.raises(Misconfigured, match=r"relay auth key auth\.key is no readable file of 64 hex digits"):
+            AuthKey.read(file)
+    for text in ("00" * 32, "ff" * 32):
+        file.write_text(text)
+        with pytest.raises(Misconfigured, match="is no secp256k1 key"):
             AuthKey.read(file)
     with pytest.raises(Misconfigured):
         AuthKey.read(tmp_path / "nowhere")

@@ -95,6 +95,33 @@ def test_what_must_be_renewed_is_said_again_in_time(log: Log) -> None:
     assert again.occurred_at_ms - first.occurred_at_ms <= 90_000
 
 
+def test_a_level_that_stays_blind_is_renewed_without_a_new_word_for_the_chain(log: Log) -> None:
+    clock, policy = ManualClock(), LIMITS[BreakerKind.DRAWDOWN]
+    board = a_board(log, clock)
+    board.add(BreakerSpec(source=SOURCE, kind=BreakerKind.DRAWDOWN, renewed_within_ms=90_000))
+    for _ in range(4):
+        board.see(SOURCE, 0)
+        clock.advance(31_000)
+    said(board)
+    clock.advance(policy.max_age_ms + 1)
+    board.judge()
+    assert [type(event) for event in said(board)] == [BreakerChanged, TradingStatus]
+    clock.advance(policy.window_ms - policy.max_age_ms - 4 * 31_000)
+    reasons = []
+    for _ in range(4):
+        board.judge()
+        (fact,) = said(board)
+        assert isinstance(fact, BreakerChanged)
+        assert fact.status is Status.REDUCING
+        reasons.append(fact.reason)
+        clock.advance(31_000)
+    assert len(set(reasons)) > 1, "as values leave the window, the fact says anew how old the newest is"
+    board.see(SOURCE, 0)
+    fact, word = said(board)
+    assert isinstance(word, TradingStatus)
+    assert word.status is Status.ACTIVE
+
+
 def test_an_error_while_a_sample_is_taken_opens_the_breaker(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     board = a_board(log, ManualClock())
     board.add(SPEC)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dexlane.chain.relays.auth import AuthKey
 from dexlane.events.execution import IntentCreated
 from dexlane.events.portfolio import ExitTriggered
-from dexlane.events.risk import VerdictApproved
+from dexlane.events.risk import VerdictApproved, VerdictFacts
 from dexlane.events.seals import ApprovedKind, Approver, Statement
 from dexlane.runtime.errors import Misconfigured
 from dexlane.runtime.sealing import Approving, Sealer, read_approvers, sealer_from
@@ -81,6 +83,12 @@ def test_without_a_key_or_a_block_nothing_is_sealed() -> None:
     assert Approving(Approver.PORTFOLIO).exit(an_exit(), a_block(100)).seal is None
 
 
+def test_checks_and_facts_are_beside_what_is_sealed() -> None:
+    approving = Approving(Approver.RISK_SCORER, Sealer(SEED))
+    bare = a_verdict(checks=(), facts=VerdictFacts())
+    assert approving.verdict(a_verdict(), a_block(100)).seal == approving.verdict(bare, a_block(100)).seal
+
+
 def test_a_seal_changes_no_id() -> None:
     plain, sealed = a_verdict(), Approving(Approver.RISK_SCORER, Sealer(SEED)).verdict(a_verdict(), a_block(100))
     assert plain.id == sealed.id
@@ -98,6 +106,20 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
     assert sealer is not None
     assert sealer.public_key == Sealer(SEED).public_key
     assert SEED.hex() not in repr(sealer)
+
+
+@pytest.mark.parametrize("read", [sealer_from, AuthKey.read], ids=["approval key", "relay auth key"])
+def test_a_key_that_others_may_read_is_not_even_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "some.key"
+    path.write_text(SEED.hex())
+    path.chmod(0o640)
+    opened: list[Path] = []
+    monkeypatch.setattr(Path, "read_text", lambda self, **_: opened.append(self))
+    with pytest.raises(Misconfigured, match="may be read by others; run chmod 600 on it"):
+        read(path)
+    assert opened == []
 
 
 @pytest.mark.parametrize("content", ["", "zz", "00", SEED.hex() + "00"])

@@ -106,6 +106,12 @@ class BrakeMoments:
         self._emergency.set(1)
         self._log.error("emergency_stop_begun", reason=reason, close_positions=close_positions)
 
+    def emergency_shown(self, *, is_running: bool) -> None:
+        """The last stop was taken up from the journal."""
+        self._emergency.set(int(is_running))
+        if is_running:
+            self._log.warning("emergency_stop_goes_on")
+
     def emergency_waits(self, reason: str) -> None:
         """A step of the stop could not be taken; it is tried again at once."""
         self._log.warning("emergency_stop_waits", reason=reason)

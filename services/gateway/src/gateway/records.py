@@ -20,6 +20,7 @@ from dexlane.events.execution import (
     IntentFailed,
     PaperScored,
     TxChanged,
+    TxState,
 )
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.portfolio import ExitTriggered, PositionChanged
@@ -28,6 +29,7 @@ from dexlane.events.thoughts import ThoughtsChained
 from dexlane.runtime import thought_archive
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.journal import Journal, Tx
+from dexlane.values.books import Mode
 from gateway.metrics import Moments
 from gateway.settings import Settings
 
@@ -75,6 +77,16 @@ positions = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("body", sa.Text, nullable=False),
 )
+live_transactions = sa.Table(
+    "live_transactions",
+    metadata,
+    sa.Column("intent_id", sa.String(32), primary_key=True),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+    sa.Column("is_open", sa.Boolean, nullable=False),
+    sa.Column("occurred_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+"""What was last heard of the transaction of every live intent."""
 archive = sa.Table(
     "archive",
     metadata,
@@ -107,6 +119,20 @@ ARCHIVED: tuple[type[Event], ...] = (
     ExitTriggered,
 )
 """The events that are kept, each by its own durable consumer."""
+
+ON_ITS_WAY = frozenset(
+    {
+        TxState.PLANNED,
+        TxState.SIGNED,
+        TxState.SUBMITTED,
+        TxState.PENDING,
+        TxState.BUMPED,
+        TxState.REPLACED,
+        TxState.DROPPED,
+        TxState.REORGED,
+    }
+)
+"""States in which some bytes of ours may still be included."""
 
 _TYPES = {event.NAME: event for event in ARCHIVED}
 
@@ -157,8 +183,8 @@ def _intent_of(event: Event) -> str | None:
 
 
 async def add(conn: AsyncConnection, event: Event, realm: str = DEFAULT_REALM) -> bool:
-    """Archive an event, keep the newest version of a position, and enter a decision in the chain; False when it was
-    archived before."""
+    """Archive an event, keep the newest of a position or live transaction, and enter a decision in the chain; False
+    when it was archived before."""
     result = await conn.execute(
         _ADD,
         {
@@ -176,6 +202,8 @@ async def add(conn: AsyncConnection, event: Event, realm: str = DEFAULT_REALM) -
         await _put_position(conn, event)
     if result.rowcount and isinstance(event, DecisionRecorded):
         await thought_archive.append(conn, ChainName(realm, event.chain_id), event)
+    if result.rowcount and isinstance(event, TxChanged) and event.mode is Mode.LIVE:
+        await _put_transaction(conn, event)
     return bool(result.rowcount)
 
 
@@ -192,6 +220,27 @@ async def _put_position(conn: AsyncConnection, event: PositionChanged) -> None:
         await conn.execute(positions.insert().values(**identity, **values))
     elif version < event.position_version:
         await conn.execute(positions.update().where(key).values(**values))
+
+
+async def _put_transaction(conn: AsyncConnection, event: TxChanged) -> None:
+    key = live_transactions.c.intent_id == event.intent_id
+    sequence = (await conn.execute(sa.select(live_transactions.c.sequence).where(key))).scalar()
+    values = {
+        "sequence": event.sequence,
+        "is_open": event.state in ON_ITS_WAY,
+        "occurred_at_ms": event.occurred_at_ms,
+        "body": event.to_wire().decode(),
+    }
+    if sequence is None:
+        await conn.execute(live_transactions.insert().values(intent_id=event.intent_id, **values))
+    elif sequence < event.sequence:
+        await conn.execute(live_transactions.update().where(key).values(**values))
+
+
+async def open_transactions(conn: AsyncConnection) -> list[TxChanged]:
+    """What was last heard of every live transaction whose bytes may still be included, whatever the archive forgot."""
+    query = sa.select(live_transactions.c.body).where(live_transactions.c.is_open)
+    return [TxChanged.from_wire(row.body) for row in await conn.execute(query)]
 
 
 async def find(conn: AsyncConnection, search: Search) -> list[Record]:
@@ -259,8 +308,10 @@ async def _tell_head(tx: Tx, chain_id: int) -> None:
 
 
 async def prune(conn: AsyncConnection, *, rows_per_event: int, older_than_ms: int) -> int:
-    """Delete what is beyond the retention; returns how many records went. Positions are never deleted, and decisions
-    not here: their chain has to say so."""
+    """Delete what is beyond the retention; returns how many records went. Positions are never deleted, of transactions
+    only those that are settled, and decisions not here: their chain has to say so."""
+    is_settled = sa.and_(~live_transactions.c.is_open, live_transactions.c.occurred_at_ms < older_than_ms)
+    await conn.execute(live_transactions.delete().where(is_settled))
     too_old = sa.and_(archive.c.occurred_at_ms < older_than_ms, archive.c.name != DecisionRecorded.NAME)
     gone = (await conn.execute(archive.delete().where(too_old))).rowcount
     for name in _TYPES.keys() - {DecisionRecorded.NAME}:

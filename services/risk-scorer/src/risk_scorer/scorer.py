@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dexlane.domain.pool_book import PoolBook
-from dexlane.domain.risk.assessment import Assessment, assess, tokens_to_gather, trials_to_gather
+from dexlane.domain.risk.assessment import Assessment, assess
 from dexlane.domain.risk.evidence import Evidence, Seen, TokenFacts
 from dexlane.domain.risk.factors import RiskLimits, pools_of, tokens_of
 from dexlane.domain.risk.pool_evidence import PoolEvidence
+from dexlane.domain.risk.required import tokens_to_gather, trials_to_gather
 from dexlane.domain.thoughts.calls import Occasion, Thought
 from dexlane.domain.thoughts.recording import Recorder
 from dexlane.events.market import BlockApplied, BlockReorged
@@ -243,6 +244,7 @@ class Scorer:
         return Evidence(
             as_of_ms=self._clock.now_ms(),
             held=held,
+            quote_token=self._policy.quote_token,
             depths=depths,
             volatilities=volatilities,
             impact=self._pools.impact(route, opportunity.size_hint, pools),
@@ -265,6 +267,8 @@ def verdict_of(opportunity: OpportunityFound, assessment: Assessment, now_ms: in
         "risk_score": assessment.risk_score,
         "confidence_bps": assessment.confidence_bps,
         "factors": assessment.factors,
+        "checks": assessment.checks,
+        "facts": assessment.facts,
     }
     if assessment.approved:
         return VerdictApproved(**common, lane=assessment.lane)

@@ -12,6 +12,7 @@ from dexlane.events.base import Event
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.seals import Seal
 from dexlane.events.thoughts import Alternative, ContentId, Weighed, content_id
+from dexlane.values.amounts import Amount
 from dexlane.values.base import Value, digest
 from dexlane.values.books import Lane
 from dexlane.values.chains import Address, BlockRef
@@ -25,6 +26,54 @@ class Category(StrEnum):
     SLIPPAGE = "slippage"
     CONTRACT = "contract"
     REGULATORY = "regulatory"
+
+
+class Check(StrEnum):
+    """What can be looked at before a verdict; a closed list.
+
+    A check counts as made when everything it applies to was looked at and is fresh. Executed checks and bytecode apply
+    to tokens of unknown issuers, LP shares to pools that have LP tokens: where a route has none, nothing was left out.
+    """
+
+    DEPTH = "depth"
+    VOLATILITY = "volatility"
+    IMPACT = "impact"
+    TOKEN_FACTS = "token_facts"  # noqa: S105 - no password
+    EXECUTED_CHECK = "executed_check"
+    SANCTIONS = "sanctions"
+    LP_SHARES = "lp_shares"
+    BYTECODE = "bytecode"
+
+
+class VerdictFacts(Value):
+    """Measured quantities that books set thresholds for, each the worst of the route; None means not known.
+
+    From ``buy_tax_bps`` on they are about tokens whose issuer is not on the allow list, and the pools of such tokens;
+    where ``unlisted_tokens`` is 0 there is nothing to know.
+    """
+
+    thinnest_depth: Amount | None = Field(
+        default=None, description="least that a side of a pool gives within two per cent, smallest units of depth_token"
+    )
+    depth_token: Address | None = Field(default=None, description="the token that depth is counted in")
+    price_impact_bps: int | None = Field(default=None, ge=0, description="of the size that was judged")
+    unlisted_tokens: int | None = Field(default=None, ge=0, description="tokens of unknown issuers on the route")
+    buy_tax_bps: int | None = Field(default=None, ge=0, le=10_000)
+    sell_tax_bps: int | None = Field(default=None, ge=0, le=10_000)
+    transfer_tax_bps: int | None = Field(default=None, ge=0, le=10_000)
+    token_age_blocks: int | None = Field(default=None, ge=0, description="of the youngest token")
+    lp_locked_bps: int | None = Field(
+        default=None, ge=0, le=10_000, description="burned or locked, of the least locked"
+    )
+    top_holder_bps: int | None = Field(default=None, ge=0, le=10_000, description="the largest single holder's share")
+
+
+NO_FACTS = VerdictFacts()
+
+
+def _says_nothing(told: tuple[Check, ...] | VerdictFacts) -> bool:
+    """Verdicts from before there were checks and facts look as they did then."""
+    return not told or told == NO_FACTS
 
 
 class RiskFactor(Value):
@@ -42,6 +91,10 @@ class _Verdict(Event):
     risk_score: int = Field(ge=0, le=100)
     confidence_bps: int = Field(ge=0, le=10_000)
     factors: tuple[RiskFactor, ...]
+    checks: tuple[Check, ...] = Field(
+        default=(), exclude_if=_says_nothing, description="the checks that were made and are fresh"
+    )
+    facts: VerdictFacts = Field(default=NO_FACTS, exclude_if=_says_nothing)
 
 
 class VerdictApproved(_Verdict):

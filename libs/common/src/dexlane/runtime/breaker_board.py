@@ -185,8 +185,8 @@ class BreakerBoard:
             if one.events:
                 self._shown[source] = one.state.version
                 self._told_seen[source] = one.state.seen
-                words = (event for event in one.events if isinstance(event, TradingStatus))
-                self._words.update({word.source: (word.status, word.reason) for word in words})
+                if any(isinstance(event, TradingStatus) for event in one.events):
+                    self._words[source] = self._word_of(one.state)
                 self._told_ms[source] = self._place.clock.now_ms()
 
     @property
@@ -228,8 +228,12 @@ class BreakerBoard:
             return
         fact = self._fact(source, state)
         yield fact
-        if fact.holds_chain and self._words.get(source) != (fact.status, fact.reason):
+        if fact.holds_chain and self._words.get(source) != self._word_of(state):
             yield _word(fact)
+
+    def _word_of(self, state: BreakerState) -> tuple[Status, str]:
+        """What a word would say, without what moves by itself: while a level is blind its sentence holds an age."""
+        return machine.status_of(state, self._policy(state.source)), state.reason
 
     def _fact(self, source: str, state: BreakerState) -> BreakerChanged:
         spec, policy, place = self._specs[source], self._policy(source), self._place

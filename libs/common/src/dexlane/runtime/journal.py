@@ -27,6 +27,7 @@ from dexlane.runtime.errors import Transient
 from dexlane.runtime.journal_tables import inbox, outbox
 from dexlane.runtime.lost_streams import ask_when_made, unmark
 from dexlane.runtime.observability import Log, trace_headers
+from dexlane.runtime.outbox_pruning import Pruning
 from dexlane.runtime.statements import (
     CHECKPOINT_ROWS,
     OnConnection,
@@ -154,6 +155,7 @@ class Journal:
         self._log = log
         self._realm = realm
         self._writer = asyncio.Lock()
+        self._pruning = Pruning(self.engine, realm, self._writer, log)
         self._queue: deque[_OutboxRow] = deque()
         self._sent: list[int] = []
         self._wake = asyncio.Event()
@@ -302,10 +304,12 @@ class Journal:
                 continue
             self._idle.set()
             try:
-                # Marking is bookkeeping: done when nothing else waits, so that it does not compete with trades.
-                await asyncio.wait_for(self._wake.wait(), MARK_SENT_AFTER_S if self._sent else None)
+                # Marking and pruning are bookkeeping: done when nothing else waits, so as not to compete with trades.
+                is_tidy = not (self._sent or self._pruning.is_due)
+                await asyncio.wait_for(self._wake.wait(), None if is_tidy else MARK_SENT_AFTER_S)
             except TimeoutError:
                 await self._mark_sent()
+                await self._pruning.piece()
 
     async def _take_up_lost(self, bus: Bus) -> int:
         """Queue again, in order, what was published to a stream that the server has made since; returns the link that
@@ -316,6 +320,7 @@ class Journal:
             self._queue.clear()
             self._sent.clear()
             await self.recover()
+        self._pruning.begin()
         if lost:
             self._log.warning("outbox_published_anew", facts=lost)
         return links

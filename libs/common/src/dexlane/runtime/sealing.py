@@ -43,21 +43,25 @@ class Sealer:
 
 
 def sealer_from(path: Path | None) -> Sealer | None:
-    """The sealer of a key file (64 hex digits, mode 0600); None when none is named.
+    """The sealer of a key file (see ``read_seed``); None when none is named."""
+    return None if path is None else Sealer(read_seed(path, "approval key"))
 
-    ``Misconfigured`` with one sentence, which never repeats key material.
+
+def read_seed(path: Path, what: str) -> bytes:
+    """The 32 bytes of a key file: 64 hex digits, with or without ``0x``, in a file that nobody else may read; it is
+    not opened before that is known.
+
+    ``Misconfigured`` with one sentence, which says ``what`` the key is and never repeats key material.
     """
-    if path is None:
-        return None
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise Misconfigured(f"{path.name} may be read by others; run chmod 600 on it")
-        seed = bytes.fromhex(path.read_text(encoding="ascii").strip())
+            raise Misconfigured(f"the {what} {path.name} may be read by others; run chmod 600 on it")
+        seed = bytes.fromhex(path.read_text(encoding="ascii").strip().removeprefix("0x"))
     except (OSError, ValueError):
-        raise Misconfigured(f"the approval key {path.name} is no readable file of 64 hex digits") from None
+        seed = b""
     if len(seed) != _KEY_BYTES:
-        raise Misconfigured(f"the approval key {path.name} is no readable file of 64 hex digits")
-    return Sealer(seed)
+        raise Misconfigured(f"the {what} {path.name} is no readable file of 64 hex digits")
+    return seed
 
 
 @dataclass(frozen=True)

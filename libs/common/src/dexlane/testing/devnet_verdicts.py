@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dexlane.events.opportunity import OpportunityFound
-from dexlane.events.risk import Category, RiskFactor, VerdictApproved
+from dexlane.events.risk import Category, Check, RiskFactor, VerdictApproved, VerdictFacts
 from dexlane.values.books import Lane
 from dexlane.values.chains import BlockRef
 from dexlane.values.pools import Protocol
@@ -56,4 +56,6 @@ def approval(block: BlockRef, purchase: Purchase, now_ns: int) -> VerdictApprove
         confidence_bps=9_500,
         factors=factors,
         lane=purchase.lane,
+        checks=tuple(Check),
+        facts=VerdictFacts(thinnest_depth=10**13, depth_token=USDC, price_impact_bps=1, unlisted_tokens=0),
     )

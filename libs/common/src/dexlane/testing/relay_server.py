@@ -55,6 +55,8 @@ class Conduct:
     late: float = 0.0
     """Taken, and answered after ``late_s``."""
     late_s: float = 5.0
+    drip_s: float | None = None
+    """Seconds from one byte of every answer to the next; None: answers come whole."""
     forgets_after: int | None = None
     """Blocks after which everything is forgotten, whatever was asked for."""
     status: str | None = None
@@ -157,10 +159,19 @@ class RelayServer:
                 method, path, _ = first.split(" ")
                 status, answer = await self.answer(method, path, headers, body)
                 lead = f"HTTP/1.1 {status} {'OK' if status == 200 else 'No'}\r\ncontent-length: {len(answer)}\r\n\r\n"
-                writer.write(lead.encode() + answer)
-                await writer.drain()
+                await self._write(writer, lead.encode() + answer)
         self.writers.discard(writer)
         writer.close()
+
+    async def _write(self, writer: asyncio.StreamWriter, answer: bytes) -> None:
+        drip_s = self.conduct.drip_s
+        pieces = [answer] if drip_s is None else [bytes((byte,)) for byte in answer]
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            if drip_s is not None:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.closing.wait(), drip_s)
 
     async def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
         """HTTP status and body of an answer."""

@@ -7,7 +7,17 @@ from dataclasses import dataclass, replace
 import pytest
 
 from dexlane.domain.risk.assessment import Assessment, assess
-from dexlane.domain.risk.evidence import Evidence, Flag, Impact, PoolDepth, Seen, TokenFacts, TrialFacts, Volatility
+from dexlane.domain.risk.evidence import (
+    CodeFacts,
+    Evidence,
+    Flag,
+    Impact,
+    PoolDepth,
+    Seen,
+    TokenFacts,
+    TrialFacts,
+    Volatility,
+)
 from dexlane.domain.risk.factors import RiskLimits, pools_of, tokens_of
 from dexlane.domain.risk.sanctions import BUILT_IN
 from dexlane.events.opportunity import OpportunityFound
@@ -115,6 +125,7 @@ def make_case(name: str = "single", held: bool = True) -> Case:
         impact=Seen(Impact(1_002_000_000, 5), BLOCK, NOW_MS),
         tokens=tokens,
         sanctions=BUILT_IN.check((*pools_of(route), *tokens_of(route))),
+        codes={UNKNOWN: CodeFacts(score=0, complete=True)} if UNKNOWN in tokens else {},
         trials={UNKNOWN: Seen(TrialFacts(address=UNKNOWN, verdict="safe"), BLOCK, NOW_MS)} if UNKNOWN in tokens else {},
     )
     return Case(_opportunity(route), evidence, RiskLimits(minimum_depth=1_000_000_000))

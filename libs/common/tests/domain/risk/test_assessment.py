@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from dexlane.domain.risk.assessment import tokens_to_gather
 from dexlane.domain.risk.evidence import Flag, Seen
 from dexlane.domain.risk.factors import FACTORS, WEIGHTS_BPS
+from dexlane.domain.risk.required import tokens_to_gather
 from dexlane.domain.risk.sanctions import BUILT_IN, SanctionsList
 from dexlane.events.risk import Category
 from dexlane.values.books import Lane

@@ -89,7 +89,7 @@ def test_unknown_issuer_scores_above_a_known_one(cases: dict[str, Any]) -> None:
 
 
 def test_a_worse_code_never_lowers_the_contract_score(cases: dict[str, Any]) -> None:
-    case = cases["unknown_token"].with_facts(UNKNOWN, owner="0x" + "0" * 40)
+    case = cases["unknown_token"].but(codes={}).with_facts(UNKNOWN, owner="0x" + "0" * 40)
     scores = [
         _score(contract, case.but(codes={UNKNOWN: CodeFacts(score=score, flags=("hidden_mint",), complete=True)}))
         for score in range(0, 101, 5)
@@ -99,7 +99,7 @@ def test_a_worse_code_never_lowers_the_contract_score(cases: dict[str, Any]) -> 
 
 
 def test_code_that_nobody_judged_counts_like_the_worst(cases: dict[str, Any]) -> None:
-    case = cases["unknown_token"]
+    case = cases["unknown_token"].but(codes={})
     worst = case.but(codes={UNKNOWN: CodeFacts(score=100, complete=False, reasons=("no function is recognised",))})
     assert _score(contract, case) == _score(contract, worst)
     assert not worst.assess().vetoes

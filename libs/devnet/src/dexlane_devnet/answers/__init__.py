@@ -6,6 +6,6 @@ random pools and lets each carry a row of swaps, one after the other; the file k
 
 from __future__ import annotations
 
-from dexlane_devnet.answers.record import PROTOCOLS, record_answers
+from dexlane_devnet.answers.record import PROTOCOLS, Extent, record_answers
 
-__all__ = ["PROTOCOLS", "record_answers"]
+__all__ = ["PROTOCOLS", "Extent", "record_answers"]

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from dexlane_devnet.answers import PROTOCOLS, record_answers
+from dexlane_devnet.answers import PROTOCOLS, Extent, record_answers
 from dexlane_devnet.answers.chain import Json
 from dexlane_devnet.build import default_cache
 
@@ -18,7 +18,7 @@ def _say(line: str) -> None:
 
 
 async def _recorded(protocol: str, count: int, seed: int) -> list[Json]:
-    return [pool async for pool in record_answers(protocol, count, seed, default_cache(), _say)]
+    return [pool async for pool in record_answers(protocol, Extent(count), seed, default_cache(), _say)]
 
 
 def main(arguments: list[str]) -> int:

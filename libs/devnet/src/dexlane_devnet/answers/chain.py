@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from dexlane_devnet.packages import Report
 from dexlane_devnet.rpc import Rpc
 
 Json = dict[str, Any]
+AskRow = Callable[[], Awaitable[Json]]
+"""Asks one pool a row of random swaps, always from the state it was made with."""
 
 BLOCK_GAS = 3_000_000_000
 CALL_GAS = 3_000_000

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from dexlane_devnet.answers import solidly, ticked
-from dexlane_devnet.answers.chain import AnswerChain, Json
+from dexlane_devnet.answers.chain import AnswerChain, AskRow
 from dexlane_devnet.packages import Report
 
 PROTOCOLS = (
@@ -19,15 +19,15 @@ PROTOCOLS = (
 )
 SWAPS_PER_POOL = 40
 
-MakeRow = Callable[[], Awaitable[Json]]
-"""A new random pool with its row of swaps."""
+MakePool = Callable[[], Awaitable[AskRow]]
+"""Makes a new random pool."""
 
 
-async def row_maker(protocol: str, chain: AnswerChain, chance: random.Random, cache: Path, report: Report) -> MakeRow:
+async def pool_maker(protocol: str, chain: AnswerChain, chance: random.Random, cache: Path, report: Report) -> MakePool:
     """Deploy what the protocol needs."""
     if protocol.startswith("solidly"):
         swapper = await solidly.deploy_swapper(chain)
         stable = protocol == "solidly_stable"
-        return partial(solidly.make_and_ask, chain, swapper, stable, chance, SWAPS_PER_POOL)
+        return partial(solidly.make_to_ask, chain, swapper, stable, chance, SWAPS_PER_POOL)
     exchange = await ticked.deploy_exchange(chain, protocol, cache, report)
-    return partial(ticked.make_and_ask, chain, exchange, chance, SWAPS_PER_POOL)
+    return partial(ticked.make_to_ask, chain, exchange, chance, SWAPS_PER_POOL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from dexlane_devnet.answers.chain import PLENTY, AnswerChain, Json, vyper_code
+from dexlane_devnet.answers.chain import PLENTY, AnswerChain, AskRow, Json, vyper_code
 from dexlane_devnet.contracts import calldata
 
 FEES = "0x000000000000000000000000000000000000fee5"
@@ -48,19 +48,23 @@ async def make_pool(chain: AnswerChain, swapper: str, stable: bool, chance: rand
     return MadePool(pool, [token for token, _ in tokens], [places for _, places in tokens], reserves, fee_bps)
 
 
-async def make_and_ask(chain: AnswerChain, swapper: str, stable: bool, chance: random.Random, count: int) -> Json:
-    """A random pool, and what it says to a row of swaps.
+async def make_to_ask(chain: AnswerChain, swapper: str, stable: bool, chance: random.Random, count: int) -> AskRow:
+    """A random pool, to be asked rows of so many swaps.
 
     Exact outputs have no function in the contract: the trader seeks the least input on chain. Rows are ``[zero_for_one,
     "in" or "out", amount]``, then, unless the contract reverted, the other amount and both reserves afterwards.
     """
     pool = await make_pool(chain, swapper, stable, chance)
-    return {
-        "decimals": pool.decimals,
-        "fee_bps": pool.fee_bps,
-        "reserves": pool.reserves,
-        "swaps": await _ask(chain, swapper, pool, chance, count),
-    }
+
+    async def ask() -> Json:
+        return {
+            "decimals": pool.decimals,
+            "fee_bps": pool.fee_bps,
+            "reserves": pool.reserves,
+            "swaps": await _ask(chain, swapper, pool, chance, count),
+        }
+
+    return ask
 
 
 async def _new_token(chain: AnswerChain, swapper: str, decimals: int) -> str:

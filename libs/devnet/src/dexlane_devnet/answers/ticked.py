@@ -14,7 +14,7 @@ import orjson
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from dexlane_devnet.answers.chain import PLENTY, AnswerChain, Json, Reverted, vyper_code
+from dexlane_devnet.answers.chain import PLENTY, AnswerChain, AskRow, Json, Reverted, vyper_code
 from dexlane_devnet.contracts import calldata
 from dexlane_devnet.packages import V3_CORE, Package, Report, fetch
 
@@ -149,20 +149,24 @@ async def make_filled(chain: AnswerChain, exchange: TickExchange, chance: random
     return FilledPool(pool, protocol_fees, {index: ticks[index] for index in sorted(ticks)})
 
 
-async def make_and_ask(chain: AnswerChain, exchange: TickExchange, chance: random.Random, count: int) -> Json:
-    """A random pool with random positions, and what it says to a row of swaps."""
+async def make_to_ask(chain: AnswerChain, exchange: TickExchange, chance: random.Random, count: int) -> AskRow:
+    """A random pool with random positions, to be asked rows of so many swaps."""
     made = await make_filled(chain, exchange, chance)
     pool = made.pool
     before = pool.state_in(await chain.try_in_order(pool.state_calls()))
-    return {
-        "fee_pips": pool.fee_pips,
-        "tick_spacing": pool.spacing,
-        "protocol_fees": made.protocol_fees,
-        "native": pool.tokens[0] == ZERO,
-        "state": before,
-        "ticks": [[index, *references] for index, references in made.ticks.items()],
-        "swaps": await _ask(chain, pool, chance, before, count),
-    }
+
+    async def ask() -> Json:
+        return {
+            "fee_pips": pool.fee_pips,
+            "tick_spacing": pool.spacing,
+            "protocol_fees": made.protocol_fees,
+            "native": pool.tokens[0] == ZERO,
+            "state": before,
+            "ticks": [[index, *references] for index, references in made.ticks.items()],
+            "swaps": await _ask(chain, pool, chance, before, count),
+        }
+
+    return ask
 
 
 async def _make_pool(

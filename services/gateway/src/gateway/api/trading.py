@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends
 from pydantic import Field
 
 from dexlane.events.control import Status, TradingStatus
-from dexlane.runtime.signer_control import halt_all
 from dexlane.values.base import Value
 from gateway.api.desk import ChainFilter, Desk
 from gateway.api.envelope import Envelope, Problem
@@ -55,9 +54,7 @@ def router(desk: Desk) -> APIRouter:
         them.
         """
         chains = desk.chain_ids(request.chain_id)
-        sockets = desk.settings.signer_control_sockets
-        for socket, why in (await halt_all(sockets, request.scope, request.reason)).items():
-            desk.moments.signer_not_halted(socket, why)
+        await desk.emergency.halt_signers(Status(request.scope), request.reason)
         words = await desk.statuses.halt(Status(request.scope), request.reason, chains)
         if words:
             desk.moments.halted(request.scope, request.reason)

@@ -24,7 +24,7 @@ from dexlane.domain.emergency_stop import (
 from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.thoughts.saying import EXIT_TRIGGERED, TRADED
 from dexlane.events.control import Status
-from dexlane.events.execution import IntentCreated, IntentFailed, Purpose, TxChanged, TxState
+from dexlane.events.execution import IntentCreated, IntentFailed, Purpose, TxChanged
 from dexlane.events.portfolio import PositionChanged
 from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime.clock import Clock
@@ -33,30 +33,14 @@ from dexlane.runtime.journal import Journal, Tx
 from dexlane.runtime.sealing import Approving
 from dexlane.runtime.signer_control import halt_all
 from dexlane.values.base import digest
-from dexlane.values.books import Mode
 from dexlane.values.chains import NATIVE
 from gateway.metrics import BrakeMoments, Moments
 from gateway.projections.display import Display
-from gateway.records import Search, emergency_stops, find, of_intents
+from gateway.records import Search, emergency_stops, find, open_transactions
 from gateway.statuses.closing import manual_exit
 from gateway.statuses.keeper import StatusKeeper, StatusRefused
 
 LOOK_EVERY_S = 0.5
-LATEST_INTENTS = 200
-"""So many of the newest intents are looked at for transactions that are still open."""
-ON_ITS_WAY = frozenset(
-    {
-        TxState.PLANNED,
-        TxState.SIGNED,
-        TxState.SUBMITTED,
-        TxState.PENDING,
-        TxState.BUMPED,
-        TxState.REPLACED,
-        TxState.DROPPED,
-        TxState.REORGED,
-    }
-)
-"""States in which some bytes of ours may still be included."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +80,7 @@ class EmergencyStop:
         found = None if row is None else StopState.model_validate_json(row.state)
         # What was seen before the restart says nothing about what is held now.
         self.state = None if found is None else found.model_copy(update={"clear_since_ms": None})
+        self.parts.brakes.emergency_shown(is_running=self.is_running)
 
     async def begin(
         self, reason: str, *, close_positions: bool, exits_within_s: int, cancels_within_s: int
@@ -119,7 +104,7 @@ class EmergencyStop:
                 await _store(tx.conn, state)
             self.state = state
         self.parts.brakes.emergency_begun(reason, close_positions=close_positions)
-        await self._halt_signers(Status.REDUCING if close_positions else Status.HALTED, reason)
+        await self.halt_signers(Status.REDUCING if close_positions else Status.HALTED, reason)
         return await self.look()
 
     async def run(self) -> None:
@@ -133,11 +118,14 @@ class EmergencyStop:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def look(self) -> StopState:
-        """Do what is to be done now."""
+        """Do what is to be done now; nothing when it is over, which it may be since the caller asked. ``StatusRefused``
+        when there never was one."""
         async with self._busy:
             state = self.state
-            if state is None or state.is_over:
-                raise StatusRefused("no emergency stop is under way")
+            if state is None:
+                raise StatusRefused("there never was an emergency stop")
+            if state.is_over:
+                return state
             # What was begun may have been interrupted before it was said: saying it again changes nothing.
             await self._halt(Status.REDUCING if state.phase is StopPhase.CLOSING else Status.HALTED, state.reason)
             seen = await self._seen()
@@ -147,7 +135,7 @@ class EmergencyStop:
 
     async def _do(self, before: StopState, taken: StopStep) -> None:
         if taken.halt:
-            await self._halt_signers(Status.HALTED, before.reason)
+            await self.halt_signers(Status.HALTED, before.reason)
             await self._halt(Status.HALTED, before.reason)
         after = taken.state
         if taken.ended:
@@ -164,8 +152,8 @@ class EmergencyStop:
         for word in await self.parts.statuses.halt(scope, f"emergency stop: {reason}", self.parts.chains):
             self.parts.display.show(word)
 
-    async def _halt_signers(self, scope: Status, reason: str) -> None:
-        """Directly, without the bus."""
+    async def halt_signers(self, scope: Status, reason: str) -> None:
+        """Halt the signers of this host directly, without the bus; who does not confirm it is told in the log."""
         for socket, why in (await halt_all(self.parts.signers, scope, reason)).items():
             self.parts.moments.signer_not_halted(socket, why)
 
@@ -178,19 +166,9 @@ class EmergencyStop:
         open_ = self.parts.display.picture.open_positions()
         return {f"{one.book_id} {one.account} {one.token.address}": one for one in open_}
 
-    async def _open_transactions(self) -> list[tuple[IntentCreated, TxChanged]]:
-        """Live intents with bytes that may still be included, and what was last heard of each."""
+    async def _open_transactions(self) -> list[TxChanged]:
         async with self.parts.journal.reading() as conn:
-            records = await find(conn, Search(names=(IntentCreated.NAME,), limit=LATEST_INTENTS))
-            events = (record.event for record in records)
-            live = {one.id: one for one in events if isinstance(one, IntentCreated) and one.mode is Mode.LIVE}
-            changes = await of_intents(conn, list(live), (TxChanged.NAME,))
-        last: dict[str, TxChanged] = {}
-        for change in changes:
-            if isinstance(change, TxChanged):
-                known = last.get(change.intent_id)
-                last[change.intent_id] = change if known is None or change.sequence > known.sequence else known
-        return [(live[key], change) for key, change in last.items() if change.state in ON_ITS_WAY]
+            return await open_transactions(conn)
 
     async def _ask(self, tx: Tx, state: StopState, close: tuple[str, ...]) -> list[AskedExit]:
         """Ask for exits, in the given order. What has no block to be planned on waits for one."""
@@ -231,8 +209,8 @@ class EmergencyStop:
             else:
                 why = await self._why_not_closed(position.book_id, asked[key])
             left.append(LeftOver(what=what, why=why))
-        for intent, change in await self._open_transactions():
-            what = f"transaction of {intent.book_id}: {intent.purpose.value}, nonce {change.nonce}"
+        for change in await self._open_transactions():
+            what = f"transaction of {change.book_id}: {change.purpose.value}, nonce {change.nonce}"
             left.append(LeftOver(what=what, why=f"it is {change.state.value}; {change.reason or 'not in a block yet'}"))
         return tuple(left)
 

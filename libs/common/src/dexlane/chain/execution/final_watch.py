@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from dexlane.chain.execution.slots import Slot
 from dexlane.runtime.errors import Fatal
@@ -12,10 +12,12 @@ class FinalWatch:
     """The slots that became final in the last blocks.
 
     Only the newest of them is asked about at every block: as long as its block is canonical, so are all before it.
+    ``on_end`` is told the intent of a slot that is looked at no more.
     """
 
-    def __init__(self, blocks: int) -> None:
+    def __init__(self, blocks: int, on_end: Callable[[str], None]) -> None:
         self._blocks = blocks
+        self._on_end = on_end
         self._slots: dict[str, Slot] = {}
 
     def take(self, slots: Iterable[Slot]) -> None:
@@ -27,6 +29,7 @@ class FinalWatch:
         for intent_id, slot in list(self._slots.items()):
             if included_at(slot) <= tip - self._blocks:
                 del self._slots[intent_id]
+                self._on_end(intent_id)
         return [max(self._slots.values(), key=included_at)] if self._slots else []
 
     @property

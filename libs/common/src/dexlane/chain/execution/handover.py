@@ -31,11 +31,10 @@ class Handover:
 
         A private trade never goes to a provider, whatever became of the relays. A cancel goes everywhere.
         """
-        if slot.state.path is SendPath.PRIVATE:
-            if slot.state.attempt(number).kind is AttemptKind.TRADE:
-                return await self._privately(slot, number, on_sent)
-            if self._private is not None:
-                self._private.withdraw(slot, number)
+        if is_for_relays(slot, number):
+            return await self._privately(slot, number, on_sent)
+        if slot.state.path is SendPath.PRIVATE and self._private is not None:
+            self._private.withdraw(slot, number)
         note = functools.partial(self._moments.answered, slot.intent.id)
         if len(self._providers) > 1:
             answer, _ = await self._broadcast.send(slot.raws[number], note, on_sent)
@@ -57,3 +56,13 @@ class Handover:
     def weigh(self, findings: list[Finding], tip: BlockApplied, *, is_new: bool) -> list[Finding]:
         """The findings with what relays hold."""
         return findings if self._private is None else self._private.weigh(findings, tip, is_new=is_new)
+
+    def forget(self, intent_id: str) -> None:
+        """An intent's slot is looked at no more."""
+        if self._private is not None:
+            self._private.forget(intent_id)
+
+
+def is_for_relays(slot: Slot, number: int) -> bool:
+    """Whether an attempt goes to relays alone, so that no node is asked and none has answered."""
+    return slot.state.path is SendPath.PRIVATE and slot.state.attempt(number).kind is AttemptKind.TRADE

@@ -86,6 +86,12 @@ class PrivateSending:
         for name in self._board.usable():
             self._begin(self._give(name, slot, number, Once(None)), f"relay-{name}")
 
+    def forget(self, intent_id: str) -> None:
+        """An intent's slot is final and looked at no more."""
+        self._holds.pop(intent_id, None)
+        self._shown.discard(intent_id)
+        self._drop_claims(intent_id)
+
     async def stop(self) -> None:
         """Wait no longer for anybody."""
         waiting = list(self._tasks)
@@ -133,7 +139,8 @@ class PrivateSending:
     async def _cancel(self, name: str, slot: Slot, number: int) -> None:
         if await self._board[name].cancel(self._parcel(slot, number)):
             intent_id = slot.intent.id
-            self._holds[intent_id] = relay_holds.let_go(self._holds.get(intent_id, ()), name, number)
+            if intent_id in self._holds:
+                self._holds[intent_id] = relay_holds.let_go(self._holds[intent_id], name, number)
             self._board.moments.ended(self._chain_id, name, intent_id, "cancelled")
 
     def _parcel(self, slot: Slot, number: int) -> Parcel:
@@ -190,6 +197,9 @@ class PrivateSending:
             self._board.missed(name)
             self._board.moments.ended(self._chain_id, name, intent_id, "superseded")
         self._shown.add(intent_id)
+        self._drop_claims(intent_id)
+
+    def _drop_claims(self, intent_id: str) -> None:
         for key in [key for key in self._claims if key[0] == intent_id]:
             del self._claims[key]
 

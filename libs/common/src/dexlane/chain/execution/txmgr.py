@@ -18,7 +18,7 @@ from dexlane.chain.execution.breaker_watch import NoWatch, Watch
 from dexlane.chain.execution.evidence import Evidence, Finding, gaps_of
 from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.final_watch import FinalWatch, deep_reorg
-from dexlane.chain.execution.handover import Handover
+from dexlane.chain.execution.handover import Handover, is_for_relays
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.nonce_faults import foreign_use, nonce_fault
 from dexlane.chain.execution.outcomes import Told, tell
@@ -118,7 +118,7 @@ class Transactions:
         self._witnesses = Witnesses(self._payloads.chain_id, providers, self._moments.sending, self._watch)
         self._evidence = Evidence(self._witnesses, self._policy)
         self._handover = Handover(providers, equipment.private, self._moments.sending)
-        self._finals = FinalWatch(self._policy.watch_blocks)
+        self._finals = FinalWatch(self._policy.watch_blocks, self._handover.forget)
         self._gapped: set[str] = set()
         self._open: dict[str, Slot] = {}
         self._next_nonce: dict[str, int] = {}
@@ -313,6 +313,7 @@ class Transactions:
 
     async def _send(self, slot: Slot, number: int) -> None:
         first = slot.state.stage is Stage.SIGNED and number == 1 and not slot.patience
+        asks_nodes = not is_for_relays(slot, number)
         handed_over_ns: list[int] = []
         answer = await self._handover.submit(slot, number, lambda: handed_over_ns.append(self._clock.now_ns()))
         if first and handed_over_ns:
@@ -321,7 +322,8 @@ class Transactions:
             self._watch.sent(slot.intent, seconds)
         before = slot.patience.get(number)
         slot.patience[number] = after_answer(before, answer, _monotonic_ms(self._clock), self._jitter_bps())
-        self._watch.answered(well=answer not in NOT_ANSWERED)
+        if asks_nodes:
+            self._watch.answered(well=answer not in NOT_ANSWERED)
         if answer is PublishAnswer.NONCE_TOO_HIGH:
             self._gapped.add(slot.intent.account)
         await self._commit(slot, send_state.answered(slot.state, number, answer))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import stat
 from pathlib import Path
 from typing import NoReturn
 
 from coincurve import PrivateKey
 
 from dexlane.runtime.errors import Misconfigured
+from dexlane.runtime.sealing import read_seed
 from dexlane_signer import checksum_address, keccak256
 
 HEADER = "X-Flashbots-Signature"
-_KEY_BYTES = 32
 
 
 class AuthKey:
@@ -29,19 +28,12 @@ class AuthKey:
 
     @classmethod
     def read(cls, path: Path) -> AuthKey:
-        """Read a file with 64 hex digits that nobody else may read. ``Misconfigured`` with one sentence otherwise."""
+        """Read a key file (see ``read_seed``). ``Misconfigured`` with one sentence for what is none."""
+        secret = read_seed(path, "relay auth key")
         try:
-            mode = path.stat().st_mode
-            text = path.read_text(encoding="ascii").strip().removeprefix("0x")
-            secret = bytes.fromhex(text)
-        except (OSError, ValueError):
-            secret = b""
-            mode = 0
-        if len(secret) != _KEY_BYTES or not any(secret):
-            raise Misconfigured(f"{path} does not hold the 64 hex digits of a relay auth key")
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise Misconfigured(f"others may read the relay auth key in {path}; run chmod 600 on it")
-        return cls(secret)
+            return cls(secret)
+        except ValueError:
+            raise Misconfigured(f"the relay auth key {path.name} is no secp256k1 key") from None
 
     def header(self, body: bytes) -> str:
         """The value of the header for exactly these bytes."""

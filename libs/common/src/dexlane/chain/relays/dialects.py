@@ -101,7 +101,8 @@ class Bundles(_Dialect):
 
 def _read_hash(reply: Reply, parcel: Parcel, until: int) -> RelayAnswer:
     """An acceptance names the transaction; one that names another has not understood what it was given."""
-    if reply.refusal is None and reply.fault is None and str(reply.result).lower() != parcel.tx_hash:
+    named = reply.result.lower() if isinstance(reply.result, str) else ""
+    if reply.refusal is None and reply.fault is None and named != parcel.tx_hash:
         reply = Reply(fault=(Fault.GARBAGE, "the answer names another transaction"))
     return _answer(reply, until)
 

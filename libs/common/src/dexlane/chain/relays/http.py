@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import orjson
 
 from dexlane.chain.relays.auth import HEADER, AuthKey, as_body
 from dexlane.domain.publish_answers import PublishAnswer, classify_refusal
@@ -44,6 +45,7 @@ class RelayHttp:
         self._url = url
         self._status_url = status_url
         self._auth = auth
+        self._timeout_s = timeout_s
         # No proxy from the environment: what is private goes to the relay and to nobody in between. Without https
         # (on this machine only) there is no certificate to look at.
         is_secure = url.startswith("https:")
@@ -69,37 +71,45 @@ class RelayHttp:
         if isinstance(answer, Reply) or answer.status_code != httpx.codes.OK:
             return ""
         try:
-            page = json.loads(answer.content)
+            page = orjson.loads(answer.content)
         except ValueError:
             return ""
-        return str(page.get("status", "")).upper() if isinstance(page, dict) else ""
+        return _text(page.get("status")).upper() if isinstance(page, dict) else ""
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response | Reply:
+        """The whole answer in time: httpx's timeout is for each read alone, and a relay that answers byte by byte would
+        hold up whoever waits for it."""
         try:
-            response = await self._client.send(request, stream=True)
-            try:
-                content = b""
-                async for chunk in response.aiter_bytes():
-                    content += chunk
-                    if len(content) > MAX_ANSWER_BYTES:
-                        return Reply(fault=(Fault.GARBAGE, "the answer does not end"))
-            finally:
-                await response.aclose()
+            async with asyncio.timeout(self._timeout_s):
+                return await self._whole(request)
+        except TimeoutError:
+            return Reply(fault=(Fault.UNREACHABLE, "no whole answer in time"))
         except (httpx.RemoteProtocolError, httpx.DecodingError) as error:
             return Reply(fault=(Fault.GARBAGE, f"the answer is no HTTP: {error}"))
         except httpx.HTTPError as error:
             return Reply(fault=(Fault.UNREACHABLE, f"{type(error).__name__}: {error}"))
+
+    async def _whole(self, request: httpx.Request) -> httpx.Response | Reply:
+        response = await self._client.send(request, stream=True)
+        try:
+            content = b""
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > MAX_ANSWER_BYTES:
+                    return Reply(fault=(Fault.GARBAGE, "the answer does not end"))
+        finally:
+            await response.aclose()
         return httpx.Response(response.status_code, content=content)
 
 
 def _read(response: httpx.Response) -> Reply:
     """What a relay said. Errors of JSON-RPC count whatever the HTTP status: relays refuse with 4xx and a reason."""
     try:
-        answer = json.loads(response.content)
+        answer = orjson.loads(response.content)
     except ValueError:
         answer = None
     error = answer.get("error") if isinstance(answer, dict) else None
@@ -116,11 +126,17 @@ def _read(response: httpx.Response) -> Reply:
 
 def _refused(error: object) -> Reply:
     """Errors are objects with code and message, and at some relays plain text."""
-    code, text = (error.get("code", 0), error.get("message", "")) if isinstance(error, dict) else (0, error)
-    answer = classify_refusal(str(text), code if isinstance(code, int) else 0)
+    code, said = (error.get("code", 0), error.get("message")) if isinstance(error, dict) else (0, error)
+    text = _text(said)
+    answer = classify_refusal(text, code if isinstance(code, int) else 0)
     if answer is PublishAnswer.RATE_LIMITED:
-        return Reply(fault=(Fault.RATE_LIMITED, str(text)))
-    return Reply(refusal=(answer, str(text)))
+        return Reply(fault=(Fault.RATE_LIMITED, text))
+    return Reply(refusal=(answer, text))
+
+
+def _text(said: object) -> str:
+    """What should be text and may be anything: lists a thousand deep, which nobody can print."""
+    return said if isinstance(said, str) else ""
 
 
 def _telling(on_sent: Callable[[], None]) -> Callable[[str, dict[str, Any]], Any]:

@@ -6,18 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dexlane.domain.risk.canonical import canonical_symbol
-from dexlane.domain.risk.evidence import Evidence, Flag, Seen
-from dexlane.domain.risk.factors import (
-    FACTORS,
-    PIPS_PER_BPS,
-    RiskLimits,
-    list_age_days,
-    percent,
-    pools_of,
-    tokens_of,
-)
+from dexlane.domain.risk.evidence import Evidence, Flag
+from dexlane.domain.risk.factors import FACTORS, PIPS_PER_BPS, RiskLimits, percent, pools_of, tokens_of
+from dexlane.domain.risk.required import Item, checks_made, required, sanctions_fault
+from dexlane.domain.risk.verdict_facts import facts_of
 from dexlane.events.opportunity import OpportunityFound
-from dexlane.events.risk import RiskFactor
+from dexlane.events.risk import Check, RiskFactor, VerdictFacts
 from dexlane.values.amounts import BPS_DENOMINATOR
 from dexlane.values.books import Lane
 
@@ -37,6 +31,8 @@ class Assessment:
     risk_score: int
     confidence_bps: int
     lane: Lane
+    checks: tuple[Check, ...]
+    facts: VerdictFacts
 
     @property
     def approved(self) -> bool:
@@ -44,36 +40,9 @@ class Assessment:
         return not self.vetoes
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """One required piece of evidence: what it is called, what is known, and how old it may be."""
-
-    name: str
-    seen: Seen[object] | None
-    max_age_blocks: int
-    max_age_ms: int
-
-    def fault(self, now_block: int, as_of_ms: int) -> str | None:
-        """Why this cannot be relied on; None when it can."""
-        if self.seen is None:
-            return f"{self.name} cannot be checked: there is no evidence"
-        blocks, age_ms = now_block - self.seen.block, as_of_ms - self.seen.at_ms
-        if blocks > self.max_age_blocks or age_ms > self.max_age_ms:
-            return f"{self.name} cannot be checked: the evidence is {blocks} blocks and {age_ms} ms old"
-        return None
-
-    def freshness_bps(self, now_block: int, as_of_ms: int) -> int:
-        """10,000 for evidence of this block and moment, falling to 5,000 at the greatest age; 0 when unusable."""
-        if self.seen is None or self.fault(now_block, as_of_ms) is not None:
-            return 0
-        blocks_bps = BPS_DENOMINATOR * max(0, now_block - self.seen.block) // max(1, self.max_age_blocks)
-        ms_bps = BPS_DENOMINATOR * max(0, as_of_ms - self.seen.at_ms) // self.max_age_ms
-        return BPS_DENOMINATOR - min(BPS_DENOMINATOR, max(blocks_bps, ms_bps)) // 2
-
-
 def assess(opportunity: OpportunityFound, evidence: Evidence, now_block: int, limits: RiskLimits) -> Assessment:
     """Judge an opportunity at block ``now_block``. Pure: the same arguments give the same assessment everywhere."""
-    items = tuple(_required(opportunity, evidence, limits))
+    items = required(opportunity, evidence, limits)
     faults = [fault for item in items if (fault := item.fault(now_block, evidence.as_of_ms)) is not None]
     vetoes = (*faults, *_vetoes(opportunity, evidence, now_block, limits))
     factors = tuple(factor(opportunity, evidence, limits) for factor in FACTORS)
@@ -84,57 +53,9 @@ def assess(opportunity: OpportunityFound, evidence: Evidence, now_block: int, li
         risk_score=-(-weighted // BPS_DENOMINATOR),
         confidence_bps=_confidence_bps(items, evidence, now_block),
         lane=_lane(opportunity, evidence, complete=not faults),
+        checks=checks_made(opportunity, evidence, now_block, limits),
+        facts=facts_of(opportunity, evidence),
     )
-
-
-def tokens_to_gather(
-    opportunity: OpportunityFound, evidence: Evidence, now_block: int, limits: RiskLimits
-) -> tuple[str, ...]:
-    """Tokens of the route whose facts are missing or stale, so that asking the node could help."""
-    return tuple(
-        token
-        for token in tokens_of(opportunity.route)
-        if _token_item(token, evidence, limits).fault(now_block, evidence.as_of_ms) is not None
-    )
-
-
-def trials_to_gather(
-    opportunity: OpportunityFound, evidence: Evidence, now_block: int, limits: RiskLimits
-) -> tuple[str, ...]:
-    """Tokens of the route whose executed check is needed and missing or stale."""
-    return tuple(
-        token
-        for token in _of_unknown_issuers(opportunity)
-        if _trial_item(token, evidence, limits).fault(now_block, evidence.as_of_ms) is not None
-    )
-
-
-def _of_unknown_issuers(opportunity: OpportunityFound) -> Iterator[str]:
-    for token in tokens_of(opportunity.route):
-        if canonical_symbol(opportunity.chain_id, token) is None:
-            yield token
-
-
-def _trial_item(token: str, evidence: Evidence, limits: RiskLimits) -> _Item:
-    name = f"the executed check of token {token}"
-    return _Item(name, evidence.trials.get(token), limits.max_trial_age_blocks, limits.max_trial_age_ms)
-
-
-def _token_item(token: str, evidence: Evidence, limits: RiskLimits) -> _Item:
-    seen = evidence.tokens.get(token)
-    return _Item(f"token {token}", seen, limits.max_token_age_blocks, limits.max_token_age_ms)
-
-
-def _required(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> Iterator[_Item]:
-    state_age = (limits.max_state_age_blocks, limits.max_state_age_ms)
-    for pool in pools_of(opportunity.route):
-        yield _Item(f"the depth of pool {pool}", evidence.depths.get(pool), *state_age)
-        yield _Item(f"the volatility of pool {pool}", evidence.volatilities.get(pool), *state_age)
-    yield _Item("the price impact", evidence.impact, *state_age)
-    for token in tokens_of(opportunity.route):
-        yield _token_item(token, evidence, limits)
-    for token in _of_unknown_issuers(opportunity):
-        yield _trial_item(token, evidence, limits)
 
 
 def _vetoes(opportunity: OpportunityFound, evidence: Evidence, now_block: int, limits: RiskLimits) -> Iterator[str]:
@@ -203,19 +124,15 @@ def _trial_vetoes(opportunity: OpportunityFound, evidence: Evidence) -> Iterator
 
 
 def _sanctions_vetoes(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> Iterator[str]:
-    check = evidence.sanctions
-    needed = {*pools_of(opportunity.route), *tokens_of(opportunity.route)}
-    if check is None or not needed <= check.checked:
-        yield "sanctions cannot be checked: not every address was looked up"
-        return
-    for hit in sorted(check.hits):
-        yield f"{hit} is on the sanctions list of {check.list_date}"
-    age = list_age_days(check.list_date, evidence.as_of_ms)
-    if age > limits.max_sanctions_age_days:
-        yield f"sanctions cannot be checked: the list of {check.list_date} is {age} days old"
+    fault = sanctions_fault(opportunity, evidence, limits)
+    if fault is not None:
+        yield fault
+    if evidence.sanctions is not None:
+        for hit in sorted(evidence.sanctions.hits):
+            yield f"{hit} is on the sanctions list of {evidence.sanctions.list_date}"
 
 
-def _confidence_bps(items: tuple[_Item, ...], evidence: Evidence, now_block: int) -> int:
+def _confidence_bps(items: tuple[Item, ...], evidence: Evidence, now_block: int) -> int:
     """Mean freshness of everything required, the sanctions check counting as one item more."""
     total = sum(item.freshness_bps(now_block, evidence.as_of_ms) for item in items)
     total += BPS_DENOMINATOR if evidence.sanctions is not None else 0

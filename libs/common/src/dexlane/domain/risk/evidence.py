@@ -125,11 +125,13 @@ class Evidence:
     """Everything known about one opportunity, put together at ``as_of_ms`` (Unix milliseconds).
 
     ``held`` is True when every item was already in memory as the opportunity arrived, so that nothing had to be
-    fetched for it. Pools and tokens are named by address. ``flags`` holds what was ever found against a token.
+    fetched for it. Pools and tokens are named by address. ``quote_token`` is what depth is counted in; ``flags`` holds
+    what was ever found against a token.
     """
 
     as_of_ms: int
     held: bool
+    quote_token: str | None = None
     depths: Mapping[str, Seen[PoolDepth]] = field(default_factory=dict)
     volatilities: Mapping[str, Seen[Volatility]] = field(default_factory=dict)
     impact: Seen[Impact] | None = None

@@ -14,6 +14,7 @@ from dexlane.testing.builders.decisions import (
     an_opportunity,
     lane_limits,
     risk_factors,
+    verdict_facts,
 )
 from dexlane.testing.builders.market import a_block, a_fee_cap, a_fee_quote, a_reorg, a_reserves_delta
 from dexlane.testing.builders.pools import (
@@ -101,4 +102,5 @@ __all__ = [
     "an_opportunity",
     "lane_limits",
     "risk_factors",
+    "verdict_facts",
 ]

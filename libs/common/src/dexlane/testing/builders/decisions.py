@@ -7,7 +7,7 @@ from typing import Any
 from dexlane.events.breakers import BreakerChanged, BreakerKind, BreakerPhase
 from dexlane.events.control import BookChanged, Status, TradingStatus
 from dexlane.events.opportunity import OpportunityFound
-from dexlane.events.risk import Category, RiskFactor, VerdictApproved, VerdictRejected
+from dexlane.events.risk import Category, Check, RiskFactor, VerdictApproved, VerdictFacts, VerdictRejected
 from dexlane.testing.builders.pools import CHAIN_ID, NOW_MS, USDC, a_block_ref, a_gap_route, a_route, an_address
 from dexlane.values.books import Book, ExitRules, Lane, LaneLimits, Mode, Profile
 
@@ -54,8 +54,19 @@ def risk_factors(score: int = 20) -> tuple[RiskFactor, ...]:
     return tuple(RiskFactor(category=category, reasons=("as assumed",), **common) for category in Category)
 
 
+def verdict_facts(**fields: Any) -> VerdictFacts:
+    """A deep market of known issuers: 10 million USDC within two per cent, 5 bps of price impact."""
+    defaults: dict[str, Any] = {
+        "thinnest_depth": 10**13,
+        "depth_token": USDC.address,
+        "price_impact_bps": 5,
+        "unlisted_tokens": 0,
+    }
+    return VerdictFacts(**(defaults | fields))
+
+
 def a_verdict(opportunity: OpportunityFound | None = None, **fields: Any) -> VerdictApproved:
-    """An approval in the fast lane with risk score 20."""
+    """An approval in the fast lane with risk score 20, after every check."""
     opportunity = opportunity or an_opportunity()
     defaults: dict[str, Any] = {
         "id": VerdictApproved.make_id(opportunity.id),
@@ -65,6 +76,8 @@ def a_verdict(opportunity: OpportunityFound | None = None, **fields: Any) -> Ver
         "risk_score": 20,
         "confidence_bps": 9_000,
         "factors": risk_factors(),
+        "checks": tuple(Check),
+        "facts": verdict_facts(),
         "lane": Lane.FAST,
     }
     return VerdictApproved(**(defaults | fields))

@@ -1,12 +1,13 @@
 """Adapters against recorded answers of their contracts: amounts and next states to the wei.
 
-``libs/common/tests/golden/README.md`` says where the answers come from. The suite marked ``bytecode`` records as many
-anew as ``DEXLANE_ANSWERS`` says, on a chain that it starts.
+``libs/common/tests/golden/README.md`` says where the answers come from. ``make bytecode`` records 100,000 anew of each
+protocol, on a chain that it starts; ``DEXLANE_BYTECODE_ANSWERS`` and ``DEXLANE_SEED`` name another number and a seed.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from pathlib import Path
 
@@ -14,11 +15,11 @@ import pytest
 
 from dexlane.testing.recorded_answers import compare, read_answers
 from dexlane.values.pools import Protocol
-from dexlane_devnet.answers import record_answers
+from dexlane_devnet.answers import Extent, record_answers
 from dexlane_devnet.build import default_cache
 
 GOLDEN = Path(__file__).parents[3] / "golden"
-ANSWERS = int(os.environ.get("DEXLANE_ANSWERS", "0"))
+ROWS_PER_POOL = 10
 RECORDED = {
     Protocol.PANCAKESWAP_V3: 2_400,
     Protocol.UNISWAP_V4: 2_400,
@@ -43,14 +44,16 @@ def test_quotes_equal_the_recorded_answers_of_the_contracts(protocol: Protocol) 
 
 @pytest.mark.bytecode
 @pytest.mark.timeout(7_200)
-@pytest.mark.skipif(not ANSWERS, reason="DEXLANE_ANSWERS does not say how many answers to record")
 @every_protocol
-async def test_quotes_equal_fresh_answers_of_the_contracts(protocol: Protocol) -> None:
-    seed = int(os.environ.get("DEXLANE_SEED", "2"))
+async def test_quotes_equal_fresh_answers_of_the_contracts(protocol: Protocol, request: pytest.FixtureRequest) -> None:
+    if "bytecode" not in request.config.getoption("-m"):
+        pytest.skip("asked by `make bytecode`")
+    answers = int(os.environ.get("DEXLANE_BYTECODE_ANSWERS", "100000"))
+    seed = int(os.environ.get("DEXLANE_SEED") or secrets.randbits(32))
     equal = refused = 0
-    async for row in record_answers(protocol, ANSWERS, seed, default_cache(), print):
+    async for row in record_answers(protocol, Extent(answers, ROWS_PER_POOL), seed, default_cache(), print):
         tally = compare(protocol, row)
         assert tally.different == (), f"with seed {seed}"
         equal, refused = equal + tally.equal, refused + tally.refused
-    assert equal + refused >= ANSWERS
+    assert equal + refused >= answers
     sys.stdout.write(f"{protocol}: {equal} equal, {refused} refused by both, none different (seed {seed})\n")

@@ -1,6 +1,8 @@
-"""The chain of decisions, and the documents that they were computed from."""
+"""What was last heard of every live transaction."""
 
 from __future__ import annotations
+
+import json
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,43 +12,41 @@ down_revision = "gateway_0002"
 branch_labels = None
 depends_on = None
 
+ON_ITS_WAY = frozenset({"planned", "signed", "submitted", "pending", "bumped", "replaced", "dropped", "reorged"})
+
 
 def upgrade() -> None:
-    """Create the tables. Decisions that are archived already are entered when the gateway starts."""
-    op.create_table(
-        "thought_chain",
-        sa.Column("chain_id", sa.BigInteger, primary_key=True),
-        sa.Column("sequence", sa.BigInteger, primary_key=True),
-        sa.Column("kind", sa.String(16), nullable=False),
-        sa.Column("about", sa.Text, nullable=False),
-        sa.Column("content_hash", sa.String(64), nullable=False),
-        sa.Column("previous_hash", sa.String(64), nullable=False),
-        sa.Column("entry_hash", sa.String(64), nullable=False),
-        sa.Column("decision_id", sa.String(32), nullable=True, unique=True),
-        sa.Column("service", sa.String(32), nullable=True),
-        sa.Column("outcome", sa.String(32), nullable=True),
-        sa.Column("book_id", sa.String(32), nullable=True),
-        sa.Column("occurred_at_ms", sa.BigInteger, nullable=True),
-    )
-    op.create_index("thought_chain_by_book", "thought_chain", ["book_id", "sequence"])
-    op.create_index("thought_chain_by_outcome", "thought_chain", ["outcome", "sequence"])
-    op.create_index("thought_chain_by_age", "thought_chain", ["occurred_at_ms"])
-    op.create_table(
-        "thought_tokens",
-        sa.Column("token", sa.String(42), primary_key=True),
-        sa.Column("chain_id", sa.BigInteger, primary_key=True),
-        sa.Column("sequence", sa.BigInteger, primary_key=True),
-    )
-    op.create_table(
-        "thought_documents",
-        sa.Column("id", sa.String(64), primary_key=True),
+    """Create the table, and fill it from what the archive still knows."""
+    table = op.create_table(
+        "live_transactions",
+        sa.Column("intent_id", sa.String(32), primary_key=True),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("is_open", sa.Boolean, nullable=False),
+        sa.Column("occurred_at_ms", sa.BigInteger, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
-        sa.Column("told_ms", sa.BigInteger, nullable=False),
     )
-    op.create_index("thought_documents_by_age", "thought_documents", ["told_ms"])
+    op.create_index("live_transactions_open", "live_transactions", ["is_open"])
+    newest: dict[str, tuple[int, str]] = {}
+    for (body,) in op.get_bind().execute(sa.text("SELECT body FROM archive WHERE name = 'tx'")):
+        event = json.loads(body)
+        if event["mode"] == "live" and newest.get(event["intent_id"], (0, ""))[0] < event["sequence"]:
+            newest[event["intent_id"]] = (event["sequence"], body)
+    rows = [_row(body) for _, body in newest.values()]
+    if rows:
+        op.bulk_insert(table, rows)
+
+
+def _row(body: str) -> dict[str, object]:
+    event = json.loads(body)
+    return {
+        "intent_id": event["intent_id"],
+        "sequence": event["sequence"],
+        "is_open": event["state"] in ON_ITS_WAY,
+        "occurred_at_ms": event["occurred_at_ms"],
+        "body": body,
+    }
 
 
 def downgrade() -> None:
-    """Drop them."""
-    for table in ("thought_documents", "thought_tokens", "thought_chain"):
-        op.drop_table(table)
+    """Drop it."""
+    op.drop_table("live_transactions")
