@@ -13,6 +13,7 @@ from dexlane.domain.thoughts.recording import decided_again
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import Check, DecisionRecorded, TokenFlagged, VerdictApproved, VerdictRejected
 from dexlane.events.thoughts import DocumentsRecorded
+from dexlane.runtime.errors import Transient
 from dexlane.testing.builders import (
     USDC,
     WETH,
@@ -256,6 +257,29 @@ async def test_handler_publishes_the_verdict_first_then_what_it_follows_from_and
     assert rejected.would_if == tuple(f"it did not hold that {veto}" for veto in rejected.reasons)
     assert rejected.inputs["sanctions_list"] == "2026-06-25"
     assert set(rejected.tokens) == {USDC.address, WETH.address}
+
+
+async def test_what_a_broker_may_not_have_stored_is_told_again_as_it_was(bench: Any) -> None:
+    told: list[Any] = []
+    refused: set[type[Any]] = {DecisionRecorded}
+
+    async def publish(event: Any) -> None:
+        if type(event) in refused:
+            refused.clear()
+            raise Transient("the broker did not answer")
+        told.append(event)
+
+    [route] = routes({1: bench.scorer}, publish).decisions
+    with pytest.raises(Transient):
+        await route.handler(entry(), None)
+    await bench.blocks(101, 103)
+    await route.handler(entry(), None)
+    first, *_, decision = told
+    assert [event for event in told if isinstance(event, VerdictApproved | VerdictRejected)] == [first, first]
+    assert (decision.outcome, decision.subject_id) == ("approved", first.id)
+    await route.handler(entry(), None)
+    assert isinstance(told[-1], DecisionRecorded)
+    assert told[-1].outcome == "rejected"
 
 
 async def test_a_recorded_verdict_is_decided_again_to_the_same_bytes(bench: Any) -> None:

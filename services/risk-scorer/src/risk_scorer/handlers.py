@@ -20,8 +20,7 @@ def routes(scorers: Mapping[int, Scorer], publish: Publish) -> Routes:
     async def judge(opportunity: OpportunityFound) -> None:
         scorer = scorers[opportunity.chain_id]
         judged = await scorer.consider(opportunity)
-        await publish(judged.verdict)
-        await scorer.record(judged, publish)
+        await scorer.tell(judged, publish)
 
     @consumed.follow(TokenFlagged, from_="all")
     async def note_flag(event: TokenFlagged) -> None:

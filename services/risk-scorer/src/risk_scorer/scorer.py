@@ -80,6 +80,7 @@ class Scorer:
         self._came = asyncio.Event()
         self._refreshed_at = -1
         self._recorder = Recorder()
+        self._untold: dict[str, Judged] = {}
 
     async def on_block(self, event: BlockApplied) -> None:
         """Keep the evidence about pools at the tip; ask for token facts when it is time."""
@@ -134,6 +135,8 @@ class Scorer:
     async def consider(self, opportunity: OpportunityFound) -> Judged:
         """The verdict on an opportunity, with what it follows from. Reads nothing outside this process unless token
         facts are missing."""
+        if opportunity.id in self._untold:
+            return self._untold[opportunity.id]
         began = self._clock.monotonic_ns()
         await self._wait_for_block(opportunity.block.number)
         evidence = self._evidence(opportunity, held=True)
@@ -161,12 +164,17 @@ class Scorer:
         pools = {pool: known[pool] for pool in pools_of(opportunity.route) if pool in known}
         return Judged(verdict, assessment, arguments, PoolBook.of(pools), self._mirror.tip)
 
-    async def record(self, judged: Judged, publish: Publish) -> None:
-        """Publish the decision behind a verdict, with everything it was computed from. The verdict is out by then."""
+    async def tell(self, judged: Judged, publish: Publish) -> None:
+        """Publish the verdict, and then the decision behind it with everything it was computed from. What the broker
+        may not have stored is told again as it was, when the opportunity comes again."""
+        opportunity_id = judged.verdict.opportunity.id
+        self._untold[opportunity_id] = judged
+        await publish(judged.verdict)
         recorded = self._recorder.recorded([self._thought(judged)], self._clock.now_ms())
         for event in recorded.events:
             await publish(event)
         recorded.keep()
+        del self._untold[opportunity_id]
 
     def _thought(self, judged: Judged) -> Thought:
         verdict = judged.verdict

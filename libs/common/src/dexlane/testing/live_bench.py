@@ -32,11 +32,13 @@ from dexlane.domain.breakers.policy import BreakerPolicy
 from dexlane.domain.circumstances import PlanningRules
 from dexlane.domain.relay_holds import RacePolicy
 from dexlane.domain.send_values import SendPolicy
+from dexlane.domain.thoughts.saying import TRADED
 from dexlane.events.base import Event, FeeCap
 from dexlane.events.breakers import BreakerKind
 from dexlane.events.control import Status
 from dexlane.events.fees import FeeTier
 from dexlane.events.market import BlockApplied
+from dexlane.events.risk import DecisionRecorded
 from dexlane.events.streams import EVENTS
 from dexlane.runtime.breaker_board import BoardPlace
 from dexlane.runtime.clock import ManualClock
@@ -207,6 +209,11 @@ class Bench:
         async with self.journal.reading() as conn:
             rows = (await conn.execute(sa.select(outbox).order_by(outbox.c.sequence))).all()
         return [by_name[_name(row.subject, by_name)].from_wire(row.payload) for row in rows]
+
+    async def refusals(self) -> list[DecisionRecorded]:
+        """Decisions not to trade, in order."""
+        decisions = [event for event in await self.events() if isinstance(event, DecisionRecorded)]
+        return [one for one in decisions if one.outcome != TRADED]
 
     async def names(self, intent_id: str | None = None) -> list[str]:
         """Names of the events of an intent, the states of its transactions spelled out."""
