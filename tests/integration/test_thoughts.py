@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sqlite3
 
 import pytest
@@ -12,6 +13,7 @@ from dexlane.events.execution import FillIncluded
 from dexlane.events.risk import DecisionRecorded
 from dexlane.testing.stack import Stack
 
+AMOUNT = r'("sqrt_price_x96":"|"reserve0":"?)(\d+)'
 pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(400)]
 
 
@@ -41,11 +43,9 @@ def test_one_wei_in_a_document_of_the_run_is_named(flowing_stack: Stack) -> None
     out = flowing_stack.home / "thoughts.jsonl"
     assert flowing_stack.command("thoughts", "export", "--format", "jsonl", "--out", str(out)).returncode == 0
     lines = out.read_text().splitlines()
-    [place, *_] = [at for at, line in enumerate(lines) if '\\"reserve0\\":\\"' in line]
+    place = next(at for at, line in enumerate(lines) if re.search(AMOUNT, json.loads(line).get("text", "")))
     document = json.loads(lines[place])
-    before, _, rest = document["text"].partition('"reserve0":"')
-    amount, _, after = rest.partition('"')
-    document["text"] = f'{before}"reserve0":"{int(amount) + 1}"{after}'
+    document["text"] = re.sub(AMOUNT, lambda found: f"{found[1]}{int(found[2]) + 1}", document["text"], count=1)
     lines[place] = json.dumps(document)
     out.write_text("\n".join(lines) + "\n")
     verified = flowing_stack.command("thoughts", "verify", "--file", str(out))
