@@ -8,6 +8,7 @@ import platform
 from collections.abc import Callable
 
 from bench import (
+    assessments,
     fees,
     floor,
     ingest,
@@ -37,6 +38,7 @@ def main() -> None:
         "routes": lambda: print("\n".join(routes.report())),
         "markets": lambda: markets.show(markets.run()),
         "tokens": lambda: tokens.show(tokens.run()),
+        "assessments": lambda: assessments.show(assessments.run()),
         "signing": lambda: signing.show(signing.run()),
         "signer": signer.show,
         "key-stores": key_stores.show,

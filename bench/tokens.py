@@ -11,8 +11,9 @@ from bench.floor import Spread, spread
 from dexlane.chain.link import LinkPolicy
 from dexlane.chain.rpc import RpcClient
 from dexlane.chain.token_check.check import Question, try_token
+from dexlane.chain.token_check.pools import Where, known_markets, known_quotes
 from dexlane.domain.risk.token_verdict import TrialLimits, judge
-from dexlane_devnet import ADDRESSES, DevnetConfig, free_port, start_devnet
+from dexlane_devnet import DevnetConfig, free_port, start_devnet
 from dexlane_devnet.zoo import BENIGN, HOSTILE, Family, release
 
 FAMILIES = 20
@@ -44,7 +45,7 @@ async def _measure() -> TokensResult:
         chosen: list[Family] = [*[f for f in HOSTILE if f.liquid][:FAMILIES], *BENIGN[:FAMILIES]]
         for family in chosen:
             specimen = await release(devnet, family, 1)
-            question = Question(specimen.token, ADDRESSES.v2_router02.lower(), (ADDRESSES.usdc.lower(),))
+            question = Question(specimen.token, Where(known_markets(1)[:1], known_quotes(1)))
             for _ in range(ROUNDS):
                 began = time.perf_counter_ns()
                 trial = await try_token(client, question)

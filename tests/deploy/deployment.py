@@ -154,7 +154,9 @@ def exposed_metrics(service: str) -> frozenset[str]:
 
 
 def _shared_metrics(service: str) -> tuple[str, ...]:
-    return ("dexlane.chain.execution.moments",) if service.endswith("-executor") else ()
+    if service.endswith("-executor"):
+        return ("dexlane.chain.execution.moments",)
+    return ("dexlane.runtime.breaker_board",) if service in {"market-feed", "gas-oracle", "portfolio"} else ()
 
 
 def _sample_names(metrics: Metrics) -> Iterator[str]:

@@ -93,6 +93,7 @@ async def test_every_service_tells_its_breakers_and_all_are_closed_when_all_is_w
             "breaker-drawdown-paper": "portfolio",
             "breaker-volatility": "market-feed",
             "breaker-rpc-read": "market-feed",
+            "breaker-gas": "gas-oracle",
         }.items()
     )
     assert {row["status"] for row in rows.values()} == {"active"}, rows

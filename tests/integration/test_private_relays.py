@@ -45,7 +45,7 @@ from dexlane.runtime.journal import Journal, outbox
 from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.observability import Metrics, configure_logging
 from dexlane.runtime.pool_mirror import PoolMirror
-from dexlane.testing.builders import a_book_changed, a_fee_quote, a_status, an_exposure
+from dexlane.testing.builders import a_book_changed, a_fee_quote, a_status, an_exposure, losses_counted
 from dexlane.testing.devnet_verdicts import POOL, Purchase, approval
 from dexlane.testing.live_bench import a_term, live_book
 from dexlane.testing.relay_server import AnvilBuilder, Conduct, RelayServer
@@ -158,6 +158,7 @@ def side_values() -> SideValues:
     side.take_book(a_book_changed(book))
     side.take_exposure(an_exposure(book_id=book.id, lane=Lane.FAST, at_work=0, open_positions=0, realised_today=0))
     side.take_status(a_status(Status.ACTIVE))
+    side.take_breaker(losses_counted())
     return side
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 
 import httpx
@@ -18,12 +19,12 @@ from dexlane.events.execution import (
     IntentCreated,
     TxChanged,
 )
-from dexlane.events.portfolio import PositionChanged
-from dexlane.events.risk import DecisionRecorded
+from dexlane.events.portfolio import ExitTriggered, PositionChanged
+from dexlane.events.risk import DecisionRecorded, TokenFlagged
 from dexlane.testing.devnet_verdicts import USDC, WETH
 from dexlane.testing.stack import Stack, Witness
 from dexlane.values.books import Lane
-from verdicts import BOOKS, a_verdict, fills, gained
+from verdicts import BOOKS, a_verdict, fills, gained, head
 
 pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(300)]
 
@@ -175,6 +176,37 @@ async def test_while_halted_entries_are_refused_and_a_close_still_sells(quiet_st
     finally:
         resumed = await asyncio.to_thread(quiet_stack.command, "resume", "the test is over")
     assert resumed.returncode == 0, resumed.stderr
+
+
+async def test_a_token_that_is_flagged_while_it_is_held_is_sold_on_paper_and_on_the_chain(
+    quiet_stack: Stack, witness: Witness
+) -> None:
+    bought = await a_verdict(quiet_stack, witness)
+    await witness.publish(bought)
+    held = [await witness.until(FillIncluded, fills(bought, book), timeout_s=40) for book in BOOKS]
+    block = await head(quiet_stack)
+    flag = TokenFlagged(
+        id=TokenFlagged.make_id(1, WETH, "failed_trial", block.number),
+        chain_id=1,
+        occurred_at_ms=time.time_ns() // 1_000_000,
+        token=WETH,
+        flag="failed_trial",
+        reason="a test says so",
+        block=block,
+    )
+    await witness.publish(flag)
+    for fill in held:
+        left = await witness.until(
+            ExitTriggered, lambda event, fill=fill: event.account == fill.account and event.reason == "token_flagged"
+        )
+        assert "a test says so" in left.detail
+        sold = await witness.until(
+            FillIncluded,
+            lambda event, left=left: event.account == left.account and event.purpose == "exit",
+            timeout_s=60,
+        )
+        assert gained(sold, USDC) > 0
+        assert -gained(sold, WETH) == left.quantity
 
 
 async def close_position(stack: Stack, fill: FillIncluded) -> None:

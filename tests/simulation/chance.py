@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from random import Random
 
 
@@ -17,6 +18,7 @@ class Chance:
         self.seed = seed
         self.active = False
         self.fired: list[str] = []
+        self.on_fault: Callable[[str], object] = lambda site: None
         self._allowed = allowed
         self._streams: dict[str, Random] = {}
         self._passed: Counter[str] = Counter()
@@ -40,4 +42,5 @@ class Chance:
         if self._allowed is not None and name not in self._allowed:
             return None
         self.fired.append(name)
+        self.on_fault(site)
         return Random(f"{self.seed}/{name}")  # noqa: S311

@@ -4,7 +4,7 @@ the rule of EIP-1559."""
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from dexlane.domain.fees import TIP_PERCENTILES, BlockFees
@@ -27,6 +27,9 @@ class Spell:
     tip_factor: int
 
 
+USUAL = Spell(0, 3_000, 7_000, 1)
+
+
 def base_fee_after(base_fee_wei: int, fullness_bps: int) -> int:
     """EIP-1559's ``base_fee_per_gas`` of the next block, with a target of one half and a denominator of 8, as the
     specification writes it."""
@@ -39,17 +42,19 @@ def base_fee_after(base_fee_wei: int, fullness_bps: int) -> int:
 
 
 class Demand:
-    """By block number, so that a reorganisation meets the same demand. ``calm_from`` ends all rushes."""
+    """By block number, so that a reorganisation meets the same demand. There is no rush before the block ``begins_at``,
+    and none from ``calm_from`` on."""
 
     def __init__(self, seed: int | str, blocks: int) -> None:
         self._seed = seed
+        self.begins_at: int | None = None
         self.calm_from: int | None = None
         draw, number = Random(f"{seed}/demand"), 0  # noqa: S311
         self._spells: list[Spell] = []
         while number < blocks:
             kind = draw.random()
             if kind < 0.45:
-                spell, length = Spell(number, 3_000, 7_000, 1), draw.randint(3, 12)
+                spell, length = replace(USUAL, first=number), draw.randint(3, 12)
             elif kind < 0.8:
                 spell, length = Spell(number, FULL_BPS, FULL_BPS, draw.choice((1, 4, 20))), draw.choice(RUSHES)
             else:
@@ -85,6 +90,8 @@ class Demand:
         ]
 
     def _spell(self, number: int) -> Spell:
+        if self.begins_at is None or number < self.begins_at:
+            return USUAL
         return self._spells[bisect_right(self._firsts, number) - 1]
 
     def _of(self, number: int) -> Random:

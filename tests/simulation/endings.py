@@ -17,7 +17,6 @@ from simulation.market import LIVE, PAPER
 from simulation.processes import ACCOUNTS
 from simulation.shape import EXECUTORS
 
-EXIT_BLOCKS = 3
 ALLOWANCE_FACTOR = 20
 """In capitals of the lane; a unit of USDC is worth 5 * 10^8 of WETH at 2,000 USDC, and the price may halve."""
 
@@ -46,8 +45,6 @@ class Ending:
         self._check_decided()
         self._check_published()
         self._check_allowances()
-        if self._world.shape.has_demand:
-            self._count_exits()
 
     def _what_waits(self) -> str:
         world, waits = self._world, []
@@ -89,21 +86,6 @@ class Ending:
         for intent, count in trades.items():
             if count > 1:
                 self._violated("nothing doubled", f"intent {intent[:8]} took effect {count} times")
-
-    def _count_exits(self) -> None:
-        """How many exits came late: not within ``EXIT_BLOCKS`` after they were signed, or after nothing stood before
-        them in the account, although the last of these blocks took what their budgets allow."""
-        query = "SELECT record, purpose FROM execution_slots JOIN execution_intents USING (intent_id) ORDER BY nonce"
-        for service in set(EXECUTORS) & set(self._world.processes):
-            before = 0
-            for record, purpose in self._rows(service, query):
-                state = orjson.loads(record)["state"]
-                begun, done = max(state["attempts"][0]["block"], before), state["included"]["block"]["number"]
-                before = done
-                if purpose == "exit" and state["giving_up"] is None:
-                    allowed = self._world.market.price_wei(begun + EXIT_BLOCKS) <= int(state["fee_budget_wei"])
-                    self._world.counts["exits"] += 1
-                    self._world.counts["late exits"] += allowed and done > begun + EXIT_BLOCKS
 
     def _check_ledger(self) -> None:
         """I6: the ledger's assets are what the chain, or the paper exchange, says."""

@@ -164,6 +164,11 @@ class Monitor:
         known = self._heard.setdefault((life.process.name, life.number), {})
         known[event["source"]] = (event["status"], self._world.loop.time())
 
+    def is_halted(self, life: Life) -> bool:
+        """Whether a process heard that nothing but cancels is wanted."""
+        words = self._heard.get((life.process.name, life.number), {}).values()
+        return any(status == "halted" for status, _ in words)
+
     def _check_halted(self, life: Life, purpose: str) -> None:
         """I8: nothing but cancels once a halt was heard, and no entries while only exits are wanted. What was decided
         a moment before may still be written."""

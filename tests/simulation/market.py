@@ -103,6 +103,7 @@ class Market:
     def block(self) -> None:
         """The next block of the chain."""
         self._world.relays.mine(lambda: self._chain.mine(only=self._included()))
+        self._world.exits.block()
         self._follow(0)
 
     def reorganise(self, draw: Random) -> None:
@@ -117,6 +118,7 @@ class Market:
         self._world.counts["reorgs"] += 1
         self._world.counts["undone"] += len(undone)
         self._chain.reorg(depth, drop=dropped, reinclude=draw.random() < 0.6, longer=draw.randint(0, 1))
+        self._world.exits.replaced()
         self._follow(depth)
 
     def verdict(self, lane: Lane, draw: Random, blocks: int | None = None) -> None:
@@ -185,6 +187,11 @@ class Market:
         """What a canonical block took at least, per gas."""
         tip = 0 if self.demand is None else self.demand.tip_wei(number)
         return self._chain.blocks[number].header.base_fee_per_gas_wei + tip
+
+    def rush(self) -> None:
+        """Others may be in a hurry from now on: accounts are opened."""
+        if self.demand is not None:
+            self.demand.begins_at = self._chain.tip.number + 1
 
     def calm_down(self) -> None:
         """Nobody is in a hurry any more."""

@@ -118,6 +118,8 @@ class SimulatedNode(FakeRpc):
         life, world = self._world()
         name = world.sending(life, raw)
         answer = ANSWERS[name]
+        if answer.after_s:
+            world.exits.went_wrong(f"send {self._name}", answer.after_s)
         if on_sent is not None:
             on_sent()
         await asyncio.sleep(world.latency_s("node"))

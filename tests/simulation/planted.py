@@ -181,6 +181,12 @@ def a_bump_lowers_the_tip(stack: ExitStack) -> None:
 
 
 @_bug
+def an_exit_that_was_left_out_waits(stack: ExitStack) -> None:
+    """Its fee stays what it was, whatever its budget allows: it is sold when gas is cheap again."""
+    stack.enter_context(patch.object(send_state, "_exit_bump", lambda *_: None))
+
+
+@_bug
 def the_signer_keeps_no_record(stack: ExitStack) -> None:
     """Whatever is asked for is signed."""
 

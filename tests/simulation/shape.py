@@ -222,7 +222,7 @@ class Shape:
             capital=10_000 * 10**6,
             max_open_positions=12,
             max_orders_per_minute=8,
-            price_moves_bps=120,
+            price_moves_bps=250,
         )
 
     @staticmethod

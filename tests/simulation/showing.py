@@ -52,6 +52,25 @@ ASKED_LATE = _shape(
 )
 """A request to the signer is still on its way when its asker is dead and the next one has signed."""
 
+IN_A_RUSH = _shape(
+    blocks=60,
+    has_demand=True,
+    crash=0.0,
+    killed=0.0,
+    late=0.0,
+    send_fault=0.0,
+    left_out=0.0,
+    evicted=0.0,
+    read_fails=0.0,
+    read_behind=0.0,
+    commit_fails=0.0,
+    commit_unheard=0.0,
+    reverts=0.0,
+    price_moves_bps=600,
+    **ROOM,
+)
+"""Others are in a hurry while positions are to be sold."""
+
 _SHOWN_BY: dict[str, Shape] = {
     "a_timeout_gets_a_new_slot": UNANSWERED,
     "the_nonce_is_the_latest_of_the_chain": UNANSWERED,
@@ -59,6 +78,7 @@ _SHOWN_BY: dict[str, Shape] = {
     "a_bump_lowers_the_tip": TWO,
     "a_cancel_takes_a_new_slot": TWO,
     "reservations_are_forgotten_by_a_restart": _shape(crash=0.0, killed=0.5, late=0.0, send_fault=0.0),
+    "an_exit_that_was_left_out_waits": IN_A_RUSH,
     "the_last_outcome_to_arrive_holds": UNDONE,
     "a_confirmed_fill_counts_again": UNDONE,
     "reorganisations_are_ignored": UNDONE,

@@ -12,6 +12,8 @@ from simulation.processes import remove_home, simulated_surroundings
 from simulation.showing import WORLDS, worlds_for
 from simulation.world import run_world
 
+ONLY_BY = {"an_exit_that_was_left_out_waits": "exits: "}
+"""Bugs that one rule alone is there for, and how its breach begins."""
 MISFITS = ("TypeError", "AttributeError", "NameError")
 """What a planted bug raises whose patch no longer fits the code: noticed for nothing."""
 
@@ -35,4 +37,5 @@ def test_a_planted_bug_is_noticed(name: str) -> None:
         found = (run_world(seed, shape).violations for seed, shape in worlds_for(name))
         violations = next(filter(None, found), [])
     assert violations, f"not noticed in {WORLDS} worlds of its kind; does it still break what it should?"
+    assert all(violation.startswith(ONLY_BY.get(name, "")) for violation in violations)
     assert not any(misfit in violation for misfit in MISFITS for violation in violations)

@@ -12,7 +12,7 @@ import pytest
 
 from dexlane.domain.fees import fee_parameters, next_base_fee
 from simulation.clockwork import StalledError, VirtualLoop
-from simulation.demand import FULL_BPS, GWEI, base_fee_after
+from simulation.demand import FULL_BPS, GWEI, Demand, base_fee_after
 from simulation.pairs import ALL_PAIRS, enumerate_pairs
 from simulation.processes import remove_home, simulated_surroundings
 from simulation.shape import Shape
@@ -117,6 +117,16 @@ def test_twenty_full_blocks_raise_the_base_fee_tenfold_by_both_readings_of_the_r
         theirs = next_base_fee(theirs, 30_000_000, 30_000_000, fee_parameters(1))
     assert ours == theirs
     assert 10 * 10 * GWEI < ours < 11 * 10 * GWEI
+
+
+def test_nobody_is_in_a_hurry_before_accounts_are_opened_nor_when_a_world_comes_to_rest() -> None:
+    demand = Demand(116, 400)
+    assert {demand.tip_wei(number) for number in range(40)} == {1}
+    demand.begins_at = 10
+    assert demand.tip_wei(9) == 1
+    assert max(demand.tip_wei(number) for number in range(10, 60)) > GWEI
+    demand.calm_from = 60
+    assert {demand.tip_wei(number) for number in range(60, 100)} == {1}
 
 
 def test_shrinking_leaves_the_faults_that_are_needed_together() -> None:

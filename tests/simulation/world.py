@@ -18,6 +18,7 @@ from simulation.chance import Chance
 from simulation.clockwork import StalledError, VirtualClock, VirtualLoop
 from simulation.disturbances import Disturbances
 from simulation.endings import Ending
+from simulation.exits import ExitWatch
 from simulation.invariants import Monitor
 from simulation.links import Message
 from simulation.lives import CURRENT, DiedError, Life, Process, counted_tasks
@@ -79,6 +80,7 @@ class World:
         self.operator = Operator(self)
         self.disturbances = Disturbances(self)
         self.thefts = Thefts(self)
+        self.exits = ExitWatch(self)
         self.broker.on_stored.append(self._stored)
 
     def run(self) -> Outcome:
@@ -123,6 +125,7 @@ class World:
             self.processes[name] = Process(name, service, makes, self)
             keepers.append(self.loop.create_task(self._keep_alive(self.processes[name])))
         await self._warm_up()
+        self.market.rush()
         self.chance.active = True
         await self.script()
         if not self.monitor.violations:
@@ -289,7 +292,9 @@ class World:
         site = f"{what} {life.name}"
         late = self.chance.fault(f"late {site}", self.shape.late)
         if late is not None:
-            return late.random() * (20 if what == "bus.follow" else 45)
+            delay_s = late.random() * (20 if what == "bus.follow" else 45)
+            self.exits.went_wrong(f"late {site}", delay_s)
+            return delay_s
         return 0.001 + 0.01 * self.chance.of(f"delay {site}").random()
 
     def read_fault(self, life: Life, method: str) -> int:

@@ -6,17 +6,28 @@ import argparse
 import asyncio
 import sys
 
-from dexlane_devnet.zoo import FAMILIES, Family
-from tokens.zoo_run import Result, examine, report, zoo_chain
+from dexlane_devnet.zoo import CONCENTRATED, FAMILIES, SURROUNDINGS, Exchange, Family
+from tokens.zoo_run import Result, examine, examine_surroundings, report, zoo_chain
 
 
-async def run(families: list[Family], first: int, seeds: int) -> list[Result]:
+async def run_surroundings(first: int, seeds: int, held_out: bool) -> list[Result]:
+    """Every arrangement of a plain token with every seed."""
+    results: list[Result] = []
+    for seed in range(first, first + seeds):
+        async with zoo_chain() as (devnet, client):
+            for each in SURROUNDINGS:
+                if held_out or not each.held_out:
+                    results.append(await examine_surroundings(devnet, client, each, seed))  # noqa: PERF401
+    return results
+
+
+async def run(families: list[Family], first: int, seeds: int, exchange: Exchange) -> list[Result]:
     """Every family with every seed."""
     results: list[Result] = []
     for seed in range(first, first + seeds):
         async with zoo_chain() as (devnet, client):
             for family in families:
-                results.append(await examine(devnet, client, family, seed))  # noqa: PERF401 - one after the other
+                results.append(await examine(devnet, client, family, seed, exchange))  # noqa: PERF401 - one after the other
     return results
 
 
@@ -26,14 +37,21 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3, help="specimens of each family")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--held-out", action="store_true", help="with the families that nobody tunes on")
+    parser.add_argument(
+        "--exchange", choices=("uniswap_v2", "uniswap_v3"), default="uniswap_v2", help="where it trades"
+    )
+    parser.add_argument("--surroundings", action="store_true", help="plain tokens in different surroundings instead")
     parser.add_argument("--only", nargs="*", default=[], help="names of families")
     options = parser.parse_args()
     families = [
         family
-        for family in FAMILIES
+        for family in (*FAMILIES, *(CONCENTRATED if options.exchange == "uniswap_v3" else ()))
         if (family.name in options.only) or (not options.only and (options.held_out or not family.held_out))
     ]
-    results = asyncio.run(run(families, options.first, options.seeds))
+    if options.surroundings:
+        results = asyncio.run(run_surroundings(options.first, options.seeds, options.held_out))
+    else:
+        results = asyncio.run(run(families, options.first, options.seeds, options.exchange))
     print("\n".join(report(results)))
     return 0 if all(result.right for result in results) else 1
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,10 +18,13 @@ import pytest_asyncio
 from dexlane.chain.link import RpcError, RpcUnavailable
 from dexlane.chain.rpc import RpcClient
 from dexlane.chain.token_check.check import Question, try_token
-from dexlane.domain.risk.token_verdict import TrialLimits, judge
+from dexlane.chain.token_check.exploring import FAR
+from dexlane.chain.token_check.pools import Market, Where, known_markets
+from dexlane.domain.risk.token_background import Birth
+from dexlane.domain.risk.token_verdict import STRICT, TrialLimits, judge
 from dexlane_devnet import ADDRESSES, Devnet
-from dexlane_devnet.zoo import FAMILIES, Family, release
-from tokens.zoo_run import ROUTER, USDC, examine, zoo_chain
+from dexlane_devnet.zoo import CONCENTRATED, FAMILIES, SURROUNDINGS, Family, Surroundings, bring_to, release
+from tokens.zoo_run import USDC, V2, examine, examine_surroundings, zoo_chain
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 PART = int(os.environ.get("DEXLANE_ZOO_PART", "0"))
@@ -40,12 +44,87 @@ async def test_hostile_families_are_unsafe_and_benign_ones_safe(chain: Chain, fa
     assert result.right, (result.verdict.verdict, result.verdict.findings, result.specimen.numbers)
 
 
+@pytest.mark.parametrize("surroundings", SURROUNDINGS[PART::3], ids=lambda each: each.family.name)
+async def test_plain_tokens_are_told_apart_by_their_surroundings(chain: Chain, surroundings: Surroundings) -> None:
+    result = await examine_surroundings(*chain, surroundings, seed=101)
+    assert result.right, (result.verdict.verdict, result.verdict.findings, result.trial.background)
+
+
+async def test_what_is_gone_of_the_liquidity_counts_without_being_asked_for(chain: Chain) -> None:
+    pulled = next(each for each in SURROUNDINGS if each.family.name == "PulledPool")
+    result = await examine_surroundings(*chain, pulled, seed=5)
+    assert judge(result.trial, TrialLimits()).flags == ("liquidity_pulled",)
+    background = result.verdict.background
+    assert background.birth is not None
+    assert background.birth.exact
+    assert background.missing == ()
+    told = {each.what for each in result.trial.evidence}
+    assert {"age", "liquidity", "holder of liquidity", "holders", "liquidity over time"} <= told
+
+
+class Geth:
+    """A node that simulates no block more than 256 ahead, as geth and Nethermind do (geth's error -38026)."""
+
+    def __init__(self, client: RpcClient) -> None:
+        self._client = client
+        self.refused = 0
+
+    async def call(self, method: str, *params: Any, timeout_s: float | None = None) -> Any:
+        [answer] = await self.batch([(method, params)], timeout_s=timeout_s)
+        if isinstance(answer, RpcError):
+            raise answer
+        return answer
+
+    async def batch(self, requests: Any, *, timeout_s: float | None = None) -> list[Any]:
+        far = [self._is_far(method, params) for method, params in requests]
+        self.refused += sum(far)
+        taken = [request for request, refused in zip(requests, far, strict=True) if not refused]
+        answers = iter(await self._client.batch(taken, timeout_s=timeout_s))
+        return [RpcError(-38026, "too many blocks") if refused else next(answers) for refused in far]
+
+    @staticmethod
+    def _is_far(method: str, params: Any) -> bool:
+        if method != "eth_simulateV1":
+            return False
+        last = int(params[0]["blockStateCalls"][-1]["blockOverrides"]["number"], 16)
+        return last > int(params[1], 16) + 256
+
+
+class WithoutPast(Geth):
+    """A node that keeps no older states and tells no events."""
+
+    async def batch(self, requests: Any, *, timeout_s: float | None = None) -> list[Any]:
+        answers = await self._client.batch(requests, timeout_s=timeout_s)
+        newest = int(await self._client.call("eth_blockNumber"), 16)
+        refused = RpcError(-32000, "missing trie node")
+        return [
+            refused
+            if method == "eth_getLogs" or (method == "eth_getCode" and int(params[1], 16) < newest - 3)
+            else answer
+            for (method, params), answer in zip(requests, answers, strict=True)
+        ]
+
+
+async def test_what_a_node_does_not_tell_of_the_past_is_said_and_never_made_up(chain: Chain) -> None:
+    devnet, client = chain
+    specimen = await release(devnet, BY_NAME["OzPlain"], 4)
+    trial = await try_token(WithoutPast(client), Question(specimen.token, V2))
+    background = trial.background
+    assert background is not None
+    assert background.birth == Birth(3, exact=False)
+    assert (background.holders, background.liquidity, background.past) == (None, None, None)
+    assert "the node has no older states: the token is at least 3 blocks old" in background.missing
+    assert sum("missing trie node" in sentence for sentence in background.missing) == 2
+    assert judge(trial, STRICT).verdict == "unknown"
+
+
 async def test_evidence_names_block_method_and_raw_values(chain: Chain) -> None:
     result = await examine(*chain, BY_NAME["TaxSmall"], seed=1)
     told = result.trial.evidence
     assert {"block", "pool", "supply", "who may have rights", "purchase", "sale"} <= {each.what for each in told}
     assert {each.block for each in told} == {result.trial.block}
     assert all(each.method.startswith("eth_") and each.raw for each in told)
+    assert result.verdict.pool == next(each.raw["pair"] for each in told if each.what == "pool")
     tax = result.specimen.numbers[0]
     assert result.verdict.buy_tax_bps == pytest.approx(tax, abs=1)
     assert result.verdict.sell_tax_bps == pytest.approx(tax, abs=1)
@@ -57,14 +136,14 @@ async def test_a_check_on_an_older_block_sees_that_block(chain: Chain) -> None:
     specimen = await release(devnet, BY_NAME["PausePlain"], 1)
     number = int(await devnet.rpc("eth_blockNumber"), 16)
     await devnet.mine(3)
-    trial = await try_token(client, Question(specimen.token, ROUTER, (USDC,), block=number))
+    trial = await try_token(client, Question(specimen.token, V2, number))
     assert trial.block == number
     assert trial.buys[0].ok
 
 
 async def test_usdc_of_the_devnet_is_safe_by_its_issuer_and_its_switches_are_told(chain: Chain) -> None:
     _, client = chain
-    trial = await try_token(client, Question(USDC, ROUTER, (USDC,)))
+    trial = await try_token(client, Question(USDC, V2))
     known, unknown = judge(trial, TrialLimits(), known_issuer=True), judge(trial, TrialLimits())
     assert known.verdict == "safe"
     assert {"blacklist", "pausable", "hidden_mint", "proxy"} <= set(known.flags)
@@ -77,13 +156,13 @@ async def test_an_account_without_code_and_a_token_without_a_pool_are_never_safe
     assert (nobody.verdict, nobody.flags) == ("unsafe", ("no_token",))
     token = (await release(devnet, BY_NAME["OzPlain"], 1)).token
     factory = ADDRESSES.multicall3.lower()
-    verdict = judge(await try_token(client, Question(token, factory)), TrialLimits())
+    verdict = judge(await try_token(client, Question(token, Where((Market("uniswap_v2", factory),)))), TrialLimits())
     assert verdict.verdict == "unknown"
     assert "does not answer as a router" in verdict.findings[0].reason
 
 
 async def _judged(client: RpcClient, token: str) -> Any:
-    return judge(await try_token(client, Question(token, ROUTER, (USDC,))), TrialLimits())
+    return judge(await try_token(client, Question(token, V2)), TrialLimits())
 
 
 class Limited:
@@ -117,7 +196,7 @@ async def test_a_node_without_simulated_blocks_finds_traps_but_calls_nothing_saf
     devnet, client = chain
     token = (await release(devnet, BY_NAME[name], 1)).token
     node = Limited(client, {"eth_simulateV1": RpcError(-32601, "the method does not exist")})
-    trial = await try_token(node, Question(token, ROUTER, (USDC,)))
+    trial = await try_token(node, Question(token, V2))
     assert trial.method == "eth_call"
     assert judge(trial, TrialLimits()).verdict == verdict
 
@@ -130,10 +209,70 @@ async def test_a_node_without_simulated_blocks_finds_traps_but_calls_nothing_saf
 async def test_nonsense_from_the_node_is_unknown_with_a_reason(chain: Chain, answer: Any) -> None:
     devnet, client = chain
     token = (await release(devnet, BY_NAME["OzPlain"], 1)).token
-    trial = await try_token(Limited(client, {"eth_simulateV1": answer}), Question(token, ROUTER, (USDC,)))
+    trial = await try_token(Limited(client, {"eth_simulateV1": answer}), Question(token, V2))
     found = judge(trial, TrialLimits())
     assert found.verdict == "unknown"
     assert found.findings[0].reason
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"), [("OzPlain", "safe"), ("TaxBounded", "safe"), ("HoneypotBlock", "unsafe")]
+)
+async def test_traps_in_far_blocks_are_looked_for_where_the_node_simulates_only_near_ones(
+    chain: Chain, name: str, verdict: str
+) -> None:
+    devnet, client = chain
+    family = BY_NAME[name]
+    seed = next(seed for seed in range(1, 50) if not family.ranges or family.numbers(seed)[0] > 256 or name[0] != "H")
+    node = Geth(client)
+    trial = await try_token(node, Question((await release(devnet, family, seed)).token, V2))
+    found = judge(trial, TrialLimits())
+    assert node.refused > 0
+    assert found.verdict == verdict, found.findings
+    assert ("sell_stops" in found.flags) == (verdict == "unsafe")
+
+
+async def test_what_a_node_does_not_tell_of_far_blocks_is_said(chain: Chain) -> None:
+    devnet, client = chain
+    node = Geth(client)
+    trial = await try_token(node, Question((await release(devnet, BY_NAME["CoolDownShort"], 1)).token, V2))
+    found = judge(trial, TrialLimits())
+    assert found.verdict == "unknown"
+    assert [each.reason for each in found.findings if "blocks ahead" in each.reason] == [
+        f"sales {blocks} blocks ahead were not seen: a holder with code cannot sell in the block of his purchase"
+        for blocks, _ in FAR
+    ]
+
+
+@pytest.mark.parametrize("name", ["OzPlain", "MintByOwner", "PauseSwitch", "ProxyByOwner"])
+async def test_a_token_of_uniswap_v3_is_tried_there(chain: Chain, name: str) -> None:
+    result = await examine(*chain, BY_NAME[name], seed=7, exchange="uniswap_v3")
+    assert result.right, (result.verdict.verdict, result.verdict.findings)
+    assert result.verdict.pool == result.specimen.pool
+    assert result.verdict.buy_tax_bps == result.verdict.sell_tax_bps == 0
+
+
+@pytest.mark.parametrize("family", CONCENTRATED, ids=lambda family: family.name)
+async def test_a_trap_that_knows_its_pool_of_uniswap_v3_springs_there(chain: Chain, family: Family) -> None:
+    result = await examine(*chain, family, seed=11, exchange="uniswap_v3")
+    assert result.right, (result.verdict.verdict, result.verdict.findings, result.specimen.numbers)
+
+
+async def test_the_pool_that_is_named_decides_and_only_pools_of_known_factories_count(chain: Chain) -> None:
+    """The trap knows its first pair alone, so what is sold elsewhere is not caught."""
+    devnet, client = chain
+    specimen = await release(devnet, BY_NAME["HoneypotPlain"], 5)
+    other = await bring_to(devnet, specimen.token, "uniswap_v3")
+    where = Where(known_markets(1), (USDC,))
+
+    async def judged(pool: str) -> Any:
+        question = Question(specimen.token, replace(where, pool=pool))
+        return judge(await try_token(client, question), TrialLimits())
+
+    assert ((await judged(specimen.pool)).verdict, (await judged(other)).verdict) == ("unsafe", "safe")
+    stranger = await judged(specimen.token)
+    assert (stranger.verdict, stranger.pool) == ("unknown", None)
+    assert "does not trade it" in stranger.findings[0].reason
 
 
 class Slow(Limited):
@@ -148,7 +287,7 @@ class Slow(Limited):
 async def test_a_check_ends_with_its_budget(chain: Chain) -> None:
     devnet, client = chain
     token = (await release(devnet, BY_NAME["OzPlain"], 1)).token
-    trial = await try_token(Slow(client, {}), Question(token, ROUTER, (USDC,)), budget_s=1.5)
+    trial = await try_token(Slow(client, {}), Question(token, V2), budget_s=1.5)
     found = judge(trial, TrialLimits())
     assert found.verdict == "unknown"
     assert found.findings[0].reason == "the check did not end within 1.5 s"
@@ -156,5 +295,5 @@ async def test_a_check_ends_with_its_budget(chain: Chain) -> None:
 
 async def test_a_block_that_the_node_does_not_have_is_unknown(chain: Chain) -> None:
     _, client = chain
-    trial = await try_token(client, Question(USDC, ROUTER, block=10**9))
+    trial = await try_token(client, Question(USDC, V2, 10**9))
     assert judge(trial, TrialLimits()).verdict == "unknown"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -12,13 +11,17 @@ from dataclasses import dataclass
 from dexlane.chain.link import LinkPolicy
 from dexlane.chain.rpc import RpcClient
 from dexlane.chain.token_check.check import Question, try_token
+from dexlane.chain.token_check.pools import Where, known_markets
+from dexlane.domain.risk.calibration import Share
 from dexlane.domain.risk.token_trial import TokenTrial
-from dexlane.domain.risk.token_verdict import TokenVerdict, TrialLimits, judge
+from dexlane.domain.risk.token_verdict import STRICT, TokenVerdict, TrialLimits, judge
+from dexlane.values.amounts import BPS_DENOMINATOR
 from dexlane_devnet import ADDRESSES, Devnet, DevnetConfig, free_port, start_devnet
-from dexlane_devnet.zoo import Family, Specimen, release
+from dexlane_devnet.zoo import SURROUNDINGS, Exchange, Family, Specimen, Surroundings, arrange, release
 
-ROUTER, USDC = ADDRESSES.v2_router02.lower(), ADDRESSES.usdc.lower()
-Z_95 = 1.959964
+USDC = ADDRESSES.usdc.lower()
+V2 = Where(known_markets(1)[:1], (USDC,))
+V3 = Where(tuple(market for market in known_markets(1) if market.family == "uniswap_v3"), (USDC,))
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,12 @@ class Result:
     def family(self) -> Family:
         """Its family."""
         return self.specimen.family
+
+    @property
+    def held_out(self) -> bool:
+        """Whether nobody looked at its misses while the check was tuned."""
+        arranged = (each.held_out for each in SURROUNDINGS if each.family == self.family)
+        return next(arranged, self.family.held_out)
 
     @property
     def right(self) -> bool:
@@ -53,38 +62,39 @@ async def zoo_chain() -> AsyncIterator[tuple[Devnet, RpcClient]]:
             await client.stop()
 
 
-async def examine(devnet: Devnet, client: RpcClient, family: Family, seed: int) -> Result:
+async def examine(
+    devnet: Devnet, client: RpcClient, family: Family, seed: int, exchange: Exchange = "uniswap_v2"
+) -> Result:
     """Release a specimen and check it."""
-    specimen = await release(devnet, family, seed)
+    specimen = await release(devnet, family, seed, exchange)
     began = time.perf_counter()
-    trial = await try_token(client, Question(specimen.token, ROUTER, (USDC,)))
+    trial = await try_token(client, Question(specimen.token, V2 if exchange == "uniswap_v2" else V3))
     verdict = judge(trial, TrialLimits())
     return Result(specimen, trial, verdict, (time.perf_counter() - began) * 1_000)
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson, JASA 22, 1927)."""
-    if trials == 0:
-        return 0.0, 1.0
-    share, spread = successes / trials, Z_95**2 / trials
-    middle = (share + spread / 2) / (1 + spread)
-    half = Z_95 / (1 + spread) * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
-    return max(0.0, middle - half), min(1.0, middle + half)
+async def examine_surroundings(devnet: Devnet, client: RpcClient, surroundings: Surroundings, seed: int) -> Result:
+    """Arrange a specimen and check it, its surroundings counting."""
+    specimen = await arrange(devnet, surroundings, seed)
+    began = time.perf_counter()
+    trial = await try_token(client, Question(specimen.token, V2))
+    verdict = judge(trial, STRICT)
+    return Result(specimen, trial, verdict, (time.perf_counter() - began) * 1_000)
 
 
 def report(results: Sequence[Result]) -> Iterable[str]:
     """Recall and false alarms by families (a family counts when all its specimens do) and by specimens."""
     for title, held_out in (("tuned", False), ("held out", True)):
         for hostile, name in ((True, "found unsafe"), (False, "called safe")):
-            chosen = [each for each in results if each.family.held_out is held_out and each.family.hostile is hostile]
+            chosen = [each for each in results if each.held_out is held_out and each.family.hostile is hostile]
             wrong = {each.family.name for each in chosen if not each.right}
             families = {each.family.name for each in chosen}
             right, count = len(families) - len(wrong), len(families)
-            low, high = wilson(right, count)
+            low, high = Share(right, count).interval_bps or (0, BPS_DENOMINATOR)
             kind = "hostile" if hostile else "benign"
             specimens = sum(each.right for each in chosen)
             yield (
-                f"{title}, {kind}: {right} of {count} families {name} ({low:.1%} to {high:.1%}), "
+                f"{title}, {kind}: {right} of {count} families {name} ({low / 100:.1f} to {high / 100:.1f} %), "
                 f"{specimens} of {len(chosen)} specimens"
             )
     for each in results:

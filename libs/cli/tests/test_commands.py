@@ -50,13 +50,14 @@ def run(*arguments: str, home: Path, **environment: str) -> subprocess.Completed
 
 
 def test_books_show_and_add_keep_the_file_valid(tmp_path: Path) -> None:
-    added = run("books", "add", "cautious", "--level", "3", "--capital", "1000.50", "--max-trade", "100", home=tmp_path)
+    said = ("--level", "3", "--capital", "1000.50", "--max-trade", "100", "--jurisdiction", "EU")
+    added = run("books", "add", "cautious", *said, home=tmp_path)
     assert added.returncode == 0, added.stderr
     shown = run("books", "show", home=tmp_path)
     assert "cautious" in shown.stdout
     assert "1000.5 USDC" in shown.stdout
     books = {book.id: book for book in load_books(tmp_path / "books.toml", roles=roles()).books}
-    assert books["cautious"].level == 3
+    assert (books["cautious"].level, books["cautious"].jurisdiction) == (3, "EU")
     assert books["cautious"].accounts != books["paper-main"].accounts
 
 

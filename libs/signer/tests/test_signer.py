@@ -153,7 +153,7 @@ def test_signer_offers_no_way_to_sign_a_hash_or_a_message(signer: LocalSigner) -
     public = {name for name in dir(signer) if not name.startswith("_")}
     signing = {"sign_permit", "sign_transaction"}
     steps = {"begin_permit", "begin_transaction", "counted", "end_permit", "end_transaction", "is_local"}
-    assert public == signing | steps | {"addresses", "counts", "halt", "highest_nonces", "latch", "resume"}
+    assert public == signing | steps | {"addresses", "clock_s", "counts", "halt", "highest_nonces", "latch", "resume"}
     assert signer.addresses == (KEY.address,)
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ from dexlane_signer.waiting import MAX_ASKED, WaitingSigner
 from .conftest import KEY, NOW_S
 from .stores import SECRET
 from .test_signer import STRANGER, permit_request, request
+
+UPPER = "0x" + KEY.address[2:].upper()
 
 
 @dataclass
@@ -314,6 +316,60 @@ async def test_what_was_signed_for_an_asker_that_left_is_given_when_asked_again(
         signed = await RemoteSigner(tmp_path / "s").sign_transaction(request(attempt=1))
         assert Account.recover_transaction(signed.raw).lower() == KEY.address
         assert len(source.asked) == 1, "nobody is asked to confirm one thing again and again"
+
+
+async def test_a_permit_that_was_signed_for_an_asker_that_left_is_given_when_asked_again(
+    signer: LocalSigner, source: Source, tmp_path: Path
+) -> None:
+    source.may_answer.clear()
+    async with served(signer, tmp_path) as remote:
+        remote._time_limit_s = 0.1
+        for _ in range(3):
+            with pytest.raises(SignerUnreachableError):
+                await remote.sign_permit(permit_request())
+        await remote.close()
+        source.may_answer.set()
+        patient = RemoteSigner(tmp_path / "s")
+        first, again = [await patient.sign_permit(permit_request(owner=owner)) for owner in (KEY.address, UPPER)]
+        assert first == again
+        assert len(source.asked) == 1, "nobody is asked to confirm one thing again and again"
+        assert await patient.sign_permit(permit_request(nonce=1)) != first
+        assert len(source.asked) == 2, "another permit is another question"
+        await patient.close()
+
+
+async def test_a_permit_that_is_kept_is_given_only_to_whom_it_would_be_signed_for(
+    signer: LocalSigner, source: Source, guard: NonceGuard
+) -> None:
+    waiting = WaitingSigner(signer)
+    await waiting.sign_transaction(request(epoch=7))
+    await waiting.sign_permit(replace(permit_request(), epoch=7))
+    asked = len(source.asked)
+    with pytest.raises(SigningDenied) as caught:
+        await waiting.sign_permit(replace(permit_request(), epoch=6))
+    assert caught.value.reason is DenialReason.STALE_EPOCH
+    guard.halt("drill")
+    with pytest.raises(SigningDenied) as caught:
+        await waiting.sign_permit(replace(permit_request(), epoch=7))
+    assert caught.value.reason is DenialReason.HALTED
+    assert len(source.asked) == asked
+    waiting.close()
+
+
+async def test_a_permit_that_failed_is_asked_for_again_and_one_that_is_over_is_forgotten(
+    signer: LocalSigner, source: Source, clock: Clock
+) -> None:
+    waiting = WaitingSigner(signer)
+    source.fails = [KeyStoreRefusedError("no", DenialReason.DECLINED)]
+    with pytest.raises(SigningDenied) as caught:
+        await waiting.sign_permit(permit_request())
+    assert caught.value.reason is DenialReason.DECLINED
+    await waiting.sign_permit(permit_request())
+    assert (len(source.asked), len(waiting._permits)) == (2, 1)
+    clock.now_s += 61
+    await waiting.sign_permit(permit_request(sig_deadline_s=clock.now_s + 60))
+    assert len(waiting._permits) == 1
+    waiting.close()
 
 
 async def test_local_keys_are_answered_while_a_store_takes_its_time(

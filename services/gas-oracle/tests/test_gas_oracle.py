@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 
 import pytest
 from pydantic import ValidationError
@@ -12,24 +13,29 @@ from dexlane.chain.answers import Header
 from dexlane.chain.keccak import keccak256
 from dexlane.chain.rollup_terms import GAS_PRICE_ORACLE, L1_BLOCK
 from dexlane.chain.rpc import RpcError, RpcUnavailable
+from dexlane.domain.breakers.policy import policies
 from dexlane.domain.fee_limits import FeeCeilings, usual_ceilings
 from dexlane.domain.fees import GWEI, FeeWindows, fee_parameters, next_base_fee
 from dexlane.events.base import Event
+from dexlane.events.breakers import BreakerChanged, BreakerKind, BreakerPhase, BreakerReset
 from dexlane.events.control import Status, TradingStatus
 from dexlane.events.fees import DataFeeRule, FeeLevel, FeeQuoted, FeeTier
 from dexlane.events.market import BlockApplied
+from dexlane.runtime import spoken_breakers
+from dexlane.runtime.breaker_board import BoardPlace, BreakerMoments
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.consuming import Delivery
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.observability import Log, Metrics
+from dexlane.runtime.spoken_breakers import SpokenBreakers
 from dexlane.testing.fake_chain import FakeChain
+from gas_oracle.alarms import GAS, GasAlarms
 from gas_oracle.app import why_not_fresh
 from gas_oracle.fee_window import FeeWindow
 from gas_oracle.handlers import Deps, routes
 from gas_oracle.metrics import OracleMoments
 from gas_oracle.quotes import DEADLINES, QuoteRules
 from gas_oracle.settings import CeilingSettings, Settings
-from gas_oracle.stops import GasStops
 
 DELIVERY = Delivery("m", "main.1.block.applied", 1, 1)
 
@@ -38,6 +44,7 @@ class Bus:
     def __init__(self) -> None:
         self.stored: list[FeeQuoted] = []
         self.words: list[TradingStatus] = []
+        self.facts: list[BreakerChanged] = []
         self.refuses: type[Event] | None = None
 
     async def publish(self, event: Event) -> None:
@@ -45,32 +52,44 @@ class Bus:
             raise Transient("the bus is away")
         if isinstance(event, TradingStatus):
             self.words.append(event)
+        elif isinstance(event, BreakerChanged):
+            self.facts.append(event)
         else:
             assert isinstance(event, FeeQuoted)
             self.stored.append(event)
 
 
 class Oracle:
-    def __init__(self, chain_id: int = 1, ceilings: FeeCeilings | None = None) -> None:
+    def __init__(self, chain_id: int = 1, ceilings: FeeCeilings | None = None, before: Oracle | None = None) -> None:
         self.chain = FakeChain(chain_id)
         self.rpc = self.chain.rpc()
-        self.bus = Bus()
-        self.clock = ManualClock()
+        self.bus = Bus() if before is None else before.bus
+        self.clock = ManualClock() if before is None else before.clock
         self.window = FeeWindow(fee_parameters(chain_id), FeeWindows(tip_blocks=20, base_fee_blocks=20))
         self.metrics = Metrics("gas-oracle")
         ceilings = ceilings or usual_ceilings(chain_id)
+        log = Log(logging.getLogger("test"))
+        usual = policies({"gas": {"jitter_bps": 0}})
+        place = BoardPlace(
+            service="gas-oracle",
+            chain_id=chain_id,
+            policies=usual | {BreakerKind.GAS: ceilings.breaker(usual[BreakerKind.GAS])},
+            clock=self.clock,
+            moments=BreakerMoments(self.metrics, log),
+        )
+        breakers = SpokenBreakers(self.bus, place, (GAS,))  # type: ignore[arg-type]
         self.deps = Deps(
             bus=self.bus,
             nodes={chain_id: self.rpc},
             windows={chain_id: self.window},
             rules={chain_id: QuoteRules(tier_blocks=20, probability_bps=9_500, ceilings=ceilings)},
-            stops={chain_id: GasStops(chain_id, ceilings, Status.REDUCING)},
+            alarms={chain_id: GasAlarms(ceilings, breakers)},
             clock=self.clock,
-            moments=OracleMoments(self.metrics, Log(logging.getLogger("test"))),
+            moments=OracleMoments(self.metrics, log),
         )
-        on_block, on_status = routes(self.deps).followers
+        on_block, on_reset = routes(self.deps).followers
         self._handle: Callable[[BlockApplied, Delivery], Awaitable[None]] = on_block.handler
-        self._remember: Callable[[TradingStatus, Delivery], Awaitable[None]] = on_status.handler
+        self._reset: Callable[[BreakerReset, Delivery], Awaitable[None]] = on_reset.handler
 
     async def see(self, *headers: Header) -> None:
         for header in headers:
@@ -82,10 +101,23 @@ class Oracle:
             self.chain.next_base_fee_wei = gwei * GWEI
             [header] = self.chain.mine()
             event = applied(header, self.chain.id)
+            self.clock.advance(12_000)
             await self._handle(event.model_copy(update={"next_base_fee_per_gas_wei": gwei * GWEI}), DELIVERY)
 
-    async def hear(self, word: TradingStatus) -> None:
-        await self._remember(word, DELIVERY)
+    async def reset(self, version: int) -> None:
+        word = BreakerReset(
+            id=BreakerReset.make_id(1, GAS.source, version),
+            chain_id=1,
+            occurred_at_ms=0,
+            source=GAS.source,
+            reset_version=version,
+            reason="looked at",
+        )
+        await self._reset(word, DELIVERY)
+
+    @property
+    def breaker(self) -> BreakerChanged:
+        return self.bus.facts[-1]
 
     def metric(self, name: str) -> float | None:
         return self.metrics.registry.get_sample_value(f"dexlane_gas_oracle_{name}", {"chain": str(self.chain.id)})
@@ -107,6 +139,16 @@ def applied(header: Header, chain_id: int = 1) -> BlockApplied:
         gas_limit=header.gas_limit,
         received_at_ns=1,
     )
+
+
+@pytest.fixture(autouse=True)
+def last_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bus of these tests gives back what it last stored, as the server does."""
+
+    async def read(bus: Bus, service: str, chain_id: int) -> list[BreakerChanged]:
+        return bus.facts[-1:]
+
+    monkeypatch.setattr(spoken_breakers, "last_facts", read)
 
 
 @pytest.fixture
@@ -281,71 +323,97 @@ async def test_a_quote_says_where_the_price_stands_against_the_ceilings() -> Non
     found = [quote.level for quote in oracle.bus.stored]
     assert found == [FeeLevel.NORMAL, FeeLevel.WARN, FeeLevel.BLOCK, FeeLevel.NORMAL]
     assert {quote.entry_ceiling_wei for quote in oracle.bus.stored} == {100 * GWEI}
-    assert oracle.bus.words == []
 
 
-async def test_above_the_stop_trading_is_told_to_stop_once() -> None:
+async def test_gas_at_the_ceiling_of_entries_opens_the_breaker_and_exits_go_on() -> None:
     oracle = Oracle(1, CEILINGS)
-    await oracle.see_price(600, blocks=3)
-    [word] = oracle.bus.words
-    assert (word.source, word.status, word.chain_id) == ("gas", Status.REDUCING, 1)
-    assert word.reason == "gas costs 600.000000001 gwei at block 1, above the stop at 500"
-    await oracle.see_price(10, blocks=3)
-    assert len(oracle.bus.words) == 1, "cheap gas releases nothing: a person does"
+    await oracle.see_price(99)
+    assert (oracle.breaker.phase, oracle.breaker.status) == (BreakerPhase.CLOSED, Status.ACTIVE)
+    await oracle.see_price(100)
+    assert (oracle.breaker.phase, oracle.breaker.status) == (BreakerPhase.OPEN, Status.REDUCING)
+    assert oracle.breaker.reason == "fee_per_gas_wei 100000000001 reaches the limit of 100000000000"
+    assert not oracle.breaker.needs_operator
+    word = oracle.bus.words[-1]
+    assert (word.source, word.status, word.reason) == ("breaker-gas", Status.REDUCING, oracle.breaker.reason)
 
 
-async def test_a_release_holds_through_a_restart_while_gas_is_dear() -> None:
+async def test_cheap_gas_lets_a_few_entries_try_and_then_closes_the_breaker() -> None:
+    oracle = Oracle(1, CEILINGS)
+    await oracle.see_price(150)
+    await oracle.see_price(40, blocks=4)
+    assert oracle.breaker.phase is BreakerPhase.OPEN, "a minute is not over"
+    await oracle.see_price(40)
+    assert (oracle.breaker.phase, oracle.breaker.probes) == (BreakerPhase.HALF_OPEN, 1)
+    await oracle.see_price(40, blocks=5)
+    assert oracle.breaker.phase is BreakerPhase.CLOSED
+    assert [change.phase.value for change in oracle.breaker.history] == ["open", "half_open", "closed"]
+    assert [word.status for word in oracle.bus.words] == [Status.REDUCING, Status.ACTIVE, Status.ACTIVE]
+
+
+@pytest.mark.parametrize("before", [10, 150], ids=["at once", "while it is open"])
+async def test_beyond_the_stop_only_an_operator_lets_entries_begin_again(before: int) -> None:
+    oracle = Oracle(1, CEILINGS)
+    await oracle.see_price(before)
+    await oracle.see_price(600)
+    assert oracle.breaker.needs_operator
+    assert oracle.breaker.next_probe_at_ms is None
+    assert "reaches 500000000000, which waits for an operator" in oracle.breaker.reason
+    await oracle.see_price(10, blocks=100)
+    assert oracle.breaker.phase is BreakerPhase.OPEN, "cheap gas releases nothing: a person does"
+    await oracle.reset(7)
+    await oracle.see_price(10)
+    assert (oracle.breaker.phase, oracle.breaker.reset_version) == (BreakerPhase.CLOSED, 7)
+
+
+async def test_a_reset_while_gas_is_dear_opens_again_at_once() -> None:
+    oracle = Oracle(1, CEILINGS)
+    await oracle.see_price(600)
+    await oracle.reset(1)
+    assert (oracle.breaker.phase, oracle.breaker.needs_operator) == (BreakerPhase.OPEN, True)
+    await oracle.see_price(150)
+    await oracle.reset(2)
+    assert (oracle.breaker.phase, oracle.breaker.needs_operator) == (BreakerPhase.OPEN, False)
+
+
+async def test_an_open_breaker_is_open_after_a_restart_and_a_person_is_still_needed() -> None:
     before = Oracle(1, CEILINGS)
     await before.see_price(600)
-    again = Oracle(1, CEILINGS)
-    await again.hear(released(before.bus.words[-1]))
-    await again.see_price(700)
-    assert again.bus.words == []
-    await again.see_price(40)
-    await again.see_price(700)
-    assert len(again.bus.words) == 1
+    after = Oracle(1, CEILINGS, before)
+    await after.see_price(10, blocks=20)
+    assert (after.breaker.phase, after.breaker.needs_operator) == (BreakerPhase.OPEN, True)
+    await after.reset(1)
+    assert after.breaker.phase is BreakerPhase.CLOSED
 
 
-async def test_a_release_while_gas_is_dear_holds_until_it_was_cheap_and_is_dear_again() -> None:
+async def test_a_breaker_that_the_bus_did_not_take_is_said_again() -> None:
     oracle = Oracle(1, CEILINGS)
+    oracle.bus.refuses = BreakerChanged
     await oracle.see_price(600)
-    await oracle.hear(released(oracle.bus.words[-1]))
-    await oracle.see_price(700, blocks=2)
-    assert len(oracle.bus.words) == 1
-    await oracle.see_price(150)
-    await oracle.see_price(700)
-    assert len(oracle.bus.words) == 1, "between block and stop it is still the same emergency"
-    await oracle.see_price(40)
-    await oracle.see_price(700)
-    assert len(oracle.bus.words) == 2
-    assert oracle.bus.words[1].status_version > released(oracle.bus.words[0]).status_version
-
-
-async def test_a_stop_that_the_bus_did_not_take_is_said_again() -> None:
-    oracle = Oracle(1, CEILINGS)
-    oracle.bus.refuses = TradingStatus
-    await oracle.see_price(600)
+    assert oracle.bus.facts == []
     oracle.bus.refuses = None
     await oracle.see_price(600)
-    assert len(oracle.bus.words) == 1
+    assert oracle.breaker.phase is BreakerPhase.OPEN
+    assert oracle.bus.words[-1].status is Status.REDUCING
 
 
-async def test_a_stop_of_an_earlier_life_is_not_said_again() -> None:
-    before = Oracle(1, CEILINGS)
-    await before.see_price(600)
-    after = Oracle(1, CEILINGS)
-    await after.hear(before.bus.words[-1])
-    await after.see_price(600, blocks=2)
-    assert after.bus.words == []
-
-
-async def test_other_sources_are_none_of_its_business() -> None:
+async def test_without_quotes_the_breaker_holds_entries_after_a_minute_and_lets_go_with_the_next_one() -> None:
     oracle = Oracle(1, CEILINGS)
-    await oracle.see_price(600)
-    await oracle.hear(released(oracle.bus.words[-1]).model_copy(update={"source": "operator"}))
-    await oracle.see_price(40)
-    await oracle.see_price(600)
-    assert len(oracle.bus.words) == 1
+    await oracle.see_price(10)
+    for _ in range(6):
+        oracle.rpc.fail_next("fee_history", RpcUnavailable("away"))
+        await oracle.see_price(10)
+    assert (oracle.breaker.phase, oracle.breaker.status) == (BreakerPhase.CLOSED, Status.REDUCING)
+    assert "its newest value is" in oracle.breaker.reason
+    await oracle.see_price(10)
+    assert oracle.breaker.status is Status.ACTIVE
+
+
+async def test_the_breaker_is_said_again_while_nothing_changes() -> None:
+    oracle = Oracle(1, CEILINGS)
+    await oracle.see_price(10, blocks=40)
+    times = [fact.occurred_at_ms for fact in oracle.bus.facts]
+    assert max(later - earlier for earlier, later in pairwise(times)) <= GAS.renewed_within_ms // 2
+    assert len(oracle.bus.words) == 1, "the status is said when it changes"
 
 
 async def test_a_spike_is_counted_when_it_begins_and_ends_by_itself() -> None:
@@ -361,23 +429,18 @@ async def test_a_spike_is_counted_when_it_begins_and_ends_by_itself() -> None:
     assert oracle.metric("base_fee_spiking") == 0
 
 
-def released(word: TradingStatus) -> TradingStatus:
-    version = word.status_version + 1
-    return word.model_copy(
-        update={
-            "id": TradingStatus.make_id(word.chain_id, word.source, version),
-            "status": Status.ACTIVE,
-            "status_version": version,
-            "reason": "looked at",
-        }
-    )
-
-
 def test_ceilings_are_set_by_chain_and_must_rise() -> None:
     nodes: dict[int, tuple[str, ...]] = {1: ("ws://127.0.0.1:1",)}
     settings = Settings(rpc_ws_urls=nodes, fee_ceilings={1: CeilingSettings(warn_gwei="0.5", spike_percent=30)})
     ceilings = settings.ceilings_of(1)
     assert (ceilings.warn_wei, ceilings.block_wei) == (GWEI // 2, usual_ceilings(1).block_wei)
-    assert (ceilings.spike_percent, settings.stop_status) == (30, Status.REDUCING)
+    assert ceilings.spike_percent == 30
     with pytest.raises(ValidationError, match="must rise"):
         Settings(rpc_ws_urls=nodes, fee_ceilings={1: CeilingSettings(warn_gwei=900)})
+
+
+def test_the_limit_of_the_breaker_is_set_by_the_ceilings_alone() -> None:
+    nodes: dict[int, tuple[str, ...]] = {1: ("ws://127.0.0.1:1",)}
+    with pytest.raises(ValidationError, match="opens at block_gwei of DEXLANE_GAS_ORACLE_FEE_CEILINGS"):
+        Settings(rpc_ws_urls=nodes, breakers={"gas": {"fee_per_gas_wei": 1}})
+    assert Settings(rpc_ws_urls=nodes, breakers={"gas": {"severity": "halted"}}).breakers

@@ -129,6 +129,12 @@ def test_a_live_book_on_a_real_chain_is_refused_unless_accepted_in_words() -> No
     refuse_unsafe_books([a_book()], Settings(network="remote"))
 
 
+def test_an_experimental_book_trades_on_paper_alone() -> None:
+    with pytest.raises(Fatal, match="is live and experimental; give it another profile"):
+        refuse_unsafe_books([a_live_book(profile="experimental")], Settings(network="devnet"))
+    refuse_unsafe_books([a_book(profile="experimental")], Settings(network="devnet"))
+
+
 def test_an_account_whose_key_is_public_never_holds_real_money() -> None:
     settings = Settings(network="remote", live_trading_on_real_chains=REAL_MONEY)
     accounts = a_live_book().accounts | {"fast": "0xF39fd6e51aad88f6f4ce6ab8827279cfffb92266"}
@@ -175,6 +181,26 @@ async def test_an_older_word_on_the_bus_is_replaced_by_the_journals(gateway: Any
     keeper = await load(gateway, a_status(Status.ACTIVE, status_version=1))
     assert keeper.words[1, "operator"].status is Status.HALTED
     assert [word.status_version for word in await gateway.sent(TradingStatus)] == [1, 2, 2]
+
+
+async def test_the_halt_of_a_service_that_failed_is_told_again_when_the_bus_lost_it_and_its_release_after_it(
+    gateway: Any,
+) -> None:
+    keeper = await load(gateway)
+    halt = a_status(Status.HALTED, "portfolio", status_version=7)
+    assert await keeper.remember(halt)
+    assert not await keeper.remember(halt)
+    await keeper.resume(Status.ACTIVE, "looked at it", (1,), "portfolio")
+    told = [word for word in await gateway.sent(TradingStatus) if word.source == "portfolio"]
+    assert [(word.status, word.status_version) for word in told] == [(Status.HALTED, 7), (Status.ACTIVE, 8)]
+    assert told[0].id == halt.id, "the bus drops it as a duplicate while it still has it"
+
+
+async def test_breakers_and_the_signer_say_their_own_words_again(gateway: Any) -> None:
+    keeper = await load(gateway)
+    for source in ("breaker-gas", "signer"):
+        await keeper.remember(a_status(Status.REDUCING, source, status_version=2))
+    assert {word.source for word in await gateway.sent(TradingStatus)} == {"operator"}
 
 
 async def test_a_word_heard_twice_or_late_changes_nothing(gateway: Any) -> None:

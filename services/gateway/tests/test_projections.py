@@ -205,7 +205,7 @@ def test_an_allowance_names_its_token() -> None:
 
 def test_a_flag_names_its_token() -> None:
     flagged = TokenFlagged(
-        id=TokenFlagged.make_id(1, WETH.address, "sell_tax"),
+        id=TokenFlagged.make_id(1, WETH.address, "sell_tax", 1),
         chain_id=1,
         occurred_at_ms=NOW_MS,
         token=WETH.address,

@@ -11,14 +11,15 @@ from dexlane.domain.breakers.policy import policies
 from dexlane.events.base import Event
 from dexlane.events.breakers import BreakerChanged, BreakerPhase, BreakerReset
 from dexlane.events.control import Status, TradingStatus
-from dexlane.runtime.breaker_board import BoardPlace, BreakerBoard, BreakerMoments
+from dexlane.runtime import spoken_breakers
+from dexlane.runtime.breaker_board import BoardPlace, BreakerMoments
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.observability import Log, Metrics
+from dexlane.runtime.spoken_breakers import SpokenBreakers
 from dexlane.testing.builders import USDC, V2_POOL, a_breaker, a_pool_v2, a_pool_v3
 from dexlane.values.pools import Pool
-from market_feed.feed import breakers
-from market_feed.feed.breakers import PRICE_UNIT, FeedBreakers, Reference
+from market_feed.feed.breakers import PRICE_UNIT, READING, VOLATILITY, FeedBreakers, Reference
 
 V2, V3 = a_pool_v2(), a_pool_v3()
 BOTH = {pool.key.address: pool for pool in (V2, V3)}
@@ -64,7 +65,7 @@ def feed(log: Log, monkeypatch: pytest.MonkeyPatch) -> Feed:
             raise Transient("no broker")
         return bus.last
 
-    monkeypatch.setattr(breakers, "last_facts", last_facts)
+    monkeypatch.setattr(spoken_breakers, "last_facts", last_facts)
     place = BoardPlace(
         service="market-feed",
         chain_id=1,
@@ -74,8 +75,8 @@ def feed(log: Log, monkeypatch: pytest.MonkeyPatch) -> Feed:
     )
     reference = Reference(1, USDC.address, frozenset(BOTH))
     made: list[Feed] = []
-    own = FeedBreakers(reference, bus, lambda: made[0].writes, lambda: BreakerBoard(place))  # type: ignore[arg-type]
-    made.append(Feed(bus, clock, own))
+    spoken = SpokenBreakers(bus, place, (VOLATILITY, READING), lambda: made[0].writes)  # type: ignore[arg-type]
+    made.append(Feed(bus, clock, FeedBreakers(reference, spoken)))
     return made[0]
 
 

@@ -9,12 +9,15 @@ import pytest
 from dexlane.events.control import Status
 from dexlane.events.execution import Purpose
 from dexlane.events.portfolio import ExitReason, ExitTriggered, ExposureChanged, PositionChanged
-from dexlane.events.risk import DecisionRecorded
+from dexlane.events.risk import DecisionRecorded, TokenFlagged
 from dexlane.testing.builders import (
+    CHAIN_ID,
     ENTRY_OUT,
+    NOW_MS,
     USDC,
     WETH,
     a_block_ref,
+    a_book,
     a_failure,
     a_fill,
     a_reversed_fill,
@@ -24,6 +27,7 @@ from dexlane.testing.builders import (
     an_opened_account,
 )
 from dexlane.values.tokens import TokenDelta
+from portfolio.handlers import routes
 
 if TYPE_CHECKING:
     from conftest import Portfolio
@@ -65,6 +69,66 @@ async def test_age_closes_a_position(portfolio: Portfolio) -> None:
     await portfolio.book(old)
     await portfolio.block(104)
     assert [event.reason for event in await portfolio.emitted(ExitTriggered)] == [ExitReason.MAX_AGE]
+
+
+def flagged(block: int, flag: str = "failed_trial", token: str = WETH.address, **fields: Any) -> TokenFlagged:
+    return TokenFlagged(
+        id=TokenFlagged.make_id(CHAIN_ID, token, flag, block),
+        chain_id=CHAIN_ID,
+        occurred_at_ms=NOW_MS,
+        token=token,
+        flag=flag,
+        reason="a sale loses up to 3000 bps to the token",
+        block=a_block_ref(block),
+        **fields,
+    )
+
+
+async def test_a_token_that_is_found_unsafe_while_it_is_held_is_sold_at_its_tax(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    handlers = {route.event_type: route.handler for route in routes(portfolio.deps).followers}
+    await handlers[TokenFlagged](flagged(101, sell_tax_bps=3_000), None)
+    await portfolio.block(101)
+    await portfolio.block(102)
+    (triggered,) = await portfolio.emitted(ExitTriggered)
+    assert (triggered.reason, triggered.quantity) == (ExitReason.TOKEN_FLAGGED, ENTRY_OUT)
+    assert triggered.sell_tax_bps == 3_000
+    assert "unsafe since block 101: a sale loses up to 3000 bps" in triggered.detail
+
+
+async def test_what_was_known_before_a_position_was_opened_closes_nothing(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    opened = (await portfolio.position("paper-one", an_opened_account().account, WETH.address)).position.origin
+    assert opened is not None
+    portfolio.deps.sides.note_flag(flagged(opened.block_number - 1))
+    portfolio.deps.sides.note_flag(flagged(opened.block_number, token=USDC.address))
+    await portfolio.block(101)
+    assert await portfolio.emitted(ExitTriggered) == []
+
+
+async def test_a_book_may_keep_flagged_tokens(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    book = a_book()
+    portfolio.use(book.model_copy(update={"exits": book.exits.model_copy(update={"flagged_tokens": False})}))
+    portfolio.deps.sides.note_flag(flagged(101))
+    await portfolio.block(101)
+    assert await portfolio.emitted(ExitTriggered) == []
+
+
+async def test_a_token_that_cannot_be_sold_is_not_tried_for_ever(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    portfolio.watch.flagged_attempts = 2
+    portfolio.deps.sides.note_flag(flagged(101, sell_tax_bps=10_000))
+    for number in range(101, 106):
+        await portfolio.block(number)
+        for triggered in (await portfolio.emitted(ExitTriggered))[number - 101 :]:
+            await portfolio.book(a_failure(an_exit_intent(triggered)))
+    assert [event.reason for event in await portfolio.emitted(ExitTriggered)] == [ExitReason.TOKEN_FLAGGED] * 2
+    labels = {"reason": "token_flagged", "step": "given_up"}
+    assert portfolio.metrics.registry.get_sample_value("dexlane_portfolio_exits_total", labels) == 1
+    portfolio.deps.sides.note_flag(flagged(106, sell_tax_bps=500))
+    await portfolio.block(106)
+    assert len(await portfolio.emitted(ExitTriggered)) == 3
 
 
 async def test_an_exit_is_triggered_once(portfolio: Portfolio) -> None:

@@ -11,13 +11,17 @@ import pytest_asyncio
 
 from dexlane.chain.abi import byte_string, frame, uint
 from dexlane.chain.link import Request, RpcError, RpcUnavailable
+from dexlane.chain.token_check.pools import Market, Where
+from dexlane.domain.risk.bytecode.proxies import IMPLEMENTATION_SLOTS
 from dexlane.domain.risk.bytecode.verdict import CodeVerdict, judge_code
+from dexlane.domain.risk.compliance import ComplianceRules
 from dexlane.domain.risk.evidence import Seen
 from dexlane.domain.risk.factors import RiskLimits
-from dexlane.domain.risk.sanctions import BUILT_IN, SanctionsList
+from dexlane.domain.risk.sanctions import SanctionsList
 from dexlane.domain.risk.token_verdict import TrialLimits
 from dexlane.events.base import Event
 from dexlane.runtime.clock import ManualClock
+from dexlane.runtime.compliance_files import built_in_rules, built_in_sanctions
 from dexlane.runtime.observability import Metrics, configure_logging
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.testing.builders import (
@@ -32,9 +36,9 @@ from dexlane.testing.builders import (
     an_address,
 )
 from risk_scorer.metrics import Moments
-from risk_scorer.node_facts import DECIMALS, IMPLEMENTATION_SLOTS, OWNER, SYMBOL
+from risk_scorer.node_facts import DECIMALS, OWNER, SYMBOL
 from risk_scorer.scorer import Policy, Scorer
-from risk_scorer.tokens import Surroundings, TokenDesk, TrialDesk, Trying
+from risk_scorer.tokens import ComplianceDesk, Surroundings, TokenDesk, TrialDesk, Trying
 
 ZERO_WORD = "0x" + "0" * 64
 
@@ -113,11 +117,11 @@ class MemoryCache:
 
     async def recall(self) -> dict[str, Seen[Any]]:
         """Everything kept."""
-        return dict(self.kept)
+        return {key.split()[0] if key.endswith(" ") else key: seen for key, seen in self.kept.items()}
 
     async def keep(self, facts: Any) -> None:
         """Keep."""
-        self.kept |= {seen.value.address: seen for seen in facts}
+        self.kept |= {f"{seen.value.address} {getattr(seen.value, 'pool', '')}": seen for seen in facts}
 
 
 def usdc() -> FakeToken:
@@ -144,7 +148,8 @@ async def judge(code: bytes) -> CodeVerdict:
 class Bench:
     """Drives one scorer."""
 
-    sanctions: SanctionsList = BUILT_IN
+    sanctions: SanctionsList = field(default_factory=built_in_sanctions)
+    rules: ComplianceRules = field(default_factory=built_in_rules)
 
     def __post_init__(self) -> None:
         """A process at block 100 with empty memory."""
@@ -158,7 +163,8 @@ class Bench:
 
     def start(self) -> None:
         """A new process: same node and cache, empty memory."""
-        around = Surroundings(self.node, self.cache, self.sanctions, self.publish, self.clock, self.moments, judge)  # type: ignore[arg-type]
+        law = ComplianceDesk(CHAIN_ID, self.sanctions, self.rules)
+        around = Surroundings(self.node, self.cache, law, self.publish, self.clock, self.moments, judge)  # type: ignore[arg-type]
         self.around = around
         self.desk = TokenDesk(CHAIN_ID, around, 1.0)
         self.trials = TrialDesk(CHAIN_ID, around, self.trying())
@@ -181,7 +187,7 @@ class Bench:
         return Trying(
             node=self.node,  # type: ignore[arg-type]
             cache=self.trial_cache,  # type: ignore[arg-type]
-            market=(an_address("router"), (USDC.address,)),
+            where=Where((Market("uniswap_v2", an_address("router")),), (USDC.address,)),
             limits=TrialLimits(),
             budget_s=1.0,
             every_blocks=(50, 5),

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from dexlane.domain.risk.bytecode.verdict import CodeVerdict, judge_code
 from dexlane.domain.risk.evidence import CodeFacts, Seen, TokenFacts
 from dexlane.testing.builders import a_block_ref, an_entry_opportunity
-from risk_scorer.tokens import CodeDesk, OtherProcess
+from dexlane.testing.servers import redis_server
+from risk_scorer.tokens import CodeCache, CodeDesk, OtherProcess
 
 GOLDEN = Path(__file__).parents[3] / "libs/common/tests/golden/token_codes/codes.json.gz"
 CODES = {
@@ -151,3 +153,46 @@ async def test_the_other_process_ends_with_a_killed_service_and_holds_its_pipes_
     async with asyncio.timeout(10):
         assert await service.stdout.read() == b""
     await service.wait()
+
+
+@pytest.mark.integration
+async def test_a_code_that_was_judged_before_a_restart_is_not_judged_again(make_desk: Any) -> None:
+    with redis_server() as url:
+        lost: list[str] = []
+        for asked in (1, 0):
+            redis = Redis.from_url(url)
+            cache = CodeCache(redis, "dexlane:test", lost.append)
+            judge = Judge()
+            desk = make_desk(judge, cache)
+            async with running(desk):
+                desk.ask(HASH, CODES["OwnerMint"])
+                await until(lambda desk=desk: bool(known(desk)))  # type: ignore[misc]
+                await until(lambda desk=desk: not desk._waiting)  # type: ignore[misc]
+            assert known(desk)[TOKEN].flags == ("hidden_mint",)
+            assert judge.asked == asked
+            (key,) = await redis.keys("dexlane:test:codes:*")
+            assert await redis.ttl(key) > 86_400
+            await redis.hset(key, OTHER, b'{"score": 900}')
+            assert OTHER not in await cache.recall()
+            await redis.aclose()
+    assert lost == []
+
+
+async def test_a_lost_cache_of_codes_costs_nothing_but_time(make_desk: Any) -> None:
+    lost: list[str] = []
+    redis = Redis.from_url("redis://127.0.0.1:1/0", socket_connect_timeout=0.2)
+    desk = make_desk(Judge(), CodeCache(redis, "p", lost.append))
+    async with running(desk):
+        desk.ask(HASH, CODES["Plain"])
+        await until(lambda: bool(known(desk)) and len(lost) == 2)
+    await redis.aclose()
+
+
+def known(desk: CodeDesk) -> dict[str, CodeFacts]:
+    return desk.of({TOKEN: Seen(TokenFacts(address=TOKEN, code_hash=HASH, decimals=18), 1, 1)})
+
+
+@pytest.fixture
+def make_desk(bench: Any) -> Callable[..., CodeDesk]:
+    """A desk with the bench's moments."""
+    return lambda judge, cache: CodeDesk(judge, bench.moments, cache)

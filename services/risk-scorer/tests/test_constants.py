@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dexlane.domain.risk.bytecode.proxies import IMPLEMENTATION_SLOTS
 from dexlane_signer.keccak import keccak256
-from risk_scorer.node_facts import DECIMALS, IMPLEMENTATION_SLOTS, OWNER, SYMBOL
+from risk_scorer.node_facts import DECIMALS, OWNER, SYMBOL
 
 
 def test_selectors_are_the_first_four_bytes_of_their_signatures() -> None:
@@ -17,4 +18,5 @@ def test_slots_are_the_hashes_their_standards_define() -> None:
         for name in ("implementation", "beacon")
     )
     zeppelin = "0x" + keccak256(b"org.zeppelinos.proxy.implementation").hex()
-    assert (implementation, beacon, zeppelin) == IMPLEMENTATION_SLOTS
+    proxiable = "0x" + keccak256(b"PROXIABLE").hex()
+    assert (implementation, beacon, zeppelin, proxiable) == IMPLEMENTATION_SLOTS

@@ -10,7 +10,7 @@ import pytest
 
 from dexlane.chain.link import LinkPolicy
 from dexlane.chain.rpc import RpcClient
-from dexlane.chain.token_check.check import known_market
+from dexlane.chain.token_check.pools import Where, known_markets
 from dexlane.domain.risk.bytecode.verdict import judge_code
 from dexlane.domain.risk.evidence import Flag
 from dexlane.events.risk import TokenFlagged
@@ -54,17 +54,18 @@ async def test_a_tax_that_is_raised_while_a_token_is_held_is_told(bench: Any) ->
         client = RpcClient(devnet.ws_url, name="risk-test", policy=LinkPolicy(jitter=random.random), chain_id=1)
         await client.start()
         try:
-            token = (await release(devnet, family, seed)).token
-            market = known_market(1)
-            desk = TrialDesk(1, bench.around, replace(bench.trying(), node=client, market=market, budget_s=20.0))
-            assert await desk.try_out(token, a_block_ref(100))
-            before = desk.trials([token])[token].value
+            specimen = await release(devnet, family, seed)
+            pair = token, _ = (specimen.token, specimen.pool)
+            trying = replace(bench.trying(), node=client, where=Where(known_markets(1)), budget_s=20.0)
+            desk = TrialDesk(1, bench.around, trying)
+            assert await desk.try_out(pair, a_block_ref(100))
+            before = desk.trials([pair])[token].value
             raised = {"from": KEEPER, "to": token, "data": calldata("setFees(uint256,uint256)", 1, 5)}
             await devnet.rpc("eth_sendTransactionSync", raised)
-            assert await desk.try_out(token, a_block_ref(101))
+            assert await desk.try_out(pair, a_block_ref(101))
         finally:
             await client.stop()
-    after = desk.trials([token])[token].value
+    after = desk.trials([pair])[token].value
     assert (before.verdict, after.verdict) == ("safe", "safe")
     assert (before.sell_tax_bps, after.sell_tax_bps) == (pytest.approx(100, abs=2), pytest.approx(500, abs=2))
     flags = [event for event in bench.told if isinstance(event, TokenFlagged)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,6 +34,7 @@ from risk_scorer.tokens import trials as trials_module
 
 STRANGER = Token(address="0xf" + an_address("stranger")[3:], symbol="STR", decimals=18)
 OTHER = an_address("another stranger")
+PAIR, OTHER_PAIR = (STRANGER.address, V2_POOL), (OTHER, V2_POOL)
 
 
 def told(token: str = STRANGER.address, verdict: str = "safe", **fields: Any) -> TrialFacts:
@@ -78,26 +81,26 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[TrialFacts]:
 
 async def test_a_token_of_a_known_issuer_needs_no_executed_check(bench: Any) -> None:
     assert isinstance(await bench.scorer.judge(an_entry_opportunity(block=a_block_ref(100))), VerdictApproved)
-    assert bench.trials.next_due([USDC.address, WETH.address], 100) is None
+    assert bench.trials.next_due([(USDC.address, V2_POOL), (WETH.address, V2_POOL)], 100) is None
 
 
 async def test_an_account_without_code_is_unsafe(bench: Any) -> None:
-    assert await bench.trials.try_out(STRANGER.address, a_block_ref(100))
-    assert bench.trials.trials([STRANGER.address])[STRANGER.address].value.verdict == "unsafe"
+    assert await bench.trials.try_out(PAIR, a_block_ref(100))
+    assert bench.trials.trials([PAIR])[STRANGER.address].value.verdict == "unsafe"
 
 
 async def test_a_node_that_refuses_says_nothing_about_a_token(bench: Any) -> None:
     bench.node.refusal = RpcError(-32005, "too many requests")
-    assert await bench.trials.try_out(STRANGER.address, a_block_ref(100))
-    facts = bench.trials.trials([STRANGER.address])[STRANGER.address].value
+    assert await bench.trials.try_out(PAIR, a_block_ref(100))
+    facts = bench.trials.trials([PAIR])[STRANGER.address].value
     assert facts.verdict == "unknown"
     assert facts.reasons == ("the node does not answer: too many requests (-32005)",)
 
 
 async def test_a_silent_node_makes_no_evidence(bench: Any) -> None:
     bench.node.down = True
-    assert not await bench.trials.try_out(STRANGER.address, a_block_ref(100))
-    assert bench.trials.trials([STRANGER.address]) == {}
+    assert not await bench.trials.try_out(PAIR, a_block_ref(100))
+    assert bench.trials.trials([PAIR]) == {}
 
 
 async def test_an_opportunity_with_an_unknown_token_waits_for_its_check_and_is_vetoed_without_it(
@@ -113,27 +116,81 @@ async def test_an_opportunity_with_an_unknown_token_waits_for_its_check_and_is_v
     )
     opportunity = opportunity.model_copy(update={"route": opportunity.route.model_copy(update={"legs": legs})})
     bench.node.tokens[STRANGER.address] = bench.node.tokens[WETH.address]
-    tried[:] = [told(verdict="unsafe", reasons=("no sale succeeds",))]
+    tried[:] = [told(verdict="unsafe", pool=V2_POOL, reasons=("no sale succeeds",))]
     verdict = await bench.scorer.judge(opportunity)
     assert isinstance(verdict, VerdictRejected)
-    assert f"token {STRANGER.address} is unsafe by an executed check: no sale succeeds" in verdict.vetoes
+    reason = f"token {STRANGER.address} is unsafe by an executed check in pool {V2_POOL}: no sale succeeds"
+    assert reason in verdict.vetoes
     assert [event.flag for event in bench.told if isinstance(event, TokenFlagged)] == [Flag.FAILED_TRIAL]
     assert V2_POOL in {leg.pool for leg in opportunity.route.legs}
 
 
 async def test_held_tokens_come_first_then_new_ones_then_the_oldest(bench: Any, tried: list[TrialFacts]) -> None:
-    tokens = [STRANGER.address, OTHER]
-    assert bench.trials.next_due(tokens, 100) in tokens
-    await bench.trials.try_out(STRANGER.address, a_block_ref(100))
-    assert bench.trials.next_due(tokens, 100) == OTHER
-    await bench.trials.try_out(OTHER, a_block_ref(100))
-    assert bench.trials.next_due(tokens, 149) is None
-    assert bench.trials.next_due(tokens, 150) is not None
+    pairs = [PAIR, OTHER_PAIR]
+    assert bench.trials.next_due(pairs, 100) in pairs
+    await bench.trials.try_out(PAIR, a_block_ref(100))
+    assert bench.trials.next_due(pairs, 100) == OTHER_PAIR
+    await bench.trials.try_out(OTHER_PAIR, a_block_ref(100))
+    assert bench.trials.next_due(pairs, 149) is None
+    assert bench.trials.next_due(pairs, 150) is not None
     bench.trials.note_position(position(STRANGER, 5, 2))
-    assert bench.trials.next_due(tokens, 104) is None
-    assert bench.trials.next_due(tokens, 105) == STRANGER.address
-    assert bench.trials.next_due(tokens, 99) == STRANGER.address
+    assert bench.trials.next_due(pairs, 104) is None
+    assert bench.trials.next_due(pairs, 105) == PAIR
+    assert bench.trials.next_due(pairs, 99) == PAIR
     assert tried
+
+
+async def test_an_unknown_token_is_tried_again_as_soon_as_a_held_one(bench: Any, tried: list[TrialFacts]) -> None:
+    tried[:] = [told(verdict="unknown", reasons=("the check did not end within 1.5 s",))]
+    await bench.trials.try_out(PAIR, a_block_ref(100))
+    assert bench.trials.next_due([PAIR], 104) is None
+    assert bench.trials.next_due([PAIR], 105) == PAIR
+
+
+class Paced:
+    """Executed checks that end when the test says so, each at a block of its own."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[tuple[str, asyncio.Future[int]]] = []
+
+        async def try_token(node: object, question: Any, budget_s: float) -> TokenTrial:
+            del node, budget_s
+            end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            self.asked.append((question.token, end))
+            return TokenTrial(token=question.token, block=await end)
+
+        monkeypatch.setattr(trials_module, "try_token", try_token)
+
+
+async def test_a_slow_check_does_not_replace_one_of_a_newer_block(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    paced, pair = Paced(monkeypatch), PAIR
+    slow = asyncio.create_task(bench.trials.try_out(pair, a_block_ref(100)))
+    await asyncio.sleep(0)
+    bench.clock.advance(1_000)
+    quick = asyncio.create_task(bench.trials.try_out(pair, a_block_ref(103)))
+    await asyncio.sleep(0)
+    paced.asked[1][1].set_result(103)
+    assert await quick
+    paced.asked[0][1].set_result(100)
+    assert await slow
+    assert bench.trials.trials([pair])[STRANGER.address].block == 103
+    bench.clock.advance(1_000)
+    after_a_reorg = asyncio.create_task(bench.trials.try_out(pair, a_block_ref(102)))
+    await asyncio.sleep(0)
+    paced.asked[2][1].set_result(102)
+    assert await after_a_reorg
+    assert bench.trials.trials([pair])[STRANGER.address].block == 102
+
+
+async def test_all_tokens_of_an_opportunity_are_tried_at_once(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    paced = Paced(monkeypatch)
+    trying = asyncio.create_task(bench.scorer._try_out((PAIR, OTHER_PAIR)))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert [token for token, _ in paced.asked] == [STRANGER.address, OTHER]
+    for _, end in paced.asked:
+        end.set_result(100)
+    assert await trying
 
 
 async def test_the_highest_version_of_a_position_says_whether_it_is_open(bench: Any) -> None:
@@ -152,7 +209,7 @@ async def test_a_token_that_turns_while_held_is_flagged_once(bench: Any, tried: 
         told(verdict="unsafe", sell_tax_bps=700, reasons=("holders cannot sell any more",)),
     ]
     for _ in range(4):
-        await bench.trials.try_out(STRANGER.address, a_block_ref(100))
+        await bench.trials.try_out(PAIR, a_block_ref(100))
     flags = [event for event in bench.told if isinstance(event, TokenFlagged)]
     assert [event.flag for event in flags] == [Flag.TAX_RAISED, Flag.FAILED_TRIAL]
     assert flags[0].reason == "a sale now loses 700 bps to the token, it was 100"
@@ -160,11 +217,38 @@ async def test_a_token_that_turns_while_held_is_flagged_once(bench: Any, tried: 
 
 
 async def test_checks_survive_a_restart_in_the_cache(bench: Any, tried: list[TrialFacts]) -> None:
-    await bench.trials.try_out(STRANGER.address, a_block_ref(100))
+    await bench.trials.try_out(PAIR, a_block_ref(100))
     bench.start()
-    assert bench.trials.trials([STRANGER.address]) == {}
+    assert bench.trials.trials([PAIR]) == {}
     await bench.trials.recall()
-    assert bench.trials.trials([STRANGER.address])[STRANGER.address].value == tried[0]
+    assert bench.trials.trials([PAIR])[STRANGER.address].value == tried[0].model_copy(update={"pool": V2_POOL})
+
+
+async def test_a_token_is_judged_by_the_pools_of_its_route_and_by_all_of_them(
+    bench: Any, tried: list[TrialFacts]
+) -> None:
+    other = (STRANGER.address, an_address("another pool"))
+    tried[:] = [told(buy_tax_bps=10), told(verdict="unsafe", buy_tax_bps=0, reasons=("no sale succeeds",))]
+    await bench.trials.try_out(PAIR, a_block_ref(100))
+    assert bench.trials.trials([PAIR, other]) == {}
+    await bench.trials.try_out(other, a_block_ref(100))
+    (alone,) = bench.trials.trials([PAIR]).values()
+    (both,) = bench.trials.trials([PAIR, other]).values()
+    assert (alone.value.verdict, alone.value.pool) == ("safe", V2_POOL)
+    assert (both.value.verdict, both.value.pool, both.value.buy_tax_bps) == ("unsafe", other[1], 10)
+
+
+async def test_a_check_names_the_pool_that_it_trades_in(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    async def try_token(node: object, question: Any, budget_s: float) -> TokenTrial:
+        del node, budget_s
+        asked.append(question.where)
+        return TokenTrial(token=question.token, block=100)
+
+    monkeypatch.setattr(trials_module, "try_token", try_token)
+    await bench.trials.try_out(PAIR, a_block_ref(100))
+    assert asked == [replace(bench.trying().where, pool=V2_POOL)]
 
 
 @pytest.mark.integration
@@ -174,6 +258,6 @@ async def test_the_cache_forgets_checks_after_some_hours() -> None:
         cache = TrialCache(redis, "dexlane:test:1", lambda reason: None)
         kept = Seen(told(flags=("buy_limit",), reasons=("r",)), 7, 8)
         await cache.keep([kept])
-        assert await cache.recall() == {STRANGER.address: kept}
+        assert await cache.recall() == {f"{STRANGER.address} None": kept}
         assert 0 < await redis.ttl("dexlane:test:1:token-trials") <= 6 * 3_600
         await cache.close()

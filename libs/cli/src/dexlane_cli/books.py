@@ -62,6 +62,7 @@ def add(
     chain: Annotated[int | None, typer.Option(help="Chain id of the new book.")] = None,
     level: Annotated[int | None, typer.Option(min=1, max=10, help="1 (least) to 10 (most).")] = None,
     profile: Annotated[Profile | None, typer.Option(help="Accepted risk.")] = None,
+    jurisdiction: Annotated[str | None, typer.Option(help="Whose rules it trades under: EU, GB, ...")] = None,
     capital: Annotated[str | None, typer.Option(help="Capital of each lane, in whole quote tokens.")] = None,
     max_trade: Annotated[str | None, typer.Option(help="Largest entry of each lane, in whole quote tokens.")] = None,
     fast_account: Annotated[str | None, typer.Option(help="Live books: address or devnet name.")] = None,
@@ -83,7 +84,8 @@ def add(
         )
     given = {Lane.FAST: fast_account, Lane.SMART: smart_account}
     changes: dict[str, Any] = {"id": name, "accounts": _accounts(books[like], name, given)}
-    changes |= {key: value for key, value in (("level", level), ("profile", profile)) if value is not None}
+    said = (("level", level), ("profile", profile), ("jurisdiction", jurisdiction))
+    changes |= {key: value for key, value in said if value is not None}
     if chain is not None:
         changes |= {"chain_id": chain, "quote": quote_on(books[like], chain)}
     changes["limits"] = _limits(books[like], capital, max_trade)

@@ -19,6 +19,7 @@ from dexlane_cli import (
     allowances,
     books,
     breakers,
+    compliance,
     doctor,
     gas_report,
     gateway_client,
@@ -31,6 +32,7 @@ from dexlane_cli import (
     thoughts,
     token_check,
 )
+from dexlane_cli.assess import assess_command
 from dexlane_cli.code_risk import bytecode_risk_command
 from dexlane_cli.errors import EXIT_FAILED, CommandError
 from dexlane_cli.quote import quote_command
@@ -48,6 +50,7 @@ app = typer.Typer(
 )
 app.add_typer(books.app, name="books")
 app.command("quote")(quote_command)
+app.command("assess")(assess_command)
 app.command("bytecode-risk")(bytecode_risk_command)
 app.command("risk-report")(risk_report_command)
 app.add_typer(gas_report.app)
@@ -57,6 +60,7 @@ app.add_typer(token_check.app)
 app.add_typer(signer.app, name="signer")
 app.add_typer(breakers.app, name="breakers")
 app.add_typer(thoughts.app, name="thoughts")
+app.add_typer(compliance.app, name="compliance")
 console = Console(soft_wrap=True)
 
 Home = Annotated[Path, typer.Option(envvar="DXL_HOME", help="Folder for books, journals, streams and logs.")]

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import orjson
@@ -20,12 +20,14 @@ from rich.table import Table
 
 from dexlane.chain.link import LinkPolicy, RpcError, RpcUnavailable
 from dexlane.chain.rpc import RpcClient
-from dexlane.chain.token_check.check import BUDGET_S, PROTOCOL, Question, known_market, try_token
+from dexlane.chain.token_check.asking import Node
+from dexlane.chain.token_check.check import BUDGET_S, Question, try_token
 from dexlane.chain.token_check.http_node import HttpNode
-from dexlane.chain.token_check.subject import Node
+from dexlane.chain.token_check.pools import FAMILIES, Market, Where, known_markets, known_quotes
 from dexlane.domain.risk.canonical import canonical_symbol
+from dexlane.domain.risk.factors import percent
 from dexlane.domain.risk.token_trial import TokenTrial
-from dexlane.domain.risk.token_verdict import TokenVerdict, TrialLimits, judge
+from dexlane.domain.risk.token_verdict import STRICT, TokenVerdict, TrialLimits, judge
 from dexlane_cli.errors import EXIT_USAGE, CommandError
 
 EXIT_CODES = {"safe": 0, "unsafe": 1, "unknown": 3}
@@ -41,7 +43,10 @@ class Asked:
     rpc: str
     token: str
     router: str | None
+    protocol: str
+    pool: str | None
     block: int | None
+    strict: bool
 
 
 @app.command("token-check")
@@ -51,7 +56,13 @@ def token_check_command(
     router_address: Annotated[
         str, typer.Option(help="A router of the protocol; without it the chain's known one.")
     ] = "",
-    protocol: Annotated[str, typer.Option(help="Whose pools it is traded in: uniswap_v2.")] = PROTOCOL,
+    protocol: Annotated[
+        str, typer.Option(help="Whose pools it is traded in: uniswap_v2 or uniswap_v3. Without it V2's, else V3's.")
+    ] = "",
+    pool: Annotated[str, typer.Option(help="The pool to trade in; without it the first that holds anything.")] = "",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Its surroundings count too: locked liquidity, largest holder.")
+    ] = False,
     block: Annotated[int | None, typer.Option(min=0, help="The block to stand on; without it the newest.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
@@ -61,7 +72,7 @@ def token_check_command(
     Exit code 0: safe, 1: unsafe, 2: wrong usage, 3: unknown, because something could not be looked at. Taxes are in
     bps; they and "ok" are null where nothing was seen. Evidence names block, method and raw values.
     """
-    asked = _checked(rpc, token, router_address, protocol, block)
+    asked = _checked(Asked(rpc, token, router_address, protocol, pool, block, strict))
     began = time.perf_counter()
     trial, verdict = asyncio.run(_check(asked))
     answer = answer_of(trial, verdict, (time.perf_counter() - began) * 1_000)
@@ -72,15 +83,17 @@ def token_check_command(
     raise typer.Exit(EXIT_CODES[verdict.verdict])
 
 
-def _checked(rpc: str, token: str, router: str, protocol: str, block: int | None) -> Asked:
-    if protocol != PROTOCOL:
-        raise CommandError(f"--protocol {protocol} cannot be checked; {PROTOCOL} can", EXIT_USAGE)
-    if not rpc.startswith(("http://", "https://", "ws://", "wss://")):
+def _checked(asked: Asked) -> Asked:
+    if asked.protocol not in {"", *FAMILIES}:
+        raise CommandError(f"--protocol {asked.protocol} cannot be checked; {' and '.join(FAMILIES)} can", EXIT_USAGE)
+    if not asked.rpc.startswith(("http://", "https://", "ws://", "wss://")):
         raise CommandError("--rpc is the address of a node: http(s):// or ws(s)://", EXIT_USAGE)
-    for option, value in (("--token", token), ("--router-address", router or token)):
-        if not _ADDRESS.fullmatch(value):
+    given = {"--token": asked.token, "--router-address": asked.router, "--pool": asked.pool}
+    for option, value in given.items():
+        if (value or option == "--token") and not _ADDRESS.fullmatch(value or ""):
             raise CommandError(f"{option} is 0x and 40 hex digits, not {value!r}", EXIT_USAGE)
-    return Asked(rpc, token.lower(), router.lower() or None, block)
+    token, router, pool = (value.lower() if value else None for value in given.values())
+    return replace(asked, token=token or "", router=router, pool=pool)
 
 
 async def _check(asked: Asked) -> tuple[TokenTrial, TokenVerdict]:
@@ -92,15 +105,23 @@ async def _check(asked: Asked) -> tuple[TokenTrial, TokenVerdict]:
     except (RpcUnavailable, RpcError, TypeError, ValueError) as error:
         trial = TokenTrial(token=asked.token, block=asked.block or 0, missing=(f"the node does not answer: {error}",))
         known = False
-    return trial, judge(trial, TrialLimits(), known_issuer=known)
+    return trial, judge(trial, STRICT if asked.strict else TrialLimits(), known_issuer=known)
 
 
 def _question(asked: Asked, chain_id: int) -> Question:
-    known, quotes = known_market(chain_id)
-    router = asked.router or known
-    if router is None:
-        raise CommandError(f"no router of {PROTOCOL} is known on chain {chain_id}; give --router-address", EXIT_USAGE)
-    return Question(token=asked.token, router=router, quotes=quotes, block=asked.block)
+    """Uniswap's own exchanges, or those of ``--protocol``; a pool that is named may be another exchange's."""
+    families = (asked.protocol,) if asked.protocol else FAMILIES
+    known = [market for market in known_markets(chain_id) if market.family in families]
+    own = [next(market for market in known if market.family == each) for each in {each.family for each in known}]
+    markets = known if asked.pool else sorted(own, key=lambda market: market.family)
+    if asked.router is not None:
+        quoter = next((market.quoter for market in known if market.quoter), None)
+        family = FAMILIES[1] if asked.protocol == FAMILIES[1] else FAMILIES[0]
+        markets = [Market(family, asked.router, quoter if family == FAMILIES[1] else None)]
+    if not markets:
+        named = asked.protocol or " or ".join(FAMILIES)
+        raise CommandError(f"no router of {named} is known on chain {chain_id}; give --router-address", EXIT_USAGE)
+    return Question(asked.token, Where(tuple(markets), known_quotes(chain_id), asked.pool), asked.block)
 
 
 @asynccontextmanager
@@ -130,6 +151,7 @@ def answer_of(trial: TokenTrial, verdict: TokenVerdict, ms: float) -> dict[str, 
     ]
     return {
         "token": trial.token,
+        "pool": verdict.pool,
         "verdict": verdict.verdict,
         "buy_tax_bps": verdict.buy_tax_bps,
         "sell_tax_bps": verdict.sell_tax_bps,
@@ -145,6 +167,12 @@ def _show(answer: dict[str, Any], verdict: TokenVerdict) -> None:
     colours = {"safe": "green", "unsafe": "red", "unknown": "yellow"}
     console.print(f"{answer['token']} is [{colours[verdict.verdict]}]{verdict.verdict}[/] ({answer['ms']} ms)")
     taxes = (("purchase", verdict.buy_tax_bps), ("sale", verdict.sell_tax_bps), ("transfer", verdict.transfer_tax_bps))
+    console.print(f"traded in pool {answer['pool'] or 'none'}")
+    kept, largest = verdict.background.locked_bps(), verdict.background.top_holder_bps()
+    shares = {"liquidity burned or locked": kept, "largest holder": largest}
+    told = ", ".join(f"{name} {'?' if bps is None else percent(bps)}" for name, bps in shares.items())
+    age = verdict.background.age_blocks
+    console.print(f"{told}, age {'?' if age is None else age} blocks", highlight=False)
     console.print("taxes: " + ", ".join(f"{name} {'?' if bps is None else bps} bps" for name, bps in taxes))
     sizes = Table("amount", "can be sold")
     for size in verdict.can_sell:

@@ -8,13 +8,27 @@ from typing import Any
 
 import pytest
 
-from dexlane.chain.execution.breaker_watch import used_tolerance_bps
+from dexlane.chain.execution.breaker_watch import ExecutionBreakers, used_tolerance_bps
 from dexlane.domain.breakers.policy import BreakerPolicy, policies
 from dexlane.events.breakers import BreakerChanged, BreakerKind, BreakerPhase, BreakerReset
 from dexlane.events.control import Status, TradingStatus
 from dexlane.events.execution import FailureReason, FillIncluded, IntentCreated, IntentFailed, Purpose
 from dexlane.events.risk import DecisionRecorded
-from dexlane.testing.builders import CHAIN_ID, NOW_MS, a_breaker, a_fill, an_exit, an_intent
+from dexlane.runtime.breaker_board import BoardPlace, BreakerBoard, BreakerMoments
+from dexlane.runtime.clock import ManualClock
+from dexlane.runtime.observability import Log, Metrics
+from dexlane.testing.builders import (
+    CHAIN_ID,
+    NOW_MS,
+    a_block_ref,
+    a_book,
+    a_breaker,
+    a_fill,
+    an_exit,
+    an_exit_intent,
+    an_intent,
+    losses_counted,
+)
 from dexlane.testing.live_bench import ACCOUNT, BOUGHT, Bench, Home, TokenWorld, live_book, reborn, running
 from dexlane.values.books import Lane, Mode
 from dexlane.values.tokens import TokenDelta
@@ -170,7 +184,7 @@ async def test_an_entry_that_was_planned_before_trading_stopped_is_not_signed(ho
 
         async def commit(*given: Any) -> Any:
             written = await plan_and_stop(*given)
-            bench.side.take_breaker(a_breaker(BreakerPhase.OPEN, source="breaker-losses", service="portfolio"))
+            bench.side.take_breaker(a_breaker(BreakerPhase.OPEN, source="breaker-gas", service="gas-oracle"))
             return written
 
         bench.executor._commit = commit  # type: ignore[method-assign]
@@ -219,9 +233,8 @@ async def test_reverts_in_the_pools_of_a_protocol_open_a_breaker_of_that_protoco
 
 async def test_entries_stop_while_a_breaker_that_must_be_renewed_is_not_heard_of(home: Home) -> None:
     async with running(home, furnish=_with(FAST)) as bench:
-        heard = a_breaker(
-            source="breaker-losses", service="portfolio", renewed_within_ms=120_000, occurred_at_ms=bench.clock.now_ms()
-        )
+        now_ms = bench.clock.now_ms()
+        heard = losses_counted(renewed_within_ms=120_000, occurred_at_ms=now_ms, breaker_version=2)
         bench.side.take_breaker(heard)
         await trade(bench, 1)
         assert bench.effects() == 1
@@ -232,15 +245,97 @@ async def test_entries_stop_while_a_breaker_that_must_be_renewed_is_not_heard_of
         assert "breaker-losses of portfolio was last heard of" in (await refusals(bench))[-1].reasons[0]
 
 
+async def test_nothing_live_is_begun_while_nobody_was_heard_of_who_counts_losses(home: Home) -> None:
+    async with running(home, live_book(), a_book(id="paper-one"), furnish=_with(FAST)) as before:
+        await trade(before, 1)
+        before.world.losses_counted = False
+        bench = await reborn(before)
+        for fact in (
+            losses_counted(source="breaker-losses-paper", mode=Mode.PAPER),
+            losses_counted(renewed_within_ms=0),
+        ):
+            bench.side.take_breaker(fact)
+        await bench.head()
+        await trade(bench, 2)
+        refused = (await refusals(bench))[-1]
+        assert (refused.book_id, refused.outcome) == ("live-one", "reducing")
+        assert "no breaker that counts losses was ever heard of" in refused.reasons[0]
+        begun = [one.book_id for one in await bench.events() if isinstance(one, IntentCreated) and one.plan is not None]
+        assert sorted(begun) == ["live-one", "paper-one", "paper-one"]
+        await bench.executor.on_exit(an_exit(book_id="live-one", mode="live", account=ACCOUNT, quantity=BOUGHT))
+        await bench.head()
+        assert bench.effects() == 2, "what lowers risk goes on"
+        bench.side.take_breaker(losses_counted(breaker_version=2))
+        await trade(bench, 3)
+        assert bench.effects() == 3
+        await bench.die()
+
+
 async def test_two_books_cannot_share_the_last_probe(home: Home) -> None:
     books = [live_book(), live_book(id="live-two")]
-    async with running(home, books[0], furnish=_with(FAST)) as bench:
+    async with running(home, *books, furnish=_with(FAST)) as bench:
         brakes = bench.executor._brakes
-        bench.side.take_breaker(a_breaker(BreakerPhase.HALF_OPEN, source="breaker-losses", probes=1, round=3))
-        await bench.executor.on_verdict(bench.verdict(blocks=10))
-        assert brakes.probes.begun == {("breaker-losses", 3): 1}
-        await bench.executor.on_verdict(bench.verdict(blocks=10))
-        assert brakes.probes.begun == {("breaker-losses", 3): 1}, "a repeated verdict takes none"
+        bench.side.take_breaker(a_breaker(BreakerPhase.HALF_OPEN, source="breaker-gas", probes=1, round=3))
+        verdict = bench.verdict(blocks=10)
+        await bench.executor.on_verdict(verdict)
+        assert brakes.probes.begun == {("breaker-gas", 3): 1}
+        [refused] = await refusals(bench)
+        assert (refused.book_id, refused.outcome) == ("live-two", "reducing")
+        assert "its 1 probes are begun" in refused.reasons[0]
+        await bench.executor.on_verdict(verdict)
+        assert brakes.probes.begun == {("breaker-gas", 3): 1}, "a repeated verdict takes none"
+
+
+async def test_an_entry_in_pools_whose_breaker_is_half_open_is_a_small_probe(home: Home) -> None:
+    async with running(home, furnish=_with(FAST)) as bench:
+        for venue, bps in (("uniswap_v2", 800), ("uniswap_v3", 300)):
+            source = f"breaker-dex-smart-{venue.replace('_', '-')}"
+            half = a_breaker(BreakerPhase.HALF_OPEN, source=source, venue=venue, probe_size_bps=bps, round=2)
+            bench.side.take_breaker(half)
+        await trade(bench, 1)
+        [intent] = [one for one in await bench.events() if isinstance(one, IntentCreated) and one.plan is not None]
+        assert intent.plan is not None
+        traded = {leg.protocol.value for path in intent.plan.paths for leg in path.route.legs}
+        bps = 300 if "uniswap_v3" in traded else 800
+        assert intent.plan.amount_in == live_book().limits[Lane.FAST].max_trade * bps // 10_000
+        sources = {f"breaker-dex-smart-{venue.replace('_', '-')}" for venue in traded}
+        assert bench.executor._brakes.probes.begun == {(source, 2): 1 for source in sources}
+
+
+def exit_or_entry(purpose: Purpose, lane: Lane, blocks_later: int) -> IntentCreated:
+    """A live intent that was planned so many blocks after its cause."""
+    planned_at = a_block_ref(100 + blocks_later)
+    if purpose is Purpose.EXIT:
+        return an_exit_intent(an_exit(mode="live", lane=lane), block=planned_at)
+    return an_intent(mode=Mode.LIVE, lane=lane, purpose=purpose, block=planned_at)
+
+
+@pytest.mark.parametrize(
+    ("purpose", "lane", "blocks_later", "phase"),
+    [
+        (Purpose.EXIT, Lane.FAST, 0, BreakerPhase.CLOSED),
+        (Purpose.EXIT, Lane.SMART, 3, BreakerPhase.CLOSED),
+        (Purpose.ENTRY, Lane.SMART, 3, BreakerPhase.CLOSED),
+        (Purpose.ENTRY, Lane.SMART, 0, BreakerPhase.OPEN),
+        (Purpose.ENTRY, Lane.FAST, 3, BreakerPhase.OPEN),
+        (Purpose.GAP, Lane.FAST, 0, BreakerPhase.OPEN),
+    ],
+)
+def test_what_waits_on_purpose_is_not_slow(
+    log: Log, purpose: Purpose, lane: Lane, blocks_later: int, phase: BreakerPhase
+) -> None:
+    place = BoardPlace(
+        service="an-executor",
+        chain_id=CHAIN_ID,
+        policies=policies({"latency": {"p95_ms": 500, "min_samples": 2}}),
+        clock=ManualClock(NOW_MS),
+        moments=BreakerMoments(Metrics("brakes"), log),
+    )
+    breakers = ExecutionBreakers(BreakerBoard(place), lane)
+    for _ in range(2):
+        breakers.sent(exit_or_entry(purpose, lane, blocks_later), 30.0)
+    said = [event for told in breakers.board.changes() for event in told.events if isinstance(event, BreakerChanged)]
+    assert [one.phase for one in said if one.kind is BreakerKind.LATENCY] == [phase]
 
 
 @pytest.mark.parametrize(("bought", "bps"), [(1_000, 0), (990, 5_000), (980, 10_000), (1_010, -5_000), (970, 15_000)])

@@ -19,13 +19,15 @@ from dexlane.domain.circumstances import PlanningRules
 from dexlane.domain.rollup_fees import data_fee_wei, data_size
 from dexlane.domain.send_values import AttemptKind, Step
 from dexlane.events.base import FeeCap
+from dexlane.events.breakers import BreakerPhase
+from dexlane.events.control import Status
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.fees import DataFeeRule, DataFeeTerms, FeeQuoted, SendTiming
 from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime.errors import Postponed, Transient
-from dexlane.testing.builders import a_book, an_exit
+from dexlane.testing.builders import a_book, a_breaker, a_status, an_exit
 from dexlane.testing.fake_chain import FakeChain
-from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, live_book, reborn, running
+from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, TokenWorld, live_book, reborn, running
 from dexlane.values.books import Mode
 from dexlane_signer import PermitRequest, PrivateKey, SignedAttempt, SignRequest
 
@@ -82,6 +84,26 @@ async def test_an_exit_of_dust_waits_for_a_while_and_then_ends_so_that_others_co
         assert len(outcomes) <= 2, "told when it began to wait, and when it ended"
 
 
+async def test_an_exit_that_waits_to_pay_is_looked_at_within_a_block_and_a_halted_one_less_often(home: Home) -> None:
+    async with running(home) as before:
+        before.world.rules = PlanningRules(exit_budget_bps=1, urgent_exit_budget_bps=1)
+        bench = await reborn(before)
+        for _ in range(3):
+            await bench.head()
+        await bench.executor.on_verdict(bench.verdict(blocks=10))
+        for _ in range(6):
+            await bench.head()
+        dust = an_exit(book_id="live-one", mode="live", account=ACCOUNT, quantity=BOUGHT // 10**5)
+        dust = dust.model_copy(update={"block": bench.chain.tip.ref})
+        with pytest.raises(Postponed, match="may pay") as wait:
+            await bench.executor.on_exit(dust)
+        assert wait.value.after_s <= 12 / 4, "a quarter of a block"
+        bench.side.take_status(a_status(Status.HALTED, status_version=2))
+        with pytest.raises(Transient) as halted:
+            await bench.executor.on_exit(dust)
+        assert not isinstance(halted.value, Postponed), "a halt may last, and its exits must not run out of deliveries"
+
+
 async def test_a_trade_waits_for_cheaper_gas_as_planned_and_is_made_when_there_is_none_ahead(home: Home) -> None:
     paper = a_book(id="paper-one", accounts={"fast": "0x" + "5" * 40, "smart": "0x" + "6" * 40})
     async with running(home, live_book(), paper) as before:
@@ -106,6 +128,23 @@ async def test_a_trade_waits_for_cheaper_gas_as_planned_and_is_made_when_there_i
         cheaper_later(bench, waits=True)
         await bench.executor.on_verdict(verdict)
         assert await intents(bench, verdict) == made, "what was made is not made again, nor waited for"
+
+
+async def test_a_probe_that_waits_for_cheaper_gas_is_not_begun(home: Home) -> None:
+    def patient(world: TokenWorld) -> None:
+        world.rules = PlanningRules(waits_for_cheaper_blocks=True)
+
+    async with running(home, furnish=patient) as bench:
+        bench.side.take_breaker(a_breaker(BreakerPhase.HALF_OPEN, source="breaker-gas", probes=1, round=3))
+        verdict = bench.verdict(blocks=10)
+        cheaper_later(bench, waits=True)
+        for _ in range(3):
+            with pytest.raises(Postponed):
+                await bench.executor.on_verdict(verdict)
+        cheaper_later(bench, waits=False)
+        await bench.executor.on_verdict(verdict)
+        assert len(await intents(bench, verdict)) == 1
+        assert bench.executor._brakes.probes.begun == {("breaker-gas", 3): 1}
 
 
 async def test_the_usual_rules_never_wait(home: Home) -> None:

@@ -342,6 +342,43 @@ def test_an_open_breaker_never_closes_without_having_been_half_open_or_reset(kin
             assert not (middle is OPEN and running.state.phase is CLOSED)
 
 
+gas = BreakerPolicy.model_validate(
+    DEFAULTS[BreakerKind.GAS].model_dump()
+    | {"limits": {"fee_per_gas_wei": 100}, "operator_limits": {"fee_per_gas_wei": 1_000}}
+)
+prices = st.lists(st.tuples(st.integers(0, 20 * MINUTE_MS), st.integers(1, 1_500)), max_size=40)
+
+
+@given(script=prices)
+@few
+def test_what_reached_the_limit_of_operators_never_tries_again_without_one(script: list[tuple[int, int]]) -> None:
+    running = Running(BreakerKind.GAS)
+    running.policy, waits = gas, False
+    for after_ms, price in script:
+        running.look(after_ms).see(price)
+        waits = waits or price >= 1_000
+        assert not (waits and running.lets_trade)
+        assert not waits or (running.state.phase, running.state.needs_operator) == (OPEN, True)
+    was_dear = bool(script) and script[-1][1] >= 100
+    running.reset()
+    assert running.state.phase is (OPEN if was_dear else CLOSED)
+    assert running.state.needs_operator is (bool(script) and script[-1][1] >= 1_000)
+
+
+def test_an_opening_says_which_of_its_limits_it_reached() -> None:
+    running = Running(BreakerKind.GAS)
+    running.policy = gas
+    assert running.see(100).state.reason == "fee_per_gas_wei 100 reaches the limit of 100"
+    assert running.see(1_000).state.reason == "fee_per_gas_wei 1000 reaches 1000, which waits for an operator"
+    assert [change.reason for change in running.state.history][-1] == running.state.reason
+
+
+@pytest.mark.parametrize("limits", [{"fee_per_gas_wei": 99}, {"failures": 5_000}], ids=["lower", "of another kind"])
+def test_a_limit_of_operators_lies_above_that_of_the_breaker(limits: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="at or above a limit of gas"):
+        BreakerPolicy.model_validate(gas.model_dump() | {"operator_limits": limits})
+
+
 @given(
     kind=st.sampled_from(list(BreakerKind)),
     jitter_bps=st.integers(0, 10_000),

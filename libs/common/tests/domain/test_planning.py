@@ -15,6 +15,7 @@ from dexlane.domain.fee_bumps import last_exit_fee, second_exit_fee
 from dexlane.domain.gas_value import native_in_quote, quote_in_native
 from dexlane.domain.planning import plan
 from dexlane.domain.pool_book import PoolBook
+from dexlane.domain.risk.compliance import ComplianceRules
 from dexlane.domain.rollup_fees import dearest_rollup_fee_wei, planned_size, routed_size
 from dexlane.domain.routing import best_route, rotated_to
 from dexlane.domain.trade_quotes import quote_plan
@@ -23,6 +24,7 @@ from dexlane.events.control import Status
 from dexlane.events.execution import Purpose
 from dexlane.events.fees import DataFeeRule, DataFeeTerms, FeeTier, InclusionTip, SendTiming
 from dexlane.events.portfolio import ExitReason
+from dexlane.events.risk import Ruling
 from dexlane.testing.builders import (
     USDC,
     V2_POOL,
@@ -40,8 +42,9 @@ from dexlane.testing.builders import (
     an_exposure,
     an_opportunity,
     lane_limits,
+    verdict_facts,
 )
-from dexlane.values.books import Book, Lane, Profile
+from dexlane.values.books import Book, Lane, Mode, Profile
 from dexlane.values.chains import NATIVE
 from dexlane.values.pools import Pool
 from dexlane.values.routes import Leg, Route
@@ -151,6 +154,41 @@ def test_all_reasons_are_given_not_only_the_first() -> None:
 def test_a_standing_order_of_the_book_is_taken_whatever_strategies_it_listens_to() -> None:
     order = an_entry_opportunity(strategy="dca", addressee="paper-one", edge_bps=0)
     assert planned(decide(a_verdict(order))).strategy == "dca"
+
+
+def test_a_book_is_refused_what_its_jurisdiction_forbids_or_nobody_judged() -> None:
+    rulings = (Ruling(jurisdiction="EU", refused=("token x: no",)), Ruling(jurisdiction="GB"))
+    verdict = a_verdict(an_entry_opportunity(), facts=verdict_facts(rulings=rulings))
+    outcomes = {code: decide(verdict, a_book(jurisdiction=code)) for code in ("EU", "GB", "US", None)}
+    assert isinstance(outcomes["GB"], Planned)
+    assert isinstance(outcomes[None], Planned)
+    assert outcomes["EU"] == Refused(outcome="forbidden", reasons=("token x: no (EU)",))
+    assert isinstance(outcomes["US"], Refused)
+    assert "was not judged" in outcomes["US"].reasons[0]
+
+
+def test_where_only_verified_accounts_trade_others_open_nothing_and_still_close() -> None:
+    book = a_book()
+    listed = {lane: ComplianceRules.model_validate(
+        {"reviewed": "2023-01-01", "allowed_accounts": [{"address": account, "until": "2024-01-01"}]}
+    ) for lane, account in book.accounts.items()}  # fmt: skip
+    assert isinstance(decide(book=book, rules=PlanningRules(compliance=listed[Lane.FAST])), Planned)
+    other = decide(book=book, rules=PlanningRules(compliance=listed[Lane.SMART]))
+    assert isinstance(other, Refused)
+    assert other.outcome == "account_not_verified"
+    late = a_market(timestamp_s=1_704_067_200)
+    assert isinstance(decide(book=book, market=late, rules=PlanningRules(compliance=listed[Lane.FAST])), Refused)
+    exit_ = an_exit(account=book.accounts[Lane.FAST], lane=Lane.FAST)
+    closing = PlanningRules(compliance=listed[Lane.SMART])
+    assert isinstance(decide(exit_, book, holdings=some_holdings(held=exit_.quantity), rules=closing), Planned)
+
+
+def test_a_book_plans_only_within_its_profile() -> None:
+    shallow = a_verdict(an_entry_opportunity(), facts=verdict_facts(thinnest_depth=30_000 * 10**6))
+    assert isinstance(decide(shallow, a_book(profile=Profile.AGGRESSIVE)), Planned)
+    refused = decide(shallow, a_book(profile=Profile.MODERATE))
+    assert isinstance(refused, Refused)
+    assert refused.outcome == "beyond_profile"
 
 
 def gap_market(**fields: Any) -> Market:
@@ -286,6 +324,25 @@ def test_an_urgent_exit_accepts_more_slippage_and_pays_the_emergency_tier() -> N
     urgent = planned(decide(exit_of(reason=ExitReason.STOP_LOSS), market=market))
     assert urgent.plan.minimum_out < calm.plan.minimum_out
     assert urgent.plan.fee_cap.max_fee_per_gas_wei == 99 * GWEI > calm.plan.fee_cap.max_fee_per_gas_wei
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_an_exit_of_a_flagged_token_expects_what_its_tax_leaves(mode: Mode) -> None:
+    book = a_book(mode=mode)
+    free = planned(decide(exit_of(reason=ExitReason.TOKEN_FLAGGED), book))
+    taxed = planned(decide(exit_of(reason=ExitReason.TOKEN_FLAGGED, sell_tax_bps=3_000), book))
+    assert taxed.plan.quoted_out < free.plan.minimum_out
+    assert taxed.plan.quoted_out == pytest.approx(free.plan.quoted_out * 7_000 / 10_000, rel=0.02)
+    assert [(tax.token, tax.bps) for tax in taxed.plan.taxes] == [(WETH.address, 3_000)]
+    assert free.plan.taxes == ()
+
+
+def test_paper_sells_nothing_of_a_token_that_nobody_can_sell_and_a_live_book_tries() -> None:
+    trapped = exit_of(reason=ExitReason.TOKEN_FLAGGED, sell_tax_bps=10_000)
+    refused = decide(trapped, a_book(mode=Mode.PAPER))
+    assert isinstance(refused, Refused)
+    assert refused.outcome == "no_route"
+    assert planned(decide(trapped, a_book(mode=Mode.LIVE))).plan.taxes == ()
 
 
 amounts = st.integers(1, 40_000 * 10**6)
@@ -455,14 +512,14 @@ FJORD = DataFeeTerms(
 )
 
 
-def test_above_the_ceiling_no_entry_is_made_and_exits_go_on() -> None:
+def test_at_the_ceiling_no_entry_is_made_and_exits_go_on() -> None:
     quote = a_fee_quote(next_base_fee_per_gas_wei=9 * GWEI, tiers=CALM_TIERS, entry_ceiling_wei=10 * GWEI)
-    assert isinstance(decide(market=a_market(fee_quote=quote, next_base_fee_wei=9 * GWEI)), Planned)
-    dear = a_market(fee_quote=quote, next_base_fee_wei=9 * GWEI + 1)
+    assert isinstance(decide(market=a_market(fee_quote=quote, next_base_fee_wei=9 * GWEI - 1)), Planned)
+    dear = a_market(fee_quote=quote, next_base_fee_wei=9 * GWEI)
     refused = decide(market=dear)
     assert isinstance(refused, Refused)
     assert refused.outcome == "gas_ceiling"
-    assert refused.reasons == ("gas costs 10.000000001 gwei, and above 10 gwei no entry is made",)
+    assert refused.reasons == ("gas costs 10 gwei, and from 10 gwei on no entry is made",)
     assert planned(decide(exit_of(), market=dear)).purpose is Purpose.EXIT
 
 

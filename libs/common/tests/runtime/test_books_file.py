@@ -50,6 +50,14 @@ def test_amounts_become_smallest_units_exactly() -> None:
     assert book.gas_reserve_wei == 5 * 10**16
 
 
+def test_a_book_may_name_its_jurisdiction_and_keeps_it_when_written() -> None:
+    told = parse(changed("# jurisdiction", "jurisdiction"))["paper-main"]
+    assert told.jurisdiction == "EU"
+    assert parse(render_book(told, roles=ROLES))["paper-main"] == told
+    assert "jurisdiction" not in parse(PAPER)["paper-main"].model_dump(), "as before there were any"
+    assert "String should match" in faults(changed('# jurisdiction = "EU"', 'jurisdiction = "Europe"'))[0]
+
+
 @pytest.mark.parametrize(
     ("written", "units"),
     [('"2500"', 2_500_000_000), ('"2500.000001 USDC"', 2_500_000_001), ("2500", 2_500_000_000), ('"0.5"', 500_000)],
@@ -234,7 +242,9 @@ def books(draw: st.DrawFn) -> Book:
     limits = base.limits[Lane.FAST].model_copy(
         update={"capital": capital, "max_trade": draw(st.integers(0, capital)), "max_daily_loss": capital // 3}
     )
-    exits = base.exits.model_copy(update={"max_age_s": draw(st.none() | st.integers(1, 10**6))})
+    exits = base.exits.model_copy(
+        update={"max_age_s": draw(st.none() | st.integers(1, 10**6)), "flagged_tokens": draw(st.booleans())}
+    )
     changes = {
         "level": draw(st.integers(1, 10)),
         "limits": {Lane.FAST: limits, Lane.SMART: base.limits[Lane.SMART]},

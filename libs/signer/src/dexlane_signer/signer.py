@@ -104,7 +104,7 @@ class LocalSigner:
         self._keys = {key.address: key for key in keys}
         self._policies: dict[int, Policy] = {}
         self._guard = guard
-        self._clock_s = clock_s
+        self.clock_s = clock_s
         self._brake = brake or Brake(guard)
         self.counts = self._brake.counts
         for policy in policies:
@@ -188,7 +188,7 @@ class LocalSigner:
     def _examined(self, request: SignRequest) -> Wanted:
         transaction, sender = request.transaction, normal_address(request.sender)
         policy, key = self._find(transaction.chain_id, sender)
-        context = CheckContext(sender=sender, kind=request.kind, now_s=self._clock_s())
+        context = CheckContext(sender=sender, kind=request.kind, now_s=self.clock_s())
         allowed = decide(policy, transaction, request.approval, context)
         if isinstance(allowed, Denial):
             raise SigningDenied(allowed)
@@ -226,7 +226,7 @@ class LocalSigner:
         """Everything that can refuse a permit; what is returned signs it."""
         owner, is_entry = normal_address(request.owner), request.purpose == "entry"
         policy, key = self._find(request.chain_id, owner)
-        context = CheckContext(sender=owner, kind="trade", now_s=self._clock_s())
+        context = CheckContext(sender=owner, kind="trade", now_s=self.clock_s())
         _require(check_permit(policy, request.permit, context))
         _require(check_permit_approval(policy, request.approval, request.permit, request.chain_id, context))
         _require(self._brake.refusal(is_cancel=False, is_entry=is_entry))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dexlane.chain.execution.assembly import assemble
 from dexlane.domain.circumstances import PlanningRules
+from dexlane.runtime.compliance_files import load_rules
 from dexlane.runtime.service import Service, run
 from dexlane.values.books import Lane
 from fast_executor.handlers import routes
@@ -20,6 +21,7 @@ def build(settings: Settings) -> Service:
         max_fee_age_blocks=settings.max_fee_age_blocks,
         most_fee_per_gas_wei=settings.max_fee_per_gas_gwei * 10**9,
         bump_percent=settings.bump_percent,
+        compliance=load_rules(settings.compliance_file),
     )
     moments = ExecutionMoments(service.metrics, service.log)
     service.include(routes(assemble(service, settings, Lane.FAST, rules, moments)))

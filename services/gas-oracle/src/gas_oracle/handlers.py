@@ -1,4 +1,4 @@
-"""A block in, a fee quote out; and the word to stop when gas is beyond all bounds."""
+"""A block in, a fee quote out; and what is to be said when gas is dear."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from dexlane.chain.rollup_terms import read_data_fee_terms
 from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.domain.fees import TIP_PERCENTILES, fee_parameters
 from dexlane.events.base import Event
-from dexlane.events.control import TradingStatus
+from dexlane.events.breakers import BreakerReset
 from dexlane.events.fees import DataFeeTerms, FeeQuoted
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.consuming import Routes
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.latest import LatestByKey
+from gas_oracle.alarms import GasAlarms
 from gas_oracle.fee_window import FeeWindow
 from gas_oracle.metrics import OracleMoments
 from gas_oracle.quotes import Known, QuoteRules, fee_quote
-from gas_oracle.stops import GasStops
 
 
 class Publisher(Protocol):
@@ -40,7 +40,7 @@ class Deps:
     nodes: Mapping[int, Rpc]
     windows: Mapping[int, FeeWindow]
     rules: Mapping[int, QuoteRules]
-    stops: Mapping[int, GasStops]
+    alarms: Mapping[int, GasAlarms]
     clock: Clock
     moments: OracleMoments
     quotes: LatestByKey[int, FeeQuoted] = field(default_factory=lambda: LatestByKey("fee quote"))
@@ -57,14 +57,15 @@ def routes(deps: Deps) -> Routes:
             await deps.bus.publish(quoted)
         except (Transient, RpcError) as error:
             deps.moments.quote_missed(event.chain_id, event.block.number, str(error))
+            await deps.alarms[event.chain_id].missed()
             return
         deps.quotes.set(event.chain_id, quoted, deps.clock.now_ms())
         deps.moments.fee_quoted(quoted)
         await _judge(deps, quoted)
 
-    @routes.follow(TradingStatus, from_="last")
-    async def remember(word: TradingStatus) -> None:
-        deps.stops[word.chain_id].heard(word)
+    @routes.follow(BreakerReset, from_="last")
+    async def reset(word: BreakerReset) -> None:
+        await deps.alarms[word.chain_id].breakers.reset(word)
 
     return routes
 
@@ -91,17 +92,8 @@ async def _data_fee(node: Rpc, event: BlockApplied) -> DataFeeTerms | None:
 
 
 async def _judge(deps: Deps, quoted: FeeQuoted) -> None:
-    """Tell of ceilings and spikes, and stop trading where that is due; what the bus did not take comes again."""
-    stops, window = deps.stops[quoted.chain_id], deps.windows[quoted.chain_id]
-    rise_percent, began = stops.rise(window.last_base_fees(stops.ceilings.spike_blocks), quoted)
-    deps.moments.judged(quoted, rise_percent, spiking=stops.spiking, began=began)
-    word = stops.word(quoted)
-    if word is None:
-        return
-    try:
-        await deps.bus.publish(word)
-    except Transient as error:
-        deps.moments.stop_not_stored(quoted.chain_id, str(error))
-        return
-    stops.heard(word)
-    deps.moments.stopped(word)
+    """Tell of ceilings and spikes, and let the breaker see the price."""
+    alarms, window = deps.alarms[quoted.chain_id], deps.windows[quoted.chain_id]
+    rise_percent, began = alarms.rise(window.last_base_fees(alarms.ceilings.spike_blocks), quoted)
+    deps.moments.judged(quoted, rise_percent, spiking=alarms.spiking, began=began)
+    await alarms.quoted(quoted)

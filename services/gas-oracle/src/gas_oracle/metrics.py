@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dexlane.domain.fee_limits import price_of
-from dexlane.events.control import TradingStatus
 from dexlane.events.fees import FeeLevel, FeeQuoted
 from dexlane.runtime.observability import Log, Metrics
 
@@ -20,11 +19,10 @@ class OracleMoments:
         self._tip = metrics.gauge("tip_wei", "Quoted tip per gas", tier)
         self._by_deadline = metrics.gauge("inclusion_tip_wei", "Tip per gas by deadline in blocks", ("chain", "blocks"))
         self._price = metrics.gauge("gas_price_wei", "Next base fee and balanced tip, which ceilings are about", chain)
-        self._level = metrics.gauge("gas_level", "0 normal, 1 warn, 2 entries stop, 3 trading stops", chain)
+        self._level = metrics.gauge("gas_level", "0 normal, 1 warn, 2 no entries, 3 none until somebody resets", chain)
         self._rise = metrics.gauge("base_fee_rise_percent", "Next base fee above the lowest of the last blocks", chain)
         self._spiking = metrics.gauge("base_fee_spiking", "1 while that is a spike", chain)
         self._spikes = metrics.counter("base_fee_spikes_total", "Spikes that began", chain)
-        self._stops = metrics.counter("gas_stops_total", "Times trading was stopped for the price of gas", chain)
         self._l1_base_fee = metrics.gauge("l1_base_fee_wei", "L1 base fee that a rollup's data is charged by", chain)
         self._compute = metrics.histogram("quote_seconds", "From the node's answer to the quote", chain)
         self._levels: dict[int, FeeLevel] = {}
@@ -65,12 +63,3 @@ class OracleMoments:
         if began:
             self._spikes.labels(chain).inc()
             self._log.warning("base_fee_spike", chain_id=quote.chain_id, rise_percent=rise_percent)
-
-    def stopped(self, word: TradingStatus) -> None:
-        """Trading is stopped for the price of gas, until a person releases it."""
-        self._stops.labels(str(word.chain_id)).inc()
-        self._log.error("gas_stop", chain_id=word.chain_id, status=word.status, reason=word.reason)
-
-    def stop_not_stored(self, chain_id: int, reason: str) -> None:
-        """The bus did not take the word; the next block says it again."""
-        self._log.error("gas_stop_not_stored", chain_id=chain_id, reason=reason)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import Literal
 
 from pydantic import Field, model_validator
 
 from dexlane.domain.fee_limits import FeeCeilings, usual_ceilings
 from dexlane.domain.fees import GWEI, FeeWindows
-from dexlane.events.control import Status
-from dexlane.runtime.settings import ChainSettings, service_config
+from dexlane.events.breakers import BreakerKind
+from dexlane.runtime.settings import BreakerSettings, ChainSettings, service_config
 from dexlane.values.base import Value
 
 
@@ -32,7 +31,7 @@ class CeilingSettings(Value):
         return replace(usual, **prices, **{name: value for name, value in spike.items() if value is not None})
 
 
-class Settings(ChainSettings):
+class Settings(ChainSettings, BreakerSettings):
     """``DEXLANE_GAS_ORACLE_*``."""
 
     model_config = service_config("gas-oracle")
@@ -49,9 +48,6 @@ class Settings(ChainSettings):
     fee_ceilings: dict[int, CeilingSettings] = Field(
         default_factory=dict, description="ceilings on the price of gas by chain, where they are not the usual ones"
     )
-    gas_stop: Literal["reducing", "halted"] = Field(
-        default="reducing", description="what is said above the stop: exits go on, or nothing but cancels"
-    )
 
     @model_validator(mode="after")
     def _every_chain_is_served(self) -> Settings:
@@ -59,6 +55,12 @@ class Settings(ChainSettings):
             if chain not in self.rpc_ws_urls:
                 raise ValueError(f"chain {chain} has no node; add it to DEXLANE_RPC_WS_URLS")
             self.ceilings_of(chain)
+        return self
+
+    @model_validator(mode="after")
+    def _the_limit_is_the_ceiling(self) -> Settings:
+        if "fee_per_gas_wei" in self.breakers.get(BreakerKind.GAS, {}):
+            raise ValueError("the gas breaker opens at block_gwei of DEXLANE_GAS_ORACLE_FEE_CEILINGS; set it there")
         return self
 
     def ceilings_of(self, chain_id: int) -> FeeCeilings:
@@ -71,8 +73,3 @@ class Settings(ChainSettings):
         return FeeWindows(
             tip_blocks=self.tip_blocks, base_fee_blocks=self.base_fee_blocks, tier_blocks=self.window_blocks
         )
-
-    @property
-    def stop_status(self) -> Status:
-        """The word that is said above the stop."""
-        return Status(self.gas_stop)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from pydantic import Field, ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from dexlane.domain.risk.profiles import PROFILES
 from dexlane.events.control import BookChanged
 from dexlane.runtime.books_file import BooksFile
 from dexlane.runtime.errors import DexlaneError, Misconfigured
@@ -61,9 +62,11 @@ class BookVersion:
 
 
 def refuse_unsafe_books(books: Iterable[Book], settings: Settings) -> None:
-    """``Fatal`` for a book on a chain that is not served, and for live books where real money is at stake unless that
-    was accepted in words and the keys of their accounts are not public."""
+    """``Fatal`` for a book whose profile has no place in its mode, or whose chain is not served, and for live books
+    where real money is at stake unless that was accepted in words and the keys of their accounts are not public."""
     for book in books:
+        if book.mode not in PROFILES[book.profile].modes:
+            raise Misconfigured(f"book {book.id!r} is {book.mode} and {book.profile}; give it another profile")
         if book.chain_id not in settings.chains:
             raise Misconfigured(f"book {book.id!r} trades on chain {book.chain_id}, which DEXLANE_CHAINS does not name")
         if book.mode is not Mode.LIVE or settings.network == "devnet":

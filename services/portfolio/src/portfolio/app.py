@@ -34,7 +34,10 @@ def build(settings: Settings) -> Service:
     announcer = Announcer(marks, moments, results.valued)
     accounting = Accounting(journal, announcer, moments, results.sold)
     approving = Approving(Approver.PORTFOLIO, sealer_from(settings.approval_key_file), settings.approval_valid_s)
-    watch = ExitWatch(journal, announcer, sides, settings.mark_every_blocks, settings.exit_patience_blocks, approving)
+    watch = ExitWatch(
+        journal, announcer, sides, settings.mark_every_blocks, settings.exit_patience_blocks,
+        settings.flagged_exit_attempts, approving,
+    )  # fmt: skip
     deps = Deps(accounting, sides, marks, journal, clock, results)
 
     async def open_journal() -> None:

@@ -15,6 +15,7 @@ from dexlane.events.breakers import BreakerReset
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.execution import AccountOpened, FillConfirmed, FillIncluded, FillReversed, IntentFailed
 from dexlane.events.portfolio import ExitTriggered
+from dexlane.events.risk import TokenFlagged
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.consuming import Routes
 from dexlane.runtime.journal import Journal
@@ -38,7 +39,7 @@ class Deps:
 
 
 def routes(deps: Deps) -> Routes:
-    """Outcomes, openings and exits durably; books and trading status as last values."""
+    """Outcomes, openings and exits durably; books and trading status as last values, flags of tokens all."""
     routes = Routes()
     book = deps.accounting.book
 
@@ -66,6 +67,11 @@ def routes(deps: Deps) -> Routes:
     async def on_exit_triggered(event: ExitTriggered) -> None:
         await deps.accounting.adopt_exit(event)
 
+    _follow(routes, deps)
+    return routes
+
+
+def _follow(routes: Routes, deps: Deps) -> None:
     @routes.follow(BookChanged, from_="last")
     async def on_book_changed(event: BookChanged) -> None:
         deps.sides.books.set(event.book.id, event.book, deps.clock.now_ms())
@@ -74,11 +80,13 @@ def routes(deps: Deps) -> Routes:
     async def on_trading_status(event: TradingStatus) -> None:
         deps.sides.statuses.set((event.chain_id, event.source), event, deps.clock.now_ms())
 
+    @routes.follow(TokenFlagged, from_="all")
+    async def on_token_flagged(event: TokenFlagged) -> None:
+        deps.sides.note_flag(event)
+
     @routes.follow(BreakerReset, from_="last")
     async def on_breaker_reset(word: BreakerReset) -> None:
         await deps.results.reset(word)
-
-    return routes
 
 
 def http_app(deps: Deps) -> Starlette:

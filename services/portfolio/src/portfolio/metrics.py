@@ -6,7 +6,7 @@ from typing import Any
 
 from dexlane.domain.ledger import Outcome
 from dexlane.events.execution import AccountOpened
-from dexlane.events.portfolio import ExitTriggered, ExposureChanged
+from dexlane.events.portfolio import ExitReason, ExitTriggered, ExposureChanged
 from dexlane.runtime.observability import Log, Metrics
 from dexlane.values.books import Mode
 
@@ -87,6 +87,11 @@ class Moments:
         """An exit came to nothing, and its position may trigger another."""
         self._exits.labels(reason, why).inc()
         self._log.warning("exit_rearmed", exit_id=exit_id, reason=reason, why=why)
+
+    def flagged_exit_given_up(self, book_id: str, token: str, tried: int) -> None:
+        """Exits of an unsafe token came to nothing again and again: it is kept, and a person has to look."""
+        self._exits.labels(ExitReason.TOKEN_FLAGGED, "given_up").inc()
+        self._log.error("flagged_exit_given_up", book_id=book_id, token=token, tried=tried)
 
     def price_missing(self, book_id: str, token: str) -> None:
         """A holding has no executable price, so the equity of its account is not told."""

@@ -19,6 +19,9 @@ class Settings(MoneySettings, BreakerSettings):
     exit_patience_blocks: int = Field(
         default=64, ge=2, description="an exit of which nothing was heard for so long may be triggered again"
     )
+    flagged_exit_attempts: int = Field(
+        default=8, ge=1, le=1_000, description="exits of a flagged token that may come to nothing before it is kept"
+    )
     approval_key_file: Path | None = Field(
         default=None, description="Ed25519 key (64 hex digits, mode 0600) that exits are sealed with for signers"
     )

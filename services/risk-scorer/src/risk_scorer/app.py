@@ -8,10 +8,11 @@ from redis.asyncio import Redis
 
 from dexlane.chain.link import LinkPolicy
 from dexlane.chain.rpc import RpcClient
-from dexlane.chain.token_check.check import known_market
-from dexlane.domain.risk.sanctions import BUILT_IN, SanctionsList
+from dexlane.chain.token_check.pools import Where, known_markets, known_quotes
+from dexlane.domain.risk.compliance import ComplianceRules
+from dexlane.domain.risk.sanctions import SanctionsList
 from dexlane.events.seals import Approver
-from dexlane.runtime.errors import Fatal
+from dexlane.runtime.compliance_files import load_rules, load_sanctions
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.runtime.sealing import Approving, sealer_from
 from dexlane.runtime.service import Service, run
@@ -20,28 +21,34 @@ from risk_scorer.metrics import Moments
 from risk_scorer.node_facts import FactCache, TrialCache
 from risk_scorer.scorer import Policy, Scorer
 from risk_scorer.settings import Settings
-from risk_scorer.tokens import OtherProcess, Surroundings, TokenDesk, TrialDesk, Trying
+from risk_scorer.tokens import CodeCache, ComplianceDesk, OtherProcess, Surroundings, TokenDesk, TrialDesk, Trying
 
 
 def build(settings: Settings) -> Service:
     """The service, ready to run."""
     service = Service("risk-scorer", settings)
     moments = Moments(service.log, service.metrics)
-    sanctions = _sanctions(settings)
-    scorers = {chain_id: _add_chain(service, settings, chain_id, moments, sanctions) for chain_id in settings.chains}
+    lists = load_sanctions(settings.sanctions_file), load_rules(settings.compliance_file)
+    scorers = {chain_id: _add_chain(service, settings, chain_id, moments, lists) for chain_id in settings.chains}
     service.include(routes(scorers, service.bus.publish))
     return service
 
 
 def _add_chain(
-    service: Service, settings: Settings, chain_id: int, moments: Moments, sanctions: SanctionsList
+    service: Service,
+    settings: Settings,
+    chain_id: int,
+    moments: Moments,
+    lists: tuple[SanctionsList, ComplianceRules],
 ) -> Scorer:
     policy = LinkPolicy(jitter=random.random)
     client = RpcClient(settings.rpc_ws_urls[chain_id], name=f"risk-{chain_id}", policy=policy, chain_id=chain_id)
     redis = Redis.from_url(settings.redis_url, socket_timeout=1, socket_connect_timeout=1)
     cache = FactCache(redis, f"dexlane:{settings.realm}:{chain_id}", moments.cache_lost)
     codes = OtherProcess()
-    around = Surroundings(client, cache, sanctions, service.bus.publish, service.clock, moments, codes.judge)
+    law = ComplianceDesk(chain_id, *lists)
+    kept = CodeCache(redis, f"dexlane:{settings.realm}", moments.cache_lost)
+    around = Surroundings(client, cache, law, service.bus.publish, service.clock, moments, codes.judge, kept)
     desk = TokenDesk(chain_id, around, settings.gather_timeout_ms / 1_000)
     trials = TrialDesk(chain_id, around, _trying(settings, chain_id, client, redis, moments))
     mirror = PoolMirror(chain_id)
@@ -66,7 +73,7 @@ def _trying(settings: Settings, chain_id: int, client: RpcClient, redis: Redis, 
     return Trying(
         node=client,
         cache=TrialCache(redis, f"dexlane:{settings.realm}:{chain_id}", moments.cache_lost),
-        market=known_market(chain_id),
+        where=Where(known_markets(chain_id), known_quotes(chain_id)),
         limits=settings.trial_limits,
         budget_s=settings.trial_budget_ms / 1_000,
         every_blocks=(settings.trial_blocks, settings.held_trial_blocks),
@@ -83,15 +90,6 @@ def _policy(settings: Settings, chain_id: int) -> Policy:
         trial_wait_s=settings.gather_timeout_ms / 1_000,
         approving=Approving(Approver.RISK_SCORER, sealer_from(settings.approval_key_file), settings.approval_valid_s),
     )
-
-
-def _sanctions(settings: Settings) -> SanctionsList:
-    if settings.sanctions_file is None:
-        return BUILT_IN
-    try:
-        return SanctionsList.parse(settings.sanctions_file.read_text())
-    except (OSError, ValueError) as error:
-        raise Fatal(f"the sanctions list {settings.sanctions_file.name} cannot be used: {error}") from error
 
 
 def main() -> None:

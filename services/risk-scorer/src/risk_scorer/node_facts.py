@@ -12,17 +12,10 @@ from redis.exceptions import RedisError
 
 from dexlane.chain.abi import AbiError, Frame
 from dexlane.chain.link import Request, RpcError
+from dexlane.domain.risk.bytecode.proxies import IMPLEMENTATION_SLOTS
 from dexlane.domain.risk.evidence import Seen, TokenFacts, TrialFacts
 from dexlane.runtime.errors import Transient
 
-IMPLEMENTATION_SLOTS = (
-    # EIP-1967, implementation: keccak256("eip1967.proxy.implementation") - 1
-    "0x360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc",
-    # EIP-1967, beacon: keccak256("eip1967.proxy.beacon") - 1
-    "0xa3f0ad74e5423aebfd80d3ef4346578335a9a72aeaee59ff6cb3582b35133d50",
-    # OpenZeppelin before EIP-1967, which USDC uses: keccak256("org.zeppelinos.proxy.implementation")
-    "0x7050c9e0f4ca769c69bd3a8ef740bc37934f8e2c036e5a723fd8ee048ed3f8c3",
-)
 DECIMALS, SYMBOL, OWNER = "0x313ce567", "0x95d89b41", "0x8da5cb5b"
 """Selectors of ``decimals()``, ``symbol()`` and ``owner()``."""
 FACTS_KEPT_S = 7 * 86_400
@@ -130,6 +123,10 @@ class SeenCache(Generic[V]):
         self._kept_s = kept[1]
         self._on_lost = on_lost
 
+    def place(self, facts: V) -> str:
+        """What a piece of evidence is kept under: the token's address."""
+        return facts.address
+
     async def recall(self) -> dict[str, Seen[V]]:
         """Everything that is kept; nothing when the cache does not answer."""
         try:
@@ -138,11 +135,11 @@ class SeenCache(Generic[V]):
             self._on_lost(str(error) or type(error).__name__)
             return {}
         found = (self._unpacked(row) for row in rows.values())
-        return {seen.value.address: seen for seen in found if seen is not None}
+        return {self.place(seen.value): seen for seen in found if seen is not None}
 
     async def keep(self, facts: Iterable[Seen[V]]) -> None:
         """Write evidence, and begin its time anew."""
-        rows: dict[Any, Any] = {seen.value.address: _packed(seen) for seen in facts}
+        rows: dict[Any, Any] = {self.place(seen.value): _packed(seen) for seen in facts}
         if not rows:
             return
         try:
@@ -179,6 +176,10 @@ class TrialCache(SeenCache[TrialFacts]):
 
     def __init__(self, redis: Redis, prefix: str, on_lost: Callable[[str], None]) -> None:
         super().__init__(redis, f"{prefix}:token-trials", (TrialFacts, TRIALS_KEPT_S), on_lost)
+
+    def place(self, facts: TrialFacts) -> str:
+        """A check is about a token in a pool."""
+        return f"{facts.address} {facts.pool}"
 
 
 def _packed(seen: Seen[Any]) -> bytes:

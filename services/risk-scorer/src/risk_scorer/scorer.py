@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from dexlane.domain.risk.assessment import Assessment, assess
 from dexlane.domain.risk.evidence import Evidence, Seen, TokenFacts
 from dexlane.domain.risk.factors import RiskLimits, pools_of, tokens_of
 from dexlane.domain.risk.pool_evidence import PoolEvidence
+from dexlane.domain.risk.pool_trials import TokenInPool, pairs_in, pairs_of
 from dexlane.domain.risk.required import tokens_to_gather, trials_to_gather
 from dexlane.domain.thoughts.calls import Occasion, Thought
 from dexlane.domain.thoughts.recording import Recorder
@@ -117,13 +118,13 @@ class Scorer:
             await self._came.wait()
             self._came.clear()
             tip = self._mirror.tip
-            token = self.trials.next_due(tokens_in(self._mirror.book.pools), self._newest)
-            if tip is None or token is None:
+            pair = self.trials.next_due(pairs_in(self._mirror.book.pools), self._newest)
+            if tip is None or pair is None:
                 continue
             try:
-                made = await self.trials.try_out(token, tip)
+                made = await self.trials.try_out(pair, tip)
             except Transient as error:
-                self._moments.trial_failed(token, str(error))
+                self._moments.trial_failed(pair[0], str(error))
             else:
                 if made:
                     self._came.set()
@@ -143,7 +144,8 @@ class Scorer:
         missing = tokens_to_gather(opportunity, evidence, self._newest, self._policy.limits)
         untried = trials_to_gather(opportunity, evidence, self._newest, self._policy.limits)
         gathered = bool(missing) and await self._gather(missing)
-        if await self._try_out(untried) or gathered:
+        pairs = [pair for pair in pairs_of(opportunity.route) if pair[0] in untried]
+        if await self._try_out(pairs) or gathered:
             evidence = self._evidence(opportunity, held=False)
         arguments: dict[str, Any] = {
             "opportunity": opportunity,
@@ -188,7 +190,8 @@ class Scorer:
                 "decided_about": verdict.opportunity.id,
                 "limits": self._policy.limits_digest,
                 "pools": self._pool_digest(judged),
-                "sanctions_list": self.desk.sanctions.date,
+                "sanctions_list": self.desk.law.sanctions.date,
+                "compliance_rules": self.desk.law.rules.reviewed.isoformat(),
             },
         )
         return Thought("assess", judged.arguments, judged.assessment, occasion)
@@ -218,11 +221,11 @@ class Scorer:
             return False
         return await self.desk.gather([tokens[token] for token in missing if token in tokens], tip)
 
-    async def _try_out(self, untried: tuple[str, ...]) -> bool:
+    async def _try_out(self, untried: Sequence[TokenInPool]) -> bool:
         tip = self._mirror.tip
         if tip is None:
             return False
-        made = [await self.trials.try_out(token, tip, self._policy.trial_wait_s) for token in untried]
+        made = await asyncio.gather(*(self.trials.try_out(pair, tip, self._policy.trial_wait_s) for pair in untried))
         return any(made)
 
     async def _wait_for_block(self, number: int) -> None:
@@ -249,8 +252,9 @@ class Scorer:
         }
         facts = self.desk.facts(tokens)
         behind = [a for seen in facts.values() for a in (seen.value.owner, seen.value.implementation) if a is not None]
+        now_ms = self._clock.now_ms()
         return Evidence(
-            as_of_ms=self._clock.now_ms(),
+            as_of_ms=now_ms,
             held=held,
             quote_token=self._policy.quote_token,
             depths=depths,
@@ -260,8 +264,9 @@ class Scorer:
             codes=self.desk.codes.of(facts),
             lp_shares=self.desk.shares.of(addresses),
             flags=self.desk.flags(tokens),
-            sanctions=self.desk.sanctions.check((*addresses, *tokens, *behind)),
-            trials=self.trials.trials(tokens),
+            sanctions=self.desk.law.screened((*addresses, *tokens, *behind), now_ms),
+            compliance=self.desk.law.judged(tokens, now_ms),
+            trials=self.trials.trials(pairs_of(route)),
         )
 
 

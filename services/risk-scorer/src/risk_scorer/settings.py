@@ -35,7 +35,7 @@ class Settings(ChainSettings):
     block_wait_ms: int = Field(default=250, ge=0, description="how long an opportunity may wait for its own block")
     max_block_age_ms: int = Field(default=60_000, ge=1_000, description="not ready while the last block is older")
     trial_blocks: int = Field(default=50, ge=1, description="executed checks of tokens are made again this often")
-    held_trial_blocks: int = Field(default=5, ge=1, description="the same while a position in the token is open")
+    held_trial_blocks: int = Field(default=5, ge=1, description="the same while the token is held or unknown")
     trial_budget_ms: int = Field(default=10_000, ge=100, description="most that one executed check may take")
     trial_limits: TrialLimits = Field(
         default=TrialLimits(), description="what makes a token unsafe, as JSON; taxes in bps"
@@ -48,7 +48,11 @@ class Settings(ChainSettings):
         default=600, ge=10, le=86_400, description="how long a sealed verdict may be traded on, seconds of chain time"
     )
     sanctions_file: Path | None = Field(
-        default=None, description="a newer list: its date on the first line, then one address a line"
+        default=None,
+        description="a newer list: its date, then a line for each address with the days of listing and delisting",
+    )
+    compliance_file: Path | None = Field(
+        default=None, description="TOML: kinds of assets, rules of jurisdictions, tokens that alone may be traded"
     )
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from dexlane.domain.fee_bumps import LEAST_BUMP_PERCENT
 from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.pool_book import PoolBook
+from dexlane.domain.risk.compliance import ComplianceRules
 from dexlane.domain.tried import Tried
 from dexlane.events.control import Status
 from dexlane.events.execution import Plan, Purpose, Submission
@@ -59,6 +60,8 @@ class PlanningRules:
     """What signers sign at most; no fee and no budget is above it."""
     bump_percent: int = LEAST_BUMP_PERCENT
     """The rise of a replacement, for which an exit's first fee leaves room."""
+    compliance: ComplianceRules | None = None
+    """Who may trade, where only verified accounts may; None: everybody."""
     waits_for_cheaper_blocks: bool = False
     """Whether an entry whose chance lasts may be planned for a later block in which gas is expected to be cheaper."""
 

@@ -1,4 +1,4 @@
-"""When a position is closed by itself: stop loss, take profit, maximum age.
+"""When a position is closed by itself: an unsafe token, stop loss, take profit, maximum age.
 
 Prices are never looked at in isolation. A position is worth what selling *all of it now* would bring, computed exactly
 on current pool states, with the fee and our own price impact in it. Distances are in basis points of what the held
@@ -8,10 +8,13 @@ quantity cost, and compared as integers, so that the limit itself counts as reac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dexlane.domain.amm.quoting import InsufficientLiquidity, quote_exact_in
+from dexlane.domain.risk.canonical import canonical_symbol
+from dexlane.domain.risk.evidence import Flag
 from dexlane.events.portfolio import ExitReason
+from dexlane.events.risk import TokenFlagged
 from dexlane.values.amounts import BPS_DENOMINATOR, decimal_text
 from dexlane.values.books import ExitRules
 from dexlane.values.pools import Pool
@@ -35,6 +38,16 @@ class HeldPosition:
     quantity: int
     cost: int
     age_s: int | None
+    warning: Warned | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """That a token was found unsafe, in which block and why, and what a sale loses by the last check, in bps."""
+
+    block_number: int
+    reason: str
+    sell_tax_bps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +56,7 @@ class ExitSignal:
 
     reason: ExitReason
     detail: str
+    sell_tax_bps: int = 0
 
 
 def executable_value(pools: Mapping[str, Pool], token: str, quote: str, quantity: int) -> ExecutableValue | None:
@@ -66,13 +80,17 @@ def executable_value(pools: Mapping[str, Pool], token: str, quote: str, quantity
 
 
 def evaluate_exit(rules: ExitRules, held: HeldPosition, value: ExecutableValue | None) -> ExitSignal | None:
-    """The first rule that fires, in the order stop loss, take profit, maximum age; None when the position stays open.
+    """The first rule that fires, in the order unsafe token, stop loss, take profit, maximum age; None when the position
+    stays open.
 
     Without an executable value, or when the position cost nothing, the price rules cannot be judged and stay silent;
     the age rule needs no price.
     """
     if held.quantity <= 0:
         return None
+    if rules.flagged_tokens and held.warning is not None:
+        detail = f"{held.token.symbol} is unsafe since block {held.warning.block_number}: {held.warning.reason}"
+        return ExitSignal(ExitReason.TOKEN_FLAGGED, detail, held.warning.sell_tax_bps)
     if value is not None and held.cost > 0:
         signal = _price_rule(rules, held, value)
         if signal is not None:
@@ -117,3 +135,24 @@ def _sentence(held: HeldPosition, value: ExecutableValue, limit: str) -> str:
 
 def _percent(bps: int) -> str:
     return f"{decimal_text(bps, 2)} %"
+
+
+_WARNING_FLAGS = frozenset(
+    {Flag.FAILED_TRIAL, Flag.NO_CODE, Flag.CODE_CHANGED, Flag.IMPLEMENTATION_CHANGED, Flag.SANCTIONED}
+)
+_OF_KNOWN_ISSUERS = frozenset({Flag.IMPLEMENTATION_CHANGED})
+"""Issuers on the allow list upgrade in public."""
+
+
+def warned(before: Warned | None, event: TokenFlagged) -> Warned | None:
+    """What is known against a token after one more flag. A raised tax by itself is no reason to leave, but a plan must
+    know it."""
+    if before is not None and event.block.number < before.block_number:
+        return before
+    tax = event.sell_tax_bps if event.sell_tax_bps is not None else 0 if before is None else before.sell_tax_bps
+    if event.flag == Flag.TAX_RAISED:
+        return None if before is None else replace(before, sell_tax_bps=tax)
+    tolerated = event.flag in _OF_KNOWN_ISSUERS and canonical_symbol(event.chain_id, event.token) is not None
+    if event.flag not in _WARNING_FLAGS or tolerated:
+        return before
+    return Warned(event.block.number, event.reason, tax)

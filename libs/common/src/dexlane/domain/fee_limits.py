@@ -1,4 +1,4 @@
-"""Ceilings on the price of gas: when people are told, when entries stop, when trading stops. Pure.
+"""Ceilings on the price of gas: when people are told, when entries stop, and when only a person lets them begin again.
 
 The price is the next base fee and the balanced tip, in wei per gas: on chains without a base fee the tip is all of it.
 """
@@ -6,21 +6,18 @@ The price is the next base fee and the balanced tip, in wei per gas: on chains w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
+from dexlane.domain.breakers.policy import BreakerPolicy
 from dexlane.domain.fees import GWEI
-from dexlane.events.control import Status
 from dexlane.events.fees import FeeLevel, FeeQuoted, FeeTier
-
-GAS_SOURCE = "gas"
-"""The source of the ``trading.status`` that the gas oracle publishes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeeCeilings:
-    """Prices per gas, in wei, above which something happens, and what counts as a spike: the base fee of the next block
-    is ``spike_percent`` above the lowest of the last ``spike_blocks``.
+    """Prices per gas, in wei, from which on something happens, and what counts as a spike: the base fee of the next
+    block is ``spike_percent`` above the lowest of the last ``spike_blocks``.
 
     Raises ``ValueError`` unless warn <= block <= stop, all positive.
     """
@@ -46,9 +43,16 @@ class FeeCeilings:
                 (self.block_wei, FeeLevel.BLOCK),
                 (self.stop_wei, FeeLevel.STOP),
             )
-            if price_wei > ceiling
+            if price_wei >= ceiling
         ]
         return above[-1] if above else FeeLevel.NORMAL
+
+    def breaker(self, usual: BreakerPolicy) -> BreakerPolicy:
+        """The policy of a chain's gas breaker: it opens at the ceiling of entries, and from the stop on it waits for an
+        operator."""
+        name = "fee_per_gas_wei"
+        own = {"limits": {name: self.block_wei}, "operator_limits": {name: self.stop_wei}}
+        return BreakerPolicy.model_validate(usual.model_dump() | own)
 
 
 def _gwei(warn: int, block: int, stop: int, spike_percent: int = 50) -> FeeCeilings:
@@ -86,28 +90,3 @@ def rise_percent(base_fees_wei: Iterable[int], next_base_fee_wei: int) -> int:
     there is none above zero."""
     lowest = min((fee for fee in base_fees_wei if fee > 0), default=0)
     return max(0, (next_base_fee_wei - lowest) * 100 // lowest) if lowest else 0
-
-
-@dataclass(frozen=True, slots=True)
-class GasLatch:
-    """The oracle's word on trading. It tightens by itself and is released by a person.
-
-    ``armed`` is False from a stop until the price has fallen to where entries are made again: a release while gas is
-    still dear holds.
-    """
-
-    held: Status = Status.ACTIVE
-    armed: bool = True
-
-    def at(self, level: FeeLevel, scope: Status) -> tuple[GasLatch, Status | None]:
-        """The latch after a block with prices at this level, and the word that is due; None for none. It is due again
-        at each block until it was ``told``."""
-        if self.held is not Status.ACTIVE:
-            return self, None
-        if level is FeeLevel.STOP and self.armed:
-            return self, scope
-        return (self if level in {FeeLevel.BLOCK, FeeLevel.STOP} else replace(self, armed=True)), None
-
-    def told(self, status: Status) -> GasLatch:
-        """The latch after its word was heard: its own, a release, or either from before a restart."""
-        return GasLatch(status, armed=False)

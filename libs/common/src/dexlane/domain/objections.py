@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 
 from dexlane.domain.circumstances import Holdings, Market, Objection, PlanningRules
 from dexlane.domain.fee_limits import price_of
 from dexlane.domain.fees import fee_parameters
+from dexlane.domain.risk.compliance import forbidden
+from dexlane.domain.risk.profiles import beyond_profile
+from dexlane.domain.risk.sanctions import day_of
 from dexlane.domain.sizing import appetite
 from dexlane.events.control import Status
 from dexlane.events.execution import Purpose
@@ -29,6 +33,8 @@ def against_entry(
     objections = [*_of_the_book(verdict, book, market), *_of_appetite(verdict, book)]
     objections += _of_age(market, rules)
     objections += _of_fees(market)
+    objections += [Objection("beyond_profile", sentence) for sentence in beyond_profile(verdict, book)]
+    objections += _of_law(verdict, book, market, rules)
     if verdict.opportunity.deadline_block <= market.block.number:
         objections.append(
             Objection(
@@ -94,6 +100,17 @@ def _of_appetite(verdict: VerdictApproved, book: Book) -> Iterator[Objection]:
         )
 
 
+def _of_law(verdict: VerdictApproved, book: Book, market: Market, rules: PlanningRules) -> Iterator[Objection]:
+    """What the book's jurisdiction forbids, and whether the owner of its account was verified where that is asked."""
+    if book.jurisdiction is not None:
+        for sentence in forbidden(verdict.facts.rulings, book.jurisdiction):
+            yield Objection("forbidden", f"{sentence} ({book.jurisdiction})")
+    if rules.compliance is not None and rules.compliance.allowed_accounts is not None:
+        account, today = book.accounts[verdict.lane], date.fromisoformat(day_of(market.timestamp_s * 1_000))
+        if not rules.compliance.account_allowed(account, today):
+            yield Objection("account_not_verified", f"account {account} is not among those that may trade")
+
+
 def _of_age(market: Market, rules: PlanningRules) -> Iterator[Objection]:
     if market.age_ms > rules.max_state_age_ms:
         yield _stale_state(market, rules)
@@ -117,9 +134,9 @@ def _of_fees(market: Market) -> Iterator[Objection]:
     if fee_parameters(market.chain_id).has_l1_data_fee and quote.data_fee is None:
         yield Objection("data_fee_unknown", "what the rollup charges for data is not known", passing=True)
     price = price_of(quote, market.next_base_fee_wei)
-    if quote.entry_ceiling_wei is not None and price > quote.entry_ceiling_wei:
+    if quote.entry_ceiling_wei is not None and price >= quote.entry_ceiling_wei:
         now, most = (decimal_text(amount, GWEI_DECIMALS) for amount in (price, quote.entry_ceiling_wei))
-        sentence = f"gas costs {now} gwei, and above {most} gwei no entry is made"
+        sentence = f"gas costs {now} gwei, and from {most} gwei on no entry is made"
         yield Objection("gas_ceiling", sentence, passing=True)
 
 

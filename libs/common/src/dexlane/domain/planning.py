@@ -30,7 +30,7 @@ from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.portfolio import ExitReason, ExitTriggered
 from dexlane.events.risk import VerdictApproved
 from dexlane.values.amounts import BPS_DENOMINATOR, apply_bps, decimal_text
-from dexlane.values.books import Book, Lane, LaneLimits
+from dexlane.values.books import Book, Lane, LaneLimits, Mode
 from dexlane.values.chains import NATIVE
 from dexlane.values.routes import PlannedPath, Route
 from dexlane.values.tokens import TokenTax
@@ -39,12 +39,14 @@ MAX_GAS_LIMIT = 16_777_216
 """The most gas of one transaction (EIP-7825)."""
 
 ENTRY_TIERS: Mapping[Lane, FeeTier] = MappingProxyType({Lane.FAST: FeeTier.SPEED, Lane.SMART: FeeTier.BALANCED})
-URGENT_EXITS = frozenset({ExitReason.STOP_LOSS, ExitReason.HALT})
+URGENT_EXITS = frozenset({ExitReason.STOP_LOSS, ExitReason.HALT, ExitReason.TOKEN_FLAGGED})
 EXIT_BASE_FEE_BLOCKS = 6
 """An exit's fee cap survives so many full blocks in a row, even when the last fee quote is old."""
 URGENT_TOLERANCE_FACTOR = 2
 """An urgent exit accepts this multiple of the book's slippage tolerance: not getting out is worse."""
 MAX_TOLERANCE_BPS = 2_000
+OVER_EXIT_BUDGET = "over_exit_budget"
+"""The outcome of an exit that gas is too dear for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,7 @@ def plan_exit(
 ) -> Planned | Refused:
     """Plan to sell a position whole, for the book's quote token, where it brings most."""
     objections = against_exit(exit_, book, holdings, market, rules)
+    market = _with_tax(market, exit_, book)
     fee_quote = market.fee_quote
     if objections or fee_quote is None:
         return refusal(objections)
@@ -161,7 +164,7 @@ def plan_exit(
     if budget < least:
         dear, most = (decimal_text(price, GWEI_DECIMALS) for price in (least, budget))
         sentence = f"gas costs {dear} gwei, and an exit that brings so little may pay {most}"
-        return refusal([Objection("over_exit_budget", sentence, passing=waits)])
+        return refusal([Objection(OVER_EXIT_BUDGET, sentence, passing=waits)])
     first = first_exit_fee(cap, market.next_base_fee_wei, rules.bump_percent, budget)
     return Planned(
         purpose=Purpose.EXIT,
@@ -172,6 +175,15 @@ def plan_exit(
         max_fee_per_gas_budget_wei=budget,
         tried=tuple(ways(found)),
     )
+
+
+def _with_tax(market: Market, exit_: ExitTriggered, book: Book) -> Market:
+    """With what the token keeps of this sale. Of one that nobody could sell paper sells nothing; a live book tries all
+    the same, because the chain may have changed since and a call that would fail is not sent."""
+    tax = max(exit_.sell_tax_bps, market.taxes.get(exit_.token.address, 0))
+    if tax == 0 or (tax == BPS_DENOMINATOR and book.mode is Mode.LIVE):
+        return market
+    return replace(market, taxes={**market.taxes, exit_.token.address: tax})
 
 
 def exit_budget(trade: Plan, quote_token: str, market: Market, rules: PlanningRules, share_bps: int) -> int:

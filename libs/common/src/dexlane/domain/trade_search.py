@@ -30,10 +30,12 @@ class TradeSearch:
         """What brings most for the whole amount; None when the pools cannot take it.
 
         A trade is split only when gas has a price in the token bought, and the split brings more after it. Taxed tokens
-        are routed as if they were not taxed and then quoted with their tax, so they are never split.
+        are routed through pools that measure what arrives, as if they were not taxed, and then quoted with their tax;
+        they are never split.
         """
         errand = Errand(token_in, token_out, amount, self._rules.max_legs)
-        single = best_on(self._graph, errand)
+        taxed = any(self._market.taxes.get(token) for token in (token_in, token_out))
+        single = best_on(self._measuring if taxed else self._graph, errand)
         found = [] if single is None else self._quoted([(single.route, amount)])
         gas = self._gas_terms(token_out)
         if self._rules.max_paths > 1 and gas is not None and not self._market.taxes.keys() & {token_in, token_out}:
@@ -53,6 +55,10 @@ class TradeSearch:
     @cached_property
     def _graph(self) -> PoolGraph:
         return PoolGraph(pool for pool in self._market.pools.values() if pool.key.protocol in ROUTABLE)
+
+    @cached_property
+    def _measuring(self) -> PoolGraph:
+        return PoolGraph(pool for pool in self._market.pools.values() if pool.key.protocol is Protocol.UNISWAP_V2)
 
     def _gas_terms(self, token_out: str) -> GasTerms | None:
         wrapped = self._market.wrapped_native

@@ -51,11 +51,11 @@ class FeeLevel(StrEnum):
 
     NORMAL = "normal"
     WARN = "warn"
-    """Above the ceiling that people are told of."""
+    """At or above the ceiling that people are told of."""
     BLOCK = "block"
-    """Above the ceiling of entries."""
+    """At or above the ceiling of entries."""
     STOP = "stop"
-    """So high that trading stops."""
+    """So high that only an operator lets entries begin again."""
 
 
 class InclusionTip(Value):
@@ -98,7 +98,7 @@ class FeeQuoted(Event):
         default=FeeLevel.NORMAL, description="the price (next base fee and balanced tip) against the chain's ceilings"
     )
     entry_ceiling_wei: Amount | None = Field(
-        default=None, description="price above which no entry is made; None for no ceiling"
+        default=None, description="price from which on no entry is made; None for no ceiling"
     )
 
     @staticmethod

@@ -24,6 +24,8 @@ class ExitReason(StrEnum):
     MAX_AGE = "max_age"
     MANUAL = "manual"
     HALT = "halt"
+    TOKEN_FLAGGED = "token_flagged"  # noqa: S105 - a reason, no password
+    """An executed check or a look at the token found, while it is held, that it is unsafe."""
 
 
 class PositionChanged(Event):
@@ -108,6 +110,12 @@ class ExitTriggered(Event):
     strategy: str
     block: BlockRef
     received_at_ns: int = Field(ge=0)
+    sell_tax_bps: int = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="what the token keeps of a sale by its last executed check; all: no sale",
+    )
     seal: Seal | None = Field(default=None, description="for signers; None where the service has no key")
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import orjson
 from pydantic import Field
@@ -45,11 +45,22 @@ class Check(StrEnum):
     BYTECODE = "bytecode"
 
 
+Jurisdiction = Annotated[str, Field(pattern="^[A-Z]{2}$")]
+"""ISO 3166-1 alpha-2, and EU for the European Union."""
+
+
+class Ruling(Value):
+    """What the rules of one jurisdiction say about the tokens of a route; nothing refused is an answer too."""
+
+    jurisdiction: Jurisdiction
+    refused: tuple[str, ...] = Field(default=(), description="why it is forbidden; empty: it is not")
+
+
 class VerdictFacts(Value):
     """Measured quantities that books set thresholds for, each the worst of the route; None means not known.
 
-    From ``buy_tax_bps`` on they are about tokens whose issuer is not on the allow list, and the pools of such tokens;
-    where ``unlisted_tokens`` is 0 there is nothing to know.
+    From ``buy_tax_bps`` to ``top_holder_bps`` they are about tokens whose issuer is not on the allow list, and about
+    the pools of such tokens; where ``unlisted_tokens`` is 0 there is nothing to know.
     """
 
     thinnest_depth: Amount | None = Field(
@@ -66,14 +77,20 @@ class VerdictFacts(Value):
         default=None, ge=0, le=10_000, description="burned or locked, of the least locked"
     )
     top_holder_bps: int | None = Field(default=None, ge=0, le=10_000, description="the largest single holder's share")
+    rulings: tuple[Ruling, ...] = Field(default=(), description="one of every jurisdiction that was judged")
 
 
 NO_FACTS = VerdictFacts()
 
 
-def _says_nothing(told: tuple[Check, ...] | VerdictFacts) -> bool:
-    """Verdicts from before there were checks and facts look as they did then."""
-    return not told or told == NO_FACTS
+def _no_checks(checks: tuple[Check, ...]) -> bool:
+    """Verdicts from before there were checks look as they did then."""
+    return not checks
+
+
+def _no_facts(facts: VerdictFacts) -> bool:
+    """The same for facts: none was ever given. Comparing field by field would cost more than all the rest."""
+    return not facts.model_fields_set
 
 
 class RiskFactor(Value):
@@ -92,9 +109,9 @@ class _Verdict(Event):
     confidence_bps: int = Field(ge=0, le=10_000)
     factors: tuple[RiskFactor, ...]
     checks: tuple[Check, ...] = Field(
-        default=(), exclude_if=_says_nothing, description="the checks that were made and are fresh"
+        default=(), exclude_if=_no_checks, description="the checks that were made and are fresh"
     )
-    facts: VerdictFacts = Field(default=NO_FACTS, exclude_if=_says_nothing)
+    facts: VerdictFacts = Field(default=NO_FACTS, exclude_if=_no_facts)
 
 
 class VerdictApproved(_Verdict):
@@ -139,11 +156,15 @@ class TokenFlagged(Event):
     flag: str = Field(pattern="^[a-z_]{1,48}$")
     reason: str
     block: BlockRef
+    pool: Address | None = Field(default=None, description="where an executed check found it; None: it is in the token")
+    sell_tax_bps: int | None = Field(
+        default=None, ge=0, le=10_000, description="what a sale lost in that check, 10,000 where none succeeded"
+    )
 
     @staticmethod
-    def make_id(chain_id: int, token: str, flag: str) -> str:
-        """One id per token and flag."""
-        return digest("token.flagged", chain_id, token, flag)
+    def make_id(chain_id: int, token: str, flag: str, block_number: int) -> str:
+        """One id per token, flag and block: what was lifted may be found again."""
+        return digest("token.flagged", chain_id, token, flag, block_number)
 
 
 class DecisionRecorded(Event):

@@ -49,7 +49,7 @@ _EXECUTOR_INPUT: Types = (
 
 PUBLISHED: Mapping[str, Types] = {
     "market-feed": (BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched, OpportunityFound, *_BREAKING),
-    "gas-oracle": (FeeQuoted, TradingStatus),
+    "gas-oracle": (FeeQuoted, *_BREAKING),
     "risk-scorer": (VerdictApproved, VerdictRejected, TokenFlagged, *_THOUGHTS),
     "fast-executor": _EXECUTION,
     "smart-executor": _EXECUTION,
@@ -61,12 +61,21 @@ PUBLISHED: Mapping[str, Types] = {
 
 _CONSUMED: Mapping[str, Types] = {
     "market-feed": (BreakerReset,),
-    "gas-oracle": (BlockApplied, TradingStatus),
+    "gas-oracle": (BlockApplied, BreakerReset),
     "risk-scorer": (OpportunityFound, TokenFlagged, PositionChanged, *_MIRROR),
     "fast-executor": _EXECUTOR_INPUT,
     "smart-executor": _EXECUTOR_INPUT,
     "paper-sim": (IntentCreated, *_MIRROR, FeeQuoted, BookChanged),
-    "portfolio": (*_OUTCOMES, AccountOpened, ExitTriggered, *_MIRROR, BookChanged, TradingStatus, BreakerReset),
+    "portfolio": (
+        *_OUTCOMES,
+        AccountOpened,
+        ExitTriggered,
+        *_MIRROR,
+        BookChanged,
+        TradingStatus,
+        BreakerReset,
+        TokenFlagged,
+    ),
     "gateway": EVENTS,
 }
 

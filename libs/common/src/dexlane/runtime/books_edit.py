@@ -84,6 +84,8 @@ def _book_lines(book: Book) -> Iterator[str]:
     yield f"slippage_tolerance_bps = {book.slippage_tolerance_bps}"
     yield f'gas_reserve = "{reserve}"'
     yield f"enabled = {'true' if book.enabled else 'false'}"
+    if book.jurisdiction is not None:
+        yield f'jurisdiction = "{book.jurisdiction}"'
     yield ""
 
 
@@ -105,6 +107,8 @@ def _exit_lines(book: Book) -> Iterator[str]:
     yield f"take_profit_bps = {book.exits.take_profit_bps}"
     if book.exits.max_age_s is not None:
         yield f"max_age_s = {book.exits.max_age_s}"
+    if not book.exits.flagged_tokens:
+        yield "flagged_tokens = false"
     yield ""
 
 

@@ -39,17 +39,18 @@ BOOK_KEYS = (
     "slippage_tolerance_bps",
     "gas_reserve",
     "enabled",
+    "jurisdiction",
     "accounts",
     "limits",
     "exits",
     "relays",
 )
-OPTIONAL_BOOK_KEYS = frozenset({"enabled", "accounts", "relays"})
+OPTIONAL_BOOK_KEYS = frozenset({"enabled", "jurisdiction", "accounts", "relays"})
 MONEY_LIMITS = ("capital", "max_trade", "max_daily_loss")
 COUNT_LIMITS = ("max_open_positions", "max_orders_per_minute")
 LIMIT_KEYS = MONEY_LIMITS + COUNT_LIMITS
-EXIT_KEYS = ("stop_loss_bps", "take_profit_bps", "max_age_s")
-OPTIONAL_EXIT_KEYS = frozenset({"max_age_s"})
+EXIT_KEYS = ("stop_loss_bps", "take_profit_bps", "max_age_s", "flagged_tokens")
+OPTIONAL_EXIT_KEYS = frozenset({"max_age_s", "flagged_tokens"})
 RELAY_KEYS = ("policy", "sandwich_limit", "exits_public_after_blocks")
 
 NATIVE_SYMBOLS: Mapping[int, str] = {1: "ETH", 10: "ETH", 56: "BNB", 137: "POL", 8453: "ETH", 42161: "ETH"}
@@ -299,7 +300,10 @@ class _Reader:
             return None
         if not self._check_keys(values, where, EXIT_KEYS, OPTIONAL_EXIT_KEYS):
             return None
-        read = {key: self._whole(where, key, value) for key, value in values.items()}
+        read = {
+            key: value if isinstance(value, bool) and key == "flagged_tokens" else self._whole(where, key, value)
+            for key, value in values.items()
+        }
         return None if None in read.values() else self._validated(ExitRules, where, read)
 
     def _relays(self, name: str, chain_id: int, table: Mapping[str, Any]) -> RelayRules | None:

@@ -1,7 +1,7 @@
 """The breakers that one service hosts on one chain: what they see goes in, what others must hear comes out.
 
 The board keeps states in memory. A money service writes its changes into its journal, with the facts beside them in the
-outbox; a service without a journal publishes the facts, and finds the last ones on the bus when it starts.
+outbox (``breaker_store``); a service without one finds its last facts on the bus when it starts (``spoken_breakers``).
 """
 
 from __future__ import annotations
@@ -9,20 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from nats.errors import Error as NatsError
-from nats.js.errors import Error as JetStreamError
-
 from dexlane.domain.breakers import machine
 from dexlane.domain.breakers.machine import BREAKER_ERRORS, BreakerState
 from dexlane.domain.breakers.policy import BreakerPolicy
 from dexlane.events.base import Event
 from dexlane.events.breakers import BreakerChanged, BreakerKind, BreakerPhase, BreakerReset
 from dexlane.events.control import Status, TradingStatus
-from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import Clock
-from dexlane.runtime.errors import Transient
 from dexlane.runtime.observability import Log, Metrics
-from dexlane.runtime.stored_values import stored_values
 from dexlane.values.books import Mode
 
 RENEW_PARTS = 3
@@ -290,12 +284,3 @@ def _spec_of(fact: BreakerChanged) -> BreakerSpec:
         venue=fact.venue,
         renewed_within_ms=fact.renewed_within_ms,
     )
-
-
-async def last_facts(bus: Bus, service: str, chain_id: int) -> list[BreakerChanged]:
-    """What a service last said of its breakers. ``Transient`` when the broker does not answer."""
-    try:
-        facts = [fact async for fact in stored_values(bus, BreakerChanged, chain_id)]
-    except (NatsError, JetStreamError, TimeoutError) as error:
-        raise Transient(f"the breakers of chain {chain_id} could not be read: {error}") from error
-    return [fact for fact in facts if fact.service == service]

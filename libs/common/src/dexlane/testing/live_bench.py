@@ -60,6 +60,7 @@ from dexlane.testing.builders import (
     a_verdict,
     an_entry_opportunity,
     an_exposure,
+    losses_counted,
 )
 from dexlane.testing.fake_chain import FakeChain, FakeLog, Outcome
 from dexlane.testing.fake_mempool import PooledTransaction
@@ -100,6 +101,7 @@ class TokenWorld:
         self.race = RacePolicy()
         self.policies: Mapping[BreakerKind, BreakerPolicy] | None = None
         """Of the breakers that executors host; None: they host none."""
+        self.losses_counted = True
         chain.codes[ROUTER] = b"\1"
         chain.execute = self.execute
         chain.answer_call = self.answer
@@ -336,6 +338,8 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
         side.take_book(a_book_changed(book))
         side.take_exposure(an_exposure(book_id=book.id, lane=Lane.FAST, at_work=0, open_positions=0, realised_today=0))
     side.take_status(a_status(Status.ACTIVE))
+    if place.world.losses_counted:
+        side.take_breaker(losses_counted())
     executor.books_changed()
     return Bench(
         home, place.chain, place.world, rpc, clock, journal, executor, mirror, side, reservations, books=place.books

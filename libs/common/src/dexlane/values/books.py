@@ -68,6 +68,11 @@ def _is_default(rules: RelayRules) -> bool:
     return rules == DEFAULT_RELAY_RULES
 
 
+def _is_unsaid(jurisdiction: str | None) -> bool:
+    """Books without a jurisdiction look as they did before there were any."""
+    return jurisdiction is None
+
+
 class LaneLimits(Value):
     """Hard limits of one book in one lane, in units of the book's quote token unless the name says otherwise."""
 
@@ -90,6 +95,9 @@ class ExitRules(Value):
     stop_loss_bps: int = Field(ge=1, le=10_000)
     take_profit_bps: int = Field(ge=1, le=1_000_000)
     max_age_s: int | None = Field(default=None, ge=1, description="close after this age, in seconds")
+    flagged_tokens: bool = Field(
+        default=True, exclude_if=bool, description="close when the token is found unsafe while it is held"
+    )
 
 
 class Book(Value):
@@ -109,6 +117,12 @@ class Book(Value):
     gas_reserve_wei: Amount = Field(description="native coin kept for gas; below it entries stop")
     enabled: bool = True
     relays: RelayRules = Field(default=DEFAULT_RELAY_RULES, exclude_if=_is_default)
+    jurisdiction: str | None = Field(
+        default=None,
+        pattern="^[A-Z]{2}$",
+        exclude_if=_is_unsaid,
+        description="whose rules it trades under, ISO 3166-1 alpha-2 or EU; None: it is asked for none",
+    )
 
     @model_validator(mode="after")
     def _lanes_agree(self) -> Book:

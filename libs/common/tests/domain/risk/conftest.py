@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import date
 
 import pytest
 
 from dexlane.domain.risk.assessment import Assessment, assess
+from dexlane.domain.risk.compliance import Asset, AssetFlag, ComplianceRules, check_tokens
 from dexlane.domain.risk.evidence import (
     CodeFacts,
     Evidence,
@@ -19,8 +22,9 @@ from dexlane.domain.risk.evidence import (
     Volatility,
 )
 from dexlane.domain.risk.factors import RiskLimits, pools_of, tokens_of
-from dexlane.domain.risk.sanctions import BUILT_IN
+from dexlane.domain.risk.sanctions import day_of
 from dexlane.events.opportunity import OpportunityFound
+from dexlane.runtime.compliance_files import built_in_sanctions
 from dexlane.values.chains import BlockRef
 from dexlane.values.pools import Protocol
 from dexlane.values.routes import Leg, Route
@@ -33,6 +37,14 @@ BLOCK = 100
 NOW_MS = 1_782_400_000_000
 """2026-06-25, the day of the built-in lists."""
 CODE = "0x" + "c" * 64
+RULES = ComplianceRules(
+    reviewed=date(2026, 6, 25),
+    jurisdictions=("EU",),
+    assets=tuple(
+        Asset(chain_id=1, address=token, symbol="T", flags=(AssetFlag.PLAIN,), source="a test")
+        for token in (USDC, WETH, UNKNOWN)
+    ),
+)
 
 
 def _leg(pool: str, token_in: str, token_out: str) -> Leg:
@@ -117,6 +129,7 @@ def make_case(name: str = "single", held: bool = True) -> Case:
         token: Seen(TokenFacts(address=token, code_hash=CODE, decimals=18, symbol="T"), BLOCK, NOW_MS)
         for token in tokens_of(route)
     }
+    untaxed = TrialFacts(address=UNKNOWN, verdict="safe", buy_tax_bps=0, sell_tax_bps=0, transfer_tax_bps=0)
     evidence = Evidence(
         as_of_ms=NOW_MS,
         held=held,
@@ -124,9 +137,10 @@ def make_case(name: str = "single", held: bool = True) -> Case:
         volatilities=dict.fromkeys(pools_of(route), calm),
         impact=Seen(Impact(1_002_000_000, 5), BLOCK, NOW_MS),
         tokens=tokens,
-        sanctions=BUILT_IN.check((*pools_of(route), *tokens_of(route))),
+        sanctions=built_in_sanctions().check((*pools_of(route), *tokens_of(route)), day_of(NOW_MS)),
+        compliance=check_tokens(RULES, 1, tokens_of(route), RULES.reviewed),
         codes={UNKNOWN: CodeFacts(score=0, complete=True)} if UNKNOWN in tokens else {},
-        trials={UNKNOWN: Seen(TrialFacts(address=UNKNOWN, verdict="safe"), BLOCK, NOW_MS)} if UNKNOWN in tokens else {},
+        trials={UNKNOWN: Seen(untaxed, BLOCK, NOW_MS)} if UNKNOWN in tokens else {},
     )
     return Case(_opportunity(route), evidence, RiskLimits(minimum_depth=1_000_000_000))
 
@@ -141,3 +155,9 @@ def case() -> Case:
 def cases() -> dict[str, Case]:
     """One approved case per kind of route."""
     return {name: make_case(name) for name in ROUTES}
+
+
+@pytest.fixture
+def case_factory() -> Callable[[], Case]:
+    """Makes a single-pool case for each example of a property."""
+    return make_case

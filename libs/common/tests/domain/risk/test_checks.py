@@ -9,7 +9,6 @@ import pytest
 
 from dexlane.domain.risk.evidence import CodeFacts, PoolDepth, Seen, TrialFacts
 from dexlane.domain.risk.lp_shares import LpShares
-from dexlane.domain.risk.sanctions import BUILT_IN
 from dexlane.events.risk import Check, VerdictFacts
 from dexlane.values.pools import Protocol
 
@@ -29,7 +28,6 @@ def test_complete_evidence_has_every_check_made(case: Any) -> None:
         ({"depths": {}}, Check.DEPTH),
         ({"volatilities": {}}, Check.VOLATILITY),
         ({"impact": None}, Check.IMPACT),
-        ({"tokens": {}}, Check.TOKEN_FACTS),
         ({"trials": {}}, Check.EXECUTED_CHECK),
         ({"sanctions": None}, Check.SANCTIONS),
         ({"codes": {}}, Check.BYTECODE),
@@ -40,7 +38,17 @@ def test_a_check_without_evidence_was_not_made(cases: dict[str, Any], missing: d
     assert set(Check) - set(cases["unknown_token"].but(**missing).assess().checks) == {check}
 
 
-@pytest.mark.parametrize("field", ["depths", "volatilities", "tokens", "trials"])
+def test_code_of_a_token_that_nobody_read_is_not_checked_either(cases: dict[str, Any]) -> None:
+    made = cases["unknown_token"].but(tokens={}).assess().checks
+    assert set(Check) - set(made) == {Check.TOKEN_FACTS, Check.BYTECODE}
+
+
+def test_too_few_moves_are_no_check_of_volatility(case: Any) -> None:
+    few = case.with_volatility(1, 1, samples=case.limits.minimum_samples - 1)
+    assert set(Check) - set(few.assess().checks) == {Check.VOLATILITY}
+
+
+@pytest.mark.parametrize("field", ["depths", "volatilities", "trials"])
 def test_a_check_from_stale_evidence_was_not_made(cases: dict[str, Any], field: str) -> None:
     case = cases["unknown_token"]
     stale = {name: replace(seen, at_ms=0) for name, seen in getattr(case.evidence, field).items()}
@@ -54,8 +62,8 @@ def test_a_check_of_one_token_of_two_was_not_made(cases: dict[str, Any]) -> None
 
 
 def test_a_sanctions_list_that_is_too_old_is_no_check(case: Any) -> None:
-    old = BUILT_IN.check((*case.evidence.depths, *case.evidence.tokens))
-    assert Check.SANCTIONS not in case.but(sanctions=replace(old, list_date="2020-01-01")).assess().checks
+    old = replace(case.evidence.sanctions, list_date="2020-01-01")
+    assert Check.SANCTIONS not in case.but(sanctions=old).assess().checks
 
 
 def test_an_executed_check_that_says_unknown_was_not_made(cases: dict[str, Any]) -> None:
@@ -103,5 +111,5 @@ def test_facts_are_the_worst_of_the_route(cases: dict[str, Any]) -> None:
 def test_what_is_not_known_is_none_and_never_nought(cases: dict[str, Any]) -> None:
     case = cases["two_pools"]
     one = dict(list(case.evidence.depths.items())[:1])
-    facts = case.but(depths=one, impact=None, trials={}).assess().facts
+    facts = case.but(depths=one, impact=None, trials={}, compliance=None).assess().facts
     assert facts == VerdictFacts(unlisted_tokens=1)

@@ -14,6 +14,7 @@ from dexlane.domain.risk.token_trial import Kind, Loss, Move, Switch, TokenTrial
 from dexlane.domain.risk.token_verdict import TokenVerdict, TrialLimits, judge, trial_facts
 
 TOKEN, KEEPER = "0x" + "7" * 40, "0x" + "8" * 40
+POOL = "0x" + "9" * 40
 LIMITS = TrialLimits()
 RESERVE = 10**24
 GOOD = 10**20
@@ -73,6 +74,26 @@ def test_what_was_not_seen_is_unknown_and_never_safe(gone: dict[str, object]) ->
     assert verdict(replace(SAFE, **gone)).verdict == "unknown"  # type: ignore[arg-type]
 
 
+DUST = {"expected": 9_000, "received": 900}
+"""In a pool of dust a sale that loses nine tenths is too small to measure its tax."""
+
+
+@pytest.mark.parametrize(
+    ("unmeasured", "name"),
+    [
+        ({"buys": (trade(Kind.SIZE, buys=True, **DUST),)}, "purchase"),
+        ({"sales": tuple(trade(kind, **DUST) for kind in (Kind.SIZE, Kind.WAIT, Kind.FAR))}, "sale"),
+        ({"moves": ()}, "transfer"),
+        ({"moves": (replace(SAFE.moves[0], sent=9_000, left=9_000, arrived=900),)}, "transfer"),
+    ],
+    ids=["purchase", "sale", "no transfer", "transfer"],
+)
+def test_a_tax_that_was_not_measured_is_unknown_and_never_safe(unmeasured: dict[str, object], name: str) -> None:
+    found = verdict(replace(SAFE, **unmeasured))  # type: ignore[arg-type]
+    assert found.verdict == "unknown"
+    assert [finding.reason for finding in found.findings] == [f"the tax of a {name} was not measured"]
+
+
 def test_no_contract_is_unsafe() -> None:
     found = verdict(TokenTrial(token=TOKEN, block=1, is_token=False, missing=("there is no contract",)))
     assert (found.verdict, found.flags) == ("unsafe", ("no_token",))
@@ -129,7 +150,7 @@ def test_a_refused_purchase_of_one_size_is_only_told() -> None:
         ({"decimals": frozenset({18, 6})}, "lying_decimals"),
         ({"sales": (*SAFE.sales, trade(Kind.LATE, made=10**24))}, "hidden_mint"),
         ({"sales": (*SAFE.sales, trade(Kind.LATE, gas=LIMITS.max_trade_gas + 1))}, "gas_heavy"),
-        ({"moves": (replace(SAFE.moves[0], ok=False),)}, "no_transfer"),
+        ({"moves": (*SAFE.moves, replace(SAFE.moves[0], ok=False))}, "no_transfer"),
         ({"moves": (replace(SAFE.moves[0], arrived=GOOD // 2),)}, "transfer_tax"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
@@ -210,7 +231,8 @@ def test_the_tax_of_a_sale_is_what_never_reached_the_pool(amount: int, reserves:
 
 
 def test_facts_carry_what_decided_and_tell_when_a_token_turns() -> None:
-    safe = trial_facts(TOKEN, verdict(SAFE))
+    safe = trial_facts(TOKEN, verdict(replace(SAFE, pool=POOL)))
+    assert safe.pool == POOL
     taxed = (*SAFE.sales, trade(Kind.AGAIN, received=GOOD * 93 // 100))
     dearer = trial_facts(TOKEN, verdict(replace(SAFE, sales=taxed)))
     bad = trial_facts(TOKEN, verdict(replace(SAFE, sales=(*SAFE.sales, trade(Kind.LATE, ok=False, reason="no")))))

@@ -165,6 +165,13 @@ BENIGN = (
     _benign("Clone", makes=True),
 )
 FAMILIES = (*HOSTILE, *BENIGN)
+CONCENTRATED = (
+    _hostile("V3Honeypot"),
+    _hostile("V3HoneypotTime", (900, 2_000_000)),
+    _hostile("V3Tax", (100, 5_000)),
+    _hostile("V3Blacklist"),
+)
+"""Families whose traps know their pool of Uniswap V3: they are brought there, and counted apart from the others."""
 
 
 @cache

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dexlane.domain.fee_limits import GAS_SOURCE
 from dexlane.events.control import Status, TradingStatus
 from dexlane.runtime.errors import DexlaneError
 from dexlane.runtime.journal import Journal, Tx
@@ -15,7 +14,9 @@ from dexlane.runtime.settings import SERVICES
 from gateway.records import statuses
 
 OPERATOR = "operator"
-RELEASABLE = frozenset({OPERATOR, GAS_SOURCE, *SERVICES})
+BEFORE_THE_BREAKER = "gas"
+"""Said by gas oracles before they had a breaker; such a word may still be stored."""
+RELEASABLE = frozenset({OPERATOR, BEFORE_THE_BREAKER, *SERVICES})
 """Sources whose word a person ends here."""
 
 
@@ -55,13 +56,19 @@ class StatusKeeper:
                     await tx.emit(word)
 
     async def remember(self, word: TradingStatus) -> bool:
-        """Keep what a source said; False when something as new is known already."""
+        """Keep what a source said; False when something as new is known already.
+
+        A service that halted when it failed is gone, and its word is nowhere but on the bus. It is put into the outbox
+        here, before the release that may follow: when the bus loses what it stored, it is told again.
+        """
         key = (word.chain_id, word.source)
         known = self._words.get(key)
         if known is not None and known.status_version >= word.status_version:
             return False
         async with self._journal.transaction() as tx:
             await _insert(tx.conn, word)
+            if word.source in SERVICES:
+                await tx.emit(word)
         self._words[key] = word
         return True
 
@@ -79,7 +86,7 @@ class StatusKeeper:
     async def resume(
         self, to: Status, reason: str, chain_ids: tuple[int, ...], source: str = OPERATOR
     ) -> list[TradingStatus]:
-        """Loosen a word: the operator's own, that of a service which halted when it failed, or the gas oracle's.
+        """Loosen a word: the operator's own, or that of a service which halted when it failed.
 
         Breakers and the signer release themselves. ``StatusRefused`` for those, and where nothing is to be released.
         """

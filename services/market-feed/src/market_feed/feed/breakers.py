@@ -7,7 +7,7 @@ so it holds entries until it has seen enough blocks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median_low
 
 from dexlane.domain.amm.quoting import spot_price_ratio
@@ -15,14 +15,12 @@ from dexlane.domain.breakers.machine import BREAKER_ERRORS
 from dexlane.domain.breakers.policy import policies
 from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.events.breakers import BreakerKind, BreakerReset
-from dexlane.runtime.breaker_board import BoardPlace, BreakerBoard, BreakerMoments, BreakerSpec, last_facts
-from dexlane.runtime.bus import Bus
-from dexlane.runtime.errors import Transient
+from dexlane.runtime.breaker_board import BoardPlace, BreakerMoments, BreakerSpec
 from dexlane.runtime.service import Service
+from dexlane.runtime.spoken_breakers import RENEWED_WITHIN_MS, SpokenBreakers
 from dexlane.values.pools import Pool
 from market_feed.settings import Settings
 
-RENEWED_WITHIN_MS = 120_000
 PRICE_UNIT = 10**18
 VOLATILITY = BreakerSpec(source="breaker-volatility", kind=BreakerKind.VOLATILITY, renewed_within_ms=RENEWED_WITHIN_MS)
 READING = BreakerSpec(source="breaker-rpc-read", kind=BreakerKind.RPC, renewed_within_ms=RENEWED_WITHIN_MS)
@@ -55,69 +53,28 @@ def _tokens(pool: Pool) -> list[str]:
     return [token.address for token in pool.key.tokens]
 
 
-@dataclass
+@dataclass(frozen=True)
 class FeedBreakers:
-    """The board of one chain, which exists while this process writes."""
+    """The breakers of one chain, which speak while this process writes."""
 
     reference: Reference
-    bus: Bus
-    seated: Callable[[], bool]
-    make_board: Callable[[], BreakerBoard]
-    _board: BreakerBoard | None = None
-    _resets: dict[str, BreakerReset] = field(default_factory=dict)
+    spoken: SpokenBreakers
 
     async def applied(self, pools: Mapping[str, Pool]) -> None:
         """A new block is applied."""
-        board = await self._taken_up()
-        if board is None:
-            return
         try:
             price = self.reference.price(pools)
         except BREAKER_ERRORS:
             price = None  # what cannot be computed is a price that cannot be read: it holds
-        board.see(VOLATILITY.source, price)
-        board.see(READING.source, 0)
-        await self._tend(board)
+        await self.spoken.see((VOLATILITY.source, price), (READING.source, 0))
 
     async def troubled(self) -> None:
         """A call to the nodes failed."""
-        board = await self._taken_up()
-        if board is not None:
-            board.see(READING.source, 1)
-            await self._tend(board)
+        await self.spoken.see((READING.source, 1))
 
     async def reset(self, word: BreakerReset) -> None:
-        """An operator's word; the newest of each source is kept for the time when this process writes."""
-        self._resets[word.source] = word
-        if self._board is not None and self.seated():
-            await self._tend(self._board)
-
-    async def _taken_up(self) -> BreakerBoard | None:
-        if not self.seated():
-            self._board = None
-        elif self._board is None:
-            board = self.make_board()
-            try:
-                board.restore((), await last_facts(self.bus, "market-feed", self.reference.chain_id))
-            except Transient:
-                return None  # the next block asks again; what was said last holds meanwhile, and gets old
-            board.add(VOLATILITY)
-            board.add(READING)
-            self._board = board
-        return self._board
-
-    async def _tend(self, board: BreakerBoard) -> None:
-        for word in self._resets.values():
-            board.take(word)
-        board.judge()
-        told = board.changes()
-        try:
-            for one in told:
-                for event in one.events:
-                    await self.bus.publish(event)
-        except Transient:
-            return  # the same facts go out with the next block
-        board.stored(told)
+        """An operator's word."""
+        await self.spoken.reset(word)
 
 
 class BreakerAssembly:
@@ -130,7 +87,7 @@ class BreakerAssembly:
         self._moments = BreakerMoments(service.metrics, service.log)
 
     def add_chain(self, chain_id: int, seated: Callable[[], bool]) -> FeedBreakers:
-        """The breakers of a chain; they exist while this process writes."""
+        """The breakers of a chain; they speak while this process writes."""
         place = BoardPlace(
             service=self._service.name,
             chain_id=chain_id,
@@ -140,5 +97,6 @@ class BreakerAssembly:
         )
         pools = frozenset(pool.address for pool in self._settings.pools[chain_id])
         reference = Reference(chain_id, self._settings.quote_tokens[chain_id], pools)
-        made = self.chains[chain_id] = FeedBreakers(reference, self._service.bus, seated, lambda: BreakerBoard(place))
+        spoken = SpokenBreakers(self._service.bus, place, (VOLATILITY, READING), seated)
+        made = self.chains[chain_id] = FeedBreakers(reference, spoken)
         return made

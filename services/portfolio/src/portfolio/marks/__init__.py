@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dexlane.domain.exits import ExecutableValue, ExitSignal, HeldPosition, executable_value, judge_exit
+from dexlane.domain.exits import (
+    ExecutableValue,
+    ExitSignal,
+    HeldPosition,
+    Warned,
+    executable_value,
+    judge_exit,
+    warned,
+)
 from dexlane.domain.ledger import AccountKind, LedgerAccount
 from dexlane.domain.positions import DAY_MS
 from dexlane.domain.thoughts.calls import Occasion, Thought
@@ -14,7 +22,8 @@ from dexlane.domain.thoughts.recording import Recorder
 from dexlane.events.control import Status, TradingStatus, strictest
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.market import BlockApplied
-from dexlane.events.portfolio import ExitTriggered, ExposureChanged, PositionChanged
+from dexlane.events.portfolio import ExitReason, ExitTriggered, ExposureChanged, PositionChanged
+from dexlane.events.risk import TokenFlagged
 from dexlane.events.seals import Approver
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.code_version import code_version
@@ -187,6 +196,21 @@ class SideValues:
 
     books: LatestByKey[str, Book] = field(default_factory=lambda: LatestByKey("book"))
     statuses: LatestByKey[tuple[int, str], TradingStatus] = field(default_factory=lambda: LatestByKey("trading status"))
+    warnings: dict[tuple[int, str], Warned] = field(default_factory=dict)
+    """By chain and token, as far as anything is known against it."""
+
+    def note_flag(self, event: TokenFlagged) -> None:
+        """One more flag, in whatever order they come."""
+        key = (event.chain_id, event.token)
+        found = warned(self.warnings.get(key), event)
+        if found is not None:
+            self.warnings[key] = found
+
+    def warning(self, chain_id: int, token: str, since_block: int | None) -> Warned | None:
+        """What was found against a token since a block, or ever where the block is not known; what was known before is
+        no reason to leave now."""
+        found = self.warnings.get((chain_id, token))
+        return found if found is not None and found.block_number >= (since_block or 0) else None
 
     def status(self, chain_id: int) -> Status:
         """The strictest word of all sources of a chain."""
@@ -211,9 +235,11 @@ class ExitWatch:
     sides: SideValues
     mark_every_blocks: int
     exit_patience_blocks: int
+    flagged_attempts: int = 8
     approving: Approving = field(default_factory=lambda: Approving(Approver.PORTFOLIO))
     recorder: Recorder = field(default_factory=Recorder)
     _marked: dict[int, int] = field(default_factory=dict)
+    _given_up_on: set[tuple[str, str, str, int]] = field(default_factory=set)
 
     async def on_block(self, event: BlockApplied) -> None:
         """Exits first, because they are urgent; nothing at all on a block that is too old to act on."""
@@ -251,11 +277,27 @@ class ExitWatch:
         # Both times are those of the events, so that a replay comes to the same age.
         age_s = max(0, event.occurred_at_ms - position.origin.occurred_at_ms) // 1_000
         holding = HeldPosition(token, account.quote, position.quantity, position.cost, age_s)
+        warning = self.sides.warning(account.chain_id, stored.token, position.origin.block_number)
+        if warning is not None and book.exits.flagged_tokens and await self._given_up(stored, warning):
+            warning = None
         pools = self.announcer.marks.trading(account, stored.token)
-        arguments: dict[str, Any] = {"rules": book.exits, "held": holding, "pools": pools}
+        arguments: dict[str, Any] = {"rules": book.exits, "held": replace(holding, warning=warning), "pools": pools}
         signal = judge_exit(**arguments)
         if signal is not None:
             await self._trigger(stored, Judged(token, signal, arguments), event)
+
+    async def _given_up(self, stored: StoredPosition, warning: Warned) -> bool:
+        """Whether so many exits for this warning came to nothing that one more would not help."""
+        async with self.journal.reading() as conn:
+            reason, since = ExitReason.TOKEN_FLAGGED, warning.block_number
+            tried = await ExitStore(conn).count(stored.account, stored.token, reason, since)
+        if tried < self.flagged_attempts:
+            return False
+        told = (stored.account.book_id, stored.account.address, stored.token, since)
+        if told not in self._given_up_on:
+            self._given_up_on.add(told)
+            self.announcer.moments.flagged_exit_given_up(stored.account.book_id, stored.token, tried)
+        return True
 
     async def _trigger(self, stored: StoredPosition, judged: Judged, event: BlockApplied) -> None:
         exit_event = self.approving.exit(_exit_event(stored, judged.token, judged.signal, event), event)
@@ -296,6 +338,7 @@ def _exit_event(stored: StoredPosition, token: Token, signal: ExitSignal, event:
         strategy=stored.position.strategy,
         block=event.block,
         received_at_ns=event.received_at_ns,
+        sell_tax_bps=signal.sell_tax_bps,
     )
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from dexlane.events.breakers import BreakerChanged, BreakerKind, BreakerReset
 from dexlane.events.market import BlockApplied
 from dexlane.events.portfolio import ExposureChanged
-from dexlane.runtime.breaker_board import BreakerBoard, BreakerSpec, last_facts
+from dexlane.runtime.breaker_board import BreakerBoard, BreakerSpec
 from dexlane.runtime.breaker_store import load_states, tend
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.journal import Journal
 from dexlane.runtime.latest import LatestByKey
+from dexlane.runtime.spoken_breakers import last_facts
 from dexlane.values.books import Book, Lane, Mode
 
 RENEWED_WITHIN_MS = 120_000

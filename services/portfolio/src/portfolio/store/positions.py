@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dexlane.domain.positions import Holdings, Lot, Origin, Position
 from dexlane.events.execution import AccountOpened
+from dexlane.events.portfolio import ExitReason
 from dexlane.values.books import Lane, Mode
 from dexlane.values.tokens import Token
 from portfolio.store.tables import account_openings, daily_results, exits, lots, of_account, positions, put
@@ -213,6 +214,14 @@ class ExitStore:
         """The exits of one chain of which nothing was heard yet."""
         query = sa.select(exits).where(exits.c.chain_id == chain_id, exits.c.state == ExitState.OPEN)
         return [_exit(row) for row in await self._conn.execute(query)]
+
+    async def count(self, account: AccountRef, token: str, reason: ExitReason, since_block: int) -> int:
+        """How many exits of a position were triggered for a reason, from a block on."""
+        of_position = (exits.c.book_id == account.book_id, exits.c.address == account.address, exits.c.token == token)
+        query = sa.select(sa.func.count()).where(
+            *of_position, exits.c.reason == reason, exits.c.triggered_block >= since_block
+        )
+        return int((await self._conn.execute(query)).scalar_one())
 
     async def settle(self, exit_id: str, state: ExitState) -> None:
         """Note what became of an exit."""

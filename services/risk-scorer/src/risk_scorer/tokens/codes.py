@@ -13,6 +13,7 @@ from threading import Thread
 from dexlane.domain.risk.bytecode.verdict import CodeVerdict, judge_code
 from dexlane.domain.risk.evidence import CodeFacts, Seen, TokenFacts
 from risk_scorer.metrics import Moments
+from risk_scorer.tokens.code_cache import CodeCache
 
 Judge = Callable[[bytes], Awaitable[CodeVerdict]]
 MOST_REASONS = 8
@@ -45,8 +46,9 @@ class OtherProcess:
 class CodeDesk:
     """Verdicts by code hash. A code that was not judged yet has none, which the contract score counts."""
 
-    def __init__(self, judge: Judge, moments: Moments) -> None:
+    def __init__(self, judge: Judge, moments: Moments, cache: CodeCache | None = None) -> None:
         self._judge = judge
+        self._cache = cache
         self._moments = moments
         self._known: dict[str, CodeFacts] = {}
         self._waiting: dict[str, bytes] = {}
@@ -67,7 +69,10 @@ class CodeDesk:
             self._came.set()
 
     async def keep_judging(self) -> None:
-        """Judge one code after the other, for ever. One that could not be judged is asked for again with its token."""
+        """Judge one code after the other, for ever, but what the cache kept. One that could not be judged is asked for
+        again with its token."""
+        if self._cache is not None:
+            self._known = {**await self._cache.recall(), **self._known}
         while True:
             await self._came.wait()
             self._came.clear()
@@ -76,12 +81,17 @@ class CodeDesk:
 
     async def _next(self) -> None:
         code_hash, code = next(iter(self._waiting.items()))
+        if code_hash in self._known:
+            del self._waiting[code_hash]
+            return
         try:
             self._known[code_hash] = _facts(await self._judge(code))
         except (OSError, BrokenExecutor) as error:
             self._moments.code_not_judged(code_hash, str(error) or type(error).__name__)
         else:
             self._moments.code_judged(code_hash, self._known[code_hash])
+            if self._cache is not None:
+                await self._cache.keep({code_hash: self._known[code_hash]})
         del self._waiting[code_hash]
 
 

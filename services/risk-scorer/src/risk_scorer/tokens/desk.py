@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from dexlane.domain.risk.evidence import Flag, Seen, TokenFacts
 from dexlane.domain.risk.factors import CHANGES
-from dexlane.domain.risk.sanctions import SanctionsList
+from dexlane.domain.risk.sanctions import day_of
 from dexlane.domain.risk.token_changes import Finding, findings
 from dexlane.events.base import Event
 from dexlane.events.risk import TokenFlagged
@@ -18,7 +18,9 @@ from dexlane.values.pools import Pool
 from dexlane.values.tokens import Token
 from risk_scorer.metrics import Moments
 from risk_scorer.node_facts import BatchClient, FactCache, read_facts
+from risk_scorer.tokens.code_cache import CodeCache
 from risk_scorer.tokens.codes import CodeDesk, Judge
+from risk_scorer.tokens.compliance import ComplianceDesk
 from risk_scorer.tokens.shares import ShareDesk
 
 Publish = Callable[[Event], Awaitable[object]]
@@ -29,11 +31,12 @@ class Surroundings(NamedTuple):
 
     client: BatchClient
     cache: FactCache
-    sanctions: SanctionsList
+    law: ComplianceDesk
     publish: Publish
     clock: Clock
     moments: Moments
     judge: Judge
+    code_cache: CodeCache | None = None
 
 
 class TokenDesk:
@@ -43,16 +46,16 @@ class TokenDesk:
         self._chain_id = chain_id
         self._around = around
         self._timeout_s = timeout_s
-        self.codes = CodeDesk(around.judge, around.moments)
+        self.codes = CodeDesk(around.judge, around.moments, around.code_cache)
         self.shares = ShareDesk(chain_id, around.client, around.clock, around.moments, timeout_s)
         self._facts: dict[str, Seen[TokenFacts]] = {}
         self._now: dict[str, frozenset[Flag]] = {}
         self._changes: dict[str, frozenset[Flag]] = {}
 
     @property
-    def sanctions(self) -> SanctionsList:
-        """The list in use."""
-        return self._around.sanctions
+    def law(self) -> ComplianceDesk:
+        """The lists and rules in use."""
+        return self._around.law
 
     def facts(self, tokens: Iterable[str]) -> dict[str, Seen[TokenFacts]]:
         """What is held about these tokens; those of which nothing is known are left out."""
@@ -96,7 +99,7 @@ class TokenDesk:
     async def _take(self, token: Token, facts: TokenFacts, block: BlockRef, asked_ms: int) -> None:
         known = self._facts.get(token.address)
         named = {facts.address, facts.owner, facts.implementation} - {None}
-        hits = self.sanctions.check(address for address in named if address is not None).hits
+        hits = self.law.sanctions.check((each for each in named if each is not None), day_of(asked_ms)).hits
         found = findings(token, facts, None if known is None else known.value, sanctioned=bool(hits))
         present = self._now.get(token.address, frozenset())
         for finding in found:
@@ -107,7 +110,7 @@ class TokenDesk:
 
     async def _tell(self, token: Token, finding: Finding, block: BlockRef) -> None:
         event = TokenFlagged(
-            id=TokenFlagged.make_id(self._chain_id, token.address, finding.flag),
+            id=TokenFlagged.make_id(self._chain_id, token.address, finding.flag, block.number),
             chain_id=self._chain_id,
             occurred_at_ms=self._around.clock.now_ms(),
             token=token.address,

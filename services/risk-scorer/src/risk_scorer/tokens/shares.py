@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from dexlane.chain.abi import AbiError, Frame
-from dexlane.chain.link import Request, RpcError
+from dexlane.chain.link import Request
+from dexlane.chain.token_check.asking import number_of
 from dexlane.domain.risk.evidence import Seen
 from dexlane.domain.risk.lp_shares import WITH_LP_TOKENS, LpShares, keepers
 from dexlane.runtime.clock import Clock
@@ -56,19 +55,9 @@ class ShareDesk:
         answers = await self._client.batch(requests, timeout_s=self._timeout_s)
         found = []
         for index, pool in enumerate(pools):
-            numbers = [_number(answer) for answer in answers[index * len(data) : (index + 1) * len(data)]]
+            numbers = [number_of(answer) for answer in answers[index * len(data) : (index + 1) * len(data)]]
             known = [number for number in numbers if number is not None]
             if len(known) == len(data):
                 held = dict(zip(self._keepers, known[1:], strict=True))
                 found.append(LpShares(pool=pool, total=known[0], held=held))
         return found
-
-
-def _number(answer: Any) -> int | None:
-    """What a call returned; None when it was refused or returned no number."""
-    if isinstance(answer, RpcError):
-        return None
-    try:
-        return int(Frame(bytes.fromhex(str(answer)[2:])).uint(0))
-    except (AbiError, ValueError):
-        return None

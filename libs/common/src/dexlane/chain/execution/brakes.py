@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from dexlane.chain.execution.breaker_watch import ExecutionBreakers, NoWatch, ProbeCount, Watch
@@ -43,21 +43,27 @@ class Brakes:
         """Who hears what happens to transactions."""
         return self.breakers or NoWatch()
 
-    def market(self, mode: Mode, market: Market) -> Market:
-        """The market as a book of this mode may trade it. Costs nothing while no breaker says anything."""
+    def tried(
+        self, mode: Mode, market: Market, planned: Callable[[Market], Planned | Refused]
+    ) -> tuple[Planned | Refused, tuple[ProbeRound, ...]]:
+        """What a book of this mode does in a market as the breakers leave it. Only a plan says whose pools it trades
+        in: where their breakers ask for a smaller entry, it is ``planned`` once more. The probes that it takes are
+        taken at once, so that the next decision knows, and given back by ``beginning`` where nothing comes of it."""
         admitted = self._admitted(mode, ())
-        return market if admitted is FREE else held_market(market, admitted)
-
-    def tried(self, mode: Mode, outcome: Planned | Refused) -> tuple[Planned | Refused, tuple[ProbeRound, ...]]:
-        """An entry as the breakers of its pools leave it. The probes that it takes are taken at once, so that the next
-        decision knows, and given back by ``beginning`` where nothing comes of it."""
-        if isinstance(outcome, Refused) or outcome.purpose not in ENTRIES:
-            return outcome, ()
-        admitted = self._admitted(mode, outcome.plan.paths)
-        if admitted.status is not Status.ACTIVE:
-            return refusal([Objection(admitted.status.value, admitted.reason)]), ()
-        self.probes.take(admitted.rounds)
-        return outcome, admitted.rounds
+        # Costs nothing while no breaker says anything.
+        held = market if admitted is FREE else held_market(market, admitted)
+        outcome = planned(held)
+        while isinstance(outcome, Planned) and outcome.purpose in ENTRIES:
+            admitted = self._admitted(mode, outcome.plan.paths)
+            if admitted.status is not Status.ACTIVE:
+                return refusal([Objection(admitted.status.value, admitted.reason)]), ()
+            if admitted.size_bps >= held.entry_size_bps:
+                self.probes.take(admitted.rounds)
+                return outcome, admitted.rounds
+            # The size only falls, and there are only so many breakers: this ends.
+            held = replace(held, entry_size_bps=admitted.size_bps)
+            outcome = planned(held)
+        return outcome, ()
 
     @contextmanager
     def beginning(self, taken: Iterable[tuple[ProbeRound, ...]], begun: list[T]) -> Iterator[list[T]]:
@@ -77,8 +83,6 @@ class Brakes:
         status = self.side.status(self.chain_id)
         if status is not Status.ACTIVE:
             return self.side.why_held(self.chain_id) or f"trading is {status.value}"
-        if self.side.breakers.is_calm(self.chain_id, self.clock.now_ms()):
-            return ""
         paths = () if intent.plan is None else intent.plan.paths
         return self.side.breakers.admit(self.chain_id, (intent.mode, paths), {}, self.clock.now_ms()).reason
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dexlane.domain.breakers.admission import FREE, Admission, ProbeRound, admission, concerns
-from dexlane.events.breakers import BreakerChanged, BreakerPhase, BreakerReset
+from dexlane.events.breakers import BreakerChanged, BreakerKind, BreakerPhase, BreakerReset
 from dexlane.events.control import Status, strictest
 from dexlane.values.books import Mode
 from dexlane.values.routes import PlannedPath
@@ -25,6 +25,8 @@ class BreakerFacts:
         self._resets: dict[int, dict[str, BreakerReset]] = {}
         self._restless: dict[int, tuple[BreakerChanged, ...]] = {}
         self._renewed: dict[int, tuple[BreakerChanged, ...]] = {}
+        self._counted: set[int] = set()
+        """Chains on which somebody was heard of who counts the losses of live trades."""
 
     def take(self, fact: BreakerChanged) -> bool:
         """A breaker as it now is; False when something as new is known."""
@@ -38,6 +40,8 @@ class BreakerFacts:
             one for one in found if one.phase is not BreakerPhase.CLOSED or one.status is not Status.ACTIVE
         )
         self._renewed[fact.chain_id] = tuple(one for one in found if one.renewed_within_ms)
+        if fact.kind is BreakerKind.LOSSES and fact.mode is not Mode.PAPER and fact.renewed_within_ms:
+            self._counted.add(fact.chain_id)
         return True
 
     def take_reset(self, word: BreakerReset) -> None:
@@ -59,27 +63,27 @@ class BreakerFacts:
         """What the breakers that hold a whole chain ask for."""
         return strictest([fact.status for fact in self._restless.get(chain_id, ()) if fact.holds_chain])
 
-    def why_stale(self, chain_id: int, now_ms: int) -> str:
-        """Which breaker was not heard of for so long that nobody knows what it would say; empty when all were."""
+    def why_unheard(self, chain_id: int, mode: Mode, now_ms: int) -> str:
+        """Which breaker was not heard of, ever or for so long that nobody knows what it would say; empty when all
+        were. Of those that never spoke, the one of live losses is missed: each chain has it from its first block."""
+        if mode is Mode.LIVE and chain_id not in self._counted:
+            return "no breaker that counts losses was ever heard of; portfolio says one with its first block"
         for fact in self._renewed.get(chain_id, ()):
             age_ms = now_ms - fact.occurred_at_ms
             if age_ms > fact.renewed_within_ms:
                 return f"{fact.source} of {fact.service} was last heard of {age_ms} ms ago"
         return ""
 
-    def is_calm(self, chain_id: int, now_ms: int) -> bool:
-        """Whether every breaker is closed and young: then nothing is held and no probe is counted."""
-        return not self._restless.get(chain_id) and not self.why_stale(chain_id, now_ms)
-
     def admit(
         self, chain_id: int, trade: tuple[Mode, Sequence[PlannedPath]], begun: Mapping[ProbeRound, int], now_ms: int
     ) -> Admission:
         """What the breakers leave of a trade of this mode along these paths."""
-        stale = self.why_stale(chain_id, now_ms)
-        if stale:
-            return Admission(Status.REDUCING, stale)
+        mode, paths = trade
+        unheard = self.why_unheard(chain_id, mode, now_ms)
+        if unheard:
+            return Admission(Status.REDUCING, unheard)
         restless = self._restless.get(chain_id, ())
         if not restless:
             return FREE
-        mode, venues = trade[0], venues_of_paths(trade[1])
+        venues = venues_of_paths(paths)
         return admission([fact for fact in restless if concerns(fact, mode, venues)], begun, mode)

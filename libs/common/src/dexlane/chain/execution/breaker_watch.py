@@ -117,7 +117,7 @@ class ExecutionBreakers:
 
     def sent(self, intent: IntentCreated, seconds: float) -> None:
         """Bytes are at the node, so long after the logs that led to them."""
-        if intent.plan is not None:
+        if not _waited_on_purpose(intent):
             self.board.see(self.source(BreakerKind.LATENCY), _milliseconds(seconds))
 
     def answered(self, *, well: bool) -> None:
@@ -141,6 +141,14 @@ class ExecutionBreakers:
 
 def _is_failure(intent: IntentCreated, event: IntentFailed) -> bool:
     return event.reason in FAILURES and not (intent.purpose is Purpose.GAP and event.reason in BEATEN)
+
+
+def _waited_on_purpose(intent: IntentCreated) -> bool:
+    """Whether the time until it was sent says nothing about how fast the system is: an exit waits for an allowance or
+    the end of a halt, and the smart lane for a cheaper block. In the fast lane late means slow."""
+    if intent.purpose not in {Purpose.ENTRY, Purpose.GAP} or intent.verdict is None:
+        return True
+    return intent.lane is Lane.SMART and intent.block.number > intent.verdict.opportunity.block.number
 
 
 def _is_venues_fault(event: Event) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from dexlane.chain.calldata import UnroutableError
@@ -23,7 +23,7 @@ from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.thoughts import Considered, TradeThoughts, is_urgent, kept_market
 from dexlane.chain.execution.txmgr import SlotTerms
-from dexlane.chain.execution.waiting import WaitingRoom
+from dexlane.chain.execution.waiting import WaitingRoom, waited_for
 from dexlane.domain.breakers.admission import ProbeRound
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.planning import plan
@@ -147,15 +147,15 @@ class Executor:
         ``Transient`` while the disk is so full that only exits and open transactions may write.
         """
         began = self._clock.monotonic_ns()
-        no_room = self._parts.why_no_room()
-        if no_room is not None:
+        if (no_room := self._parts.why_no_room()) is not None:
             raise Transient(no_room)
         await self.view.reach(verdict.opportunity.block.number)
         tip = self.view.tip
         if tip is not None and self.live.is_busy:
             # The last trade may be in this very block; once the pass has seen that, the next one may go.
             await self._passes.wait_for(tip.block.number)
-        books = list(self._addressed(verdict))
+        addressee = verdict.opportunity.addressee
+        books = [book for book in self._side.books(self._chain_id) if addressee in {None, book.id}]
         await self._act(verdict, [book for book in books if book.mode is Mode.LIVE], self._consumer, began)
         paper = [book for book in books if book.mode is Mode.PAPER]
         await self._act(verdict, paper, f"{self._consumer}-paper", began)
@@ -168,8 +168,8 @@ class Executor:
             async with self._deciding:
                 market = kept_market(self.view.market())
                 decided = [self._decide(verdict, book, market) for book in books]
-                await self._waiting.for_cheaper_gas(verdict, decided, market, consumer)
                 with self._brakes.beginning([one.rounds for one in decided], list[_Written]()) as written:
+                    await self._waiting.for_cheaper_gas(verdict, decided, market, consumer)
                     written.extend(await self._commit(verdict, decided, market, consumer))
             await self._launch(written)
         seconds = (self._clock.monotonic_ns() - began_ns) / 1e9
@@ -254,19 +254,21 @@ class Executor:
         self._reservations.release(slot.intent.id, self._clock.now_ms(), filled=slot.is_filled)
         self._allowances.ended(slot)
 
-    def _addressed(self, verdict: VerdictApproved) -> Iterator[Book]:
-        addressee = verdict.opportunity.addressee
-        return (book for book in self._side.books(self._chain_id) if addressee in {None, book.id})
-
     def _decide(self, cause: Cause, book: Book, market: Market) -> _Decided:
         if isinstance(cause, ExitTriggered) and book.mode is Mode.LIVE:
             self._allowances.approvals.ask(cause.account, cause.token.address, market.block.number)
-        market, holdings = self._brakes.market(book.mode, market), self._account_holdings(cause, book)
-        planned = outcome = plan(cause, book, holdings, market, self._parts.rules)
-        if isinstance(outcome, Planned):
-            outcome = self._paths.of(cause, book, _routed(self.live, self._parts.lane, book, outcome), market)
-        outcome, rounds = self._brakes.tried(book.mode, outcome)
-        return _Decided(book, outcome, Considered(holdings, market, planned), rounds)
+        holdings = self._account_holdings(cause, book)
+        considered: list[Considered] = []
+
+        def planned(held: Market) -> Planned | Refused:
+            outcome = plan(cause, book, holdings, held, self._parts.rules)
+            considered.append(Considered(holdings, held, outcome))
+            if isinstance(outcome, Refused):
+                return outcome
+            return self._paths.of(cause, book, _routed(self.live, self._parts.lane, book, outcome), held)
+
+        outcome, rounds = self._brakes.tried(book.mode, market, planned)
+        return _Decided(book, outcome, considered[-1], rounds)
 
     def _account_holdings(self, cause: Cause, book: Book) -> Holdings:
         lane, now_ms = self._parts.lane, self._clock.now_ms()
@@ -339,7 +341,7 @@ class Executor:
         if not isinstance(outcome, Refused) or await self._waiting.consumed(exit_.id):
             return
         await self._waiting.tell(exit_, [decided])
-        raise Transient("; ".join(outcome.reasons))
+        raise waited_for(outcome, decided.considered.market)
 
     async def _tend_allowances(self, tip: BlockApplied) -> None:
         """Set the bounded allowances that the live accounts need and take back all others, each by an intent of its

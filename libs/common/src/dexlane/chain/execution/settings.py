@@ -43,6 +43,9 @@ class ExecutorSettings(ChainSettings, MoneySettings, BreakerSettings):
     max_fee_per_gas_gwei: int = Field(default=500, ge=1, description="the signer refuses trades above it")
     allowance_factor: int = Field(default=20, ge=1, le=1_000, description="allowance to Permit2 in lane capitals")
     max_gas_cost_gwei: int = Field(default=10**9, ge=1, description="most that the gas of one transaction may cost")
+    compliance_file: Path | None = Field(
+        default=None, description="TOML: accounts that alone may trade, where the file lists any; as for risk-scorer"
+    )
     approver_keys_file: Path | None = Field(
         default=None,
         description="JSON of service to Ed25519 public key; with it the signer denies trades that nobody approved",

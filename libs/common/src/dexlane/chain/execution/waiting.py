@@ -15,15 +15,27 @@ from dexlane.chain.execution.records import Cause, Stamp
 from dexlane.chain.execution.thoughts import Decided, TradeThoughts, Weighed, outcome_of
 from dexlane.domain.circumstances import Market, Planned, Refused
 from dexlane.domain.entry_timing import why_later
+from dexlane.domain.planning import OVER_EXIT_BUDGET
 from dexlane.events.risk import DecisionRecorded, VerdictApproved
-from dexlane.runtime.errors import Postponed
+from dexlane.runtime.errors import Postponed, Transient
 from dexlane.runtime.journal import inbox
 
 PLANNED_FOR_LATER = "planned"
 """The outcome of a decision to make a trade in a later block."""
 SHORTEST_WAIT_S = 0.25
 SHARE_OF_BLOCK = 0.25
-"""How often, in block times, a trade that waits for a cheaper block is looked at again."""
+"""How often, in block times, a trade that waits for a cheaper block, or an exit that cannot pay yet, is looked at."""
+
+
+def waited_for(why: Refused, market: Market) -> Transient:
+    """How an exit comes again that cannot be carried out yet. Gas is another price in each block, so one that waits for
+    it is looked at within each; what holds longer, such as a halt, is asked for less and less often."""
+    sentence = "; ".join(why.reasons)
+    return _soon(sentence, market) if why.outcome == OVER_EXIT_BUDGET else Transient(sentence)
+
+
+def _soon(sentence: str, market: Market) -> Postponed:
+    return Postponed(sentence, max(SHORTEST_WAIT_S, market.block_time_s * SHARE_OF_BLOCK))
 
 
 class WaitingRoom:
@@ -59,7 +71,7 @@ class WaitingRoom:
         later = Refused(outcome=PLANNED_FOR_LATER, reasons=(why,), passing=True)
         if await self.tell(verdict, [Weighed(one.book, later, one.considered) for one in trading]):
             self._moments.planned_for_later(verdict.id, why)
-        raise Postponed(why, max(SHORTEST_WAIT_S, market.block_time_s * SHARE_OF_BLOCK))
+        raise _soon(why, market)
 
     async def tell(self, cause: Cause, decided: Sequence[Decided]) -> bool:
         """Publish why books do nothing about something yet; whether any of it is new."""

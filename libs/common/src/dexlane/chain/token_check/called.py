@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dexlane.chain.token_check import switches
+from dexlane.chain.token_check.asking import Node
 from dexlane.chain.token_check.probe import Step, Told, call, codes, exploration, read_exploration
-from dexlane.chain.token_check.session import FOREVER, SIZES_BPS, Script, amounts_out, swap
-from dexlane.chain.token_check.subject import Node, Subject
+from dexlane.chain.token_check.session import SIZES_BPS, Script
+from dexlane.chain.token_check.subject import Subject
 from dexlane.chain.token_check.trading import part_given
+from dexlane.chain.token_check.venues import FOREVER
 from dexlane.domain.risk.token_trial import Kind, Move, Trade
 
 _TRADE_GAS, _CALL_GAS = 1_500_000, 500_000
@@ -54,12 +56,12 @@ def _purchase(script: Script, name: str, amount: int) -> list[Step]:
     path = (pool.quote, token)
     return [
         Step(pool.quote, call("transfer(address,uint256)", who, amount)),
-        Step(pool.quote, call("approve(address,uint256)", pool.router, FOREVER), who),
-        Step(pool.router, amounts_out(amount, path), take=3),
+        Step(pool.quote, call("approve(address,uint256)", pool.venue.allowed, FOREVER), who),
+        pool.venue.quote(amount, path),
         Step(token, call("balanceOf(address)", pool.pair)),
-        Step(pool.router, swap(amount, path, who), who, gas=_TRADE_GAS),
+        Step(pool.venue.allowed, pool.venue.swap(amount, path, who), who, gas=_TRADE_GAS),
         Step(token, call("balanceOf(address)", who)),
-        Step(token, call("approve(address,uint256)", pool.router, FOREVER), who, gas=_CALL_GAS),
+        Step(token, call("approve(address,uint256)", pool.venue.allowed, FOREVER), who, gas=_CALL_GAS),
     ]
 
 
@@ -71,7 +73,7 @@ def _gift(script: Script) -> list[Step]:
         Step(token, call("transfer(address,uint256)", given, part), giver, gas=_CALL_GAS),
         Step(token, call("balanceOf(address)", giver)),
         Step(token, call("balanceOf(address)", given)),
-        Step(token, call("approve(address,uint256)", script.subject.pool.router, FOREVER), given, gas=_CALL_GAS),
+        Step(token, call("approve(address,uint256)", script.subject.pool.venue.allowed, FOREVER), given, gas=_CALL_GAS),
     ]
 
 
@@ -114,7 +116,7 @@ def _bought(name: str, amount: int, told: Sequence[Told]) -> Trade:
         reserve_out=reserve.value or 0,
         ok=purchase.ok,
         reason="" if purchase.ok else "it reverts",
-        gas=purchase.gas,
+        gas=max(0, purchase.gas - expected.gas),
     )
 
 
@@ -130,5 +132,5 @@ def _sold(name: str, amount: int, told: Sequence[Told]) -> Trade:
         reserve_out=reserve.value or 0,
         ok=sale.ok,
         reason="" if sale.ok else "it reverts",
-        gas=sale.gas,
+        gas=max(0, sale.gas - expected.gas),
     )

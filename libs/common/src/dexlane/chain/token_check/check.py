@@ -10,38 +10,31 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from dexlane.chain.deployments import deployments
 from dexlane.chain.link import RpcError, RpcUnavailable
+from dexlane.chain.token_background.reading import read_background
 from dexlane.chain.token_check import trading
+from dexlane.chain.token_check.asking import Head, Node, NoSubjectError, number_of, read_head, views
 from dexlane.chain.token_check.called import trade_in_a_call
 from dexlane.chain.token_check.exploring import explore
 from dexlane.chain.token_check.observations import observations
+from dexlane.chain.token_check.pools import Where
 from dexlane.chain.token_check.probe import ProbeError
-from dexlane.chain.token_check.subject import Head, Node, NoSubjectError, Subject, read_head, read_subject
+from dexlane.chain.token_check.subject import Subject, read_subject
+from dexlane.chain.token_check.venues import UniswapV3
 from dexlane.domain.risk.token_trial import TokenTrial
 
 BUDGET_S = 10.0
-PROTOCOL = "uniswap_v2"
+_PLAN_GAS = 20_000_000
+"""A fifth of a deep concentrated pool lies behind hundreds of ticks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which token, through which router of Uniswap V2's kind; ``quotes`` are other tokens than the wrapped coin that
-    it may have its pool with. Without ``block`` the newest."""
+    """Which token, and where it may be traded. Without ``block`` the newest."""
 
     token: str
-    router: str
-    quotes: tuple[str, ...] = ()
+    where: Where
     block: int | None = None
-
-
-def known_market(chain_id: int) -> tuple[str | None, tuple[str, ...]]:
-    """The router of Uniswap V2 on a chain, None where none is known, and the other quotes that are tried with it."""
-    try:
-        quotes = tuple(quote.address for quote in deployments().chain(chain_id).quote_tokens)
-        return deployments().exchange(chain_id, PROTOCOL).router, quotes
-    except KeyError:
-        return None, ()
 
 
 async def try_token(node: Node, question: Question, budget_s: float = BUDGET_S) -> TokenTrial:
@@ -65,24 +58,42 @@ async def try_token(node: Node, question: Question, budget_s: float = BUDGET_S) 
 
 
 async def _tried(node: Node, question: Question, head: Head) -> TokenTrial:
-    subject = await read_subject(node, question.token, question.router, question.quotes, head)
+    subject = await _quoted(node, await read_subject(node, question.token, question.where, head))
     trial = TokenTrial(
         token=question.token,
         block=head.number,
+        pool=subject.pool.pair,
         supply=subject.supply,
         decimals=frozenset({subject.decimals}),
         strange_proxy=subject.strange_proxy,
     )
-    traded, found = await asyncio.gather(_session(node, subject, trial), explore(node, subject, simulates=True))
+    traded, found, background = await asyncio.gather(
+        _session(node, subject, trial), explore(node, subject, simulates=True), read_background(node, subject)
+    )
     if not traded.method:
         traded, found = await asyncio.gather(_called(node, subject, trial), explore(node, subject, simulates=False))
     done = replace(
         traded,
         sales=(*traded.sales, *found.far),
         switches=found.switches,
-        missing=(*traded.missing, *found.missing),
+        background=background,
+        missing=(*subject.missing, *traded.missing, *found.missing),
     )
     return replace(done, evidence=observations(subject, done))
+
+
+async def _quoted(node: Node, subject: Subject) -> Subject:
+    """With what the last of the first buyers gets of a concentrated pool, which its reserves do not tell."""
+    pool = subject.pool
+    if not isinstance(pool.venue, UniswapV3):
+        return subject
+    total, usual = trading.first_amounts(subject)
+    asked = [pool.venue.quote(amount, (pool.quote, subject.token)) for amount in (total - usual, total)]
+    requests = views(hex(subject.head.number), *((step.target, step.data) for step in asked), gas=_PLAN_GAS)
+    before, after = (number_of(answer) for answer in await node.batch(requests))
+    if before is None or after is None or after <= before:
+        raise NoSubjectError(f"pool {pool.pair} does not hold enough for purchases of a fifth of its quote")
+    return replace(subject, pool=replace(pool, last_purchase=after - before))
 
 
 async def _called(node: Node, subject: Subject, trial: TokenTrial) -> TokenTrial:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dexlane.chain.abi import AbiError, Frame
-from dexlane.chain.link import RpcError
+from dexlane.chain.token_check.asking import Node, bytes_of, number_of
 from dexlane.chain.token_check.probe import call, selector
-from dexlane.chain.token_check.subject import Node, selectors, shifted
+from dexlane.chain.token_check.subject import selectors, shifted
 
 MAX_DEPTH = 3
 _ADMIN = frozenset(
@@ -72,9 +71,9 @@ async def delay_of(node: Node, contract: str, at: str) -> int | None:
                 ),
             ]
         )
-        runtime = _bytes(code)
+        runtime = bytes_of(code)
         known = set(selectors(runtime)) - {short.rjust(4, b"\0") for short, _ in shifted(runtime)}
-        least, delay, owner = (_number(answer) for answer in answers)
+        least, delay, owner = (number_of(answer) for answer in answers)
         if known and known <= _TIMELOCKS:
             return least if least is not None else delay
         if not known or not known <= _ADMIN or not owner:
@@ -86,16 +85,3 @@ async def delay_of(node: Node, contract: str, at: str) -> int | None:
 async def delays_of(node: Node, contracts: Sequence[str], at: str) -> dict[str, int | None]:
     """The delays of several contracts."""
     return {contract: await delay_of(node, contract, at) for contract in contracts}
-
-
-def _bytes(answer: object) -> bytes:
-    return bytes.fromhex(answer[2:]) if isinstance(answer, str) else b""
-
-
-def _number(answer: object) -> int | None:
-    if isinstance(answer, RpcError):
-        return None
-    try:
-        return Frame(_bytes(answer)).uint(0)
-    except AbiError:
-        return None

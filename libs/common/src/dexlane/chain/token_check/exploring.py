@@ -13,10 +13,11 @@ from typing import Any
 
 from dexlane.chain.link import Request, RpcError
 from dexlane.chain.token_check import switches
+from dexlane.chain.token_check.asking import Node
 from dexlane.chain.token_check.delays import delays_of
 from dexlane.chain.token_check.probe import Exploration, ProbeError, Step, Told, exploration, read_exploration
 from dexlane.chain.token_check.session import Script
-from dexlane.chain.token_check.subject import Node, Subject
+from dexlane.chain.token_check.subject import Subject
 from dexlane.chain.token_check.trading import part_given
 from dexlane.domain.risk.token_trial import Kind, Switch, Trade
 
@@ -73,8 +74,13 @@ class Explorer:
     async def ask(self, asks: Sequence[Ask]) -> list[Exploration | RpcError]:
         """The answers in the order of the questions; one that is refused or cut off is an error in its place."""
         make = self._simulation if self.simulates else self._call
-        answers = await self.node.batch([make(ask) for ask in asks])
-        return [self._read(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
+        return await self._answers(asks, [make(ask) for ask in asks], simulated=self.simulates)
+
+    async def _answers(
+        self, asks: Sequence[Ask], requests: Sequence[Request], *, simulated: bool
+    ) -> list[Exploration | RpcError]:
+        answers = await self.node.batch(requests)
+        return [self._read(ask, answer, simulated) for ask, answer in zip(asks, answers, strict=True)]
 
     def _data(self, ask: Ask, steps: Sequence[Step]) -> dict[str, str]:
         data = exploration(self.subject.token, steps, [each.step for each in ask.tried], ask.suffix)
@@ -110,11 +116,11 @@ class Explorer:
             "gasLimit": hex(max(head.gas_limit, 60_000_000)),
         }
 
-    def _read(self, ask: Ask, answer: Any) -> Exploration | RpcError:
+    def _read(self, ask: Ask, answer: Any, simulated: bool) -> Exploration | RpcError:
         if isinstance(answer, RpcError):
             return answer
         skipped = 0
-        if self.simulates:
+        if simulated:
             answer = answer[-1]["calls"][0].get("returnData") or "0x"
         else:
             skipped = len(self.opening)
@@ -137,14 +143,38 @@ class Explorer:
         usual = switches.baseline(plain.steps, len(self.subject.callers) + 1)
         if not usual.sells:
             return Found((), None, ("switches cannot be compared: a holder with code cannot sell",))
-        far = tuple(
-            self._far(sold, ahead[1]) for sold, ahead in zip(distant, FAR, strict=True) if isinstance(sold, Exploration)
-        )
+        far, unseen = await self._distant(selling, distant)
         chosen = switches.worth_measuring(taken.attempts)
-        missing = list(taken.missing)
+        missing = [*unseen, *switches.untried(self.subject), *taken.missing]
         if len(chosen) > switches.MAX_MEASURED:
             missing.append(f"{len(chosen) - switches.MAX_MEASURED} calls were not measured: there are too many")
-        return Found(far, await self._measure(chosen[: switches.MAX_MEASURED], usual), tuple(missing))
+        found, unmeasured = await self._measure(chosen[: switches.MAX_MEASURED], usual)
+        return Found(far, found, (*missing, *unmeasured))
+
+    async def _distant(
+        self, selling: Sequence[Step], simulated: Sequence[Exploration | RpcError]
+    ) -> tuple[tuple[Trade, ...], tuple[str, ...]]:
+        """Sales far ahead, and what was not seen of them.
+
+        Geth and Nethermind simulate no block more than 256 ahead, but take its number in a plain call. There purchase
+        and sale share a block, so it says something only where they may do so in the block that is stood on.
+        """
+        refused = [ahead for sold, ahead in zip(simulated, FAR, strict=True) if isinstance(sold, RpcError)]
+        called: list[Exploration | RpcError] = []
+        if refused:
+            asks = [Ask(selling, ahead=ahead) for ahead in ((0, 0), *refused)]
+            here, *called = await self._answers(asks, [self._call(ask) for ask in asks], simulated=False)
+            if isinstance(here, RpcError) or not here.steps[2].ok:
+                called = [RpcError(0, "a holder with code cannot sell in the block of his purchase")] * len(refused)
+        instead = dict(zip(refused, called, strict=True))
+        far, missing = [], []
+        for sold, ahead in zip(simulated, FAR, strict=True):
+            answer = instead.get(ahead, sold)
+            if isinstance(answer, RpcError):
+                missing.append(f"sales {ahead[0]} blocks ahead were not seen: {answer.message[:100]}")
+            else:
+                far.append(self._far(answer, ahead[1]))
+        return tuple(far), tuple(missing)
 
     async def _taken(self, tried: Sequence[switches.Attempt]) -> _Taken:
         """The calls that succeed and change something: all shapes, then more numbers where one was taken."""
@@ -179,18 +209,20 @@ class Explorer:
             reserve_out=reserve.value or 0,
             ok=sale.ok,
             reason="" if sale.ok else f"the sale fails {seconds} s ahead",
-            gas=sale.gas,
+            gas=max(0, sale.gas - expected.gas),
             waited_s=seconds,
         )
 
-    async def _measure(self, chosen: Sequence[switches.Attempt], usual: switches.Baseline) -> tuple[Switch, ...]:
-        """Each call alone; then, for every caller, all of his calls in a row."""
+    async def _measure(
+        self, chosen: Sequence[switches.Attempt], usual: switches.Baseline
+    ) -> tuple[tuple[Switch, ...], tuple[str, ...]]:
+        """Each call alone; then, for every caller, all of his calls in a row. What broke off is said."""
         if not chosen:
-            return ()
+            return (), ()
         measuring = switches.measuring(self.script, self.played)
         named = [who for who in self.subject.callers if who in self.subject.contracts]
         delays = await delays_of(self.node, named, hex(self.subject.head.number))
-        size = switches.MEASURED_AT_ONCE
+        size = switches.MEASURED_AT_ONCE // self.subject.pool.venue.weight
         parts = [chosen[at : at + size] for at in range(0, len(chosen), size)]
         rows = [
             [attempt for attempt in chosen if attempt.caller == caller and not attempt.may_upgrade]
@@ -201,11 +233,15 @@ class Explorer:
         asks += [Ask([*(attempt.step for attempt in row), *measuring]) for row in rows]
         answers = await self.ask(asks)
         found: list[Switch] = []
+        broken = 0
         for attempts, answer in zip([*parts, *rows], answers, strict=True):
             if isinstance(answer, RpcError):
                 raise answer
             found += self._effects(attempts, answer, usual, delays)
-        return tuple(found)
+            # All of them succeeded before, so one that does not any more lacked the gas for it, or for the sales.
+            broken += sum(branch is None for branch in answer.branches)
+        missing = (f"{broken} calls could not be measured: they use too much gas",) if broken else ()
+        return tuple(found), missing
 
     def _effects(
         self,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dexlane.chain.token_check.subject import Subject
+from dexlane.domain.risk.token_background import SOON_S, Background, Holding
 from dexlane.domain.risk.token_trial import Observation, Switch, TokenTrial, Trade
 
 CALLED, READ = "eth_call", "eth_getStorageAt"
-MAX_SWITCHES_TOLD = 60
+MAX_SWITCHES_TOLD, MAX_HOLDERS_TOLD = 60, 10
 
 
 def observations(subject: Subject, trial: TokenTrial) -> tuple[Observation, ...]:
@@ -25,7 +26,7 @@ def _told(subject: Subject, trial: TokenTrial) -> Iterator[tuple[str, str, dict[
         "pool",
         CALLED,
         {
-            "router": pool.router,
+            "router": pool.venue.allowed,
             "pair": pool.pair,
             "quote": pool.quote,
             "reserve_quote": str(pool.reserve_quote),
@@ -45,6 +46,40 @@ def _told(subject: Subject, trial: TokenTrial) -> Iterator[tuple[str, str, dict[
         yield "balance", trial.method, {"holder": loss.holder, **lost}
     for switch in (trial.switches or ())[:MAX_SWITCHES_TOLD]:
         yield "switch", trial.method, _switch(switch)
+    if trial.background is not None:
+        yield from _background(trial.background)
+
+
+def _background(found: Background) -> Iterator[tuple[str, str, dict[str, str]]]:
+    if found.birth is not None:
+        yield "age", "eth_getCode", {"blocks": str(found.birth.blocks), "exact": str(found.birth.exact).lower()}
+    for what, shares in (("liquidity", found.liquidity), ("holders", found.holders)):
+        if shares is None:
+            continue
+        numbers = {"total": shares.total, "in_pools": shares.in_pools, "from_block": shares.from_block}
+        largest = shares.largest_bps(SOON_S)
+        raw = {name: str(number) for name, number in numbers.items()}
+        raw |= {"kept_bps": str(shares.kept_bps(SOON_S)), "largest_bps": str(largest)}
+        yield what, "eth_getLogs", raw
+        for holding in shares.holdings[:MAX_HOLDERS_TOLD]:
+            yield f"holder of {what}", CALLED, _holding(holding)
+    if found.past is not None:
+        past = found.past
+        numbers = {"now": past.now, "most": past.most, "most_block": past.most_block, "from_block": past.from_block}
+        yield "liquidity over time", "eth_getLogs", {name: str(number) for name, number in numbers.items()}
+    for sentence in found.missing:
+        yield "not seen", "none", {"reason": sentence}
+
+
+def _holding(holding: Holding) -> dict[str, str]:
+    releases = ", ".join(f"{amount} after {after_s} s" for after_s, amount in holding.releases)
+    return {
+        "holder": holding.holder,
+        "amount": str(holding.amount),
+        "keeper": holding.keeper.value,
+        "releases": releases,
+        "note": holding.note,
+    }
 
 
 def _trade(trade: Trade) -> dict[str, str]:

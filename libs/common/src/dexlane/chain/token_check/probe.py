@@ -22,8 +22,9 @@ _raw = lru_cache(maxsize=1_024)(raw_address)
 class Step:
     """A call inside a call. Without an actor the probe makes it itself.
 
-    ``take``: which of the first four words of the answer is wanted. ``all_tokens``: the first argument becomes what the
-    actor holds of the token at that moment. ``changing``: the actor's call counts only if it changes something.
+    ``take``: which of the first four words of the answer is wanted. ``all_tokens``: the argument in word ``amount_at``,
+    one of the first eight, becomes what the actor holds of the token at that moment. ``changing``: the actor's call
+    counts only if it changes something.
     """
 
     target: str
@@ -34,10 +35,11 @@ class Step:
     take: int = 0
     all_tokens: bool = False
     changing: bool = False
+    amount_at: int = 0
 
     def encoded(self) -> bytes:
         """The bytes that the probe reads."""
-        flags = self.take | (4 if self.all_tokens else 0) | (8 if self.changing else 0)
+        flags = self.take | (4 if self.all_tokens else 0) | (8 if self.changing else 0) | self.amount_at << 4
         return b"".join(
             (
                 _raw(self.actor),
@@ -137,7 +139,12 @@ def selector(signature: str) -> bytes:
 
 def call(signature: str, *words: int | str) -> bytes:
     """Calldata of a function whose arguments are all static: integers, or addresses in hex."""
+    return selector(signature) + arguments(*words)
+
+
+def arguments(*words: int | str) -> bytes:
+    """Static arguments one after the other."""
     parts = (
         raw_address(word).rjust(32, b"\0") if isinstance(word, str) else word.to_bytes(32, "big") for word in words
     )
-    return selector(signature) + b"".join(parts)
+    return b"".join(parts)

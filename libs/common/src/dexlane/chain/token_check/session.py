@@ -12,19 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dexlane.chain.abi import address, array, frame, uint
 from dexlane.chain.keccak import keccak256
-from dexlane.chain.token_check.probe import Step, Told, call, codes, exploration, read_exploration, selector
+from dexlane.chain.token_check.probe import Step, Told, call, codes, exploration, read_exploration
 from dexlane.chain.token_check.subject import Subject
+from dexlane.chain.token_check.venues import PURSE_WEI
 
 SIZES_BPS = (1, 10, 100, 500, 2_000)
 """Purchases, in bps of what the pool holds of the quote."""
 USUAL_BPS = 10
 CROWD = 24
 TRADE_GAS, CALL_GAS, LOOK_GAS = 3_000_000, 1_000_000, 5_000_000
-FOREVER = (1 << 256) - 1
-PURSE_WEI = 10**24
-"""Ether that a bank may spend on another quote than the wrapped coin; the router gives back what it does not need."""
 _PRODUCER = "0x4838b106fce9647bdf1e7877bf73ce8b0bad5f97"
 """Who makes the simulated blocks where the real one names nobody: a well-known builder of Ethereum."""
 
@@ -177,19 +174,6 @@ def reason_of(data: bytes, message: object) -> str:
     return printable or "it reverts without a reason"
 
 
-def swap(amount: int, path: Sequence[str], to: str) -> bytes:
-    """``swapExactTokensForTokensSupportingFeeOnTransferTokens`` for at least nothing: the outcome is what is
-    measured."""
-    signature = "swapExactTokensForTokensSupportingFeeOnTransferTokens(uint256,uint256,address[],address,uint256)"
-    places = array([address(each) for each in path])
-    return selector(signature) + frame(uint(amount), uint(0), places, address(to), uint(FOREVER))
-
-
-def amounts_out(amount: int, path: Sequence[str]) -> bytes:
-    """``getAmountsOut``; of a path of two its fourth word is what comes out."""
-    return selector("getAmountsOut(uint256,address[])") + frame(uint(amount), array([address(each) for each in path]))
-
-
 @dataclass(frozen=True, slots=True)
 class Buyer:
     """Who buys at first, how much of the quote he pays, when he sells all of it (never: ""), and why."""
@@ -218,10 +202,8 @@ def acquire(script: Script, moment: str, amount: int) -> str:
     if pool.quote == pool.wrapped:
         script.send(moment, "acquire", Sent(bank, pool.wrapped, call("deposit()"), wei=amount))
     else:
-        path = array([address(pool.wrapped), address(pool.quote)])
-        signature = "swapETHForExactTokens(uint256,address[],address,uint256)"
-        data = selector(signature) + frame(uint(amount), path, address(bank), uint(FOREVER))
-        script.send(moment, "acquire", Sent(bank, pool.router, data, TRADE_GAS, PURSE_WEI))
+        data = pool.venue.acquire(pool.wrapped, pool.quote, amount, bank)
+        script.send(moment, "acquire", Sent(bank, pool.venue.allowed, data, TRADE_GAS, PURSE_WEI))
     return bank
 
 
@@ -242,13 +224,16 @@ def watched(script: Script) -> tuple[str, ...]:
     return (subject.pool.pair, subject.token, *subject.callers)
 
 
-def trade_look(script: Script, trader: str, quoted: tuple[int, Sequence[str]]) -> list[Step]:
-    """Around a trade: what the pool would give, what it holds, what the trader has, and all that is watched."""
+def before_look(script: Script, trader: str, amount: int, path: tuple[str, str]) -> list[Step]:
+    """Before a trade: what the pool would give, and what ``after_look`` looks at."""
+    return [script.subject.pool.venue.quote(max(1, amount), path), *after_look(script, trader, path)]
+
+
+def after_look(script: Script, trader: str, path: tuple[str, str]) -> list[Step]:
+    """After a trade: what the pool holds, what the trader has, and all that is watched."""
     subject = script.subject
     pool, token = subject.pool, subject.token
-    amount, path = quoted
     return [
-        Step(pool.router, amounts_out(max(1, amount), path), take=3),
         Step(path[-1], call("balanceOf(address)", pool.pair)),
         Step(pool.quote, call("balanceOf(address)", trader)),
         Step(token, call("balanceOf(address)", trader)),

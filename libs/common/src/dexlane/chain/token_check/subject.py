@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
-from dexlane.chain.abi import AbiError, Frame
 from dexlane.chain.keccak import keccak256
-from dexlane.chain.link import Request, RpcError
-from dexlane.chain.token_check.probe import NOBODY, call
+from dexlane.chain.link import RpcError
+from dexlane.chain.token_check.asking import (
+    Head,
+    Node,
+    NoSubjectError,
+    address_of,
+    bytes_of,
+    number_of,
+    views,
+    word_of,
+)
+from dexlane.chain.token_check.pools import Traded, Where, find_pool
+from dexlane.chain.token_check.probe import NOBODY, call, selector
+from dexlane.chain.token_check.venues import Pool
 from dexlane.chain.token_facts import is_execution_failure
+from dexlane.domain.risk.bytecode.instructions import minimal_proxy_target
+from dexlane.domain.risk.bytecode.proxies import BEACON_SLOT, IMPLEMENTATION_SLOTS
 
 MAX_SLOTS = 24
 MAX_AUTHORITIES = 5
+MAX_BIRTHS = 20
 LOG_BLOCKS = 5_000
 ADMIN_SLOT = "0xb53127684a568b3173ae13b9f8a6016e243e63b6e8ee1178d6a717850b5d6103"
 """EIP-1967, admin: keccak256("eip1967.proxy.admin") - 1."""
-IMPLEMENTATION_SLOT = "0x360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc"
-BEACON_SLOT = "0xa3f0ad74e5423aebfd80d3ef4346578335a9a72aeaee59ff6cb3582b35133d50"
-ZEPPELIN_SLOT = "0x7050c9e0f4ca769c69bd3a8ef740bc37934f8e2c036e5a723fd8ee048ed3f8c3"
 ZEPPELIN_ADMIN_SLOT = "0x10d6a54a4754c8869d6886b5f5d7fbfa5b4522237ea5c60d11bc4e7a1ff9390b"
 """OpenZeppelin before EIP-1967, which USDC uses: keccak256("org.zeppelinos.proxy.admin")."""
-_PROXY_SLOTS = (IMPLEMENTATION_SLOT, BEACON_SLOT, ZEPPELIN_SLOT, ADMIN_SLOT, ZEPPELIN_ADMIN_SLOT)
-_CLONE = bytes.fromhex("363d3d373d3d3d363d73")
-"""How an EIP-1167 clone begins; the address of its code follows."""
+_ADMIN_SLOTS = (ADMIN_SLOT, ZEPPELIN_ADMIN_SLOT)
+_PROXY_SLOTS = (*IMPLEMENTATION_SLOTS, *_ADMIN_SLOTS)
+_OWN_FUNCTIONS = frozenset(
+    selector(signature)
+    for signature in (
+        "totalSupply()", "balanceOf(address)", "transfer(address,uint256)", "transferFrom(address,address,uint256)",
+    )
+)  # fmt: skip
 _OWNERSHIP = keccak256(b"OwnershipTransferred(address,address)")
 _ROLE = keccak256(b"RoleGranted(bytes32,address,address)")
 _TRANSFER = keccak256(b"Transfer(address,address,uint256)")
@@ -35,43 +52,6 @@ _NO_FUNCTIONS = frozenset(bytes.fromhex(each) for each in ("ffffffff", "4e487b71
 _SHL, _DELEGATECALL = 0x1B, 0xF4
 _DELEGATED = bytes.fromhex("ef0100")
 """How the code of an account begins that hands its calls on (EIP-7702): a key still owns it."""
-
-
-class Node(Protocol):
-    """Requests to a node; a refused one raises, or stands in its place in a batch, as ``RpcError``."""
-
-    async def call(self, method: str, *params: Any, timeout_s: float | None = None) -> Any:
-        """The result of one request."""
-        ...
-
-    async def batch(self, requests: Sequence[Request], *, timeout_s: float | None = None) -> list[Any]:
-        """Results in the order of the requests."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The block that everything is simulated on, and what its successors inherit."""
-
-    number: int
-    hash: str
-    timestamp_s: int
-    base_fee_wei: int
-    gas_limit: int
-    miner: str
-    randomness: str
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """The pair of the token and the quote that is traded against."""
-
-    router: str
-    wrapped: str
-    quote: str
-    pair: str
-    reserve_quote: int
-    reserve_token: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,43 +68,28 @@ class Subject:
     contracts: frozenset[str]
     """Which of the callers have code."""
     strange_proxy: bool
+    missing: tuple[str, ...] = ()
+    """What could not be looked at, in sentences."""
 
 
-class NoSubjectError(Exception):
-    """The token cannot be tried; the sentence says why. ``is_token`` is False where no contract speaks as a token
-    does."""
-
-    def __init__(self, sentence: str, *, is_token: bool = True) -> None:
-        super().__init__(sentence)
-        self.is_token = is_token
-
-
-async def read_head(node: Node, block: int | None, timeout_s: float) -> Head:
-    """The header to stand on: the newest, or a given number. ``NoSubjectError`` when the node does not have it."""
-    answer = await node.call(
-        "eth_getBlockByNumber", "latest" if block is None else hex(block), False, timeout_s=timeout_s
-    )
-    if not isinstance(answer, dict):
-        raise NoSubjectError(f"the node does not have block {block}")
-    return Head(
-        number=int(answer["number"], 16),
-        hash=str(answer["hash"]),
-        timestamp_s=int(answer["timestamp"], 16),
-        base_fee_wei=int(answer.get("baseFeePerGas") or "0x0", 16),
-        gas_limit=int(answer["gasLimit"], 16),
-        miner=str(answer["miner"]).lower(),
-        randomness=str(answer.get("mixHash") or "0x" + "0" * 64),
-    )
-
-
-async def read_subject(node: Node, token: str, router: str, quotes: Sequence[str], head: Head) -> Subject:
+async def read_subject(node: Node, token: str, where: Where, head: Head) -> Subject:
     """Ask for everything. ``NoSubjectError`` without code or pool, ``Transient`` without an answer."""
     at = hex(head.number)
+    first, logged, traded = await asyncio.gather(
+        _looks(node, token, at), _logged(node, token, head), find_pool(node, token, where, at), return_exceptions=True
+    )
+    for told in (first, traded, logged):
+        if isinstance(told, BaseException):
+            raise told
+    return await _subject(node, token, head, first, (traded, logged))
+
+
+async def _looks(node: Node, token: str, at: str) -> list[Any]:
+    """Code, what it says of itself, slots. Raises for an account that is no token."""
     first = await node.batch(
         [
             ("eth_getCode", (token, at)),
-            *_calls(at, (router, call("factory()")), (router, call("WETH()"))),
-            *_calls(at, *((token, call(name)) for name in ("totalSupply()", "decimals()", "owner()", "getOwner()"))),
+            *views(at, *((token, call(name)) for name in ("totalSupply()", "decimals()", "owner()", "getOwner()"))),
             *(("eth_getStorageAt", (token, slot, at)) for slot in _PROXY_SLOTS),
             *(("eth_getStorageAt", (token, hex(slot), at)) for slot in range(MAX_SLOTS)),
         ]
@@ -132,67 +97,74 @@ async def read_subject(node: Node, token: str, router: str, quotes: Sequence[str
     for answer in first:
         if isinstance(answer, RpcError) and not is_execution_failure(answer):
             raise answer
-    code = _bytes(first[0])
-    if not code:
+    if not bytes_of(first[0]):
         raise NoSubjectError("there is no contract at this address", is_token=False)
-    if _number(first[3]) is None:
+    if number_of(first[1]) is None:
         raise NoSubjectError("totalSupply() gives no number: the contract is no token", is_token=False)
-    factory, wrapped = _address(first[1]), _address(first[2])
-    if factory is None or wrapped is None:
-        raise NoSubjectError(f"{router} does not answer as a router of Uniswap V2 does")
-    pool = await _find_pool(node, token, Found(router, factory, wrapped), [wrapped, *quotes], at)
-    proxy = [_slot(answer) for answer in first[7 : 7 + len(_PROXY_SLOTS)]]
-    plain = [each for answer in first[7 + len(_PROXY_SLOTS) :] for each in _packed(answer)]
-    implementation = proxy[0] or proxy[2] or _clone_target(code)
-    named = [_address(first[5]), _address(first[6]), proxy[3], proxy[4], *await _logged(node, token, head)]
-    excluded = {token, router, factory, wrapped, pool.pair, pool.quote, NOBODY, implementation, proxy[1]}
-    authorities = _distinct([*named, *plain, *constants(code)], excluded)
-    return await _with_codes(
-        node,
-        Subject(
-            token=token,
-            head=head,
-            pool=pool,
-            supply=_number(first[3]) or 0,
-            decimals=_places(first[4]),
-            callers=tuple(authorities),
-            targets={token: code},
-            contracts=frozenset(),
-            strange_proxy=is_strange_proxy(code, implementation or proxy[1]),
-        ),
-        [each for each in (implementation, proxy[1]) if each],
+    return first
+
+
+async def _subject(node: Node, token: str, head: Head, first: Sequence[Any], found: tuple[Traded, Logged]) -> Subject:
+    traded, logged = found
+    code, rest = bytes_of(first[0]), first[5:]
+    plain = [each for answer in rest[len(_PROXY_SLOTS) :] for each in _packed(answer)]
+    direct, beacon, admins = _proxied(code, rest[: len(_PROXY_SLOTS)])
+    behind = _distinct([*direct, beacon], set())
+    named = [address_of(first[3]), address_of(first[4]), *admins, *logged.titled, *plain, *constants(code)]
+    excluded: set[str | None] = {token, traded.pool.pair, traded.pool.quote, NOBODY, *traded.contracts, *behind}
+    subject = Subject(
+        token=token,
+        head=head,
+        pool=traded.pool,
+        supply=number_of(first[1]) or 0,
+        decimals=_places(first[2]),
+        callers=tuple(_distinct([*named, *logged.born], excluded)),
+        targets={token: code},
+        contracts=frozenset(),
+        strange_proxy=is_strange_proxy(code, next(iter(direct), None)),
     )
+    subject = await _with_codes(node, subject, behind)
+    return replace(subject, missing=tuple(_missing(subject, len(_distinct(named, excluded)), len(behind), logged)))
+
+
+def _proxied(code: bytes, slots: Sequence[Any]) -> tuple[list[str], str | None, list[str | None]]:
+    """The contracts whose code a proxy runs, the beacon that names one, and the admins of proxies."""
+    found = dict(zip(_PROXY_SLOTS, map(_slot, slots), strict=True))
+    direct = [found[slot] for slot in IMPLEMENTATION_SLOTS if slot != BEACON_SLOT]
+    admins = [found[slot] for slot in _ADMIN_SLOTS]
+    return _distinct([*direct, minimal_proxy_target(code)], set()), found[BEACON_SLOT], admins
+
+
+def _missing(subject: Subject, named: int, behind: int, logged: Logged) -> Iterator[str]:
+    """What keeps somebody's rights, or the code that counts, out of sight. ``named``: accounts beyond those that were
+    only given first tokens."""
+    if named > MAX_AUTHORITIES:
+        yield f"{named - MAX_AUTHORITIES} accounts that may have rights were not tried: there are too many"
+    if behind > 1:
+        yield f"{behind} contracts are named by the slots of proxies: which one's code runs is not known"
+    if logged.refused:
+        yield "the node does not tell the events of owners and roles"
+    elif not logged.roles and subject.head.number > LOG_BLOCKS and any(map(_has_roles, subject.targets.values())):
+        yield f"it has roles, and none was granted in the last {LOG_BLOCKS} blocks: who has them is not known"
+
+
+def _has_roles(code: bytes) -> bool:
+    return selector("hasRole(bytes32,address)") in selectors(code)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A router and what it says of itself."""
+class Logged:
+    """Who appears in events of owners and roles (``titled``), and of first tokens (``born``). ``roles``: one of them
+    granted a role; ``refused``: the node did not tell owners and roles."""
 
-    router: str
-    factory: str
-    wrapped: str
-
-
-async def _find_pool(node: Node, token: str, found: Found, quotes: Sequence[str], at: str) -> Pool:
-    """The pair with the wrapped coin if it has anything, else the first with another quote."""
-    asked = [quote for quote in dict.fromkeys(quotes) if quote != token]
-    answers = await node.batch(
-        _calls(at, *((found.factory, call("getPair(address,address)", token, q)) for q in asked))
-    )
-    pairs = [(quote, pair) for quote, answer in zip(asked, answers, strict=True) if (pair := _address(answer))]
-    if not pairs:
-        raise NoSubjectError("the router's factory knows no pool of it")
-    states = await node.batch(_calls(at, *((pair, call("getReserves()")) for _, pair in pairs)))
-    for (quote, pair), state in zip(pairs, states, strict=True):
-        first, second = _word(state, 0), _word(state, 1)
-        if first and second:
-            ours, theirs = (first, second) if int(quote, 16) < int(token, 16) else (second, first)
-            return Pool(found.router, found.wrapped, quote, pair, ours, theirs)
-    raise NoSubjectError("no pool of it holds anything")
+    titled: tuple[str, ...]
+    born: tuple[str, ...]
+    roles: bool
+    refused: bool
 
 
-async def _logged(node: Node, token: str, head: Head) -> list[str]:
-    """Who appears in events that tell of owners, roles and first tokens; nothing when the node does not say."""
+async def _logged(node: Node, token: str, head: Head) -> Logged:
+    """Read events of the last blocks."""
     first = hex(max(0, head.number - LOG_BLOCKS))
     span = {"address": token, "fromBlock": first, "toBlock": hex(head.number)}
     titles, births = await node.batch(
@@ -201,12 +173,20 @@ async def _logged(node: Node, token: str, head: Head) -> list[str]:
             ("eth_getLogs", ({**span, "topics": ["0x" + _TRANSFER.hex(), "0x" + "0" * 64]},)),
         ]
     )
-    found: list[str] = []
-    for answer in (titles, births):
-        for log in answer[:20] if isinstance(answer, list) else ():
-            topics = [int(topic, 16) for topic in log.get("topics", ())[1:]]
-            found += [f"0x{topic:040x}" for topic in topics if _like_an_address(topic)]
-    return found
+    refused = not isinstance(titles, list)
+    told = [] if refused else [list(log.get("topics", ())) for log in titles]
+    first_tokens = births[:MAX_BIRTHS] if isinstance(births, list) else []
+    return Logged(
+        titled=tuple(_people(told)),
+        born=tuple(_people([log.get("topics", ()) for log in first_tokens])),
+        roles=any(topics and topics[0] == "0x" + _ROLE.hex() for topics in told),
+        refused=refused,
+    )
+
+
+def _people(logs: Sequence[Sequence[str]]) -> list[str]:
+    found = (int(topic, 16) for topics in logs for topic in topics[1:])
+    return [f"0x{topic:040x}" for topic in found if _like_an_address(topic)]
 
 
 async def _with_codes(node: Node, subject: Subject, behind: Sequence[str]) -> Subject:
@@ -214,10 +194,13 @@ async def _with_codes(node: Node, subject: Subject, behind: Sequence[str]) -> Su
     at = hex(subject.head.number)
     callers = subject.callers[:MAX_AUTHORITIES]
     answers = await node.batch([("eth_getCode", (address, at)) for address in (*behind, *callers)])
+    for answer in answers:
+        if isinstance(answer, RpcError):
+            raise answer
     targets = dict(subject.targets)
     for address, answer in zip(behind, answers, strict=False):
-        targets[address] = _bytes(answer)
-    codes = [_bytes(answer) for answer in answers[len(behind) :]]
+        targets[address] = bytes_of(answer)
+    codes = [bytes_of(answer) for answer in answers[len(behind) :]]
     with_code = {who for who, code in zip(callers, codes, strict=True) if code and not code.startswith(_DELEGATED)}
     return replace(subject, callers=callers, targets=targets, contracts=frozenset(with_code))
 
@@ -271,15 +254,10 @@ def delegates(code: bytes) -> bool:
 
 
 def is_strange_proxy(code: bytes, standard: str | None) -> bool:
-    """Whether the code hands calls on to a place that no standard names: delegatecall, and no function of its own that
-    says how many tokens there are."""
-    hands_on = delegates(code)
-    return hands_on and standard is None and call("totalSupply()") not in selectors(code)
-
-
-def _clone_target(code: bytes) -> str | None:
-    at = code.find(_CLONE)
-    return "0x" + code[at + 10 : at + 30].hex() if at == 0 else None
+    """Whether the code hands calls on to a place that no standard names: delegatecall, without all functions of its own
+    that say who has how many tokens and move them. A beacon is no such ``standard``: whoever rules it exchanges the
+    code, and it is not asked who that is."""
+    return delegates(code) and standard is None and not set(selectors(code)) >= _OWN_FUNCTIONS
 
 
 def _distinct(found: Sequence[str | None], excluded: set[str | None]) -> list[str]:
@@ -291,42 +269,18 @@ def _like_an_address(value: int) -> bool:
     return 1 << 96 < value <= _ADDRESS_MASK and value != _ADDRESS_MASK
 
 
-def _calls(at: str, *calls: tuple[str, bytes]) -> list[Request]:
-    return [("eth_call", ({"to": to, "data": "0x" + data.hex(), "gas": hex(200_000)}, at)) for to, data in calls]
-
-
-def _bytes(answer: Any) -> bytes:
-    return b"" if isinstance(answer, RpcError) or not isinstance(answer, str) else bytes.fromhex(answer[2:])
-
-
-def _word(answer: Any, index: int) -> int | None:
-    try:
-        return Frame(_bytes(answer)).uint(index)
-    except AbiError:
-        return None
-
-
-def _number(answer: Any) -> int | None:
-    return _word(answer, 0)
-
-
 def _places(answer: Any) -> int | None:
-    value = _word(answer, 0)
+    value = word_of(answer, 0)
     return value if value is not None and value <= 77 else None
-
-
-def _address(answer: Any) -> str | None:
-    value = _word(answer, 0)
-    return f"0x{value:040x}" if value and value <= _ADDRESS_MASK else None
 
 
 def _packed(answer: Any) -> list[str]:
     """The addresses that a slot may hold: alone, or beside a few small values, as Solidity packs them."""
-    value = _word(answer, 0) or 0
+    value = word_of(answer, 0) or 0
     parts = (value,) if value <= _ADDRESS_MASK else (value & _ADDRESS_MASK, value >> 8 & _ADDRESS_MASK)
     return [f"0x{part:040x}" for part in parts if value < 1 << 192 and _like_an_address(part)]
 
 
 def _slot(answer: Any) -> str | None:
-    value = _word(answer, 0)
+    value = word_of(answer, 0)
     return f"0x{value:040x}" if value is not None and _like_an_address(value) else None

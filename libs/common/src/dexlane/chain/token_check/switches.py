@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from dexlane.chain.abi import address, array, frame, uint
+from dexlane.chain.abi import address
 from dexlane.chain.token_check.probe import Step, Told, call, codes, selector
-from dexlane.chain.token_check.session import FOREVER, PURSE_WEI, Script, amounts_out, swap
+from dexlane.chain.token_check.session import Script
 from dexlane.chain.token_check.subject import Subject, delegates, selectors
+from dexlane.chain.token_check.venues import FOREVER, PURSE_WEI
 from dexlane.domain.risk.token_trial import Switch
 from dexlane.values.amounts import BPS_DENOMINATOR
 
@@ -22,7 +23,7 @@ EXPLORE_GAS = 45_000_000
 """Nodes allow at least 50 million to a call by default."""
 HOLDER_BPS = 10
 TRIED_AT_ONCE = 300
-MAX_SELECTORS = 40
+MAX_SELECTORS = 80
 MEASURED_AT_ONCE = 60
 MAX_MEASURED = 240
 _SWITCH_GAS, _TRADE_GAS = 400_000, 1_500_000
@@ -84,10 +85,12 @@ def opening(script: Script, played: Cast) -> list[Step]:
     steps = [acquire(script, 2 * paid)]
     for who in (played.named, played.other):
         steps.append(Step(pool.quote, call("transfer(address,uint256)", who, paid)))
-        steps.append(Step(pool.quote, call("approve(address,uint256)", pool.router, FOREVER), who))
+        steps.append(Step(pool.quote, call("approve(address,uint256)", pool.venue.allowed, FOREVER), who))
     for who in (played.named, played.other):
-        steps.append(Step(pool.router, swap(paid, (pool.quote, subject.token), who), who, gas=_TRADE_GAS))
-        steps.append(Step(subject.token, call("approve(address,uint256)", pool.router, FOREVER), who, gas=_SWITCH_GAS))
+        bought = pool.venue.swap(paid, (pool.quote, subject.token), who)
+        steps.append(Step(pool.venue.allowed, bought, who, gas=_TRADE_GAS))
+        allowed = call("approve(address,uint256)", pool.venue.allowed, FOREVER)
+        steps.append(Step(subject.token, allowed, who, gas=_SWITCH_GAS))
     return steps
 
 
@@ -98,21 +101,18 @@ def acquire(script: Script, amount: int) -> Step:
         script.ether[probe] = 2 * amount
         return Step(pool.wrapped, call("deposit()"), value_wei=amount)
     script.ether[probe] = 2 * PURSE_WEI
-    path = array([address(pool.wrapped), address(pool.quote)])
-    data = selector("swapETHForExactTokens(uint256,address[],address,uint256)") + frame(
-        uint(amount), path, address(probe), uint(FOREVER)
-    )
-    return Step(pool.router, data, gas=_TRADE_GAS, value_wei=PURSE_WEI)
+    data = pool.venue.acquire(pool.wrapped, pool.quote, amount, probe)
+    return Step(pool.venue.allowed, data, gas=_TRADE_GAS, value_wei=PURSE_WEI)
 
 
 def selling(script: Script, who: str) -> list[Step]:
     """A holder sells everything: what the pool would give, what it holds, the sale, what the holder got."""
     pool, token = script.subject.pool, script.subject.token
-    path = (token, pool.quote)
+    path, at = (token, pool.quote), pool.venue.swap_amount_at
     return [
-        Step(pool.router, amounts_out(0, path), who, take=3, all_tokens=True),
+        replace(pool.venue.quote(0, path), actor=who, all_tokens=True),
         Step(pool.quote, call("balanceOf(address)", pool.pair)),
-        Step(pool.router, swap(0, path, who), who, gas=_TRADE_GAS, all_tokens=True),
+        Step(pool.venue.allowed, pool.venue.swap(0, path, who), who, _TRADE_GAS, all_tokens=True, amount_at=at),
         Step(pool.quote, call("balanceOf(address)", who)),
     ]
 
@@ -138,7 +138,7 @@ def attempts(script: Script, played: Cast, half: int) -> list[Attempt]:
     found = []
     for target, code in script.subject.targets.items():
         place = script.subject.token if target == _implementation(script.subject) else target
-        known = [each for each in selectors(code) if each not in _STANDARD][:MAX_SELECTORS]
+        known = _functions(code)[:MAX_SELECTORS]
         if delegates(code):
             known = list(dict.fromkeys([*known, *_UPGRADES]))
         for caller in (*script.subject.callers, None):
@@ -152,6 +152,16 @@ def attempts(script: Script, played: Cast, half: int) -> list[Attempt]:
             for each in known:
                 found += list(_shapes(place, each, who, caller, around))
     return list({(attempt.step.target, attempt.step.data, attempt.step.actor): attempt for attempt in found}.values())
+
+
+def _functions(code: bytes) -> list[bytes]:
+    return [each for each in selectors(code) if each not in _STANDARD]
+
+
+def untried(subject: Subject) -> list[str]:
+    """A sentence for each contract that has more functions than are tried."""
+    counts = (len(_functions(code)) - MAX_SELECTORS for code in subject.targets.values())
+    return [f"{beyond} functions were not tried: there are too many" for beyond in counts if beyond > 0]
 
 
 def _implementation(subject: Subject) -> str | None:
@@ -192,11 +202,15 @@ def _shapes(target: str, function: bytes, who: str, caller: str | None, around: 
         ("holders", (0x20, 1, played.named)),
         ("much", (supply // 10, supply // 10)),
     ]
-    shapes.append(("another contract", (played.trap, 0x40, 0)))
+    upgrade = ("another contract", (played.trap, 0x40, 0))
+    if around.delegates and function in _UPGRADES:  # to an account that obeys the probe it would only confuse the looks
+        shapes = [upgrade]
+    else:
+        shapes.append(upgrade)
     for text, words in shapes:
         step = Step(target, function + _words(words), who, gas=_SWITCH_GAS, changing=True)
         yield Attempt(step, caller, f"{name}({text})", None, around.delegates)
-    for rung in _FIRST_RUNGS:
+    for rung in () if shapes == [upgrade] else _FIRST_RUNGS:
         yield _numbered(Step(target, function, who, gas=_SWITCH_GAS, changing=True), caller, rung)
 
 

@@ -9,7 +9,6 @@ from itertools import pairwise
 from dexlane.chain.token_check.probe import Step, Told, call
 from dexlane.chain.token_check.session import (
     CROWD,
-    FOREVER,
     MOMENTS,
     SIZES_BPS,
     TRADE_GAS,
@@ -20,13 +19,14 @@ from dexlane.chain.token_check.session import (
     Script,
     Sent,
     acquire,
+    after_look,
+    before_look,
     buyers,
-    swap,
-    trade_look,
     watched,
     world_look,
 )
 from dexlane.chain.token_check.subject import Subject
+from dexlane.chain.token_check.venues import FOREVER
 from dexlane.domain.risk.token_trial import Kind, Loss, Move, Trade
 
 _MEMBERS = (*(f"size {bps}" for bps in SIZES_BPS), *(f"wait {each}" for each in ("minute", "hour", "day", "month")))
@@ -80,7 +80,7 @@ def _first_purchases(run: Run, first: Sequence[Buyer]) -> None:
     for name, amount in paid.items():
         funded = call("transfer(address,uint256)", script.who(name), amount)
         script.send("buy", f"fund {name}", Sent(bank, pool.quote, funded))
-        data = call("approve(address,uint256)", pool.router, FOREVER)
+        data = call("approve(address,uint256)", pool.venue.allowed, FOREVER)
         script.send("buy", f"permit {name}", Sent(script.who(name), pool.quote, data))
     for buyer in first:
         _buy(run, "buy", buyer.name, buyer.paid, f"buy {buyer.name}")
@@ -92,10 +92,10 @@ def _buy(run: Run, moment: str, name: str, amount: int, key: str) -> None:
     path, trader = (pool.quote, script.subject.token), script.who(name)
     closely = not run.sales
     if closely:
-        script.look(moment, f"before {key}", trade_look(script, trader, (amount, path)))
-    script.send(moment, key, Sent(trader, pool.router, swap(amount, path, trader), TRADE_GAS))
+        script.look(moment, f"before {key}", before_look(script, trader, amount, path))
+    script.send(moment, key, Sent(trader, pool.venue.allowed, pool.venue.swap(amount, path, trader), TRADE_GAS))
     if closely:
-        script.look(moment, f"after {key}", trade_look(script, trader, (amount, path)))
+        script.look(moment, f"after {key}", after_look(script, trader, path))
     run.active[moment].add(name)
 
 
@@ -104,15 +104,16 @@ def _sell(run: Run, sale: Sale) -> None:
     path, trader = (script.subject.token, pool.quote), script.who(sale.trader)
     if sale.kind in {Kind.GIVEN, Kind.PULLED, Kind.LATE}:
         _let_router(run, sale.moment, sale.trader)
-    script.look(sale.moment, f"before {sale.key}", trade_look(script, trader, (sale.amount, path)))
-    script.send(sale.moment, sale.key, Sent(trader, pool.router, swap(sale.amount, path, trader), TRADE_GAS))
-    script.look(sale.moment, f"after {sale.key}", trade_look(script, trader, (sale.amount, path)))
+    script.look(sale.moment, f"before {sale.key}", before_look(script, trader, sale.amount, path))
+    sold = Sent(trader, pool.venue.allowed, pool.venue.swap(sale.amount, path, trader), TRADE_GAS)
+    script.send(sale.moment, sale.key, sold)
+    script.look(sale.moment, f"after {sale.key}", after_look(script, trader, path))
     run.active[sale.moment].add(sale.trader)
 
 
 def _let_router(run: Run, moment: str, name: str) -> None:
     script = run.script
-    data = call("approve(address,uint256)", script.subject.pool.router, FOREVER)
+    data = call("approve(address,uint256)", script.subject.pool.venue.allowed, FOREVER)
     script.send(moment, f"allow {name} {moment}", Sent(script.who(name), script.subject.token, data))
 
 
@@ -121,16 +122,23 @@ def _crowd(run: Run) -> None:
     script, pool = run.script, run.script.subject.pool
     for number in range(CROWD):
         trader = script.who(f"crowd {number}")
-        data = swap(max(1, run.usual // 10), (pool.quote, script.subject.token), trader)
-        script.send("day", f"crowd {number}", Sent(trader, pool.router, data, TRADE_GAS))
+        data = pool.venue.swap(max(1, run.usual // 10), (pool.quote, script.subject.token), trader)
+        script.send("day", f"crowd {number}", Sent(trader, pool.venue.allowed, data, TRADE_GAS))
 
 
 def part_given(subject: Subject) -> int:
     """How much is given on: a quarter of what the usual purchase brings before taxes, so that it is surely there."""
     pool = subject.pool
-    bought = sum(buyer.paid for buyer in buyers(subject))
-    usual = max(1, pool.reserve_quote * USUAL_BPS // 10_000)
+    bought, usual = first_amounts(subject)
+    if pool.last_purchase is not None:
+        return pool.last_purchase // 4
     return usual * pool.reserve_quote * pool.reserve_token // (pool.reserve_quote + bought) ** 2 // 4
+
+
+def first_amounts(subject: Subject) -> tuple[int, int]:
+    """What all first buyers pay together, and what the usual purchase costs."""
+    usual = max(1, subject.pool.reserve_quote * USUAL_BPS // 10_000)
+    return sum(buyer.paid for buyer in buyers(subject)), usual
 
 
 def _transfers(run: Run) -> None:
@@ -171,20 +179,20 @@ class Reading:
 
     def trade(self, key: str, kind: Kind, name: str, amount: int, *, waited_s: int = 0) -> Trade:
         """A trade by what was seen around it."""
-        before, after = self.seen(f"before {key}"), self.seen(f"after {key}")
+        (quote, *before), after = self.seen(f"before {key}"), self.seen(f"after {key}")
         called, buys = self.results[key], key.startswith(("buy ", "later "))
-        own = 3 if buys else 2
+        own = 2 if buys else 1
         return Trade(
             kind=kind,
             buys=buys,
             trader=name,
             amount=amount,
-            expected=before[0].value or 0,
+            expected=quote.value or 0,
             received=(after[own].value or 0) - (before[own].value or 0),
-            reserve_out=before[1].value or 0,
+            reserve_out=before[0].value or 0,
             ok=called.ok,
             reason=called.reason,
-            gas=called.gas,
+            gas=max(0, called.gas - quote.gas),
             waited_s=waited_s,
             made=self._made(before, after, name),
         )
@@ -192,10 +200,10 @@ class Reading:
     def _made(self, before: Sequence[Told], after: Sequence[Told], name: str) -> int:
         """What the supply grew by, or all watched balances together: nothing but new tokens explains either."""
         trader = self.run.script.who(name)
-        apart = [] if trader in watched(self.run.script) else [3]
-        places = [*apart, *range(5, len(before))]
+        apart = [] if trader in watched(self.run.script) else [2]
+        places = [*apart, *range(4, len(before))]
         grown = sum((after[at].value or 0) - (before[at].value or 0) for at in places)
-        return max((after[4].value or 0) - (before[4].value or 0), grown, 0)
+        return max((after[3].value or 0) - (before[3].value or 0), grown, 0)
 
     def moves(self) -> tuple[Move, ...]:
         """The two transfers."""

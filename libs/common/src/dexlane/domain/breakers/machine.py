@@ -90,7 +90,7 @@ def _judged(state: BreakerState, policy: BreakerPolicy, now_ms: int, seed: str) 
         why = _trouble(state, policy)
         return _opened(state, policy, why, seed) if why else state
     if state.phase is BreakerPhase.OPEN:
-        return _half_opened_in_time(state, policy)
+        return _half_opened_in_time(_left_to_operator(state, policy), policy)
     return _tried(state, policy, seed)
 
 
@@ -182,6 +182,24 @@ def _reaches(reading: BreakerReading) -> bool:
     return reading.value is not None and reading.value >= reading.limit
 
 
+def _beyond_repair(state: BreakerState, policy: BreakerPolicy) -> str:
+    """What only an operator may judge, or nothing."""
+    limits = policy.operator_limits
+    if not limits:
+        return ""
+    found = readings(policy, state.samples, state.since, state.now_ms)
+    over = [one for one in found if one.value is not None and one.value >= limits.get(one.name, one.value + 1)]
+    return "; ".join(f"{one.name} {one.value} reaches {limits[one.name]}, which waits for an operator" for one in over)
+
+
+def _left_to_operator(state: BreakerState, policy: BreakerPolicy) -> BreakerState:
+    """An open breaker that would have tried again by itself, and whose figure went where it may not."""
+    why = "" if state.needs_operator else _beyond_repair(state, policy)
+    if not why:
+        return state
+    return _told(state.model_copy(update={"needs_operator": True, "until_ms": None}), BreakerPhase.OPEN, why)
+
+
 def _own(state: BreakerState) -> list[Sample]:
     return [sample for sample in state.samples if sample.number > state.since]
 
@@ -191,7 +209,8 @@ def _opened(state: BreakerState, policy: BreakerPolicy, why: str, seed: str) -> 
     since_closed_ms = state.now_ms - (state.closed_at_ms or 0)
     is_calm = state.phase is BreakerPhase.CLOSED and since_closed_ms >= policy.calm_ms
     escalation = 0 if is_calm else state.streak
-    needs_operator = escalation + 1 >= policy.operator_after
+    beyond = _beyond_repair(state, policy)
+    needs_operator = bool(beyond) or escalation + 1 >= policy.operator_after
     openings = state.openings + 1
     lasts_ms = open_time_ms(policy, escalation, f"{seed}.{state.source}.{openings}")
     update: dict[str, Any] = {
@@ -202,7 +221,7 @@ def _opened(state: BreakerState, policy: BreakerPolicy, why: str, seed: str) -> 
         "streak": escalation + 1,
         "needs_operator": needs_operator,
     }
-    return _told(state.model_copy(update=update), BreakerPhase.OPEN, why)
+    return _told(state.model_copy(update=update), BreakerPhase.OPEN, beyond or why)
 
 
 def open_time_ms(policy: BreakerPolicy, escalation: int, seed: str) -> int:

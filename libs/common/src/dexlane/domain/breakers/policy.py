@@ -56,6 +56,9 @@ class BreakerPolicy(Value):
     operator_after: int = Field(default=5, ge=1, le=30, description="this opening without calm waits for an operator")
     severity: Status = Field(default=Status.REDUCING, description="what it asks for while open")
     max_age_ms: int = Field(default=0, ge=0, description="a level whose newest sample is older holds; 0: no age")
+    operator_limits: dict[str, int] = Field(
+        default_factory=dict, description="a figure that reaches this makes an open breaker wait for an operator"
+    )
 
     @field_validator("severity")
     @classmethod
@@ -70,6 +73,8 @@ class BreakerPolicy(Value):
             raise ValueError(f"the limits of {self.kind} are {', '.join(LIMITS[self.kind])}")
         if any(limit < 1 for limit in self.limits.values()):
             raise ValueError(f"a limit of {self.kind} is not positive: nothing could ever be traded")
+        if any(name not in self.limits or limit < self.limits[name] for name, limit in self.operator_limits.items()):
+            raise ValueError(f"what waits for an operator lies at or above a limit of {self.kind}")
         if self.max_open_ms < self.open_ms:
             raise ValueError(f"{self.kind}: max_open_ms is shorter than open_ms")
         if self.kind in LEVELS and self.max_age_ms == 0:
@@ -107,7 +112,7 @@ DEFAULTS: Mapping[BreakerKind, BreakerPolicy] = MappingProxyType(
             ),
             _of(
                 BreakerKind.GAS,
-                {"fee_per_gas_wei": 500 * 10**9},
+                {"fee_per_gas_wei": 300 * 10**9},
                 window_ms=5 * MINUTE_MS,
                 open_ms=MINUTE_MS,
                 half_open_ms=MINUTE_MS,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dexlane.domain.risk.canonical import canonical_symbol
 from dexlane.domain.risk.evidence import Evidence, Flag
 from dexlane.domain.risk.factors import FACTORS, PIPS_PER_BPS, RiskLimits, percent, pools_of, tokens_of
-from dexlane.domain.risk.required import Item, checks_made, required, sanctions_fault
+from dexlane.domain.risk.required import required, sanctions_fault, sureness
 from dexlane.domain.risk.verdict_facts import facts_of
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import Check, RiskFactor, VerdictFacts
@@ -46,15 +46,16 @@ def assess(opportunity: OpportunityFound, evidence: Evidence, now_block: int, li
     faults = [fault for item in items if (fault := item.fault(now_block, evidence.as_of_ms)) is not None]
     vetoes = (*faults, *_vetoes(opportunity, evidence, now_block, limits))
     factors = tuple(factor(opportunity, evidence, limits) for factor in FACTORS)
+    checks, confidence_bps = sureness(items, opportunity, evidence, now_block, limits)
     weighted = sum(factor.score * factor.weight_bps for factor in factors)
     return Assessment(
         vetoes=vetoes,
         factors=factors,
         risk_score=-(-weighted // BPS_DENOMINATOR),
-        confidence_bps=_confidence_bps(items, evidence, now_block),
+        confidence_bps=confidence_bps,
         lane=_lane(opportunity, evidence, complete=not faults),
-        checks=checks_made(opportunity, evidence, now_block, limits),
-        facts=facts_of(opportunity, evidence),
+        checks=checks,
+        facts=facts_of(opportunity, evidence, limits),
     )
 
 
@@ -66,7 +67,7 @@ def _vetoes(opportunity: OpportunityFound, evidence: Evidence, now_block: int, l
     yield from _market_vetoes(opportunity, evidence, limits)
     yield from _token_vetoes(opportunity, evidence)
     yield from _trial_vetoes(opportunity, evidence)
-    yield from _sanctions_vetoes(opportunity, evidence, limits)
+    yield from _compliance_vetoes(opportunity, evidence, limits)
 
 
 def _market_vetoes(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> Iterator[str]:
@@ -120,23 +121,22 @@ def _trial_vetoes(opportunity: OpportunityFound, evidence: Evidence) -> Iterator
         trial = evidence.trials.get(token)
         if trial is not None and trial.value.verdict != "safe":
             reason = next(iter(trial.value.reasons), "it gave no reason")
-            yield f"token {token} is {trial.value.verdict} by an executed check: {reason}"
+            where = "" if trial.value.pool is None else f" in pool {trial.value.pool}"
+            yield f"token {token} is {trial.value.verdict} by an executed check{where}: {reason}"
 
 
-def _sanctions_vetoes(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> Iterator[str]:
+def _compliance_vetoes(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> Iterator[str]:
     fault = sanctions_fault(opportunity, evidence, limits)
     if fault is not None:
         yield fault
     if evidence.sanctions is not None:
         for hit in sorted(evidence.sanctions.hits):
             yield f"{hit} is on the sanctions list of {evidence.sanctions.list_date}"
-
-
-def _confidence_bps(items: tuple[Item, ...], evidence: Evidence, now_block: int) -> int:
-    """Mean freshness of everything required, the sanctions check counting as one item more."""
-    total = sum(item.freshness_bps(now_block, evidence.as_of_ms) for item in items)
-    total += BPS_DENOMINATOR if evidence.sanctions is not None else 0
-    return total // (len(items) + 1)
+    rules = evidence.compliance
+    if rules is None or not rules.checked.issuperset(tokens_of(opportunity.route)):
+        yield "the compliance rules cannot be checked: not every token was looked up"
+    else:
+        yield from (f"token {token} is not among those that may be traded" for token in rules.unverified)
 
 
 def _lane(opportunity: OpportunityFound, evidence: Evidence, *, complete: bool) -> Lane:

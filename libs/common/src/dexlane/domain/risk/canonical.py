@@ -39,3 +39,11 @@ CANONICAL_TOKENS: Mapping[int, Mapping[str, str]] = {
 def canonical_symbol(chain_id: int, token: str) -> str | None:
     """The symbol of a token on the allow list; None for every other token."""
     return CANONICAL_TOKENS.get(chain_id, {}).get(token)
+
+
+_DOLLAR_DECIMALS: Mapping[str, int] = {"USDC": 6, "USDT": 6, "DAI": 18}
+
+
+def dollar_decimals(chain_id: int, token: str) -> int | None:
+    """The decimals of a token on the allow list that stands for a US dollar; None for every other token."""
+    return _DOLLAR_DECIMALS.get(canonical_symbol(chain_id, token) or "")

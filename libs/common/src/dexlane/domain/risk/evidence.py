@@ -13,6 +13,7 @@ from typing import Generic, Literal, TypeVar
 
 from pydantic import Field
 
+from dexlane.domain.risk.compliance import ComplianceCheck
 from dexlane.domain.risk.lp_shares import LpShares
 from dexlane.values.base import Value
 from dexlane.values.chains import Address, Hash32
@@ -77,11 +78,29 @@ class TrialFacts(Value):
 
     address: Address
     verdict: Literal["safe", "unsafe", "unknown"]
+    pool: Address | None = Field(default=None, description="the only pool it was traded in; None when there was none")
     buy_tax_bps: int | None = None
     sell_tax_bps: int | None = None
     transfer_tax_bps: int | None = None
+    age_blocks: int | None = Field(default=None, ge=0, description="at least so old")
+    lp_locked_bps: int | None = Field(
+        default=None, ge=0, le=10_000, description="of the pool's liquidity, burned or locked for 30 days"
+    )
+    top_holder_bps: int | None = Field(
+        default=None, ge=0, le=10_000, description="the largest part of the supply that one account may sell"
+    )
     flags: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+
+    @property
+    def unsellable(self) -> bool:
+        """Whether no sale of any size succeeded."""
+        return "cannot_sell" in self.flags
+
+    @property
+    def lost_in_a_sale_bps(self) -> int | None:
+        """What a sale loses: all of it where none succeeds; None when it was not measured."""
+        return 10_000 if self.unsellable else self.sell_tax_bps
 
 
 class CodeFacts(Value):
@@ -113,9 +132,10 @@ class Flag(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SanctionsCheck:
-    """A look-up of addresses in a sanctions list of a stated date (ISO 8601)."""
+    """A look-up of addresses in a sanctions list of a stated date, as of a day (both ISO 8601)."""
 
     list_date: str
+    on: str
     checked: frozenset[str]
     hits: frozenset[str]
 
@@ -140,4 +160,5 @@ class Evidence:
     codes: Mapping[str, CodeFacts] = field(default_factory=dict)
     lp_shares: Mapping[str, Seen[LpShares]] = field(default_factory=dict)
     sanctions: SanctionsCheck | None = None
+    compliance: ComplianceCheck | None = None
     trials: Mapping[str, Seen[TrialFacts]] = field(default_factory=dict)

@@ -6,23 +6,27 @@ category       weight  what is scored
 liquidity       2,500  shallowest pool of the route against the least depth that is accepted
 volatility      2,000  mean and peak price move per block of the most restless pool
 slippage        2,000  our own price impact, and the drift until the deadline unless the trade is atomic
-contract        2,500  worst token of the route: known issuer, proxy, owner, what its code allows, changes
-regulatory      1,000  sanctions hits, age of the list, unknown issuers
+contract        2,500  worst token of the route: known issuer, proxy, owner, code, executed check, taxes, changes
+regulatory      1,000  sanctions hits, age of the list, kind of asset, jurisdictions that refuse, unknown issuers
 =============  ======  =======================================================================================
 
-The weights add up to 10,000. Deeper liquidity never raises a score; more volatility or impact never lowers one. What
-cannot be checked scores 100. The points of the scales are judgements, stated here once; they are not fitted to data.
+The weights add up to 10,000. Deeper liquidity never raises a score; more volatility, impact or tax never lowers one.
+What cannot be checked scores 100, and is never left out of the mean. The points of the scales are judgements, stated
+here once; they are not fitted to data.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
+from functools import lru_cache
 
 from pydantic import Field
 
 from dexlane.domain.risk.canonical import canonical_symbol
-from dexlane.domain.risk.evidence import CodeFacts, Evidence, Flag, Seen, TokenFacts
+from dexlane.domain.risk.compliance import AssetFlag, ComplianceCheck
+from dexlane.domain.risk.evidence import CodeFacts, Evidence, Flag, Seen, TokenFacts, TrialFacts
+from dexlane.domain.risk.sanctions import MS_PER_DAY
 from dexlane.domain.risk.scales import Points, score
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import Category, RiskFactor
@@ -39,7 +43,6 @@ WEIGHTS_BPS: Mapping[Category, int] = {
 }
 WORST = 100
 PIPS_PER_BPS = 100
-MS_PER_DAY = 86_400_000
 
 _DEPTH_BPS_OF_MINIMUM: Points = (
     (10_000, 90), (20_000, 75), (50_000, 60), (100_000, 45), (500_000, 25), (1_000_000, 15), (10_000_000, 0),
@@ -47,7 +50,14 @@ _DEPTH_BPS_OF_MINIMUM: Points = (
 _MEAN_MOVE_PIPS: Points = ((0, 0), (500, 20), (1_000, 35), (2_500, 60), (5_000, 80), (10_000, 100))
 _PEAK_MOVE_PIPS: Points = ((0, 0), (2_000, 10), (5_000, 30), (10_000, 50), (30_000, 80), (50_000, 100))
 _ADVERSE_PIPS: Points = ((0, 0), (1_000, 10), (3_000, 30), (10_000, 60), (30_000, 85), (50_000, 100))
+_TAX_BPS: Points = ((0, 0), (100, 10), (300, 25), (500, 40), (1_000, 70), (2_500, 100))
 _LIST_AGE_DAYS: Points = ((30, 0), (90, 10), (365, 40), (730, 80))
+
+_ASSET_POINTS: Mapping[AssetFlag, int] = {
+    AssetFlag.SECURITY: 40, AssetFlag.LEVERAGED: 30, AssetFlag.GAMBLING: 40, AssetFlag.PRIVACY: 30,
+}  # fmt: skip
+_UNCLASSIFIED = 10
+_PER_JURISDICTION = 5
 
 CHANGES = frozenset({Flag.CODE_CHANGED, Flag.DECIMALS_CHANGED, Flag.IMPLEMENTATION_CHANGED, Flag.OWNER_CHANGED})
 
@@ -67,11 +77,17 @@ class RiskLimits(Value):
     max_trial_age_blocks: int = Field(default=600, ge=1, description="of executed checks of tokens of unknown issuers")
     max_trial_age_ms: int = Field(default=7_200_000, ge=1)
     max_sanctions_age_days: int = Field(default=730, ge=1)
+    max_rules_age_days: int = Field(default=730, ge=1, description="since somebody reviewed the compliance rules")
 
 
 def list_age_days(list_date: str, as_of_ms: int) -> int:
     """Whole days between the date of a list and a moment; never negative."""
-    return max(0, as_of_ms // MS_PER_DAY - (date.fromisoformat(list_date) - date(1970, 1, 1)).days)
+    return max(0, as_of_ms // MS_PER_DAY - _days_since_1970(list_date))
+
+
+@lru_cache(maxsize=64)
+def _days_since_1970(day: str) -> int:
+    return (date.fromisoformat(day) - date(1970, 1, 1)).days
 
 
 def tokens_of(route: Route) -> tuple[str, ...]:
@@ -177,13 +193,19 @@ def contract(opportunity: OpportunityFound, evidence: Evidence, _limits: RiskLim
             return _unknown(Category.CONTRACT, f"the contract of {token}")
         seen.append(facts)
         flags = evidence.flags.get(token, frozenset())
-        judged.append(_judge_token(opportunity.chain_id, facts.value, flags, evidence.codes.get(token)))
+        symbol = canonical_symbol(opportunity.chain_id, token)
+        points, reason = _judge_token(symbol, facts.value, flags, evidence.codes.get(token))
+        if symbol is None:
+            more, note = _judge_trial(evidence.trials.get(token))
+            points, reason = min(WORST, points + more), f"{reason}; {note}"
+        judged.append((points, reason))
     value = max(points for points, _ in judged)
     return _factor(Category.CONTRACT, value, [reason for _, reason in judged], _oldest(seen))
 
 
-def _judge_token(chain_id: int, facts: TokenFacts, flags: frozenset[Flag], code: CodeFacts | None) -> tuple[int, str]:
-    symbol = canonical_symbol(chain_id, facts.address)
+def _judge_token(
+    symbol: str | None, facts: TokenFacts, flags: frozenset[Flag], code: CodeFacts | None
+) -> tuple[int, str]:
     known = symbol is not None
     points, notes = (5, ["its issuer is known"]) if known else (30, ["its issuer is not on the allow list"])
     if facts.code_hash is None or facts.decimals is None:
@@ -207,6 +229,19 @@ def _judge_token(chain_id: int, facts: TokenFacts, flags: frozenset[Flag], code:
     return min(WORST, points), f"{symbol or facts.symbol or facts.address}: {'; '.join(notes)}"
 
 
+def _judge_trial(trial: Seen[TrialFacts] | None) -> tuple[int, str]:
+    """What it cost to buy, give and sell the token. Not tried, or not measured, counts like the worst."""
+    if trial is None:
+        return WORST, "it was never tried"
+    if trial.value.verdict != "safe":
+        return WORST, f"an executed check says {trial.value.verdict}"
+    taxes = (trial.value.buy_tax_bps, trial.value.sell_tax_bps, trial.value.transfer_tax_bps)
+    known = [tax for tax in taxes if tax is not None]
+    if len(known) < len(taxes):
+        return WORST, "not all of its taxes were measured"
+    return score(_TAX_BPS, max(known)), f"its highest tax is {percent(max(known))}"
+
+
 def _judge_code(code: CodeFacts | None, known: bool) -> tuple[int, str]:
     """Half the score of the code, the same for code that nobody judged as for code that scores 100."""
     if code is None:
@@ -217,21 +252,39 @@ def _judge_code(code: CodeFacts | None, known: bool) -> tuple[int, str]:
     return points, f"its code allows {', '.join(flag.replace('_', ' ') for flag in code.flags)}"
 
 
-def regulatory(opportunity: OpportunityFound, evidence: Evidence, _limits: RiskLimits) -> RiskFactor:
-    """Sanctioned addresses, the age of the list that was used, and tokens of unknown issuers."""
-    check = evidence.sanctions
+def regulatory(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> RiskFactor:
+    """Sanctioned addresses, the age of the list, what kind of asset the tokens are, and who forbids them."""
+    check, rules = evidence.sanctions, evidence.compliance
     if check is None:
         return _unknown(Category.REGULATORY, "the sanctions list")
     if check.hits:
         reason = f"sanctioned on the list of {check.list_date}: {', '.join(sorted(check.hits))}"
         return _factor(Category.REGULATORY, WORST, [reason], None)
+    if rules is None or list_age_days(rules.reviewed, evidence.as_of_ms) > limits.max_rules_age_days:
+        return _unknown(Category.REGULATORY, "what the tokens are, and who forbids them,")
     age = list_age_days(check.list_date, evidence.as_of_ms)
     unknown = [t for t in tokens_of(opportunity.route) if canonical_symbol(opportunity.chain_id, t) is None]
     reasons = [f"no address is on the sanctions list of {check.list_date}, {age} days old"]
     if unknown:
         reasons.append(f"{len(unknown)} token(s) of unknown issuers")
-    value = score(_LIST_AGE_DAYS, age) + (20 if unknown else 0)
-    return _factor(Category.REGULATORY, value, reasons, opportunity.block.number)
+    points, notes = _judge_assets(tokens_of(opportunity.route), rules)
+    value = score(_LIST_AGE_DAYS, age) + (20 if unknown else 0) + points
+    return _factor(Category.REGULATORY, value, (*reasons, *notes), opportunity.block.number)
+
+
+def _judge_assets(tokens: Iterable[str], rules: ComplianceCheck) -> tuple[int, list[str]]:
+    """The points of the most troublesome token, and some for every jurisdiction that refuses."""
+    worst, notes = 0, []
+    for token in tokens:
+        flags = rules.flags.get(token)
+        points = _UNCLASSIFIED if flags is None else sum(_ASSET_POINTS.get(flag, 0) for flag in flags)
+        worst = max(worst, points)
+        if points:
+            notes.append(f"{token} is {', '.join(sorted(flags)) if flags else 'not classified'}")
+    refusing = [ruling.jurisdiction for ruling in rules.rulings if ruling.refused]
+    if refusing:
+        notes.append(f"refused in {', '.join(refusing)} by the rules of {rules.reviewed}")
+    return worst + _PER_JURISDICTION * len(refusing), notes
 
 
 FACTORS: tuple[Callable[[OpportunityFound, Evidence, RiskLimits], RiskFactor], ...] = (

@@ -52,11 +52,14 @@ TAX_TOLERANCE_BPS = 50
 
 
 def turned(before: TrialFacts | None, now: TrialFacts) -> tuple[Finding, ...]:
-    """What an executed check says that the one ``before`` did not: the token is unsafe, or keeps more of a sale."""
+    """What an executed check says that the one ``before`` did not: the token keeps more of a sale, or is unsafe, for
+    the first time, or by a higher tax than before, or because nobody can sell any more."""
     found = []
-    if now.verdict == "unsafe" and (before is None or before.verdict != "unsafe"):
-        found.append(Finding(Flag.FAILED_TRIAL, next(iter(now.reasons), "an executed check found it unsafe")))
     old, new = None if before is None else before.sell_tax_bps, now.sell_tax_bps
-    if old is not None and new is not None and new > old + TAX_TOLERANCE_BPS:
+    raised = old is not None and new is not None and new > old + TAX_TOLERANCE_BPS
+    if raised:
         found.append(Finding(Flag.TAX_RAISED, f"a sale now loses {new} bps to the token, it was {old}"))
+    stopped = before is not None and not before.unsellable and now.unsellable
+    if now.verdict == "unsafe" and (before is None or before.verdict != "unsafe" or raised or stopped):
+        found.append(Finding(Flag.FAILED_TRIAL, next(iter(now.reasons), "an executed check found it unsafe")))
     return tuple(found)

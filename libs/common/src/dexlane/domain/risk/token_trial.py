@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from dexlane.domain.risk.token_background import Background
 from dexlane.values.base import Value
 
 
@@ -111,14 +112,16 @@ class TokenTrial:
     """Everything about one token at one block. ``missing`` names, in sentences, what could not be looked at.
     ``is_token`` is False where there is no contract, or none that tells a supply.
 
-    ``method`` is the JSON-RPC method the trades were simulated with: ``eth_simulateV1`` from accounts without code, or
-    ``eth_call`` from accounts with code. ``switches`` is None when nobody looked for them.
+    ``pool`` is the pair that was traded; other pools of the token were not. ``method`` is the JSON-RPC method the
+    trades were simulated with: ``eth_simulateV1`` from accounts without code, or ``eth_call`` from accounts with code.
+    ``switches`` and ``background`` are None when nobody looked for them.
     """
 
     token: str
     block: int
     method: str = ""
     is_token: bool = True
+    pool: str | None = None
     supply: int = 0
     decimals: frozenset[int | None] = frozenset()
     buys: tuple[Trade, ...] = ()
@@ -129,5 +132,6 @@ class TokenTrial:
     lies: tuple[str, ...] = ()
     switches: tuple[Switch, ...] | None = None
     strange_proxy: bool = False
+    background: Background | None = None
     missing: tuple[str, ...] = ()
     evidence: tuple[Observation, ...] = field(default=())

@@ -9,12 +9,13 @@ flagged all the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from pydantic import Field
 
 from dexlane.domain.risk.evidence import TrialFacts
+from dexlane.domain.risk.token_background import Background, BackgroundLimits, remarks
 from dexlane.domain.risk.token_trial import Kind, Move, Switch, TokenTrial, Trade
 from dexlane.values.amounts import BPS_DENOMINATOR
 from dexlane.values.base import Value
@@ -32,6 +33,20 @@ class TrialLimits(Value):
     max_switch_made_bps: int = Field(default=200, ge=0, description="tokens that one key may make, of the supply")
     max_loss_bps: int = Field(default=10, ge=0, description="part of a balance that may vanish by itself")
     min_delay_s: int = Field(default=86_400, ge=0, description="a timelock's delay from which a switch is tolerable")
+    max_pulled_bps: int = Field(default=9_000, ge=0, le=10_000, description="liquidity that may be gone, of the most")
+    min_lp_locked_bps: int | None = Field(default=None, ge=0, le=10_000, description="liquidity that must be locked")
+    max_holder_bps: int | None = Field(default=None, ge=0, le=10_000, description="supply that one account may sell")
+    min_age_blocks: int | None = Field(default=None, ge=0)
+
+    def background(self, *, known_issuer: bool) -> BackgroundLimits:
+        """What is asked of a token's surroundings: of a known issuer's nothing."""
+        if known_issuer:
+            return BackgroundLimits()
+        return BackgroundLimits(self.max_pulled_bps, self.min_lp_locked_bps, self.max_holder_bps, self.min_age_blocks)
+
+
+STRICT = TrialLimits(min_lp_locked_bps=8_000, max_holder_bps=2_000)
+"""For who wants a token's surroundings to count too: ``dexlane token-check --strict``."""
 
 
 class Finding(NamedTuple):
@@ -52,14 +67,16 @@ class SaleSize:
 
 @dataclass(frozen=True, slots=True)
 class TokenVerdict:
-    """The judgement of a trial. Taxes in bps are the worst that were measured, None when none was."""
+    """The judgement of a trial in one pool. Taxes in bps are the worst that were measured, None when none was."""
 
     verdict: Verdict
+    pool: str | None
     buy_tax_bps: int | None
     sell_tax_bps: int | None
     transfer_tax_bps: int | None
     can_sell: tuple[SaleSize, ...]
     findings: tuple[Finding, ...]
+    background: Background = field(default_factory=Background)
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -74,11 +91,13 @@ def judge(trial: TokenTrial, limits: TrialLimits, *, known_issuer: bool = False)
     verdict: Verdict = "unsafe" if "unsafe" in meanings else "unknown" if "unknown" in meanings else "safe"
     return TokenVerdict(
         verdict=verdict,
+        pool=trial.pool,
         buy_tax_bps=_worst(_tax_bps(trade) for trade in trial.buys if trade.ok),
         sell_tax_bps=_worst(_tax_bps(trade) for trade in trial.sales if trade.ok),
         transfer_tax_bps=_worst(_move_tax_bps(move) for move in trial.moves if move.ok),
         can_sell=_can_sell(trial),
         findings=findings,
+        background=trial.background or Background(),
     )
 
 
@@ -91,9 +110,13 @@ def trial_facts(token: str, verdict: TokenVerdict) -> TrialFacts:
     return TrialFacts(
         address=token,
         verdict=verdict.verdict,
+        pool=verdict.pool,
         buy_tax_bps=verdict.buy_tax_bps,
         sell_tax_bps=verdict.sell_tax_bps,
         transfer_tax_bps=verdict.transfer_tax_bps,
+        age_blocks=verdict.background.age_blocks,
+        lp_locked_bps=verdict.background.locked_bps(),
+        top_holder_bps=verdict.background.top_holder_bps(),
         flags=verdict.flags,
         reasons=tuple(decisive[:_REASONS_KEPT]),
     )
@@ -118,6 +141,7 @@ def _findings(trial: TokenTrial, limits: TrialLimits, *, known_issuer: bool) -> 
     if trial.switches is None:
         yield Finding("not_checked", "nobody looked for what its owner can switch", "unknown")
     yield from _switches(trial, limits, known_issuer=known_issuer)
+    yield from (Finding(*remark) for remark in remarks(trial.background, limits.background(known_issuer=known_issuer)))
 
 
 def _about_itself(trial: TokenTrial) -> Iterator[Finding]:
@@ -201,6 +225,8 @@ def _taxes(trial: TokenTrial, limits: TrialLimits) -> Iterator[Finding]:
         if bps:
             means: Literal["unsafe"] | None = "unsafe" if bps > limits.max_tax_bps else None
             yield Finding(flag, f"a {name} loses up to {bps} bps to the token", means)
+        elif bps is None and trial.method == "eth_simulateV1":
+            yield Finding("not_checked", f"the tax of a {name} was not measured", "unknown")
 
 
 def _balances(trial: TokenTrial, limits: TrialLimits) -> Iterator[Finding]:

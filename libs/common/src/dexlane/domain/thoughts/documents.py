@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from enum import Enum
 from typing import Any
 
@@ -199,6 +200,7 @@ _SCALARS: Mapping[type, Callable[[Any], str]] = {
     int: _whole_number,
     bool: lambda value: "true" if value else "false",
     type(None): lambda _value: "null",
+    date: lambda value: _quoted(value.isoformat()),
 }
 
 

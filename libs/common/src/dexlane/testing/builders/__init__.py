@@ -13,6 +13,7 @@ from dexlane.testing.builders.decisions import (
     an_entry_opportunity,
     an_opportunity,
     lane_limits,
+    losses_counted,
     risk_factors,
     verdict_facts,
 )
@@ -101,6 +102,7 @@ __all__ = [
     "an_opened_account",
     "an_opportunity",
     "lane_limits",
+    "losses_counted",
     "risk_factors",
     "verdict_facts",
 ]

@@ -159,6 +159,12 @@ def a_status(status: Status = Status.HALTED, source: str = "operator", **fields:
     return TradingStatus(**(defaults | fields))
 
 
+def losses_counted(**fields: Any) -> BreakerChanged:
+    """Portfolio's breaker of live losses, closed and never stale: without it nothing live is begun."""
+    kept: dict[str, Any] = {"source": "breaker-losses", "service": "portfolio", "kind": BreakerKind.LOSSES}
+    return a_breaker(**(kept | {"renewed_within_ms": 10**12} | fields))
+
+
 def a_breaker(phase: BreakerPhase = BreakerPhase.CLOSED, **fields: Any) -> BreakerChanged:
     """What a breaker says in this phase."""
     source, version = fields.get("source", "breaker-transaction-fast"), fields.get("breaker_version", 1)

@@ -6,8 +6,8 @@ pragma solidity 0.8.26;
 /// The input is one byte of mode, the token (20 bytes) and steps. A step is made of
 ///   actor 20 | target 20 | gas 4 | value 16 | flags 1 | length 2 | data
 /// The probe itself calls the target when the actor is zero, else the puppet at the actor's address does. Flags:
-///   bits 0-1: which of the first four returned words is told; bit 2: the word at byte 4 of the data becomes the actor's
-///   balance of the token; bit 3: a call that changes nothing counts as failed. A step tells 64 bytes: succeeded 1 | zero 7 | gas 8 | size of the answer 16 | word 32, where the
+///   bits 0-1: which of the first four returned words is told; bit 2: one argument of the call becomes the actor's balance
+///   of the token, bits 4-6 say which; bit 3: a call that changes nothing counts as failed. A step tells 64 bytes: succeeded 1 | zero 7 | gas 8 | size of the answer 16 | word 32, where the
 ///   first 32 are one word. Nothing of an answer is copied but that word, so a long answer costs nobody but its caller.
 contract Probe {
     uint256 private constant HEAD = 63;
@@ -97,8 +97,9 @@ contract Probe {
         if (flags & 4 != 0) {
             (bytes32 seen, bytes32 held) =
                 _call(token, 200_000, 0, abi.encodeWithSelector(0x70a08231, actor), 0);
-            if (uint256(seen) >> 248 != 0 && data.length >= 36) {
-                assembly { mstore(add(data, 36), held) }
+            uint256 place = 36 + 32 * uint256(flags >> 4 & 7);
+            if (uint256(seen) >> 248 != 0 && data.length >= place) {
+                assembly { mstore(add(data, place), held) }
             }
         }
         if (actor == address(0)) {

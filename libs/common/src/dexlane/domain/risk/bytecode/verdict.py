@@ -15,16 +15,11 @@ from dexlane.domain.risk.bytecode.instructions import MAX_CODE_BYTES, minimal_pr
 from dexlane.domain.risk.bytecode.limits import Limit, Restriction, limits_of
 from dexlane.domain.risk.bytecode.machine import Call
 from dexlane.domain.risk.bytecode.names import SUGGESTED, name_of
+from dexlane.domain.risk.bytecode.proxies import STANDARDS
 from dexlane.domain.risk.bytecode.roles import BALANCE_OF, TRANSFER, TRANSFER_FROM, TRANSFERS, Roles, roles_of
 from dexlane.values.base import Value
 
 DEFAULT_BUDGET = Budget()
-_PROXY_SLOTS = {
-    0x360894A13BA1A3210667C828492DB98DCA3E2076CC3735A920A3CA505D382BBC: "EIP-1967",
-    0xA3F0AD74E5423AEBFD80D3EF4346578335A9A72AEAEE59FF6CB3582B35133D50: "EIP-1967 beacon",
-    0x7050C9E0F4CA769C69BD3A8EF740BC37934F8E2C036E5A723FD8EE048ED3F8C3: "OpenZeppelin before EIP-1967",
-    0xC5F16F0FCC639FA48A6947836D9850F504798523BF8C9A3A87D5876CF622BCF7: "EIP-1822",
-}
 _STOPPED_BY = {
     Restriction.LISTED: "a list that addresses can be put on",
     Restriction.UNLISTED: "a list that addresses must be on",
@@ -140,7 +135,7 @@ def _foreign_code(call: Call, where: str, *, fallback: bool) -> Iterator[CodeFin
     yield CodeFinding(flag=CodeFlag.DELEGATECALL, reason=f"{where} runs other code on this storage")
     reads = [read_by(leaf) for leaf in leaves_of(call.target)]
     slots = [read[1].root for read in reads if read is not None and read[1].depth == 0]
-    standards = sorted({_PROXY_SLOTS[slot] for slot in slots if isinstance(slot, int) and slot in _PROXY_SLOTS})
+    standards = sorted({STANDARDS[slot] for slot in slots if isinstance(slot, int) and slot in STANDARDS})
     if standards:
         yield CodeFinding(flag=CodeFlag.PROXY, reason=f"the code can be exchanged ({', '.join(standards)})")
     elif fallback:
