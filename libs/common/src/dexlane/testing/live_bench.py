@@ -32,7 +32,6 @@ from dexlane.domain.breakers.policy import BreakerPolicy
 from dexlane.domain.circumstances import PlanningRules
 from dexlane.domain.relay_holds import RacePolicy
 from dexlane.domain.send_values import SendPolicy
-from dexlane.domain.thoughts.saying import TRADED
 from dexlane.events.base import Event, FeeCap
 from dexlane.events.breakers import BreakerKind
 from dexlane.events.control import Status
@@ -214,8 +213,7 @@ class Bench:
 
     async def refusals(self) -> list[DecisionRecorded]:
         """Decisions not to trade, in order."""
-        decisions = [event for event in await self.events() if isinstance(event, DecisionRecorded)]
-        return [one for one in decisions if one.outcome != TRADED]
+        return [one for one in await self.events() if isinstance(one, DecisionRecorded) and one.outcome != "traded"]
 
     async def names(self, intent_id: str | None = None) -> list[str]:
         """Names of the events of an intent, the states of its transactions spelled out."""
