@@ -48,6 +48,14 @@ strategies = ["price_gap", "momentum"]
 slippage_tolerance_bps = 100
 gas_reserve = "0.05 ETH"
 {accounts}
+[books.{name}.controls]
+max_daily_loss_usd = "off"
+caps = "off"
+confirm_first_trades = 0
+confirm_above_usd = "off"
+confirm_new_tokens = false
+budget_by_market = false
+
 [books.{name}.exits]
 stop_loss_bps = 2000
 take_profit_bps = 2000

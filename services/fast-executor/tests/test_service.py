@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from nats.js import JetStreamContext
@@ -15,7 +15,7 @@ from dexlane.events.base import Event
 from dexlane.events.control import Status
 from dexlane.events.execution import IntentCreated
 from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
-from dexlane.events.risk import DecisionRecorded, VerdictApproved
+from dexlane.events.risk import DecisionRecorded, Ruling, VerdictApproved
 from dexlane.events.streams import MARKET, stream_of
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import SystemClock
@@ -24,6 +24,7 @@ from dexlane.testing.builders import (
     V2_POOL,
     a_block,
     a_block_ref,
+    a_book,
     a_book_changed,
     a_fee_quote,
     a_pool_v2,
@@ -31,6 +32,7 @@ from dexlane.testing.builders import (
     a_verdict,
     an_entry_opportunity,
     an_exposure,
+    verdict_facts,
 )
 from dexlane.testing.servers import free_port
 from dexlane.values.books import Lane
@@ -68,8 +70,8 @@ async def market(bus: Bus, js: JetStreamContext) -> None:
     await bus.publish(a_fee_quote())
 
 
-def a_service(bus: Bus, folder: Path) -> tuple[asyncio.Task[int], Service]:
-    service = build(Settings(nats_url=bus.url, data_dir=folder, port=free_port(), log_level="ERROR"))
+def a_service(bus: Bus, folder: Path, **settings: Any) -> tuple[asyncio.Task[int], Service]:
+    service = build(Settings(nats_url=bus.url, data_dir=folder, port=free_port(), log_level="ERROR", **settings))
     return asyncio.create_task(service.run()), service
 
 
@@ -98,6 +100,35 @@ async def test_a_halt_that_was_stored_before_the_start_is_known_to_the_first_ver
     running, service = a_service(bus, tmp_path)
     decision = await eventually(js, DecisionRecorded, "main.1.decision.recorded")
     assert decision.outcome == "halted"
+    service.stop()
+    assert await running == 0
+
+
+@pytest.mark.integration
+async def test_what_a_books_jurisdiction_forbids_becomes_a_recorded_refusal(
+    bus: Bus, js: JetStreamContext, tmp_path: Path
+) -> None:
+    await market(bus, js)
+    await bus.publish(a_book_changed(a_book(jurisdiction="EU"), book_version=2))
+    running, service = a_service(bus, tmp_path)
+    refused = (Ruling(jurisdiction="EU", refused=("token x: a stablecoin without a licence",)),)
+    verdict = a_verdict_of_the_lane()
+    await bus.publish(verdict.model_copy(update={"facts": verdict_facts(rulings=refused)}))
+    decision = await eventually(js, DecisionRecorded, "main.1.decision.recorded")
+    assert (decision.outcome, decision.book_id) == ("forbidden", "paper-one")
+    assert decision.reasons == ("token x: a stablecoin without a licence (EU)",)
+    service.stop()
+    assert await running == 0
+
+
+@pytest.mark.integration
+async def test_an_account_that_was_not_verified_opens_nothing(bus: Bus, js: JetStreamContext, tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text("reviewed = 2026-11-26\nallowed_accounts = []\n")
+    await market(bus, js)
+    running, service = a_service(bus, tmp_path, compliance_file=tmp_path / "rules.toml")
+    await bus.publish(a_verdict_of_the_lane())
+    decision = await eventually(js, DecisionRecorded, "main.1.decision.recorded")
+    assert decision.outcome == "account_not_verified"
     service.stop()
     assert await running == 0
 

@@ -20,6 +20,7 @@ from dexlane_cli import (
     books,
     breakers,
     compliance,
+    confirmations,
     doctor,
     gas_report,
     gateway_client,
@@ -61,6 +62,7 @@ app.add_typer(signer.app, name="signer")
 app.add_typer(breakers.app, name="breakers")
 app.add_typer(thoughts.app, name="thoughts")
 app.add_typer(compliance.app, name="compliance")
+app.add_typer(confirmations.app, name="confirmations")
 console = Console(soft_wrap=True)
 
 Home = Annotated[Path, typer.Option(envvar="DXL_HOME", help="Folder for books, journals, streams and logs.")]

@@ -46,11 +46,14 @@ from dexlane.testing.builders import (
 )
 from dexlane.values.books import Book, Lane, Mode, Profile
 from dexlane.values.chains import NATIVE
+from dexlane.values.controls import Controls
 from dexlane.values.pools import Pool
 from dexlane.values.routes import Leg, Route
 
 GWEI = 10**9
 CAP = FeeCap(max_fee_per_gas_wei=2 * GWEI, max_priority_fee_per_gas_wei=GWEI // 10)
+NO_COLLAR = Controls(collar_bps=None)
+"""For markets of one pool."""
 WIDE = a_pool_v2(reserve0=20_200_000 * 10**6)
 """The V2 pool with USDC one per cent cheaper than in the V3 pool."""
 
@@ -130,8 +133,11 @@ REFUSALS: dict[str, dict[str, Any]] = {
     },
     "other_quote": {"book": a_book(quote=a_token("DAI"))},
     "unknown_pool": {"market": a_market(a_pool_v3())},
-    "price_moved": {"market": a_market(a_pool_v2(reserve0=30_000_000 * 10**6))},
-    "price_impact": {"market": a_market(a_pool_v2(reserve0=8_000 * 10**6, reserve1=10**19))},
+    "price_moved": {"market": a_market(a_pool_v2(reserve0=30_000_000 * 10**6)), "book": a_book(controls=NO_COLLAR)},
+    "price_impact": {
+        "market": a_market(a_pool_v2(reserve0=8_000 * 10**6, reserve1=10**19)),
+        "book": a_book(controls=NO_COLLAR),
+    },
     "fee_too_low": {"market": a_market(next_base_fee_wei=3 * GWEI)},
     "no_edge": {"market": a_market(next_base_fee_wei=20 * GWEI, fee_quote=a_fee_quote())},
 }
@@ -475,10 +481,10 @@ def reversed_leg(leg: Leg) -> Leg:
 
 
 def test_the_minimum_of_a_taxed_token_is_computed_from_what_arrives() -> None:
-    pair = a_pool_v2()
+    pair, book = a_pool_v2(), a_book(controls=NO_COLLAR)
     found = an_entry_opportunity(route=route_in(pair), expected_out=1)
-    fair = planned(decide(a_verdict(found), market=a_market(pair))).plan
-    taxed = planned(decide(a_verdict(found), market=a_market(pair, taxes={WETH.address: 500}))).plan
+    fair = planned(decide(a_verdict(found), book, market=a_market(pair))).plan
+    taxed = planned(decide(a_verdict(found), book, market=a_market(pair, taxes={WETH.address: 500}))).plan
     assert taxed.quoted_out == fair.quoted_out - fair.quoted_out * 500 // 10_000
     assert [(tax.token, tax.bps) for tax in taxed.taxes] == [(WETH.address, 500)]
     assert taxed.minimum_out == -(-taxed.quoted_out * 9_950 // 10_000)
@@ -488,6 +494,7 @@ def test_a_taxed_token_is_refused_where_the_pool_does_not_measure_what_arrives()
     pool = a_pool_v3()
     outcome = decide(
         a_verdict(an_entry_opportunity(route=route_in(pool), expected_out=1)),
+        a_book(controls=NO_COLLAR),
         market=a_market(pool, taxes={WETH.address: 500}),
     )
     assert isinstance(outcome, Refused)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dexlane.runtime.books_edit import render_book, with_book, write_book
 from dexlane.runtime.books_file import BooksFileError, default_books_text, load_books, paper_account, parse_books
 from dexlane.values.books import DEFAULT_RELAY_RULES, Book, Lane, Mode, RelayPolicy, RelayRules
+from dexlane.values.controls import USUAL_LIVE_CONTROLS, USUAL_PAPER_CONTROLS, Controls, WithoutReference, caps_of
 
 ROLES = {"live-fast": "0x" + "A1" * 20, "live-smart": "0x" + "b2" * 20}
 REPOSITORY = Path(__file__).parents[4]
@@ -136,6 +137,67 @@ def test_all_faults_are_told_at_once() -> None:
 )
 def test_files_without_books_are_refused(text: str, sentence: str) -> None:
     assert any(sentence in line for line in faults(text))
+
+
+CONTROLS = """
+[books.paper-main.controls]
+max_token_bps = "off"
+max_chain_bps = 800
+without_reference = "shrink"
+min_quote_balance = "12.5 USDC"
+caps = [{ good_trades = 0, usd = 10 }, { good_trades = 50, usd = 50 }]
+"""
+
+
+def test_controls_are_the_usual_ones_with_what_the_table_says_instead() -> None:
+    book = parse(PAPER + CONTROLS)["paper-main"]
+    said = {"max_token_bps": None, "max_chain_bps": 800, "min_quote_balance": 12_500_000}
+    assert book.controls == Controls(
+        without_reference=WithoutReference.SHRINK, caps=caps_of([(0, 10), (50, 50)]), **said
+    )
+    assert parse(PAPER)["paper-main"].controls is None
+
+
+def test_a_book_that_says_nothing_has_the_usual_controls_of_its_mode() -> None:
+    book = parse(PAPER)["paper-main"]
+    assert book.controls_in_force == USUAL_PAPER_CONTROLS
+    live = book.model_copy(update={"mode": Mode.LIVE})
+    assert live.controls_in_force == USUAL_LIVE_CONTROLS
+    assert [(step.good_trades, step.usd) for step in live.controls_in_force.caps] == [
+        (0, 10),
+        (50, 50),
+        (200, 100),
+        (500, 500),
+    ]
+    assert live.controls_in_force.max_daily_loss_usd == 50
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("max_tokn_bps = 5", "did you mean 'max_token_bps'?"),
+        ("max_token_bps = 0", "max_token_bps: Input should be greater than or equal to 1"),
+        ("max_token_bps = true", "max_token_bps: Input should be a valid integer"),
+        ("duplicate_blocks = 65", "less than or equal to 64"),
+        ('without_reference = "guess"', "Input should be 'refuse' or 'shrink'"),
+        ("min_quote_balance = 0.5", "a float cannot hold every amount of money"),
+        ("caps = [{ good_trades = 5, usd = 10 }]", "the first step of caps holds from 0 good trades on"),
+        ("caps = [{ trades = 5 }]", "caps.0.good_trades: Field required"),
+    ],
+)
+def test_faults_of_controls_are_named_with_their_place(line: str, sentence: str) -> None:
+    found = faults(f"{PAPER}\n[books.paper-main.controls]\n{line}\n")
+    assert any("[books.paper-main.controls]: " in one and sentence in one for one in found), found
+
+
+@pytest.mark.parametrize(
+    "controls",
+    [Controls(), parse(PAPER + CONTROLS)["paper-main"].controls, USUAL_LIVE_CONTROLS, Controls(collar_bps=None)],
+)
+def test_written_controls_are_read_back_as_they_were(controls: Controls) -> None:
+    book = parse(PAPER)["paper-main"].model_copy(update={"controls": controls})
+    text = with_book(PAPER, book, roles=ROLES)
+    assert parse(text)["paper-main"] == book
 
 
 def test_missing_file_says_what_to_do(tmp_path: Path) -> None:

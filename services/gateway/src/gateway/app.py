@@ -52,6 +52,7 @@ def build(settings: Settings) -> Service:
     service.background("health", display.health.run)
     service.background("signs of life", lambda: give_signs_of_life(desk, service))
     service.background("emergency stop", desk.emergency.run)
+    service.background("confirmations", desk.confirmations.run)
     service.background("archive", lambda: keep_bounded(journal, settings, moments))
     service.background("overview", lambda: display.run(lambda: moments.clients(display.hub.size, display.hub.dropped)))
     return service

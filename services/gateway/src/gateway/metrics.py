@@ -74,6 +74,15 @@ class Moments:
         self._writes.labels("close").inc()
         self._log.info("close_requested", book_id=book_id, token=token)
 
+    def confirmation_answered(self, request_id: str, answer: str, reason: str) -> None:
+        """A person confirmed a trade, or declined it."""
+        self._writes.labels("confirmation").inc()
+        self._log.warning("confirmation_answered", request_id=request_id, answer=answer, reason=reason)
+
+    def confirmations_wait(self, reason: str) -> None:
+        """It could not be noted which requests are over; it is tried again."""
+        self._log.warning("confirmations_wait", reason=reason)
+
     def denied(self, reason: str, path: str) -> None:
         """A request was refused at the door."""
         self._denied.labels(reason).inc()

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dexlane.domain.thoughts.chain import ChainName
 from dexlane.events.base import DEFAULT_REALM, Event
+from dexlane.events.confirmations import ConfirmationGiven, ConfirmationRequested
 from dexlane.events.execution import (
     AccountOpened,
     FillConfirmed,
@@ -68,6 +69,19 @@ emergency_stops = sa.Table(
     sa.Column("began_ms", sa.BigInteger, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
 )
+confirmations = sa.Table(
+    "confirmations",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("book_id", sa.String(32), nullable=False),
+    sa.Column("chain_id", sa.BigInteger, nullable=False),
+    sa.Column("deadline_block", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("asked_ms", sa.BigInteger, nullable=False),
+    sa.Column("decided_ms", sa.BigInteger, nullable=True),
+    sa.Column("reason", sa.Text, nullable=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
 positions = sa.Table(
     "positions",
     metadata,
@@ -117,6 +131,8 @@ ARCHIVED: tuple[type[Event], ...] = (
     PaperScored,
     PositionChanged,
     ExitTriggered,
+    ConfirmationRequested,
+    ConfirmationGiven,
 )
 """The events that are kept, each by its own durable consumer."""
 
@@ -170,6 +186,8 @@ def _subject_of(event: Event) -> str | None:
         return event.opportunity.id
     if isinstance(event, DecisionRecorded):
         return event.subject_id
+    if isinstance(event, ConfirmationRequested | ConfirmationGiven):
+        return event.verdict.id
     if isinstance(event, IntentCreated):
         cause = event.verdict or event.exit
         return None if cause is None else cause.id
@@ -202,9 +220,27 @@ async def add(conn: AsyncConnection, event: Event, realm: str = DEFAULT_REALM) -
         await _put_position(conn, event)
     if result.rowcount and isinstance(event, DecisionRecorded):
         await thought_archive.append(conn, ChainName(realm, event.chain_id), event)
+    if result.rowcount and isinstance(event, ConfirmationRequested):
+        await _ask(conn, event)
     if result.rowcount and isinstance(event, TxChanged) and event.mode is Mode.LIVE:
         await _put_transaction(conn, event)
     return bool(result.rowcount)
+
+
+async def _ask(conn: AsyncConnection, event: ConfirmationRequested) -> None:
+    """Put a request into the queue; one that is there already keeps what became of it."""
+    known = sa.select(confirmations.c.id).where(confirmations.c.id == event.id)
+    if (await conn.execute(known)).first() is None:
+        row = {
+            "id": event.id,
+            "book_id": event.book_id,
+            "chain_id": event.chain_id,
+            "deadline_block": event.deadline_block,
+            "state": "waiting",
+            "asked_ms": event.occurred_at_ms,
+            "body": event.to_wire().decode(),
+        }
+        await conn.execute(confirmations.insert().values(**row))
 
 
 async def _put_position(conn: AsyncConnection, event: PositionChanged) -> None:

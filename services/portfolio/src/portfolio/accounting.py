@@ -25,6 +25,7 @@ from portfolio.marks.results import Result
 from portfolio.metrics import Moments
 from portfolio.store.entries import EntryStore
 from portfolio.store.positions import AccountRef, ExitState, ExitStore, PositionStore
+from portfolio.store.trades import TradeStore
 
 CONSUMER = "portfolio"
 
@@ -100,13 +101,12 @@ class Accounting:
         before = await positions.holdings(account.book_id, account.address)
         newest = await entries.newest_fill_block(account.book_id, account.address)
         try:
-            if before_fill is None and fill.block is not None and fill.block.number > newest:
-                after = add_fill(before, fill)
-            else:
-                after = await self._refold(entries, account, event)
+            is_newest = before_fill is None and fill.block is not None and fill.block.number > newest
+            after = add_fill(before, fill) if is_newest else await self._refold(entries, account, event)
         except MixedQuote as error:
             raise InvalidEvent(str(error)) from error
         await self._save(tx, account, before, after, event)
+        await TradeStore(tx.conn).save(account, after.trades, whole=not is_newest)
         if before_fill is not None or not isinstance(event, Fill):
             return None
         return sum(one.realised for one in after.positions.values()) - sum(
@@ -165,6 +165,15 @@ class Accounting:
         account = await PositionStore(tx.conn).account(event.book_id, event.account)
         if account is not None:
             await self.announcer.exposure(tx, account, event.block)
+
+    async def complete_trades(self) -> None:
+        """Note what trades realised where a ledger of an earlier version did not."""
+        async with self.journal.transaction() as tx:
+            entries, trades = EntryStore(tx.conn), TradeStore(tx.conn)
+            for account in await PositionStore(tx.conn).accounts():
+                made = fold_fills(await entries.standing_fills(account.book_id, account.address)).trades
+                if await trades.count(account) != len(made):
+                    await trades.save(account, made, whole=True)
 
     async def verify(self) -> None:
         """Prove the stored books: every token sums to zero, running balances equal the postings, positions equal a

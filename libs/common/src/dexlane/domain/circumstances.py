@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from dexlane.domain.controls.facts import ChainUse, OpenTrade
 from dexlane.domain.fee_bumps import LEAST_BUMP_PERCENT
 from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.pool_book import PoolBook
@@ -13,10 +14,11 @@ from dexlane.domain.tried import Tried
 from dexlane.events.control import Status
 from dexlane.events.execution import Plan, Purpose, Submission
 from dexlane.events.fees import DataFeeTerms, FeeQuoted
-from dexlane.events.portfolio import ExposureChanged
+from dexlane.events.portfolio import ExposureChanged, ExposurePart
 from dexlane.values.amounts import BPS_DENOMINATOR
 from dexlane.values.chains import NATIVE, BlockRef
 from dexlane.values.pools import Pool
+from dexlane.values.sizes import TradeSize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,20 +112,24 @@ class Market:
 class Reserved:
     """What the open intents of a book's lane hold of its limits.
 
-    ``tokens_in_flight`` are the tokens that transactions not yet included are paying with.
+    ``tokens_in_flight`` are the tokens that transactions not yet included are paying with, ``trades`` what reserves the
+    capital, and ``recent`` tells in which block each direction was last traded (``direction_of``).
     """
 
     capital: int = 0
     open_entries: int = 0
     orders_last_minute: int = 0
     tokens_in_flight: frozenset[str] = frozenset()
+    trades: tuple[OpenTrade, ...] = ()
+    recent: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdings:
     """The account of a book in one lane. A balance that is None is not known (and then does not limit).
 
-    ``held`` is the balance of the token an exit sells.
+    ``held`` is the balance of the token an exit sells; ``elsewhere`` is the exposure of each other lane of the book;
+    ``confirmed`` is what a person said this trade may put in, None when nobody was asked.
     """
 
     exposure: ExposureChanged | None
@@ -131,6 +137,15 @@ class Holdings:
     quote_balance: int | None = None
     native_balance_wei: int | None = None
     held: int | None = None
+    elsewhere: tuple[ExposureChanged | None, ...] = ()
+    chain: ChainUse | None = None
+    confirmed: int | None = None
+
+    @property
+    def book_parts(self) -> Iterator[ExposurePart]:
+        """What the book holds in all its lanes, as far as it is known."""
+        for exposure in (self.exposure, *self.elsewhere):
+            yield from () if exposure is None else exposure.parts or ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,16 +163,22 @@ class Planned:
     max_fee_per_gas_budget_wei: int
     submission: Submission | None = None
     """Which way it is to be sent; None: by the public pool, without a choice."""
+    size: TradeSize | None = None
+    """Of an entry or a gap: how large it is, and what held it down."""
     tried: tuple[Tried, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """Why nothing is done: one word, and sentences. ``passing`` says that waiting may help, without a new event."""
+    """Why nothing is done: one word, and sentences. ``passing`` says that waiting may help, without a new event.
+
+    ``proposal`` is what would be done if a person confirmed it.
+    """
 
     outcome: str
     reasons: tuple[str, ...]
     passing: bool = False
+    proposal: Planned | None = None
     tried: tuple[Tried, ...] = ()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from dexlane.domain.amm.quoting import InsufficientLiquidity, spot_price_ratio, virtual_reserves
+from dexlane.domain.pool_table import PoolTable
 from dexlane.values.pools import Pool
 
 WRAPPED_NATIVE: Mapping[int, str] = MappingProxyType(
@@ -51,7 +52,7 @@ def _native_price(pools: Mapping[str, Pool], chain_id: int, token: str) -> tuple
 def deepest_pool(pools: Mapping[str, Pool], token: str, quote: str) -> Pool | None:
     """The pool of two tokens with the largest (virtual) reserve of ``quote``; None when no pool has a price."""
     best: tuple[int, Pool] | None = None
-    for address in sorted(pools):
+    for address in sorted(pools.trading(token) if isinstance(pools, PoolTable) else pools):
         pool = pools[address]
         if not pool.key.trades(token, quote):
             continue

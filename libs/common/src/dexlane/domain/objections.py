@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import date
 
 from dexlane.domain.circumstances import Holdings, Market, Objection, PlanningRules
+from dexlane.domain.controls.gate import against_trade
 from dexlane.domain.fee_limits import price_of
 from dexlane.domain.fees import fee_parameters
 from dexlane.domain.risk.compliance import forbidden
@@ -46,6 +47,7 @@ def against_entry(
     purpose = Purpose.GAP if verdict.opportunity.route.is_cycle else Purpose.ENTRY
     objections += _of_limits(purpose, limits, holdings, book)
     objections += _of_gas_reserve(book, holdings)
+    objections += against_trade(verdict.opportunity.route, book, holdings, market)
     return objections
 
 
@@ -191,6 +193,18 @@ def _stale_state(market: Market, rules: PlanningRules) -> Objection:
 
 def _in_flight(symbol: str) -> Objection:
     return Objection("in_flight", f"another trade paying with {symbol} is still on its way", passing=True)
+
+
+def not_worth_its_gas(cost: int | None, gain: int, book: Book) -> Objection:
+    """A trade that brings less than its gas costs, or whose gas cannot be valued; quote units."""
+    symbol, decimals = book.quote.symbol, book.quote.decimals
+    if cost is None:
+        return Objection("no_gas_price", f"gas cannot be valued: no pool trades the native coin for {symbol}")
+    sentence = (
+        f"the trade would bring {decimal_text(gain, decimals)} {symbol} before gas, "
+        f"and gas costs up to {decimal_text(cost, decimals)}"
+    )
+    return Objection("no_edge", sentence)
 
 
 def percent(bps: int) -> str:

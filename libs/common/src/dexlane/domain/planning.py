@@ -12,11 +12,17 @@ from types import MappingProxyType
 
 from dexlane.domain.amm.quoting import InsufficientLiquidity, optimal_cycle_size
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
+from dexlane.domain.controls.bounds import refused_by, sized
+from dexlane.domain.controls.collar import Collar
+from dexlane.domain.controls.confirming import confirmed_or_asked
+from dexlane.domain.controls.facts import Candidate
+from dexlane.domain.controls.gate import size_bounds
 from dexlane.domain.entry_timing import patient_fee
+from dexlane.domain.exit_fees import exit_budget
 from dexlane.domain.fee_bumps import at_most, first_exit_fee
 from dexlane.domain.fees import fee_parameters, highest_base_fee_after
 from dexlane.domain.gas_value import native_in_quote, quote_in_native
-from dexlane.domain.objections import GWEI_DECIMALS, against_entry, against_exit, percent
+from dexlane.domain.objections import GWEI_DECIMALS, against_entry, against_exit, not_worth_its_gas, percent
 from dexlane.domain.rollup_fees import dearest_rollup_fee_wei, planned_size, routed_size
 from dexlane.domain.routing import rotated_to
 from dexlane.domain.sizing import candidate_sizes
@@ -33,6 +39,7 @@ from dexlane.values.amounts import BPS_DENOMINATOR, apply_bps, decimal_text
 from dexlane.values.books import Book, Lane, LaneLimits, Mode
 from dexlane.values.chains import NATIVE
 from dexlane.values.routes import PlannedPath, Route
+from dexlane.values.sizes import TradeSize
 from dexlane.values.tokens import TokenTax
 
 MAX_GAS_LIMIT = 16_777_216
@@ -100,16 +107,25 @@ def plan_entry(
     terms = _entry_terms(verdict, market, rules)
     if isinstance(terms, Refused):
         return terms
-    desk = _Desk.of(book, market, rules, terms)
     limits = book.limits[verdict.lane]
     ceiling = _ceiling(opportunity, start, limits, holdings, market)
+    collar = Collar(book, market, ceiling)
+    most = next(candidate_sizes(limits.capital, book.level, limits.capital), 0)
+    trade = Candidate(start, opportunity.strategy, limits.capital, most, verdict.factors)
+    bounds = [*size_bounds(trade, book, holdings, market), *collar.bounds(start)]
+    forbidden = refused_by(bounds)
+    if forbidden:
+        return refusal(forbidden)
+    ceiling = min([ceiling, *(bound.most for bound in bounds)])
+    desk = _Desk.of(book, market, rules, terms, collar)
     first: Objection | None = None
     tried: list[Tried] = []
     for size in candidate_sizes(limits.capital, book.level, ceiling):
         offer = _offer(opportunity, start, size, desk)
         if isinstance(offer, _Offer):
-            tried += ways(offer.quote, offer.passed_over)
-            return replace(_planned_entry(opportunity, offer, desk), tried=tuple(tried))
+            told = sized(offer.quote.amount_in, book, limits.capital, bounds)
+            made = confirmed_or_asked(_planned_entry(opportunity, offer, desk, told), book, holdings, market)
+            return replace(made, tried=(*tried, *ways(offer.quote, offer.passed_over)))
         tried.append(refused_size(start, size, offer.outcome, offer.sentence))
         first = first or offer
     nothing = refusal([first or Objection("nothing_free", "no capital, balance or size is left for this trade")])
@@ -125,11 +141,12 @@ class _Desk:
     rules: PlanningRules
     terms: _Terms
     search: TradeSearch
+    collar: Collar | None = None
 
     @classmethod
-    def of(cls, book: Book, market: Market, rules: PlanningRules, terms: _Terms) -> _Desk:
+    def of(cls, book: Book, market: Market, rules: PlanningRules, terms: _Terms, collar: Collar | None = None) -> _Desk:
         """With a search that pays gas at its dearest."""
-        return cls(book, market, rules, terms, TradeSearch(market, rules, terms.dearest_gas_wei))
+        return cls(book, market, rules, terms, TradeSearch(market, rules, terms.dearest_gas_wei), collar)
 
     @property
     def quote_token(self) -> str:
@@ -184,17 +201,6 @@ def _with_tax(market: Market, exit_: ExitTriggered, book: Book) -> Market:
     if tax == 0 or (tax == BPS_DENOMINATOR and book.mode is Mode.LIVE):
         return market
     return replace(market, taxes={**market.taxes, exit_.token.address: tax})
-
-
-def exit_budget(trade: Plan, quote_token: str, market: Market, rules: PlanningRules, share_bps: int) -> int:
-    """The highest fee per gas, in wei, that this exit may be raised to: a share of what it brings, less the fee of a
-    rollup, over its whole gas limit; never above a multiple of the first cap, or what signers sign."""
-    most = min(apply_bps(trade.fee_cap.max_fee_per_gas_wei, rules.exit_fee_budget_bps), rules.most_fee_per_gas_wei)
-    worth = quote_in_native(market.pools, market.chain_id, quote_token, trade.quoted_out)
-    if worth is None:
-        return most
-    data_fee = dearest_rollup_fee_wei(market.data_fee, planned_size(trade), trade.gas_limit)
-    return min(most, max(0, apply_bps(worth, share_bps) - data_fee) // trade.gas_limit)
 
 
 def _route_for(opportunity: OpportunityFound, book: Book, market: Market) -> Route | Refused:
@@ -295,8 +301,9 @@ def _entry_offer(opportunity: OpportunityFound, quote: TradeQuote, desk: _Desk) 
         cost = _gas_cost(quote, desk)
         gain = apply_bps(quote.amount_in, opportunity.edge_bps)
         if cost is None or cost >= gain:
-            return _not_worth_its_gas(cost, gain, desk.book)
-    return _Offer(quote, _less(quote.amount_out, tolerance))
+            return not_worth_its_gas(cost, gain, desk.book)
+    off = desk.collar and desk.collar.objection([path for path, _ in quote.paths], quote.amount_in, quote.amount_out)
+    return off or _Offer(quote, _less(quote.amount_out, tolerance))
 
 
 def _gap_offer(quote: TradeQuote, desk: _Desk) -> _Offer | Objection:
@@ -305,7 +312,7 @@ def _gap_offer(quote: TradeQuote, desk: _Desk) -> _Offer | Objection:
     gain = quote.amount_out - quote.amount_in
     profit = max(1, apply_bps(quote.amount_in, desk.rules.min_gap_profit_bps))
     if cost is None or gain < cost + profit:
-        return _not_worth_its_gas(cost, gain, desk.book)
+        return not_worth_its_gas(cost, gain, desk.book)
     tolerated = _less(quote.amount_out, desk.book.slippage_tolerance_bps)
     return _Offer(quote, max(tolerated, quote.amount_in + cost + profit))
 
@@ -321,18 +328,7 @@ def _gas_cost(quote: TradeQuote, desk: _Desk) -> int | None:
     return native_in_quote(desk.market.pools, desk.market.chain_id, desk.quote_token, wei)
 
 
-def _not_worth_its_gas(cost: int | None, gain: int, book: Book) -> Objection:
-    symbol, decimals = book.quote.symbol, book.quote.decimals
-    if cost is None:
-        return Objection("no_gas_price", f"gas cannot be valued: no pool trades the native coin for {symbol}")
-    sentence = (
-        f"the trade would bring {decimal_text(gain, decimals)} {symbol} before gas, "
-        f"and gas costs up to {decimal_text(cost, decimals)}"
-    )
-    return Objection("no_edge", sentence)
-
-
-def _planned_entry(opportunity: OpportunityFound, offer: _Offer, desk: _Desk) -> Planned:
+def _planned_entry(opportunity: OpportunityFound, offer: _Offer, desk: _Desk, size: TradeSize) -> Planned:
     trade = _trade(offer, desk, desk.book.slippage_tolerance_bps)
     is_gap = offer.route.is_cycle
     return Planned(
@@ -344,6 +340,7 @@ def _planned_entry(opportunity: OpportunityFound, offer: _Offer, desk: _Desk) ->
         max_fee_per_gas_budget_wei=trade.fee_cap.max_fee_per_gas_wei
         if is_gap
         else _entry_budget(opportunity, trade, desk),
+        size=size,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dexlane.values.pools import Pool, PoolKey, PoolState
 
@@ -14,11 +14,12 @@ class PoolTable(Mapping[str, Pool]):
     nothing. So whoever only folds and applies changes works on ``states``.
     """
 
-    __slots__ = ("_keys", "_keys_shared", "_states", "_states_shared")
+    __slots__ = ("_by_token", "_keys", "_keys_shared", "_states", "_states_shared")
 
     def __init__(self, pools: Iterable[Pool] = ()) -> None:
         self._keys: dict[str, PoolKey] = {}
         self._states: dict[str, PoolState] = {}
+        self._by_token: dict[str, list[str]] | None = None
         self._keys_shared = self._states_shared = False
         for pool in pools:
             self.put(pool)
@@ -27,6 +28,20 @@ class PoolTable(Mapping[str, Pool]):
     def states(self) -> Mapping[str, PoolState]:
         """The states by address: a view that lives until the table is copied and then changed."""
         return self._states
+
+    def trading(self, token: str) -> Sequence[str]:
+        """The addresses of the pools that hold a token, to read only. Which pools hold what changes seldom: it is found
+        anew when somebody asks after a pool joined or left."""
+        if self._by_token is None:
+            self._by_token = {}
+            for address, key in self._keys.items():
+                for one in key.tokens:
+                    self._by_token.setdefault(one.address, []).append(address)
+        return self._by_token.get(token, ())
+
+    def key(self, address: str) -> PoolKey:
+        """What never changes of a pool."""
+        return self._keys[address]
 
     def __getitem__(self, address: str) -> Pool:
         return Pool.unchecked(self._keys[address], self._states[address])
@@ -42,14 +57,17 @@ class PoolTable(Mapping[str, Pool]):
 
     def copied(self) -> PoolTable:
         """The same pools in a table of their own. Costs nothing now: whichever is changed first copies then."""
+        self.trading("")  # so that the copies do not each find anew who trades what
         table = PoolTable()
-        table._keys, table._states = self._keys, self._states
+        table._keys, table._states, table._by_token = self._keys, self._states, self._by_token
         table._keys_shared = table._states_shared = self._keys_shared = self._states_shared = True
         return table
 
     def put(self, pool: Pool) -> None:
         """Enter a pool, or replace the one of its address."""
         address = pool.key.address
+        if self._keys.get(address) != pool.key:
+            self._by_token = None
         self._part_keys()
         self._part_states()
         self._keys[address] = pool.key
@@ -62,6 +80,7 @@ class PoolTable(Mapping[str, Pool]):
 
     def remove(self, address: str) -> None:
         """Take a pool out; an unknown one is ignored."""
+        self._by_token = None
         self._part_keys()
         self._part_states()
         self._keys.pop(address, None)

@@ -18,10 +18,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import reduce
 
 from dexlane.domain.ledger import Fill
 from dexlane.events.execution import Purpose
+from dexlane.values.amounts import BPS_DENOMINATOR
 
 DAY_MS = 86_400_000
 
@@ -78,13 +78,45 @@ class Position:
         return self.lots[0].origin if self.lots else None
 
 
+MOST_RETURN_BPS = 1_000_000_000
+"""Returns are told up to this: what cost next to nothing may bring any multiple of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traded:
+    """What one fill did: ``token`` is what it bought (None when it sold, or left nothing), ``realised`` the result of
+    what it sold, which had cost ``cost_sold``; quote units, without gas."""
+
+    purpose: Purpose
+    occurred_at_ms: int
+    token: str | None
+    realised: int
+    cost_sold: int
+
+    @property
+    def return_bps(self) -> int | None:
+        """The result over what was sold had cost, rounded down; None when nothing was sold that had cost anything."""
+        if self.cost_sold <= 0:
+            return None
+        return min(self.realised * BPS_DENOMINATOR // self.cost_sold, MOST_RETURN_BPS)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it closed something, or a gap, with a gain."""
+        return self.purpose in {Purpose.EXIT, Purpose.GAP} and self.realised > 0
+
+
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """All positions of one account of one book, and its realised result by day (days since 1970, UTC)."""
+    """All positions of one account of one book, and its realised result by day (days since 1970, UTC).
+
+    ``trades`` is what the fills did that were folded in last, by their intents: one, or all of ``fold_fills``.
+    """
 
     positions: Mapping[str, Position] = field(default_factory=dict)
     realised_by_day: Mapping[int, int] = field(default_factory=dict)
     quote: str | None = None
+    trades: Mapping[str, Traded] = field(default_factory=dict)
 
     @property
     def realised(self) -> int:
@@ -148,7 +180,7 @@ def add_fill(holdings: Holdings, fill: Fill) -> Holdings:
     if not amounts:
         return holdings
     positions = dict(holdings.positions)
-    before = holdings.realised
+    before, cost_before = holdings.realised, sum(position.cost_sold for position in positions.values())
     flow = amounts.pop(quote, 0)
     origin = Origin(None if fill.block is None else fill.block.number, fill.occurred_at_ms, fill.strategy)
     if not amounts:
@@ -161,12 +193,19 @@ def add_fill(holdings: Holdings, fill: Fill) -> Holdings:
     if after != before:
         day = fill.occurred_at_ms // DAY_MS
         by_day[day] = by_day.get(day, 0) + after - before
-    return Holdings(positions, by_day, quote)
+    sold = sum(position.cost_sold for position in positions.values()) - cost_before
+    bought = next((token for token, amount in amounts.items() if amount > 0), None)
+    made = Traded(fill.purpose, fill.occurred_at_ms, bought, after - before, sold)
+    return Holdings(positions, by_day, quote, {fill.intent_id: made})
 
 
 def fold_fills(fills: Iterable[Fill]) -> Holdings:
     """The holdings of an account from all its standing fills, whatever order they are given in."""
-    return reduce(add_fill, sorted(fills, key=fill_order), Holdings())
+    holdings, trades = Holdings(), dict[str, Traded]()
+    for fill in sorted(fills, key=fill_order):
+        holdings = add_fill(holdings, fill)
+        trades.update(holdings.trades)
+    return replace(holdings, trades=trades)
 
 
 def _movements(fill: Fill) -> dict[str, int]:

@@ -15,6 +15,7 @@ from dexlane.values.base import Value, digest
 from dexlane.values.books import Lane, Mode
 from dexlane.values.chains import NATIVE, Address, BlockRef, Hash32
 from dexlane.values.routes import PlannedPath, Route
+from dexlane.values.sizes import TradeSize
 from dexlane.values.tokens import Token, TokenDelta, TokenTax
 
 
@@ -169,6 +170,9 @@ class IntentCreated(Event):
     received_at_ns: int = Field(ge=0)
     submission: Submission | None = Field(
         default=None, exclude_if=_is_absent, description="None: by the public pool, without a choice"
+    )
+    size: TradeSize | None = Field(
+        default=None, exclude_if=_is_absent, description="of an entry or a gap: amount and share, and what held it down"
     )
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from pydantic import Field
 from dexlane.events.base import Event
 from dexlane.events.seals import Seal
 from dexlane.values.amounts import Amount, SignedAmount
-from dexlane.values.base import digest
+from dexlane.values.base import Value, digest
 from dexlane.values.books import Lane, Mode
 from dexlane.values.chains import Address, BlockRef
 from dexlane.values.tokens import Token
@@ -57,6 +57,33 @@ class PositionChanged(Event):
         return digest("position.changed", book_id, account, token, position_version)
 
 
+def _is_absent(value: object) -> bool:
+    """What only some events have stays off the wire elsewhere."""
+    return value is None
+
+
+class ExposurePart(Value):
+    """A part of what is at work: of one token, bought by one strategy. Money in quote units."""
+
+    token: Address
+    strategy: str
+    cost: Amount
+    pool: Address | None = Field(default=None, description="where all of the token would be sold now; None: nowhere")
+    worth: Amount | None = Field(default=None, description="its share of what that would bring; None: not known")
+    newest_block: int | None = Field(default=None, ge=0, description="block of its newest purchase")
+
+
+class TradeResults(Value):
+    """What the trades of an account amount to, from the ledger."""
+
+    trades: int = Field(ge=0, description="entries and gaps that stand")
+    good: int = Field(ge=0, description="final trades that closed something, or a gap, with a gain before gas")
+    returns_bps: tuple[int, ...] = Field(
+        default=(), max_length=250, description="results of the newest sales over what was sold had cost, newest first"
+    )
+    tokens: tuple[Address, ...] = Field(default=(), max_length=256, description="tokens bought, newest first")
+
+
 class ExposureChanged(Event):
     """What one book has at work in one lane, in units of its quote token; last value per book and lane.
 
@@ -77,6 +104,14 @@ class ExposureChanged(Event):
     equity: SignedAmount | None = None
     native_balance_wei: SignedAmount
     block: BlockRef | None = None
+    parts: tuple[ExposurePart, ...] | None = Field(
+        default=None,
+        exclude_if=_is_absent,
+        description="what is at work, by token and strategy; None where nobody said it",
+    )
+    results: TradeResults | None = Field(
+        default=None, exclude_if=_is_absent, description="what its trades amount to; None where nobody said it"
+    )
 
     @classmethod
     def tails(cls) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from functools import cache
 
 from dexlane.events.base import DEFAULT_REALM, Event
 from dexlane.events.breakers import BreakerChanged, BreakerReset
+from dexlane.events.confirmations import ConfirmationGiven, ConfirmationRequested
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.execution import (
     AccountOpened,
@@ -98,6 +99,8 @@ TRADING = StreamSpec(
         PaperScored,
         PositionChanged,
         ExitTriggered,
+        ConfirmationRequested,
+        ConfirmationGiven,
     ),
     max_age_s=90 * DAY_S,
     max_bytes=2_048 * MIB,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from dexlane.events.base import Event
 from dexlane.events.breakers import BreakerChanged, BreakerReset
+from dexlane.events.confirmations import ConfirmationGiven, ConfirmationRequested
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.execution import (
     AccountOpened,
@@ -30,11 +31,20 @@ Types = tuple[type[Event], ...]
 _OUTCOMES: Types = (FillIncluded, FillReversed, FillConfirmed, IntentFailed)
 _BREAKING: Types = (TradingStatus, BreakerChanged)
 _THOUGHTS: Types = (DecisionRecorded, DocumentsRecorded)
-_EXECUTION: Types = (IntentCreated, TxChanged, *_OUTCOMES, AccountOpened, *_THOUGHTS, *_BREAKING)
+_EXECUTION: Types = (
+    IntentCreated,
+    TxChanged,
+    *_OUTCOMES,
+    AccountOpened,
+    *_THOUGHTS,
+    ConfirmationRequested,
+    *_BREAKING,
+)
 _MIRROR: Types = (BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched)
 _EXECUTOR_INPUT: Types = (
     VerdictApproved,
     ExitTriggered,
+    ConfirmationGiven,
     *_MIRROR,
     FeeQuoted,
     ExposureChanged,
@@ -55,7 +65,15 @@ PUBLISHED: Mapping[str, Types] = {
     "smart-executor": _EXECUTION,
     "paper-sim": (TxChanged, *_OUTCOMES, AccountOpened, PaperScored),
     "portfolio": (PositionChanged, ExposureChanged, ExitTriggered, *_THOUGHTS, *_BREAKING),
-    "gateway": (BookChanged, TradingStatus, ExitTriggered, BreakerReset, DecisionRecorded, ThoughtsChained),
+    "gateway": (
+        BookChanged,
+        TradingStatus,
+        ExitTriggered,
+        ConfirmationGiven,
+        BreakerReset,
+        DecisionRecorded,
+        ThoughtsChained,
+    ),
 }
 """Executors and portfolio publish a ``trading.status`` of their own when they stop for a broken invariant, too."""
 

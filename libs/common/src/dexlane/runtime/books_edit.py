@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from dexlane.runtime.books_controls import control_lines
 from dexlane.runtime.books_file import (
     COUNT_LIMITS,
     KNOWN_QUOTES,
@@ -28,7 +29,14 @@ _HEADER = re.compile(r"\s*\[\s*(?P<name>[^\[\]]+?)\s*\]\s*(#.*)?")
 
 def render_book(book: Book, *, roles: Mapping[str, str]) -> str:
     """The tables of one book, as ``parse_books`` reads them."""
-    tables = (_book_lines(book), _account_lines(book, roles), _exit_lines(book), _relay_lines(book), _limit_lines(book))
+    tables = (
+        _book_lines(book),
+        _account_lines(book, roles),
+        _exit_lines(book),
+        _relay_lines(book),
+        control_lines(book),
+        _limit_lines(book),
+    )
     return "\n".join(line for table in tables for line in table)
 
 

@@ -11,7 +11,7 @@ import difflib
 import hashlib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -20,11 +20,13 @@ from typing import Any, TypeVar, cast
 from pydantic import ValidationError
 
 from dexlane.domain.strategies.registry import STRATEGIES
+from dexlane.runtime.books_controls import CONTROL_KEYS, MONEY_CONTROLS, given_controls
 from dexlane.runtime.errors import Misconfigured
 from dexlane.values.amounts import parse_decimal_text
 from dexlane.values.base import Value, digest
 from dexlane.values.books import Book, ExitRules, Lane, LaneLimits, Mode, RelayRules
 from dexlane.values.chains import Address
+from dexlane.values.controls import Controls
 from dexlane.values.tokens import Token
 
 FILE_KEYS = ("tokens", "books")
@@ -44,8 +46,9 @@ BOOK_KEYS = (
     "limits",
     "exits",
     "relays",
+    "controls",
 )
-OPTIONAL_BOOK_KEYS = frozenset({"enabled", "jurisdiction", "accounts", "relays"})
+OPTIONAL_BOOK_KEYS = frozenset({"enabled", "jurisdiction", "accounts", "relays", "controls"})
 MONEY_LIMITS = ("capital", "max_trade", "max_daily_loss")
 COUNT_LIMITS = ("max_open_positions", "max_orders_per_minute")
 LIMIT_KEYS = MONEY_LIMITS + COUNT_LIMITS
@@ -132,7 +135,8 @@ class _Reader:
         if not tables and not self.faults:
             self.faults.append(f"{self.source}: there is no book; add a table [books.<id>]")
         books = [book for name in sorted(tables) if (book := self._read_book(name, tables[name])) is not None]
-        self._check_shared_accounts(books)
+        for where, sentence in _shared_accounts(books):
+            self.fault(where, sentence)
         return tuple(books)
 
     def fault(self, table: str, sentence: str) -> None:
@@ -204,6 +208,7 @@ class _Reader:
             "limits": limits,
             "exits": self._exits(name, table),
             "relays": self._relays(name, chain_id, table),
+            "controls": self._controls(name, table, quote),
         }
         return None if len(self.faults) > before else self._validated(Book, name, values, drop=("gas_reserve",))
 
@@ -306,12 +311,18 @@ class _Reader:
         }
         return None if None in read.values() else self._validated(ExitRules, where, read)
 
+    def _optional_table(
+        self, name: str, table: Mapping[str, Any], key: str, known: tuple[str, ...]
+    ) -> Mapping[str, Any] | None:
+        values = table.get(key, {})
+        if isinstance(values, dict):
+            return values if self._check_keys(values, f"{name}.{key}", known, frozenset(known)) else None
+        self.fault(name, f"{key!r} must be a table, written [{name}.{key}]")
+        return None
+
     def _relays(self, name: str, chain_id: int, table: Mapping[str, Any]) -> RelayRules | None:
-        where, values = f"{name}.relays", table.get("relays", {})
-        if not isinstance(values, dict):
-            self.fault(name, f"'relays' must be a table, written [{where}]")
-            return None
-        if not self._check_keys(values, where, RELAY_KEYS, frozenset(RELAY_KEYS)):
+        where, values = f"{name}.relays", self._optional_table(name, table, "relays", RELAY_KEYS)
+        if values is None:
             return None
         read: dict[str, Any] = {"policy": values["policy"]} if "policy" in values else {}
         if "sandwich_limit" in values:
@@ -324,6 +335,14 @@ class _Reader:
                 None if never else self._whole(where, "exits_public_after_blocks", after)
             )
         return self._validated(RelayRules, where, read)
+
+    def _controls(self, name: str, table: Mapping[str, Any], quote: Token) -> Controls | None:
+        where, values = f"{name}.controls", self._optional_table(name, table, "controls", CONTROL_KEYS)
+        if values is None or "controls" not in table or table["mode"] not in tuple(Mode):
+            return None
+        unit, given = (quote.symbol, quote.decimals), given_controls(values, Mode(table["mode"]))
+        money = {key: self._money(where, key, values[key], unit) for key in MONEY_CONTROLS if key in values}
+        return self._validated(Controls, where, {**given, **money})
 
     def _whole(self, table: str, key: str, value: object) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool):
@@ -349,17 +368,19 @@ class _Reader:
                 self.fault(table, f"{key}: {message}" if key else message)
             return None
 
-    def _check_shared_accounts(self, books: list[Book]) -> None:
-        owners: dict[tuple[int, Address], str] = {}
-        for book in books:
-            for lane, account in book.accounts.items():
-                owner = owners.setdefault((book.chain_id, account), book.id)
-                if owner != book.id:
-                    self.fault(
-                        f"books.{book.id}.accounts",
-                        f"the account of lane {lane.value} belongs to book {owner!r} already; "
-                        "two books may not share an account, because their money could not be told apart",
-                    )
+
+def _shared_accounts(books: Iterable[Book]) -> Iterator[tuple[str, str]]:
+    """The tables that name an account of another book, and what is wrong with that."""
+    owners: dict[tuple[int, Address], str] = {}
+    for book in books:
+        for lane, account in book.accounts.items():
+            owner = owners.setdefault((book.chain_id, account), book.id)
+            if owner != book.id:
+                sentence = (
+                    f"the account of lane {lane.value} belongs to book {owner!r} already; "
+                    "two books may not share an account, because their money could not be told apart"
+                )
+                yield f"books.{book.id}.accounts", sentence
 
 
 def _parse_money(value: object, symbol: str | None, decimals: int) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 from pydantic import Field, model_validator
 
 from dexlane.values.amounts import Amount
 from dexlane.values.base import Value
 from dexlane.values.chains import Address, ChainId
+from dexlane.values.controls import USUAL_LIVE_CONTROLS, USUAL_PAPER_CONTROLS, Controls
 from dexlane.values.tokens import Token
 
 
@@ -68,9 +71,15 @@ def _is_default(rules: RelayRules) -> bool:
     return rules == DEFAULT_RELAY_RULES
 
 
-def _is_unsaid(jurisdiction: str | None) -> bool:
-    """Books without a jurisdiction look as they did before there were any."""
-    return jurisdiction is None
+def _is_unsaid(value: object) -> bool:
+    """Books that say nothing about something look as they did before there was any."""
+    return value is None
+
+
+USUAL_CONTROLS: Mapping[Mode, Controls] = MappingProxyType(
+    {Mode.PAPER: USUAL_PAPER_CONTROLS, Mode.LIVE: USUAL_LIVE_CONTROLS}
+)
+"""What holds for a book that says nothing about its controls."""
 
 
 class LaneLimits(Value):
@@ -123,6 +132,9 @@ class Book(Value):
         exclude_if=_is_unsaid,
         description="whose rules it trades under, ISO 3166-1 alpha-2 or EU; None: it is asked for none",
     )
+    controls: Controls | None = Field(
+        default=None, exclude_if=_is_unsaid, description="controls before a trade; None: the usual ones of its mode"
+    )
 
     @model_validator(mode="after")
     def _lanes_agree(self) -> Book:
@@ -131,3 +143,8 @@ class Book(Value):
         if len(set(self.accounts.values())) != len(self.accounts):
             raise ValueError("each lane needs an account of its own")
         return self
+
+    @property
+    def controls_in_force(self) -> Controls:
+        """Its own controls, or the usual ones of its mode."""
+        return self.controls or USUAL_CONTROLS[self.mode]

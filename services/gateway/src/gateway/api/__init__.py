@@ -9,7 +9,20 @@ from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from gateway.api import books, breakers, docs, emergency, history, market, markets, positions, stream, thoughts, trading
+from gateway.api import (
+    books,
+    breakers,
+    confirmations,
+    docs,
+    emergency,
+    history,
+    market,
+    markets,
+    positions,
+    stream,
+    thoughts,
+    trading,
+)
 from gateway.api.access import Guard
 from gateway.api.desk import Desk
 from gateway.api.envelope import PROBLEM_RESPONSES, install_problem_handlers
@@ -23,13 +36,25 @@ def build_routes(desk: Desk) -> FastAPI:
     app = FastAPI(
         title="dexlane gateway",
         version="1",
-        description="Books, positions, trades and their reasons; halt, resume and close; breakers; emergency stop.",
+        description="Books, positions, trades and reasons; halt, resume, close, confirm; breakers; emergency stop.",
         docs_url=None,
         redoc_url=None,
         responses=PROBLEM_RESPONSES,
     )
     install_problem_handlers(app)
-    for module in (market, markets, books, positions, history, thoughts, trading, breakers, emergency, stream):
+    for module in (
+        market,
+        markets,
+        books,
+        positions,
+        history,
+        thoughts,
+        trading,
+        confirmations,
+        breakers,
+        emergency,
+        stream,
+    ):
         app.include_router(module.router(desk), prefix=PREFIX)
     app.include_router(docs.router(app))
 

@@ -25,6 +25,7 @@ from gateway.projections.hub import Hub
 from gateway.projections.picture import LivePicture, Place
 from gateway.settings import Settings
 from gateway.statuses import StatusKeeper
+from gateway.statuses.confirmations import ConfirmationQueue
 from gateway.statuses.emergency import EmergencyStop, StopParts
 
 T = TypeVar("T")
@@ -69,6 +70,7 @@ class Desk:
     markets: Mapping[int, MarketReader]
     approving: Approving
     emergency: EmergencyStop
+    confirmations: ConfirmationQueue
 
     def wrap(self, data: T, following: str | None = None) -> Envelope[T]:
         """The envelope around an answer, with the moment it holds for."""
@@ -139,6 +141,11 @@ def make_desk(settings: Settings, given: Surroundings) -> Desk:
         chains=settings.chains,
         signers=settings.signer_control_sockets,
     )
+
+    def head_of(chain_id: int) -> int | None:
+        head = picture.heads.get(chain_id)
+        return None if head is None else head.event.block.number
+
     return Desk(
         settings=settings,
         clock=given.clock,
@@ -154,6 +161,7 @@ def make_desk(settings: Settings, given: Surroundings) -> Desk:
         markets={chain: MarketReader(redis, settings.realm, chain, given.clock) for chain in settings.chains},
         approving=approving,
         emergency=EmergencyStop(stop),
+        confirmations=ConfirmationQueue(journal, head_of, moments),
     )
 
 

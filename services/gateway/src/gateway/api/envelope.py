@@ -14,6 +14,7 @@ from dexlane.runtime.errors import Transient
 from dexlane.values.chains import BlockRef
 from gateway.books import ChangeRefused, UnknownBook
 from gateway.statuses import StatusRefused
+from gateway.statuses.confirmations import ConfirmationOver, UnknownConfirmation
 
 T = TypeVar("T")
 VERSION = 1
@@ -95,6 +96,8 @@ def install_problem_handlers(app: FastAPI) -> None:
     _told_as(app, UnknownBook, 404, "Unknown book")
     _told_as(app, ChangeRefused, 409, "Change refused")
     _told_as(app, StatusRefused, 409, "Change refused")
+    _told_as(app, UnknownConfirmation, 404, "Unknown confirmation")
+    _told_as(app, ConfirmationOver, 409, "Over")
     _told_as(app, Transient, 503, "Not possible at this moment")
 
 

@@ -35,6 +35,7 @@ from dexlane.values.books import Book, Mode
 from dexlane.values.chains import NATIVE, BlockRef
 from dexlane.values.pools import Pool
 from dexlane.values.tokens import Token
+from portfolio.marks.parts import parts_of
 from portfolio.metrics import Moments
 from portfolio.store.entries import EntryStore
 from portfolio.store.positions import (
@@ -45,6 +46,7 @@ from portfolio.store.positions import (
     StoredExit,
     StoredPosition,
 )
+from portfolio.store.trades import TradeStore
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,12 @@ class Announcer:
             equity=self._equity(account, owned),
             native_balance_wei=owned.get(NATIVE, 0),
             block=block,
+            parts=tuple(
+                part
+                for one in stored
+                for part in parts_of(one, self.marks.value(account, one.token, one.position.quantity))
+            ),
+            results=await TradeStore(tx.conn).results(account),
         )
         await tx.emit(event)
         self.moments.exposure_told(event, account.mode)

@@ -124,6 +124,19 @@ daily_results = sa.Table(
     sa.Column("day", sa.Integer, primary_key=True),
     *_amounts("realised"),
 )
+trades = sa.Table(
+    "trades",
+    metadata,
+    sa.Column("intent_id", sa.String(32), primary_key=True),
+    sa.Column("book_id", sa.String(32), nullable=False),
+    sa.Column("address", sa.String(42), nullable=False),
+    sa.Column("purpose", sa.String(16), nullable=False),
+    sa.Column("token", sa.String(42), nullable=True),
+    sa.Column("occurred_at_ms", sa.BigInteger, nullable=False),
+    *_amounts("realised"),
+    sa.Column("return_bps", sa.BigInteger, nullable=True),
+    sa.Column("is_good", sa.Boolean, nullable=False),
+)
 exits = sa.Table(
     "exits",
     metadata,

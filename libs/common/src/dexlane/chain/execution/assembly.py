@@ -18,7 +18,7 @@ from dexlane.chain.execution.live import LiveAccess
 from dexlane.chain.execution.market_view import MarketView
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.relay_board import RelayBoard, RelaySet
-from dexlane.chain.execution.reservations import MINUTE_MS, Reservations
+from dexlane.chain.execution.reservations import RECALL_MS, Reservations
 from dexlane.chain.execution.routes import ExecutionDeps
 from dexlane.chain.execution.seat import Seat
 from dexlane.chain.execution.settings import ExecutorSettings
@@ -202,7 +202,7 @@ async def restored(journal: Journal, chain_id: int, now_ms: int) -> Reservations
     reservations = Reservations()
     try:
         async with journal.reading() as conn:
-            reservations.restore(await store.load_reservations(conn, chain_id, now_ms - MINUTE_MS))
+            reservations.restore(await store.load_reservations(conn, chain_id, now_ms - RECALL_MS))
     except DATABASE_ERRORS as error:
         raise Transient(f"the journal could not be read: {error}") from error
     return reservations

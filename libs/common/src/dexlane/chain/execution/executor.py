@@ -11,30 +11,30 @@ from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.allowances import AllowanceKeeper
 from dexlane.chain.execution.brakes import Brakes
 from dexlane.chain.execution.fencing import FencedJournal
-from dexlane.chain.execution.holdings import live_holdings, paper_holdings
+from dexlane.chain.execution.holdings import AccountBook
+from dexlane.chain.execution.intent_writing import IntentWriting, Written
 from dexlane.chain.execution.live import LiveAccess, LiveDesk, LiveParts
 from dexlane.chain.execution.market_view import MarketView, Milestone
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.path_choice import PathChoice
 from dexlane.chain.execution.readiness import Readiness
-from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, needed_first, trade_intent
+from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, asked
 from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.thoughts import Considered, TradeThoughts, is_urgent, kept_market
-from dexlane.chain.execution.txmgr import SlotTerms
 from dexlane.chain.execution.waiting import WaitingRoom, waited_for
 from dexlane.domain.breakers.admission import ProbeRound
-from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
+from dexlane.domain.circumstances import Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.planning import plan
+from dexlane.events.confirmations import ConfirmationGiven
 from dexlane.events.control import Status
-from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed, Purpose
+from dexlane.events.execution import FillConfirmed, IntentFailed, Purpose
 from dexlane.events.market import BlockApplied
 from dexlane.events.portfolio import ExitTriggered
 from dexlane.events.risk import VerdictApproved
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Transient
-from dexlane.runtime.journal import Tx
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.values.books import Book, Lane, Mode
 
@@ -71,26 +71,6 @@ class _Decided:
     considered: Considered
     rounds: tuple[ProbeRound, ...] = ()
     """Half-open rounds of breakers that this entry takes a probe of."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """An intent in the journal; ``slot`` when it is live."""
-
-    intent: IntentCreated
-    reserved: int
-    slot: Slot | None
-
-
-def _slot_terms(planned: Planned, market: Market) -> SlotTerms:
-    return SlotTerms(
-        deadline_block=planned.plan.deadline_block,
-        fee_budget_wei=planned.max_fee_per_gas_budget_wei,
-        gas_limit=planned.plan.gas_limit,
-        exit_since=market.block.number if planned.purpose is Purpose.EXIT else 0,
-        first_fee_wei=planned.plan.fee_cap.max_fee_per_gas_wei,
-        price_impact_bps=planned.price_impact_bps,
-    )
 
 
 def _routed(live: LiveDesk, lane: Lane, book: Book, planned: Planned) -> Planned | Refused:
@@ -139,6 +119,8 @@ class Executor:
         self._passes = Milestone()
         self._thoughts = TradeThoughts(parts.rules)
         self._waiting = WaitingRoom(parts.journal, self._consumer, self._thoughts, parts.moments, self._stamp)
+        self._writing = IntentWriting(parts.reservations, self.live, self._allowances, parts.clock, self._stamp)
+        self._accounts = AccountBook(parts.lane, parts.side, parts.reservations, self.live, parts.clock)
         self._readiness = Readiness(parts.lane, self.live, parts.side, self._allowances.approvals)
 
     async def on_verdict(self, verdict: VerdictApproved) -> None:
@@ -160,17 +142,36 @@ class Executor:
         paper = [book for book in books if book.mode is Mode.PAPER]
         await self._act(verdict, paper, f"{self._consumer}-paper", began)
 
-    async def _act(self, verdict: VerdictApproved, books: Sequence[Book], consumer: str, began_ns: int) -> None:
+    async def on_confirmation(self, given: ConfirmationGiven) -> None:
+        """Plan a trade that a person confirmed, on the state of now: once, and never for more than was confirmed."""
+        began = self._clock.monotonic_ns()
+        book = self._side.book(given.book_id)
+        if book is None:
+            raise Transient(f"book {given.book_id} is not known yet")
+        await self._act(given.verdict, [book], f"{self._consumer}-confirmed", began, given=given)
+
+    async def _act(
+        self,
+        verdict: VerdictApproved,
+        books: Sequence[Book],
+        consumer: str,
+        began_ns: int,
+        *,
+        given: ConfirmationGiven | None = None,
+    ) -> None:
         """Plan, journal and launch for some books, noted in the inbox under a name of their own."""
         if not books:
             return
         with self._journal.relay_held():
             async with self._deciding:
                 market = kept_market(self.view.market())
-                decided = [self._decide(verdict, book, market) for book in books]
-                with self._brakes.beginning([one.rounds for one in decided], list[_Written]()) as written:
-                    await self._waiting.for_cheaper_gas(verdict, decided, market, consumer)
-                    written.extend(await self._commit(verdict, decided, market, consumer))
+                decided: list[_Decided] = []
+                for book in books:
+                    decided.append(self._decide(verdict, book, market, decided, given))
+                with self._brakes.beginning([one.rounds for one in decided], list[Written]()) as written:
+                    if given is None:
+                        await self._waiting.for_cheaper_gas(verdict, decided, market, consumer)
+                    written.extend(await self._commit(verdict, decided, market, consumer, given))
             await self._launch(written)
         seconds = (self._clock.monotonic_ns() - began_ns) / 1e9
         for one in written:
@@ -254,10 +255,17 @@ class Executor:
         self._reservations.release(slot.intent.id, self._clock.now_ms(), filled=slot.is_filled)
         self._allowances.ended(slot)
 
-    def _decide(self, cause: Cause, book: Book, market: Market) -> _Decided:
+    def _decide(
+        self,
+        cause: Cause,
+        book: Book,
+        market: Market,
+        beside: Sequence[_Decided] = (),
+        given: ConfirmationGiven | None = None,
+    ) -> _Decided:
         if isinstance(cause, ExitTriggered) and book.mode is Mode.LIVE:
             self._allowances.approvals.ask(cause.account, cause.token.address, market.block.number)
-        holdings = self._account_holdings(cause, book)
+        holdings = self._accounts.of(cause, book, ((one.book, one.outcome) for one in beside), given)
         considered: list[Considered] = []
 
         def planned(held: Market) -> Planned | Refused:
@@ -270,29 +278,28 @@ class Executor:
         outcome, rounds = self._brakes.tried(book.mode, market, planned)
         return _Decided(book, outcome, considered[-1], rounds)
 
-    def _account_holdings(self, cause: Cause, book: Book) -> Holdings:
-        lane, now_ms = self._parts.lane, self._clock.now_ms()
-        if book.mode is Mode.PAPER:
-            return paper_holdings(book, lane, self._side, self._reservations, now_ms)
-        sold = cause.token.address if isinstance(cause, ExitTriggered) else None
-        account = book.accounts.get(lane)
-        in_flight = frozenset[str]() if account is None else self.live.tokens_in_flight(account)
-        exposure = self._side.exposure(book.id, lane)
-        reserved = self._reservations.of(book.id, now_ms, exposure, in_flight)
-        facts = None if account is None else self.live.facts(account)
-        return live_holdings(facts, book, sold, exposure, reserved)
-
-    async def _commit(self, cause: Cause, decided: Sequence[_Decided], market: Market, consumer: str) -> list[_Written]:
+    async def _commit(
+        self,
+        cause: Cause,
+        decided: Sequence[_Decided],
+        market: Market,
+        consumer: str,
+        given: ConfirmationGiven | None = None,
+    ) -> list[Written]:
         """Inbox, reservations, intents, slots and events in one transaction; nothing for a cause seen before."""
-        written: list[_Written] = []
+        written: list[Written] = []
         noted = None if is_urgent(decided) else self._thoughts.recorded(cause, decided, self._stamp())
         async with self._journal.transaction() as tx:
-            if not await tx.first_time(consumer, cause.id):
+            if not await tx.first_time(consumer, cause.id if given is None else given.id):
                 await self._thoughts.make_up(tx, cause, [one.book for one in decided], self._stamp())
                 return []
             for one in decided:
-                if isinstance(one.outcome, Planned):
-                    written += await self._write(tx, cause, one.book, one.outcome, market)
+                if isinstance(one.outcome, Refused):
+                    question = asked(cause, one.book, one.outcome, market, self._stamp())
+                    if question is not None:
+                        await tx.emit(question)
+                else:
+                    written += await self._writing.write(tx, cause, one.book, one.outcome, market)
                     await self._brakes.probes.write(tx, written[-1].intent, one.rounds)
             for event in () if noted is None else noted.events:
                 await tx.emit(event)
@@ -301,36 +308,10 @@ class Executor:
         for one in decided:
             if isinstance(one.outcome, Refused):
                 self._parts.moments.refused(cause.id, one.book.id, one.outcome.outcome, one.outcome.reasons)
-        self._take(written)
+        self._writing.take(written)
         return written
 
-    async def _write(self, tx: Tx, cause: Cause, book: Book, planned: Planned, market: Market) -> list[_Written]:
-        intent = trade_intent(cause, book, planned, market.block, self._stamp())
-        if book.mode is Mode.PAPER:
-            await store.add_intent(tx, intent, planned.reserved)
-            await tx.emit(intent)
-            return [_Written(intent, planned.reserved, None)]
-        terms = _slot_terms(planned, market)
-        written: list[_Written] = []
-        for one in (*needed_first(book, intent, self._stamp()), intent):
-            reserved = planned.reserved if one is intent else 0
-            slot = self.live.transactions.draft(one, reserved, terms)
-            slot.nonce += len(written)
-            await self.live.transactions.write(tx, slot)
-            written.append(_Written(one, reserved, slot))
-        return written
-
-    def _take(self, written: Sequence[_Written]) -> None:
-        """Memory follows the journal, without a pause after the commit."""
-        for one in written:
-            self._reservations.hold(one.intent, one.reserved, self._clock.now_ms())
-            if one.slot is not None:
-                self.live.transactions.adopt(one.slot)
-                self._allowances.intended(one.intent)
-                if one.intent.plan is not None and not one.intent.plan.native_out:
-                    self.live.watch(one.intent.account, one.intent.plan.route.token_out)
-
-    async def _launch(self, written: Sequence[_Written]) -> None:
+    async def _launch(self, written: Sequence[Written]) -> None:
         for one in written:
             if one.slot is not None:
                 await self.live.transactions.launch(one.slot)
@@ -356,5 +337,5 @@ class Executor:
                 slot = self.live.transactions.draft(intent, 0, wanted.terms)
                 async with self._journal.transaction() as tx:
                     await self.live.transactions.write(tx, slot)
-                self._take([_Written(intent, 0, slot)])
+                self._writing.take([Written(intent, 0, slot)])
             await self.live.transactions.launch(slot)

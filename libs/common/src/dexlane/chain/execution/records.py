@@ -6,7 +6,8 @@ from dataclasses import astuple, dataclass
 
 from dexlane.chain.grants import Grant
 from dexlane.chain.permit2 import PERMIT2
-from dexlane.domain.circumstances import Planned
+from dexlane.domain.circumstances import Market, Planned, Refused
+from dexlane.events.confirmations import ConfirmationRequested
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.portfolio import ExitTriggered
 from dexlane.events.risk import VerdictApproved
@@ -53,6 +54,7 @@ def trade_intent(cause: Cause, book: Book, planned: Planned, block: BlockRef, st
         exit=exit_,
         received_at_ns=exit_.received_at_ns if verdict is None and exit_ is not None else _found_ns(verdict),
         submission=planned.submission,
+        size=planned.size,
     )
 
 
@@ -92,3 +94,23 @@ def needed_first(book: Book, trade: IntentCreated, stamp: Stamp) -> list[IntentC
         return []
     grant = Grant(trade.account, plan.route.token_in, plan.router)
     return [allowance_intent(book, grant, plan.amount_in, trade.block, stamp)]
+
+
+def asked(cause: Cause, book: Book, refused: Refused, market: Market, stamp: Stamp) -> ConfirmationRequested | None:
+    """The question to a person, where the refusal proposes something that one may confirm."""
+    if refused.proposal is None or not isinstance(cause, VerdictApproved):
+        return None
+    return ConfirmationRequested(
+        id=ConfirmationRequested.make_id(book.id, cause.id),
+        chain_id=stamp.chain_id,
+        occurred_at_ms=stamp.now_ms,
+        book_id=book.id,
+        mode=book.mode,
+        lane=stamp.lane,
+        quote=book.quote,
+        verdict=cause,
+        plan=refused.proposal.plan,
+        reasons=refused.reasons,
+        deadline_block=cause.opportunity.deadline_block,
+        block=market.block,
+    )

@@ -8,12 +8,18 @@ from dataclasses import dataclass
 
 from dexlane.chain.execution.slots import StoredIntent
 from dexlane.domain.circumstances import Reserved
+from dexlane.domain.controls.facts import OpenTrade, direction_of
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.portfolio import ExposureChanged
 
 MINUTE_MS = 60_000
+RECALL_MS = 15 * MINUTE_MS
+"""How far back the journal is asked what was traded lately: longer than any guard against duplicates looks."""
 LINGER_MS = 5_000
 """How long a filled intent goes on counting when no newer exposure arrives: portfolio may not have seen its fill."""
+MOST_DIRECTIONS = 1_024
+"""So many directions of a book are remembered, those traded last."""
+ENTRIES = frozenset({Purpose.ENTRY, Purpose.GAP})
 ORDERS = frozenset({Purpose.ENTRY, Purpose.GAP, Purpose.EXIT})
 
 
@@ -30,6 +36,7 @@ class Reservations:
     def __init__(self) -> None:
         self._held: dict[str, _Held] = {}
         self._orders: dict[str, deque[int]] = {}
+        self._traded: dict[str, dict[str, int]] = {}
 
     def restore(self, stored: Iterable[StoredIntent]) -> None:
         """Take up what the journal holds."""
@@ -37,12 +44,12 @@ class Reservations:
             if row.is_open:
                 self.hold(row.intent, row.reserved, row.created_ms)
             else:
-                self._count_order(row.intent, row.created_ms)
+                self._count(row.intent, row.created_ms)
 
     def hold(self, intent: IntentCreated, reserved: int, now_ms: int) -> None:
         """An intent was committed."""
         self._held[intent.id] = _Held(intent, reserved)
-        self._count_order(intent, now_ms)
+        self._count(intent, now_ms)
 
     def release(self, intent_id: str, now_ms: int, *, filled: bool) -> None:
         """An intent came to its end. After a fill it lingers until the exposure that contains it can have come."""
@@ -67,10 +74,13 @@ class Reservations:
         self._forget(now_ms)
         capital = entries = 0
         exits: set[str] = set()
+        trades: list[OpenTrade] = []
         for held in self._held.values():
             if held.intent.book_id != book_id or self._is_counted_by(exposure, held):
                 continue
             capital += held.reserved
+            if held.intent.purpose in ENTRIES:
+                trades.append(OpenTrade.of(held.intent, held.reserved))
             if held.released_ms is None:
                 entries += held.intent.purpose is Purpose.ENTRY
                 if held.intent.exit is not None:
@@ -81,7 +91,15 @@ class Reservations:
             open_entries=entries,
             orders_last_minute=len(recent),
             tokens_in_flight=tokens_in_flight | exits,
+            trades=tuple(trades),
+            recent=self._traded.get(book_id, {}),
         )
+
+    def capital_of(self, book_id: str, now_ms: int, exposure: ExposureChanged | None) -> int:
+        """What a book's open intents hold of its capital now, quote units."""
+        self._forget(now_ms)
+        mine = (held for held in self._held.values() if held.intent.book_id == book_id)
+        return sum(held.reserved for held in mine if not self._is_counted_by(exposure, held))
 
     @staticmethod
     def _is_counted_by(exposure: ExposureChanged | None, held: _Held) -> bool:
@@ -93,7 +111,12 @@ class Reservations:
             if held.released_ms is not None and now_ms - held.released_ms > LINGER_MS:
                 del self._held[key]
 
-    def _count_order(self, intent: IntentCreated, at_ms: int) -> None:
+    def _count(self, intent: IntentCreated, at_ms: int) -> None:
+        if intent.purpose in ENTRIES and intent.plan is not None:
+            traded, direction = self._traded.setdefault(intent.book_id, {}), direction_of(intent.plan.route)
+            traded[direction] = max(traded.get(direction, 0), intent.block.number)
+            while len(traded) > MOST_DIRECTIONS:
+                del traded[min(traded, key=lambda one: traded[one])]
         if intent.purpose in ORDERS:
             times = self._orders.setdefault(intent.book_id, deque())
             times.append(at_ms)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dexlane.chain.execution.seat import Seat
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.events.breakers import BreakerChanged, BreakerReset
+from dexlane.events.confirmations import ConfirmationGiven
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.execution import AccountOpened, FillConfirmed, IntentFailed
 from dexlane.events.fees import FeeQuoted
@@ -47,6 +48,10 @@ def _decisions(routes: Routes, deps: ExecutionDeps) -> None:
     @routes.decide(ExitTriggered, durable=f"{name}-exits", tail=tail, gate=gate)
     async def on_exit(exit_: ExitTriggered) -> None:
         await seats[exit_.chain_id].executor.on_exit(exit_)
+
+    @routes.decide(ConfirmationGiven, durable=f"{name}-confirmations", tail=tail, gate=gate)
+    async def on_confirmation(given: ConfirmationGiven) -> None:
+        await seats[given.chain_id].executor.on_confirmation(given)
 
     @routes.decide(FillConfirmed, durable=f"{name}-fills", gate=gate)
     async def on_fill(fill: FillConfirmed) -> None:

@@ -47,6 +47,7 @@ _IF: Mapping[str, str] = MappingProxyType(
         "unroutable": "a router could trade exactly this route",
         "no_relay": "a private relay could be used",
         "planned": "the cheaper block had come",
+        "confirmation_needed": "a person confirmed it",
     }
 )
 

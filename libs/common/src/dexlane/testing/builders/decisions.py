@@ -10,6 +10,7 @@ from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import Category, Check, RiskFactor, VerdictApproved, VerdictFacts, VerdictRejected
 from dexlane.testing.builders.pools import CHAIN_ID, NOW_MS, USDC, a_block_ref, a_gap_route, a_route, an_address
 from dexlane.values.books import Book, ExitRules, Lane, LaneLimits, Mode, Profile
+from dexlane.values.controls import USUAL_PAPER_CONTROLS
 
 
 def an_opportunity(**fields: Any) -> OpportunityFound:
@@ -112,7 +113,7 @@ def lane_limits(**fields: Any) -> LaneLimits:
 
 
 def a_book(**fields: Any) -> Book:
-    """A moderate paper book of level 5 with both lanes."""
+    """A moderate paper book of level 5 with both lanes. A live one has the usual controls of a paper book."""
     book_id = fields.get("id", "paper-one")
     defaults: dict[str, Any] = {
         "id": book_id,
@@ -127,6 +128,7 @@ def a_book(**fields: Any) -> Book:
         "exits": ExitRules(stop_loss_bps=300, take_profit_bps=600, max_age_s=3_600),
         "slippage_tolerance_bps": 50,
         "gas_reserve_wei": 10**17,
+        "controls": USUAL_PAPER_CONTROLS if fields.get("mode") == Mode.LIVE else None,
     }
     return Book(**(defaults | fields))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dexlane.domain.amm.quoting import quote_route
+from dexlane.events.confirmations import ConfirmationGiven, ConfirmationRequested
 from dexlane.events.execution import (
     AccountOpened,
     FillConfirmed,
@@ -17,7 +18,14 @@ from dexlane.events.execution import (
     TxChanged,
     TxState,
 )
-from dexlane.events.portfolio import ExitReason, ExitTriggered, ExposureChanged, PositionChanged
+from dexlane.events.portfolio import (
+    ExitReason,
+    ExitTriggered,
+    ExposureChanged,
+    ExposurePart,
+    PositionChanged,
+    TradeResults,
+)
 from dexlane.testing.builders.decisions import a_verdict, an_entry_opportunity
 from dexlane.testing.builders.market import a_fee_cap
 from dexlane.testing.builders.pools import (
@@ -242,7 +250,8 @@ def a_position(**fields: Any) -> PositionChanged:
 
 
 def an_exposure(**fields: Any) -> ExposureChanged:
-    """Nothing at work, 20,000 USDC of equity, 1 ETH for gas."""
+    """Nothing at work, 20,000 USDC of equity, 1 ETH for gas. What is at work lies in a token of its own."""
+    at_work = fields.get("at_work", 0)
     book_id, lane = fields.get("book_id", BOOK_ID), fields.get("lane", Lane.FAST)
     version = fields.get("exposure_version", 1)
     defaults: dict[str, Any] = {
@@ -261,8 +270,63 @@ def an_exposure(**fields: Any) -> ExposureChanged:
         "equity": 20_000 * 10**6,
         "native_balance_wei": 10**18,
         "block": a_block_ref(),
+        "parts": (an_exposure_part(cost=at_work),) if at_work else (),
+        "results": TradeResults(trades=0, good=0),
     }
     return ExposureChanged(**(defaults | fields))
+
+
+def a_confirmation_request(**fields: Any) -> ConfirmationRequested:
+    """The default entry of the default book waits for a person until block 102."""
+    book_id = fields.get("book_id", BOOK_ID)
+    verdict = fields.get("verdict", a_verdict(an_entry_opportunity()))
+    defaults: dict[str, Any] = {
+        "id": ConfirmationRequested.make_id(book_id, verdict.id),
+        "chain_id": CHAIN_ID,
+        "occurred_at_ms": NOW_MS,
+        "book_id": book_id,
+        "mode": Mode.PAPER,
+        "lane": Lane.FAST,
+        "quote": USDC,
+        "verdict": verdict,
+        "plan": a_plan(),
+        "reasons": ("it is among the first 10 trades of the book, which has made 0",),
+        "deadline_block": verdict.opportunity.deadline_block,
+        "block": a_block_ref(),
+    }
+    return ConfirmationRequested(**(defaults | fields))
+
+
+def a_confirmation(request: ConfirmationRequested | None = None, **fields: Any) -> ConfirmationGiven:
+    """A person confirmed the default request as it was shown."""
+    request = request or a_confirmation_request()
+    defaults: dict[str, Any] = {
+        "id": ConfirmationGiven.make_id(request.id),
+        "chain_id": request.chain_id,
+        "occurred_at_ms": NOW_MS + 1_000,
+        "request_id": request.id,
+        "book_id": request.book_id,
+        "mode": request.mode,
+        "lane": request.lane,
+        "verdict": request.verdict,
+        "max_amount_in": request.plan.amount_in,
+        "reason": "looked at it",
+    }
+    return ConfirmationGiven(**(defaults | fields))
+
+
+def an_exposure_part(**fields: Any) -> ExposurePart:
+    """1,000 USDC in a token of which nothing else is traded, worth what they cost."""
+    cost = fields.get("cost", ENTRY_IN)
+    defaults: dict[str, Any] = {
+        "token": an_address("a token held"),
+        "strategy": "momentum",
+        "cost": cost,
+        "pool": an_address("a pool of the token held"),
+        "worth": cost,
+        "newest_block": 90,
+    }
+    return ExposurePart(**(defaults | fields))
 
 
 def an_exit(**fields: Any) -> ExitTriggered:

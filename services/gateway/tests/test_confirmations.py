@@ -1,0 +1,95 @@
+"""Trades that wait for a person: asked once, answered once, over with their deadline, whatever restarts in between."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dexlane.events.confirmations import ConfirmationGiven
+from dexlane.events.risk import DecisionRecorded
+from dexlane.testing.builders import a_block, a_confirmation_request
+
+if TYPE_CHECKING:
+    from conftest import Gateway, Make
+
+REQUEST = a_confirmation_request()
+ANSWER = {"reason": "looked at it"}
+
+
+async def waiting(gateway: Gateway, head: int = 100) -> None:
+    gateway.desk.display.show(a_block(head))
+    await gateway.archive(REQUEST)
+
+
+async def states(gateway: Gateway, **query: Any) -> list[str]:
+    return [one["state"] for one in await gateway.get("/confirmations", **query)]
+
+
+async def test_what_is_asked_waits_and_is_confirmed_once(gateway: Gateway) -> None:
+    await waiting(gateway)
+    assert await states(gateway) == ["waiting"]
+    answer = await gateway.post(f"/confirmations/{REQUEST.id}/confirm", ANSWER, 202)
+    assert answer["data"]["state"] == "confirmed"
+    again = await gateway.post(f"/confirmations/{REQUEST.id}/confirm", ANSWER, 409)
+    assert "this request is confirmed: looked at it" in again["detail"]
+    (given,) = await gateway.sent(ConfirmationGiven)
+    assert (given.request_id, given.book_id, given.verdict) == (REQUEST.id, REQUEST.book_id, REQUEST.verdict)
+    assert (given.max_amount_in, given.lane) == (REQUEST.plan.amount_in, REQUEST.lane)
+    (recorded,) = await gateway.sent(DecisionRecorded)
+    assert (recorded.outcome, recorded.subject_id) == ("confirmation_confirmed", REQUEST.verdict.id)
+    assert await states(gateway) == []
+    assert await states(gateway, all=True) == ["confirmed"]
+
+
+async def test_what_is_declined_is_never_given(gateway: Gateway) -> None:
+    await waiting(gateway)
+    await gateway.post(f"/confirmations/{REQUEST.id}/decline", {"reason": "too odd"})
+    await gateway.post(f"/confirmations/{REQUEST.id}/confirm", ANSWER, 409)
+    assert await gateway.sent(ConfirmationGiven) == []
+    assert [one.outcome for one in await gateway.sent(DecisionRecorded)] == ["confirmation_declined"]
+
+
+async def test_a_request_is_over_with_its_deadline(gateway: Gateway) -> None:
+    await waiting(gateway, REQUEST.deadline_block - 1)
+    assert await gateway.desk.confirmations.expire() == 0
+    gateway.desk.display.show(a_block(REQUEST.deadline_block))
+    await gateway.post(f"/confirmations/{REQUEST.id}/confirm", ANSWER, 409)
+    assert await gateway.desk.confirmations.expire() == 1
+    assert await gateway.desk.confirmations.expire() == 0
+    assert await states(gateway, all=True) == ["expired"]
+    assert [one.outcome for one in await gateway.sent(DecisionRecorded)] == ["confirmation_expired"]
+    assert await gateway.sent(ConfirmationGiven) == []
+
+
+async def test_a_request_delivered_again_after_its_answer_stays_answered(gateway: Gateway, open_gateway: Make) -> None:
+    await waiting(gateway)
+    await gateway.post(f"/confirmations/{REQUEST.id}/decline", ANSWER)
+    again = await open_gateway()
+    await waiting(again)
+    assert await states(again, all=True) == ["declined"]
+
+
+async def test_a_queue_outlives_a_restart(gateway: Gateway, open_gateway: Make) -> None:
+    await waiting(gateway)
+    again = await open_gateway()
+    assert await states(again) == ["waiting"]
+    refused = await again.post(f"/confirmations/{REQUEST.id}/confirm", ANSWER, 503)
+    assert "no block of chain 1 was seen yet" in refused["detail"]
+
+
+@pytest.mark.parametrize("word", ["confirm", "decline"])
+async def test_an_answer_needs_a_token_a_reason_and_a_request(gateway: Gateway, word: str) -> None:
+    await waiting(gateway)
+    bare = await gateway.client.post(f"/api/v1/confirmations/{REQUEST.id}/{word}", json=ANSWER)
+    assert bare.status_code == 401
+    await gateway.post(f"/confirmations/{REQUEST.id}/{word}", {"reason": ""}, 422)
+    missing = await gateway.post(f"/confirmations/{'0' * 32}/{word}", ANSWER, 404)
+    assert "list the confirmations first" in missing["detail"]
+
+
+async def test_requests_are_listed_by_book(gateway: Gateway) -> None:
+    await waiting(gateway)
+    await gateway.archive(a_confirmation_request(book_id="another"))
+    assert len(await states(gateway)) == 2
+    assert len(await states(gateway, book_id="another")) == 1

@@ -1,0 +1,70 @@
+"""What each standing trade realised, and what that amounts to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from dexlane.domain.positions import Traded
+from dexlane.events.execution import Purpose
+from dexlane.events.portfolio import TradeResults
+from portfolio.store.positions import AccountRef
+from portfolio.store.tables import of_account, outcomes, trades
+
+NEWEST_RETURNS = 250
+"""So many of the newest returns are told."""
+NEWEST_TOKENS = 256
+"""So many tokens are told, those bought last. One that is not among them counts as new to the book."""
+OPENING = (Purpose.ENTRY.value, Purpose.GAP.value)
+
+
+class TradeStore:
+    """Results of trades, on one connection."""
+
+    def __init__(self, conn: AsyncConnection) -> None:
+        self._conn = conn
+
+    async def count(self, account: AccountRef) -> int:
+        """How many trades of an account are noted."""
+        mine = of_account(trades, account.book_id, account.address)
+        return int((await self._conn.execute(sa.select(sa.func.count()).where(mine))).scalar_one())
+
+    async def save(self, account: AccountRef, made: Mapping[str, Traded], *, whole: bool) -> None:
+        """Note trades; ``whole`` when they are all that stand of this account."""
+        if whole:
+            await self._conn.execute(trades.delete().where(of_account(trades, account.book_id, account.address)))
+        rows = [
+            {
+                **account.key,
+                "intent_id": intent_id,
+                "purpose": one.purpose.value,
+                "token": one.token,
+                "occurred_at_ms": one.occurred_at_ms,
+                "realised": one.realised,
+                "return_bps": one.return_bps,
+                "is_good": one.is_good,
+            }
+            for intent_id, one in made.items()
+        ]
+        if rows:
+            await self._conn.execute(trades.insert(), rows)
+
+    async def results(self, account: AccountRef) -> TradeResults:
+        """What an account's trades amount to. Only what is final counts as good."""
+        mine = of_account(trades, account.book_id, account.address)
+        final = sa.and_(outcomes.c.intent_id == trades.c.intent_id, outcomes.c.holds.is_(sa.true()))
+        opened = sa.select(sa.func.count()).where(mine, trades.c.purpose.in_(OPENING))
+        proven = sa.select(sa.func.count()).select_from(trades.join(outcomes, final))
+        proven = proven.where(mine, trades.c.is_good.is_(sa.true()), outcomes.c.final.is_(sa.true()))
+        newest = trades.c.occurred_at_ms.desc(), trades.c.intent_id
+        returns = sa.select(trades.c.return_bps).where(mine, trades.c.return_bps.is_not(None)).order_by(*newest)
+        bought = sa.select(trades.c.token).where(mine, trades.c.token.is_not(None)).group_by(trades.c.token)
+        bought = bought.order_by(sa.func.max(trades.c.occurred_at_ms).desc(), trades.c.token)
+        return TradeResults(
+            trades=int((await self._conn.execute(opened)).scalar_one()),
+            good=int((await self._conn.execute(proven)).scalar_one()),
+            returns_bps=tuple((await self._conn.execute(returns.limit(NEWEST_RETURNS))).scalars()),
+            tokens=tuple((await self._conn.execute(bought.limit(NEWEST_TOKENS))).scalars()),
+        )

@@ -1,0 +1,136 @@
+"""What the ledger says about trades: their results, how many were good, and what is at work by token and strategy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from dexlane.events.execution import Purpose
+from dexlane.events.portfolio import ExposureChanged, TradeResults
+from dexlane.testing.builders import (
+    BOOK_ID,
+    ENTRY_IN,
+    ENTRY_OUT,
+    USDC,
+    V2_POOL,
+    WETH,
+    a_block_ref,
+    a_confirmed_fill,
+    a_fill,
+    a_reversed_fill,
+    an_account,
+    an_exit,
+    an_exit_intent,
+    an_intent,
+    an_opened_account,
+)
+from dexlane.values.tokens import TokenDelta
+from portfolio.store.positions import AccountRef, PositionStore
+from portfolio.store.tables import trades
+from portfolio.store.trades import TradeStore
+
+if TYPE_CHECKING:
+    from conftest import Portfolio
+    from dexlane.domain.ledger import Fill
+
+
+async def told(portfolio: Portfolio) -> ExposureChanged:
+    """What the portfolio says about the account at the next mark."""
+    account = await the_account(portfolio)
+    async with portfolio.journal.transaction() as tx:
+        await portfolio.accounting.announcer.exposure(tx, account, None)
+    return (await portfolio.emitted(ExposureChanged))[-1]
+
+
+async def results(portfolio: Portfolio) -> TradeResults:
+    found = (await told(portfolio)).results
+    assert found is not None
+    return found
+
+
+async def the_account(portfolio: Portfolio) -> AccountRef:
+    async with portfolio.journal.reading() as conn:
+        account = await PositionStore(conn).account(BOOK_ID, an_account())
+    assert account is not None
+    return account
+
+
+def sale(brings: int, *, final: bool = True, version: int = 1) -> Fill:
+    """The position of the default entry, sold for so much in block 103."""
+    make = a_confirmed_fill if final else a_fill
+    deltas = (TokenDelta(token=WETH.address, amount=-ENTRY_OUT), TokenDelta(token=USDC.address, amount=brings))
+    return make(
+        an_exit_intent(an_exit()),
+        purpose=Purpose.EXIT,
+        deltas=deltas,
+        block=a_block_ref(103),
+        outcome_version=version,
+    )
+
+
+async def test_an_entry_is_at_work_by_token_strategy_and_the_pool_it_would_be_sold_in(portfolio: Portfolio) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(a_fill(an_intent()))
+    exposure = await told(portfolio)
+    assert exposure.parts is not None
+    (part,) = exposure.parts
+    assert (part.token, part.strategy, part.cost, part.pool) == (WETH.address, "momentum", ENTRY_IN, V2_POOL)
+    assert part.worth is not None
+    assert ENTRY_IN * 99 // 100 < part.worth < ENTRY_IN
+    assert part.newest_block == 101
+    assert sum(one.cost for one in exposure.parts) == exposure.at_work
+
+
+async def test_a_part_is_worth_nothing_known_while_no_block_is_current(portfolio: Portfolio) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(a_fill(an_intent()))
+    portfolio.clock.advance(120_000)
+    exposure = await told(portfolio)
+    assert exposure.parts is not None
+    assert (exposure.parts[0].pool, exposure.parts[0].worth) == (None, None)
+
+
+async def test_a_good_trade_is_a_final_sale_with_a_gain(portfolio: Portfolio) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(a_confirmed_fill(an_intent()), sale(ENTRY_IN + 10, final=False))
+    assert (await results(portfolio)).good == 0, "it may still be taken back"
+    await portfolio.book(sale(ENTRY_IN + 10, version=2))
+    found = await results(portfolio)
+    assert (found.trades, found.good, found.tokens) == (1, 1, (WETH.address,))
+    assert found.returns_bps == (10 * 10_000 // ENTRY_IN,)
+
+
+async def test_a_sale_at_a_loss_is_told_and_not_good(portfolio: Portfolio) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(a_confirmed_fill(an_intent()), sale(ENTRY_IN * 9 // 10))
+    found = await results(portfolio)
+    assert (found.good, found.returns_bps) == (0, (-1_000,))
+
+
+async def test_what_a_reorganisation_takes_back_was_no_trade(portfolio: Portfolio) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    intent = an_intent()
+    await portfolio.book(a_fill(intent))
+    assert (await results(portfolio)).trades == 1
+    await portfolio.book(a_reversed_fill(intent))
+    assert await results(portfolio) == TradeResults(trades=0, good=0)
+    assert (await told(portfolio)).parts == ()
+
+
+async def test_results_do_not_depend_on_the_order_of_arrival(portfolio: Portfolio) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(sale(ENTRY_IN + 5_000_000), a_confirmed_fill(an_intent()))
+    assert (await results(portfolio)).returns_bps == (50,)
+
+
+async def test_a_ledger_of_an_earlier_version_is_completed(portfolio: Portfolio) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(a_confirmed_fill(an_intent()), sale(ENTRY_IN + 5_000_000))
+    before = await results(portfolio)
+    async with portfolio.journal.transaction() as tx:
+        await tx.conn.execute(sa.delete(trades))
+    await portfolio.accounting.complete_trades()
+    assert await results(portfolio) == before
+    async with portfolio.journal.reading() as conn:
+        assert await TradeStore(conn).count(await the_account(portfolio)) == 2
