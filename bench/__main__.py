@@ -22,6 +22,7 @@ from bench import (
     routes,
     signer,
     signing,
+    thoughts,
     tokens,
 )
 from bench.stages import HANDED
@@ -44,6 +45,7 @@ def main() -> None:
         "signer": signer.show,
         "key-stores": key_stores.show,
         "fees": lambda: fees.show(fees.run()),
+        "thoughts": lambda: thoughts.show(thoughts.run()),
         "floor": _floor,
         "path": lambda: show(path.run(options.seconds)),
     }

@@ -127,7 +127,7 @@ class Ending:
                     told[event["verdict"]["id"], event["book_id"]] += 1
             elif name == "decision.recorded":
                 event = orjson.loads(message.data)
-                told[event["subject_id"], event["book_id"]] += 1
+                told[event["subject_id"], event["book_id"]] += event["outcome"] != "traded"
         for verdict in self._world.market.verdicts:
             for book in self._world.market.books if f"{verdict.lane}-executor" in self._world.processes else ():
                 times = told[verdict.id, book.id]

@@ -89,7 +89,7 @@ def settings_for(tmp_path: Path) -> Callable[..., Settings]:
     """Settings in a folder of their own."""
 
     def make(**changes: Any) -> Settings:
-        return Settings(data_dir=tmp_path, **changes)
+        return Settings(**{"data_dir": tmp_path, **changes})
 
     return make
 

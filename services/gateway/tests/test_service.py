@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,13 +13,25 @@ from typing import Any
 import httpx
 import pytest
 from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
 
 from dexlane.events.base import Event
 from dexlane.events.control import BookChanged, TradingStatus
+from dexlane.events.thoughts import ThoughtsChained
 from dexlane.runtime.books_file import default_books_text
 from dexlane.runtime.bus import Bus
-from dexlane.testing.builders import a_block, a_fee_quote, a_fill, a_position, a_status, an_exposure, an_opportunity
+from dexlane.testing.builders import (
+    a_block,
+    a_book,
+    a_fee_quote,
+    a_fill,
+    a_position,
+    a_status,
+    an_exposure,
+    an_opportunity,
+)
 from dexlane.testing.servers import free_port
+from dexlane.testing.thinking import a_thought, recorded_thoughts
 from gateway.app import build
 from gateway.settings import Settings
 
@@ -47,7 +61,7 @@ async def until(ask: Callable[[], Any], matches: Callable[[Any], bool]) -> Any:
             answer = await ask()
             if matches(answer):
                 return answer
-        except httpx.HTTPError:
+        except (httpx.HTTPError, NotFoundError):
             answer = None
         await asyncio.sleep(0.05)
     raise AssertionError(f"never came: {answer!r} {getattr(answer, 'text', '')}")
@@ -103,6 +117,35 @@ async def test_what_happened_while_the_gateway_was_away_is_archived(nats_url: st
     await bus.publish(an_opportunity())
     async with running(nats_url, tmp_path) as client:
         await until(lambda: client.get("/api/v1/opportunities"), lambda answer: len(answer.json()["data"]) == 1)
+
+
+async def test_a_lost_journal_is_read_again_from_the_streams_and_its_chain_names_the_head_that_was_lost(
+    nats_url: str, bus: Bus, js: JetStreamContext, tmp_path: Path
+) -> None:
+    def all_decided(answer: httpx.Response) -> bool:
+        return len(answer.json()["data"]) == 3
+
+    books = [a_book(id=f"paper-{number}") for number in range(3)]
+    async with running(nats_url, tmp_path) as client:
+        for event in recorded_thoughts(*(a_thought(book=book) for book in books)):
+            await bus.publish(event)
+        before = await until(lambda: client.get("/api/v1/thoughts"), all_decided)
+        [was] = (await client.get("/api/v1/thoughts/heads")).json()["data"]
+    async with running(nats_url, tmp_path):
+        told = await until(lambda: last(js, ThoughtsChained, ""), lambda word: word.sequence == 4)
+    assert told.entry_hash == was["entry_hash"]
+    for file in tmp_path.glob("gateway.db*"):
+        file.unlink()
+    async with running(nats_url, tmp_path) as client:
+        again = await until(lambda: client.get("/api/v1/thoughts"), all_decided)
+        document = again.json()["data"][0]["decision"]["inputs_id"]
+        await until(lambda: client.get(f"/api/v1/documents/{document}"), lambda answer: answer.status_code == 200)
+    hashes = [{one["id"]: one["entry"]["content_hash"] for one in each.json()["data"]} for each in (before, again)]
+    assert hashes[0] == hashes[1]
+    with sqlite3.connect(tmp_path / "gateway.db") as db:
+        [(about,)] = db.execute("SELECT about FROM thought_chain WHERE sequence = 1").fetchall()
+    db.close()
+    assert json.loads(about) == {"after": f"4:{was['entry_hash']}"}
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,11 @@ from dexlane.chain.link import RpcError
 from dexlane.domain.risk.bytecode.proxies import IMPLEMENTATION_SLOTS
 from dexlane.domain.risk.compliance import ComplianceRules
 from dexlane.domain.risk.sanctions import SanctionsList
+from dexlane.domain.thoughts.recording import decided_again
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import Check, DecisionRecorded, TokenFlagged, VerdictApproved, VerdictRejected
+from dexlane.events.thoughts import DocumentsRecorded
+from dexlane.runtime.errors import Transient
 from dexlane.testing.builders import (
     USDC,
     V2_POOL,
@@ -281,12 +284,50 @@ async def test_reorganisation_takes_the_undone_moves_out_of_the_volatility(bench
     assert isinstance(calm, VerdictApproved)
 
 
-async def test_handler_publishes_the_verdict_first_and_a_decision_for_each_rejection(bench: Any) -> None:
+async def test_handler_publishes_the_verdict_first_then_what_it_follows_from_and_the_decision(bench: Any) -> None:
     [route] = routes({1: bench.scorer}, bench.publish).decisions
     await route.handler(entry(), None)
     await route.handler(entry(105), None)
-    assert [type(event) for event in bench.told] == [VerdictApproved, VerdictRejected, DecisionRecorded]
-    decision = bench.told[-1]
-    assert decision.reasons == bench.told[1].vetoes
-    assert decision.inputs["sanctions_list"] == "2026-06-25"
-    assert V2_POOL in {leg.pool for leg in bench.told[1].opportunity.route.legs}
+    recorded = [DocumentsRecorded, DecisionRecorded]
+    assert [type(event) for event in bench.told] == [VerdictApproved, *recorded, VerdictRejected, *recorded]
+    approved, rejected = bench.told[2], bench.told[5]
+    assert (approved.outcome, approved.subject_id) == ("approved", bench.told[0].id)
+    assert (rejected.outcome, rejected.reasons) == ("rejected", bench.told[3].vetoes)
+    assert rejected.would_if == tuple(f"it did not hold that {veto}" for veto in rejected.reasons)
+    assert rejected.inputs["sanctions_list"] == "2026-06-25"
+    assert set(rejected.tokens) == {USDC.address, WETH.address}
+
+
+async def test_what_a_broker_may_not_have_stored_is_told_again_as_it_was(bench: Any) -> None:
+    told: list[Any] = []
+    refused: set[type[Any]] = {DecisionRecorded}
+
+    async def publish(event: Any) -> None:
+        if type(event) in refused:
+            refused.clear()
+            raise Transient("the broker did not answer")
+        told.append(event)
+
+    [route] = routes({1: bench.scorer}, publish).decisions
+    with pytest.raises(Transient):
+        await route.handler(entry(), None)
+    await bench.blocks(101, 103)
+    await route.handler(entry(), None)
+    first, *_, decision = told
+    assert [event for event in told if isinstance(event, VerdictApproved | VerdictRejected)] == [first, first]
+    assert (decision.outcome, decision.subject_id) == ("approved", first.id)
+    await route.handler(entry(), None)
+    assert isinstance(told[-1], DecisionRecorded)
+    assert told[-1].outcome == "rejected"
+
+
+async def test_a_recorded_verdict_is_decided_again_to_the_same_bytes(bench: Any) -> None:
+    [route] = routes({1: bench.scorer}, bench.publish).decisions
+    for opportunity in (entry(), entry(105)):
+        await route.handler(opportunity, None)
+    documents = [told.documents for told in bench.told if isinstance(told, DocumentsRecorded)]
+    texts = {name: text for one in documents for name, text in one.items()}
+    decisions = [told for told in bench.told if isinstance(told, DecisionRecorded)]
+    assert [decided_again(one.inputs_id or "", texts.get).to_wire() for one in decisions] == [
+        one.to_wire() for one in decisions
+    ]

@@ -30,6 +30,7 @@ from dexlane_cli import (
     route,
     signer,
     tape,
+    thoughts,
     token_check,
 )
 from dexlane_cli.assess import assess_command
@@ -61,6 +62,7 @@ app.add_typer(tape.app, name="tape")
 app.add_typer(token_check.app)
 app.add_typer(signer.app, name="signer")
 app.add_typer(breakers.app, name="breakers")
+app.add_typer(thoughts.app, name="thoughts")
 app.add_typer(compliance.app, name="compliance")
 app.add_typer(confirmations.app, name="confirmations")
 console = Console(soft_wrap=True)

@@ -85,7 +85,7 @@ async def facts(bench: Bench, source: str = TRANSACTION) -> list[BreakerChanged]
 
 
 async def refusals(bench: Bench) -> list[DecisionRecorded]:
-    return [one for one in await bench.events() if isinstance(one, DecisionRecorded)]
+    return await bench.refusals()
 
 
 async def opened(bench: Bench) -> None:

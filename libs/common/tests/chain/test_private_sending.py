@@ -28,7 +28,6 @@ from dexlane.domain.tx_states import first_illegal
 from dexlane.events.control import Status
 from dexlane.events.execution import FailureReason, IntentCreated, IntentFailed, Purpose, SendPath, TxChanged, TxState
 from dexlane.events.portfolio import ExitReason, ExitTriggered
-from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.runtime.observability import Metrics, configure_logging
@@ -304,7 +303,7 @@ async def test_a_relay_that_cannot_take_is_left_alone_and_the_next_trade_needs_a
             await at.block()
         assert (await at.told(first))[-1].state is TxState.EXPIRED
         await at.trade(strategy_version=2)
-        refused = [event for event in await at.bench.events() if isinstance(event, DecisionRecorded)]
+        refused = await at.bench.refusals()
         assert [event.outcome for event in refused] == ["no_relay"]
         assert "1 relays are configured and none of them can be used" in refused[0].reasons[0]
         assert at.bench.effects() == 0
@@ -454,7 +453,7 @@ async def test_paper_says_what_a_live_book_would_do_and_a_live_one_without_relay
         events = await bench.events()
         [intent] = [event for event in events if isinstance(event, IntentCreated) and event.plan is not None]
         assert (intent.book_id, intent.submission and intent.submission.path) == ("paper-one", SendPath.PRIVATE)
-        [refused] = [event for event in events if isinstance(event, DecisionRecorded)]
+        [refused] = await bench.refusals()
         assert (refused.book_id, refused.outcome) == ("live-one", "no_relay")
         assert "no relay is configured for this chain" in refused.reasons[0]
         assert bench.chain.pool == {}

@@ -30,7 +30,7 @@ from dexlane.events.execution import (
     Purpose,
     TxState,
 )
-from dexlane.events.risk import DecisionRecorded, VerdictApproved
+from dexlane.events.risk import VerdictApproved
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.testing.builders import USDC, WETH, a_book, a_book_changed, a_status
 from dexlane.testing.fake_chain import FakeLog, Outcome
@@ -57,7 +57,7 @@ async def test_a_live_account_is_opened_and_approved_before_its_first_trade(home
         await bench.head()
         assert (await bench.names())[:2] == ["account.opened", "intent.created"]
         await bench.executor.on_verdict(bench.verdict())
-        refused = [event for event in await bench.events() if isinstance(event, DecisionRecorded)]
+        refused = await bench.refusals()
         assert [event.outcome for event in refused] == ["no_allowance"]
         assert bench.effects() == 0
 
@@ -481,7 +481,7 @@ async def test_a_second_trade_with_the_same_token_waits_for_the_first_inclusion(
         await bench.executor.on_verdict(bench.verdict(blocks=10))
         second = bench.verdict(blocks=10, strategy_version=2)
         await bench.executor.on_verdict(second)
-        refused = [event for event in await bench.events() if isinstance(event, DecisionRecorded)]
+        refused = await bench.refusals()
         assert [(event.subject_id, event.outcome) for event in refused] == [(second.id, "in_flight")]
         await bench.head()
         third = bench.verdict(blocks=10, strategy_version=3)
@@ -604,7 +604,7 @@ async def test_a_live_book_off_the_devnet_is_refused_without_the_words(home: Hom
         bench.chain.client_version = "Geth/v1.16.0"
         await bench.head()
         await bench.executor.on_verdict(bench.verdict())
-        decisions = [event for event in await bench.events() if isinstance(event, DecisionRecorded)]
+        decisions = await bench.refusals()
         assert [event.outcome for event in decisions] == ["live_refused"]
         assert "I accept that real money can be lost" in decisions[0].reasons[0]
         assert not bench.executor.live.keys_loaded
@@ -625,7 +625,7 @@ async def test_an_exit_waits_while_halted_and_sells_afterwards(home: Home) -> No
         bench.side.take_status(a_status(Status.REDUCING, status_version=3))
         await bench.executor.on_exit(exit_)
         await bench.head()
-        decisions = [event.outcome for event in await bench.events() if isinstance(event, DecisionRecorded)]
+        decisions = [event.outcome for event in await bench.refusals()]
         assert decisions == ["halted"]
         assert bench.effects() == 2
 

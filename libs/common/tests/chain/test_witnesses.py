@@ -13,7 +13,7 @@ from dexlane.chain.execution.signed_bytes import signed_call
 from dexlane.chain.rpc import Rpc, RpcError, RpcUnavailable
 from dexlane.chain.signed_call import SignedCall
 from dexlane.events.execution import FailureReason, IntentCreated, IntentFailed, Purpose
-from dexlane.events.risk import DecisionRecorded, VerdictApproved
+from dexlane.events.risk import VerdictApproved
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.testing.fake_chain import FakeChain
 from dexlane.testing.fake_rpc import FakeRpc
@@ -30,7 +30,7 @@ def entry_id(verdict: VerdictApproved) -> str:
 
 
 async def outcomes(bench: Bench) -> list[str]:
-    return [event.outcome for event in await bench.events() if isinstance(event, DecisionRecorded)]
+    return [event.outcome for event in await bench.refusals()]
 
 
 def reverting(error: RpcError) -> Any:

@@ -364,3 +364,17 @@ def test_digest_tells_balances_and_terms_apart() -> None:
 
     assert digest_of((1, 2), 5) == digest_of((1, 2), 5)
     assert len({digest_of((1, 2), 5), digest_of((2, 1), 5), digest_of((1, 2), 6)}) == 3
+
+
+def test_a_frozen_book_and_the_one_it_was_taken_of_go_their_own_ways() -> None:
+    book = PoolBook()
+    book.put(a_pool_v2(), a_block_ref())
+    first, second = book.frozen(), book.frozen()
+    before = dict(first.pools)
+    book.put(a_pool_v2(reserve0=1), a_block_ref(101))
+    book.put(a_pool_v3(), a_block_ref(101))
+    assert dict(first.pools) == dict(second.pools) == before
+    second.leave(V2_POOL)
+    assert dict(first.pools) == before
+    assert len(second.pools) == 0
+    assert len(book.pools) == 2

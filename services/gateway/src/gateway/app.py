@@ -15,7 +15,7 @@ from gateway.api.access import obtain_token
 from gateway.api.desk import Desk, Surroundings, make_desk
 from gateway.books import event_of, refuse_unsafe_books
 from gateway.handlers import Deps, routes
-from gateway.projections.recovery import last_value, learn_tokens, rebuild
+from gateway.projections.recovery import last_value, learn_tokens, rebuild, take_up_chains
 from gateway.records import keep_bounded
 from gateway.settings import Settings
 from gateway.statuses import OPERATOR
@@ -29,12 +29,13 @@ def build(settings: Settings) -> Service:
     desk = make_desk(settings, Surroundings(service.clock, service.metrics, service.log, own=service.why_not_ready))
     display, journal, moments = desk.display, desk.journal, desk.moments
     service.mount(build_api(desk))
-    service.include(routes(Deps(journal, desk.statuses, display, moments)))
+    service.include(routes(Deps(journal, desk.statuses, display, moments, settings.realm)))
 
     async def start() -> None:
         desk.token.use(obtain_token(settings))
         await upgrade(settings.database("gateway"), "gateway")
         await journal.recover()
+        await take_up_chains(journal, service)
         await load(desk, service)
         await desk.emergency.load()
         await show_what_is_known(desk, service)

@@ -12,6 +12,7 @@ class Moments:
         self._log = log
         self._archived = metrics.counter("archived_total", "Events written to the archive", ("event",))
         self._pruned = metrics.counter("pruned_total", "Records deleted by the retention rules")
+        self._other_chains = metrics.counter("other_chains_total", "Heads told that are not of our chain of decisions")
         self._writes = metrics.counter("writes_total", "Changes made by people", ("kind",))
         self._denied = metrics.counter("denied_total", "Requests that were refused", ("reason",))
         self._signers = metrics.counter("signer_unanswered_total", "Words a signer did not confirm", ("word",))
@@ -32,6 +33,11 @@ class Moments:
     def not_pruned(self, reason: str) -> None:
         """The retention could not be applied; it is tried again."""
         self._log.warning("archive_not_pruned", reason=reason)
+
+    def other_chain(self, chain_id: int, sequence: int) -> None:
+        """The bus tells a head that is no entry of our chain of decisions: another archive writes one."""
+        self._other_chains.inc()
+        self._log.error("thoughts_of_another_archive", chain_id=chain_id, sequence=sequence)
 
     def books_loaded(self, changed: list[str]) -> None:
         """The books file was read."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dexlane.events.base import Event
+from dexlane.domain.thoughts.chain import ChainName
+from dexlane.events.base import DEFAULT_REALM, Event
 from dexlane.events.confirmations import ConfirmationGiven, ConfirmationRequested
 from dexlane.events.execution import (
     AccountOpened,
@@ -25,8 +26,10 @@ from dexlane.events.execution import (
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.portfolio import ExitTriggered, PositionChanged
 from dexlane.events.risk import DecisionRecorded, TokenFlagged, VerdictApproved, VerdictRejected
+from dexlane.events.thoughts import ThoughtsChained
+from dexlane.runtime import thought_archive
 from dexlane.runtime.errors import Transient
-from dexlane.runtime.journal import Journal
+from dexlane.runtime.journal import Journal, Tx
 from dexlane.values.books import Mode
 from gateway.metrics import Moments
 from gateway.settings import Settings
@@ -197,8 +200,9 @@ def _intent_of(event: Event) -> str | None:
     return getattr(event, "intent_id", None)
 
 
-async def add(conn: AsyncConnection, event: Event) -> bool:
-    """Archive an event, and keep the newest of a position or live transaction; False when it was archived before."""
+async def add(conn: AsyncConnection, event: Event, realm: str = DEFAULT_REALM) -> bool:
+    """Archive an event, keep the newest of a position or live transaction, and enter a decision in the chain; False
+    when it was archived before."""
     result = await conn.execute(
         _ADD,
         {
@@ -214,6 +218,8 @@ async def add(conn: AsyncConnection, event: Event) -> bool:
     )
     if result.rowcount and isinstance(event, PositionChanged):
         await _put_position(conn, event)
+    if result.rowcount and isinstance(event, DecisionRecorded):
+        await thought_archive.append(conn, ChainName(realm, event.chain_id), event)
     if result.rowcount and isinstance(event, ConfirmationRequested):
         await _ask(conn, event)
     if result.rowcount and isinstance(event, TxChanged) and event.mode is Mode.LIVE:
@@ -302,25 +308,49 @@ async def all_positions(conn: AsyncConnection) -> list[PositionChanged]:
 
 
 async def keep_bounded(journal: Journal, settings: Settings, moments: Moments) -> None:
-    """Apply the retention again and again, for ever."""
+    """Apply the retention and tell the head of the chain, again and again, for ever."""
     while True:
         try:
             async with journal.transaction() as tx:
                 oldest = tx.now_ms - settings.archive_days * DAY_MS
                 rows = await prune(tx.conn, rows_per_event=settings.archive_rows_per_event, older_than_ms=oldest)
+                for chain_id in await thought_archive.chains(tx.conn):
+                    name = ChainName(tx.realm, chain_id)
+                    rows += await thought_archive.forget(tx.conn, name, settings.archive_decisions, oldest)
+                    await _tell_head(tx, chain_id)
+                await thought_archive.forget_documents(tx.conn)
             moments.pruned(rows)
         except Transient as error:
             moments.not_pruned(str(error))
         await asyncio.sleep(PRUNE_INTERVAL_S)
 
 
+async def _tell_head(tx: Tx, chain_id: int) -> None:
+    """Say the newest entry on the bus, where it outlives this journal; once each."""
+    head = await thought_archive.head(tx.conn, chain_id)
+    if head is None:
+        return
+    told = ThoughtsChained.make_id(chain_id, head.entry_hash)
+    if await tx.first_time("thoughts-chained", told):
+        await tx.emit(
+            ThoughtsChained(
+                id=told,
+                chain_id=chain_id,
+                occurred_at_ms=tx.now_ms,
+                sequence=head.sequence,
+                entry_hash=head.entry_hash,
+            )
+        )
+
+
 async def prune(conn: AsyncConnection, *, rows_per_event: int, older_than_ms: int) -> int:
-    """Delete what is beyond the retention; returns how many records went. Positions are never deleted, and of
-    transactions only those that are settled."""
+    """Delete what is beyond the retention; returns how many records went. Positions are never deleted, of transactions
+    only those that are settled, and decisions not here: their chain has to say so."""
     is_settled = sa.and_(~live_transactions.c.is_open, live_transactions.c.occurred_at_ms < older_than_ms)
     await conn.execute(live_transactions.delete().where(is_settled))
-    gone = (await conn.execute(archive.delete().where(archive.c.occurred_at_ms < older_than_ms))).rowcount
-    for name in _TYPES:
+    too_old = sa.and_(archive.c.occurred_at_ms < older_than_ms, archive.c.name != DecisionRecorded.NAME)
+    gone = (await conn.execute(archive.delete().where(too_old))).rowcount
+    for name in _TYPES.keys() - {DecisionRecorded.NAME}:
         newest_first = sa.select(archive.c.sequence).where(archive.c.name == name).order_by(archive.c.sequence.desc())
         last_to_go = (await conn.execute(newest_first.offset(rows_per_event).limit(1))).scalar()
         if last_to_go is not None:

@@ -78,6 +78,9 @@ class Settings(MoneySettings):
     stream_clients: int = Field(default=50, ge=1, le=1_000)
     stream_queue: int = Field(default=1_000, ge=10, le=100_000, description="messages kept for a slow client")
     archive_rows_per_event: int = Field(default=20_000, ge=100)
+    archive_decisions: int = Field(
+        default=100_000, ge=100, description="decisions kept with their inputs, per chain; entries of the chain stay"
+    )
     market_max_age_ms: int = Field(
         default=30_000, ge=0, le=3_600_000, description="older prices, depths and candles are refused"
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.portfolio import PositionChanged
-from dexlane.events.risk import TokenFlagged, VerdictRejected
+from dexlane.events.risk import TokenFlagged
 from dexlane.runtime.consuming import Routes
 from risk_scorer.scorer import Scorer
 from risk_scorer.tokens import Publish
@@ -19,10 +19,8 @@ def routes(scorers: Mapping[int, Scorer], publish: Publish) -> Routes:
     @consumed.decide(OpportunityFound, durable="risk-scorer", direct=True)
     async def judge(opportunity: OpportunityFound) -> None:
         scorer = scorers[opportunity.chain_id]
-        verdict = await scorer.judge(opportunity)
-        await publish(verdict)
-        if isinstance(verdict, VerdictRejected):
-            await publish(scorer.record_of(verdict))
+        judged = await scorer.consider(opportunity)
+        await scorer.tell(judged, publish)
 
     @consumed.follow(TokenFlagged, from_="all")
     async def note_flag(event: TokenFlagged) -> None:

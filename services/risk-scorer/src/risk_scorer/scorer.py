@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from dexlane.domain.pool_book import PoolBook
 from dexlane.domain.risk.assessment import Assessment, assess
 from dexlane.domain.risk.evidence import Evidence, Seen, TokenFacts
 from dexlane.domain.risk.factors import RiskLimits, pools_of, tokens_of
 from dexlane.domain.risk.pool_evidence import PoolEvidence
 from dexlane.domain.risk.pool_trials import TokenInPool, pairs_in, pairs_of
 from dexlane.domain.risk.required import tokens_to_gather, trials_to_gather
+from dexlane.domain.thoughts.calls import Occasion, Thought
+from dexlane.domain.thoughts.recording import Recorder
 from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.events.opportunity import OpportunityFound
-from dexlane.events.risk import DecisionRecorded, VerdictApproved, VerdictRejected
+from dexlane.events.risk import VerdictApproved, VerdictRejected
 from dexlane.events.seals import Approver
 from dexlane.runtime.clock import Clock
+from dexlane.runtime.code_version import code_version
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.runtime.sealing import Approving
 from dexlane.values.base import digest
 from dexlane.values.chains import BlockRef
 from risk_scorer.metrics import Moments
-from risk_scorer.tokens import TokenDesk, TrialDesk, tokens_in
+from risk_scorer.tokens import Publish, TokenDesk, TrialDesk, tokens_in
 
 Verdict = VerdictApproved | VerdictRejected
 SERVICE = "risk-scorer"
@@ -47,6 +52,17 @@ class Policy:
         return digest("risk limits", self.limits.model_dump(mode="json"))
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A verdict, the assessment behind it, the arguments of that, and the route's pools at a block."""
+
+    verdict: Verdict
+    assessment: Assessment
+    arguments: Mapping[str, Any]
+    pools: PoolBook
+    tip: BlockRef | None
+
+
 class Scorer:
     """One chain's evidence and verdicts. No instance differs from another: ids follow from the opportunity alone."""
 
@@ -64,6 +80,8 @@ class Scorer:
         self._refresh = asyncio.Event()
         self._came = asyncio.Event()
         self._refreshed_at = -1
+        self._recorder = Recorder()
+        self._untold: dict[str, Judged] = {}
 
     async def on_block(self, event: BlockApplied) -> None:
         """Keep the evidence about pools at the tip; ask for token facts when it is time."""
@@ -112,7 +130,14 @@ class Scorer:
                     self._came.set()
 
     async def judge(self, opportunity: OpportunityFound) -> Verdict:
-        """The verdict on an opportunity. Reads nothing outside this process unless token facts are missing."""
+        """The verdict on an opportunity."""
+        return (await self.consider(opportunity)).verdict
+
+    async def consider(self, opportunity: OpportunityFound) -> Judged:
+        """The verdict on an opportunity, with what it follows from. Reads nothing outside this process unless token
+        facts are missing."""
+        if opportunity.id in self._untold:
+            return self._untold[opportunity.id]
         began = self._clock.monotonic_ns()
         await self._wait_for_block(opportunity.block.number)
         evidence = self._evidence(opportunity, held=True)
@@ -122,7 +147,13 @@ class Scorer:
         pairs = [pair for pair in pairs_of(opportunity.route) if pair[0] in untried]
         if await self._try_out(pairs) or gathered:
             evidence = self._evidence(opportunity, held=False)
-        assessment = assess(opportunity, evidence, self._newest, self._policy.limits)
+        arguments: dict[str, Any] = {
+            "opportunity": opportunity,
+            "evidence": evidence,
+            "now_block": self._newest,
+            "limits": self._policy.limits,
+        }
+        assessment = assess(**arguments)
         verdict = verdict_of(opportunity, assessment, self._clock.now_ms())
         if isinstance(verdict, VerdictApproved):
             verdict = self._policy.approving.verdict(verdict, self._mirror.tip_event)
@@ -131,29 +162,44 @@ class Scorer:
             self._moments.approved(verdict, seconds, held=evidence.held)
         else:
             self._moments.rejected(verdict, seconds, held=evidence.held)
-        return verdict
+        known = self._mirror.book.pools
+        pools = {pool: known[pool] for pool in pools_of(opportunity.route) if pool in known}
+        return Judged(verdict, assessment, arguments, PoolBook.of(pools), self._mirror.tip)
 
-    def record_of(self, verdict: VerdictRejected) -> DecisionRecorded:
-        """The decision behind a rejection, with what it was computed from."""
-        known = [pool for pool in pools_of(verdict.opportunity.route) if pool in self._mirror.book.pools]
-        return DecisionRecorded(
-            id=DecisionRecorded.make_id(SERVICE, verdict.opportunity.id, None, "rejected"),
-            chain_id=verdict.chain_id,
-            occurred_at_ms=verdict.occurred_at_ms,
+    async def tell(self, judged: Judged, publish: Publish) -> None:
+        """Publish the verdict, and then the decision behind it with everything it was computed from. What the broker
+        may not have stored is told again as it was, when the opportunity comes again."""
+        opportunity_id = judged.verdict.opportunity.id
+        self._untold[opportunity_id] = judged
+        await publish(judged.verdict)
+        recorded = self._recorder.recorded([self._thought(judged)], self._clock.now_ms())
+        for event in recorded.events:
+            await publish(event)
+        recorded.keep()
+        del self._untold[opportunity_id]
+
+    def _thought(self, judged: Judged) -> Thought:
+        verdict = judged.verdict
+        occasion = Occasion(
             service=SERVICE,
+            chain_id=verdict.chain_id,
+            at_ms=verdict.occurred_at_ms,
+            code=code_version(),
             subject_id=verdict.id,
-            outcome="rejected",
-            reasons=verdict.vetoes,
-            inputs={
-                "opportunity": verdict.opportunity.id,
-                "block": str(self._newest),
-                "pools": self._mirror.book.state_digest(known),
+            facts={
+                "decided_about": verdict.opportunity.id,
                 "limits": self._policy.limits_digest,
+                "pools": self._pool_digest(judged),
                 "sanctions_list": self.desk.law.sanctions.date,
                 "compliance_rules": self.desk.law.rules.reviewed.isoformat(),
-                "risk_score": str(verdict.risk_score),
             },
         )
+        return Thought("assess", judged.arguments, judged.assessment, occasion)
+
+    def _pool_digest(self, judged: Judged) -> str:
+        """Of the states that the verdict saw. The mirror's book, which remembers digests, unless it went on since."""
+        book = self._mirror.book if self._mirror.tip == judged.tip else judged.pools
+        return book.state_digest(judged.pools.pools)
 
     @property
     def _newest(self) -> int:

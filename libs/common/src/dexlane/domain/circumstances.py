@@ -10,6 +10,7 @@ from dexlane.domain.fee_bumps import LEAST_BUMP_PERCENT
 from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.pool_book import PoolBook
 from dexlane.domain.risk.compliance import ComplianceRules
+from dexlane.domain.tried import Tried
 from dexlane.events.control import Status
 from dexlane.events.execution import Plan, Purpose, Submission
 from dexlane.events.fees import DataFeeTerms, FeeQuoted
@@ -169,6 +170,7 @@ class Planned:
     """Which way it is to be sent; None: by the public pool, without a choice."""
     size: TradeSize | None = None
     """Of an entry or a gap: how large it is, and what held it down."""
+    tried: tuple[Tried, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +184,7 @@ class Refused:
     reasons: tuple[str, ...]
     passing: bool = False
     proposal: Planned | None = None
+    tried: tuple[Tried, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

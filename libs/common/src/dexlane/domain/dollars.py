@@ -20,12 +20,17 @@ _STABLE = {
 }
 
 
+def stablecoins(chain_id: int) -> frozenset[str]:
+    """The addresses of the tokens that count as dollars on a chain."""
+    return _STABLE.get(chain_id, frozenset())
+
+
 def usd_in_token(pools: Mapping[str, Pool], chain_id: int, token: Token, usd: int) -> int | None:
     """What so many whole dollars are in the smallest unit of a token, rounded down; None when nobody can tell.
 
     Of a token that is no stablecoin the spot price of the pool with a stablecoin counts that holds most of the token.
     """
-    stable = _STABLE.get(chain_id, frozenset())
+    stable = stablecoins(chain_id)
     if token.address in stable:
         return usd * _one(token.decimals)
     best = max(_prices(pools, token.address, stable), default=None)

@@ -103,6 +103,14 @@ def evaluate_exit(rules: ExitRules, held: HeldPosition, value: ExecutableValue |
     return None
 
 
+def judge_exit(rules: ExitRules, held: HeldPosition, pools: Mapping[str, Pool]) -> ExitSignal | None:
+    """What the rules say about a position at what these pools would give for it."""
+    value = None
+    if held.quantity > 0:
+        value = executable_value(pools, held.token.address, held.quote.address, held.quantity)
+    return evaluate_exit(rules, held, value)
+
+
 def _price_rule(rules: ExitRules, held: HeldPosition, value: ExecutableValue) -> ExitSignal | None:
     scaled = value.proceeds * BPS_DENOMINATOR
     if scaled <= held.cost * (BPS_DENOMINATOR - rules.stop_loss_bps):

@@ -217,6 +217,18 @@ def _in_flight(symbol: str) -> Objection:
     return Objection("in_flight", f"another trade paying with {symbol} is still on its way", passing=True)
 
 
+def not_worth_its_gas(cost: int | None, gain: int, book: Book) -> Objection:
+    """A trade that brings less than its gas costs, or whose gas cannot be valued; quote units."""
+    symbol, decimals = book.quote.symbol, book.quote.decimals
+    if cost is None:
+        return Objection("no_gas_price", f"gas cannot be valued: no pool trades the native coin for {symbol}")
+    sentence = (
+        f"the trade would bring {decimal_text(gain, decimals)} {symbol} before gas, "
+        f"and gas costs up to {decimal_text(cost, decimals)}"
+    )
+    return Objection("no_edge", sentence)
+
+
 def percent(bps: int) -> str:
     """Basis points as a percentage: ``percent(150) == "1.5 %"``."""
     return f"{decimal_text(bps, 2)} %"

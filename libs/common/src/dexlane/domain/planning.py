@@ -24,12 +24,13 @@ from dexlane.domain.fee_bumps import at_most, first_exit_fee
 from dexlane.domain.fees import fee_parameters, highest_base_fee_after
 from dexlane.domain.gas_value import native_in_quote
 from dexlane.domain.levels import dearest_tier, entry_tiers
-from dexlane.domain.objections import GWEI_DECIMALS, against_entry, against_exit, percent
+from dexlane.domain.objections import GWEI_DECIMALS, against_entry, against_exit, not_worth_its_gas, percent
 from dexlane.domain.rollup_fees import dearest_rollup_fee_wei, routed_size
 from dexlane.domain.sizing import candidate_sizes
 from dexlane.domain.trade_choice import NOTHING_FREE
 from dexlane.domain.trade_quotes import TradeQuote, quote_trade
 from dexlane.domain.trade_search import TradeSearch
+from dexlane.domain.tried import Tried, refused_size, ways
 from dexlane.events.base import FeeCap
 from dexlane.events.execution import Plan, Purpose
 from dexlane.events.fees import FeeTier
@@ -68,12 +69,21 @@ class _Terms:
 
 
 @dataclass(frozen=True, slots=True)
+class _Quoted:
+    """What a size would bring; ``passed_over`` is the judged route, where another brings more."""
+
+    quote: TradeQuote
+    passed_over: TradeQuote | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Offer:
     """A quoted trade, the least it may bring, and how it is sent."""
 
     quote: TradeQuote
     minimum_out: int
     terms: _Terms
+    passed_over: TradeQuote | None = None
 
     @property
     def route(self) -> Route:
@@ -126,6 +136,7 @@ def plan_entries(
     terms: dict[FeeTier, _Terms | Objection] = {}
     first: Objection | None = None
     planned = False
+    tried: list[Tried] = []
     for size in candidate_sizes(limits.capital, book.level, ceiling, market_share_bps(trade, book)):
         quote = _quoted(opportunity, start, size, desk)
         for tier in entry_tiers(book.level, verdict.lane):
@@ -135,11 +146,14 @@ def plan_entries(
             if isinstance(offer, _Offer):
                 planned = True
                 told = sized(offer.quote.amount_in, book, limits.capital, bounds)
-                yield confirmed_or_asked(_planned_entry(opportunity, offer, desk, told), book, holdings, market)
+                made = confirmed_or_asked(_planned_entry(opportunity, offer, desk, told), book, holdings, market)
+                tried += ways(offer.quote, offer.passed_over)
+                yield replace(made, tried=tuple(tried))
                 break
+            tried.append(refused_size(start, size, offer.outcome, offer.sentence))
             first = first or offer
     if not planned:
-        yield refusal([first or NOTHING_FREE])
+        yield replace(refusal([first or NOTHING_FREE]), tried=tuple(tried))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +209,7 @@ def plan_exit(
         reserved=0,
         price_impact_bps=found.impact_bps,
         max_fee_per_gas_budget_wei=budget,
+        tried=tuple(ways(found)),
     )
 
 
@@ -247,7 +262,7 @@ def _lifted(cap: FeeCap, market: Market) -> FeeCap:
     return cap.model_copy(update={"max_fee_per_gas_wei": max(cap.max_fee_per_gas_wei, least)})
 
 
-def _quoted(opportunity: OpportunityFound, route: Route, size: int, desk: _Desk) -> TradeQuote | Objection:
+def _quoted(opportunity: OpportunityFound, route: Route, size: int, desk: _Desk) -> _Quoted | Objection:
     """Quote one size exactly and say what speaks against it, if anything does, before gas and fees are looked at."""
     try:
         quote = quote_trade(desk.market.pools, [(route, size)], desk.market.taxes)
@@ -256,12 +271,13 @@ def _quoted(opportunity: OpportunityFound, route: Route, size: int, desk: _Desk)
     if quote.amount_out < 1:
         return Objection("no_liquidity", "the route would give nothing for so small a trade")
     if route.is_cycle:
-        return quote
+        return _Quoted(quote)
+    quoted = _Quoted(quote)
     if desk.rules.searches:
         found = desk.search.best(route.token_in, route.token_out, size)
         if found is not None and desk.search.is_better(found, quote, route.token_out):
-            quote = found
-    return _against_entry_price(opportunity, quote, desk) or quote
+            quoted = _Quoted(found, passed_over=quote)
+    return _against_entry_price(opportunity, quoted.quote, desk) or quoted
 
 
 def _against_entry_price(opportunity: OpportunityFound, quote: TradeQuote, desk: _Desk) -> Objection | None:
@@ -281,21 +297,22 @@ def _against_entry_price(opportunity: OpportunityFound, quote: TradeQuote, desk:
 
 
 def _offer(
-    opportunity: OpportunityFound, quote: TradeQuote | Objection, terms: _Terms | Objection, desk: _Desk
+    opportunity: OpportunityFound, quoted: _Quoted | Objection, terms: _Terms | Objection, desk: _Desk
 ) -> _Offer | Objection:
     """A quoted trade sent on these terms, or what speaks against it."""
-    if isinstance(quote, Objection):
-        return quote
+    if isinstance(quoted, Objection):
+        return quoted
     if isinstance(terms, Objection):
         return terms
+    quote = quoted.quote
     if opportunity.route.is_cycle:
         return _gap_offer(quote, terms, desk)
     if opportunity.edge_bps > 0:
         cost = _gas_cost(quote, terms, desk)
         gain = apply_bps(quote.amount_in, opportunity.edge_bps)
         if cost is None or cost >= gain:
-            return _not_worth_its_gas(cost, gain, desk.book)
-    return _Offer(quote, _less(quote.amount_out, desk.book.slippage_tolerance_bps), terms)
+            return not_worth_its_gas(cost, gain, desk.book)
+    return _Offer(quote, _less(quote.amount_out, desk.book.slippage_tolerance_bps), terms, quoted.passed_over)
 
 
 def _gap_offer(quote: TradeQuote, terms: _Terms, desk: _Desk) -> _Offer | Objection:
@@ -304,7 +321,7 @@ def _gap_offer(quote: TradeQuote, terms: _Terms, desk: _Desk) -> _Offer | Object
     gain = quote.amount_out - quote.amount_in
     profit = max(1, apply_bps(quote.amount_in, desk.rules.min_gap_profit_bps))
     if cost is None or gain < cost + profit:
-        return _not_worth_its_gas(cost, gain, desk.book)
+        return not_worth_its_gas(cost, gain, desk.book)
     tolerated = _less(quote.amount_out, desk.book.slippage_tolerance_bps)
     return _Offer(quote, max(tolerated, quote.amount_in + cost + profit), terms)
 
@@ -318,17 +335,6 @@ def _gas_cost(quote: TradeQuote, terms: _Terms, desk: _Desk) -> int | None:
         size = routed_size(route for route, _ in quote.paths)
         wei += dearest_rollup_fee_wei(desk.market.data_fee, size, gas)
     return native_in_quote(desk.market.pools, desk.market.chain_id, desk.quote_token, wei)
-
-
-def _not_worth_its_gas(cost: int | None, gain: int, book: Book) -> Objection:
-    symbol, decimals = book.quote.symbol, book.quote.decimals
-    if cost is None:
-        return Objection("no_gas_price", f"gas cannot be valued: no pool trades the native coin for {symbol}")
-    sentence = (
-        f"the trade would bring {decimal_text(gain, decimals)} {symbol} before gas, "
-        f"and gas costs up to {decimal_text(cost, decimals)}"
-    )
-    return Objection("no_edge", sentence)
 
 
 def _planned_entry(opportunity: OpportunityFound, offer: _Offer, desk: _Desk, size: TradeSize) -> Planned:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from dexlane.domain.amm.deltas import state_after
 from dexlane.domain.pool_table import PoolTable
@@ -99,6 +102,24 @@ class PoolBook:
         self._joined: dict[str, int] = {}
         self._tip: BlockRef | None = None
         self._tick_digests: dict[str, tuple[tuple[Tick, ...], str]] = {}
+
+    @classmethod
+    def of(cls, pools: Mapping[str, Pool]) -> PoolBook:
+        """A book of these pools alone, without a tip and without memory: what a recorded decision saw."""
+        book = cls()
+        book._pools = PoolTable(pools.values())
+        return book
+
+    def frozen(self) -> PoolBook:
+        """A book of the same pools that later blocks do not change."""
+        book = PoolBook()
+        book._pools = self._pools.copied()
+        return book
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Read from a mapping of pools by address."""
+        return core_schema.no_info_after_validator_function(cls.of, handler(dict[str, Pool]))
 
     @property
     def tip(self) -> BlockRef | None:

@@ -14,18 +14,19 @@ class PoolTable(Mapping[str, Pool]):
     nothing. So whoever only folds and applies changes works on ``states``.
     """
 
-    __slots__ = ("_by_token", "_keys", "_states")
+    __slots__ = ("_by_token", "_keys", "_keys_shared", "_states", "_states_shared")
 
     def __init__(self, pools: Iterable[Pool] = ()) -> None:
         self._keys: dict[str, PoolKey] = {}
         self._states: dict[str, PoolState] = {}
         self._by_token: dict[str, list[str]] | None = None
+        self._keys_shared = self._states_shared = False
         for pool in pools:
             self.put(pool)
 
     @property
     def states(self) -> Mapping[str, PoolState]:
-        """The states by address: a live view."""
+        """The states by address: a view that lives until the table is copied and then changed."""
         return self._states
 
     def trading(self, token: str) -> Sequence[str]:
@@ -54,20 +55,41 @@ class PoolTable(Mapping[str, Pool]):
     def __contains__(self, address: object) -> bool:
         return address in self._states
 
+    def copied(self) -> PoolTable:
+        """The same pools in a table of their own. Costs nothing now: whichever is changed first copies then."""
+        self.trading("")  # so that the copies do not each find anew who trades what
+        table = PoolTable()
+        table._keys, table._states, table._by_token = self._keys, self._states, self._by_token
+        table._keys_shared = table._states_shared = self._keys_shared = self._states_shared = True
+        return table
+
     def put(self, pool: Pool) -> None:
         """Enter a pool, or replace the one of its address."""
         address = pool.key.address
         if self._keys.get(address) != pool.key:
             self._by_token = None
+        self._part_keys()
+        self._part_states()
         self._keys[address] = pool.key
         self._states[address] = pool.state
 
     def update_states(self, states: Mapping[str, PoolState]) -> None:
         """Give pools that are here these states."""
+        self._part_states()
         self._states.update(states)
 
     def remove(self, address: str) -> None:
         """Take a pool out; an unknown one is ignored."""
         self._by_token = None
+        self._part_keys()
+        self._part_states()
         self._keys.pop(address, None)
         self._states.pop(address, None)
+
+    def _part_keys(self) -> None:
+        if self._keys_shared:
+            self._keys, self._keys_shared = dict(self._keys), False
+
+    def _part_states(self) -> None:
+        if self._states_shared:
+            self._states, self._states_shared = dict(self._states), False

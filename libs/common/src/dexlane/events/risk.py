@@ -5,11 +5,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
+import orjson
 from pydantic import Field
 
 from dexlane.events.base import Event
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.seals import Seal
+from dexlane.events.thoughts import Alternative, ContentId, Weighed, content_id
 from dexlane.values.amounts import Amount
 from dexlane.values.base import Value, digest
 from dexlane.values.books import Lane
@@ -166,10 +168,12 @@ class TokenFlagged(Event):
 
 
 class DecisionRecorded(Event):
-    """What a service decided about one subject and why, including skips.
+    """What a service decided about one subject and why: approvals and trades as well as refusals.
 
-    ``inputs`` names everything the decision was computed from (block, digests, parameters), so that it can be
-    recomputed; ``outcome`` is one word, ``reasons`` are sentences.
+    ``outcome`` is one word, ``reasons`` are sentences, ``inputs`` names in short what the decision was computed from.
+    ``inputs_id`` is the document that holds all of it, so that the decision can be computed again; None where a person
+    decided. ``content_hash`` is the SHA-256 of everything else here: it is set where it is missing, and a decision that
+    it does not fit is refused.
     """
 
     NAME: ClassVar[str] = "decision.recorded"
@@ -177,9 +181,31 @@ class DecisionRecorded(Event):
     service: str
     subject_id: str = Field(description="id of the verdict, exit or intent that was decided about")
     book_id: str | None = None
+    lane: Lane | None = None
+    strategy: str | None = None
+    tokens: tuple[Address, ...] = Field(default=(), description="what would be paid, passed and bought")
     outcome: str = Field(pattern="^[a-z_]{1,32}$")
     reasons: tuple[str, ...]
+    factors: tuple[Weighed, ...] = Field(default=(), description="what spoke for a trade and against it")
+    alternatives: tuple[Alternative, ...] = Field(default=(), description="sizes and ways looked at")
+    would_if: tuple[str, ...] = Field(default=(), description="what would have had to be otherwise, each a clause")
     inputs: dict[str, str] = Field(default_factory=dict)
+    inputs_id: ContentId | None = None
+    content_hash: str = Field(default="", pattern="^([0-9a-f]{64})?$")
+
+    def model_post_init(self, context: object, /) -> None:
+        """Stamp the version and the content hash; refuse a hash that does not fit."""
+        super().model_post_init(context)
+        computed = content_id(self.canonical())
+        if not self.content_hash:
+            object.__setattr__(self, "content_hash", computed)
+        elif self.content_hash != computed:
+            raise ValueError(f"decision {self.id} has other contents than its hash says")
+
+    def canonical(self) -> bytes:
+        """What the content hash is taken of: the wire form without the hash, keys sorted, no spaces."""
+        wire = self.__pydantic_serializer__.to_json(self, exclude={"content_hash"})
+        return orjson.dumps(orjson.loads(wire), option=orjson.OPT_SORT_KEYS)
 
     @staticmethod
     def make_id(service: str, subject_id: str, book_id: str | None, outcome: str) -> str:

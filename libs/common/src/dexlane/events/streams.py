@@ -24,6 +24,7 @@ from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered, Po
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.portfolio import ExitTriggered, ExposureChanged, PositionChanged
 from dexlane.events.risk import DecisionRecorded, TokenFlagged, VerdictApproved, VerdictRejected
+from dexlane.events.thoughts import DocumentsRecorded, ThoughtsChained
 
 DAY_S = 86_400
 MIB = 1024 * 1024
@@ -106,9 +107,18 @@ TRADING = StreamSpec(
     duplicate_window_s=600,
     description="Everything that was decided and traded",
 )
+THOUGHTS = StreamSpec(
+    name="THOUGHTS",
+    events=(DocumentsRecorded,),
+    # Apart from TRADING, so that however many documents there are, no trade is forgotten for them.
+    max_age_s=14 * DAY_S,
+    max_bytes=512 * MIB,
+    duplicate_window_s=600,
+    description="What decisions were computed from, on its way to the archive",
+)
 STATE = StreamSpec(
     name="STATE",
-    events=(FeeQuoted, ExposureChanged, BookChanged, TradingStatus, BreakerChanged, BreakerReset),
+    events=(FeeQuoted, ExposureChanged, BookChanged, TradingStatus, BreakerChanged, BreakerReset, ThoughtsChained),
     max_messages_per_subject=1,
     max_bytes=64 * MIB,
     description="Last value per subject, for late starters",
@@ -120,7 +130,7 @@ DEAD_LETTERS = StreamSpec(
     max_bytes=128 * MIB,
     description="Messages that could not be handled, with the reason in their headers",
 )
-STREAMS = (MARKET, TRADING, STATE, DEAD_LETTERS)
+STREAMS = (MARKET, TRADING, THOUGHTS, STATE, DEAD_LETTERS)
 
 POOLS = BucketSpec(
     name="POOLS",

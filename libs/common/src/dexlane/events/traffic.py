@@ -24,17 +24,19 @@ from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.portfolio import ExitTriggered, ExposureChanged, PositionChanged
 from dexlane.events.risk import DecisionRecorded, TokenFlagged, VerdictApproved, VerdictRejected
 from dexlane.events.streams import EVENTS
+from dexlane.events.thoughts import DocumentsRecorded, ThoughtsChained
 
 Types = tuple[type[Event], ...]
 
 _OUTCOMES: Types = (FillIncluded, FillReversed, FillConfirmed, IntentFailed)
 _BREAKING: Types = (TradingStatus, BreakerChanged)
+_THOUGHTS: Types = (DecisionRecorded, DocumentsRecorded)
 _EXECUTION: Types = (
     IntentCreated,
     TxChanged,
     *_OUTCOMES,
     AccountOpened,
-    DecisionRecorded,
+    *_THOUGHTS,
     ConfirmationRequested,
     *_BREAKING,
 )
@@ -58,12 +60,20 @@ _EXECUTOR_INPUT: Types = (
 PUBLISHED: Mapping[str, Types] = {
     "market-feed": (BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched, OpportunityFound, *_BREAKING),
     "gas-oracle": (FeeQuoted, *_BREAKING),
-    "risk-scorer": (VerdictApproved, VerdictRejected, TokenFlagged, DecisionRecorded),
+    "risk-scorer": (VerdictApproved, VerdictRejected, TokenFlagged, *_THOUGHTS),
     "fast-executor": _EXECUTION,
     "smart-executor": _EXECUTION,
     "paper-sim": (TxChanged, *_OUTCOMES, AccountOpened, PaperScored),
-    "portfolio": (PositionChanged, ExposureChanged, ExitTriggered, DecisionRecorded, *_BREAKING),
-    "gateway": (BookChanged, TradingStatus, ExitTriggered, ConfirmationGiven, BreakerReset, DecisionRecorded),
+    "portfolio": (PositionChanged, ExposureChanged, ExitTriggered, *_THOUGHTS, *_BREAKING),
+    "gateway": (
+        BookChanged,
+        TradingStatus,
+        ExitTriggered,
+        ConfirmationGiven,
+        BreakerReset,
+        DecisionRecorded,
+        ThoughtsChained,
+    ),
 }
 """Executors and portfolio publish a ``trading.status`` of their own when they stop for a broken invariant, too."""
 

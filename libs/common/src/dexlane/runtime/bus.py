@@ -128,6 +128,15 @@ class Bus:
         """Ask a durable consumer for what comes next, to be sent to an inbox."""
         await self._connection.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}", request, reply=inbox)
 
+    async def forget_reader(self, stream: str, durable: str) -> None:
+        """Let a durable consumer begin anew with everything that is stored; one that is not there is fine."""
+        try:
+            await self.js.delete_consumer(stream, durable)
+        except NotFoundError:
+            return
+        except (NatsError, JetStreamError, TimeoutError) as error:
+            raise Transient(f"the consumer {durable} could not be made anew: {error}") from error
+
     @property
     def _connection(self) -> Client:
         if self._client is None:

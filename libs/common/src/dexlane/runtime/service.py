@@ -154,7 +154,7 @@ class Service:
             tasks += [self._supervised(f"follow {r.event_type.NAME}", self._follow(r, c)) for r, c in self._followed()]
             broker = await self._start_decisions()
             tasks += self._start_pullers()
-            watchdog = ProgressWatchdog(self.bus, self.metrics, self._durables(), decision_config())
+            watchdog = ProgressWatchdog(self.bus, self.metrics, self.durables(), decision_config())
             tasks.append(self._supervised("progress", watchdog.run))
             watch_loop(loop, self.log)
             # What was imported and built so far stays: no need to look at it again in the middle of a trade.
@@ -236,7 +236,8 @@ class Service:
         )
         return lambda: follower.run(lambda message: self._policy.follow(route, message))
 
-    def _durables(self) -> list[tuple[str, str, str]]:
+    def durables(self) -> list[tuple[str, str, str]]:
+        """(stream, subject, name) of every durable consumer."""
         return [
             durable
             for route in self._routes.decisions

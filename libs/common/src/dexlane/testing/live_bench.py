@@ -37,6 +37,7 @@ from dexlane.events.breakers import BreakerKind
 from dexlane.events.control import Status
 from dexlane.events.fees import FeeTier
 from dexlane.events.market import BlockApplied
+from dexlane.events.risk import DecisionRecorded
 from dexlane.events.streams import EVENTS
 from dexlane.runtime.breaker_board import BoardPlace
 from dexlane.runtime.clock import ManualClock
@@ -209,6 +210,10 @@ class Bench:
         async with self.journal.reading() as conn:
             rows = (await conn.execute(sa.select(outbox).order_by(outbox.c.sequence))).all()
         return [by_name[_name(row.subject, by_name)].from_wire(row.payload) for row in rows]
+
+    async def refusals(self) -> list[DecisionRecorded]:
+        """Decisions not to trade, in order."""
+        return [one for one in await self.events() if isinstance(one, DecisionRecorded) and one.outcome != "traded"]
 
     async def names(self, intent_id: str | None = None) -> list[str]:
         """Names of the events of an intent, the states of its transactions spelled out."""

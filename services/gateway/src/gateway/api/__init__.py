@@ -20,6 +20,7 @@ from gateway.api import (
     markets,
     positions,
     stream,
+    thoughts,
     trading,
 )
 from gateway.api.access import Guard
@@ -41,7 +42,19 @@ def build_routes(desk: Desk) -> FastAPI:
         responses=PROBLEM_RESPONSES,
     )
     install_problem_handlers(app)
-    for module in (market, markets, books, positions, history, trading, confirmations, breakers, emergency, stream):
+    for module in (
+        market,
+        markets,
+        books,
+        positions,
+        history,
+        thoughts,
+        trading,
+        confirmations,
+        breakers,
+        emergency,
+        stream,
+    ):
         app.include_router(module.router(desk), prefix=PREFIX)
     app.include_router(docs.router(app))
 

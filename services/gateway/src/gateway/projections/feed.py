@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from dexlane.domain.thoughts.saying import APPROVED, TRADED
 from dexlane.events.base import Event
 from dexlane.events.control import TradingStatus
 from dexlane.events.execution import (
@@ -32,6 +33,8 @@ from dexlane.values.tokens import Token, TokenDelta
 KEPT = 200
 REMEMBERED = 1_000
 SHOWN_DIGITS = 6
+TOLD_BY_OTHERS = frozenset({APPROVED, TRADED})
+"""Decisions that a verdict or an intent tells as well."""
 
 
 class Kind(StrEnum):
@@ -128,7 +131,7 @@ class Feed:
     def apply(self, event: Event) -> FeedItem | None:
         """Write the entry of an event; None for one that is not shown."""
         writer = self._writers.get(type(event))
-        if writer is None:
+        if writer is None or (isinstance(event, DecisionRecorded) and event.outcome in TOLD_BY_OTHERS):
             return None
         item = writer(event)
         self.items.append(item)

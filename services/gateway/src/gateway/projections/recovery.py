@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import sqlalchemy as sa
 from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
+from dexlane.domain.thoughts.chain import ChainName, Head
 from dexlane.events.base import Event
 from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
 from dexlane.events.streams import stream_of
+from dexlane.events.thoughts import ThoughtsChained
+from dexlane.runtime import thought_archive
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.runtime.journal import Journal
+from dexlane.runtime.service import Service
 from gateway.projections.feed import KEPT
 from gateway.projections.latency import KEPT as SIGNED_KEPT
 from gateway.projections.picture import LivePicture
-from gateway.records import ARCHIVED, Search, all_positions, find
+from gateway.records import ARCHIVED, Search, all_positions, archive, find
 from gateway.statuses import StatusKeeper
 
 E = TypeVar("E", bound=Event)
@@ -33,6 +38,28 @@ async def last_value(bus: Bus, event_type: type[E], chain_id: int, tail: str) ->
     except (NatsError, JetStreamError, TimeoutError) as error:
         raise Fatal(f"the last value of {subject} could not be read: {error}") from error
     return event_type.from_wire(message.data or b"")
+
+
+async def take_up_chains(journal: Journal, service: Service) -> None:
+    """Go on with the chains of decisions, before the first new one comes.
+
+    A journal that knows nothing was lost or is new: everything that the streams still hold is read again. Where the bus
+    tells a head that the journal does not know, an entry says that the chain goes on without what that head stood for.
+    """
+    async with journal.reading() as conn:
+        is_empty = (await conn.execute(sa.select(archive.c.sequence).limit(1))).first() is None
+        is_empty = is_empty and not await thought_archive.chains(conn)
+    if is_empty:
+        for stream, _, durable in service.durables():
+            await service.bus.forget_reader(stream, durable)
+    for chain_id in service.settings.chains:
+        word = await last_value(service.bus, ThoughtsChained, chain_id, "")
+        name = ChainName(service.bus.realm, chain_id)
+        async with journal.transaction() as tx:
+            told = None if word is None else Head(word.sequence, word.entry_hash)
+            if told is not None and not await thought_archive.knows(tx.conn, name, told):
+                await thought_archive.begin(tx.conn, name, told)
+            await thought_archive.append_missing(tx.conn, name)
 
 
 async def rebuild(picture: LivePicture, journal: Journal, statuses: StatusKeeper) -> int:

@@ -22,6 +22,7 @@ from dexlane.domain.emergency_stop import (
     with_asked,
 )
 from dexlane.domain.gas_value import WRAPPED_NATIVE
+from dexlane.domain.thoughts.saying import EXIT_TRIGGERED, TRADED
 from dexlane.events.control import Status
 from dexlane.events.execution import IntentCreated, IntentFailed, Purpose, TxChanged
 from dexlane.events.portfolio import PositionChanged
@@ -218,8 +219,9 @@ class EmergencyStop:
         async with self.parts.journal.reading() as conn:
             names = (IntentFailed.NAME, TxChanged.NAME)
             happened = await find(conn, Search(names=names, intent_id=intent_id, limit=1))
-            decided = await find(conn, Search(names=(DecisionRecorded.NAME,), subject_id=asked.exit_id, limit=1))
-        event = happened[0].event if happened else decided[0].event if decided else None
+            decided = await find(conn, Search(names=(DecisionRecorded.NAME,), subject_id=asked.exit_id))
+        refusals = [one.event for one in decided if isinstance(one.event, DecisionRecorded) and _is_refusal(one.event)]
+        event = happened[0].event if happened else refusals[0] if refusals else None
         if isinstance(event, IntentFailed):
             return f"its exit failed: {event.reason.value} {event.detail}".strip()
         if isinstance(event, TxChanged):
@@ -227,6 +229,10 @@ class EmergencyStop:
         if isinstance(event, DecisionRecorded):
             return f"its exit was refused: {'; '.join(event.reasons)}"
         return "its exit was asked for, and no executor said anything"
+
+
+def _is_refusal(decision: DecisionRecorded) -> bool:
+    return decision.outcome not in {TRADED, EXIT_TRIGGERED}
 
 
 def worth(position: PositionChanged) -> int:

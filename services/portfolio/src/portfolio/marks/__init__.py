@@ -4,31 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from dexlane.domain.exits import (
     ExecutableValue,
     ExitSignal,
     HeldPosition,
     Warned,
-    evaluate_exit,
     executable_value,
+    judge_exit,
     warned,
 )
 from dexlane.domain.ledger import AccountKind, LedgerAccount
 from dexlane.domain.positions import DAY_MS
+from dexlane.domain.thoughts.calls import Occasion, Thought
+from dexlane.domain.thoughts.recording import Recorder
 from dexlane.events.control import Status, TradingStatus, strictest
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.market import BlockApplied
 from dexlane.events.portfolio import ExitReason, ExitTriggered, ExposureChanged, PositionChanged
-from dexlane.events.risk import DecisionRecorded, TokenFlagged
+from dexlane.events.risk import TokenFlagged
 from dexlane.events.seals import Approver
 from dexlane.runtime.clock import Clock
+from dexlane.runtime.code_version import code_version
 from dexlane.runtime.journal import Journal, Tx
 from dexlane.runtime.latest import LatestByKey
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.runtime.sealing import Approving
 from dexlane.values.books import Book, Mode
 from dexlane.values.chains import NATIVE, BlockRef
+from dexlane.values.pools import Pool
 from dexlane.values.tokens import Token
 from portfolio.marks.parts import parts_of
 from portfolio.metrics import Moments
@@ -79,6 +84,11 @@ class Marks:
             return None
         pools = self.mirrors[account.chain_id].book.pools
         return executable_value(pools, token, account.quote.address, quantity)
+
+    def trading(self, account: AccountRef, token: str) -> Mapping[str, Pool]:
+        """The pools in which a token can be sold for the quote token of an account, as they are now."""
+        pools = self.mirrors[account.chain_id].book.pools
+        return {at: pool for at, pool in pools.items() if pool.key.trades(token, account.quote.address)}
 
     def unrealised(self, stored: StoredPosition) -> int | None:
         """Executable value less cost, quote units; zero when nothing is held, None when there is no price."""
@@ -215,6 +225,15 @@ class SideValues:
         return strictest([word.status for word in self.statuses.values() if word.chain_id == chain_id])
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A rule that fires for a token, and what it was judged from."""
+
+    token: Token
+    signal: ExitSignal
+    arguments: Mapping[str, Any]
+
+
 @dataclass
 class ExitWatch:
     """Looks at every open position on every block: closes what its rules close, and tells exposure now and then."""
@@ -226,6 +245,7 @@ class ExitWatch:
     exit_patience_blocks: int
     flagged_attempts: int = 8
     approving: Approving = field(default_factory=lambda: Approving(Approver.PORTFOLIO))
+    recorder: Recorder = field(default_factory=Recorder)
     _marked: dict[int, int] = field(default_factory=dict)
     _given_up_on: set[tuple[str, str, str, int]] = field(default_factory=set)
 
@@ -262,16 +282,17 @@ class ExitWatch:
         token = self.announcer.marks.token(account.chain_id, stored.token)
         if book is None or token is None or position.origin is None:
             return
-        value = self.announcer.marks.value(account, stored.token, position.quantity)
         # Both times are those of the events, so that a replay comes to the same age.
         age_s = max(0, event.occurred_at_ms - position.origin.occurred_at_ms) // 1_000
         holding = HeldPosition(token, account.quote, position.quantity, position.cost, age_s)
         warning = self.sides.warning(account.chain_id, stored.token, position.origin.block_number)
         if warning is not None and book.exits.flagged_tokens and await self._given_up(stored, warning):
             warning = None
-        signal = evaluate_exit(book.exits, replace(holding, warning=warning), value)
+        pools = self.announcer.marks.trading(account, stored.token)
+        arguments: dict[str, Any] = {"rules": book.exits, "held": replace(holding, warning=warning), "pools": pools}
+        signal = judge_exit(**arguments)
         if signal is not None:
-            await self._trigger(stored, token, signal, event)
+            await self._trigger(stored, Judged(token, signal, arguments), event)
 
     async def _given_up(self, stored: StoredPosition, warning: Warned) -> bool:
         """Whether so many exits for this warning came to nothing that one more would not help."""
@@ -286,16 +307,18 @@ class ExitWatch:
             self.announcer.moments.flagged_exit_given_up(stored.account.book_id, stored.token, tried)
         return True
 
-    async def _trigger(self, stored: StoredPosition, token: Token, signal: ExitSignal, event: BlockApplied) -> None:
-        exit_event = self.approving.exit(_exit_event(stored, token, signal, event), event)
+    async def _trigger(self, stored: StoredPosition, judged: Judged, event: BlockApplied) -> None:
+        exit_event = self.approving.exit(_exit_event(stored, judged.token, judged.signal, event), event)
+        recorded = self.recorder.recorded([_exit_thought(exit_event, stored, judged)], event.occurred_at_ms)
         async with self.journal.transaction() as tx:
             account = stored.account
             now = await PositionStore(tx.conn).position(account.book_id, account.address, stored.token)
             if now is None or now.version != stored.version:
                 return
             await ExitStore(tx.conn).add(noted_exit(exit_event, stored, ExitState.OPEN))
-            await tx.emit(exit_event)
-            await tx.emit(_decision(exit_event, stored))
+            for fact in (exit_event, *recorded.events):
+                await tx.emit(fact)
+        recorded.keep()
         self.announcer.moments.exit_triggered(exit_event)
 
     async def _mark(self, event: BlockApplied) -> None:
@@ -343,21 +366,19 @@ def noted_exit(event: ExitTriggered, stored: StoredPosition, state: ExitState) -
     )
 
 
-def _decision(event: ExitTriggered, stored: StoredPosition) -> DecisionRecorded:
-    return DecisionRecorded(
-        id=DecisionRecorded.make_id("portfolio", event.id, event.book_id, "exit_triggered"),
-        chain_id=event.chain_id,
-        occurred_at_ms=event.occurred_at_ms,
+def _exit_thought(event: ExitTriggered, stored: StoredPosition, judged: Judged) -> Thought:
+    occasion = Occasion(
         service="portfolio",
+        chain_id=event.chain_id,
+        at_ms=event.occurred_at_ms,
+        code=code_version(),
         subject_id=event.id,
         book_id=event.book_id,
-        outcome="exit_triggered",
-        reasons=(event.detail,),
-        inputs={
-            "block": event.block.hash,
+        lane=event.lane,
+        facts={
+            "block": f"{event.block.number} {event.block.hash}",
             "position_version": str(stored.version),
-            "quantity": str(stored.position.quantity),
-            "cost": str(stored.position.cost),
-            "reason": event.reason,
+            "strategy": stored.position.strategy,
         },
     )
+    return Thought("judge_exit", judged.arguments, judged.signal, occasion)

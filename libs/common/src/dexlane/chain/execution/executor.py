@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from dexlane.chain.calldata import UnroutableError
 from dexlane.chain.execution import slots as store
@@ -18,10 +19,11 @@ from dexlane.chain.execution.market_view import MarketView, Milestone
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.path_choice import PathChoice
 from dexlane.chain.execution.readiness import Readiness
-from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, refused
+from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, asked
 from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.slots import Slot
+from dexlane.chain.execution.thoughts import Considered, TradeThoughts, is_urgent, kept_market
 from dexlane.chain.execution.waiting import WaitingRoom, waited_for
 from dexlane.domain.breakers.admission import ProbeRound
 from dexlane.domain.circumstances import Market, Objection, Planned, PlanningRules, Refused, refusal
@@ -68,8 +70,21 @@ class _Decided:
 
     book: Book
     outcome: Planned | Refused
+    considered: Considered
     rounds: tuple[ProbeRound, ...] = ()
     """Half-open rounds of breakers that this entry takes a probe of."""
+
+
+def _routed(live: LiveDesk, lane: Lane, book: Book, planned: Planned) -> Planned | Refused:
+    """The plan with the router that carries it out, or what stands against it; of the account only when live."""
+    try:
+        trade = live.payloads.routed(planned.plan, book.accounts[lane])
+    except UnroutableError as error:
+        return refusal([Objection("unroutable", str(error))])
+    if book.mode is Mode.PAPER:
+        return replace(planned, plan=trade)
+    objection = live.objection(book, trade, is_entry=planned.purpose is not Purpose.EXIT)
+    return replace(planned, plan=trade) if objection is None else refusal([objection])
 
 
 def _live_parts(parts: ExecutorParts, chain_id: int, on_final: Callable[[Slot], None]) -> LiveParts:
@@ -104,7 +119,8 @@ class Executor:
         self._allowances = AllowanceKeeper(parts.lane, self.live, parts.moments)
         self._paths = PathChoice(access.relays, parts.moments.relays)
         self._passes = Milestone()
-        self._waiting = WaitingRoom(parts.journal, self._consumer, parts.rules, parts.moments, self._stamp)
+        self._thoughts = TradeThoughts(parts.rules)
+        self._waiting = WaitingRoom(parts.journal, self._consumer, self._thoughts, parts.moments, self._stamp)
         self._writing = IntentWriting(parts.reservations, self.live, self._allowances, parts.clock, self._stamp)
         self._accounts = AccountBook(parts.lane, parts.side, parts.reservations, self.live, parts.clock)
         self._readiness = Readiness(parts.lane, self.live, parts.side, self._allowances.approvals)
@@ -150,7 +166,7 @@ class Executor:
             return
         with self._journal.relay_held():
             async with self._deciding:
-                market = self.view.market()
+                market = kept_market(self.view.market())
                 decided: list[_Decided] = []
                 for book in books:
                     decided.append(self._decide(verdict, book, market, decided, given))
@@ -162,6 +178,7 @@ class Executor:
         seconds = (self._clock.monotonic_ns() - began_ns) / 1e9
         for one in written:
             self._parts.moments.planned(one.intent, seconds)
+        await self._thoughts.follow(self._journal, verdict, decided if written else (), self._stamp())
 
     async def on_exit(self, exit_: ExitTriggered) -> None:
         """Close a position. What forbids it only for the moment is recorded once, and the exit comes again."""
@@ -170,15 +187,16 @@ class Executor:
         if book is None:
             raise Transient(f"book {exit_.book_id} is not known yet")
         async with self._deciding:
-            market = self.view.market()
+            market = kept_market(self.view.market())
             decided = self._decide(exit_, book, market)
             if isinstance(decided.outcome, Refused) and decided.outcome.passing:
-                await self._postpone(exit_, decided, market)
+                await self._postpone(exit_, decided)
                 return
             written = await self._commit(exit_, [decided], market, self._consumer)
         for one in written:
             self._parts.moments.planned(one.intent, (self._clock.monotonic_ns() - began) / 1e9)
         await self._launch(written)
+        await self._thoughts.follow(self._journal, exit_, [decided] if written else (), self._stamp())
 
     async def on_outcome(self, event: FillConfirmed | IntentFailed) -> None:
         """A paper intent of ours came to its end: it reserves nothing any more. Live ones are seen on the chain."""
@@ -250,23 +268,20 @@ class Executor:
         if isinstance(cause, ExitTriggered) and book.mode is Mode.LIVE:
             self._allowances.approvals.ask(cause.account, cause.token.address, market.block.number)
         holdings = self._accounts.of(cause, book, ((one.book, one.outcome) for one in beside), given)
+        considered: list[Considered] = []
 
         def planned(held: Market) -> Planned | Refused:
             wanted = plans(cause, book, holdings, held, self._parts.rules)
-            return first_carried(wanted, lambda one: self._paths.of(cause, book, self._routed(book, one), held))
+            preferred = next(wanted)
+            considered.append(Considered(holdings, held, preferred))
 
-        return _Decided(book, *self._brakes.tried(book.mode, market, planned))
+            def carried(one: Planned) -> Planned | Refused:
+                return self._paths.of(cause, book, _routed(self.live, self._parts.lane, book, one), held)
 
-    def _routed(self, book: Book, planned: Planned) -> Planned | Refused:
-        """The plan with the router that carries it out, or what stands against it; of the account only when live."""
-        try:
-            trade = self.live.payloads.routed(planned.plan, book.accounts[self._parts.lane])
-        except UnroutableError as error:
-            return refusal([Objection("unroutable", str(error))])
-        if book.mode is Mode.PAPER:
-            return replace(planned, plan=trade)
-        objection = self.live.objection(book, trade, is_entry=planned.purpose is not Purpose.EXIT)
-        return replace(planned, plan=trade) if objection is None else refusal([objection])
+            return first_carried(chain([preferred], wanted), carried)
+
+        outcome, rounds = self._brakes.tried(book.mode, market, planned)
+        return _Decided(book, outcome, considered[-1], rounds)
 
     async def _commit(
         self,
@@ -278,16 +293,23 @@ class Executor:
     ) -> list[Written]:
         """Inbox, reservations, intents, slots and events in one transaction; nothing for a cause seen before."""
         written: list[Written] = []
+        noted = None if is_urgent(decided) else self._thoughts.recorded(cause, decided, self._stamp())
         async with self._journal.transaction() as tx:
             if not await tx.first_time(consumer, cause.id if given is None else given.id):
+                await self._thoughts.make_up(tx, cause, [one.book for one in decided], self._stamp())
                 return []
             for one in decided:
                 if isinstance(one.outcome, Refused):
-                    for event in refused(cause, one.book, one.outcome, market, self._stamp()):
-                        await tx.emit(event)
+                    question = asked(cause, one.book, one.outcome, market, self._stamp())
+                    if question is not None:
+                        await tx.emit(question)
                 else:
                     written += await self._writing.write(tx, cause, one.book, one.outcome, market)
                     await self._brakes.probes.write(tx, written[-1].intent, one.rounds)
+            for event in () if noted is None else noted.events:
+                await tx.emit(event)
+        if noted is not None:
+            noted.keep()
         for one in decided:
             if isinstance(one.outcome, Refused):
                 self._parts.moments.refused(cause.id, one.book.id, one.outcome.outcome, one.outcome.reasons)
@@ -299,13 +321,13 @@ class Executor:
             if one.slot is not None:
                 await self.live.transactions.launch(one.slot)
 
-    async def _postpone(self, exit_: ExitTriggered, decided: _Decided, market: Market) -> None:
+    async def _postpone(self, exit_: ExitTriggered, decided: _Decided) -> None:
         """Record once why an exit waits, and have it delivered again; unless it was carried out before."""
         outcome = decided.outcome
         if not isinstance(outcome, Refused) or await self._waiting.consumed(exit_.id):
             return
-        await self._waiting.tell(exit_, [decided.book], outcome, market)
-        raise waited_for(outcome, market)
+        await self._waiting.tell(exit_, [decided])
+        raise waited_for(outcome, decided.considered.market)
 
     async def _tend_allowances(self, tip: BlockApplied) -> None:
         """Set the bounded allowances that the live accounts need and take back all others, each by an intent of its

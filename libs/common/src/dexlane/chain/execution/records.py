@@ -1,4 +1,4 @@
-"""Intents and decisions as events: who, what, why, and from which block."""
+"""Intents as events: who, what, why, and from which block."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import astuple, dataclass
 from dexlane.chain.grants import Grant
 from dexlane.chain.permit2 import PERMIT2
 from dexlane.domain.circumstances import Market, Planned, Refused
-from dexlane.events.base import Event
 from dexlane.events.confirmations import ConfirmationRequested
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.portfolio import ExitTriggered
-from dexlane.events.risk import DecisionRecorded, VerdictApproved
+from dexlane.events.risk import VerdictApproved
 from dexlane.values.base import digest
 from dexlane.values.books import Book, Lane
 from dexlane.values.chains import BlockRef
@@ -97,12 +96,6 @@ def needed_first(book: Book, trade: IntentCreated, stamp: Stamp) -> list[IntentC
     return [allowance_intent(book, grant, plan.amount_in, trade.block, stamp)]
 
 
-def refused(cause: Cause, book: Book, why: Refused, market: Market, stamp: Stamp) -> list[Event]:
-    """What is said about a refusal: the decision, and the question to a person where one may confirm it."""
-    question = asked(cause, book, why, market, stamp)
-    return [decision(cause, book, why, market, stamp), *([] if question is None else [question])]
-
-
 def asked(cause: Cause, book: Book, refused: Refused, market: Market, stamp: Stamp) -> ConfirmationRequested | None:
     """The question to a person, where the refusal proposes something that one may confirm."""
     if refused.proposal is None or not isinstance(cause, VerdictApproved):
@@ -120,26 +113,4 @@ def asked(cause: Cause, book: Book, refused: Refused, market: Market, stamp: Sta
         reasons=refused.reasons,
         deadline_block=cause.opportunity.deadline_block,
         block=market.block,
-    )
-
-
-def decision(cause: Cause, book: Book, refused: Refused, market: Market, stamp: Stamp) -> DecisionRecorded:
-    """Why a book does nothing about a cause, with what that was decided from."""
-    inputs = {
-        "block": f"{market.block.number} {market.block.hash}",
-        "status": market.status.value,
-        "profile": f"{book.profile.value}, level {book.level}",
-    }
-    if market.fee_quote is not None:
-        inputs["fee_quote_block"] = str(market.fee_quote.block.number)
-    return DecisionRecorded(
-        id=DecisionRecorded.make_id(stamp.service, cause.id, book.id, refused.outcome),
-        chain_id=stamp.chain_id,
-        occurred_at_ms=stamp.now_ms,
-        service=stamp.service,
-        subject_id=cause.id,
-        book_id=book.id,
-        outcome=refused.outcome,
-        reasons=refused.reasons,
-        inputs=inputs,
     )

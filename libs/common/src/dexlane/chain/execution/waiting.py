@@ -6,21 +6,20 @@ Their messages are delivered again; what is kept is only that the wait was told.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import sqlalchemy as sa
 
 from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.moments import ExecutionMoments
-from dexlane.chain.execution.records import Cause, Stamp, decision
-from dexlane.domain.circumstances import Market, Planned, PlanningRules, Refused
+from dexlane.chain.execution.records import Cause, Stamp
+from dexlane.chain.execution.thoughts import Decided, TradeThoughts, Weighed, outcome_of
+from dexlane.domain.circumstances import Market, Planned, Refused
 from dexlane.domain.entry_timing import why_later
 from dexlane.domain.levels import last_block
 from dexlane.domain.planning import OVER_EXIT_BUDGET
-from dexlane.events.risk import VerdictApproved
+from dexlane.events.risk import DecisionRecorded, VerdictApproved
 from dexlane.runtime.errors import Postponed, Transient
 from dexlane.runtime.journal import inbox
-from dexlane.values.books import Book
 
 PLANNED_FOR_LATER = "planned"
 """The outcome of a decision to make a trade in a later block."""
@@ -40,20 +39,6 @@ def _soon(sentence: str, market: Market) -> Postponed:
     return Postponed(sentence, max(SHORTEST_WAIT_S, market.block_time_s * SHARE_OF_BLOCK))
 
 
-class Decided(Protocol):
-    """What one book would do."""
-
-    @property
-    def book(self) -> Book:
-        """The book."""
-        ...
-
-    @property
-    def outcome(self) -> Planned | Refused:
-        """Its plan, or why it has none."""
-        ...
-
-
 class WaitingRoom:
     """Tells each wait once."""
 
@@ -61,13 +46,14 @@ class WaitingRoom:
         self,
         journal: FencedJournal,
         consumer: str,
-        rules: PlanningRules,
+        thoughts: TradeThoughts,
         moments: ExecutionMoments,
         stamp: Callable[[], Stamp],
     ) -> None:
         self._journal = journal
         self._consumer = consumer
-        self._rules = rules
+        self._rules = thoughts.rules
+        self._thoughts = thoughts
         self._moments = moments
         self._stamp = stamp
 
@@ -79,25 +65,31 @@ class WaitingRoom:
         The verdict then comes again and is planned anew on what the market is by then: nothing is reserved meanwhile,
         and no nonce is taken.
         """
-        trading = [one.book for one in decided if isinstance(one.outcome, Planned)]
-        last = min((last_block(verdict.opportunity, book.level, market.block_time_s) for book in trading), default=None)
+        trading = [one for one in decided if isinstance(one.outcome, Planned)]
+        levels = [one.book.level for one in trading]
+        last = min((last_block(verdict.opportunity, level, market.block_time_s) for level in levels), default=None)
         why = why_later(verdict, market, self._rules, last) if trading else None
         if why is None or await self.consumed(verdict.id, consumer):
             return
-        if await self.tell(verdict, trading, Refused(outcome=PLANNED_FOR_LATER, reasons=(why,), passing=True), market):
+        later = Refused(outcome=PLANNED_FOR_LATER, reasons=(why,), passing=True)
+        if await self.tell(verdict, [Weighed(one.book, later, one.considered) for one in trading]):
             self._moments.planned_for_later(verdict.id, why)
         raise _soon(why, market)
 
-    async def tell(self, cause: Cause, books: Sequence[Book], why: Refused, market: Market) -> bool:
+    async def tell(self, cause: Cause, decided: Sequence[Decided]) -> bool:
         """Publish why books do nothing about something yet; whether any of it is new."""
-        is_new = False
+        stamp = self._stamp()
         async with self._journal.transaction() as tx:
-            for book in books:
-                waiting = decision(cause, book, why, market, self._stamp())
-                if await tx.first_time(f"{self._consumer}-waits", waiting.id):
-                    await tx.emit(waiting)
-                    is_new = True
-        return is_new
+            new: list[Decided] = []
+            for one in decided:
+                told = DecisionRecorded.make_id(stamp.service, cause.id, one.book.id, outcome_of(one))
+                if await tx.first_time(f"{self._consumer}-waits", told):
+                    new.append(one)
+            recorded = self._thoughts.recorded(cause, new, stamp)
+            for event in recorded.events:
+                await tx.emit(event)
+        recorded.keep()
+        return bool(new)
 
     async def consumed(self, message_id: str, consumer: str | None = None) -> bool:
         """Whether the message was carried out before, by this consumer or another one."""

@@ -1,0 +1,62 @@
+"""A stack that trades, and then its record: whole, and every decision follows from what it was computed from."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sqlite3
+
+import pytest
+
+from dexlane.events.execution import FillIncluded
+from dexlane.events.risk import DecisionRecorded
+from dexlane.testing.stack import Stack
+
+AMOUNT = r'("sqrt_price_x96":"|"reserve0":"?)(\d+)'
+pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(400)]
+
+
+async def test_after_a_run_the_record_is_whole_and_every_decision_is_decided_again(flowing_stack: Stack) -> None:
+    async with flowing_stack.bus() as witness:
+        for mode in ("paper", "live"):
+            await witness.until(FillIncluded, lambda event, mode=mode: event.mode == mode, timeout_s=180)
+        for service, outcome in (("risk-scorer", "approved"), ("fast-executor", "traded")):
+            await witness.until(
+                DecisionRecorded,
+                lambda one, who=service, what=outcome: (one.service, one.outcome) == (who, what),
+                timeout_s=60,
+            )
+    verified = await asyncio.to_thread(flowing_stack.command, "thoughts", "verify", "--json")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    said = json.loads(verified.stdout)
+    assert said["decisions"] > 3
+    assert said["documents"] > said["decisions"]
+    again = await asyncio.to_thread(flowing_stack.command, "thoughts", "re-run", "--all", "--json")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert {row["outcome"] for row in json.loads(again.stdout)} <= {"same", "no_inputs"}
+    later = await asyncio.to_thread(flowing_stack.command, "thoughts", "verify", "--head", said["heads"]["1"])
+    assert later.returncode == 0, later.stdout + later.stderr
+
+
+def test_one_wei_in_a_document_of_the_run_is_named(flowing_stack: Stack) -> None:
+    out = flowing_stack.home / "thoughts.jsonl"
+    assert flowing_stack.command("thoughts", "export", "--format", "jsonl", "--out", str(out)).returncode == 0
+    lines = out.read_text().splitlines()
+    place = next(at for at, line in enumerate(lines) if re.search(AMOUNT, json.loads(line).get("text", "")))
+    document = json.loads(lines[place])
+    document["text"] = re.sub(AMOUNT, lambda found: f"{found[1]}{int(found[2]) + 1}", document["text"], count=1)
+    lines[place] = json.dumps(document)
+    out.write_text("\n".join(lines) + "\n")
+    verified = flowing_stack.command("thoughts", "verify", "--file", str(out))
+    again = flowing_stack.command("thoughts", "re-run", "--all", "--file", str(out))
+    for answer in (verified, again):
+        assert answer.returncode == 1
+        assert f"document {document['document']} was changed" in " ".join(answer.stdout.split())
+
+
+def test_the_archive_keeps_each_document_once(flowing_stack: Stack) -> None:
+    with sqlite3.connect(flowing_stack.home / "session" / "data" / "gateway.db") as db:
+        [(rows, names)] = db.execute("SELECT count(*), count(DISTINCT body) FROM thought_documents").fetchall()
+    db.close()
+    assert rows == names > 0
