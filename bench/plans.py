@@ -80,7 +80,7 @@ def _said(outcome: Planned | Refused) -> str:
 
 def _market() -> Market:
     book = PoolBook()
-    for pool in (a_pool_v2(reserve0=20_600_000 * 10**6), a_pool_v3()):
+    for pool in (a_pool_v2(reserve0=20_180_000 * 10**6), a_pool_v3()):
         book.put(pool, a_block_ref())
     tiers = {
         tier: FeeCap(max_fee_per_gas_wei=(2 + step) * GWEI, max_priority_fee_per_gas_wei=GWEI // 10)

@@ -22,11 +22,11 @@ from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import SystemClock
 from dexlane.runtime.service import Service
 from dexlane.testing.builders import (
-    V2_POOL,
     a_block,
     a_block_ref,
     a_fee_quote,
     a_pool_v2,
+    a_pool_v3,
     a_verdict,
     an_entry_opportunity,
     an_exposure,
@@ -69,11 +69,13 @@ async def until_ready(client: httpx.AsyncClient) -> None:
 
 
 async def tell_the_market(bus: Bus, js: JetStreamContext) -> None:
-    """A pool, a block, a fee quote, and what the book has at work."""
+    """Two pools whose prices agree, a block, a fee quote, and what the book has at work."""
     sequence = (await js.stream_info(MARKET.name)).state.last_seq
-    snapshot = PoolSnapshot(chain_id=1, block=a_block_ref(99), pool=a_pool_v2())
-    checkpoint = PoolCheckpoint(chain_id=1, block=a_block_ref(99), market_sequence=sequence, pools=(V2_POOL,))
-    await bus.kv_put(PoolSnapshot.key("main", 1, V2_POOL), snapshot.model_dump_json().encode())
+    pools = {pool.key.address: pool for pool in (a_pool_v2(), a_pool_v3())}
+    checkpoint = PoolCheckpoint(chain_id=1, block=a_block_ref(99), market_sequence=sequence, pools=tuple(pools))
+    for address, pool in pools.items():
+        snapshot = PoolSnapshot(chain_id=1, block=a_block_ref(99), pool=pool)
+        await bus.kv_put(PoolSnapshot.key("main", 1, address), snapshot.model_dump_json().encode())
     await bus.kv_put(PoolCheckpoint.key("main", 1), checkpoint.model_dump_json().encode())
     await bus.publish(a_block(100, received_at_ns=SystemClock().now_ns()))
     await bus.publish(an_exposure(book_id=BOOK, lane=Lane.FAST, at_work=0, open_positions=0, realised_today=0))
@@ -104,7 +106,7 @@ async def first_intent(bus: Bus, js: JetStreamContext) -> IntentCreated:
             await asyncio.sleep(ASK_EVERY_S)
         else:
             return IntentCreated.from_wire(message.data or b"")
-    raise AssertionError("no verdict became an intent")
+    raise AssertionError(f"no verdict became an intent: {await first_refusal(js)}")
 
 
 async def first_refusal(js: JetStreamContext) -> DecisionRecorded:
