@@ -61,7 +61,7 @@ RULES = PlanningRules()
 POLICY = SendPolicy(cancel_fee_cap_wei=625 * GWEI)
 PARAMS = fee_parameters(1)
 BOOK = a_book(level=10, limits={lane: lane_limits(capital=10**13, max_trade=10**12) for lane in Lane})
-URGENT = (ExitReason.STOP_LOSS, ExitReason.HALT)
+URGENT = (ExitReason.STOP_LOSS, ExitReason.HALT, ExitReason.TOKEN_FLAGGED)
 
 
 @cache

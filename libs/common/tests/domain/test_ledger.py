@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -310,7 +311,8 @@ class Books(RuleBasedStateMachine):
         only_added = len(step.entries) == 1 and (before is None or before.entry is None)
         last = all(fill_order(fill) <= fill_order(event) for fill in standing) if isinstance(event, Fill) else False
         if only_added and last and isinstance(event, Fill):
-            self.holdings = add_fill(self.holdings, event)
+            added = add_fill(self.holdings, event)
+            self.holdings = replace(added, trades={**self.holdings.trades, **added.trades})
         elif step.entries:
             self.holdings = fold_fills(standing)
 
