@@ -72,9 +72,10 @@ drill: $(STAMP) ## Open a breaker and press the emergency stop on a devnet of it
 crash: $(STAMP) ## Kill real processes of a trading stack at random moments and check the books (ARGS="--crashes 50 --seed 7")
 	@$(BIN)/python tests/crash $(ARGS)
 
-schemas: $(STAMP) ## Write the JSON Schemas, AsyncAPI and OpenAPI files from the code
+schemas: $(STAMP) ## Write the JSON Schemas, AsyncAPI and OpenAPI files, and the table of levels, from the code
 	@$(BIN)/python -m dexlane.events.schema
 	@$(BIN)/python -m gateway.api.openapi > services/gateway/openapi.json
+	@$(BIN)/python -m dexlane_cli.level_files
 
 streams: $(STAMP) ## Declare streams and buckets on the bus and print what differed
 	@$(BIN)/dexlane streams

@@ -16,6 +16,7 @@ from bench import (
     markets,
     mirrors,
     path,
+    plans,
     policy,
     quotes,
     routes,
@@ -35,6 +36,7 @@ def main() -> None:
     parts: dict[str, Callable[[], None]] = {
         "ingest": _ingest,
         "quotes": quotes.run,
+        "plans": lambda: plans.show(plans.run()),
         "routes": lambda: print("\n".join(routes.report())),
         "markets": lambda: markets.show(markets.run()),
         "tokens": lambda: tokens.show(tokens.run()),

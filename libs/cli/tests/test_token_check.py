@@ -116,6 +116,21 @@ def zoo() -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.integration
+def test_a_pool_may_be_named_and_surroundings_may_count(zoo: dict[str, str], run: Run) -> None:
+    strict = answer(run("--rpc", zoo["http"], "--token", zoo["OzPlain"], "--strict", "--json"))
+    assert strict["verdict"] == "unsafe"
+    assert {"liquidity_loose", "whale"} <= set(strict["flags"])
+    (pool,) = [each["raw"]["pair"] for each in strict["evidence"] if each["what"] == "pool"]
+    named = answer(run("--rpc", zoo["http"], "--token", zoo["OzPlain"], "--pool", pool, "--json"))
+    assert named["verdict"] == "safe"
+    elsewhere = run("--rpc", zoo["http"], "--token", zoo["OzPlain"], "--protocol", "uniswap_v3", "--json")
+    assert (elsewhere.returncode, answer(elsewhere)["verdict"]) == (3, "unknown")
+    table = run("--rpc", zoo["http"], "--token", zoo["OzPlain"])
+    assert f"traded in pool {pool}" in table.stdout
+    assert "liquidity burned or locked 0.00 %" in table.stdout
+
+
+@pytest.mark.integration
 @pytest.mark.parametrize("transport", ["http", "ws"])
 def test_a_safe_token_is_zero_with_taxes_sizes_and_evidence(zoo: dict[str, str], run: Run, transport: str) -> None:
     done = run("--rpc", zoo[transport], "--token", zoo["OzPlain"], "--json")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from eth_abi.abi import encode
 
-from dexlane_signer import DynamicFeeTransaction, Policy, PrivateKey, TokenLimit
+from dexlane_signer import DynamicFeeTransaction, EntryCap, Policy, PrivateKey, TokenLimit
 
 KEY = PrivateKey.from_hex("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
 ROUTER = "0x66a9893cc07d91d95644aedd05d03f95e1dba8af"
@@ -75,6 +75,7 @@ def make_policy() -> Callable[..., Policy]:
             "max_fee_per_gas_wei": 100 * 10**9,
             "max_gas_limit": 1_000_000,
             "max_value_wei": 10**18,
+            "entry_caps": {KEY.address: EntryCap(level=10, lane="fast", token=USDC, capital=10_000)},
             "wrapped_native": WETH,
         }
         return Policy(**{**fields, **changes})
@@ -108,6 +109,13 @@ max_deadline_s = 600
 max_permit_s = 600
 wrapped_native = "{WETH}"
 max_value_wei = 0
+[[chains.books]]
+id = "ours"
+level = 10
+quote = "{USDC}"
+[chains.books.fast]
+account = "{KEY.address}"
+capital = "10000"
 [[chains.routers]]
 address = "{ROUTER}"
 selectors = ["0x3593564c"]

@@ -125,7 +125,7 @@ async def test_a_loose_or_wrong_file_refuses_the_start(
 
 
 async def test_keys_and_accounts_must_fit(tmp_path: Path, policy_text: str) -> None:
-    other = policy_text.replace(KEY.address, "0x" + "77" * 20, 1)
+    other = policy_text.replace(KEY.address, "0x" + "77" * 20)
     policy = prepare(tmp_path, other, KEY)
     code, said = await Running(tmp_path, policy, None, None).command("run", str(policy))  # type: ignore[arg-type]
     assert code == 2

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from dexlane_signer import (
     DenialReason,
+    EntryCap,
     LocalSigner,
     NonceGuard,
     Policy,
@@ -49,14 +50,22 @@ class Desk:
         fields = {"nonce": nonce, "data": data} | changes
         return self.ask("trade", nonce, **fields)
 
+    def sale(self, nonce: int, amount: int) -> DenialReason | None:
+        data = program(v3(US, amount, 1, path="sell"), deadline_s=self.now_s + 60)
+        return self.ask("trade", nonce, purpose="exit", nonce=nonce, data=data)
+
     def cancel(self, nonce: int, **changes: Any) -> DenialReason | None:
         return self.ask(
             "cancel", nonce, **({"nonce": nonce, "to": KEY.address, "data": b"", "gas_limit": 21_000} | changes)
         )
 
-    def ask(self, kind: Any, intent: int, /, **fields: Any) -> DenialReason | None:
+    def ask(self, kind: Any, intent: int, /, purpose: Any = "entry", **fields: Any) -> DenialReason | None:
         request = SignRequest(
-            sender=KEY.address, intent_id=f"intent {intent}", kind=kind, transaction=transaction(**fields)
+            sender=KEY.address,
+            intent_id=f"intent {intent}",
+            kind=kind,
+            transaction=transaction(**fields),
+            purpose=purpose,
         )
         try:
             self.signer.sign_transaction(request)
@@ -123,7 +132,7 @@ def test_one_trade_may_not_be_worth_too_much(desk: Callable[..., Desk]) -> None:
     our = desk(usdc={"worth": Worth(1, 3)}, value_per_trade=100)
     assert our.trade(1, 300) is None
     assert our.trade(2, 301) is R.TRADE_VALUE_CAP, "the value is rounded up"
-    assert our.trade(3, 10**6, path="sell") is None, "a token without a worth counts nothing"
+    assert our.sale(3, 10**6) is None, "a token without a worth counts nothing"
 
 
 def test_a_replacement_counts_once_with_the_larger_amounts(desk: Callable[..., Desk]) -> None:
@@ -202,6 +211,7 @@ def _policy(max_hour: int) -> Policy:
         routers={transaction().to: frozenset({"0x3593564c"})},
         permit_spenders=frozenset(),
         tokens={USDC: TokenLimit(max_allowance=0, max_trade=1_000, max_hour=max_hour)},
+        entry_caps={KEY.address: EntryCap(level=10, lane="fast", token=USDC, capital=10_000)},
         max_fee_per_gas_wei=100 * 10**9,
         max_gas_limit=1_000_000,
     )

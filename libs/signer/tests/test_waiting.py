@@ -173,7 +173,7 @@ def test_no_two_byte_strings_ever_leave_for_one_attempt(
 
 
 def _policy() -> Policy:
-    from dexlane_signer import TokenLimit
+    from dexlane_signer import EntryCap, TokenLimit
 
     from .conftest import ROUTER, USDC
 
@@ -183,6 +183,7 @@ def _policy() -> Policy:
         routers={ROUTER: frozenset({"0x3593564c"})},
         permit_spenders=frozenset({ROUTER}),
         tokens={USDC: TokenLimit(max_allowance=10_000, max_trade=1_000)},
+        entry_caps={KEY.address: EntryCap(level=10, lane="fast", token=USDC, capital=10_000)},
         max_fee_per_gas_wei=100 * 10**9,
         max_gas_limit=1_000_000,
     )
@@ -377,6 +378,7 @@ async def test_local_keys_are_answered_while_a_store_takes_its_time(
 ) -> None:
     elsewhere = StoredKey(STRANGER, source)
     policy = make_policy(own_addresses=frozenset({KEY.address, STRANGER}))
+    policy = replace(policy, entry_caps=dict.fromkeys(policy.own_addresses, policy.entry_caps[KEY.address]))
     signer = LocalSigner([KEY, elsewhere], [policy], guard, clock_s=lambda: NOW_S)
     source.may_answer.clear()
     async with served(signer, tmp_path) as remote:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dexlane.domain.levels import LEVELS, LevelLimits
 from dexlane.events.control import BookChanged, Status, TradingStatus
 from dexlane.events.execution import TxState
 from dexlane.events.portfolio import ExitReason, ExitTriggered
@@ -380,3 +381,15 @@ async def test_closing_is_refused_where_it_cannot_work(gateway: Any) -> None:
     await gateway.post("/positions/close", {**CLOSE, "token": USDC.address}, 404)
     await gateway.post("/positions/close", {**CLOSE, "book_id": "nope"}, 404)
     assert await gateway.sent(ExitTriggered) == []
+
+
+async def test_levels_are_published_and_asked_for_by_anybody(gateway: Any) -> None:
+    rows = await gateway.get("/levels")
+    assert [LevelLimits.model_validate(row) for row in rows] == list(LEVELS.values())
+
+
+@pytest.mark.parametrize("level", [0, 11, "6", 6.5])
+async def test_a_level_that_is_not_published_changes_nothing(gateway: Any, level: Any) -> None:
+    refused = await gateway.put("/books/paper-main", {"level": level}, status=422)
+    assert "level" in refused["detail"]
+    assert (await gateway.get("/books/paper-main"))["book"]["level"] == 6

@@ -152,9 +152,10 @@ async def test_a_journal_from_before_knows_its_open_transactions_out_of_the_arch
         a_tx(TxState.PENDING, done, sequence=4, nonce=8),
         a_tx(TxState.PENDING, an_intent(mode=Mode.PAPER), nonce=None),
     )
-    step_back = "UPDATE alembic_version SET version_num = 'gateway_0002' WHERE version_num = 'gateway_0003'"
+    step_back = "UPDATE alembic_version SET version_num = 'gateway_0002' WHERE version_num = 'gateway_0004'"
     async with first.desk.journal.transaction() as tx:
-        await tx.conn.execute(sa.text("DROP TABLE live_transactions"))
+        for table in ("live_transactions", "confirmations"):
+            await tx.conn.execute(sa.text(f"DROP TABLE {table}"))
         await tx.conn.execute(sa.text(step_back))
     second: Gateway = await open_gateway()
     async with second.desk.journal.reading() as conn:

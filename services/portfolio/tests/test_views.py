@@ -77,6 +77,7 @@ async def test_every_outcome_is_consumed_durably(portfolio: Portfolio) -> None:
         "book.changed",
         "trading.status",
         "breaker.reset",
+        "token.flagged",
     }
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from dexlane.domain.levels import unknown_level
 from dexlane.runtime.books_edit import write_book
 from dexlane.runtime.books_file import load_books, paper_account
 from dexlane.values.amounts import decimal_text, parse_decimal_text
 from dexlane.values.books import Book, Lane, Mode, Profile
+from dexlane_cli import gateway_client
 from dexlane_cli.default_books import DEVNET_ROLES, quote_on, roles, write_default_books
 from dexlane_cli.errors import EXIT_USAGE, CommandError
-from dexlane_cli.stack import StackOptions, devnet_chains, given_nodes
+from dexlane_cli.stack import Ports, StackOptions, devnet_chains, given_nodes
 
 app = typer.Typer(help="Show the books, or add one.", no_args_is_help=True)
 console = Console(soft_wrap=True)
@@ -95,6 +98,23 @@ def add(
         raise CommandError("; ".join(str(fault["msg"]) for fault in error.errors()), EXIT_USAGE) from error
     write_book(path, book, roles=roles())
     console.print(f"added {name} to {path}")
+
+
+@app.command()
+def level(
+    book: Annotated[str, typer.Argument(help="Id of the book.")],
+    level: Annotated[int, typer.Argument(help="1 (least) to 10 (most); `dexlane levels` shows them.")],
+    home: Home = DEFAULT_HOME,
+    port_shift: Annotated[int, typer.Option("--port-shift", help="Added to every port.")] = 0,
+) -> None:
+    """Give a book another level, now: executors plan by it from the next decision on. A signer's process has a highest
+    level of its own in its policy, and refuses entries above it."""
+    wrong = unknown_level(level)
+    if wrong is not None:
+        raise CommandError(wrong, EXIT_USAGE)
+    options = StackOptions(home=home.resolve(), ports=Ports(port_shift))
+    answer = gateway_client.call(options, "PUT", f"/books/{quote(book, safe='')}", {"level": level})
+    console.print(f"{book} has level {answer['book']['level']} (version {answer['book_version']})")
 
 
 def _accounts(like: Book, name: str, given: dict[Lane, str | None]) -> dict[Lane, str]:

@@ -36,6 +36,7 @@ from dexlane_cli import (
 from dexlane_cli.assess import assess_command
 from dexlane_cli.code_risk import bytecode_risk_command
 from dexlane_cli.errors import EXIT_FAILED, CommandError
+from dexlane_cli.levels import levels_command
 from dexlane_cli.quote import quote_command
 from dexlane_cli.reconcile import examine, tables
 from dexlane_cli.risk_report import risk_report_command
@@ -50,6 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(books.app, name="books")
+app.command("levels")(levels_command)
 app.command("quote")(quote_command)
 app.command("assess")(assess_command)
 app.command("bytecode-risk")(bytecode_risk_command)

@@ -19,7 +19,7 @@ from dexlane_cli.default_books import roles
 from dexlane_cli.errors import EXIT_USAGE, CommandError
 from dexlane_cli.session import write_private
 from dexlane_cli.stack import APPROVER_KEYS, CONTROL_SOCKET, EXECUTORS, SIGNER_POLICY, SIGNER_SOCKET, StackOptions
-from dexlane_signer import Policy, PrivateKey, TokenLimit, write_keystore
+from dexlane_signer import EntryCap, Policy, PrivateKey, TokenLimit, write_keystore
 
 MAX_SOCKET_BYTES = 107
 """The longest path that Linux lets a socket have: unix(7)."""
@@ -104,6 +104,7 @@ def policy_of_chain(chain_id: int, books: Iterable[Book], rules: SigningRules) -
         own_addresses=first.own_addresses.union(*(policy.own_addresses for policy in others)),
         tokens=tokens,
         book_accounts={book.id: frozenset(book.accounts.values()) for book in here},
+        entry_caps={account: cap for policy in (first, *others) for account, cap in policy.entry_caps.items()},
         max_value_wei=max(policy.max_value_wei for policy in (first, *others)),
         wrapped_native=next((policy.wrapped_native for policy in (first, *others) if policy.wrapped_native), None),
     )
@@ -149,13 +150,20 @@ def _chain(policy: Policy) -> Iterator[str]:
     keys = {approver.name.lower(): key.hex() for approver, key in policy.approvers.items()}
     yield from ("[chains.approvers]", *_fields(keys))
     for book, accounts in sorted(policy.book_accounts.items()):
-        yield from ("[[chains.books]]", *_fields({"id": book, "accounts": sorted(accounts)}))
+        yield from _book(book, {account: policy.entry_caps[account] for account in sorted(accounts)})
     for router, selectors in sorted(policy.routers.items()):
         yield from ("[[chains.routers]]", *_fields({"address": router, "selectors": sorted(selectors)}))
     for token, limit in sorted(policy.tokens.items()):
         yield from ("[[chains.tokens]]", *_fields({"address": token}), *_limit(limit))
     if policy.unlisted_token_limit is not None:
         yield from ("[chains.unlisted_tokens]", *_limit(policy.unlisted_token_limit))
+
+
+def _book(book: str, caps: Mapping[str, EntryCap]) -> Iterator[str]:
+    for first in list(caps.values())[:1]:
+        yield from ("[[chains.books]]", *_fields({"id": book, "level": first.level, "quote": first.token}))
+    for account, cap in caps.items():
+        yield from (f"[chains.books.{cap.lane}]", *_fields({"account": account, "capital": str(cap.capital)}))
 
 
 def _limit(limit: TokenLimit) -> Iterator[str]:

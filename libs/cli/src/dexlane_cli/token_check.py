@@ -151,7 +151,6 @@ def answer_of(trial: TokenTrial, verdict: TokenVerdict, ms: float) -> dict[str, 
     ]
     return {
         "token": trial.token,
-        "pool": verdict.pool,
         "verdict": verdict.verdict,
         "buy_tax_bps": verdict.buy_tax_bps,
         "sell_tax_bps": verdict.sell_tax_bps,
@@ -167,7 +166,7 @@ def _show(answer: dict[str, Any], verdict: TokenVerdict) -> None:
     colours = {"safe": "green", "unsafe": "red", "unknown": "yellow"}
     console.print(f"{answer['token']} is [{colours[verdict.verdict]}]{verdict.verdict}[/] ({answer['ms']} ms)")
     taxes = (("purchase", verdict.buy_tax_bps), ("sale", verdict.sell_tax_bps), ("transfer", verdict.transfer_tax_bps))
-    console.print(f"traded in pool {answer['pool'] or 'none'}")
+    console.print(f"traded in pool {verdict.pool or 'none'}")
     kept, largest = verdict.background.locked_bps(), verdict.background.top_holder_bps()
     shares = {"liquidity burned or locked": kept, "largest holder": largest}
     told = ", ".join(f"{name} {'?' if bps is None else percent(bps)}" for name, bps in shares.items())

@@ -148,7 +148,7 @@ async def test_a_private_trade_fills_once_and_the_public_pool_never_sees_it(home
         assert {change.path for change in changes if change.attempt} == {SendPath.PRIVATE}
         [intent] = [event for event in await at.bench.events() if isinstance(event, IntentCreated) and event.plan]
         assert intent.submission is not None
-        assert intent.submission.reason == "the book sends by private relays alone"
+        assert intent.submission.reason == "the book or its level sends by private relays alone"
         assert at.count("relay_outcomes_total", chain_id="1", relay="r0", outcome="included_in_race") == 1
         assert at.board.scores["r0"].included == at.board.scores["r1"].included == 1
 

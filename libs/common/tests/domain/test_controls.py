@@ -536,8 +536,8 @@ def test_a_budget_shrinks_with_volatility_and_thin_liquidity(mode: Mode) -> None
 
     assert budget() == 1_000 * USD
     assert budget(volatility=40) == budget(liquidity=40) == budget(volatility=40, liquidity=10) == 700 * USD
-    assert budget(liquidity=100) == 250 * USD
-    assert budget(contract=90, slippage=90) == 1_000 * USD
+    assert budget(liquidity=44) == 670 * USD
+    assert budget(contract=44, slippage=44) == 1_000 * USD
 
 
 def test_a_category_that_nobody_scored_counts_as_the_worst() -> None:

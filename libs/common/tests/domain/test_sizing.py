@@ -8,28 +8,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dexlane.domain.sizing import LEVELS, appetite, candidate_sizes
+from dexlane.domain.levels import LEVELS
+from dexlane.domain.sizing import APPETITES, appetite, candidate_sizes
 from dexlane.values.books import Profile
 
 
-@pytest.mark.parametrize("profile", Profile)
-def test_each_level_accepts_at_least_what_the_level_below_accepts(profile: Profile) -> None:
-    for lower, higher in pairwise(appetite(profile, level) for level in LEVELS):
-        assert higher.max_risk_score >= lower.max_risk_score
-        assert higher.min_confidence_bps <= lower.min_confidence_bps
-        assert higher.position_bps > lower.position_bps
-
-
 @pytest.mark.parametrize("level", LEVELS)
-def test_each_profile_accepts_at_least_what_the_more_careful_one_accepts(level: int) -> None:
-    for careful, bold in pairwise(appetite(profile, level) for profile in Profile):
+@pytest.mark.parametrize("profile", Profile)
+def test_the_stricter_of_profile_and_level_holds(profile: Profile, level: int) -> None:
+    accepted, of_profile, of_level = appetite(profile, level), APPETITES[profile], LEVELS[level]
+    assert accepted.max_risk_score == min(of_profile.max_risk_score, of_level.max_risk_score)
+    assert accepted.min_confidence_bps == max(of_profile.min_confidence_bps, of_level.min_confidence_bps)
+
+
+def test_each_profile_accepts_more_than_the_more_careful_one() -> None:
+    assert list(APPETITES) == list(Profile)
+    for careful, bold in pairwise(APPETITES.values()):
         assert bold.max_risk_score > careful.max_risk_score
         assert bold.min_confidence_bps < careful.min_confidence_bps
 
 
 @pytest.mark.parametrize("level", [0, 11])
 def test_there_are_ten_levels(level: int) -> None:
-    with pytest.raises(ValueError, match="is not between 1 and 10"):
+    with pytest.raises(ValueError, match="is not published; give the book one from 1 to 10"):
         appetite(Profile.MODERATE, level)
 
 
@@ -39,7 +40,7 @@ def test_sizes_fall_stay_positive_and_never_pass_the_ceiling_or_the_level(
 ) -> None:
     sizes = list(candidate_sizes(capital, level, ceiling))
     assert sizes == sorted(set(sizes), reverse=True)
-    assert all(0 < size <= min(ceiling, capital * level // 100) for size in sizes)
+    assert all(0 < size <= min(ceiling, capital * LEVELS[level].position_bps // 10_000) for size in sizes)
 
 
 @given(capital=st.integers(0, 10**30), level=st.integers(1, 9), ceiling=st.integers(0, 10**30))

@@ -80,6 +80,8 @@ WEAKNESSES: tuple[tuple[Any, str, DenialReason, object], ...] = (
     (approval_rules, "_check_amount", R.APPROVAL_AMOUNT, None),
     (signer, "use_approval", R.APPROVAL_USED, None),
     (signer, "opens_position", R.NOT_AN_EXIT, False),
+    (signer, "check_entry", R.OVER_LEVEL, None),
+    (signer, "check_entry", R.ENTRY_TOKEN, None),
     (guard.NonceGuard, "_stale", R.STALE_EPOCH, None),
     *(
         (spending.Spending, "_over", reason, None)

@@ -15,6 +15,7 @@ from dexlane_signer.keccak import keccak256
 from dexlane_signer.keys import InvalidKeyError, PrivateKey
 from dexlane_signer.keystore import KeystoreError, load_keystore, read_password, write_keystore
 from dexlane_signer.latch import Latch, Level
+from dexlane_signer.levels import POSITION_BPS, EntryCap
 from dexlane_signer.policy import CheckContext, Kind, Policy, SpendingCaps, TokenLimit, Worth
 from dexlane_signer.signer import LocalSigner, PermitRequest, SignRequest
 from dexlane_signer.sockets import SocketTakenError
@@ -25,6 +26,7 @@ from dexlane_signer.typed_data import PERMIT2, PermitSingle
 __all__ = [
     "HALT_FILE",
     "PERMIT2",
+    "POSITION_BPS",
     "ROUTER02_SELECTORS",
     "SWAP_ROUTER02_SELECTORS",
     "Approval",
@@ -39,6 +41,7 @@ __all__ = [
     "Denial",
     "DenialReason",
     "DynamicFeeTransaction",
+    "EntryCap",
     "GuardUnavailableError",
     "InvalidKeyError",
     "KeystoreError",

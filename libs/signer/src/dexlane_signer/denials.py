@@ -49,6 +49,9 @@ class DenialReason(StrEnum):
     APPROVAL_AMOUNT = "approval_amount"
     APPROVAL_USED = "approval_used"
     TRADE_VALUE_CAP = "trade_value_cap"
+    LEVEL_UNKNOWN = "level_unknown"
+    OVER_LEVEL = "over_level"
+    ENTRY_TOKEN = "entry_token"  # noqa: S105 - a code, not a password
     HOUR_CAP_TOKEN = "hour_cap_token"  # noqa: S105 - a code, not a password
     DAY_CAP_TOKEN = "day_cap_token"  # noqa: S105 - a code, not a password
     HOUR_CAP_VALUE = "hour_cap_value"

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from dexlane_signer.addresses import normal_address
 from dexlane_signer.approvals import Approver
 from dexlane_signer.direct_calls import DIRECT_SELECTORS
+from dexlane_signer.levels import EntryCap
 from dexlane_signer.router_calls import EXECUTE
 
 Kind: TypeAlias = Literal["trade", "cancel"]
@@ -118,6 +119,8 @@ class Policy:
     """How far ahead of now an approval may end."""
     book_accounts: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Book to its accounts. An approval for a book that is not here is good for nobody."""
+    entry_caps: Mapping[str, EntryCap] = field(default_factory=dict)
+    """By account. One that is not here opens no position."""
     caps: SpendingCaps = SpendingCaps()
     legacy_chain_ids: frozenset[int] = frozenset()
     """Chains without EIP-1559, of those above: only type 0 is signed there, and only there."""
@@ -142,6 +145,9 @@ class Policy:
             "book_accounts": MappingProxyType(
                 {book: frozenset(map(normal_address, accounts)) for book, accounts in self.book_accounts.items()}
             ),
+            "entry_caps": MappingProxyType(
+                {normal_address(account): _normal(cap) for account, cap in self.entry_caps.items()}
+            ),
             "own_addresses": frozenset(map(normal_address, self.own_addresses)),
             "permit_spenders": frozenset(map(normal_address, self.permit_spenders)),
             "direct_spenders": frozenset(map(normal_address, self.direct_spenders)),
@@ -164,3 +170,7 @@ class Policy:
         if self.max_tip_per_gas_wei is None:
             return self.fee_cap_wei(kind)
         return self.max_tip_per_gas_wei * 5 // 4 if kind == "cancel" else self.max_tip_per_gas_wei
+
+
+def _normal(cap: EntryCap) -> EntryCap:
+    return replace(cap, token=normal_address(cap.token))

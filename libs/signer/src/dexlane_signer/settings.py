@@ -11,11 +11,13 @@ from pathlib import Path
 
 from dexlane_signer.approvals import Approver
 from dexlane_signer.key_stores.settings import KeyStoreSettings, read_key_store
+from dexlane_signer.levels import EntryCap
 from dexlane_signer.policy import Policy, SpendingCaps, TokenLimit, Worth
 from dexlane_signer.tables import PolicyFileError, Table
 
 MAX_FILE_BYTES = 1 << 20
 GUARD_FILE = "guard.db"
+LANES = ("fast", "smart")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,7 @@ def _max_silence_s(process: Table) -> int | None:
 def _policy(table: Table) -> Policy:
     routers = {one.address("address"): frozenset(one.texts("selectors")) for one in _finished(table.tables("routers"))}
     tokens = {one.address("address"): _limit(one) for one in table.tables("tokens")}
+    books = _books(table)
     unlisted = table.table("unlisted_tokens") if table.has("unlisted_tokens") else None
     chain_id = table.integer("chain_id", least=1, most=2**63 - 1)
     cancel_cap = "max_cancel_fee_per_gas_wei"
@@ -137,10 +140,8 @@ def _policy(table: Table) -> Policy:
             max_approval_s=table.integer("max_approval_s", least=1, most=86_400)
             if table.has("max_approval_s")
             else 3_600,
-            book_accounts={
-                one.text("id"): frozenset(one.addresses("accounts"))
-                for one in (table.tables("books") if table.has("books") else ())
-            },
+            book_accounts={book: frozenset(caps) for book, caps in books.items()},
+            entry_caps={account: cap for caps in books.values() for account, cap in caps.items()},
             caps=_caps(table),
             legacy_chain_ids=frozenset({chain_id} if table.has("legacy") and table.flag("legacy") else ()),
         )
@@ -155,6 +156,33 @@ def _finished(tables: list[Table]) -> list[Table]:
         table.has("address"), table.has("selectors")
         table.finish()
     return tables
+
+
+def _books(table: Table) -> dict[str, dict[str, EntryCap]]:
+    """By book, its accounts and what they may put into one entry. Every account of the chain is one of a book's."""
+    books: dict[str, dict[str, EntryCap]] = {}
+    for book in table.tables("books"):
+        level, quote, accounts = book.integer("level"), book.address("quote"), {}
+        for lane in (lane for lane in LANES if book.has(lane)):
+            here = book.table(lane)
+            accounts[here.address("account")] = _entry_cap(here, level, lane, quote)
+            here.finish()
+        books[book.text("id")] = accounts
+        book.finish()
+    without = set(table.addresses("accounts")) - {account for accounts in books.values() for account in accounts}
+    if without:
+        raise PolicyFileError(
+            f"{table.where('accounts')} names {min(without)}, which no book has; write its book down with level and "
+            f"capital under {table.where('books')}"
+        )
+    return books
+
+
+def _entry_cap(table: Table, level: int, lane: str, token: str) -> EntryCap:
+    try:
+        return EntryCap(level=level, lane=lane, token=token, capital=table.integer("capital"))
+    except ValueError as error:
+        raise PolicyFileError(f"{table.name}: {error}") from error
 
 
 def _approvers(table: Table) -> dict[Approver, bytes]:

@@ -23,6 +23,7 @@ from dexlane_signer.guard_file import GuardUnavailableError
 from dexlane_signer.key_stores.errors import KeyStoreRefusedError
 from dexlane_signer.keys import AccountKey
 from dexlane_signer.latch import Latch, Level
+from dexlane_signer.levels import check_entry
 from dexlane_signer.policy import CheckContext, Kind, Policy
 from dexlane_signer.purposes import Purpose, opens_position
 from dexlane_signer.swap_rules import check_permit
@@ -196,6 +197,8 @@ class LocalSigner:
         if isinstance(is_entry, Denial):
             raise SigningDenied(is_entry)
         _require(self._brake.refusal(is_cancel=request.kind == "cancel", is_entry=is_entry))
+        if is_entry and allowed.effect.trades:
+            _require(check_entry(policy.entry_caps.get(sender), allowed.effect.paid, policy.wrapped_native))
         asked = Asked(
             intent_id=request.intent_id,
             kind=request.kind,
@@ -229,6 +232,9 @@ class LocalSigner:
         context = CheckContext(sender=owner, kind="trade", now_s=self.clock_s())
         _require(check_permit(policy, request.permit, context))
         _require(check_permit_approval(policy, request.approval, request.permit, request.chain_id, context))
+        if is_entry:
+            paid = {request.permit.token: request.permit.amount}
+            _require(check_entry(policy.entry_caps.get(owner), paid, policy.wrapped_native))
         _require(self._brake.refusal(is_cancel=False, is_entry=is_entry))
         _require(self._guard.refusal(request.chain_id, owner, request.epoch, is_entry=is_entry))
         return partial(key.sign_permit, request.permit, chain_id=request.chain_id)

@@ -67,6 +67,11 @@ class PlanningRules:
     waits_for_cheaper_blocks: bool = False
     """Whether an entry whose chance lasts may be planned for a later block in which gas is expected to be cheaper."""
 
+    @property
+    def searches(self) -> bool:
+        """Whether other routes than the one that was judged may be taken."""
+        return self.max_legs > 1 or self.max_paths > 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Market:

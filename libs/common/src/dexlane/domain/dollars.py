@@ -14,11 +14,15 @@ from dexlane.values.pools import Pool
 from dexlane.values.tokens import Token
 
 STABLE_SYMBOLS = frozenset({"USDC", "USDT", "DAI"})
+_STABLE = {
+    chain_id: frozenset(address for address, symbol in tokens.items() if symbol in STABLE_SYMBOLS)
+    for chain_id, tokens in CANONICAL_TOKENS.items()
+}
 
 
-def stablecoins(chain_id: int) -> set[str]:
+def stablecoins(chain_id: int) -> frozenset[str]:
     """The addresses of the tokens that count as dollars on a chain."""
-    return {address for address, symbol in CANONICAL_TOKENS.get(chain_id, {}).items() if symbol in STABLE_SYMBOLS}
+    return _STABLE.get(chain_id, frozenset())
 
 
 def usd_in_token(pools: Mapping[str, Pool], chain_id: int, token: Token, usd: int) -> int | None:
@@ -42,7 +46,7 @@ def _one(decimals: int) -> int:
     return one
 
 
-def _prices(pools: Mapping[str, Pool], token: str, stable: set[str]) -> Iterator[tuple[int, str, int, int, int]]:
+def _prices(pools: Mapping[str, Pool], token: str, stable: frozenset[str]) -> Iterator[tuple[int, str, int, int, int]]:
     """Depth, pool, decimals of its stablecoin and its price as numerator and denominator, where there is one."""
     for address, pool in pools.items():
         found = next((one for one in pool.key.tokens if one.address in stable), None)

@@ -13,15 +13,19 @@ from dexlane.events.risk import VerdictApproved
 from dexlane.values.amounts import decimal_text
 
 
-def why_later(verdict: VerdictApproved, market: Market, rules: PlanningRules) -> str | None:
+def why_later(
+    verdict: VerdictApproved, market: Market, rules: PlanningRules, last_block: int | None = None
+) -> str | None:
     """A sentence when gas is expected to be cheaper in a later block that is still in time; None to trade now.
 
     The quote may be of the block before: what it said holds until the next one comes. One block is kept in hand, for
-    the decision is looked at again between blocks. A cycle is gone in a block, so it never waits.
+    the decision is looked at again between blocks. A cycle is gone in a block, so it never waits. After ``last_block``
+    no book would take it any more; None when that is not limited.
     """
     if not rules.waits_for_cheaper_blocks or market.fee_quote is None or verdict.opportunity.route.is_cycle:
         return None
     deadline = min(verdict.opportunity.deadline_block, market.block.number + rules.max_wait_blocks)
+    deadline = deadline if last_block is None else min(deadline, last_block + 1)
     timing = _timing_within(market.fee_quote.timing, deadline - market.block.number - 1)
     if timing is None or not timing.waits:
         return None

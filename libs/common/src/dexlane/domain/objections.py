@@ -9,6 +9,7 @@ from dexlane.domain.circumstances import Holdings, Market, Objection, PlanningRu
 from dexlane.domain.controls.gate import against_trade
 from dexlane.domain.fee_limits import price_of
 from dexlane.domain.fees import fee_parameters
+from dexlane.domain.levels import LEVELS, last_block, unknown_level
 from dexlane.domain.risk.compliance import forbidden
 from dexlane.domain.risk.profiles import beyond_profile
 from dexlane.domain.risk.sanctions import day_of
@@ -31,7 +32,11 @@ def against_entry(
     limits = book.limits.get(verdict.lane)
     if limits is None:
         return [Objection("lane_off", f"the book has no account in the {verdict.lane} lane")]
+    wrong = unknown_level(book.level)
+    if wrong is not None:
+        return [Objection("unknown_level", wrong)]
     objections = [*_of_the_book(verdict, book, market), *_of_appetite(verdict, book)]
+    objections += _of_level(verdict, book, market)
     objections += _of_age(market, rules)
     objections += _of_fees(market)
     objections += [Objection("beyond_profile", sentence) for sentence in beyond_profile(verdict, book)]
@@ -100,6 +105,23 @@ def _of_appetite(verdict: VerdictApproved, book: Book) -> Iterator[Objection]:
             f"the confidence of {percent(verdict.confidence_bps)} is below "
             f"{percent(accepted.min_confidence_bps)}, the least for {whose}",
         )
+
+
+def _of_level(verdict: VerdictApproved, book: Book, market: Market) -> Iterator[Objection]:
+    """What the published level asks for beside risk and confidence."""
+    level = LEVELS[book.level]
+    if verdict.lane not in level.lanes:
+        yield Objection("lane_not_allowed", f"a book of level {book.level} opens nothing in the {verdict.lane} lane")
+    made = verdict.checks
+    missing = [check for check in level.required_checks if check not in made]
+    if missing:
+        names = ", ".join(check.replace("_", " ") for check in missing)
+        yield Objection("not_checked", f"level {book.level} asks for what this verdict did not check: {names}")
+    last = last_block(verdict.opportunity, book.level, market.block_time_s)
+    if market.block.number > last:
+        late = market.block.number - verdict.opportunity.block.number
+        sentence = f"the chance was found {late} blocks ago, and level {book.level} takes none after block {last}"
+        yield Objection("too_old", sentence)
 
 
 def _of_law(verdict: VerdictApproved, book: Book, market: Market, rules: PlanningRules) -> Iterator[Objection]:

@@ -6,26 +6,28 @@ when the opportunity was found is only compared with that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
-from dexlane.domain.amm.quoting import InsufficientLiquidity, optimal_cycle_size
+from dexlane.domain.amm.quoting import InsufficientLiquidity
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.controls.bounds import refused_by, sized
+from dexlane.domain.controls.budgets import market_share_bps
 from dexlane.domain.controls.collar import Collar
 from dexlane.domain.controls.confirming import confirmed_or_asked
 from dexlane.domain.controls.facts import Candidate
 from dexlane.domain.controls.gate import size_bounds
+from dexlane.domain.entry_start import entry_ceiling, route_for
 from dexlane.domain.entry_timing import patient_fee
-from dexlane.domain.exit_fees import exit_budget
+from dexlane.domain.fee_budgets import entry_budget, exit_budget
 from dexlane.domain.fee_bumps import at_most, first_exit_fee
 from dexlane.domain.fees import fee_parameters, highest_base_fee_after
-from dexlane.domain.gas_value import native_in_quote, quote_in_native
+from dexlane.domain.gas_value import native_in_quote
+from dexlane.domain.levels import dearest_tier, entry_tiers
 from dexlane.domain.objections import GWEI_DECIMALS, against_entry, against_exit, not_worth_its_gas, percent
-from dexlane.domain.rollup_fees import dearest_rollup_fee_wei, planned_size, routed_size
-from dexlane.domain.routing import rotated_to
+from dexlane.domain.rollup_fees import dearest_rollup_fee_wei, routed_size
 from dexlane.domain.sizing import candidate_sizes
+from dexlane.domain.trade_choice import NOTHING_FREE
 from dexlane.domain.trade_quotes import TradeQuote, quote_trade
 from dexlane.domain.trade_search import TradeSearch
 from dexlane.domain.tried import Tried, refused_size, ways
@@ -36,7 +38,7 @@ from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.portfolio import ExitReason, ExitTriggered
 from dexlane.events.risk import VerdictApproved
 from dexlane.values.amounts import BPS_DENOMINATOR, apply_bps, decimal_text
-from dexlane.values.books import Book, Lane, LaneLimits, Mode
+from dexlane.values.books import Book, Mode
 from dexlane.values.chains import NATIVE
 from dexlane.values.routes import PlannedPath, Route
 from dexlane.values.sizes import TradeSize
@@ -45,7 +47,6 @@ from dexlane.values.tokens import TokenTax
 MAX_GAS_LIMIT = 16_777_216
 """The most gas of one transaction (EIP-7825)."""
 
-ENTRY_TIERS: Mapping[Lane, FeeTier] = MappingProxyType({Lane.FAST: FeeTier.SPEED, Lane.SMART: FeeTier.BALANCED})
 URGENT_EXITS = frozenset({ExitReason.STOP_LOSS, ExitReason.HALT, ExitReason.TOKEN_FLAGGED})
 EXIT_BASE_FEE_BLOCKS = 6
 """An exit's fee cap survives so many full blocks in a row, even when the last fee quote is old."""
@@ -68,11 +69,20 @@ class _Terms:
 
 
 @dataclass(frozen=True, slots=True)
+class _Quoted:
+    """What a size would bring; ``passed_over`` is the judged route, where another brings more."""
+
+    quote: TradeQuote
+    passed_over: TradeQuote | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Offer:
-    """A quoted trade and the least it may bring; ``passed_over`` is the judged route, where another brings more."""
+    """A quoted trade, the least it may bring, and how it is sent."""
 
     quote: TradeQuote
     minimum_out: int
+    terms: _Terms
     passed_over: TradeQuote | None = None
 
     @property
@@ -85,51 +95,65 @@ def plan(
     cause: VerdictApproved | ExitTriggered, book: Book, holdings: Holdings, market: Market, rules: PlanningRules
 ) -> Planned | Refused:
     """What the book does about a verdict or an exit, with plain reasons when that is nothing."""
+    return next(plans(cause, book, holdings, market, rules))
+
+
+def plans(
+    cause: VerdictApproved | ExitTriggered, book: Book, holdings: Holdings, market: Market, rules: PlanningRules
+) -> Iterator[Planned | Refused]:
+    """The trades that the book may make about a verdict or an exit, that which it prefers first; or a refusal."""
     if isinstance(cause, ExitTriggered):
-        return plan_exit(cause, book, holdings, market, rules)
-    return plan_entry(cause, book, holdings, market, rules)
+        yield plan_exit(cause, book, holdings, market, rules)
+    else:
+        yield from plan_entries(cause, book, holdings, market, rules)
 
 
-def plan_entry(
+def plan_entries(
     verdict: VerdictApproved, book: Book, holdings: Holdings, market: Market, rules: PlanningRules
-) -> Planned | Refused:
-    """Plan an entry, or a price gap when the route is a cycle.
+) -> Iterator[Planned | Refused]:
+    """Entries, or price gaps when the route is a cycle, each smaller than the one before; a refusal when there is none.
 
-    The size is the largest that the level, the limits, the free capital and the balance allow and that still pays.
+    The first size is the largest that the level, the limits, the free capital and the balance allow and that still
+    pays, at the fee tier of the level or of one below it.
     """
     objections = against_entry(verdict, book, holdings, market, rules)
-    if objections:
-        return refusal(objections)
-    opportunity = verdict.opportunity
-    start = _route_for(opportunity, book, market)
+    start = refusal(objections) if objections else route_for(verdict.opportunity, book, market)
     if isinstance(start, Refused):
-        return start
-    terms = _entry_terms(verdict, market, rules)
-    if isinstance(terms, Refused):
-        return terms
-    limits = book.limits[verdict.lane]
-    ceiling = _ceiling(opportunity, start, limits, holdings, market)
+        yield start
+        return
+    limits, opportunity = book.limits[verdict.lane], verdict.opportunity
+    ceiling = entry_ceiling(opportunity, start, limits, holdings, market)
     collar = Collar(book, market, ceiling)
     most = next(candidate_sizes(limits.capital, book.level, limits.capital), 0)
     trade = Candidate(start, opportunity.strategy, limits.capital, most, verdict.factors)
     bounds = [*size_bounds(trade, book, holdings, market), *collar.bounds(start)]
     forbidden = refused_by(bounds)
     if forbidden:
-        return refusal(forbidden)
+        yield refusal(forbidden)
+        return
     ceiling = min([ceiling, *(bound.most for bound in bounds)])
-    desk = _Desk.of(book, market, rules, terms, collar)
+    desk = _entry_desk(verdict, book, market, rules, collar)
+    terms: dict[FeeTier, _Terms | Objection] = {}
     first: Objection | None = None
+    planned = False
     tried: list[Tried] = []
-    for size in candidate_sizes(limits.capital, book.level, ceiling):
-        offer = _offer(opportunity, start, size, desk)
-        if isinstance(offer, _Offer):
-            told = sized(offer.quote.amount_in, book, limits.capital, bounds)
-            made = confirmed_or_asked(_planned_entry(opportunity, offer, desk, told), book, holdings, market)
-            return replace(made, tried=(*tried, *ways(offer.quote, offer.passed_over)))
-        tried.append(refused_size(start, size, offer.outcome, offer.sentence))
-        first = first or offer
-    nothing = refusal([first or Objection("nothing_free", "no capital, balance or size is left for this trade")])
-    return replace(nothing, tried=tuple(tried))
+    for size in candidate_sizes(limits.capital, book.level, ceiling, market_share_bps(trade, book)):
+        quote = _quoted(opportunity, start, size, desk)
+        for tier in entry_tiers(book.level, verdict.lane):
+            if tier not in terms:
+                terms[tier] = _entry_terms(tier, verdict, market, rules)
+            offer = _offer(opportunity, quote, terms[tier], desk)
+            if isinstance(offer, _Offer):
+                planned = True
+                told = sized(offer.quote.amount_in, book, limits.capital, bounds)
+                made = confirmed_or_asked(_planned_entry(opportunity, offer, desk, told), book, holdings, market)
+                tried += ways(offer.quote, offer.passed_over)
+                yield replace(made, tried=tuple(tried))
+                break
+            tried.append(refused_size(start, size, offer.outcome, offer.sentence))
+            first = first or offer
+    if not planned:
+        yield replace(refusal([first or NOTHING_FREE]), tried=tuple(tried))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +163,8 @@ class _Desk:
     book: Book
     market: Market
     rules: PlanningRules
-    terms: _Terms
     search: TradeSearch
     collar: Collar | None = None
-
-    @classmethod
-    def of(cls, book: Book, market: Market, rules: PlanningRules, terms: _Terms, collar: Collar | None = None) -> _Desk:
-        """With a search that pays gas at its dearest."""
-        return cls(book, market, rules, terms, TradeSearch(market, rules, terms.dearest_gas_wei), collar)
 
     @property
     def quote_token(self) -> str:
@@ -167,14 +185,15 @@ def plan_exit(
     urgent = exit_.reason in URGENT_EXITS
     tolerance = min(book.slippage_tolerance_bps * (URGENT_TOLERANCE_FACTOR if urgent else 1), MAX_TOLERANCE_BPS)
     cap = _lifted(fee_quote.tiers[FeeTier.EMERGENCY if urgent else FeeTier.PROTECTED], market)
-    desk = _Desk.of(book, market, rules, _terms(cap, market, market.block.number + rules.exit_wait_blocks))
+    terms = _terms(cap, market, market.block.number + rules.exit_wait_blocks)
+    desk = _Desk(book, market, rules, TradeSearch(market, rules, terms.dearest_gas_wei))
     waits = market.block.number - exit_.block.number <= rules.exit_retry_blocks
     found = desk.search.best(exit_.token.address, desk.quote_token, amount)
     if found is None:
         quantity = decimal_text(amount, exit_.token.decimals)
         sentence = f"no known pool takes {quantity} {exit_.token.symbol} for {book.quote.symbol}"
         return refusal([Objection("no_route", sentence, passing=waits)])
-    trade = _trade(_Offer(found, _less(found.amount_out, tolerance)), desk, tolerance)
+    trade = _trade(_Offer(found, _less(found.amount_out, tolerance), terms), desk, tolerance)
     share = rules.urgent_exit_budget_bps if urgent else rules.exit_budget_bps
     budget = exit_budget(trade, desk.quote_token, market, rules, share)
     least = market.next_base_fee_wei + fee_parameters(market.chain_id).minimum_tip_wei
@@ -194,6 +213,15 @@ def plan_exit(
     )
 
 
+def _entry_desk(verdict: VerdictApproved, book: Book, market: Market, rules: PlanningRules, collar: Collar) -> _Desk:
+    """Routes are searched at the gas price of the lane's dearest tier, whatever the level: one size has one route."""
+    price = market.next_base_fee_wei
+    if rules.searches:
+        terms = _entry_terms(dearest_tier(verdict.lane), verdict, market, rules)
+        price = price if isinstance(terms, Objection) else terms.dearest_gas_wei
+    return _Desk(book, market, rules, TradeSearch(market, rules, price), collar)
+
+
 def _with_tax(market: Market, exit_: ExitTriggered, book: Book) -> Market:
     """With what the token keeps of this sale. Of one that nobody could sell paper sells nothing; a live book tries all
     the same, because the chain may have changed since and a call that would fail is not sent."""
@@ -203,48 +231,14 @@ def _with_tax(market: Market, exit_: ExitTriggered, book: Book) -> Market:
     return replace(market, taxes={**market.taxes, exit_.token.address: tax})
 
 
-def _route_for(opportunity: OpportunityFound, book: Book, market: Market) -> Route | Refused:
-    """The route as this book can trade it: it is paid with the book's quote token."""
-    route, quote = opportunity.route, book.quote
-    paid_with = market.traded_as(quote.address)
-    if route.is_cycle and route.token_in != paid_with:
-        rotated = rotated_to(route, paid_with)
-        if rotated is None:
-            return refusal([Objection("other_quote", f"the cycle does not pass through {quote.symbol}")])
-        route = rotated
-    if route.token_in != paid_with:
-        return refusal([Objection("other_quote", f"the trade is not paid with {quote.symbol}")])
-    unknown = [leg.pool for leg in route.legs if leg.pool not in market.pools]
-    if unknown:
-        return refusal([Objection("unknown_pool", f"the state of pool {pool} is not known") for pool in unknown])
-    return route
-
-
-def _ceiling(
-    opportunity: OpportunityFound, route: Route, limits: LaneLimits, holdings: Holdings, market: Market
-) -> int:
-    """The most that any level may put in: the hint, the largest trade, what capital and balance leave."""
-    at_work = 0 if holdings.exposure is None else holdings.exposure.at_work
-    ceiling = min(
-        apply_bps(limits.max_trade, market.entry_size_bps), limits.capital - at_work - holdings.reserved.capital
-    )
-    if holdings.quote_balance is not None:
-        ceiling = min(ceiling, holdings.quote_balance - holdings.reserved.capital)
-    if route == opportunity.route:
-        return max(0, min(ceiling, opportunity.size_hint))
-    # The hint is in another token: what the rotated cycle earns most with takes its place.
-    best = optimal_cycle_size(market.pools, route, ceiling) if ceiling > 0 else None
-    return 0 if best is None else best[0]
-
-
-def _entry_terms(verdict: VerdictApproved, market: Market, rules: PlanningRules) -> _Terms | Refused:
+def _entry_terms(tier: FeeTier, verdict: VerdictApproved, market: Market, rules: PlanningRules) -> _Terms | Objection:
     if market.fee_quote is None:
-        return refusal([Objection("stale_fee_quote", "there is no fee quote yet", passing=True)])
-    cap = at_most(market.fee_quote.tiers[ENTRY_TIERS[verdict.lane]], rules.most_fee_per_gas_wei)
+        return Objection("stale_fee_quote", "there is no fee quote yet", passing=True)
+    cap = at_most(market.fee_quote.tiers[tier], rules.most_fee_per_gas_wei)
     if cap.max_fee_per_gas_wei < market.next_base_fee_wei:
         base_fee = market.next_base_fee_wei
         sentence = f"the fee cap of {cap.max_fee_per_gas_wei} wei is below the next base fee of {base_fee}"
-        return refusal([Objection("fee_too_low", sentence, passing=True)])
+        return Objection("fee_too_low", sentence, passing=True)
     deadline_block = min(verdict.opportunity.deadline_block, market.block.number + rules.max_wait_blocks)
     if rules.waits_for_cheaper_blocks:
         cap = patient_fee(cap, market.fee_quote.inclusion, deadline_block - market.block.number)
@@ -268,8 +262,8 @@ def _lifted(cap: FeeCap, market: Market) -> FeeCap:
     return cap.model_copy(update={"max_fee_per_gas_wei": max(cap.max_fee_per_gas_wei, least)})
 
 
-def _offer(opportunity: OpportunityFound, route: Route, size: int, desk: _Desk) -> _Offer | Objection:
-    """Quote one size exactly and say what speaks against it, if anything does."""
+def _quoted(opportunity: OpportunityFound, route: Route, size: int, desk: _Desk) -> _Quoted | Objection:
+    """Quote one size exactly and say what speaks against it, if anything does, before gas and fees are looked at."""
     try:
         quote = quote_trade(desk.market.pools, [(route, size)], desk.market.taxes)
     except InsufficientLiquidity as error:
@@ -277,16 +271,16 @@ def _offer(opportunity: OpportunityFound, route: Route, size: int, desk: _Desk) 
     if quote.amount_out < 1:
         return Objection("no_liquidity", "the route would give nothing for so small a trade")
     if route.is_cycle:
-        return _gap_offer(quote, desk)
-    if desk.rules.max_legs > 1 or desk.rules.max_paths > 1:
+        return _Quoted(quote)
+    quoted = _Quoted(quote)
+    if desk.rules.searches:
         found = desk.search.best(route.token_in, route.token_out, size)
         if found is not None and desk.search.is_better(found, quote, route.token_out):
-            offer = _entry_offer(opportunity, found, desk)
-            return replace(offer, passed_over=quote) if isinstance(offer, _Offer) else offer
-    return _entry_offer(opportunity, quote, desk)
+            quoted = _Quoted(found, passed_over=quote)
+    return _against_entry_price(opportunity, quoted.quote, desk) or quoted
 
 
-def _entry_offer(opportunity: OpportunityFound, quote: TradeQuote, desk: _Desk) -> _Offer | Objection:
+def _against_entry_price(opportunity: OpportunityFound, quote: TradeQuote, desk: _Desk) -> Objection | None:
     tolerance = desk.book.slippage_tolerance_bps
     # Cross-multiplied comparison of two rates: what this size gets now, and what the hint was to get.
     now, expected = quote.amount_out * opportunity.size_hint, opportunity.expected_out * quote.amount_in
@@ -297,31 +291,46 @@ def _entry_offer(opportunity: OpportunityFound, quote: TradeQuote, desk: _Desk) 
         most = percent(desk.rules.max_price_impact_bps)
         sentence = f"the trade would move the price by {percent(quote.impact_bps)}, more than {most}"
         return Objection("price_impact", sentence)
+    if desk.collar is None:
+        return None
+    return desk.collar.objection([path for path, _ in quote.paths], quote.amount_in, quote.amount_out)
+
+
+def _offer(
+    opportunity: OpportunityFound, quoted: _Quoted | Objection, terms: _Terms | Objection, desk: _Desk
+) -> _Offer | Objection:
+    """A quoted trade sent on these terms, or what speaks against it."""
+    if isinstance(quoted, Objection):
+        return quoted
+    if isinstance(terms, Objection):
+        return terms
+    quote = quoted.quote
+    if opportunity.route.is_cycle:
+        return _gap_offer(quote, terms, desk)
     if opportunity.edge_bps > 0:
-        cost = _gas_cost(quote, desk)
+        cost = _gas_cost(quote, terms, desk)
         gain = apply_bps(quote.amount_in, opportunity.edge_bps)
         if cost is None or cost >= gain:
             return not_worth_its_gas(cost, gain, desk.book)
-    off = desk.collar and desk.collar.objection([path for path, _ in quote.paths], quote.amount_in, quote.amount_out)
-    return off or _Offer(quote, _less(quote.amount_out, tolerance))
+    return _Offer(quote, _less(quote.amount_out, desk.book.slippage_tolerance_bps), terms, quoted.passed_over)
 
 
-def _gap_offer(quote: TradeQuote, desk: _Desk) -> _Offer | Objection:
+def _gap_offer(quote: TradeQuote, terms: _Terms, desk: _Desk) -> _Offer | Objection:
     """A gap must return what went in, its gas at the dearest possible, and a profit; else it reverts."""
-    cost = _gas_cost(quote, desk)
+    cost = _gas_cost(quote, terms, desk)
     gain = quote.amount_out - quote.amount_in
     profit = max(1, apply_bps(quote.amount_in, desk.rules.min_gap_profit_bps))
     if cost is None or gain < cost + profit:
         return not_worth_its_gas(cost, gain, desk.book)
     tolerated = _less(quote.amount_out, desk.book.slippage_tolerance_bps)
-    return _Offer(quote, max(tolerated, quote.amount_in + cost + profit))
+    return _Offer(quote, max(tolerated, quote.amount_in + cost + profit), terms)
 
 
-def _gas_cost(quote: TradeQuote, desk: _Desk) -> int | None:
+def _gas_cost(quote: TradeQuote, terms: _Terms, desk: _Desk) -> int | None:
     """Estimated gas at its dearest until the deadline, and what a rollup charges beside it, in quote units; None when
     the native coin has no price."""
     gas = quote.gas + desk.rules.permit_gas
-    wei = gas * desk.terms.dearest_gas_wei
+    wei = gas * terms.dearest_gas_wei
     if desk.market.data_fee is not None:
         size = routed_size(route for route, _ in quote.paths)
         wei += dearest_rollup_fee_wei(desk.market.data_fee, size, gas)
@@ -339,26 +348,13 @@ def _planned_entry(opportunity: OpportunityFound, offer: _Offer, desk: _Desk, si
         price_impact_bps=offer.quote.impact_bps,
         max_fee_per_gas_budget_wei=trade.fee_cap.max_fee_per_gas_wei
         if is_gap
-        else _entry_budget(opportunity, trade, desk),
+        else entry_budget(trade, desk.quote_token, desk.market, desk.rules, opportunity.edge_bps),
         size=size,
     )
 
 
-def _entry_budget(opportunity: OpportunityFound, trade: Plan, desk: _Desk) -> int:
-    """The highest fee per gas that replacements of an entry may be raised to: a multiple of the first cap, never above
-    what signers sign, and where the trade has an edge no more than that brings, over the whole gas limit."""
-    cap, market = trade.fee_cap.max_fee_per_gas_wei, desk.market
-    most = min(apply_bps(cap, desk.rules.entry_fee_budget_bps), desk.rules.most_fee_per_gas_wei)
-    if opportunity.edge_bps > 0:
-        gain = apply_bps(trade.amount_in, opportunity.edge_bps)
-        worth = quote_in_native(market.pools, market.chain_id, desk.quote_token, gain) or 0
-        data_fee = dearest_rollup_fee_wei(market.data_fee, planned_size(trade), trade.gas_limit)
-        most = min(most, max(0, worth - data_fee) // trade.gas_limit)
-    return max(cap, most)
-
-
 def _trade(offer: _Offer, desk: _Desk, tolerance_bps: int) -> Plan:
-    quote, terms, route = offer.quote, desk.terms, offer.route
+    quote, terms, route = offer.quote, offer.terms, offer.route
     gas = quote.gas + desk.rules.permit_gas
     split = _split(quote, tolerance_bps)
     is_native = desk.book.quote.address == NATIVE

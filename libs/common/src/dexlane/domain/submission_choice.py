@@ -33,42 +33,56 @@ class Relays:
 def choose(
     planned: Planned, rules: RelayRules, market: Market, relays: Relays, *, waited_blocks: int = 0
 ) -> Submission | Objection | None:
-    """Which way a planned trade goes. None when the book does not ask: by the public pool.
+    """Which way a planned trade goes. None when neither book nor level asks: by the public pool.
 
     ``waited_blocks`` is how long an exit has been wanted already. The objection of a trade that needs a relay passes
     by waiting as long as relays are configured; that of an exit always does.
     """
     if rules.policy is RelayPolicy.PUBLIC:
         return None
-    gas_price_wei = market.next_base_fee_wei + planned.plan.fee_cap.max_priority_fee_per_gas_wei
-    value_wei = sandwich_value_wei(market.pools, planned.plan, market.chain_id, gas_price_wei)
-    against = _against_public(planned, rules, value_wei)
+    is_exit = planned.purpose is Purpose.EXIT
+    against = _against_any(planned, rules)
+    if against is not None and not is_exit and not relays.healthy:
+        return _without_relay(against, relays)  # no matter what a sandwich is worth
+    # Whoever makes one pays his own gas, at the base fee at least; what we tip is no matter of his.
+    value_wei = sandwich_value_wei(market.pools, planned.plan, market.chain_id, market.next_base_fee_wei)
+    against = against or _against_value(rules, value_wei)
     if against is None:
         reason = f"a sandwich would take {_native(value_wei)} at most, and the book allows {_limit(rules)}"
         return Submission(path=SendPath.PUBLIC, reason=reason, sandwich_value_wei=value_wei)
-    is_exit = planned.purpose is Purpose.EXIT
     patience = rules.exits_public_after_blocks if is_exit else None
     if relays.healthy:
         return Submission(
             path=SendPath.PRIVATE, reason=against, sandwich_value_wei=value_wei, public_after_blocks=patience
         )
-    why = f"{relays.configured} relays are configured and none of them can be used" if relays.configured else _NONE
     if patience is not None and waited_blocks >= patience:
-        reason = f"{against}; {why}, and the exit has waited {waited_blocks} blocks"
+        reason = f"{against}; {_why_none(relays)}, and the exit has waited {waited_blocks} blocks"
         return Submission(path=SendPath.PUBLIC, reason=reason, sandwich_value_wei=value_wei)
-    return Objection(NO_RELAY, f"{against}, so it needs a private relay, and {why}", passing=is_exit)
+    return _without_relay(against, relays, passing=is_exit)
 
 
-_NONE = "no relay is configured for this chain"
+def _without_relay(against: str, relays: Relays, *, passing: bool = False) -> Objection:
+    return Objection(NO_RELAY, f"{against}, so it needs a private relay, and {_why_none(relays)}", passing=passing)
 
 
-def _against_public(planned: Planned, rules: RelayRules, value_wei: int | None) -> str | None:
-    """Why the public pool is refused, as a clause; None when it is not."""
+def _why_none(relays: Relays) -> str:
+    if relays.configured:
+        return f"{relays.configured} relays are configured and none of them can be used"
+    return "no relay is configured for this chain"
+
+
+def _against_any(planned: Planned, rules: RelayRules) -> str | None:
+    """Why the public pool is refused to such a trade of any size, as a clause; None when it is not."""
     if rules.policy is RelayPolicy.PRIVATE_ONLY:
-        return "the book sends by private relays alone"
+        return "the book or its level sends by private relays alone"
     may_revert = why_it_may_revert(planned.plan, planned.purpose)
     if may_revert is not None:
         return f"the trade may revert in the public pool: {may_revert}"
+    return None
+
+
+def _against_value(rules: RelayRules, value_wei: int | None) -> str | None:
+    """Why the public pool is refused for what a sandwich would take, as a clause; None when it is not."""
     if value_wei is None:
         return "what a sandwich would take is not known"
     if value_wei > rules.sandwich_limit_wei:

@@ -29,6 +29,7 @@ PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "book.changed": ("book",),
     "breaker.changed": ("source",),
     "breaker.reset": ("source",),
+    "confirmation.given": ("lane",),
     "exit.triggered": ("lane",),
     "exposure.changed": ("book", "lane"),
     "intent.created": ("mode", "lane"),

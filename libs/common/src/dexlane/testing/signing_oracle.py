@@ -53,6 +53,12 @@ class Terms:
     trades_per_day: int = 200
     gas_per_hour: int = 10**17
     gas_per_day: int = 10**18
+    entry_token: str = USDC
+    entry_level: int = 5
+    entry_lane: str = "fast"
+    entry_capital: int = 16_000_000
+    entry_most: int = 800_000
+    """What that level, five per cent, makes of that capital."""
 
     def of(self, account: str) -> Terms:
         """The same for another account."""
@@ -123,7 +129,13 @@ class Oracle:
         if pays and ask.purpose == "exit":
             ends = {c[0][-1] for c in chains}
             require(stated == 3 and bool(ends) and ends <= set(self.t.tokens) and not ends & set(pays), "no exit")
+        elif chains:
+            self._entry(pays)
         self._record(ask, pays, value, stated)
+
+    def _entry(self, pays: Mapping[str, int]) -> None:
+        require(set(pays) == {self.t.entry_token}, "entry in another token")
+        require(pays[self.t.entry_token] <= self.t.entry_most, "entry over the level")
 
     def _decide(self, ask: Ask) -> list[tuple[tuple[str, ...], int]]:
         t, tx, cancel = self.t, ask.tx, ask.kind == "cancel"
@@ -213,6 +225,8 @@ class Oracle:
             kind, tokens, most = self._opened(ask)
             require(permit["token"] in (tokens if kind == 2 else tokens[:1]), "permit of another token")
             require(not most or permit["token"] != tokens[0] or permit["amount"] <= most, "permit over approval")
+            if ask.purpose == "entry":
+                self._entry({permit["token"]: permit["amount"]})
 
     def _opened(self, ask: Ask) -> tuple[int, tuple[str, ...], int]:
         """Kind, tokens and largest amount of the approval."""

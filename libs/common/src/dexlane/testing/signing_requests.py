@@ -112,7 +112,7 @@ class Generator:
         return draft
 
     def _gap(self) -> Draft:
-        draft, amount = self._base(), self.r.randint(1, 800_000)
+        draft, amount = self._base(), self.r.randint(1, 850_000)
         draft.steps = [[0, ITSELF, amount, 0, (USDC, OTHER, WETH), True], [8, CALLER, ALL, amount, (WETH, USDC), False]]
         draft.approval = self._approval(2, (USDC, OTHER, WETH, USDC), amount)
         return draft

@@ -24,6 +24,7 @@ from dexlane.testing.signing_requests import Generator
 from dexlane_signer import (
     Approval,
     DynamicFeeTransaction,
+    EntryCap,
     LocalSigner,
     NonceGuard,
     PermitRequest,
@@ -80,6 +81,11 @@ def policy(terms: Terms = TERMS) -> Policy:
         wrapped_native=WETH,
         approvers=cast("Any", terms.keys),
         book_accounts={terms.book: frozenset({terms.us})},
+        entry_caps={
+            terms.us: EntryCap(
+                level=terms.entry_level, lane=terms.entry_lane, token=terms.entry_token, capital=terms.entry_capital
+            )
+        },
         caps=SpendingCaps(
             value_per_trade=terms.value_per_trade,
             value_per_hour=terms.value_per_hour,

@@ -1,9 +1,10 @@
-"""``/books``: the trading accounts and their limits."""
+"""``/books``: the trading accounts and their limits; ``/levels``: what levels allow."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Depends
 
+from dexlane.domain.levels import LEVELS, LevelLimits
 from gateway.api.desk import Desk
 from gateway.api.envelope import Envelope
 from gateway.books import BookChange, event_of
@@ -14,6 +15,11 @@ def router(desk: Desk) -> APIRouter:
     """Read books and change their level, limits and whether they may trade."""
     api = APIRouter(tags=["books"])
     picture = desk.display.picture
+
+    @api.get("/levels")
+    async def list_levels() -> Envelope[list[LevelLimits]]:
+        """What each level that a book may have allows. Published, so no token is asked for."""
+        return desk.wrap(list(LEVELS.values()))
 
     @api.get("/books", dependencies=[Depends(desk.may_read)])
     async def list_books() -> Envelope[list[BookView]]:

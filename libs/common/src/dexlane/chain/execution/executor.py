@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from dexlane.chain.calldata import UnroutableError
 from dexlane.chain.execution import slots as store
@@ -26,7 +27,8 @@ from dexlane.chain.execution.thoughts import Considered, TradeThoughts, is_urgen
 from dexlane.chain.execution.waiting import WaitingRoom, waited_for
 from dexlane.domain.breakers.admission import ProbeRound
 from dexlane.domain.circumstances import Market, Objection, Planned, PlanningRules, Refused, refusal
-from dexlane.domain.planning import plan
+from dexlane.domain.planning import plans
+from dexlane.domain.trade_choice import first_carried
 from dexlane.events.confirmations import ConfirmationGiven
 from dexlane.events.control import Status
 from dexlane.events.execution import FillConfirmed, IntentFailed, Purpose
@@ -269,11 +271,14 @@ class Executor:
         considered: list[Considered] = []
 
         def planned(held: Market) -> Planned | Refused:
-            outcome = plan(cause, book, holdings, held, self._parts.rules)
-            considered.append(Considered(holdings, held, outcome))
-            if isinstance(outcome, Refused):
-                return outcome
-            return self._paths.of(cause, book, _routed(self.live, self._parts.lane, book, outcome), held)
+            wanted = plans(cause, book, holdings, held, self._parts.rules)
+            preferred = next(wanted)
+            considered.append(Considered(holdings, held, preferred))
+
+            def carried(one: Planned) -> Planned | Refused:
+                return self._paths.of(cause, book, _routed(self.live, self._parts.lane, book, one), held)
+
+            return first_carried(chain([preferred], wanted), carried)
 
         outcome, rounds = self._brakes.tried(book.mode, market, planned)
         return _Decided(book, outcome, considered[-1], rounds)

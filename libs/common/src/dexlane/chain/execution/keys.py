@@ -30,6 +30,7 @@ from dexlane_signer import (
     Approver,
     Brake,
     ControlServer,
+    EntryCap,
     GuardUnavailableError,
     InvalidKeyError,
     KeystoreError,
@@ -161,12 +162,17 @@ def policy_for(
         max_cost_wei=rules.max_cost_wei,
         approvers={Approver(number): key for number, key in rules.approvers.items()},
         book_accounts={book.id: frozenset({book.accounts[lane]}) for book in live},
+        entry_caps={book.accounts[lane]: _entry_cap(book, lane) for book in live},
         caps=SpendingCaps(gas_wei_per_hour=rules.gas_wei_per_hour, gas_wei_per_day=rules.gas_wei_per_day),
         max_value_wei=0 if native is None else native.max_trade,
         wrapped_native=None if native is None else WRAPPED_NATIVE.get(chain_id),
         legacy_chain_ids=frozenset({chain_id} if fee_parameters(chain_id).is_legacy else ()),
         unlisted_token_limit=TokenLimit(max_allowance=MAX_PERMIT_AMOUNT, max_trade=MAX_PERMIT_AMOUNT),
     )
+
+
+def _entry_cap(book: Book, lane: Lane) -> EntryCap:
+    return EntryCap(level=book.level, lane=lane, token=book.quote.address, capital=book.limits[lane].capital)
 
 
 def _more(known: int | None, capital: int, capitals: int | None) -> int | None:

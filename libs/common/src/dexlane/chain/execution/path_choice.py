@@ -8,6 +8,7 @@ from dexlane.chain.execution.records import Cause
 from dexlane.chain.execution.relay_board import RelayBoard
 from dexlane.chain.execution.relay_moments import RelayMoments
 from dexlane.domain.circumstances import Market, Objection, Planned, Refused, refusal
+from dexlane.domain.levels import entry_relays
 from dexlane.domain.submission_choice import Relays, choose
 from dexlane.events.portfolio import ExitTriggered
 from dexlane.values.books import Book, Mode, RelayPolicy
@@ -25,10 +26,11 @@ class PathChoice:
 
     def of(self, cause: Cause, book: Book, outcome: Planned | Refused, market: Market) -> Planned | Refused:
         """The plan with its way, or why it has none; a refusal stays what it is."""
-        if book.relays.policy is RelayPolicy.PUBLIC or isinstance(outcome, Refused):
+        rules = book.relays if isinstance(cause, ExitTriggered) else entry_relays(book)
+        if rules.policy is RelayPolicy.PUBLIC or isinstance(outcome, Refused):
             return outcome  # most books, and then nothing more is asked on the way of a trade
         waited = market.block.number - cause.block.number if isinstance(cause, ExitTriggered) else 0
-        chosen = choose(outcome, book.relays, market, self._now(book), waited_blocks=waited)
+        chosen = choose(outcome, rules, market, self._now(book), waited_blocks=waited)
         if isinstance(chosen, Objection):
             return refusal([chosen])
         if chosen is None:

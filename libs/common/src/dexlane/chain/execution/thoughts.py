@@ -134,7 +134,7 @@ class TradeThoughts:
             book_id=book.id,
             lane=stamp.lane,
             overruled=one.outcome if was_planned and isinstance(one.outcome, Refused) else None,
-            facts=_sending(one.outcome),
+            facts=_sending(one.outcome, considered.planned),
         )
         arguments = {
             "cause": cause,
@@ -146,11 +146,13 @@ class TradeThoughts:
         return Thought("plan", arguments, considered.planned, occasion)
 
 
-def _sending(outcome: Planned | Refused) -> dict[str, str]:
-    """How a trade is sent, where that was chosen."""
+def _sending(outcome: Planned | Refused, preferred: Planned | Refused) -> dict[str, str]:
+    """How a trade is sent, where that was chosen, and its size where it is not the one that planning preferred."""
     if isinstance(outcome, Refused):
         return {}
     facts = {} if outcome.plan.router is None else {"router": outcome.plan.router}
     if outcome.submission is not None:
         facts["submission"] = f"{outcome.submission.path.value}: {outcome.submission.reason}"
+    if isinstance(preferred, Planned) and outcome.plan.amount_in != preferred.plan.amount_in:
+        facts["amount_in"] = str(outcome.plan.amount_in)
     return facts

@@ -15,6 +15,7 @@ from dexlane.chain.execution.records import Cause, Stamp
 from dexlane.chain.execution.thoughts import Decided, TradeThoughts, Weighed, outcome_of
 from dexlane.domain.circumstances import Market, Planned, Refused
 from dexlane.domain.entry_timing import why_later
+from dexlane.domain.levels import last_block
 from dexlane.domain.planning import OVER_EXIT_BUDGET
 from dexlane.events.risk import DecisionRecorded, VerdictApproved
 from dexlane.runtime.errors import Postponed, Transient
@@ -65,7 +66,9 @@ class WaitingRoom:
         and no nonce is taken.
         """
         trading = [one for one in decided if isinstance(one.outcome, Planned)]
-        why = why_later(verdict, market, self._rules) if trading else None
+        levels = [one.book.level for one in trading]
+        last = min((last_block(verdict.opportunity, level, market.block_time_s) for level in levels), default=None)
+        why = why_later(verdict, market, self._rules, last) if trading else None
         if why is None or await self.consumed(verdict.id, consumer):
             return
         later = Refused(outcome=PLANNED_FOR_LATER, reasons=(why,), passing=True)

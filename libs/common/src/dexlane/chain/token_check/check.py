@@ -83,17 +83,22 @@ async def _tried(node: Node, question: Question, head: Head) -> TokenTrial:
 
 
 async def _quoted(node: Node, subject: Subject) -> Subject:
-    """With what the last of the first buyers gets of a concentrated pool, which its reserves do not tell."""
+    """With what the last of the first buyers gets of a concentrated pool, which its reserves do not tell.
+
+    A quoter is sent the tokens for a moment, so a token that allows nobody that many is quoted for the usual amount
+    alone, and priced onwards as a constant product.
+    """
     pool = subject.pool
     if not isinstance(pool.venue, UniswapV3):
         return subject
     total, usual = trading.first_amounts(subject)
-    asked = [pool.venue.quote(amount, (pool.quote, subject.token)) for amount in (total - usual, total)]
+    asked = [pool.venue.quote(amount, (pool.quote, subject.token)) for amount in (total - usual, total, usual)]
     requests = views(hex(subject.head.number), *((step.target, step.data) for step in asked), gas=_PLAN_GAS)
-    before, after = (number_of(answer) for answer in await node.batch(requests))
-    if before is None or after is None or after <= before:
-        raise NoSubjectError(f"pool {pool.pair} does not hold enough for purchases of a fifth of its quote")
-    return replace(subject, pool=replace(pool, last_purchase=after - before))
+    before, after, alone = (number_of(answer) or 0 for answer in await node.batch(requests))
+    last = after - before if before else alone * pool.reserve_quote**2 // (pool.reserve_quote + total) ** 2
+    if last <= 0:
+        raise NoSubjectError(f"nobody tells what pool {pool.pair} gives")
+    return replace(subject, pool=replace(pool, last_purchase=last))
 
 
 async def _called(node: Node, subject: Subject, trial: TokenTrial) -> TokenTrial:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, Refused, refusal
 from dexlane.domain.controls.bounds import Bound, in_quote
-from dexlane.domain.controls.records import UNKNOWN, results_of
+from dexlane.domain.controls.records import UNKNOWN, results_of, traded_quote
 from dexlane.domain.dollars import usd_in_token
 from dexlane.events.portfolio import TradeResults
 from dexlane.values.books import Book
@@ -50,8 +50,7 @@ def _by_worth(planned: Planned, book: Book, market: Market) -> Iterator[str]:
     usd = book.controls_in_force.confirm_above_usd
     if usd is None:
         return
-    traded = book.quote.model_copy(update={"address": market.traded_as(book.quote.address)})
-    limit = usd_in_token(market.pools, market.chain_id, traded, usd)
+    limit = usd_in_token(market.pools, market.chain_id, traded_quote(book, market), usd)
     if limit is None:
         yield f"nobody can tell whether it is worth more than {usd} USD"
     elif planned.plan.amount_in > limit:

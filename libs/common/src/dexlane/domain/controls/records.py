@@ -36,7 +36,7 @@ def against_daily_loss(book: Book, holdings: Holdings, market: Market) -> Iterat
     usd = book.controls_in_force.max_daily_loss_usd
     if usd is None:
         return
-    lanes, limit = lanes_of(holdings), usd_in_token(market.pools, market.chain_id, _traded(book, market), usd)
+    lanes, limit = lanes_of(holdings), usd_in_token(market.pools, market.chain_id, traded_quote(book, market), usd)
     if lanes is None:
         yield Objection("results_unknown", UNKNOWN, passing=True)
     elif limit is None:
@@ -61,7 +61,7 @@ def cap_bounds(book: Book, holdings: Holdings, market: Market) -> Iterator[Bound
         return
     good = sum(one.good for one in results)
     step = _step(steps, good) if _has_earned(lanes, book, market) else steps[0]
-    most = usd_in_token(market.pools, market.chain_id, _traded(book, market), step.usd)
+    most = usd_in_token(market.pools, market.chain_id, traded_quote(book, market), step.usd)
     if most is None:
         yield Bound("worth_unknown", 0, lambda: _no_worth(book))
     else:
@@ -79,8 +79,10 @@ def _has_earned(lanes: list[ExposureChanged], book: Book, market: Market) -> boo
     return cost is not None and sum(lane.realised_total for lane in lanes) >= cost
 
 
-def _traded(book: Book, market: Market) -> Token:
-    return book.quote.model_copy(update={"address": market.traded_as(book.quote.address)})
+def traded_quote(book: Book, market: Market) -> Token:
+    """The book's quote token as pools trade it."""
+    address = market.traded_as(book.quote.address)
+    return book.quote if address == book.quote.address else book.quote.model_copy(update={"address": address})
 
 
 def _no_worth(book: Book) -> str:
