@@ -32,7 +32,7 @@ RESERVE = str(a_pool_v2().state.reserve0)  # type: ignore[union-attr]
 async def _fill(url: str, log: Log) -> list[DecisionRecorded]:
     """A trade, a refusal, and a word of a person, as the gateway archives them."""
     await upgrade(url, "gateway")
-    risky = a_thought(cause=a_verdict(an_entry_opportunity(), risk_score=38), book=a_book(id="paper-risky"))
+    risky = a_thought(cause=a_verdict(an_entry_opportunity(), risk_score=45), book=a_book(id="paper-risky"))
     by_hand = DecisionRecorded(
         id=DecisionRecorded.make_id("gateway", "s" * 32, None, "breaker_reset"),
         chain_id=1,
@@ -101,7 +101,7 @@ def test_one_decision_is_told_in_full_and_found_by_what_it_is_about(
     decisions: list[DecisionRecorded], tmp_path: Path
 ) -> None:
     printed, _ = run(tmp_path, "show", decisions[2].id[:8])
-    assert "It would be traded if the book had level 7 instead of 5." in printed
+    assert "It would be traded if the book had level 6 instead of 5." in printed
     assert decisions[2].content_hash in printed
     short, _ = run(tmp_path, "show", decisions[2].id, "--detail", "short")
     assert len(short.splitlines()) == 1

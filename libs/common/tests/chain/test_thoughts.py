@@ -50,6 +50,20 @@ async def test_a_live_trade_is_recorded_after_its_bytes_were_handed_over_and_dec
         assert again.to_wire() == decision.to_wire()
 
 
+async def test_what_a_trade_reserves_is_not_among_what_it_was_decided_from(home: Home) -> None:
+    async with running(home) as bench:
+        await ready(bench)
+        for version in (21, 22):
+            await bench.executor.on_verdict(bench.verdict(blocks=10, strategy_version=version))
+            await ready(bench)
+        events = await bench.events()
+        found = decisions(events)
+        assert len(found) == 2
+        assert [decided_again(one.inputs_id or "", texts(events).get).outcome for one in found] == [
+            one.outcome for one in found
+        ]
+
+
 async def test_a_refusal_is_recorded_with_what_it_follows_from(home: Home) -> None:
     async with running(home, live_book(strategies=("price_gap",))) as bench:
         await ready(bench)

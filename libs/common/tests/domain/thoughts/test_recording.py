@@ -68,7 +68,7 @@ def an_exit_thought(stop_loss_bps: int = 100) -> Thought:
 THOUGHTS: dict[str, Thought] = {
     "traded": a_thought(),
     "traded smart": a_thought(rules=SMART),
-    "too_risky": a_thought(cause=a_verdict(an_entry_opportunity(), risk_score=38)),
+    "too_risky": a_thought(cause=a_verdict(an_entry_opportunity(), risk_score=45)),
     "halted": a_thought(market=a_planning_market(status=Status.HALTED)),
     "no_edge": a_thought(cause=a_verdict(an_opportunity())),
     "stale_fee_quote": a_thought(market=a_planning_market(fee_quote=None)),

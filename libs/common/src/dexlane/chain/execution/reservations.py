@@ -92,7 +92,8 @@ class Reservations:
             orders_last_minute=len(recent),
             tokens_in_flight=tokens_in_flight | exits,
             trades=tuple(trades),
-            recent=self._traded.get(book_id, {}),
+            # A copy: what a decision was made from is recorded after it changed what is reserved.
+            recent=dict(self._traded.get(book_id, {})),
         )
 
     def capital_of(self, book_id: str, now_ms: int, exposure: ExposureChanged | None) -> int:

@@ -10,7 +10,7 @@ from dexlane.domain.thoughts.calls import CALLS, Thought
 from dexlane.values.books import Book
 
 HIGHEST_LEVEL = 10
-APPETITE = frozenset({"too_risky", "too_uncertain"})
+APPETITE = frozenset({"too_risky", "too_uncertain", "lane_not_allowed", "not_checked", "too_old"})
 """Refusals that a higher level may lift. Whether it does is computed, by planning again."""
 
 _IF: Mapping[str, str] = MappingProxyType(
