@@ -51,6 +51,7 @@ from dexlane.testing.live_bench import a_term, live_book
 from dexlane.testing.relay_server import AnvilBuilder, Conduct, RelayServer
 from dexlane.values.books import Book, Lane, RelayPolicy, RelayRules
 from dexlane.values.chains import BlockRef
+from dexlane.values.controls import Controls
 from dexlane.values.pools import Protocol
 from dexlane_devnet import Devnet, DevnetConfig, account, free_port, start_devnet
 
@@ -134,7 +135,7 @@ class Place:
 
 def a_live_book() -> Book:
     rules = RelayRules(policy=RelayPolicy.PRIVATE_ONLY)
-    return live_book(accounts={Lane.FAST: ME.address.lower()}, relays=rules)
+    return live_book(accounts={Lane.FAST: ME.address.lower()}, relays=rules, controls=Controls(collar_bps=None))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

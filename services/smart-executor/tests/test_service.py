@@ -36,10 +36,13 @@ from dexlane.testing.builders import (
 )
 from dexlane.testing.servers import free_port
 from dexlane.values.books import Lane
+from dexlane.values.controls import Controls
 from smart_executor.app import build
 from smart_executor.settings import Settings
 
 E = TypeVar("E", bound=Event)
+NO_COLLAR = Controls(collar_bps=None)
+"""For a market of one pool."""
 LANE = Lane.SMART
 
 
@@ -65,7 +68,7 @@ async def market(bus: Bus, js: JetStreamContext) -> None:
     await bus.kv_put(PoolSnapshot.key("main", 1, V2_POOL), snapshot.model_dump_json().encode())
     await bus.kv_put(PoolCheckpoint.key("main", 1), checkpoint.model_dump_json().encode())
     await bus.publish(a_block(100, received_at_ns=SystemClock().now_ns()))
-    await bus.publish(a_book_changed())
+    await bus.publish(a_book_changed(a_book(controls=NO_COLLAR)))
     await bus.publish(an_exposure(lane=LANE, at_work=0, open_positions=0, realised_today=0))
     await bus.publish(a_fee_quote())
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dexlane.domain.thoughts.saying import TRADED
 from dexlane.events.confirmations import ConfirmationRequested
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.risk import DecisionRecorded
@@ -40,7 +41,8 @@ async def sizes(bench: Bench) -> list[int]:
 
 
 async def outcomes(bench: Bench) -> list[str]:
-    return [event.outcome for event in await bench.events() if isinstance(event, DecisionRecorded)]
+    found = [event.outcome for event in await bench.events() if isinstance(event, DecisionRecorded)]
+    return [outcome for outcome in found if outcome != TRADED]
 
 
 async def test_what_is_under_way_counts_against_a_limit_also_after_a_restart(home: Home) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ from dexlane_devnet.answers.chain import vyper_code
 from dexlane_devnet.contracts import calldata
 from dexlane_signer import (
     DynamicFeeTransaction,
+    EntryCap,
     LocalSigner,
     NonceGuard,
     PermitRequest,
@@ -83,10 +85,12 @@ class Market:
 
     devnet: Devnet
     rpc: NodeRpc
-    signer: LocalSigner
+    signing: Callable[[str], LocalSigner]
+    """The signer of a book whose entries are paid with a token."""
     plain: str
     taxed: str
     pools: dict[str, Pool]
+    paid: str = USDC
 
     def pool(self, name: str) -> Pool:
         """A pool by protocol and tokens, as ``v2 usdc/weth`` or ``v3-500 usdc/weth``."""
@@ -141,7 +145,7 @@ class Market:
             data=data,
         )
         request = SignRequest(sender=ME, intent_id=f"{nonce:032x}", kind="trade", transaction=transaction)
-        signed = self.signer.sign_transaction(request)
+        signed = self.signing(self.paid).sign_transaction(request)
         tx_hash = await self.rpc.send_raw_transaction(signed.raw)
         for _ in range(200):
             receipt = await self.rpc.receipt(tx_hash)
@@ -160,6 +164,7 @@ class Market:
 
     async def trade(self, plan: Plan, deployment: RouterDeployment) -> Receipt:
         """Sign what an executor would sign, permit or allowance first, and mine it."""
+        self.paid = plan.route.token_in
         trade = trade_of(plan, ME)
         permits: list[SignedPermit] = []
         if deployment.kind is RouterKind.UNIVERSAL and not plan.native_in:
@@ -180,7 +185,9 @@ class Market:
             spender=router,
             sig_deadline_s=plan.deadline_s,
         )
-        return SignedPermit(permit, self.signer.sign_permit(PermitRequest(owner=ME, chain_id=1, permit=permit)))
+        return SignedPermit(
+            permit, self.signing(self.paid).sign_permit(PermitRequest(owner=ME, chain_id=1, permit=permit))
+        )
 
 
 @asynccontextmanager
@@ -193,14 +200,14 @@ async def a_market(home: Path) -> AsyncIterator[Market]:
             rpc = NodeRpc(client)
             plain, taxed = [await deploy(devnet, name) for name in ("token", "taxed_token")]
             await supply(devnet, plain, taxed)
-            market = Market(devnet, rpc, await a_signer(devnet, home), plain, taxed, {})
+            market = Market(devnet, rpc, await signers(devnet, home), plain, taxed, {})
             await find_pools(market)
             yield market
         finally:
             await client.stop()
 
 
-async def a_signer(devnet: Devnet, home: Path) -> LocalSigner:
+async def signers(devnet: Devnet, home: Path) -> Callable[[str], LocalSigner]:
     tip = await devnet.rpc("eth_getBlockByNumber", "latest", False)
     now_s = int(tip["timestamp"], 16)
     limit = TokenLimit(max_allowance=2**160 - 1, max_trade=2**160 - 1)
@@ -224,7 +231,13 @@ async def a_signer(devnet: Devnet, home: Path) -> LocalSigner:
         wrapped_native=WETH,
     )
     guard = NonceGuard(home / "guard.db")
-    return LocalSigner([PrivateKey.from_hex(TRADER.private_key)], [policy], guard, clock_s=lambda: now_s)
+
+    def paid_with(token: str) -> LocalSigner:
+        caps = {ME: EntryCap(level=10, lane="smart", token=token, capital=2**160)}
+        key = PrivateKey.from_hex(TRADER.private_key)
+        return LocalSigner([key], [replace(policy, entry_caps=caps)], guard, clock_s=lambda: now_s)
+
+    return cache(paid_with)
 
 
 async def deploy(devnet: Devnet, name: str) -> str:
