@@ -34,7 +34,7 @@ STUCK = _shape(crash=0.05, killed=0.2, left_out=0.7, max_orders_per_minute=8)
 UNDONE = _shape(blocks=30, confirmations=5, max_reorg=4, killed=0.05, reorg=0.6, reverts=0.3, late=0.4, **ROOM)
 HALTED = _shape(services=(ONE, BOOKS, "gateway"), crash=0.01, halt=0.4, left_out=0.5, **ROOM)
 UNSETTLED = _shape(
-    blocks=40, services=(ONE, BOOKS, "gateway"), crash=0.0, halt=0.3, left_out=0.6, price_moves_bps=150, **ROOM
+    blocks=40, services=(ONE, BOOKS, "gateway"), crash=0.0, halt=0.3, left_out=0.6, price_moves_bps=250, **ROOM
 )
 """Approvals of what was bought are halted before a block takes them, and what was bought is soon to be sold."""
 TWO = _shape(services=(ONE, ONE + STANDBY, BOOKS), crash=0.04, killed=0.2)
