@@ -25,6 +25,7 @@ from dexlane.testing.builders import (
     V2_POOL,
     a_block,
     a_block_ref,
+    a_book,
     a_book_changed,
     a_fee_quote,
     a_pool_v2,
@@ -34,6 +35,7 @@ from dexlane.testing.builders import (
 )
 from dexlane.testing.servers import free_port
 from dexlane.values.books import Lane
+from dexlane.values.controls import Controls
 
 pytestmark = [pytest.mark.integration, pytest.mark.alone]
 TAKEOVER_BOUND_S = 10.0
@@ -94,7 +96,7 @@ async def market(bus: Bus, js: JetStreamContext) -> None:
     await bus.kv_put(PoolSnapshot.key("main", 1, V2_POOL), snapshot.model_dump_json().encode())
     await bus.kv_put(PoolCheckpoint.key("main", 1), checkpoint.model_dump_json().encode())
     await bus.publish(a_block(100, received_at_ns=SystemClock().now_ns()))
-    await bus.publish(a_book_changed())
+    await bus.publish(a_book_changed(a_book(controls=Controls(collar_bps=None, duplicate_blocks=0))))
     await bus.publish(an_exposure(lane=Lane.FAST, at_work=0, open_positions=0, realised_today=0))
     await bus.publish(a_fee_quote())
 
