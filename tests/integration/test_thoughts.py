@@ -30,7 +30,7 @@ async def test_after_a_run_the_record_is_whole_and_every_decision_is_decided_aga
     verified = await asyncio.to_thread(flowing_stack.command, "thoughts", "verify", "--json")
     assert verified.returncode == 0, verified.stdout + verified.stderr
     said = json.loads(verified.stdout)
-    assert said["decisions"] > 3
+    assert said["decisions"] >= 2, "an approval and a trade at least"
     assert said["documents"] > said["decisions"]
     again = await asyncio.to_thread(flowing_stack.command, "thoughts", "re-run", "--all", "--json")
     assert again.returncode == 0, again.stdout + again.stderr
