@@ -17,6 +17,7 @@ from dexlane.events.execution import (
     FillIncluded,
     FillReversed,
     IntentCreated,
+    Purpose,
     TxChanged,
 )
 from dexlane.events.portfolio import ExitTriggered, PositionChanged
@@ -200,11 +201,8 @@ async def test_a_token_that_is_flagged_while_it_is_held_is_sold_on_paper_and_on_
             ExitTriggered, lambda event, fill=fill: event.account == fill.account and event.reason == "token_flagged"
         )
         assert "a test says so" in left.detail
-        sold = await witness.until(
-            FillIncluded,
-            lambda event, left=left: event.account == left.account and event.purpose == "exit",
-            timeout_s=60,
-        )
+        intent = IntentCreated.make_id(left.book_id, left.id, Purpose.EXIT)
+        sold = await witness.until(FillIncluded, lambda event, intent=intent: event.intent_id == intent, timeout_s=60)
         assert gained(sold, USDC) > 0
         assert -gained(sold, WETH) == left.quantity
 

@@ -21,11 +21,18 @@ async def head(stack: Stack) -> BlockRef:
     return BlockRef(number=int(block["number"], 16), hash=block["hash"])
 
 
+_LATEST: dict[str, int] = {}
+"""The block of the latest verdict of each stack: books do not make the same trade again within a block of it."""
+
+
 async def a_verdict(
     stack: Stack, witness: Witness, *, lane: Lane = Lane.FAST, blocks_to_live: int = 8, spend: int = 1_000 * 10**6
 ) -> VerdictApproved:
     """A sealed approval to buy WETH for ``spend`` USDC units in the deepest pool, from the newest block."""
+    least = _LATEST.get(stack.gateway, 0) + 2
+    await witness.until(BlockApplied, lambda event: event.block.number >= least)
     block = await head(stack)
+    _LATEST[stack.gateway] = block.number
     tip = await witness.until(BlockApplied, lambda event: event.block.number >= block.number)
     purchase = Purchase(lane=lane, spend=spend, blocks_to_live=blocks_to_live)
     return stack.approving().verdict(approval(block, purchase, time.time_ns()), tip)
