@@ -17,9 +17,7 @@ from dexlane.domain.controls.returns import quarter_kelly_bps, value_at_risk_bps
 from dexlane.domain.controls.stops import loss_at_stop
 from dexlane.domain.dollars import usd_in_token
 from dexlane.domain.planning import plan
-from dexlane.domain.pool_book import PoolBook
 from dexlane.events.base import FeeCap
-from dexlane.events.control import Status
 from dexlane.events.fees import FeeTier
 from dexlane.events.portfolio import ExposureChanged, ExposurePart, TradeResults
 from dexlane.testing.builders import (
@@ -30,6 +28,7 @@ from dexlane.testing.builders import (
     a_book,
     a_fee_quote,
     a_gap_route,
+    a_market,
     a_pool_v2,
     a_pool_v3,
     a_route,
@@ -55,24 +54,11 @@ CAP = FeeCap(max_fee_per_gas_wei=2 * GWEI, max_priority_fee_per_gas_wei=GWEI // 
 OFF = Controls(max_token_bps=None, max_pool_bps=None, duplicate_blocks=0, collar_bps=None, max_heat_bps=None)
 
 
-def a_market(*pools: Pool, number: int = 100) -> Market:
-    book = PoolBook()
-    for pool in pools or (a_pool_v2(), a_pool_v3()):
-        book.put(pool, a_block_ref())
-    quote = a_fee_quote(
-        block=a_block_ref(number), next_base_fee_per_gas_wei=GWEI // 10, tiers=dict.fromkeys(FeeTier, CAP)
-    )
-    return Market(
-        chain_id=1,
-        block=a_block_ref(number),
-        timestamp_s=1_700_000_000,
-        next_base_fee_wei=GWEI // 10,
-        age_ms=5,
-        block_time_s=12,
-        pool_book=book,
-        fee_quote=quote,
-        status=Status.ACTIVE,
-    )
+def cheap_market(*pools: Pool, number: int = 100) -> Market:
+    """With gas so cheap that it decides nothing."""
+    block, base_fee_wei = a_block_ref(number), GWEI // 10
+    quote = a_fee_quote(block, next_base_fee_per_gas_wei=base_fee_wei, tiers=dict.fromkeys(FeeTier, CAP))
+    return a_market(*pools, block=block, next_base_fee_wei=base_fee_wei, fee_quote=quote)
 
 
 def holding(*parts: ExposurePart, **fields: Any) -> Holdings:
@@ -86,7 +72,7 @@ def a_controlled_book(mode: Mode = Mode.PAPER, **controls: Any) -> Book:
 
 def decide(book: Book, holdings: Holdings | None = None, market: Market | None = None, cause: Any = None) -> Any:
     verdict = cause or a_verdict(an_entry_opportunity())
-    return plan(verdict, book, holdings or holding(), market or a_market(), PlanningRules())
+    return plan(verdict, book, holdings or holding(), market or cheap_market(), PlanningRules())
 
 
 def size(outcome: Planned | Refused) -> int:
@@ -135,7 +121,7 @@ def test_what_nobody_knows_where_to_sell_counts_for_every_pool() -> None:
 
 def test_a_gap_is_held_by_neither_token_nor_pool() -> None:
     held = an_exposure_part(token=USDC.address, pool=V2_POOL, cost=5_000 * USD)
-    market = a_market(a_pool_v2(reserve0=20_200_000 * USD), a_pool_v3())
+    market = cheap_market(a_pool_v2(reserve0=20_200_000 * USD), a_pool_v3())
     found = a_verdict(an_opportunity(route=a_gap_route(), size_hint=5_000 * USD))
     loose, tight = a_controlled_book(), a_controlled_book(max_token_bps=1, max_pool_bps=1)
     assert size(decide(tight, holding(held), market, found)) == size(decide(loose, holding(held), market, found))
@@ -187,26 +173,26 @@ def dearer(bps: int) -> Pool:
 @both_modes
 @pytest.mark.parametrize("apart_bps", [-500, 500])
 def test_a_price_far_from_that_of_the_other_pools_is_refused_on_both_sides(apart_bps: int, mode: Mode) -> None:
-    market = a_market(a_pool_v2(), dearer(apart_bps))
+    market = cheap_market(a_pool_v2(), dearer(apart_bps))
     assert decide(a_controlled_book(mode, collar_bps=300), market=market).outcome == "price_collar"
     assert size(decide(a_controlled_book(mode, collar_bps=600), market=market)) == 1_000 * USD
 
 
 def test_the_median_of_the_other_pools_counts_so_one_moved_pool_decides_nothing() -> None:
     moved = a_pool_v2(address=an_address("moved"), reserve0=40_000_000 * USD)
-    market = a_market(a_pool_v2(), dearer(1), a_pool_v3(), moved)
+    market = cheap_market(a_pool_v2(), dearer(1), a_pool_v3(), moved)
     assert size(decide(a_controlled_book(collar_bps=300), market=market)) == 1_000 * USD
 
 
 def test_a_shallow_pool_tells_no_price() -> None:
     shallow = a_pool_v2(address=an_address("shallow"), reserve0=1_000 * USD, reserve1=10**17)
-    market = a_market(a_pool_v2(), shallow)
+    market = cheap_market(a_pool_v2(), shallow)
     assert decide(a_controlled_book(collar_bps=300), market=market).outcome == "no_reference"
 
 
 @both_modes
 def test_without_a_reference_an_entry_is_refused_or_shrunk_as_the_book_says(mode: Mode) -> None:
-    market = a_market(a_pool_v2())
+    market = cheap_market(a_pool_v2())
     assert decide(a_controlled_book(mode, collar_bps=300), market=market).outcome == "no_reference"
     shrunk = a_controlled_book(mode, collar_bps=300, without_reference=WithoutReference.SHRINK, shrink_bps=1_000)
     outcome = decide(shrunk, market=market)
@@ -226,12 +212,12 @@ def test_where_no_other_pool_trades_the_pair_the_way_through_another_token_count
     fair = pool("dai-weth", dai, WETH, (20_000_000 * 10**18, 10_000 * 10**18))
     moved = pool("dai-weth", dai, WETH, (30_000_000 * 10**18, 10_000 * 10**18))
     book = a_controlled_book(collar_bps=300)
-    assert size(decide(book, market=a_market(a_pool_v2(), stable, fair))) == 1_000 * USD
-    assert decide(book, market=a_market(a_pool_v2(), stable, moved)).outcome == "price_collar"
+    assert size(decide(book, market=cheap_market(a_pool_v2(), stable, fair))) == 1_000 * USD
+    assert decide(book, market=cheap_market(a_pool_v2(), stable, moved)).outcome == "price_collar"
 
 
 def test_the_independent_price_is_that_of_the_pools_it_is_taken_from() -> None:
-    pools = a_market(a_pool_v2(reserve0=20_000_000 * USD, reserve1=10_000 * 10**18), dearer(0)).pool_book.pools
+    pools = cheap_market(a_pool_v2(reserve0=20_000_000 * USD, reserve1=10_000 * 10**18), dearer(0)).pool_book.pools
     price = independent_price(pools, USDC.address, WETH.address, frozenset({V2_POOL}), 1_000 * USD)
     assert price is not None
     assert price >> PRICE_SCALE_BITS == 10**18 // (2_000 * USD)
@@ -307,7 +293,7 @@ def free_gas_market(*pools: Pool) -> Market:
     """Where trades of ten dollars pay: nobody else wants the block."""
     cap = FeeCap(max_fee_per_gas_wei=10**5, max_priority_fee_per_gas_wei=10**3)
     quote = a_fee_quote(next_base_fee_per_gas_wei=10**4, tiers=dict.fromkeys(FeeTier, cap))
-    return replace(a_market(*pools), next_base_fee_wei=10**4, fee_quote=quote)
+    return replace(cheap_market(*pools), next_base_fee_wei=10**4, fee_quote=quote)
 
 
 def capped(good: int, other: ExposureChanged | None = None, *, mode: Mode = Mode.LIVE, **fields: Any) -> Any:
@@ -363,9 +349,9 @@ def test_the_minimum_balance_is_never_traded_with(mode: Mode) -> None:
 
 
 def test_dollars_are_stablecoins_at_par_and_other_tokens_by_a_pool_with_one() -> None:
-    pools = a_market().pools
+    pools = cheap_market().pools
     assert usd_in_token(pools, 1, USDC, 10) == 10 * USD
-    worth = usd_in_token(a_market(a_pool_v2()).pools, 1, WETH, 2_000)
+    worth = usd_in_token(cheap_market(a_pool_v2()).pools, 1, WETH, 2_000)
     assert worth == 10**18, "the built pool prices WETH at 2,000 USDC"
     assert usd_in_token(pools, 1, a_token("PEPE"), 10) is None
     assert usd_in_token(pools, 10, USDC, 10) is None, "no list of known issuers for that chain"
@@ -376,7 +362,7 @@ def test_caps_in_dollars_refuse_where_the_quote_token_has_no_worth() -> None:
     pool = a_pool_v2(**dict(zip(("token0", "token1"), sorted((pepe, WETH), key=lambda t: t.address), strict=True)))
     found = an_entry_opportunity(route=a_route(pool, token_in=pepe.address), size_hint=10**18, expected_out=1)
     book = a_controlled_book(caps=LIVE_CAPS).model_copy(update={"quote": pepe})
-    assert decide(book, market=a_market(pool), cause=a_verdict(found)).outcome == "worth_unknown"
+    assert decide(book, market=cheap_market(pool), cause=a_verdict(found)).outcome == "worth_unknown"
 
 
 @given(st.integers(0, 1_000), st.integers(0, 200))
@@ -426,7 +412,7 @@ def test_a_worth_that_nobody_knows_waits_for_a_person() -> None:
     found = an_entry_opportunity(route=a_route(pool, token_in=pepe.address), size_hint=10**10, expected_out=1)
     book = a_controlled_book(confirm_above_usd=100).model_copy(update={"quote": pepe})
     free = a_verdict(found.model_copy(update={"edge_bps": 0}))
-    assert decide(book, with_trades(0), a_market(pool), free).outcome == "confirmation_needed"
+    assert decide(book, with_trades(0), cheap_market(pool), free).outcome == "confirmation_needed"
 
 
 @both_modes

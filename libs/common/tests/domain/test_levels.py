@@ -16,11 +16,9 @@ from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, P
 from dexlane.domain.entry_timing import why_later
 from dexlane.domain.levels import LEVELS, LevelLimits, entry_relays, last_block, limits_of, position_shares
 from dexlane.domain.planning import plan, plans
-from dexlane.domain.pool_book import PoolBook
 from dexlane.domain.submission_choice import Relays, choose
 from dexlane.domain.trade_choice import first_carried
 from dexlane.events.base import FeeCap
-from dexlane.events.control import Status
 from dexlane.events.fees import FeeTier, SendTiming
 from dexlane.events.risk import Check, VerdictApproved
 from dexlane.testing.builders import (
@@ -28,6 +26,7 @@ from dexlane.testing.builders import (
     a_book,
     a_fee_quote,
     a_gap_route,
+    a_market,
     a_pool_v2,
     a_pool_v3,
     a_verdict,
@@ -39,7 +38,6 @@ from dexlane.testing.builders import (
 )
 from dexlane.values.books import Book, Lane, Profile, RelayPolicy, RelayRules
 from dexlane.values.controls import Controls
-from dexlane.values.pools import Pool
 
 GWEI = 10**9
 SITUATIONS = int(os.environ.get("LEVEL_SITUATIONS", "40"))
@@ -94,25 +92,6 @@ def test_a_signer_is_given_a_share_for_every_level_and_lane_that_opens_something
     assert {level: set(lanes) for level, lanes in shares.items()} == {
         str(level): {lane.value for lane in row.lanes} for level, row in LEVELS.items()
     }
-
-
-def a_market(*pools: Pool, **fields: Any) -> Market:
-    book = PoolBook()
-    for pool in pools or (a_pool_v2(), a_pool_v3()):
-        book.put(pool, a_block_ref())
-    cap = FeeCap(max_fee_per_gas_wei=2 * GWEI, max_priority_fee_per_gas_wei=GWEI // 10)
-    defaults: dict[str, Any] = {
-        "chain_id": 1,
-        "block": a_block_ref(),
-        "timestamp_s": 1_700_000_000,
-        "next_base_fee_wei": GWEI,
-        "age_ms": 5,
-        "block_time_s": 12,
-        "pool_book": book,
-        "fee_quote": a_fee_quote(next_base_fee_per_gas_wei=GWEI, tiers=dict.fromkeys(FeeTier, cap)),
-        "status": Status.ACTIVE,
-    }
-    return Market(**(defaults | fields))
 
 
 def free(**fields: Any) -> Holdings:
@@ -276,12 +255,14 @@ CAPS = st.builds(
 )
 
 
+WIDE = st.sampled_from([90, 97, 103, 110])
+"""How much USDC the V2 pool holds, as a percentage of what the V3 pool's price asks for."""
+
+
 @st.composite
-def situations(draw: st.DrawFn) -> Situation:
-    gap, lane, hint = draw(st.booleans()), draw(mostly(Lane.FAST, st.just(Lane.SMART))), draw(AMOUNTS)
-    wide = draw(st.sampled_from([90, 97, 103, 110]))
+def verdicts(draw: st.DrawFn, wide: int) -> VerdictApproved:
+    gap, hint, late = draw(st.booleans()), draw(AMOUNTS), draw(mostly(0, st.integers(0, 30)))
     pools = (a_pool_v3(), a_pool_v2()) if wide > 100 else (a_pool_v2(), a_pool_v3())
-    late = draw(mostly(0, st.integers(0, 30)))
     found = an_opportunity(
         strategy="price_gap" if gap else "momentum",
         route=a_gap_route(*pools) if gap else an_entry_opportunity().route,
@@ -292,16 +273,19 @@ def situations(draw: st.DrawFn) -> Situation:
         deadline_block=140,
     )
     missing = draw(mostly(frozenset(), st.frozensets(st.sampled_from(Check), max_size=3)))
-    verdict = a_verdict(
+    return a_verdict(
         found,
-        lane=lane,
+        lane=draw(mostly(Lane.FAST, st.just(Lane.SMART))),
         risk_score=draw(mostly(10, st.integers(0, 90))),
         confidence_bps=draw(mostly(9_500, st.integers(3_000, 10_000))),
         checks=tuple(check for check in Check if check not in missing),
     )
-    capital = draw(st.integers(10**9, 10**12))
+
+
+@st.composite
+def books(draw: st.DrawFn, capital: int) -> Book:
     limits = lane_limits(capital=capital, max_trade=draw(mostly(capital, st.integers(1, capital))))
-    book = a_book(
+    return a_book(
         profile=draw(st.sampled_from(Profile)),
         limits=dict.fromkeys(Lane, limits),
         slippage_tolerance_bps=draw(st.integers(1, 300)),
@@ -311,31 +295,38 @@ def situations(draw: st.DrawFn) -> Situation:
             sandwich_limit_wei=draw(st.sampled_from([0, 10**12, 10**15, 10**17])),
         ),
     )
-    holdings = free(
-        at_work=draw(mostly(0, st.integers(0, capital))),
-        reserved=Reserved(capital=draw(mostly(0, st.integers(0, capital)))),
-        quote_balance=draw(mostly(None, AMOUNTS)),
-    )
+
+
+@st.composite
+def markets(draw: st.DrawFn, wide: int, bought: str) -> Market:
     depth = draw(st.sampled_from([200_000, 20_000_000]))
-    market = a_market(
+    return a_market(
         a_pool_v2(reserve0=depth * wide * 10**4, reserve1=depth * 10**18 // 2_000),
         a_pool_v3(),
         next_base_fee_wei=draw(mostly(GWEI, st.integers(GWEI // 2, 3 * GWEI))),
         block_time_s=draw(st.sampled_from([1, 2, 12, 13])),
         entry_size_bps=draw(mostly(10_000, st.integers(1, 10_000))),
         fee_quote=a_fee_quote(tiers={tier: draw(CAPS) for tier in FeeTier}),
-        taxes=draw(mostly({}, st.just({found.route.token_out: 100}))),
+        taxes=draw(mostly({}, st.just({bought: 100}))),
     )
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> Situation:
+    wide, capital = draw(WIDE), draw(st.integers(10**9, 10**12))
+    verdict, configured = draw(verdicts(wide)), draw(st.integers(0, 1))
+    fast = PlanningRules(max_price_impact_bps=draw(st.sampled_from([20, 100, 2_000])))
     searching = PlanningRules(max_legs=2, max_paths=2, waits_for_cheaper_blocks=True)
-    configured = draw(st.integers(0, 1))
     return Situation(
         verdict=verdict,
-        book=book,
-        holdings=holdings,
-        market=market,
-        rules=searching
-        if lane is Lane.SMART
-        else PlanningRules(max_price_impact_bps=draw(st.sampled_from([20, 100, 2_000]))),
+        book=draw(books(capital)),
+        holdings=free(
+            at_work=draw(mostly(0, st.integers(0, capital))),
+            reserved=Reserved(capital=draw(mostly(0, st.integers(0, capital)))),
+            quote_balance=draw(mostly(None, AMOUNTS)),
+        ),
+        market=draw(markets(wide, verdict.opportunity.route.token_out)),
+        rules=searching if verdict.lane is Lane.SMART else fast,
         relays=Relays(configured=configured, healthy=draw(st.integers(0, configured))),
         allowance=draw(mostly(None, AMOUNTS)),
     )

@@ -14,7 +14,6 @@ from dexlane.domain.entry_timing import why_later
 from dexlane.domain.fee_bumps import last_exit_fee, second_exit_fee
 from dexlane.domain.gas_value import native_in_quote, quote_in_native
 from dexlane.domain.planning import plan
-from dexlane.domain.pool_book import PoolBook
 from dexlane.domain.risk.compliance import ComplianceRules
 from dexlane.domain.rollup_fees import dearest_rollup_fee_wei, planned_size, routed_size
 from dexlane.domain.routing import best_route, rotated_to
@@ -32,6 +31,7 @@ from dexlane.testing.builders import (
     a_block_ref,
     a_book,
     a_fee_quote,
+    a_market,
     a_pool_v2,
     a_pool_v3,
     a_token,
@@ -56,24 +56,6 @@ NO_COLLAR = Controls(collar_bps=None)
 """For markets of one pool."""
 WIDE = a_pool_v2(reserve0=20_200_000 * 10**6)
 """The V2 pool with USDC one per cent cheaper than in the V3 pool."""
-
-
-def a_market(*pools: Pool, **fields: Any) -> Market:
-    book = PoolBook()
-    for pool in pools or (a_pool_v2(), a_pool_v3()):
-        book.put(pool, a_block_ref())
-    defaults: dict[str, Any] = {
-        "chain_id": 1,
-        "block": a_block_ref(),
-        "timestamp_s": 1_700_000_000,
-        "next_base_fee_wei": GWEI,
-        "age_ms": 5,
-        "block_time_s": 12,
-        "pool_book": book,
-        "fee_quote": a_fee_quote(next_base_fee_per_gas_wei=GWEI, tiers=dict.fromkeys(FeeTier, CAP)),
-        "status": Status.ACTIVE,
-    }
-    return Market(**(defaults | fields))
 
 
 def some_holdings(**fields: Any) -> Holdings:

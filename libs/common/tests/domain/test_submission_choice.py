@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dexlane.domain.circumstances import Market, Objection, Planned
-from dexlane.domain.pool_book import PoolBook
+from dexlane.domain.circumstances import Objection, Planned
 from dexlane.domain.relay_holds import Hold, RacePolicy, broken, is_held, let_go, next_relays, passed, taken
 from dexlane.domain.relay_scores import (
     DELAYS,
@@ -22,19 +21,14 @@ from dexlane.domain.relay_scores import (
     in_order,
 )
 from dexlane.domain.submission_choice import NO_RELAY, Relays, choose
-from dexlane.events.control import Status
 from dexlane.events.execution import Purpose, SendPath, Submission
 from dexlane.testing.builders import (
-    CHAIN_ID,
     USDC,
     V2_POOL,
     WETH,
-    a_block_ref,
-    a_fee_quote,
     a_gap_route,
+    a_market,
     a_plan,
-    a_pool_v2,
-    a_pool_v3,
 )
 from dexlane.values.books import RelayPolicy, RelayRules
 from dexlane.values.pools import Protocol
@@ -55,23 +49,6 @@ ROUTE = Route(
         ),
     )
 )
-
-
-def a_market() -> Market:
-    book = PoolBook()
-    for pool in (a_pool_v2(), a_pool_v3()):
-        book.put(pool, a_block_ref())
-    return Market(
-        chain_id=CHAIN_ID,
-        block=a_block_ref(),
-        timestamp_s=1,
-        next_base_fee_wei=10**9,
-        age_ms=0,
-        block_time_s=12,
-        pool_book=book,
-        fee_quote=a_fee_quote(),
-        status=Status.ACTIVE,
-    )
 
 
 def planned(amount: int = 1_000 * 10**6, purpose: Purpose = Purpose.ENTRY, **fields: Any) -> Planned:

@@ -34,7 +34,7 @@ class Exchanges:
 
     async def call(self, method: str, *params: Any, timeout_s: float | None = None) -> Any:
         """Never."""
-        raise NotImplementedError
+        raise AssertionError(f"{method} is asked of nobody here")
 
     async def batch(self, requests: Sequence[Request], *, timeout_s: float | None = None) -> list[Any]:
         """Words, or a revert."""

@@ -17,7 +17,7 @@ from dexlane.testing.builders.decisions import (
     risk_factors,
     verdict_facts,
 )
-from dexlane.testing.builders.market import a_block, a_fee_cap, a_fee_quote, a_reorg, a_reserves_delta
+from dexlane.testing.builders.market import a_block, a_fee_cap, a_fee_quote, a_market, a_reorg, a_reserves_delta
 from dexlane.testing.builders.pools import (
     CHAIN_ID,
     NOW_MS,
@@ -84,6 +84,7 @@ __all__ = [
     "a_gap_route",
     "a_hash",
     "a_leg",
+    "a_market",
     "a_plan",
     "a_pool_v2",
     "a_pool_v3",

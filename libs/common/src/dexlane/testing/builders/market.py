@@ -1,15 +1,18 @@
-"""Blocks, reorganisations and fee quotes."""
+"""Blocks, reorganisations, fee quotes, and the market that planning sees."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from dexlane.domain.circumstances import Market
+from dexlane.domain.pool_book import PoolBook
 from dexlane.events.base import FeeCap
+from dexlane.events.control import Status
 from dexlane.events.fees import FeeQuoted, FeeTier
 from dexlane.events.market import BlockApplied, BlockReorged
-from dexlane.testing.builders.pools import CHAIN_ID, NOW_MS, V2_POOL, a_block_ref
+from dexlane.testing.builders.pools import CHAIN_ID, NOW_MS, V2_POOL, a_block_ref, a_pool_v2, a_pool_v3
 from dexlane.values.chains import BlockRef
-from dexlane.values.pools import PoolDelta, ReservesDelta
+from dexlane.values.pools import Pool, PoolDelta, ReservesDelta
 
 
 def a_reserves_delta(**fields: Any) -> ReservesDelta:
@@ -73,3 +76,24 @@ def a_fee_quote(block: BlockRef | None = None, **fields: Any) -> FeeQuoted:
         "sampled_blocks": 20,
     }
     return FeeQuoted(**(defaults | fields))
+
+
+def a_market(*pools: Pool, **fields: Any) -> Market:
+    """What planning sees at block 100: the V2 and the V3 pool unless others are given, a base fee of 1 gwei."""
+    book, block = PoolBook(), fields.get("block", a_block_ref())
+    for pool in pools or (a_pool_v2(), a_pool_v3()):
+        book.put(pool, a_block_ref())
+    base_fee_wei = fields.get("next_base_fee_wei", 10**9)
+    cap = FeeCap(max_fee_per_gas_wei=2 * 10**9, max_priority_fee_per_gas_wei=10**8)
+    defaults: dict[str, Any] = {
+        "chain_id": CHAIN_ID,
+        "block": block,
+        "timestamp_s": NOW_MS // 1_000,
+        "next_base_fee_wei": base_fee_wei,
+        "age_ms": 5,
+        "block_time_s": 12,
+        "pool_book": book,
+        "fee_quote": a_fee_quote(block, next_base_fee_per_gas_wei=base_fee_wei, tiers=dict.fromkeys(FeeTier, cap)),
+        "status": Status.ACTIVE,
+    }
+    return Market(**(defaults | fields))
