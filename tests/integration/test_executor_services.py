@@ -1,8 +1,9 @@
-"""The running service: a verdict on the bus becomes a paper intent, or a recorded refusal, on the bus."""
+"""Each running executor: a verdict on the bus becomes a paper intent, or a recorded refusal, on the bus."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,10 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 from pydantic import ValidationError
 
+import fast_executor.app
+import fast_executor.settings
+import smart_executor.app
+import smart_executor.settings
 from dexlane.events.base import Event
 from dexlane.events.control import Status
 from dexlane.events.execution import IntentCreated
@@ -37,17 +42,19 @@ from dexlane.testing.builders import (
 from dexlane.testing.servers import free_port
 from dexlane.values.books import Lane
 from dexlane.values.controls import Controls
-from fast_executor.app import build
-from fast_executor.settings import Settings
 
 E = TypeVar("E", bound=Event)
 NO_COLLAR = Controls(collar_bps=None)
 """For a market of one pool."""
-LANE = Lane.FAST
+EXECUTORS: dict[Lane, tuple[Callable[[Any], Service], type[Any]]] = {
+    Lane.FAST: (fast_executor.app.build, fast_executor.settings.Settings),
+    Lane.SMART: (smart_executor.app.build, smart_executor.settings.Settings),
+}
+each_executor = pytest.mark.parametrize("lane", Lane)
 
 
-def a_verdict_of_the_lane() -> VerdictApproved:
-    return a_verdict(an_entry_opportunity(edge_bps=0), lane=LANE)
+def a_verdict_of(lane: Lane) -> VerdictApproved:
+    return a_verdict(an_entry_opportunity(edge_bps=0), lane=lane)
 
 
 async def eventually(js: JetStreamContext, kind: type[E], subject: str) -> E:
@@ -61,7 +68,7 @@ async def eventually(js: JetStreamContext, kind: type[E], subject: str) -> E:
     raise AssertionError(f"no {kind.NAME} within ten seconds")
 
 
-async def market(bus: Bus, js: JetStreamContext) -> None:
+async def market(bus: Bus, js: JetStreamContext, lane: Lane) -> None:
     sequence = (await js.stream_info(MARKET.name)).state.last_seq
     snapshot = PoolSnapshot(chain_id=1, block=a_block_ref(99), pool=a_pool_v2())
     checkpoint = PoolCheckpoint(chain_id=1, block=a_block_ref(99), market_sequence=sequence, pools=(V2_POOL,))
@@ -69,78 +76,87 @@ async def market(bus: Bus, js: JetStreamContext) -> None:
     await bus.kv_put(PoolCheckpoint.key("main", 1), checkpoint.model_dump_json().encode())
     await bus.publish(a_block(100, received_at_ns=SystemClock().now_ns()))
     await bus.publish(a_book_changed(a_book(controls=NO_COLLAR)))
-    await bus.publish(an_exposure(lane=LANE, at_work=0, open_positions=0, realised_today=0))
+    await bus.publish(an_exposure(lane=lane, at_work=0, open_positions=0, realised_today=0))
     await bus.publish(a_fee_quote())
 
 
-def a_service(bus: Bus, folder: Path, **settings: Any) -> tuple[asyncio.Task[int], Service]:
-    service = build(Settings(nats_url=bus.url, data_dir=folder, port=free_port(), log_level="ERROR", **settings))
+def running(lane: Lane, bus: Bus, folder: Path, **settings: Any) -> tuple[asyncio.Task[int], Service]:
+    build, kind = EXECUTORS[lane]
+    service = build(kind(nats_url=bus.url, data_dir=folder, port=free_port(), log_level="ERROR", **settings))
     return asyncio.create_task(service.run()), service
 
 
+@each_executor
 @pytest.mark.integration
 async def test_a_verdict_becomes_a_paper_intent_without_any_node_or_key(
-    bus: Bus, js: JetStreamContext, tmp_path: Path
+    lane: Lane, bus: Bus, js: JetStreamContext, tmp_path: Path
 ) -> None:
-    await market(bus, js)
-    running, service = a_service(bus, tmp_path)
-    verdict = a_verdict_of_the_lane()
+    await market(bus, js, lane)
+    task, service = running(lane, bus, tmp_path)
+    verdict = a_verdict_of(lane)
     await bus.publish(verdict)
-    intent = await eventually(js, IntentCreated, f"main.1.intent.created.paper.{LANE}")
-    assert (intent.verdict, intent.book_id, intent.lane) == (verdict, "paper-one", LANE)
+    intent = await eventually(js, IntentCreated, f"main.1.intent.created.paper.{lane}")
+    assert (intent.verdict, intent.book_id, intent.lane) == (verdict, "paper-one", lane)
     assert not list(tmp_path.glob("*guard*"))
     service.stop()
-    assert await running == 0
+    assert await task == 0
 
 
+@each_executor
 @pytest.mark.integration
 async def test_a_halt_that_was_stored_before_the_start_is_known_to_the_first_verdict(
-    bus: Bus, js: JetStreamContext, tmp_path: Path
+    lane: Lane, bus: Bus, js: JetStreamContext, tmp_path: Path
 ) -> None:
-    await market(bus, js)
+    await market(bus, js, lane)
     await bus.publish(a_status(Status.HALTED))
-    await bus.publish(a_verdict_of_the_lane())
-    running, service = a_service(bus, tmp_path)
+    await bus.publish(a_verdict_of(lane))
+    task, service = running(lane, bus, tmp_path)
     decision = await eventually(js, DecisionRecorded, "main.1.decision.recorded")
     assert decision.outcome == "halted"
     service.stop()
-    assert await running == 0
+    assert await task == 0
 
 
+@each_executor
 @pytest.mark.integration
 async def test_what_a_books_jurisdiction_forbids_becomes_a_recorded_refusal(
-    bus: Bus, js: JetStreamContext, tmp_path: Path
+    lane: Lane, bus: Bus, js: JetStreamContext, tmp_path: Path
 ) -> None:
-    await market(bus, js)
+    await market(bus, js, lane)
     await bus.publish(a_book_changed(a_book(jurisdiction="EU"), book_version=2))
-    running, service = a_service(bus, tmp_path)
+    task, service = running(lane, bus, tmp_path)
     refused = (Ruling(jurisdiction="EU", refused=("token x: a stablecoin without a licence",)),)
-    verdict = a_verdict_of_the_lane()
+    verdict = a_verdict_of(lane)
     await bus.publish(verdict.model_copy(update={"facts": verdict_facts(rulings=refused)}))
     decision = await eventually(js, DecisionRecorded, "main.1.decision.recorded")
     assert (decision.outcome, decision.book_id) == ("forbidden", "paper-one")
     assert decision.reasons == ("token x: a stablecoin without a licence (EU)",)
     service.stop()
-    assert await running == 0
+    assert await task == 0
 
 
+@each_executor
 @pytest.mark.integration
-async def test_an_account_that_was_not_verified_opens_nothing(bus: Bus, js: JetStreamContext, tmp_path: Path) -> None:
+async def test_an_account_that_was_not_verified_opens_nothing(
+    lane: Lane, bus: Bus, js: JetStreamContext, tmp_path: Path
+) -> None:
     (tmp_path / "rules.toml").write_text("reviewed = 2026-11-26\nallowed_accounts = []\n")
-    await market(bus, js)
-    running, service = a_service(bus, tmp_path, compliance_file=tmp_path / "rules.toml")
-    await bus.publish(a_verdict_of_the_lane())
+    await market(bus, js, lane)
+    task, service = running(lane, bus, tmp_path, compliance_file=tmp_path / "rules.toml")
+    await bus.publish(a_verdict_of(lane))
     decision = await eventually(js, DecisionRecorded, "main.1.decision.recorded")
     assert decision.outcome == "account_not_verified"
     service.stop()
-    assert await running == 0
+    assert await task == 0
 
 
-def test_keystores_need_their_password_file() -> None:
+@each_executor
+def test_keystores_need_their_password_file(lane: Lane) -> None:
     with pytest.raises(ValidationError, match="keystore_password_file"):
-        Settings(keystore_files=(Path("key.json"),))
+        EXECUTORS[lane][1](keystore_files=(Path("key.json"),))
 
 
-def test_every_chain_needs_a_node() -> None:
+@each_executor
+def test_every_chain_needs_a_node(lane: Lane) -> None:
     with pytest.raises(ValidationError, match="names no node for chain 8453"):
-        Settings(chains=(1, 8453))
+        EXECUTORS[lane][1](chains=(1, 8453))
