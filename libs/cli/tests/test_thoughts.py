@@ -122,6 +122,8 @@ def test_a_whole_record_verifies_and_every_decision_is_decided_again(
     assert fault == ""
     assert "2 decided again to the same bytes, 0 not; 1 name no inputs" in printed
     assert run(tmp_path, "re-run", decisions[1].id)[1] == ""
+    [without] = json.loads(run(tmp_path, "re-run", decisions[0].id, "--json")[0])
+    assert without["why"] == "it names no inputs; gateway said: breaker-losses was reset: looked at"
 
 
 def test_one_wei_in_a_document_is_named_by_verify_and_by_re_run(

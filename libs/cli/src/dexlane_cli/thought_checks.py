@@ -91,13 +91,18 @@ async def re_run(source: Source, decisions: Iterable[DecisionRecorded], code: st
     results: list[ReRun] = []
     for decision in decisions:
         if decision.inputs_id is None:
-            results.append(ReRun(decision.id, Outcome.NO_INPUTS, "it names no inputs: a person decided"))
+            results.append(_without_inputs(decision))
             continue
         if len(known) > REMEMBERED_TEXTS:
             known.clear()
         await gathered(source, decision.inputs_id, known)
         results.append(_decided(decision, known, code))
     return results
+
+
+def _without_inputs(decision: DecisionRecorded) -> ReRun:
+    said = "; ".join(decision.reasons)
+    return ReRun(decision.id, Outcome.NO_INPUTS, f"it names no inputs; {decision.service} said: {said}")
 
 
 def _decided(decision: DecisionRecorded, known: dict[str, str], code: str) -> ReRun:

@@ -21,6 +21,8 @@ from dexlane.runtime.code_version import code_version
 from dexlane.runtime.journal import Tx, outbox
 from dexlane.values.books import Book, Mode
 
+MADE_UP = "it was traded, and the process ended before the reasons were written down"
+"""The reason of a decision whose inputs were lost."""
 _TRADES = (Purpose.ENTRY, Purpose.GAP, Purpose.EXIT)
 _WAS_EMITTED = sa.select(outbox.c.sequence).where(outbox.c.event_id == sa.bindparam("wanted"))
 
@@ -118,7 +120,7 @@ class TradeThoughts:
                         lane=stamp.lane,
                         tokens=tokens_about(cause),
                         outcome=TRADED,
-                        reasons=("it was traded, and the process ended before the reasons were written down",),
+                        reasons=(MADE_UP,),
                     )
                 )
 
