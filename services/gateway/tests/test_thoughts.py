@@ -15,7 +15,7 @@ from dexlane.runtime import thought_archive
 from dexlane.runtime.thought_archive import documents
 from dexlane.testing.builders import USDC, WETH, a_book, a_verdict, an_entry_opportunity
 from dexlane.testing.thinking import a_thought, recorded_thoughts
-from gateway.records import _tell_head
+from gateway.records import _tell_head, keep_bounded_once
 
 NAME = ChainName("main", 1)
 DAY_MS = 86_400_000
@@ -141,11 +141,16 @@ async def test_tampering_with_the_database_is_found(gateway: Any, what: str) -> 
     assert await faults(gateway)
 
 
+async def forget(gateway: Any, **limits: int) -> int:
+    """What the gateway does each minute."""
+    settings = gateway.desk.settings.model_copy(update={"archive_days": 100_000, **limits})
+    return await keep_bounded_once(gateway.desk.journal, settings)
+
+
 async def test_what_the_retention_forgets_is_said_in_the_chain_and_the_entries_stay(gateway: Any) -> None:
     await keep(gateway, *thoughts(5))
-    async with gateway.desk.journal.transaction() as tx:
-        assert await thought_archive.forget(tx.conn, NAME, keep=2, older_than_ms=0) == 3
-        assert await thought_archive.forget(tx.conn, NAME, keep=2, older_than_ms=0) == 0
+    assert await forget(gateway, archive_decisions=2) == 3
+    assert await forget(gateway, archive_decisions=2) == 0
     assert await faults(gateway) == []
     listed = await gateway.get("/thoughts")
     assert [one["decision"] is None for one in listed] == [False, False, True, True, True]
@@ -154,20 +159,63 @@ async def test_what_the_retention_forgets_is_said_in_the_chain_and_the_entries_s
     assert len(await faults(gateway)) == 2
 
 
-async def test_documents_outlive_the_oldest_decision_by_a_day_and_no_longer(gateway: Any) -> None:
+async def test_a_decision_that_was_forgotten_and_comes_again_stays_forgotten(gateway: Any) -> None:
+    told = thoughts(3)
+    await keep(gateway, *told)
+    await forget(gateway, archive_decisions=1)
+    before = await head(gateway)
+    await keep(gateway, *told)
+    assert await head(gateway) == before
+    assert await faults(gateway) == []
+    assert [one["decision"] is None for one in await gateway.get("/thoughts")] == [False, True, True]
+
+
+async def test_decisions_go_when_they_are_old_and_one_with_a_wrong_clock_takes_no_other_along(gateway: Any) -> None:
+    _, *decisions = thoughts(4)
+    first_ms = gateway.clock.now_ms()
+    for one, at_ms in zip(decisions, (first_ms, first_ms + 2, first_ms + 1, 0), strict=True):
+        changed = one.model_copy(update={"occurred_at_ms": at_ms, "content_hash": ""})
+        await keep(gateway, DecisionRecorded.from_wire(changed.to_wire()))
+    gateway.clock.advance(DAY_MS + 1)
+    assert await forget(gateway, archive_days=1) == 1
+    assert await forget(gateway, archive_days=1) == 0
+    gateway.clock.advance(2)
+    assert await forget(gateway, archive_days=1) == 3
+    assert await faults(gateway) == []
+
+
+async def test_what_goes_goes_in_pieces_and_each_is_said_in_the_chain(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thought_archive, "PIECE", 2)
+    await keep(gateway, *thoughts(6))
+    async with gateway.desk.journal.reading() as conn:
+        assert await thought_archive.to_forget(conn, 1, 1, 0) == [(0, 2), (2, 4), (4, 6)]
+    assert await forget(gateway, archive_decisions=1) == 5
+    async with gateway.desk.journal.reading() as conn:
+        entries = await thought_archive.entries(conn, 1)
+        assert await thought_archive.to_forget(conn, 1, 1, 0) == []
+    said = [thought_archive.note_of(entry) for entry in entries if entry.kind is EntryKind.FORGOTTEN]
+    assert said == [{"up_to": 2}, {"up_to": 4}, {"up_to": 6}]
+    assert await faults(gateway) == []
+
+
+async def test_documents_outlive_the_oldest_decision_by_a_day_and_no_longer(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thought_archive, "PIECE", 2)
     told, *decisions = thoughts(1)
     await keep(gateway, told, *decisions)
-    old, older = "1" * 64, "2" * 64
+    kept, gone = "1" * 64, [f"{number:064x}" for number in range(5)]
     oldest = decisions[0].occurred_at_ms
     async with gateway.desk.journal.transaction() as tx:
-        rows = [
-            {"id": old, "body": "{}", "told_ms": oldest - DAY_MS},
-            {"id": older, "body": "{}", "told_ms": oldest - DAY_MS - 1},
-        ]
-        await tx.conn.execute(documents.insert(), rows)
-        assert await thought_archive.forget_documents(tx.conn) == 1
-        assert await thought_archive.document(tx.conn, old) == "{}"
-        assert await thought_archive.document(tx.conn, older) is None
+        rows = [{"id": name, "body": "{}", "told_ms": oldest - DAY_MS - 1} for name in gone]
+        await tx.conn.execute(documents.insert(), [*rows, {"id": kept, "body": "{}", "told_ms": oldest - DAY_MS}])
+    await forget(gateway)
+    async with gateway.desk.journal.reading() as conn:
+        assert await thought_archive.document(conn, kept) == "{}"
+        assert await thought_archive.texts(conn, gone) == {}
+        assert await thought_archive.texts(conn, told.documents) == told.documents
 
 
 async def test_decisions_are_found_by_book_token_outcome_service_and_time(gateway: Any) -> None:

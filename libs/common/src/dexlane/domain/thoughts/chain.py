@@ -166,11 +166,12 @@ def faults_of_contents(entries: Iterable[Entry], hashes: Mapping[str, str | None
 
 
 def _forgotten_to(entries: Iterable[Entry]) -> int:
-    return max((_up_to(entry.about) for entry in entries if entry.kind is EntryKind.FORGOTTEN), default=0)
+    return max((up_to_of(entry.about) for entry in entries if entry.kind is EntryKind.FORGOTTEN), default=0)
 
 
-def _up_to(note: str) -> int:
-    """Zero where the note is none any more: then nothing counts as forgotten."""
+def up_to_of(note: str) -> int:
+    """The sequence that a note of kind ``forgotten`` says; zero where it is no such note any more: then nothing counts
+    as forgotten."""
     try:
         up_to = orjson.loads(note)["up_to"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
