@@ -1,4 +1,5 @@
-"""Last values in an outbox that newer ones have superseded: they are never published again, and go little by little."""
+"""What nobody will ever publish again leaves the outbox little by little: last values that newer ones have superseded,
+and facts that are too old for their stream."""
 
 from __future__ import annotations
 
@@ -8,12 +9,16 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dexlane.events.streams import STREAMS
+from dexlane.runtime.clock import Clock
 from dexlane.runtime.database import DATABASE_ERRORS
 from dexlane.runtime.journal_tables import outbox
 from dexlane.runtime.observability import Log
 
+EVERY_S = 3_600
+"""So long after its beginning a round is followed by the next one."""
 PIECE_ROWS = 200
 """So many rows go at once, under the writer's lock: no trade may wait long for it."""
+PIECE_PAUSE_S = 0.1
 
 _GOES = sa.delete(outbox).where(outbox.c.sequence == sa.bindparam("gone"))
 
@@ -21,48 +26,72 @@ _GOES = sa.delete(outbox).where(outbox.c.sequence == sa.bindparam("gone"))
 class Pruning:
     """One round after the other over the outbox of one journal, in pieces.
 
-    A row goes when it is of a stream that keeps one value of each subject, and both it and a later one of its subject
-    were published. What is not marked as published stays, whatever came after it.
+    A row goes when it was published and is never published again: because its stream keeps one value of each subject
+    and a later one was published, or because it is older than its stream keeps anything. What is not marked as
+    published stays, whatever came after it.
     """
 
-    def __init__(self, engine: AsyncEngine, realm: str, writer: asyncio.Lock, log: Log) -> None:
+    def __init__(self, engine: AsyncEngine, realm: str, writer: asyncio.Lock, clock: Clock, log: Log) -> None:
         self._engine = engine
         self._writer = writer
+        self._clock = clock
         self._log = log
-        streams = [spec.name_in(realm) for spec in STREAMS if spec.max_messages_per_subject == 1]
-        self._published = outbox.c.stream.in_(streams), outbox.c.sent_ms.is_not(None)
+        last_values = [spec.name_in(realm) for spec in STREAMS if spec.max_messages_per_subject == 1]
+        self._superseding = outbox.c.stream.in_(last_values), outbox.c.sent_ms.is_not(None)
+        self._ages_ms = {spec.name_in(realm): spec.max_age_s * 1_000 for spec in STREAMS if spec.max_age_s}
         self._newest: dict[str, int] | None = None
         self._looked_at = 0
-        self.is_due = False
+        self._next_ns = clock.monotonic_ns() + EVERY_S * 10**9
+        self.is_under_way = False
 
     def begin(self) -> None:
-        """Begin a round; ``piece`` goes on with it until nothing is due."""
-        self._newest, self._looked_at, self.is_due = None, 0, True
+        """Begin a round; ``piece`` goes on with it to its end."""
+        self._newest, self._looked_at, self.is_under_way = None, 0, True
+        self._next_ns = self._clock.monotonic_ns() + EVERY_S * 10**9
+
+    @property
+    def pause_s(self) -> float:
+        """How long to wait for the next piece."""
+        return PIECE_PAUSE_S if self.is_under_way else max(0, self._next_ns - self._clock.monotonic_ns()) / 10**9
 
     async def piece(self) -> None:
-        """The next piece of a round. What the database stands in the way of is left to the next round."""
-        if not self.is_due:
+        """The next piece of a round; the first of a new one when its time has come. What the database stands in the
+        way of is left to the next round."""
+        if not self.is_under_way and self._clock.monotonic_ns() < self._next_ns:
             return
+        if not self.is_under_way:
+            self.begin()
         try:
-            self.is_due = await self._piece()
+            self.is_under_way = await self._piece()
         except DATABASE_ERRORS as error:
-            self.is_due = False
+            self.is_under_way = False
             self._log.warning("outbox_not_pruned", reason=str(error))
 
     async def _piece(self) -> bool:
         """Whether there is more to do."""
-        columns = outbox.c
-        following = sa.select(columns.sequence, columns.subject).where(
-            *self._published, columns.sequence > self._looked_at
+        columns, is_too_old = outbox.c, self._too_old()
+        wanted = sa.and_(columns.sent_ms.is_not(None), sa.or_(sa.and_(*self._superseding), is_too_old))
+        following = sa.select(columns.sequence, columns.subject, is_too_old.label("is_too_old")).where(
+            wanted, columns.sequence > self._looked_at
         )
         async with self._engine.connect() as conn:
             if self._newest is None:
-                each = sa.select(columns.subject, sa.func.max(columns.sequence)).where(*self._published)
+                each = sa.select(columns.subject, sa.func.max(columns.sequence)).where(*self._superseding)
                 self._newest = {row[0]: row[1] for row in await conn.execute(each.group_by(columns.subject))}
             rows = (await conn.execute(following.order_by(columns.sequence).limit(PIECE_ROWS))).all()
-        gone = [{"gone": row.sequence} for row in rows if row.sequence < self._newest.get(row.subject, 0)]
+        newest = self._newest
+        gone = [{"gone": row.sequence} for row in rows if row.is_too_old or row.sequence < newest.get(row.subject, 0)]
         if gone:
             async with self._writer, self._engine.begin() as conn:
                 await conn.execute(_GOES, gone)
         self._looked_at = rows[-1].sequence if rows else 0
         return len(rows) == PIECE_ROWS
+
+    def _too_old(self) -> sa.ColumnElement[bool]:
+        """Of a stream that keeps nothing so old: see ``lost_streams.unmark``."""
+        now_ms, columns = self._clock.now_ms(), outbox.c
+        ages = [
+            sa.and_(columns.stream == stream, columns.created_ms < now_ms - age_ms)
+            for stream, age_ms in self._ages_ms.items()
+        ]
+        return sa.or_(*ages)
