@@ -91,12 +91,12 @@ async def test_a_new_journal_says_which_head_it_does_not_know(gateway: Any) -> N
     lost = Head(42, "ab" * 32)
     async with gateway.desk.journal.transaction() as tx:
         assert not await thought_archive.knows(tx.conn, NAME, lost)
-        await thought_archive.begin(tx.conn, NAME, lost)
+        await thought_archive.begin(tx.conn, NAME, lost, 7)
         assert await thought_archive.knows(tx.conn, NAME, lost)
     await keep(gateway, *thoughts(1))
     async with gateway.desk.journal.reading() as conn:
         begun, _ = await thought_archive.entries(conn, 1)
-    assert thought_archive.note_of(begun) == {"after": str(lost)}
+    assert thought_archive.note_of(begun) == {"after": str(lost), "at_ms": 7}
     assert await faults(gateway) == []
 
 

@@ -9,13 +9,24 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import orjson
 import sqlalchemy as sa
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dexlane.domain.thoughts.chain import ChainName, Entry, EntryKind, Head, begun, forgotten, linked, up_to_of
+from dexlane.domain.thoughts.chain import (
+    ChainName,
+    Entry,
+    EntryKind,
+    Head,
+    begun,
+    forgotten,
+    linked,
+    lost_head_of,
+    up_to_of,
+)
 from dexlane.domain.thoughts.documents import TELL_AGAIN_MS
 from dexlane.events.risk import DecisionRecorded
 from dexlane.events.thoughts import DocumentsRecorded
@@ -61,7 +72,8 @@ documents = sa.Table(
     sa.Column("told_ms", sa.BigInteger, nullable=False),
 )
 archive = sa.table(
-    "archive", sa.column("event_id"), sa.column("name"), sa.column("chain_id"), sa.column("sequence"), sa.column("body")
+    "archive",
+    *map(sa.column, ("event_id", "name", "chain_id", "sequence", "subject_id", "body")),
 )
 """Of the gateway's archive of events what is needed here."""
 
@@ -73,8 +85,11 @@ _PUT = sa.text(
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """Which decisions to look for. Times are Unix milliseconds, both ends included; ``before`` is a sequence."""
+    """Which decisions to look for. Times are Unix milliseconds, both ends included; ``before`` is a sequence, and
+    ``decision_id`` an id or its beginning. What a decision is about is known only while its contents are kept."""
 
+    decision_id: str | None = None
+    subject_id: str | None = None
     book_id: str | None = None
     token: str | None = None
     outcome: str | None = None
@@ -113,17 +128,22 @@ async def head(conn: AsyncConnection, chain_id: int) -> Head | None:
 
 async def knows(conn: AsyncConnection, name: ChainName, told: Head) -> bool:
     """Whether a head that was told once is an entry of the chain, or named as one that was lost."""
-    here = sa.select(chain.c.sequence).where(chain.c.chain_id == name.chain_id)
-    entry = here.where(chain.c.sequence == told.sequence, chain.c.entry_hash == told.entry_hash)
+    here = sa.and_(chain.c.chain_id == name.chain_id, chain.c.sequence == told.sequence)
+    entry = sa.select(chain.c.sequence).where(here, chain.c.entry_hash == told.entry_hash)
     if (await conn.execute(entry)).first() is not None:
         return True
-    lost = here.where(chain.c.kind == EntryKind.BEGUN.value, chain.c.about == begun(name, None, told).about)
-    return (await conn.execute(lost)).first() is not None
+    return any(lost_head_of(entry.about) == str(told) for entry in await beginnings(conn, name.chain_id))
 
 
-async def begin(conn: AsyncConnection, name: ChainName, lost: Head | None) -> Head:
-    """Say what the chain goes on from here: after the loss of a newer one, that one's head."""
-    return await _add(conn, name, begun(name, await head(conn, name.chain_id), lost))
+async def beginnings(conn: AsyncConnection, chain_id: int) -> list[Entry]:
+    """The entries that say what the chain goes on from, oldest first."""
+    query = sa.select(chain).where(chain.c.chain_id == chain_id, chain.c.kind == EntryKind.BEGUN.value)
+    return [_entry(row) for row in await conn.execute(query.order_by(chain.c.sequence))]
+
+
+async def begin(conn: AsyncConnection, name: ChainName, lost: Head | None, at_ms: int) -> Head:
+    """Say what the chain goes on from here, and when: after the loss of a newer one, that one's head."""
+    return await _add(conn, name, begun(name, await head(conn, name.chain_id), lost, at_ms))
 
 
 async def is_entered(conn: AsyncConnection, decision_id: str) -> bool:
@@ -134,7 +154,7 @@ async def is_entered(conn: AsyncConnection, decision_id: str) -> bool:
 
 async def append(conn: AsyncConnection, name: ChainName, decision: DecisionRecorded) -> Head:
     """Enter a decision that is new to the archive; a chain that has none yet begins with it."""
-    last = await head(conn, name.chain_id) or await begin(conn, name, None)
+    last = await head(conn, name.chain_id) or await begin(conn, name, None, decision.occurred_at_ms)
     entry = linked(name, last, EntryKind.DECISION, decision.id, decision.content_hash)
     added = await _add(
         conn,
@@ -238,17 +258,33 @@ def _read(body: str | None) -> DecisionRecorded | None:
         return None
 
 
+async def listed(conn: AsyncConnection, chain_id: int) -> AsyncIterator[Archived]:
+    """All entries of a chain with their decisions, oldest first, a page at a time."""
+    query = _with_contents().where(chain.c.chain_id == chain_id).order_by(chain.c.sequence).limit(PAGE)
+    last = 0
+    while rows := (await conn.execute(query.where(chain.c.sequence > last))).all():
+        for row in rows:
+            yield Archived(_entry(row), _read(row.body))
+        last = rows[-1].sequence
+
+
+def _with_contents() -> sa.Select[Any]:
+    joined = chain.join(archive, archive.c.event_id == chain.c.decision_id, isouter=True)
+    return sa.select(chain, archive.c.body).select_from(joined)
+
+
 async def search(conn: AsyncConnection, chain_id: int, asked: Asked) -> list[Archived]:
     """Decisions that match, newest first."""
-    query = (
-        sa.select(chain, archive.c.body)
-        .join(archive, archive.c.event_id == chain.c.decision_id, isouter=True)
-        .where(chain.c.chain_id == chain_id, chain.c.kind == EntryKind.DECISION.value)
-    )
+    query = _with_contents().where(chain.c.chain_id == chain_id, chain.c.kind == EntryKind.DECISION.value)
     for column in ("book_id", "outcome", "service"):
         value = getattr(asked, column)
         if value is not None:
             query = query.where(chain.c[column] == value)
+    if asked.decision_id is not None:
+        # A range, for the index; no hex digit comes after "g".
+        query = query.where(chain.c.decision_id >= asked.decision_id, chain.c.decision_id < asked.decision_id + "g")
+    if asked.subject_id is not None:
+        query = query.where(archive.c.subject_id == asked.subject_id)
     if asked.since_ms is not None:
         query = query.where(chain.c.occurred_at_ms >= asked.since_ms)
     if asked.until_ms is not None:
@@ -264,12 +300,7 @@ async def search(conn: AsyncConnection, chain_id: int, asked: Asked) -> list[Arc
 
 async def of_id(conn: AsyncConnection, decision_id: str) -> Archived | None:
     """One decision with its entry."""
-    query = (
-        sa.select(chain, archive.c.body)
-        .join(archive, archive.c.event_id == chain.c.decision_id, isouter=True)
-        .where(chain.c.decision_id == decision_id)
-    )
-    row = (await conn.execute(query)).first()
+    row = (await conn.execute(_with_contents().where(chain.c.decision_id == decision_id))).first()
     return None if row is None else Archived(_entry(row), _read(row.body))
 
 
