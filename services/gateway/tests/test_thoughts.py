@@ -230,6 +230,8 @@ async def test_decisions_are_found_by_book_token_outcome_service_and_time(gatewa
     assert await found(book_id="paper-risky") == ["too_risky"]
     assert await found(outcome="traded", token=WETH.address.upper().replace("0X", "0x")) == ["traded"]
     assert await found(token="0x" + "1" * 40) == []
+    assert await found(subject_id=risky.occasion.subject_id) == ["too_risky", "traded"]
+    assert await found(subject_id="0" * 32) == []
     assert await found(service="fast-executor", since_ms=now_ms, until_ms=now_ms) == ["too_risky", "traded"]
     assert await found(since_ms=now_ms + 1) == []
     assert await found(until_ms=now_ms - 1) == []
