@@ -4,6 +4,8 @@ and facts that are too old for their stream."""
 from __future__ import annotations
 
 import asyncio
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -21,6 +23,35 @@ PIECE_ROWS = 200
 PIECE_PAUSE_S = 0.1
 
 _GOES = sa.delete(outbox).where(outbox.c.sequence == sa.bindparam("gone"))
+_AGES_MS = {spec.name: spec.max_age_s * 1_000 for spec in STREAMS if spec.max_age_s}
+
+
+@cache
+def _newest(realm: str) -> sa.Select[Any]:
+    """Of every subject that has a last value, the newest row that was published. Built once, as is what follows."""
+    newest = sa.select(outbox.c.subject, sa.func.max(outbox.c.sequence)).where(*_is_last_value(realm))
+    return newest.group_by(outbox.c.subject)
+
+
+@cache
+def _following(realm: str) -> sa.Select[Any]:
+    """Published rows after one that may go, and whether they are too old for their stream: ``lost_streams`` publishes
+    nothing so old."""
+    columns = outbox.c
+    too_old = [
+        sa.and_(columns.stream == spec.name_in(realm), columns.created_ms < sa.bindparam(spec.name))
+        for spec in STREAMS
+        if spec.name in _AGES_MS
+    ]
+    is_too_old = sa.or_(*too_old)
+    may_go = sa.or_(sa.and_(*_is_last_value(realm)), sa.and_(columns.sent_ms.is_not(None), is_too_old))
+    found = sa.select(columns.sequence, columns.subject, is_too_old.label("is_too_old"))
+    return found.where(may_go, columns.sequence > sa.bindparam("after")).order_by(columns.sequence)
+
+
+def _is_last_value(realm: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    streams = [spec.name_in(realm) for spec in STREAMS if spec.max_messages_per_subject == 1]
+    return outbox.c.stream.in_(streams), outbox.c.sent_ms.is_not(None)
 
 
 class Pruning:
@@ -36,9 +67,7 @@ class Pruning:
         self._writer = writer
         self._clock = clock
         self._log = log
-        last_values = [spec.name_in(realm) for spec in STREAMS if spec.max_messages_per_subject == 1]
-        self._superseding = outbox.c.stream.in_(last_values), outbox.c.sent_ms.is_not(None)
-        self._ages_ms = {spec.name_in(realm): spec.max_age_s * 1_000 for spec in STREAMS if spec.max_age_s}
+        self._realm = realm
         self._newest: dict[str, int] | None = None
         self._looked_at = 0
         self._next_ns = clock.monotonic_ns() + EVERY_S * 10**9
@@ -69,16 +98,14 @@ class Pruning:
 
     async def _piece(self) -> bool:
         """Whether there is more to do."""
-        columns, is_too_old = outbox.c, self._too_old()
-        wanted = sa.and_(columns.sent_ms.is_not(None), sa.or_(sa.and_(*self._superseding), is_too_old))
-        following = sa.select(columns.sequence, columns.subject, is_too_old.label("is_too_old")).where(
-            wanted, columns.sequence > self._looked_at
-        )
+        now_ms = self._clock.now_ms()
+        before = {name: now_ms - age_ms for name, age_ms in _AGES_MS.items()}
         async with self._engine.connect() as conn:
             if self._newest is None:
-                each = sa.select(columns.subject, sa.func.max(columns.sequence)).where(*self._superseding)
-                self._newest = {row[0]: row[1] for row in await conn.execute(each.group_by(columns.subject))}
-            rows = (await conn.execute(following.order_by(columns.sequence).limit(PIECE_ROWS))).all()
+                self._newest = {row[0]: row[1] for row in await conn.execute(_newest(self._realm))}
+            rows = (
+                await conn.execute(_following(self._realm).limit(PIECE_ROWS), {**before, "after": self._looked_at})
+            ).all()
         newest = self._newest
         gone = [{"gone": row.sequence} for row in rows if row.is_too_old or row.sequence < newest.get(row.subject, 0)]
         if gone:
@@ -86,12 +113,3 @@ class Pruning:
                 await conn.execute(_GOES, gone)
         self._looked_at = rows[-1].sequence if rows else 0
         return len(rows) == PIECE_ROWS
-
-    def _too_old(self) -> sa.ColumnElement[bool]:
-        """Of a stream that keeps nothing so old: see ``lost_streams.unmark``."""
-        now_ms, columns = self._clock.now_ms(), outbox.c
-        ages = [
-            sa.and_(columns.stream == stream, columns.created_ms < now_ms - age_ms)
-            for stream, age_ms in self._ages_ms.items()
-        ]
-        return sa.or_(*ages)
