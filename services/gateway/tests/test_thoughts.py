@@ -12,7 +12,7 @@ from dexlane.domain.thoughts.recording import decided_again
 from dexlane.events.risk import DecisionRecorded
 from dexlane.events.thoughts import DocumentsRecorded, ThoughtsChained, content_id
 from dexlane.runtime import thought_archive
-from dexlane.runtime.thought_archive import documents
+from dexlane.runtime.thought_archive import Asked, documents
 from dexlane.testing.builders import USDC, WETH, a_book, a_verdict, an_entry_opportunity
 from dexlane.testing.thinking import a_thought, recorded_thoughts
 from gateway.records import _tell_head, keep_bounded_once
@@ -185,9 +185,10 @@ async def test_decisions_go_when_they_are_old_and_one_with_a_wrong_clock_takes_n
 
 
 async def test_what_goes_goes_in_pieces_and_each_is_said_in_the_chain(
-    gateway: Any, monkeypatch: pytest.MonkeyPatch
+    open_gateway: Any, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(thought_archive, "PIECE", 2)
+    gateway = await open_gateway(database_url=database_url)
     await keep(gateway, *thoughts(6))
     async with gateway.desk.journal.reading() as conn:
         assert await thought_archive.to_forget(conn, 1, 1, 0) == [(0, 2), (2, 4), (4, 6)]
@@ -201,9 +202,10 @@ async def test_what_goes_goes_in_pieces_and_each_is_said_in_the_chain(
 
 
 async def test_documents_outlive_the_oldest_decision_by_a_day_and_no_longer(
-    gateway: Any, monkeypatch: pytest.MonkeyPatch
+    open_gateway: Any, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(thought_archive, "PIECE", 2)
+    gateway = await open_gateway(database_url=database_url)
     told, *decisions = thoughts(1)
     await keep(gateway, told, *decisions)
     kept, gone = "1" * 64, [f"{number:064x}" for number in range(5)]
@@ -218,7 +220,8 @@ async def test_documents_outlive_the_oldest_decision_by_a_day_and_no_longer(
         assert await thought_archive.texts(conn, told.documents) == told.documents
 
 
-async def test_decisions_are_found_by_book_token_outcome_service_and_time(gateway: Any) -> None:
+async def test_decisions_are_found_by_book_token_outcome_service_and_time(open_gateway: Any, database_url: str) -> None:
+    gateway = await open_gateway(database_url=database_url)
     risky = a_thought(cause=a_verdict(an_entry_opportunity(), risk_score=90), book=a_book(id="paper-risky"))
     await keep(gateway, *recorded_thoughts(a_thought(), risky))
     now_ms = risky.occasion.at_ms
@@ -236,6 +239,11 @@ async def test_decisions_are_found_by_book_token_outcome_service_and_time(gatewa
     assert await found(since_ms=now_ms + 1) == []
     assert await found(until_ms=now_ms - 1) == []
     assert await found(chain_id=8453) == []
+    async with gateway.desk.journal.reading() as conn:
+        for one in await thought_archive.search(conn, 1, Asked()):
+            for beginning in (one.entry.about, one.entry.about[:8], one.entry.about[:1]):
+                assert one in await thought_archive.search(conn, 1, Asked(decision_id=beginning))
+        assert await thought_archive.search(conn, 1, Asked(decision_id="f" * 31)) == []
     first = await gateway.client.get("/api/v1/thoughts", params={"limit": 1})
     assert await found(limit=1, cursor=first.json()["next"]) == ["traded"]
 
