@@ -53,11 +53,11 @@ def run(seconds: float) -> PathResult:
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         stack = Stack(Path(folder), 2_000 + os.getpid() % 100 * 100, EAGER)
         (stack.home / "books.toml").write_text(_roomy(default_books_text()))
-        first = _start(stack)
-        stack.stop()
-        (stack.home / "output").unlink()
-        again = _start(stack)
         try:
+            first = _start(stack)
+            stack.stop()
+            (stack.home / "output").unlink()
+            again = _start(stack)
             return asyncio.run(_watch(stack, seconds, (first, again)))
         finally:
             stack.stop()
