@@ -20,7 +20,6 @@ from dexlane.chain.rpc import RpcClient
 from dexlane.chain.token_check.check import Question, try_token
 from dexlane.chain.token_check.exploring import FAR
 from dexlane.chain.token_check.pools import Market, Where, known_markets
-from dexlane.domain.risk.token_background import Birth
 from dexlane.domain.risk.token_verdict import STRICT, TrialLimits, judge
 from dexlane_devnet import ADDRESSES, Devnet
 from dexlane_devnet.zoo import CONCENTRATED, FAMILIES, SURROUNDINGS, Family, Surroundings, bring_to, release
@@ -44,7 +43,7 @@ async def test_hostile_families_are_unsafe_and_benign_ones_safe(chain: Chain, fa
     assert result.right, (result.verdict.verdict, result.verdict.findings, result.specimen.numbers)
 
 
-@pytest.mark.parametrize("surroundings", SURROUNDINGS[PART::3], ids=lambda each: each.family.name)
+@pytest.mark.parametrize("surroundings", SURROUNDINGS, ids=lambda each: each.family.name)
 async def test_plain_tokens_are_told_apart_by_their_surroundings(chain: Chain, surroundings: Surroundings) -> None:
     result = await examine_surroundings(*chain, surroundings, seed=101)
     assert result.right, (result.verdict.verdict, result.verdict.findings, result.trial.background)
@@ -111,11 +110,20 @@ async def test_what_a_node_does_not_tell_of_the_past_is_said_and_never_made_up(c
     trial = await try_token(WithoutPast(client), Question(specimen.token, V2))
     background = trial.background
     assert background is not None
-    assert background.birth == Birth(3, exact=False)
+    assert background.birth is not None
+    assert (background.birth.block, background.birth.exact) == (trial.block - 3, False)
+    assert background.age_s == await seconds_since(devnet, background.birth.block, trial.block)
     assert (background.holders, background.liquidity, background.past) == (None, None, None)
-    assert "the node has no older states: the token is at least 3 blocks old" in background.missing
+    since = f"the token is there since block {trial.block - 3} at least"
+    assert f"the node has no older states: {since}" in background.missing
     assert sum("missing trie node" in sentence for sentence in background.missing) == 2
     assert judge(trial, STRICT).verdict == "unknown"
+
+
+async def seconds_since(devnet: Devnet, first: int, last: int) -> int:
+    """The time between two blocks, as their headers tell it."""
+    headers = [await devnet.rpc("eth_getBlockByNumber", hex(number), False) for number in (first, last)]
+    return int(headers[1]["timestamp"], 16) - int(headers[0]["timestamp"], 16)
 
 
 async def test_evidence_names_block_method_and_raw_values(chain: Chain) -> None:

@@ -216,6 +216,16 @@ async def test_a_token_that_turns_while_held_is_flagged_once(bench: Any, tried: 
     assert flags[1].reason == "holders cannot sell any more"
 
 
+async def test_a_token_that_turns_in_two_pools_in_one_block_is_told_of_both(
+    bench: Any, tried: list[TrialFacts]
+) -> None:
+    tried[:] = [told(verdict="unsafe", reasons=("no sale succeeds",))]
+    for pair in (PAIR, (STRANGER.address, an_address("another pool"))):
+        await bench.trials.try_out(pair, a_block_ref(100))
+    flags = [event for event in bench.told if isinstance(event, TokenFlagged)]
+    assert len({event.id for event in flags}) == len({event.pool for event in flags}) == 2
+
+
 async def test_checks_survive_a_restart_in_the_cache(bench: Any, tried: list[TrialFacts]) -> None:
     await bench.trials.try_out(PAIR, a_block_ref(100))
     bench.start()

@@ -71,9 +71,10 @@ def test_shares_are_shares(held: list[tuple[Keeper, int]], total: int) -> None:
         assert share is None or 0 <= share <= 10_000
 
 
-ASKED = BackgroundLimits(max_pulled_bps=9_000, min_locked_bps=8_000, max_holder_bps=2_000, min_age_blocks=100)
+ASKED = BackgroundLimits(max_pulled_bps=9_000, min_locked_bps=8_000, max_holder_bps=2_000, min_age_s=100)
 GOOD = Background(
-    birth=Birth(200, exact=True),
+    now_s=1_000,
+    birth=Birth(7, 800, exact=True),
     liquidity=shares(holding(900, Keeper.BURNED), holding(100)),
     holders=shares(holding(150), holding(100), in_pools=750),
     past=LiquidityPast(now=100, most=120, most_block=7, from_block=0),
@@ -102,9 +103,11 @@ def test_good_surroundings_say_nothing_and_what_is_not_asked_for_neither() -> No
         ({"holders": shares(holding(900), in_pools=100)}, {"whale": "unsafe"}),
         ({"holders": shares(holding(100))}, {"not_seen": "unknown"}),
         ({"holders": None}, {"not_seen": "unknown"}),
-        ({"birth": Birth(99, exact=True)}, {"young": "unsafe"}),
-        ({"birth": Birth(99, exact=False)}, {"young": "unknown"}),
-        ({"birth": Birth(100, exact=False)}, {}),
+        ({"birth": Birth(7, 901, exact=True)}, {"young": "unsafe"}),
+        ({"birth": Birth(7, 901, exact=False)}, {"young": "unknown"}),
+        ({"birth": Birth(7, 900, exact=False)}, {}),
+        ({"birth": Birth(7, None, exact=True)}, {"not_seen": "unknown"}),
+        ({"birth": Birth(7, 2_000, exact=True)}, {"young": "unsafe"}),
         ({"birth": None}, {"not_seen": "unknown"}),
         ({"past": LiquidityPast(now=5, most=100, most_block=7, from_block=0)}, {"liquidity_pulled": "unsafe"}),
         ({"past": None}, {}),
@@ -138,6 +141,6 @@ def test_pulled_liquidity_counts_always_and_the_rest_where_it_is_asked_for() -> 
 def test_facts_of_a_trial_tell_age_locked_liquidity_and_the_largest_holder() -> None:
     trial = TokenTrial(token=WHO, block=1, background=GOOD)
     facts = trial_facts(WHO, judge(trial, TrialLimits()))
-    assert (facts.age_blocks, facts.lp_locked_bps, facts.top_holder_bps) == (200, 9_000, 1_500)
+    assert (facts.age_s, facts.lp_locked_bps, facts.top_holder_bps) == (200, 9_000, 1_500)
     unknown = trial_facts(WHO, judge(replace(trial, background=None), TrialLimits()))
-    assert (unknown.age_blocks, unknown.lp_locked_bps, unknown.top_holder_bps) == (None, None, None)
+    assert (unknown.age_s, unknown.lp_locked_bps, unknown.top_holder_bps) == (None, None, None)

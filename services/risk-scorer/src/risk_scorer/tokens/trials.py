@@ -106,7 +106,7 @@ class TrialDesk:
 
     async def _tell(self, facts: TrialFacts, finding: Finding, block: BlockRef) -> None:
         event = TokenFlagged(
-            id=TokenFlagged.make_id(self._chain_id, facts.address, finding.flag, block.number),
+            id=TokenFlagged.make_id(self._chain_id, facts.address, finding.flag, block.number, facts.pool),
             chain_id=self._chain_id,
             occurred_at_ms=self._around.clock.now_ms(),
             token=facts.address,

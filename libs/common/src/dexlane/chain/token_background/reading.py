@@ -6,7 +6,7 @@ Each is asked by itself, so that a node that refuses one of them still tells the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from dexlane.chain.link import RpcError
@@ -33,23 +33,31 @@ from dexlane.domain.risk.token_background import Background, LiquidityPast, Shar
 T = TypeVar("T")
 
 
-async def read_background(node: Node, subject: Subject) -> Background:
-    """Everything that the node tells about the surroundings of a token and of the pool that is traded."""
+async def read_background(node: Node, subject: Subject, quotes: Sequence[str] = ()) -> Background:
+    """Everything that the node tells about the surroundings of a token and of the pool that is traded. ``quotes``: the
+    tokens that it is tried against besides the wrapped coin."""
     missing: list[str] = []
-    head, scout = subject.head, Scout(node, subject.head)
+    head, scout = subject.head, Scout(node, subject.head, subject.block_ms)
     birth, own, pool = await asyncio.gather(
         _or_said(read_birth(node, subject.token, head), "its age", missing),
         _or_said(read_events(node, subject.token, (TRANSFER,), head), "its transfers", missing),
         _or_said(_pool_events(node, subject), "events of its pool", missing),
     )
     if birth is not None and not birth.exact:
-        missing.append(f"the node has no older states: the token is at least {birth.blocks} blocks old")
+        missing.append(f"the node has no older states: the token is there since block {birth.block} at least")
     holders, liquidity, past = await asyncio.gather(
-        _or_said(_holders(scout, subject, own), "its holders", missing),
+        _or_said(_holders(scout, subject, own, quotes), "its holders", missing),
         _or_said(_liquidity(scout, subject, pool), "who keeps its liquidity", missing),
         _or_said(_past(node, subject, pool), "what became of its liquidity", missing),
     )
-    return Background(birth=birth, holders=holders, liquidity=liquidity, past=past, missing=tuple(missing))
+    return Background(
+        now_s=head.timestamp_s,
+        birth=birth,
+        holders=holders,
+        liquidity=liquidity,
+        past=past,
+        missing=tuple(missing),
+    )
 
 
 class _UnseenError(Exception):
@@ -68,11 +76,11 @@ async def _or_said(asked: Awaitable[T], what: str, missing: list[str]) -> T | No
     return None
 
 
-async def _holders(scout: Scout, subject: Subject, transfers: Events | None) -> Shares:
+async def _holders(scout: Scout, subject: Subject, transfers: Events | None, quotes: Sequence[str]) -> Shares:
     if transfers is None:
         raise _UnseenError("without transfers nobody can be named who holds it")
-    pools = frozenset({subject.pool.pair})
-    return await read_shares(scout, Held(subject.token, subject.supply, transfers, subject.callers, pools))
+    pool, others = subject.pool, frozenset((subject.pool.wrapped, *quotes))
+    return await read_shares(scout, Held(subject.token, subject.supply, transfers, subject.callers, others, pool.pair))
 
 
 async def _pool_events(node: Node, subject: Subject) -> Events:

@@ -68,7 +68,9 @@ async def _tried(node: Node, question: Question, head: Head) -> TokenTrial:
         strange_proxy=subject.strange_proxy,
     )
     traded, found, background = await asyncio.gather(
-        _session(node, subject, trial), explore(node, subject, simulates=True), read_background(node, subject)
+        _session(node, subject, trial),
+        explore(node, subject, simulates=True),
+        read_background(node, subject, question.where.quotes),
     )
     if not traded.method:
         traded, found = await asyncio.gather(_called(node, subject, trial), explore(node, subject, simulates=False))

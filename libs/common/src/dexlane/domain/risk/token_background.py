@@ -91,9 +91,11 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """Age of a contract in blocks; ``exact`` is False where the node has no older states, and it may be older."""
+    """The first block that has the code of a contract, and its timestamp in Unix seconds, None where the node does not
+    tell it; ``exact`` is False where the node has no older states, and the contract may be older."""
 
-    blocks: int
+    block: int
+    at_s: int | None
     exact: bool
 
 
@@ -114,8 +116,10 @@ class LiquidityPast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Background:
-    """Everything about one token and one of its pools. ``holders`` leaves out pools of the token."""
+    """Everything about one token and one of its pools, as of ``now_s`` (Unix seconds). ``holders`` leaves out the pools
+    that the token may be sold in."""
 
+    now_s: int = 0
     birth: Birth | None = None
     liquidity: Shares | None = None
     holders: Shares | None = None
@@ -123,9 +127,9 @@ class Background:
     missing: tuple[str, ...] = ()
 
     @property
-    def age_blocks(self) -> int | None:
-        """At least so old."""
-        return None if self.birth is None else self.birth.blocks
+    def age_s(self) -> int | None:
+        """At least so many seconds old; None when that is not known."""
+        return None if self.birth is None or self.birth.at_s is None else max(0, self.now_s - self.birth.at_s)
 
     def locked_bps(self, until_s: int = SOON_S) -> int | None:
         """The part of the pool's liquidity that stays for so long; None when that is not known."""
@@ -143,7 +147,7 @@ class BackgroundLimits(NamedTuple):
     max_pulled_bps: int | None = None
     min_locked_bps: int | None = None
     max_holder_bps: int | None = None
-    min_age_blocks: int | None = None
+    min_age_s: int | None = None
 
 
 class Remark(NamedTuple):
@@ -165,8 +169,8 @@ def remarks(background: Background | None, limits: BackgroundLimits) -> Iterator
         yield from _about_liquidity(found, limits.min_locked_bps)
     if limits.max_holder_bps is not None:
         yield from _about_holders(found, limits.max_holder_bps)
-    if limits.min_age_blocks is not None:
-        yield from _about_age(found, limits.min_age_blocks)
+    if limits.min_age_s is not None:
+        yield from _about_age(found, limits.min_age_s)
 
 
 def _about_liquidity(found: Background, least_bps: int) -> Iterator[Remark]:
@@ -202,10 +206,10 @@ def _about_holders(found: Background, most_bps: int) -> Iterator[Remark]:
 
 
 def _about_age(found: Background, least: int) -> Iterator[Remark]:
-    age = found.age_blocks
+    age = found.age_s
     if age is None:
         yield Remark("not_seen", "its age is not known", "unknown")
     elif age < least:
         exact = found.birth is not None and found.birth.exact
-        sentence = f"it is {'' if exact else 'known to be '}{age} blocks old, less than {least}"
+        sentence = f"it is {'' if exact else 'known to be '}{age} seconds old, less than {least}"
         yield Remark("young", sentence, "unsafe" if exact else "unknown")
