@@ -20,9 +20,13 @@ from dexlane.chain.rpc import RpcClient
 from dexlane.chain.token_check.check import Question, try_token
 from dexlane.chain.token_check.exploring import FAR
 from dexlane.chain.token_check.pools import Market, Where, known_markets
+from dexlane.domain.risk.lp_shares import LOCKERS
+from dexlane.domain.risk.token_background import Keeper
 from dexlane.domain.risk.token_verdict import STRICT, TrialLimits, judge
 from dexlane_devnet import ADDRESSES, Devnet
+from dexlane_devnet.contracts import calldata
 from dexlane_devnet.zoo import CONCENTRATED, FAMILIES, SURROUNDINGS, Family, Surroundings, bring_to, release
+from dexlane_devnet.zoo.release import send
 from tokens.zoo_run import USDC, V2, examine, examine_surroundings, zoo_chain
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
@@ -59,6 +63,20 @@ async def test_what_is_gone_of_the_liquidity_counts_without_being_asked_for(chai
     assert background.missing == ()
     told = {each.what for each in result.trial.evidence}
     assert {"age", "liquidity", "holder of liquidity", "holders", "liquidity over time"} <= told
+
+
+async def test_a_locker_is_one_on_its_own_chain_alone(chain: Chain) -> None:
+    devnet, client = chain
+    specimen = await release(devnet, BY_NAME["OzPlain"], 9)
+    locker = next(iter(LOCKERS[1]))
+    await send(devnet, specimen.pool, calldata("transfer(address,uint256)", locker, 10**15))
+    found = {}
+    for chain_id in (1, 8_453):
+        trial = await try_token(client, Question(specimen.token, replace(V2, chain_id=chain_id)))
+        assert trial.background is not None
+        assert trial.background.liquidity is not None
+        found[chain_id] = [each.keeper for each in trial.background.liquidity.holdings if each.holder == locker]
+    assert found == {1: [Keeper.LOCKER], 8_453: [Keeper.KEY]}
 
 
 class Geth:
@@ -271,7 +289,7 @@ async def test_the_pool_that_is_named_decides_and_only_pools_of_known_factories_
     devnet, client = chain
     specimen = await release(devnet, BY_NAME["HoneypotPlain"], 5)
     other = await bring_to(devnet, specimen.token, "uniswap_v3")
-    where = Where(known_markets(1), (USDC,))
+    where = Where(known_markets(1), (USDC,), chain_id=1)
 
     async def judged(pool: str) -> Any:
         question = Question(specimen.token, replace(where, pool=pool))

@@ -121,7 +121,7 @@ def _question(asked: Asked, chain_id: int) -> Question:
     if not markets:
         named = asked.protocol or " or ".join(FAMILIES)
         raise CommandError(f"no router of {named} is known on chain {chain_id}; give --router-address", EXIT_USAGE)
-    return Question(asked.token, Where(tuple(markets), known_quotes(chain_id), asked.pool), asked.block)
+    return Question(asked.token, Where(tuple(markets), known_quotes(chain_id), asked.pool, chain_id), asked.block)
 
 
 @asynccontextmanager

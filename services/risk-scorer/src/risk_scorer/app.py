@@ -73,7 +73,7 @@ def _trying(settings: Settings, chain_id: int, client: RpcClient, redis: Redis, 
     return Trying(
         node=client,
         cache=TrialCache(redis, f"dexlane:{settings.realm}:{chain_id}", moments.cache_lost),
-        where=Where(known_markets(chain_id), known_quotes(chain_id)),
+        where=Where(known_markets(chain_id), known_quotes(chain_id), chain_id=chain_id),
         limits=settings.trial_limits,
         budget_s=settings.trial_budget_ms / 1_000,
         every_blocks=(settings.trial_blocks, settings.held_trial_blocks),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from dexlane.domain.risk.factors import RiskLimits
+from dexlane.domain.risk.factors import USUAL_LIMITS, RiskLimits
 from dexlane.domain.risk.token_verdict import TrialLimits
 from dexlane.runtime.settings import ChainSettings, service_config
 from dexlane.values.chains import Address
@@ -26,7 +26,7 @@ class Settings(ChainSettings):
         description='the token that depth is measured in, per chain: {"1": "0x..."}',
     )
     limits: RiskLimits = Field(
-        default=RiskLimits(minimum_depth=10_000 * 10**6),
+        default=USUAL_LIMITS,
         description="vetoes for every book, as JSON; the depth in units of the quote token",
     )
     volatility_blocks: int = Field(default=32, ge=2, le=1_024, description="window of the volatility")

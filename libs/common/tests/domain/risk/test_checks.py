@@ -117,3 +117,10 @@ def test_what_is_not_known_is_none_and_never_nought(cases: dict[str, Any]) -> No
     one = dict(list(case.evidence.depths.items())[:1])
     facts = case.but(depths=one, impact=None, trials={}, compliance=None).assess().facts
     assert facts == VerdictFacts(unlisted_tokens=1)
+
+
+def test_rules_that_nobody_reviewed_for_too_long_are_a_veto(cases: dict[str, Any]) -> None:
+    case = cases["two_pools"]
+    old = replace(case.evidence.compliance, reviewed="2010-01-01")
+    [veto] = case.but(compliance=old).assess().vetoes
+    assert veto.startswith("the compliance rules cannot be checked: they were reviewed")

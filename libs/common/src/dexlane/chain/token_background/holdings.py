@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from dexlane.chain.deployments import deployments
@@ -13,7 +13,7 @@ from dexlane.chain.token_background.events import Events, account, topic, words
 from dexlane.chain.token_background.scout import Scout
 from dexlane.chain.token_check.asking import address_of, bytes_of, number_of, views
 from dexlane.chain.token_check.probe import call
-from dexlane.domain.risk.lp_shares import BURNED, LOCKERS
+from dexlane.domain.risk.lp_shares import BURNED, keepers
 from dexlane.domain.risk.token_background import Holding, Keeper, Shares
 
 MAX_CANDIDATES = 120
@@ -22,7 +22,6 @@ MAX_EXAMINED = 2
 _DELEGATED = bytes.fromhex("ef0100")
 _WORTH_BPS = 100
 """Contracts that hold less than one per cent are not examined."""
-_KNOWN_LOCKERS = frozenset(address for lockers in LOCKERS.values() for address in lockers)
 _NOBODY = "0x" + "0" * 40
 
 
@@ -48,7 +47,7 @@ async def read_shares(scout: Scout, held: Held) -> Shares:
     owned = {who: amount for who, amount in balances.items() if amount > 0}
     codes = await _codes(scout, list(owned))
     pools = await _pools(scout, held, [who for who, code in codes.items() if code])
-    kinds = {who: _kind(who, code) for who, code in codes.items()}
+    kinds = {who: _kind(who, code, keepers(scout.chain_id)) for who, code in codes.items()}
     holdings = [
         Holding(holder=who, amount=amount, keeper=kinds[who], note=_NOTES.get(kinds[who], ""))
         for who, amount in sorted(owned.items(), key=lambda each: (-each[1], each[0]))
@@ -83,10 +82,10 @@ async def _codes(scout: Scout, accounts: Sequence[str]) -> dict[str, bytes]:
     return {who: bytes_of(answer) for who, answer in zip(accounts, answers, strict=True)}
 
 
-def _kind(who: str, code: bytes) -> Keeper:
+def _kind(who: str, code: bytes, known: Collection[str]) -> Keeper:
     if who in BURNED:
         return Keeper.BURNED
-    if who in _KNOWN_LOCKERS:
+    if who in known:
         return Keeper.LOCKER
     return Keeper.CONTRACT if code and not code.startswith(_DELEGATED) else Keeper.KEY
 
@@ -96,7 +95,8 @@ async def _pools(scout: Scout, held: Held, contracts: Sequence[str]) -> frozense
 
     In a pool with any other token, and in a contract of many pools, somebody may lay a part of the supply aside.
     """
-    at, factories = hex(scout.head.number), {exchange.factory for exchange in deployments().exchanges}
+    at, exchanges = hex(scout.head.number), deployments().exchanges
+    factories = {exchange.factory for exchange in exchanges if exchange.chain_id == scout.chain_id}
     names = ("token0()", "token1()", "factory()", "fee()")
     told = await scout.node.batch(views(at, *((who, call(name)) for who in contracts for name in names)))
     asked: list[tuple[str, tuple[str, bytes]]] = []

@@ -24,20 +24,20 @@ from dexlane.chain.token_background.events import (
 from dexlane.chain.token_background.holdings import Held, read_shares
 from dexlane.chain.token_background.scout import Scout
 from dexlane.chain.token_check.asking import Node, number_of, views, word_of
+from dexlane.chain.token_check.pools import Where
 from dexlane.chain.token_check.probe import call
 from dexlane.chain.token_check.subject import Subject
 from dexlane.chain.token_check.venues import UniswapV3
-from dexlane.domain.risk.lp_shares import LOCKERS
+from dexlane.domain.risk.lp_shares import keepers
 from dexlane.domain.risk.token_background import Background, LiquidityPast, Shares
 
 T = TypeVar("T")
 
 
-async def read_background(node: Node, subject: Subject, quotes: Sequence[str] = ()) -> Background:
-    """Everything that the node tells about the surroundings of a token and of the pool that is traded. ``quotes``: the
-    tokens that it is tried against besides the wrapped coin."""
+async def read_background(node: Node, subject: Subject, where: Where) -> Background:
+    """Everything that the node tells about the surroundings of a token and of the pool that is traded."""
     missing: list[str] = []
-    head, scout = subject.head, Scout(node, subject.head, subject.block_ms)
+    head, scout = subject.head, Scout(node, subject.head, subject.block_ms, where.chain_id)
     birth, own, pool = await asyncio.gather(
         _or_said(read_birth(node, subject.token, head), "its age", missing),
         _or_said(read_events(node, subject.token, (TRANSFER,), head), "its transfers", missing),
@@ -46,7 +46,7 @@ async def read_background(node: Node, subject: Subject, quotes: Sequence[str] = 
     if birth is not None and not birth.exact:
         missing.append(f"the node has no older states: the token is there since block {birth.block} at least")
     holders, liquidity, past = await asyncio.gather(
-        _or_said(_holders(scout, subject, own, quotes), "its holders", missing),
+        _or_said(_holders(scout, subject, own, where.quotes), "its holders", missing),
         _or_said(_liquidity(scout, subject, pool), "who keeps its liquidity", missing),
         _or_said(_past(node, subject, pool), "what became of its liquidity", missing),
     )
@@ -99,12 +99,8 @@ async def _liquidity(scout: Scout, subject: Subject, events: Events | None) -> S
     total = number_of(answer)
     if total is None:
         raise _UnseenError("the pool does not tell how many LP tokens there are")
-    named = tuple(dict.fromkeys((*_lockers(), *subject.callers)))
+    named = tuple(dict.fromkeys((*keepers(scout.chain_id), *subject.callers)))
     return await read_shares(scout, Held(pair, total, events, named))
-
-
-def _lockers() -> tuple[str, ...]:
-    return tuple(address for lockers in LOCKERS.values() for address in lockers)
 
 
 async def _past(node: Node, subject: Subject, events: Events | None) -> LiquidityPast:

@@ -38,11 +38,12 @@ class Look:
 @dataclass(frozen=True, slots=True)
 class Scout:
     """Looks from an account that nobody can know before the block. ``block_ms``: the time between blocks, without which
-    nothing is seen of later ones."""
+    nothing is seen of later ones; ``chain_id``: whose factories and lockers are known."""
 
     node: Node
     head: Head
     block_ms: int | None = None
+    chain_id: int = 0
 
     @property
     def place(self) -> str:

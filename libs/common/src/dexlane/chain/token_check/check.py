@@ -70,7 +70,7 @@ async def _tried(node: Node, question: Question, head: Head) -> TokenTrial:
     traded, found, background = await asyncio.gather(
         _session(node, subject, trial),
         explore(node, subject, simulates=True),
-        read_background(node, subject, question.where.quotes),
+        read_background(node, subject, question.where),
     )
     if not traded.method:
         traded, found = await asyncio.gather(_called(node, subject, trial), explore(node, subject, simulates=False))
