@@ -310,6 +310,26 @@ class Slow(Limited):
         return await super().batch(requests, timeout_s=timeout_s)
 
 
+class SlowPast(Limited):
+    """A node that takes its time to find older states."""
+
+    async def batch(self, requests: Any, *, timeout_s: float | None = None) -> list[Any]:
+        if len({params[1] for method, params in requests if method == "eth_getCode"}) > 1:
+            await asyncio.sleep(30)
+        return await super().batch(requests, timeout_s=timeout_s)
+
+
+async def test_surroundings_that_are_not_told_in_time_do_not_cost_the_trades(chain: Chain) -> None:
+    devnet, client = chain
+    token = (await release(devnet, BY_NAME["OzPlain"], 1)).token
+    trial = await try_token(SlowPast(client, {}), Question(token, V2), budget_s=5.0)
+    assert trial.background is not None
+    assert (trial.background.birth, trial.interrupted) == (None, True)
+    assert "the node did not tell its age in time" in trial.background.missing
+    assert trial.background.holders is not None
+    assert judge(trial, TrialLimits()).verdict == "safe"
+
+
 async def test_a_check_ends_with_its_budget(chain: Chain) -> None:
     devnet, client = chain
     token = (await release(devnet, BY_NAME["OzPlain"], 1)).token

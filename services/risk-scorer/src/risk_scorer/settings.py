@@ -35,7 +35,9 @@ class Settings(ChainSettings):
     block_wait_ms: int = Field(default=250, ge=0, description="how long an opportunity may wait for its own block")
     max_block_age_ms: int = Field(default=60_000, ge=1_000, description="not ready while the last block is older")
     trial_blocks: int = Field(default=50, ge=1, description="executed checks of tokens are made again this often")
-    held_trial_blocks: int = Field(default=5, ge=1, description="the same while the token is held or unknown")
+    held_trial_blocks: int = Field(
+        default=5, ge=1, description="the same while the token is held; unknown ones are tried again so soon at first"
+    )
     trial_budget_ms: int = Field(default=10_000, ge=100, description="most that one executed check may take")
     trial_limits: TrialLimits = Field(
         default=TrialLimits(), description="what makes a token unsafe, as JSON; taxes in bps"

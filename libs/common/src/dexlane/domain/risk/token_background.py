@@ -117,7 +117,7 @@ class LiquidityPast:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Background:
     """Everything about one token and one of its pools, as of ``now_s`` (Unix seconds). ``holders`` leaves out the pools
-    that the token may be sold in."""
+    that the token may be sold in. ``interrupted``: some of ``missing`` may be told when it is asked for again."""
 
     now_s: int = 0
     birth: Birth | None = None
@@ -125,6 +125,7 @@ class Background:
     holders: Shares | None = None
     past: LiquidityPast | None = None
     missing: tuple[str, ...] = ()
+    interrupted: bool = False
 
     @property
     def age_s(self) -> int | None:
