@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dexlane.chain.link import Request, RpcError
 from dexlane.chain.token_background.birth import read_birth
 from dexlane.chain.token_background.events import TRANSFER, read_events, words
-from dexlane.chain.token_background.locks import TIMES_S, UNCX, read_terms
+from dexlane.chain.token_background.locks import TIMES_S, UNCX, examine, read_terms
 from dexlane.chain.token_background.scout import Look, Scout
 from dexlane.chain.token_check.asking import Head
 from dexlane.chain.token_check.probe import selector
@@ -147,6 +147,31 @@ async def test_a_locker_that_tells_its_dates_keeps_what_they_say() -> None:
 )
 async def test_terms_that_do_not_add_up_keep_nothing(node: Told) -> None:
     assert (await kept(node))[0] == 0
+
+
+def vault(enough: bool) -> Told:
+    """A contract with one function, of which every call fails; ``enough``: the last one tried had its gas."""
+
+    def answer(method: str, params: Sequence[Any]) -> Any:
+        if method == "eth_getCode":
+            return "0x63" + "11223344" + "00"
+        if method == "eth_getStorageAt":
+            return "0x" + "0" * 24 + "8" * 40
+        if len(params) == 2:
+            return "0x"
+        tries = bytes.fromhex(params[0]["data"][2:])[23:25]
+        last = b"\x01" + bytes(128) if enough else b"\0"
+        return "0x" + (bytes(int.from_bytes(tries, "big") - 1) + last).hex()
+
+    return Told(answer)
+
+
+@pytest.mark.parametrize(("enough", "says"), [(True, "nothing was seen"), (False, "burns too much gas")])
+async def test_withdrawals_that_had_too_little_gas_show_nothing(enough: bool, says: str) -> None:
+    held = Holding(holder="0x" + "9" * 40, amount=1_000, keeper=Keeper.CONTRACT)
+    found = await examine(Scout(vault(enough), head(9), 12_000), TOKEN, held, ())
+    assert says in found.note
+    assert found.keeper is Keeper.CONTRACT
 
 
 async def test_other_lockers_are_not_taken_at_their_word() -> None:
