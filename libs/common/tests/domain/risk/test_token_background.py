@@ -18,6 +18,7 @@ from dexlane.domain.risk.token_background import (
     LiquidityPast,
     Release,
     Shares,
+    lets_out_parts,
     remarks,
 )
 from dexlane.domain.risk.token_trial import TokenTrial
@@ -53,6 +54,23 @@ def shares(*holdings: Holding, total: int = 1_000, in_pools: int = 0) -> Shares:
 )
 def test_only_what_was_seen_to_stay_is_locked(held: Holding, kept: int) -> None:
     assert shares(held).kept_bps(SOON_S) == kept
+
+
+@pytest.mark.parametrize(
+    ("amounts", "parts"),
+    [
+        ((0, 0, 0, 0, 0, 1_000), False),
+        ((0, 0, 100, 400, 1_000, 1_000), False),
+        ((0, 0, 100, 100, 100, 1_000), True),
+        ((0, 0, 0, 0, 300, 300), False),
+        ((1, 1, 30, 60, 90, 1_000), True),
+    ],
+    ids=["at once", "growing", "a limit in each block", "done after a year", "dust in each block"],
+)
+def test_the_same_part_at_near_times_is_a_limit_and_no_share_that_grows(amounts: tuple[int, ...], parts: bool) -> None:
+    times = (0, DAY, 7 * DAY, 30 * DAY, 90 * DAY, 365 * DAY)
+    releases = [Release(*each) for each in zip(times, amounts, strict=True)]
+    assert lets_out_parts(releases, 1_000) is parts
 
 
 def test_the_largest_holder_is_known_only_when_nobody_unseen_can_be_larger() -> None:

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from dexlane.chain.link import RpcError
 from dexlane.chain.token_background.scout import Look, Scout
 from dexlane.chain.token_check.asking import address_of, bytes_of, number_of, views, word_of
 from dexlane.chain.token_check.probe import Step, Told, arguments, call, selector
 from dexlane.chain.token_check.subject import constants, selectors
-from dexlane.domain.risk.token_background import Holding, Keeper, Release
+from dexlane.domain.risk.token_background import Holding, Keeper, Release, lets_out_parts
 
 DAY_S = 86_400
 TIMES_S = (0, DAY_S, 7 * DAY_S, 30 * DAY_S, 90 * DAY_S, 365 * DAY_S, 4 * 365 * DAY_S)
 """Seconds after the block that is stood on at which withdrawals are tried."""
 _LAST_S = TIMES_S[-1]
-_NEAR_S = 90 * DAY_S
 _MOST_FUNCTIONS, _MOST_CALLERS, _SLOTS = 40, 4, 6
 _TRY_GAS = 400_000
 _PAIRING, _PAIRS = "0x" + "0" * 39 + "8", 11
@@ -62,16 +60,9 @@ async def examine(scout: Scout, token: str, holding: Holding, depositors: Sequen
         return replace(holding, note="nothing was seen that takes anything out, so nothing shows a lock")
     if amounts.get(0, 0) * _DUST > holding.amount:
         return replace(holding, note="some of it can be withdrawn at once")
-    if _in_parts(found, holding.amount):
+    if lets_out_parts(found, holding.amount):
         return replace(holding, note="it lets out the same part at different times, so that asking often brings all")
     return replace(holding, keeper=Keeper.LOCK, releases=found, note="withdrawals were tried at several times")
-
-
-def _in_parts(releases: Sequence[Release], amount: int) -> bool:
-    """Whether the same part of it goes out at two times that are near: as with a limit in each block, and not as with a
-    share that grows with time."""
-    near = [release.amount for release in releases if release.after_s <= _NEAR_S]
-    return any(first == second and 0 < second < amount for first, second in pairwise(near))
 
 
 async def _vault(scout: Scout, holding: Holding, depositors: Sequence[str]) -> _Vault:

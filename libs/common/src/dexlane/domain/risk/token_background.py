@@ -6,15 +6,16 @@ what was not seen is None or absent, and ``missing`` says so in sentences. Nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from dexlane.domain.risk.factors import percent
 from dexlane.values.amounts import BPS_DENOMINATOR
 
-SOON_S = 30 * 86_400
+SOON_S, NEAR_S = 30 * 86_400, 90 * 86_400
 
 
 class Keeper(StrEnum):
@@ -37,6 +38,13 @@ class Release(NamedTuple):
 
     after_s: int
     amount: int
+
+
+def lets_out_parts(releases: Sequence[Release], amount: int) -> bool:
+    """Whether the same part of an amount goes out at two times that are near: as with a limit in each block, and not as
+    with a share that grows with time."""
+    near = [release.amount for release in releases if release.after_s <= NEAR_S]
+    return any(first == second and 0 < second < amount for first, second in pairwise(near))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
