@@ -10,7 +10,7 @@ from bench.floor import Spread, spread
 from dexlane.domain.pool_table import PoolTable
 from dexlane.domain.risk.assessment import assess
 from dexlane.domain.risk.evidence import CodeFacts, Evidence, Seen, TokenFacts, TrialFacts
-from dexlane.domain.risk.factors import RiskLimits, pools_of, tokens_of
+from dexlane.domain.risk.factors import USUAL_LIMITS, pools_of, tokens_of
 from dexlane.domain.risk.pool_evidence import PoolEvidence
 from dexlane.domain.risk.profiles import beyond_profile
 from dexlane.events.opportunity import OpportunityFound
@@ -35,7 +35,6 @@ from dexlane.testing.builders import (
 from risk_scorer.tokens import ComplianceDesk
 
 WARM_UP, ROUNDS = 1_000, 20_000
-LIMITS = RiskLimits(minimum_depth=10_000 * 10**6)
 LIMIT_MS = 0.5
 UNLISTED = a_pool_v2(address=an_address("a pool"), token1=a_token("NEW", address="0x" + "f" * 40))
 
@@ -59,7 +58,7 @@ def run() -> AssessmentsResult:
     for number in range(WARM_UP + ROUNDS):
         opportunity, evidence = cases[number % len(cases)]
         before = time.thread_time_ns()
-        took = _clocked(lambda o=opportunity, e=evidence: assess(o, e, 100, LIMITS))  # type: ignore[misc]
+        took = _clocked(lambda o=opportunity, e=evidence: assess(o, e, 100, USUAL_LIMITS))  # type: ignore[misc]
         if number >= WARM_UP:
             processor.append((time.thread_time_ns() - before) / 1e6)
             clock.append(took)

@@ -45,7 +45,7 @@ async def _measure() -> TokensResult:
         chosen: list[Family] = [*[f for f in HOSTILE if f.liquid][:FAMILIES], *BENIGN[:FAMILIES]]
         for family in chosen:
             specimen = await release(devnet, family, 1)
-            question = Question(specimen.token, Where(known_markets(1)[:1], known_quotes(1)))
+            question = Question(specimen.token, Where(known_markets(1)[:1], known_quotes(1), chain_id=1))
             for _ in range(ROUNDS):
                 began = time.perf_counter_ns()
                 trial = await try_token(client, question)

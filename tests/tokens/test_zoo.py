@@ -20,10 +20,13 @@ from dexlane.chain.rpc import RpcClient
 from dexlane.chain.token_check.check import Question, try_token
 from dexlane.chain.token_check.exploring import FAR
 from dexlane.chain.token_check.pools import Market, Where, known_markets
-from dexlane.domain.risk.token_background import Birth
+from dexlane.domain.risk.lp_shares import LOCKERS
+from dexlane.domain.risk.token_background import Keeper
 from dexlane.domain.risk.token_verdict import STRICT, TrialLimits, judge
 from dexlane_devnet import ADDRESSES, Devnet
+from dexlane_devnet.contracts import calldata
 from dexlane_devnet.zoo import CONCENTRATED, FAMILIES, SURROUNDINGS, Family, Surroundings, bring_to, release
+from dexlane_devnet.zoo.release import send
 from tokens.zoo_run import USDC, V2, examine, examine_surroundings, zoo_chain
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
@@ -44,7 +47,7 @@ async def test_hostile_families_are_unsafe_and_benign_ones_safe(chain: Chain, fa
     assert result.right, (result.verdict.verdict, result.verdict.findings, result.specimen.numbers)
 
 
-@pytest.mark.parametrize("surroundings", SURROUNDINGS[PART::3], ids=lambda each: each.family.name)
+@pytest.mark.parametrize("surroundings", SURROUNDINGS, ids=lambda each: each.family.name)
 async def test_plain_tokens_are_told_apart_by_their_surroundings(chain: Chain, surroundings: Surroundings) -> None:
     result = await examine_surroundings(*chain, surroundings, seed=101)
     assert result.right, (result.verdict.verdict, result.verdict.findings, result.trial.background)
@@ -60,6 +63,20 @@ async def test_what_is_gone_of_the_liquidity_counts_without_being_asked_for(chai
     assert background.missing == ()
     told = {each.what for each in result.trial.evidence}
     assert {"age", "liquidity", "holder of liquidity", "holders", "liquidity over time"} <= told
+
+
+async def test_a_locker_is_one_on_its_own_chain_alone(chain: Chain) -> None:
+    devnet, client = chain
+    specimen = await release(devnet, BY_NAME["OzPlain"], 9)
+    locker = next(iter(LOCKERS[1]))
+    await send(devnet, specimen.pool, calldata("transfer(address,uint256)", locker, 10**15))
+    found = {}
+    for chain_id in (1, 8_453):
+        trial = await try_token(client, Question(specimen.token, replace(V2, chain_id=chain_id)))
+        assert trial.background is not None
+        assert trial.background.liquidity is not None
+        found[chain_id] = [each.keeper for each in trial.background.liquidity.holdings if each.holder == locker]
+    assert found == {1: [Keeper.LOCKER], 8_453: [Keeper.KEY]}
 
 
 class Geth:
@@ -111,11 +128,20 @@ async def test_what_a_node_does_not_tell_of_the_past_is_said_and_never_made_up(c
     trial = await try_token(WithoutPast(client), Question(specimen.token, V2))
     background = trial.background
     assert background is not None
-    assert background.birth == Birth(3, exact=False)
+    assert background.birth is not None
+    assert (background.birth.block, background.birth.exact) == (trial.block - 3, False)
+    assert background.age_s == await seconds_since(devnet, background.birth.block, trial.block)
     assert (background.holders, background.liquidity, background.past) == (None, None, None)
-    assert "the node has no older states: the token is at least 3 blocks old" in background.missing
+    since = f"the token is there since block {trial.block - 3} at least"
+    assert f"the node has no older states: {since}" in background.missing
     assert sum("missing trie node" in sentence for sentence in background.missing) == 2
     assert judge(trial, STRICT).verdict == "unknown"
+
+
+async def seconds_since(devnet: Devnet, first: int, last: int) -> int:
+    """The time between two blocks, as their headers tell it."""
+    headers = [await devnet.rpc("eth_getBlockByNumber", hex(number), False) for number in (first, last)]
+    return int(headers[1]["timestamp"], 16) - int(headers[0]["timestamp"], 16)
 
 
 async def test_evidence_names_block_method_and_raw_values(chain: Chain) -> None:
@@ -263,7 +289,7 @@ async def test_the_pool_that_is_named_decides_and_only_pools_of_known_factories_
     devnet, client = chain
     specimen = await release(devnet, BY_NAME["HoneypotPlain"], 5)
     other = await bring_to(devnet, specimen.token, "uniswap_v3")
-    where = Where(known_markets(1), (USDC,))
+    where = Where(known_markets(1), (USDC,), chain_id=1)
 
     async def judged(pool: str) -> Any:
         question = Question(specimen.token, replace(where, pool=pool))
@@ -282,6 +308,26 @@ class Slow(Limited):
         if any(method == "eth_simulateV1" for method, _ in requests):
             await asyncio.sleep(30)
         return await super().batch(requests, timeout_s=timeout_s)
+
+
+class SlowPast(Limited):
+    """A node that takes its time to find older states."""
+
+    async def batch(self, requests: Any, *, timeout_s: float | None = None) -> list[Any]:
+        if len({params[1] for method, params in requests if method == "eth_getCode"}) > 1:
+            await asyncio.sleep(30)
+        return await super().batch(requests, timeout_s=timeout_s)
+
+
+async def test_surroundings_that_are_not_told_in_time_do_not_cost_the_trades(chain: Chain) -> None:
+    devnet, client = chain
+    token = (await release(devnet, BY_NAME["OzPlain"], 1)).token
+    trial = await try_token(SlowPast(client, {}), Question(token, V2), budget_s=5.0)
+    assert trial.background is not None
+    assert (trial.background.birth, trial.interrupted) == (None, True)
+    assert "the node did not tell its age in time" in trial.background.missing
+    assert trial.background.holders is not None
+    assert judge(trial, TrialLimits()).verdict == "safe"
 
 
 async def test_a_check_ends_with_its_budget(chain: Chain) -> None:

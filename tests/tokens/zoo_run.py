@@ -20,8 +20,8 @@ from dexlane_devnet import ADDRESSES, Devnet, DevnetConfig, free_port, start_dev
 from dexlane_devnet.zoo import SURROUNDINGS, Exchange, Family, Specimen, Surroundings, arrange, release
 
 USDC = ADDRESSES.usdc.lower()
-V2 = Where(known_markets(1)[:1], (USDC,))
-V3 = Where(tuple(market for market in known_markets(1) if market.family == "uniswap_v3"), (USDC,))
+V2 = Where(known_markets(1)[:1], (USDC,), chain_id=1)
+V3 = Where(tuple(market for market in known_markets(1) if market.family == "uniswap_v3"), (USDC,), chain_id=1)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from dexlane.chain.deployments import counterparties
 from dexlane.domain.risk.evidence import Evidence, Impact, PoolDepth, Seen, TokenFacts, Volatility
 from dexlane.domain.risk.factors import pools_of, tokens_of
 from dexlane.testing.builders import NOW_MS, USDC, an_entry_opportunity
@@ -61,6 +63,42 @@ def test_lists_are_looked_up_where_the_line_has_none() -> None:
     [told] = answers(run(a_line()))
     assert "sanctions" in told["checks"]
     assert [ruling["jurisdiction"] for ruling in told["facts"]["rulings"]] == ["EU", "GB"]
+
+
+@pytest.mark.parametrize("behind", ["owner", "implementation"])
+def test_who_stands_behind_a_token_is_looked_up_too(behind: str, tmp_path: Path) -> None:
+    listed, line = "0x" + "5" * 40, a_line()
+    line["evidence"]["tokens"][USDC.address]["value"][behind] = listed
+    file = tmp_path / "list"
+    file.write_text(f"2026-06-25\n{listed}\n")
+    [told] = answers(run(line, options=("--sanctions", str(file))))
+    assert f"{listed} is on the sanctions list of 2026-06-25" in told["vetoes"]
+
+
+def test_what_every_trade_calls_is_looked_up_too(tmp_path: Path) -> None:
+    file = tmp_path / "list"
+    file.write_text(f"2026-06-25\n{min(counterparties(1))}\n")
+    [told] = answers(run(a_line(), options=("--sanctions", str(file))))
+    assert told["approved"] is False
+
+
+def test_a_look_up_that_leaves_out_an_owner_is_none() -> None:
+    line = a_line()
+    pools_and_tokens = [*line["evidence"]["depths"], *line["evidence"]["tokens"]]
+    line["evidence"]["sanctions"] = {
+        "list_date": "2026-06-25", "on": "2026-06-25", "checked": pools_and_tokens, "hits": [],
+    }  # fmt: skip
+    assert answers(run(line))[0]["approved"] is True
+    line["evidence"]["tokens"][USDC.address]["value"]["owner"] = "0x" + "5" * 40
+    assert "sanctions cannot be checked: not every address was looked up" in answers(run(line))[0]["vetoes"]
+
+
+def test_what_the_highest_level_asks_for_and_was_not_checked_is_said_as_planning_says_it() -> None:
+    line = a_line()
+    line["evidence"]["impact"] = None
+    [told] = answers(run(line))
+    sentence = "level 10 asks for what this verdict did not check: impact"
+    assert all(sentence in reasons for reasons in told["refused_by"].values())
 
 
 def test_missing_evidence_is_a_veto_for_every_profile() -> None:

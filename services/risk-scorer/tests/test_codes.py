@@ -17,9 +17,11 @@ from redis.asyncio import Redis
 
 from dexlane.domain.risk.bytecode.verdict import CodeVerdict, judge_code
 from dexlane.domain.risk.evidence import CodeFacts, Seen, TokenFacts
+from dexlane.runtime.clock import SystemClock
 from dexlane.testing.builders import a_block_ref, an_entry_opportunity
 from dexlane.testing.servers import redis_server
 from risk_scorer.tokens import CodeCache, CodeDesk, OtherProcess
+from risk_scorer.tokens.row_cache import Keeping
 
 GOLDEN = Path(__file__).parents[3] / "libs/common/tests/golden/token_codes/codes.json.gz"
 CODES = {
@@ -131,6 +133,7 @@ def _contract_reasons(verdict: Any) -> str:
 
 SERVICE = """
 import asyncio
+from risk_scorer.tokens.row_cache import Keeping
 from risk_scorer.tokens import OtherProcess
 
 async def main():
@@ -161,7 +164,7 @@ async def test_a_code_that_was_judged_before_a_restart_is_not_judged_again(make_
         lost: list[str] = []
         for asked in (1, 0):
             redis = Redis.from_url(url)
-            cache = CodeCache(redis, "dexlane:test", lost.append)
+            cache = CodeCache(Keeping(redis, SystemClock(), lost.append), "dexlane:test")
             judge = Judge()
             desk = make_desk(judge, cache)
             async with running(desk):
@@ -172,7 +175,7 @@ async def test_a_code_that_was_judged_before_a_restart_is_not_judged_again(make_
             assert judge.asked == asked
             (key,) = await redis.keys("dexlane:test:codes:*")
             assert await redis.ttl(key) > 86_400
-            await redis.hset(key, OTHER, b'{"score": 900}')
+            await redis.hset(key, OTHER, b'{"kept_ms": 9000000000000, "row": {"score": 900}}')
             assert OTHER not in await cache.recall()
             await redis.aclose()
     assert lost == []
@@ -181,7 +184,7 @@ async def test_a_code_that_was_judged_before_a_restart_is_not_judged_again(make_
 async def test_a_lost_cache_of_codes_costs_nothing_but_time(make_desk: Any) -> None:
     lost: list[str] = []
     redis = Redis.from_url("redis://127.0.0.1:1/0", socket_connect_timeout=0.2)
-    desk = make_desk(Judge(), CodeCache(redis, "p", lost.append))
+    desk = make_desk(Judge(), CodeCache(Keeping(redis, SystemClock(), lost.append), "p"))
     async with running(desk):
         desk.ask(HASH, CODES["Plain"])
         await until(lambda: bool(known(desk)) and len(lost) == 2)

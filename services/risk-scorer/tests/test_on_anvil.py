@@ -56,7 +56,7 @@ async def test_a_tax_that_is_raised_while_a_token_is_held_is_told(bench: Any) ->
         try:
             specimen = await release(devnet, family, seed)
             pair = token, _ = (specimen.token, specimen.pool)
-            trying = replace(bench.trying(), node=client, where=Where(known_markets(1)), budget_s=20.0)
+            trying = replace(bench.trying(), node=client, where=Where(known_markets(1), chain_id=1), budget_s=20.0)
             desk = TrialDesk(1, bench.around, trying)
             assert await desk.try_out(pair, a_block_ref(100))
             before = desk.trials([pair])[token].value

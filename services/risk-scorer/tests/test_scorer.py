@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dexlane.chain.deployments import counterparties
 from dexlane.chain.link import RpcError
 from dexlane.domain.risk.bytecode.proxies import IMPLEMENTATION_SLOTS
 from dexlane.domain.risk.compliance import ComplianceRules
@@ -35,7 +36,6 @@ from dexlane.testing.builders import (
 from dexlane.values.books import Lane
 from risk_scorer.handlers import routes
 from risk_scorer.node_facts import read_facts
-from risk_scorer.tokens.compliance import counterparties
 
 
 def entry(number: int = 100, **fields: Any) -> OpportunityFound:

@@ -11,9 +11,11 @@ from redis.asyncio import Redis
 
 from dexlane.chain.link import RpcError
 from dexlane.domain.risk.evidence import Flag, Seen, TrialFacts
+from dexlane.domain.risk.token_background import Background, Birth
 from dexlane.domain.risk.token_trial import TokenTrial
 from dexlane.events.portfolio import PositionChanged
 from dexlane.events.risk import TokenFlagged, VerdictApproved, VerdictRejected
+from dexlane.runtime.clock import ManualClock
 from dexlane.testing.builders import (
     CHAIN_ID,
     NOW_MS,
@@ -29,8 +31,9 @@ from dexlane.testing.servers import redis_server
 from dexlane.values.books import Lane, Mode
 from dexlane.values.tokens import Token
 from risk_scorer.handlers import routes
-from risk_scorer.node_facts import TrialCache
 from risk_scorer.tokens import trials as trials_module
+from risk_scorer.tokens.row_cache import Keeping
+from risk_scorer.tokens.seen_cache import TrialCache
 
 STRANGER = Token(address="0xf" + an_address("stranger")[3:], symbol="STR", decimals=18)
 OTHER = an_address("another stranger")
@@ -60,14 +63,22 @@ def position(token: Token, quantity: int, version: int) -> PositionChanged:
     )
 
 
+trials: list[TokenTrial] = []
+"""What every executed check comes to."""
+asked: list[Any] = []
+"""The questions of the executed checks."""
+
+
 @pytest.fixture
 def tried(monkeypatch: pytest.MonkeyPatch) -> list[TrialFacts]:
     """What the next executed checks say, one after the other; the last one again and again."""
     answers: list[TrialFacts] = [told()]
+    trials[:], asked[:] = [TokenTrial(token="", block=100)], []
 
     async def try_token(node: object, question: Any, budget_s: float) -> TokenTrial:
         del node, budget_s
-        return TokenTrial(token=question.token, block=100)
+        asked.append(question)
+        return replace(trials[-1], token=question.token)
 
     def facts(token: str, verdict: object) -> TrialFacts:
         del verdict
@@ -140,11 +151,55 @@ async def test_held_tokens_come_first_then_new_ones_then_the_oldest(bench: Any, 
     assert tried
 
 
-async def test_an_unknown_token_is_tried_again_as_soon_as_a_held_one(bench: Any, tried: list[TrialFacts]) -> None:
+async def waits(bench: Any, times: int) -> list[int]:
+    """After how many blocks a token is tried again, that many times."""
+    found = []
+    for _ in range(times):
+        await bench.trials.try_out(PAIR, a_block_ref(100))
+        found.append(next(after for after in range(1, 100) if bench.trials.next_due([PAIR], 100 + after)))
+    return found
+
+
+async def test_a_token_that_a_silent_node_left_unknown_is_tried_again_soon(
+    bench: Any, tried: list[TrialFacts]
+) -> None:
     tried[:] = [told(verdict="unknown", reasons=("the check did not end within 1.5 s",))]
+    trials[:] = [TokenTrial(token="", block=100, interrupted=True)]
+    assert await waits(bench, 3) == [5, 5, 5]
+
+
+async def test_a_token_that_stays_unknown_is_tried_less_and_less_often(bench: Any, tried: list[TrialFacts]) -> None:
+    tried[:] = [told(verdict="unknown", reasons=("no pool of it holds anything",))]
+    assert await waits(bench, 6) == [5, 10, 20, 40, 50, 50]
+    bench.trials.note_position(position(STRANGER, 5, 2))
+    assert await waits(bench, 1) == [5]
+    tried[:] = [told(), told(verdict="unknown", reasons=("it has another reason",))]
+    bench.trials.note_position(position(STRANGER, 0, 3))
+    assert await waits(bench, 3) == [50, 5, 10]
+
+
+async def test_surroundings_that_were_not_told_in_time_are_asked_for_again(bench: Any, tried: list[TrialFacts]) -> None:
+    trials[:] = [TokenTrial(token="", block=100, interrupted=True)]
+    assert await waits(bench, 2) == [5, 10]
+    trials[:] = [TokenTrial(token="", block=100)]
+    assert await waits(bench, 1) == [50]
+    assert tried
+
+
+@pytest.mark.parametrize(
+    ("birth", "again"),
+    [(Birth(7, 70, exact=True), True), (Birth(7, 70, exact=False), False), (Birth(7, None, exact=True), False)],
+    ids=["exact", "at least", "untimed"],
+)
+async def test_when_a_token_began_is_looked_for_once_for_all_its_pools(
+    bench: Any, tried: list[TrialFacts], birth: Birth, again: bool
+) -> None:
+    trials[:] = [TokenTrial(token="", block=100, background=Background(birth=birth))]
     await bench.trials.try_out(PAIR, a_block_ref(100))
-    assert bench.trials.next_due([PAIR], 104) is None
-    assert bench.trials.next_due([PAIR], 105) == PAIR
+    await bench.trials.try_out((STRANGER.address, an_address("another pool")), a_block_ref(100))
+    await bench.trials.try_out(OTHER_PAIR, a_block_ref(100))
+    assert [question.birth for question in asked] == [None, birth if again else None, None]
+    assert tried
 
 
 class Paced:
@@ -216,6 +271,16 @@ async def test_a_token_that_turns_while_held_is_flagged_once(bench: Any, tried: 
     assert flags[1].reason == "holders cannot sell any more"
 
 
+async def test_a_token_that_turns_in_two_pools_in_one_block_is_told_of_both(
+    bench: Any, tried: list[TrialFacts]
+) -> None:
+    tried[:] = [told(verdict="unsafe", reasons=("no sale succeeds",))]
+    for pair in (PAIR, (STRANGER.address, an_address("another pool"))):
+        await bench.trials.try_out(pair, a_block_ref(100))
+    flags = [event for event in bench.told if isinstance(event, TokenFlagged)]
+    assert len({event.id for event in flags}) == len({event.pool for event in flags}) == 2
+
+
 async def test_checks_survive_a_restart_in_the_cache(bench: Any, tried: list[TrialFacts]) -> None:
     await bench.trials.try_out(PAIR, a_block_ref(100))
     bench.start()
@@ -254,10 +319,16 @@ async def test_a_check_names_the_pool_that_it_trades_in(bench: Any, monkeypatch:
 @pytest.mark.integration
 async def test_the_cache_forgets_checks_after_some_hours() -> None:
     with redis_server() as url:
-        redis = Redis.from_url(url)
-        cache = TrialCache(redis, "dexlane:test:1", lambda reason: None)
+        redis, clock = Redis.from_url(url), ManualClock(NOW_MS)
+        cache = TrialCache(Keeping(redis, clock, lambda reason: None), "dexlane:test:1")
         kept = Seen(told(flags=("buy_limit",), reasons=("r",)), 7, 8)
         await cache.keep([kept])
-        assert await cache.recall() == {f"{STRANGER.address} None": kept}
+        clock.advance(3 * 3_600_000)
+        younger = Seen(told(OTHER), 9, 10)
+        await cache.keep([younger])
+        assert await cache.recall() == {f"{STRANGER.address} None": kept, f"{OTHER} None": younger}
+        clock.advance(3 * 3_600_000)
+        assert await cache.recall() == {f"{OTHER} None": younger}
+        assert await redis.hkeys("dexlane:test:1:token-trials") == [f"{OTHER} None".encode()]
         assert 0 < await redis.ttl("dexlane:test:1:token-trials") <= 6 * 3_600
         await cache.close()

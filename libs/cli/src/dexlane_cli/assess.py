@@ -17,13 +17,16 @@ import orjson
 import typer
 from pydantic import Field, ValidationError
 
+from dexlane.chain.deployments import counterparties
+from dexlane.domain.acceptance import beyond_appetite
+from dexlane.domain.levels import HIGHEST
 from dexlane.domain.risk.assessment import Assessment, assess
 from dexlane.domain.risk.compliance import ComplianceRules, check_tokens
 from dexlane.domain.risk.evidence import Evidence
-from dexlane.domain.risk.factors import RiskLimits, pools_of, tokens_of
+from dexlane.domain.risk.factors import USUAL_LIMITS, RiskLimits, tokens_of
 from dexlane.domain.risk.profiles import beyond_thresholds
+from dexlane.domain.risk.required import to_screen
 from dexlane.domain.risk.sanctions import SanctionsList, day_of
-from dexlane.domain.sizing import appetite
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.runtime.compliance_files import load_rules, load_sanctions
 from dexlane.runtime.errors import Misconfigured
@@ -32,7 +35,6 @@ from dexlane.values.books import Profile
 from dexlane_cli.errors import EXIT_USAGE, CommandError
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_MOST_BOLD = 10
 _MOST_PROBLEMS = 3
 Lists = tuple[SanctionsList, ComplianceRules]
 
@@ -47,7 +49,7 @@ class Line(Value):
     block: int = Field(ge=0)
     opportunity: OpportunityFound
     evidence: Evidence
-    limits: RiskLimits = RiskLimits(minimum_depth=10_000 * 10**6)
+    limits: RiskLimits = USUAL_LIMITS
 
 
 def assess_command(
@@ -112,24 +114,21 @@ def answer(line: Line, lists: Lists) -> dict[str, Any]:
 
 def _looked_up(line: Line, lists: Lists) -> Evidence:
     evidence, today = line.evidence, day_of(line.evidence.as_of_ms)
-    route = line.opportunity.route
+    route, chain_id = line.opportunity.route, line.opportunity.chain_id
     if evidence.sanctions is None:
-        check = lists[0].check((*pools_of(route), *tokens_of(route)), today)
+        check = lists[0].check((*to_screen(route, evidence.tokens), *counterparties(chain_id)), today)
         evidence = replace(evidence, sanctions=check)
     if evidence.compliance is None:
-        rulings = check_tokens(lists[1], line.opportunity.chain_id, tokens_of(route), date.fromisoformat(today))
+        rulings = check_tokens(lists[1], chain_id, tokens_of(route), date.fromisoformat(today))
         evidence = replace(evidence, compliance=rulings)
     return evidence
 
 
 def _against(profile: Profile, line: Line, assessment: Assessment) -> Iterator[str]:
-    """Why books of a profile would refuse it at any level; vetoes hold for all of them."""
+    """Why books of a profile would refuse it at every level; vetoes hold for all of them."""
     yield from assessment.vetoes
-    accepted = appetite(profile, _MOST_BOLD)
-    if assessment.risk_score > accepted.max_risk_score:
-        yield f"the risk score {assessment.risk_score} is above {accepted.max_risk_score}"
-    if assessment.confidence_bps < accepted.min_confidence_bps:
-        yield f"the confidence of {assessment.confidence_bps} bps is below {accepted.min_confidence_bps}"
+    for objection in beyond_appetite(assessment, profile, HIGHEST):
+        yield objection.sentence
     yield from beyond_thresholds(profile, line.opportunity.chain_id, assessment.factors, assessment.facts)
 
 

@@ -120,7 +120,7 @@ def _question(asked: Asked, chain_id: int) -> Question:
     if not markets:
         named = asked.protocol or " or ".join(FAMILIES)
         raise CommandError(f"no router of {named} is known on chain {chain_id}; give --router-address", EXIT_USAGE)
-    return Question(asked.token, Where(tuple(markets), known_quotes(chain_id), asked.pool), asked.block)
+    return Question(asked.token, Where(tuple(markets), known_quotes(chain_id), asked.pool, chain_id), asked.block)
 
 
 @asynccontextmanager
@@ -169,8 +169,8 @@ def _show(answer: dict[str, Any], verdict: TokenVerdict) -> None:
     kept, largest = verdict.background.locked_bps(), verdict.background.top_holder_bps()
     shares = {"liquidity burned or locked": kept, "largest holder": largest}
     told = ", ".join(f"{name} {'?' if bps is None else percent(bps)}" for name, bps in shares.items())
-    age = verdict.background.age_blocks
-    console.print(f"{told}, age {'?' if age is None else age} blocks", highlight=False)
+    age = verdict.background.age_s
+    console.print(f"{told}, age {'?' if age is None else age} s", highlight=False)
     console.print("taxes: " + ", ".join(f"{name} {'?' if bps is None else bps} bps" for name, bps in taxes))
     sizes = Table("amount", "can be sold")
     for size in verdict.can_sell:

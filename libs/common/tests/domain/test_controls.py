@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,7 +44,7 @@ from dexlane.testing.builders import (
     risk_factors,
 )
 from dexlane.values.books import Book, Lane, Mode
-from dexlane.values.controls import Controls, WithoutReference, caps_of
+from dexlane.values.controls import USUAL_LIVE_CONTROLS, USUAL_PAPER_CONTROLS, Controls, WithoutReference, caps_of
 from dexlane.values.pools import Pool
 from dexlane.values.routes import Route
 
@@ -570,3 +572,28 @@ def test_results_that_nobody_told_refuse_where_kelly_or_value_at_risk_need_them(
 def test_heat_needs_to_know_what_is_held() -> None:
     silent = Holdings(exposure=an_exposure(parts=None))
     assert decide(a_controlled_book(max_heat_bps=500), silent).outcome == "parts_unknown"
+
+
+def test_the_published_usual_values_are_those_in_force() -> None:
+    text = (Path(__file__).parents[4] / "docs" / "CONTROLS.md").read_text()
+    rows = [line.split(" | ")[:2] for line in text.splitlines() if line.startswith("| `")]
+    published = {tuple(re.findall(r"`(\w+)`", names)): usual for names, usual in rows}
+    assert sorted(name for names in published for name in names) == sorted(Controls.model_fields)
+    assert published == {names: usual_value(names) for names in published}
+
+
+def usual_value(names: tuple[str, ...]) -> str:
+    """What docs/CONTROLS.md says a book has without a word about it; in brackets a live one, where it differs."""
+    paper, live = (
+        ", ".join(dict.fromkeys(told(getattr(usual, name)) for name in names))
+        for usual in (USUAL_PAPER_CONTROLS, USUAL_LIVE_CONTROLS)
+    )
+    return paper if paper == live else f"{paper} ({live})"
+
+
+def told(value: object) -> str:
+    """A value of a control in the table."""
+    if isinstance(value, tuple) and value:
+        dollars, trades = (", ".join(str(getattr(step, name)) for step in value) for name in ("usd", "good_trades"))
+        return f"{dollars} USD after {trades} good trades"
+    return "off" if value in (None, ()) else str(value).lower()

@@ -18,10 +18,11 @@ from dexlane.runtime.sealing import Approving, sealer_from
 from dexlane.runtime.service import Service, run
 from risk_scorer.handlers import routes
 from risk_scorer.metrics import Moments
-from risk_scorer.node_facts import FactCache, TrialCache
 from risk_scorer.scorer import Policy, Scorer
 from risk_scorer.settings import Settings
 from risk_scorer.tokens import CodeCache, ComplianceDesk, OtherProcess, Surroundings, TokenDesk, TrialDesk, Trying
+from risk_scorer.tokens.row_cache import Keeping
+from risk_scorer.tokens.seen_cache import FactCache, TrialCache
 
 
 def build(settings: Settings) -> Service:
@@ -44,13 +45,14 @@ def _add_chain(
     policy = LinkPolicy(jitter=random.random)
     client = RpcClient(settings.rpc_ws_urls[chain_id], name=f"risk-{chain_id}", policy=policy, chain_id=chain_id)
     redis = Redis.from_url(settings.redis_url, socket_timeout=1, socket_connect_timeout=1)
-    cache = FactCache(redis, f"dexlane:{settings.realm}:{chain_id}", moments.cache_lost)
+    keeping = Keeping(redis, service.clock, moments.cache_lost)
+    cache = FactCache(keeping, f"dexlane:{settings.realm}:{chain_id}")
     codes = OtherProcess()
     law = ComplianceDesk(chain_id, *lists)
-    kept = CodeCache(redis, f"dexlane:{settings.realm}", moments.cache_lost)
+    kept = CodeCache(keeping, f"dexlane:{settings.realm}")
     around = Surroundings(client, cache, law, service.bus.publish, service.clock, moments, codes.judge, kept)
     desk = TokenDesk(chain_id, around, settings.gather_timeout_ms / 1_000)
-    trials = TrialDesk(chain_id, around, _trying(settings, chain_id, client, redis, moments))
+    trials = TrialDesk(chain_id, around, _trying(settings, chain_id, client, keeping))
     mirror = PoolMirror(chain_id)
     scorer = Scorer(mirror, (desk, trials), _policy(settings, chain_id), clock=service.clock, moments=moments)
     mirror.on_block(scorer.on_block)
@@ -69,11 +71,11 @@ def _add_chain(
     return scorer
 
 
-def _trying(settings: Settings, chain_id: int, client: RpcClient, redis: Redis, moments: Moments) -> Trying:
+def _trying(settings: Settings, chain_id: int, client: RpcClient, keeping: Keeping) -> Trying:
     return Trying(
         node=client,
-        cache=TrialCache(redis, f"dexlane:{settings.realm}:{chain_id}", moments.cache_lost),
-        where=Where(known_markets(chain_id), known_quotes(chain_id)),
+        cache=TrialCache(keeping, f"dexlane:{settings.realm}:{chain_id}"),
+        where=Where(known_markets(chain_id), known_quotes(chain_id), chain_id=chain_id),
         limits=settings.trial_limits,
         budget_s=settings.trial_budget_ms / 1_000,
         every_blocks=(settings.trial_blocks, settings.held_trial_blocks),

@@ -1,25 +1,19 @@
-"""Token facts as a node tells them, and the caches that keep evidence about tokens between runs."""
+"""Token facts as a node tells them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
-
-import orjson
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from dexlane.chain.abi import AbiError, Frame
 from dexlane.chain.link import Request, RpcError
 from dexlane.domain.risk.bytecode.proxies import IMPLEMENTATION_SLOTS
-from dexlane.domain.risk.evidence import Seen, TokenFacts, TrialFacts
+from dexlane.domain.risk.evidence import TokenFacts
 from dexlane.runtime.errors import Transient
 
 DECIMALS, SYMBOL, OWNER = "0x313ce567", "0x95d89b41", "0x8da5cb5b"
 """Selectors of ``decimals()``, ``symbol()`` and ``owner()``."""
-FACTS_KEPT_S = 7 * 86_400
-TRIALS_KEPT_S = 6 * 3_600
 
 _PER_TOKEN = 1 + len(IMPLEMENTATION_SLOTS) + 3
 
@@ -108,79 +102,3 @@ def _symbol(data: bytes) -> str | None:
 def _slot_address(word: str) -> str | None:
     value = int(word, 16) & ((1 << 160) - 1)
     return f"0x{value:040x}" if value else None
-
-
-V = TypeVar("V", TokenFacts, TrialFacts)
-
-
-class SeenCache(Generic[V]):
-    """Evidence about the tokens of one chain in Redis. Losing it costs time; nothing is decided by its absence."""
-
-    def __init__(self, redis: Redis, key: str, kept: tuple[type[V], int], on_lost: Callable[[str], None]) -> None:
-        self._redis = redis
-        self._key = key
-        self._model: type[V] = kept[0]
-        self._kept_s = kept[1]
-        self._on_lost = on_lost
-
-    def place(self, facts: V) -> str:
-        """What a piece of evidence is kept under: the token's address."""
-        return facts.address
-
-    async def recall(self) -> dict[str, Seen[V]]:
-        """Everything that is kept; nothing when the cache does not answer."""
-        try:
-            rows = await self._redis.hgetall(self._key)
-        except (RedisError, OSError) as error:
-            self._on_lost(str(error) or type(error).__name__)
-            return {}
-        found = (self._unpacked(row) for row in rows.values())
-        return {self.place(seen.value): seen for seen in found if seen is not None}
-
-    async def keep(self, facts: Iterable[Seen[V]]) -> None:
-        """Write evidence, and begin its time anew."""
-        rows: dict[Any, Any] = {self.place(seen.value): _packed(seen) for seen in facts}
-        if not rows:
-            return
-        try:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.hset(self._key, mapping=rows)
-                pipe.expire(self._key, self._kept_s)
-                await pipe.execute()
-        except (RedisError, OSError) as error:
-            self._on_lost(str(error) or type(error).__name__)
-
-    async def close(self) -> None:
-        """Let go of the connection."""
-        await self._redis.aclose()
-
-    def _unpacked(self, row: bytes | str) -> Seen[V] | None:
-        """What another version wrote is no evidence."""
-        try:
-            content = orjson.loads(row)
-            facts = self._model.model_validate(content["facts"])
-            return Seen(facts, int(content["block"]), int(content["at_ms"]))
-        except (ValueError, KeyError, TypeError):
-            return None
-
-
-class FactCache(SeenCache[TokenFacts]):
-    """What the node said, for a week."""
-
-    def __init__(self, redis: Redis, prefix: str, on_lost: Callable[[str], None]) -> None:
-        super().__init__(redis, f"{prefix}:token-facts", (TokenFacts, FACTS_KEPT_S), on_lost)
-
-
-class TrialCache(SeenCache[TrialFacts]):
-    """What executed checks said, for some hours; older ones would be too old to count."""
-
-    def __init__(self, redis: Redis, prefix: str, on_lost: Callable[[str], None]) -> None:
-        super().__init__(redis, f"{prefix}:token-trials", (TrialFacts, TRIALS_KEPT_S), on_lost)
-
-    def place(self, facts: TrialFacts) -> str:
-        """A check is about a token in a pool."""
-        return f"{facts.address} {facts.pool}"
-
-
-def _packed(seen: Seen[Any]) -> bytes:
-    return orjson.dumps({"block": seen.block, "at_ms": seen.at_ms, "facts": seen.value.model_dump(mode="json")})

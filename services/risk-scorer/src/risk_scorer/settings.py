@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from dexlane.domain.risk.factors import RiskLimits
+from dexlane.domain.risk.factors import USUAL_LIMITS, RiskLimits
 from dexlane.domain.risk.token_verdict import TrialLimits
 from dexlane.runtime.settings import ChainSettings, service_config
 from dexlane.values.chains import Address
@@ -26,7 +26,7 @@ class Settings(ChainSettings):
         description='the token that depth is measured in, per chain: {"1": "0x..."}',
     )
     limits: RiskLimits = Field(
-        default=RiskLimits(minimum_depth=10_000 * 10**6),
+        default=USUAL_LIMITS,
         description="vetoes for every book, as JSON; the depth in units of the quote token",
     )
     volatility_blocks: int = Field(default=32, ge=2, le=1_024, description="window of the volatility")
@@ -35,7 +35,9 @@ class Settings(ChainSettings):
     block_wait_ms: int = Field(default=250, ge=0, description="how long an opportunity may wait for its own block")
     max_block_age_ms: int = Field(default=60_000, ge=1_000, description="not ready while the last block is older")
     trial_blocks: int = Field(default=50, ge=1, description="executed checks of tokens are made again this often")
-    held_trial_blocks: int = Field(default=5, ge=1, description="the same while the token is held or unknown")
+    held_trial_blocks: int = Field(
+        default=5, ge=1, description="the same while the token is held; unknown ones are tried again so soon at first"
+    )
     trial_budget_ms: int = Field(default=10_000, ge=100, description="most that one executed check may take")
     trial_limits: TrialLimits = Field(
         default=TrialLimits(), description="what makes a token unsafe, as JSON; taxes in bps"

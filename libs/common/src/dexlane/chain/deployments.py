@@ -121,3 +121,16 @@ def emitter_of(chain_id: int, key: PoolKey) -> str:
     if key.protocol in {Protocol.BALANCER_WEIGHTED, Protocol.BALANCER_STABLE}:
         return deployments().exchange(chain_id, "balancer_v2").factory
     return key.address
+
+
+def counterparties(chain_id: int) -> frozenset[str]:
+    """The routers of a chain that are known, and Permit2: every trade is a call of one of them."""
+    known = deployments()
+    routers = [
+        router
+        for exchange in known.exchanges
+        if exchange.chain_id == chain_id
+        for router in (exchange.router, exchange.universal_router)
+        if router is not None
+    ]
+    return frozenset((*routers, *(chain.permit2 for chain in known.chains if chain.id == chain_id)))

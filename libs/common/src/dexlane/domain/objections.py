@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 
+from dexlane.domain.acceptance import beyond_appetite
 from dexlane.domain.circumstances import Holdings, Market, Objection, PlanningRules
 from dexlane.domain.controls.gate import against_trade
 from dexlane.domain.fee_limits import price_of
 from dexlane.domain.fees import fee_parameters
-from dexlane.domain.levels import LEVELS, last_block, unknown_level
+from dexlane.domain.levels import last_block, unknown_level
 from dexlane.domain.risk.compliance import forbidden
 from dexlane.domain.risk.profiles import beyond_profile
 from dexlane.domain.risk.sanctions import day_of
-from dexlane.domain.sizing import appetite
 from dexlane.events.control import Status
 from dexlane.events.execution import Purpose
 from dexlane.events.portfolio import ExitTriggered, ExposureChanged
@@ -35,8 +35,8 @@ def against_entry(
     wrong = unknown_level(book.level)
     if wrong is not None:
         return [Objection("unknown_level", wrong)]
-    objections = [*_of_the_book(verdict, book, market), *_of_appetite(verdict, book)]
-    objections += _of_level(verdict, book, market)
+    objections = [*_of_the_book(verdict, book, market), *beyond_appetite(verdict, book.profile, book.level)]
+    objections += _too_old(verdict, book, market)
     objections += _of_age(market, rules)
     objections += _of_fees(market)
     objections += [Objection("beyond_profile", sentence) for sentence in beyond_profile(verdict, book)]
@@ -91,32 +91,8 @@ def _of_the_book(verdict: VerdictApproved, book: Book, market: Market) -> Iterat
         yield Objection("strategy_off", f"the book does not take the strategy {opportunity.strategy}")
 
 
-def _of_appetite(verdict: VerdictApproved, book: Book) -> Iterator[Objection]:
-    accepted = appetite(book.profile, book.level)
-    whose = f"a {book.profile} book of level {book.level}"
-    if verdict.risk_score > accepted.max_risk_score:
-        yield Objection(
-            "too_risky",
-            f"the risk score {verdict.risk_score} is above {accepted.max_risk_score}, the most for {whose}",
-        )
-    if verdict.confidence_bps < accepted.min_confidence_bps:
-        yield Objection(
-            "too_uncertain",
-            f"the confidence of {percent(verdict.confidence_bps)} is below "
-            f"{percent(accepted.min_confidence_bps)}, the least for {whose}",
-        )
-
-
-def _of_level(verdict: VerdictApproved, book: Book, market: Market) -> Iterator[Objection]:
-    """What the published level asks for beside risk and confidence."""
-    level = LEVELS[book.level]
-    if verdict.lane not in level.lanes:
-        yield Objection("lane_not_allowed", f"a book of level {book.level} opens nothing in the {verdict.lane} lane")
-    made = verdict.checks
-    missing = [check for check in level.required_checks if check not in made]
-    if missing:
-        names = ", ".join(check.replace("_", " ") for check in missing)
-        yield Objection("not_checked", f"level {book.level} asks for what this verdict did not check: {names}")
+def _too_old(verdict: VerdictApproved, book: Book, market: Market) -> Iterator[Objection]:
+    """The oldest chance that the published level takes."""
     last = last_block(verdict.opportunity, book.level, market.block_time_s)
     if market.block.number > last:
         late = market.block.number - verdict.opportunity.block.number
@@ -227,8 +203,3 @@ def not_worth_its_gas(cost: int | None, gain: int, book: Book) -> Objection:
         f"and gas costs up to {decimal_text(cost, decimals)}"
     )
     return Objection("no_edge", sentence)
-
-
-def percent(bps: int) -> str:
-    """Basis points as a percentage: ``percent(150) == "1.5 %"``."""
-    return f"{decimal_text(bps, 2)} %"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from dexlane.domain.acceptance import percent
 from dexlane.domain.amm.quoting import InsufficientLiquidity
 from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.controls.bounds import refused_by, sized
@@ -24,7 +25,7 @@ from dexlane.domain.fee_bumps import at_most, first_exit_fee
 from dexlane.domain.fees import fee_parameters, highest_base_fee_after
 from dexlane.domain.gas_value import native_in_quote
 from dexlane.domain.levels import dearest_tier, entry_tiers
-from dexlane.domain.objections import GWEI_DECIMALS, against_entry, against_exit, not_worth_its_gas, percent
+from dexlane.domain.objections import GWEI_DECIMALS, against_entry, against_exit, not_worth_its_gas
 from dexlane.domain.rollup_fees import dearest_rollup_fee_wei, routed_size
 from dexlane.domain.sizing import candidate_sizes
 from dexlane.domain.trade_choice import NOTHING_FREE

@@ -72,7 +72,7 @@ class VerdictFacts(Value):
     buy_tax_bps: int | None = Field(default=None, ge=0, le=10_000)
     sell_tax_bps: int | None = Field(default=None, ge=0, le=10_000)
     transfer_tax_bps: int | None = Field(default=None, ge=0, le=10_000)
-    token_age_blocks: int | None = Field(default=None, ge=0, description="of the youngest token")
+    token_age_s: int | None = Field(default=None, ge=0, description="of the youngest token, at least so many seconds")
     lp_locked_bps: int | None = Field(
         default=None, ge=0, le=10_000, description="burned or locked, of the least locked"
     )
@@ -162,9 +162,9 @@ class TokenFlagged(Event):
     )
 
     @staticmethod
-    def make_id(chain_id: int, token: str, flag: str, block_number: int) -> str:
-        """One id per token, flag and block: what was lifted may be found again."""
-        return digest("token.flagged", chain_id, token, flag, block_number)
+    def make_id(chain_id: int, token: str, flag: str, block_number: int, pool: str | None = None) -> str:
+        """One id per token, flag, block and pool: what was lifted may be found again, and in two pools at once."""
+        return digest("token.flagged", chain_id, token, flag, block_number, pool)
 
 
 class DecisionRecorded(Event):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from dexlane.chain.link import Request, RpcError
 from dexlane.chain.token_background.birth import read_birth
 from dexlane.chain.token_background.events import TRANSFER, read_events, words
-from dexlane.chain.token_background.locks import TIMES_S, UNCX, read_terms
-from dexlane.chain.token_background.scout import Scout
+from dexlane.chain.token_background.locks import TIMES_S, UNCX, examine, read_terms
+from dexlane.chain.token_background.scout import Look, Scout
 from dexlane.chain.token_check.asking import Head
 from dexlane.chain.token_check.probe import selector
 from dexlane.domain.risk.token_background import Birth, Holding, Keeper
@@ -47,22 +47,39 @@ class Told:
 
 
 @settings(deadline=None)
-@given(st.integers(0, 30_000_000), st.integers(0, 1_000_000), st.integers(0, 31_000_000))
+@given(st.integers(0, 30_000_000), st.integers(0, 1_000_000), st.integers(0, 31_000_000), st.booleans())
 async def test_the_age_is_exact_where_the_node_has_the_states_and_a_least_age_elsewhere(
-    born: int, age: int, oldest_state: int
+    born: int, age: int, oldest_state: int, told: bool
 ) -> None:
     newest = born + age
     kept = min(oldest_state, newest)
 
     def code(method: str, params: Sequence[Any]) -> Any:
+        if method == "eth_getBlockByNumber":
+            return {"timestamp": hex(2 * int(params[0], 16))} if told else GONE
         number = int(params[1], 16)
         return GONE if number < kept else "0x60" if number >= born else "0x"
 
     node = Told(code)
     found = await read_birth(node, TOKEN, head(newest))
-    seen = born == 0 or kept <= born - 1
-    assert found == Birth(newest - max(born, kept), exact=seen if kept <= born else kept == 0)
-    assert node.rounds <= 8
+    seen, first = born == 0 or kept <= born - 1, max(born, kept)
+    at_s = NOW_S if first == newest else 2 * first if told else None
+    assert found == Birth(first, at_s, exact=seen if kept <= born else kept == 0)
+    assert node.rounds <= 9
+
+
+@pytest.mark.parametrize(("block_ms", "blocks"), [(12_000, 216_000), (2_000, 1_296_000), (250, 10_368_000)])
+def test_a_later_moment_is_as_many_blocks_ahead_as_the_chain_makes_in_it(block_ms: int, blocks: int) -> None:
+    _, params = Scout(Told(lambda method, params: None), head(100), block_ms).request(Look(ahead_s=30 * DAY))
+    assert params[3] == {"number": hex(100 + blocks), "time": hex(NOW_S + 30 * DAY)}
+
+
+@pytest.mark.parametrize("block_ms", [None, 0, -5])
+def test_nothing_is_seen_of_later_moments_where_nobody_tells_how_fast_blocks_come(block_ms: int | None) -> None:
+    scout = Scout(Told(lambda method, params: None), head(100), block_ms)
+    assert len(scout.request(Look())[1]) == 3
+    with pytest.raises(RpcError, match="how fast"):
+        scout.request(Look(ahead_s=DAY))
 
 
 @pytest.mark.parametrize(("most", "since"), [(5_000, 95_000), (500, 99_500), (60, 99_950)])
@@ -130,6 +147,31 @@ async def test_a_locker_that_tells_its_dates_keeps_what_they_say() -> None:
 )
 async def test_terms_that_do_not_add_up_keep_nothing(node: Told) -> None:
     assert (await kept(node))[0] == 0
+
+
+def vault(enough: bool) -> Told:
+    """A contract with one function, of which every call fails; ``enough``: the last one tried had its gas."""
+
+    def answer(method: str, params: Sequence[Any]) -> Any:
+        if method == "eth_getCode":
+            return "0x63" + "11223344" + "00"
+        if method == "eth_getStorageAt":
+            return "0x" + "0" * 24 + "8" * 40
+        if len(params) == 2:
+            return "0x"
+        tries = bytes.fromhex(params[0]["data"][2:])[23:25]
+        last = b"\x01" + bytes(128) if enough else b"\0"
+        return "0x" + (bytes(int.from_bytes(tries, "big") - 1) + last).hex()
+
+    return Told(answer)
+
+
+@pytest.mark.parametrize(("enough", "says"), [(True, "nothing was seen"), (False, "burns too much gas")])
+async def test_withdrawals_that_had_too_little_gas_show_nothing(enough: bool, says: str) -> None:
+    held = Holding(holder="0x" + "9" * 40, amount=1_000, keeper=Keeper.CONTRACT)
+    found = await examine(Scout(vault(enough), head(9), 12_000), TOKEN, held, ())
+    assert says in found.note
+    assert found.keeper is Keeper.CONTRACT
 
 
 async def test_other_lockers_are_not_taken_at_their_word() -> None:

@@ -93,7 +93,7 @@ def test_facts_are_the_worst_of_the_route(cases: dict[str, Any]) -> None:
     first, second = case.evidence.depths
     taxed = TrialFacts(
         address=UNKNOWN, verdict="safe", buy_tax_bps=10, sell_tax_bps=300, transfer_tax_bps=0,
-        age_blocks=70, lp_locked_bps=9_000, top_holder_bps=400,
+        age_s=70, lp_locked_bps=9_000, top_holder_bps=400,
     )  # fmt: skip
     facts = (
         case.but(
@@ -109,7 +109,7 @@ def test_facts_are_the_worst_of_the_route(cases: dict[str, Any]) -> None:
     assert facts.thinnest_depth == 7 * 10**12
     assert (facts.buy_tax_bps, facts.sell_tax_bps, facts.transfer_tax_bps) == (10, 300, 0)
     assert (facts.price_impact_bps, facts.unlisted_tokens) == (5, 1)
-    assert (facts.token_age_blocks, facts.lp_locked_bps, facts.top_holder_bps) == (70, 9_000, 400)
+    assert (facts.token_age_s, facts.lp_locked_bps, facts.top_holder_bps) == (70, 9_000, 400)
 
 
 def test_what_is_not_known_is_none_and_never_nought(cases: dict[str, Any]) -> None:
@@ -117,3 +117,10 @@ def test_what_is_not_known_is_none_and_never_nought(cases: dict[str, Any]) -> No
     one = dict(list(case.evidence.depths.items())[:1])
     facts = case.but(depths=one, impact=None, trials={}, compliance=None).assess().facts
     assert facts == VerdictFacts(unlisted_tokens=1)
+
+
+def test_rules_that_nobody_reviewed_for_too_long_are_a_veto(cases: dict[str, Any]) -> None:
+    case = cases["two_pools"]
+    old = replace(case.evidence.compliance, reviewed="2010-01-01")
+    [veto] = case.but(compliance=old).assess().vetoes
+    assert veto.startswith("the compliance rules cannot be checked: they were reviewed")

@@ -28,7 +28,7 @@ verdict_facts_known = st.builds(
     buy_tax_bps=share,
     sell_tax_bps=share,
     transfer_tax_bps=share,
-    token_age_blocks=st.none() | st.integers(0, 400_000),
+    token_age_s=st.none() | st.integers(0, 40 * 86_400),
     lp_locked_bps=share,
     top_holder_bps=share,
 )
@@ -37,7 +37,7 @@ UNLISTED: dict[str, Any] = {
     "buy_tax_bps": 0,
     "sell_tax_bps": 0,
     "transfer_tax_bps": 0,
-    "token_age_blocks": 1_000_000,
+    "token_age_s": 100 * 86_400,
     "lp_locked_bps": 10_000,
     "top_holder_bps": 100,
 }
@@ -97,7 +97,7 @@ def test_what_is_not_known_about_a_token_is_refused_where_there_is_a_threshold(f
         {"buy_tax_bps": 201},
         {"sell_tax_bps": 201},
         {"transfer_tax_bps": 201},
-        {"token_age_blocks": 215_999},
+        {"token_age_s": 30 * 86_400 - 1},
         {"lp_locked_bps": 8_999},
         {"top_holder_bps": 1_501},
     ],
@@ -106,7 +106,7 @@ def test_a_conservative_book_refuses_just_beyond_each_threshold(worse: dict[str,
     [sentence] = against(Profile.CONSERVATIVE, verdict_facts(**UNLISTED | worse))
     assert sentence.endswith("a conservative book")
     (name, figure) = next(iter(worse.items()))
-    just = figure + (1 if name in {"thinnest_depth", "token_age_blocks", "lp_locked_bps"} else -1)
+    just = figure + (1 if name in {"thinnest_depth", "token_age_s", "lp_locked_bps"} else -1)
     assert against(Profile.CONSERVATIVE, verdict_facts(**UNLISTED | {name: just})) == []
 
 
@@ -124,11 +124,6 @@ def test_one_bad_category_is_not_outweighed_by_four_good_ones() -> None:
 
 def test_depth_in_a_token_that_is_no_dollar_says_nothing_about_dollars() -> None:
     assert against(Profile.AGGRESSIVE, verdict_facts(depth_token=WETH.address, thinnest_depth=10**30))
-
-
-def test_an_age_on_a_chain_of_unknown_pace_is_not_known() -> None:
-    verdict = a_verdict(facts=verdict_facts(**UNLISTED)).model_copy(update={"chain_id": 5})
-    assert any("how old" in sentence for sentence in beyond_profile(verdict, a_book(profile=Profile.AGGRESSIVE)))
 
 
 def test_an_experimental_book_is_refused_live() -> None:

@@ -18,6 +18,7 @@ from dexlane.domain.risk.token_background import (
     LiquidityPast,
     Release,
     Shares,
+    lets_out_parts,
     remarks,
 )
 from dexlane.domain.risk.token_trial import TokenTrial
@@ -55,6 +56,23 @@ def test_only_what_was_seen_to_stay_is_locked(held: Holding, kept: int) -> None:
     assert shares(held).kept_bps(SOON_S) == kept
 
 
+@pytest.mark.parametrize(
+    ("amounts", "parts"),
+    [
+        ((0, 0, 0, 0, 0, 1_000), False),
+        ((0, 0, 100, 400, 1_000, 1_000), False),
+        ((0, 0, 100, 100, 100, 1_000), True),
+        ((0, 0, 0, 0, 300, 300), False),
+        ((1, 1, 30, 60, 90, 1_000), True),
+    ],
+    ids=["at once", "growing", "a limit in each block", "done after a year", "dust in each block"],
+)
+def test_the_same_part_at_near_times_is_a_limit_and_no_share_that_grows(amounts: tuple[int, ...], parts: bool) -> None:
+    times = (0, DAY, 7 * DAY, 30 * DAY, 90 * DAY, 365 * DAY)
+    releases = [Release(*each) for each in zip(times, amounts, strict=True)]
+    assert lets_out_parts(releases, 1_000) is parts
+
+
 def test_the_largest_holder_is_known_only_when_nobody_unseen_can_be_larger() -> None:
     assert shares(holding(400), holding(100), in_pools=300).largest_bps(SOON_S) == 4_000
     assert shares(holding(400), in_pools=100).largest_bps(SOON_S) is None
@@ -71,9 +89,10 @@ def test_shares_are_shares(held: list[tuple[Keeper, int]], total: int) -> None:
         assert share is None or 0 <= share <= 10_000
 
 
-ASKED = BackgroundLimits(max_pulled_bps=9_000, min_locked_bps=8_000, max_holder_bps=2_000, min_age_blocks=100)
+ASKED = BackgroundLimits(max_pulled_bps=9_000, min_locked_bps=8_000, max_holder_bps=2_000, min_age_s=100)
 GOOD = Background(
-    birth=Birth(200, exact=True),
+    now_s=1_000,
+    birth=Birth(7, 800, exact=True),
     liquidity=shares(holding(900, Keeper.BURNED), holding(100)),
     holders=shares(holding(150), holding(100), in_pools=750),
     past=LiquidityPast(now=100, most=120, most_block=7, from_block=0),
@@ -102,9 +121,11 @@ def test_good_surroundings_say_nothing_and_what_is_not_asked_for_neither() -> No
         ({"holders": shares(holding(900), in_pools=100)}, {"whale": "unsafe"}),
         ({"holders": shares(holding(100))}, {"not_seen": "unknown"}),
         ({"holders": None}, {"not_seen": "unknown"}),
-        ({"birth": Birth(99, exact=True)}, {"young": "unsafe"}),
-        ({"birth": Birth(99, exact=False)}, {"young": "unknown"}),
-        ({"birth": Birth(100, exact=False)}, {}),
+        ({"birth": Birth(7, 901, exact=True)}, {"young": "unsafe"}),
+        ({"birth": Birth(7, 901, exact=False)}, {"young": "unknown"}),
+        ({"birth": Birth(7, 900, exact=False)}, {}),
+        ({"birth": Birth(7, None, exact=True)}, {"not_seen": "unknown"}),
+        ({"birth": Birth(7, 2_000, exact=True)}, {"young": "unsafe"}),
         ({"birth": None}, {"not_seen": "unknown"}),
         ({"past": LiquidityPast(now=5, most=100, most_block=7, from_block=0)}, {"liquidity_pulled": "unsafe"}),
         ({"past": None}, {}),
@@ -138,6 +159,6 @@ def test_pulled_liquidity_counts_always_and_the_rest_where_it_is_asked_for() -> 
 def test_facts_of_a_trial_tell_age_locked_liquidity_and_the_largest_holder() -> None:
     trial = TokenTrial(token=WHO, block=1, background=GOOD)
     facts = trial_facts(WHO, judge(trial, TrialLimits()))
-    assert (facts.age_blocks, facts.lp_locked_bps, facts.top_holder_bps) == (200, 9_000, 1_500)
+    assert (facts.age_s, facts.lp_locked_bps, facts.top_holder_bps) == (200, 9_000, 1_500)
     unknown = trial_facts(WHO, judge(replace(trial, background=None), TrialLimits()))
-    assert (unknown.age_blocks, unknown.lp_locked_bps, unknown.top_holder_bps) == (None, None, None)
+    assert (unknown.age_s, unknown.lp_locked_bps, unknown.top_holder_bps) == (None, None, None)

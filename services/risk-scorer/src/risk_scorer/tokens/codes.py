@@ -91,7 +91,7 @@ class CodeDesk:
         else:
             self._moments.code_judged(code_hash, self._known[code_hash])
             if self._cache is not None:
-                await self._cache.keep({code_hash: self._known[code_hash]})
+                await self._cache.write({code_hash: self._known[code_hash]})
         del self._waiting[code_hash]
 
 

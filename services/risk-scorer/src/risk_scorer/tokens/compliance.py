@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date
 
-from dexlane.chain.deployments import deployments
+from dexlane.chain.deployments import counterparties
 from dexlane.domain.risk.compliance import ComplianceCheck, ComplianceRules, check_tokens
 from dexlane.domain.risk.evidence import SanctionsCheck
 from dexlane.domain.risk.sanctions import SanctionsList, day_of
@@ -37,16 +37,3 @@ class ComplianceDesk:
             known = check_tokens(self.rules, self._chain_id, asked, date.fromisoformat(today))
             self._known[asked] = known
         return known
-
-
-def counterparties(chain_id: int) -> frozenset[str]:
-    """The routers of a chain that are known, and Permit2: every trade is a call of one of them."""
-    known = deployments()
-    routers = [
-        router
-        for exchange in known.exchanges
-        if exchange.chain_id == chain_id
-        for router in (exchange.router, exchange.universal_router)
-        if router is not None
-    ]
-    return frozenset((*routers, *(chain.permit2 for chain in known.chains if chain.id == chain_id)))

@@ -17,10 +17,11 @@ from dexlane.values.chains import BlockRef
 from dexlane.values.pools import Pool
 from dexlane.values.tokens import Token
 from risk_scorer.metrics import Moments
-from risk_scorer.node_facts import BatchClient, FactCache, read_facts
+from risk_scorer.node_facts import BatchClient, read_facts
 from risk_scorer.tokens.code_cache import CodeCache
 from risk_scorer.tokens.codes import CodeDesk, Judge
 from risk_scorer.tokens.compliance import ComplianceDesk
+from risk_scorer.tokens.seen_cache import FactCache
 from risk_scorer.tokens.shares import ShareDesk
 
 Publish = Callable[[Event], Awaitable[object]]

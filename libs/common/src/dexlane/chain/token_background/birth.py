@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dexlane.chain.link import Request, RpcError
-from dexlane.chain.token_check.asking import Head, Node, bytes_of
+from dexlane.chain.token_check.asking import Head, Node, bytes_of, timestamp_of
 from dexlane.domain.risk.token_background import Birth
 
 _AT_ONCE = 15
@@ -12,7 +12,7 @@ _MOST_ROUNDS = 10
 
 
 async def read_birth(node: Node, contract: str, head: Head) -> Birth:
-    """The age of a contract that has code at the head. A node without older states tells a least age only.
+    """When a contract began that has code at the head. A node without older states tells a least age only.
 
     A contract that was destroyed and made anew may count as older than it is.
     """
@@ -33,4 +33,10 @@ async def read_birth(node: Node, contract: str, head: Head) -> Birth:
             else:
                 exact, low = True, number + 1
         high = high if there is None else there
-    return Birth(head.number - high, exact and low >= high)
+    return Birth(high, head.timestamp_s if high == head.number else await _time(node, high), exact and low >= high)
+
+
+async def _time(node: Node, number: int) -> int | None:
+    """The timestamp of a block; None where the node does not tell it."""
+    [header] = await node.batch([("eth_getBlockByNumber", (hex(number), False))])
+    return timestamp_of(header)

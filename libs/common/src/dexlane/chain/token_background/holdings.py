@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from dexlane.chain.deployments import deployments
@@ -13,7 +13,7 @@ from dexlane.chain.token_background.events import Events, account, topic, words
 from dexlane.chain.token_background.scout import Scout
 from dexlane.chain.token_check.asking import address_of, bytes_of, number_of, views
 from dexlane.chain.token_check.probe import call
-from dexlane.domain.risk.lp_shares import BURNED, LOCKERS
+from dexlane.domain.risk.lp_shares import BURNED, keepers
 from dexlane.domain.risk.token_background import Holding, Keeper, Shares
 
 MAX_CANDIDATES = 120
@@ -22,20 +22,20 @@ MAX_EXAMINED = 2
 _DELEGATED = bytes.fromhex("ef0100")
 _WORTH_BPS = 100
 """Contracts that hold less than one per cent are not examined."""
-_KNOWN_LOCKERS = frozenset(address for lockers in LOCKERS.values() for address in lockers)
 _NOBODY = "0x" + "0" * 40
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What is asked about: a token, how much of it there is, its transfers, accounts besides those in them, and whose
-    holdings do not count because they are pools."""
+    """What is asked about: a token, how much of it there is, its transfers, accounts besides those in them, the tokens
+    whose pools with it are no holders, and a pool that is none."""
 
     token: str
     total: int
     transfers: Events
     named: Sequence[str] = ()
-    pools: frozenset[str] = frozenset()
+    quotes: frozenset[str] = frozenset()
+    pool: str | None = None
 
 
 async def read_shares(scout: Scout, held: Held) -> Shares:
@@ -46,8 +46,8 @@ async def read_shares(scout: Scout, held: Held) -> Shares:
     balances = await scout.balances(held.token, candidates)
     owned = {who: amount for who, amount in balances.items() if amount > 0}
     codes = await _codes(scout, list(owned))
-    pools = held.pools | await _pools(scout, held.token, [who for who, code in codes.items() if code])
-    kinds = {who: _kind(who, code) for who, code in codes.items()}
+    pools = await _pools(scout, held, [who for who, code in codes.items() if code])
+    kinds = {who: _kind(who, code, keepers(scout.chain_id)) for who, code in codes.items()}
     holdings = [
         Holding(holder=who, amount=amount, keeper=kinds[who], note=_NOTES.get(kinds[who], ""))
         for who, amount in sorted(owned.items(), key=lambda each: (-each[1], each[0]))
@@ -82,25 +82,29 @@ async def _codes(scout: Scout, accounts: Sequence[str]) -> dict[str, bytes]:
     return {who: bytes_of(answer) for who, answer in zip(accounts, answers, strict=True)}
 
 
-def _kind(who: str, code: bytes) -> Keeper:
+def _kind(who: str, code: bytes, known: Collection[str]) -> Keeper:
     if who in BURNED:
         return Keeper.BURNED
-    if who in _KNOWN_LOCKERS:
+    if who in known:
         return Keeper.LOCKER
     return Keeper.CONTRACT if code and not code.startswith(_DELEGATED) else Keeper.KEY
 
 
-async def _pools(scout: Scout, token: str, contracts: Sequence[str]) -> frozenset[str]:
-    """Those of the contracts that are pools of the token: singletons, and what a known factory names for its tokens."""
-    at, factories = hex(scout.head.number), {exchange.factory for exchange in deployments().exchanges}
+async def _pools(scout: Scout, held: Held, contracts: Sequence[str]) -> frozenset[str]:
+    """Those of the contracts that a known factory names for the token and a quote, and the pool that is traded.
+
+    In a pool with any other token, and in a contract of many pools, somebody may lay a part of the supply aside.
+    """
+    at, exchanges = hex(scout.head.number), deployments().exchanges
+    factories = {exchange.factory for exchange in exchanges if exchange.chain_id == scout.chain_id}
     names = ("token0()", "token1()", "factory()", "fee()")
     told = await scout.node.batch(views(at, *((who, call(name)) for who in contracts for name in names)))
-    found = {who for who in contracts if who in factories}
     asked: list[tuple[str, tuple[str, bytes]]] = []
     for index, who in enumerate(contracts):
         first, second, factory, fee = told[4 * index : 4 * index + 4]
         pair, made_by = (address_of(first), address_of(second)), address_of(factory)
-        if token in pair and None not in pair and made_by in factories:
+        other = pair[1] if pair[0] == held.token else pair[0] if pair[1] == held.token else None
+        if other in held.quotes and made_by in factories:
             pips = number_of(fee)
             name = "getPair(address,address)" if pips is None else "getPool(address,address,uint24)"
             arguments: list[int | str] = [str(pair[0]), str(pair[1])]
@@ -108,7 +112,7 @@ async def _pools(scout: Scout, token: str, contracts: Sequence[str]) -> frozense
             asked.append((who, (str(made_by), call(name, *arguments))))
     answers = await scout.node.batch(views(at, *(question for _, question in asked))) if asked else []
     named = {who for (who, _), answer in zip(asked, answers, strict=True) if address_of(answer) == who}
-    return frozenset(found | named)
+    return frozenset(named | ({held.pool} if held.pool else set()))
 
 
 async def _examined(scout: Scout, held: Held, holdings: Sequence[Holding]) -> list[Holding]:

@@ -6,10 +6,11 @@ Each is asked by itself, so that a node that refuses one of them still tells the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from dexlane.chain.link import RpcError
+from dexlane.chain.link import RpcError, RpcUnavailable
 from dexlane.chain.token_background.birth import read_birth
 from dexlane.chain.token_background.events import (
     TRANSFER,
@@ -24,55 +25,101 @@ from dexlane.chain.token_background.events import (
 from dexlane.chain.token_background.holdings import Held, read_shares
 from dexlane.chain.token_background.scout import Scout
 from dexlane.chain.token_check.asking import Node, number_of, views, word_of
+from dexlane.chain.token_check.pools import Where
 from dexlane.chain.token_check.probe import call
 from dexlane.chain.token_check.subject import Subject
 from dexlane.chain.token_check.venues import UniswapV3
-from dexlane.domain.risk.lp_shares import LOCKERS
-from dexlane.domain.risk.token_background import Background, LiquidityPast, Shares
+from dexlane.domain.risk.lp_shares import keepers
+from dexlane.domain.risk.token_background import Background, Birth, LiquidityPast, Shares
 
 T = TypeVar("T")
 
 
-async def read_background(node: Node, subject: Subject) -> Background:
-    """Everything that the node tells about the surroundings of a token and of the pool that is traded."""
-    missing: list[str] = []
-    head, scout = subject.head, Scout(node, subject.head)
-    birth, own, pool = await asyncio.gather(
-        _or_said(read_birth(node, subject.token, head), "its age", missing),
-        _or_said(read_events(node, subject.token, (TRANSFER,), head), "its transfers", missing),
-        _or_said(_pool_events(node, subject), "events of its pool", missing),
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Where the token may be traded, when it began if that is known, and until when answers are waited for (by the
+    loop's clock)."""
+
+    where: Where
+    birth: Birth | None = None
+    until: float | None = None
+
+
+async def read_background(node: Node, subject: Subject, wanted: Wanted) -> Background:
+    """Everything that the node tells in time about the surroundings of a token and of the pool that is traded."""
+    asking, head = _Asking(wanted.until), subject.head
+    scout = Scout(node, head, subject.block_ms, wanted.where.chain_id)
+    birth, holders, (liquidity, past) = await asyncio.gather(
+        asking.told(_birth(node, subject, wanted.birth), "its age"),
+        _of_the_token(asking, scout, subject, wanted.where.quotes),
+        _of_the_pool(asking, scout, subject),
     )
     if birth is not None and not birth.exact:
-        missing.append(f"the node has no older states: the token is at least {birth.blocks} blocks old")
-    holders, liquidity, past = await asyncio.gather(
-        _or_said(_holders(scout, subject, own), "its holders", missing),
-        _or_said(_liquidity(scout, subject, pool), "who keeps its liquidity", missing),
-        _or_said(_past(node, subject, pool), "what became of its liquidity", missing),
+        asking.missing.append(f"the node has no older states: the token is there since block {birth.block} at least")
+    return Background(
+        now_s=head.timestamp_s,
+        birth=birth,
+        holders=holders,
+        liquidity=liquidity,
+        past=past,
+        missing=tuple(asking.missing),
+        interrupted=asking.interrupted,
     )
-    return Background(birth=birth, holders=holders, liquidity=liquidity, past=past, missing=tuple(missing))
+
+
+async def _birth(node: Node, subject: Subject, known: Birth | None) -> Birth:
+    return await read_birth(node, subject.token, subject.head) if known is None else known
 
 
 class _UnseenError(Exception):
     """Something else was not told, which is said already."""
 
 
-async def _or_said(asked: Awaitable[T], what: str, missing: list[str]) -> T | None:
-    try:
-        return await asked
-    except RpcError as error:
-        missing.append(f"the node does not tell {what}: {error.message[:80]}")
-    except _UnseenError as error:
-        missing.append(str(error))
-    except (KeyError, TypeError, ValueError) as error:
-        missing.append(f"what the node tells of {what} cannot be read: {error}")
-    return None
+@dataclass
+class _Asking:
+    """What was not told so far; ``until`` is when no more is waited for, by the loop's clock."""
+
+    until: float | None
+    missing: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+    async def told(self, asked: Awaitable[T], what: str) -> T | None:
+        """The answer, or None and the reason said."""
+        try:
+            async with asyncio.timeout_at(self.until):
+                return await asked
+        except RpcError as error:
+            self.missing.append(f"the node does not tell {what}: {error.message[:80]}")
+        except (TimeoutError, RpcUnavailable) as error:
+            self.interrupted = True
+            self.missing.append(f"the node did not tell {what} in time{f': {error}' if str(error) else ''}")
+        except _UnseenError as error:
+            self.missing.append(str(error))
+        except (KeyError, TypeError, ValueError) as error:
+            self.missing.append(f"what the node tells of {what} cannot be read: {error}")
+        return None
 
 
-async def _holders(scout: Scout, subject: Subject, transfers: Events | None) -> Shares:
+async def _of_the_token(asking: _Asking, scout: Scout, subject: Subject, quotes: Sequence[str]) -> Shares | None:
+    events = await asking.told(read_events(scout.node, subject.token, (TRANSFER,), scout.head), "its transfers")
+    return await asking.told(_holders(scout, subject, events, quotes), "its holders")
+
+
+async def _of_the_pool(
+    asking: _Asking, scout: Scout, subject: Subject
+) -> tuple[Shares | None, LiquidityPast | None]:
+    events = await asking.told(_pool_events(scout.node, subject), "events of its pool")
+    return await asyncio.gather(
+        asking.told(_liquidity(scout, subject, events), "who keeps its liquidity"),
+        asking.told(_past(scout.node, subject, events), "what became of its liquidity"),
+    )
+
+
+async def _holders(scout: Scout, subject: Subject, transfers: Events | None, quotes: Sequence[str]) -> Shares:
     if transfers is None:
         raise _UnseenError("without transfers nobody can be named who holds it")
-    pools = frozenset({subject.pool.pair})
-    return await read_shares(scout, Held(subject.token, subject.supply, transfers, subject.callers, pools))
+    pool, others = subject.pool, frozenset((subject.pool.wrapped, *quotes))
+    return await read_shares(scout, Held(subject.token, subject.supply, transfers, subject.callers, others, pool.pair))
 
 
 async def _pool_events(node: Node, subject: Subject) -> Events:
@@ -91,12 +138,8 @@ async def _liquidity(scout: Scout, subject: Subject, events: Events | None) -> S
     total = number_of(answer)
     if total is None:
         raise _UnseenError("the pool does not tell how many LP tokens there are")
-    named = tuple(dict.fromkeys((*_lockers(), *subject.callers)))
+    named = tuple(dict.fromkeys((*keepers(scout.chain_id), *subject.callers)))
     return await read_shares(scout, Held(pair, total, events, named))
-
-
-def _lockers() -> tuple[str, ...]:
-    return tuple(address for lockers in LOCKERS.values() for address in lockers)
 
 
 async def _past(node: Node, subject: Subject, events: Events | None) -> LiquidityPast:

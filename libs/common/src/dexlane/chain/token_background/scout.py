@@ -21,13 +21,12 @@ from dexlane.chain.token_check.probe import (
 
 LOOK_GAS = 45_000_000
 """Nodes allow at least 50 million to a call by default."""
-BLOCK_S = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """Steps, or calls that are tried each alone with ``suffix`` after it. ``actors`` obey the probe; ``ahead_s``: so
-    many seconds, and blocks of twelve of them, after the block that is stood on."""
+    many seconds, and as many blocks as come in them, after the block that is stood on."""
 
     steps: Sequence[Step] = ()
     tried: Sequence[Step] = ()
@@ -38,10 +37,13 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Scout:
-    """Looks from an account that nobody can know before the block."""
+    """Looks from an account that nobody can know before the block. ``block_ms``: the time between blocks, without which
+    nothing is seen of later ones; ``chain_id``: whose factories and lockers are known."""
 
     node: Node
     head: Head
+    block_ms: int | None = None
+    chain_id: int = 0
 
     @property
     def place(self) -> str:
@@ -49,14 +51,16 @@ class Scout:
         return "0x" + keccak256(f"scout {self.head.hash}".encode())[12:].hex()
 
     def request(self, look: Look) -> Request:
-        """The call that makes a look."""
+        """The call that makes a look. ``RpcError`` for one at later blocks where nobody tells how fast they come."""
         data = exploration(self.place, look.steps, look.tried, look.suffix)
         state = {who: {"code": codes()["Puppet"]} for who in look.actors}
         state[self.place] = {"code": codes()["Probe"]}
         asked = {"from": self.place, "to": self.place, "data": "0x" + data.hex(), "gas": hex(LOOK_GAS)}
         params: list[Any] = [asked, hex(self.head.number), state]
         if look.ahead_s:
-            number = hex(self.head.number + look.ahead_s // BLOCK_S)
+            if not self.block_ms or self.block_ms < 0:
+                raise RpcError(0, "how fast blocks come is not known")
+            number = hex(self.head.number + look.ahead_s * 1_000 // self.block_ms)
             params.append({"number": number, "time": hex(self.head.timestamp_s + look.ahead_s)})
         return "eth_call", params
 

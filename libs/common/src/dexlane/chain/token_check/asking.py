@@ -93,6 +93,15 @@ def number_of(answer: Any) -> int | None:
     return word_of(answer, 0)
 
 
+def timestamp_of(header: Any) -> int | None:
+    """The time of a header in Unix seconds; None when it is none."""
+    told = header.get("timestamp") if isinstance(header, dict) else None
+    try:
+        return int(told, 16) if isinstance(told, str) else None
+    except ValueError:
+        return None
+
+
 def address_of(answer: Any) -> str | None:
     """The address that a call returned; None for zero, and for what is none."""
     value = word_of(answer, 0)

@@ -11,30 +11,34 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from dexlane.chain.link import RpcError, RpcUnavailable
-from dexlane.chain.token_background.reading import read_background
+from dexlane.chain.token_background.reading import Wanted, read_background
 from dexlane.chain.token_check import trading
 from dexlane.chain.token_check.asking import Head, Node, NoSubjectError, number_of, read_head, views
 from dexlane.chain.token_check.called import trade_in_a_call
-from dexlane.chain.token_check.exploring import explore
+from dexlane.chain.token_check.exploring import Found, explore
 from dexlane.chain.token_check.observations import observations
 from dexlane.chain.token_check.pools import Where
 from dexlane.chain.token_check.probe import ProbeError
 from dexlane.chain.token_check.subject import Subject, read_subject
 from dexlane.chain.token_check.venues import UniswapV3
+from dexlane.domain.risk.token_background import Birth
 from dexlane.domain.risk.token_trial import TokenTrial
 
 BUDGET_S = 10.0
+_LEFT = 5
+"""A fifth of the budget is left when nothing more of a token's surroundings is waited for."""
 _PLAN_GAS = 20_000_000
 """A fifth of a deep concentrated pool lies behind hundreds of ticks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which token, and where it may be traded. Without ``block`` the newest."""
+    """Which token, and where it may be traded. Without ``block`` the newest; ``birth``: when it began, if known."""
 
     token: str
     where: Where
     block: int | None = None
+    birth: Birth | None = None
 
 
 async def try_token(node: Node, question: Question, budget_s: float = BUDGET_S) -> TokenTrial:
@@ -45,19 +49,20 @@ async def try_token(node: Node, question: Question, budget_s: float = BUDGET_S) 
         return TokenTrial(token=question.token, block=question.block or 0, missing=(str(error),))
     trial = TokenTrial(token=question.token, block=head.number)
     try:
-        async with asyncio.timeout(budget_s):
-            return await _tried(node, question, head)
+        async with asyncio.timeout(budget_s) as whole:
+            until = None if (end := whole.when()) is None else end - budget_s / _LEFT
+            return await _tried(node, question, head, until)
     except NoSubjectError as error:
         return replace(trial, is_token=error.is_token, missing=(str(error),))
     except TimeoutError:
-        return replace(trial, missing=(f"the check did not end within {budget_s:g} s",))
+        return replace(trial, interrupted=True, missing=(f"the check did not end within {budget_s:g} s",))
     except (RpcError, RpcUnavailable) as error:
-        return replace(trial, missing=(f"the node does not answer: {error}",))
+        return replace(trial, interrupted=True, missing=(f"the node does not answer: {error}",))
     except (ProbeError, KeyError, TypeError, ValueError) as error:
         return replace(trial, missing=(f"an answer of the node cannot be read: {error}",))
 
 
-async def _tried(node: Node, question: Question, head: Head) -> TokenTrial:
+async def _tried(node: Node, question: Question, head: Head, until: float | None) -> TokenTrial:
     subject = await _quoted(node, await read_subject(node, question.token, question.where, head))
     trial = TokenTrial(
         token=question.token,
@@ -67,19 +72,26 @@ async def _tried(node: Node, question: Question, head: Head) -> TokenTrial:
         decimals=frozenset({subject.decimals}),
         strange_proxy=subject.strange_proxy,
     )
-    traded, found, background = await asyncio.gather(
-        _session(node, subject, trial), explore(node, subject, simulates=True), read_background(node, subject)
+    (traded, found), background = await asyncio.gather(
+        _traded(node, subject, trial), read_background(node, subject, Wanted(question.where, question.birth, until))
     )
-    if not traded.method:
-        traded, found = await asyncio.gather(_called(node, subject, trial), explore(node, subject, simulates=False))
     done = replace(
         traded,
         sales=(*traded.sales, *found.far),
         switches=found.switches,
         background=background,
+        interrupted=background.interrupted,
         missing=(*subject.missing, *traded.missing, *found.missing),
     )
     return replace(done, evidence=observations(subject, done))
+
+
+async def _traded(node: Node, subject: Subject, trial: TokenTrial) -> tuple[TokenTrial, Found]:
+    """In simulated blocks, or within calls where the node has none."""
+    traded, found = await asyncio.gather(_session(node, subject, trial), explore(node, subject, simulates=True))
+    if traded.method:
+        return traded, found
+    return await asyncio.gather(_called(node, subject, trial), explore(node, subject, simulates=False))
 
 
 async def _quoted(node: Node, subject: Subject) -> Subject:

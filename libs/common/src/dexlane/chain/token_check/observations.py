@@ -52,7 +52,15 @@ def _told(subject: Subject, trial: TokenTrial) -> Iterator[tuple[str, str, dict[
 
 def _background(found: Background) -> Iterator[tuple[str, str, dict[str, str]]]:
     if found.birth is not None:
-        yield "age", "eth_getCode", {"blocks": str(found.birth.blocks), "exact": str(found.birth.exact).lower()}
+        yield (
+            "age",
+            "eth_getCode",
+            {
+                "block": str(found.birth.block),
+                "seconds": str(found.age_s),
+                "exact": str(found.birth.exact).lower(),
+            },
+        )
     for what, shares in (("liquidity", found.liquidity), ("holders", found.holders)):
         if shares is None:
             continue

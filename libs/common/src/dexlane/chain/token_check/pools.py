@@ -37,11 +37,12 @@ class Market:
 @dataclass(frozen=True, slots=True)
 class Where:
     """Where a token may be traded: ``markets`` in the order they are looked at, ``quotes`` besides the wrapped coin.
-    With ``pool`` in that pool alone."""
+    With ``pool`` in that pool alone. ``chain_id``: whose factories and lockers are known; without it none is."""
 
     markets: tuple[Market, ...]
     quotes: tuple[str, ...] = ()
     pool: str | None = None
+    chain_id: int = 0
 
 
 def known_markets(chain_id: int) -> tuple[Market, ...]:

@@ -17,6 +17,7 @@ from dexlane.chain.token_check.asking import (
     address_of,
     bytes_of,
     number_of,
+    timestamp_of,
     views,
     word_of,
 )
@@ -30,7 +31,7 @@ from dexlane.domain.risk.bytecode.proxies import BEACON_SLOT, IMPLEMENTATION_SLO
 MAX_SLOTS = 24
 MAX_AUTHORITIES = 5
 MAX_BIRTHS = 20
-LOG_BLOCKS = 5_000
+LOG_BLOCKS, NEAR_BLOCKS = 5_000, 100
 ADMIN_SLOT = "0xb53127684a568b3173ae13b9f8a6016e243e63b6e8ee1178d6a717850b5d6103"
 """EIP-1967, admin: keccak256("eip1967.proxy.admin") - 1."""
 ZEPPELIN_ADMIN_SLOT = "0x10d6a54a4754c8869d6886b5f5d7fbfa5b4522237ea5c60d11bc4e7a1ff9390b"
@@ -70,6 +71,8 @@ class Subject:
     strange_proxy: bool
     missing: tuple[str, ...] = ()
     """What could not be looked at, in sentences."""
+    block_ms: int | None = None
+    """The time between the last blocks, rather too short than too long; None where the node does not tell it."""
 
 
 async def read_subject(node: Node, token: str, where: Where, head: Head) -> Subject:
@@ -122,6 +125,7 @@ async def _subject(node: Node, token: str, head: Head, first: Sequence[Any], fou
         targets={token: code},
         contracts=frozenset(),
         strange_proxy=is_strange_proxy(code, next(iter(direct), None)),
+        block_ms=logged.block_ms,
     )
     subject = await _with_codes(node, subject, behind)
     return replace(subject, missing=tuple(_missing(subject, len(_distinct(named, excluded)), len(behind), logged)))
@@ -155,22 +159,25 @@ def _has_roles(code: bytes) -> bool:
 @dataclass(frozen=True, slots=True)
 class Logged:
     """Who appears in events of owners and roles (``titled``), and of first tokens (``born``). ``roles``: one of them
-    granted a role; ``refused``: the node did not tell owners and roles."""
+    granted a role; ``refused``: the node did not tell owners and roles. ``block_ms``: the time between its blocks."""
 
     titled: tuple[str, ...]
     born: tuple[str, ...]
     roles: bool
     refused: bool
+    block_ms: int | None
 
 
 async def _logged(node: Node, token: str, head: Head) -> Logged:
-    """Read events of the last blocks."""
-    first = hex(max(0, head.number - LOG_BLOCKS))
-    span = {"address": token, "fromBlock": first, "toBlock": hex(head.number)}
-    titles, births = await node.batch(
+    """Read events of the last blocks, and how fast those came."""
+    first = max(0, head.number - LOG_BLOCKS)
+    span = {"address": token, "fromBlock": hex(first), "toBlock": hex(head.number)}
+    since = (first, max(0, head.number - NEAR_BLOCKS))
+    titles, births, *headers = await node.batch(
         [
             ("eth_getLogs", ({**span, "topics": [["0x" + _OWNERSHIP.hex(), "0x" + _ROLE.hex()]]},)),
             ("eth_getLogs", ({**span, "topics": ["0x" + _TRANSFER.hex(), "0x" + "0" * 64]},)),
+            *(("eth_getBlockByNumber", (hex(number), False)) for number in since),
         ]
     )
     refused = not isinstance(titles, list)
@@ -181,7 +188,19 @@ async def _logged(node: Node, token: str, head: Head) -> Logged:
         born=tuple(_people([log.get("topics", ()) for log in first_tokens])),
         roles=any(topics and topics[0] == "0x" + _ROLE.hex() for topics in told),
         refused=refused,
+        block_ms=_pace(head, dict(zip(since, map(timestamp_of, headers), strict=True))),
     )
+
+
+def _pace(head: Head, times: Mapping[int, int | None]) -> int | None:
+    """The shortest of the mean times between blocks since each of these, in ms: a later moment is never too few blocks
+    ahead. None where one of them is not told."""
+    known = [
+        (head.timestamp_s - at_s) * 1_000 // max(1, head.number - number)
+        for number, at_s in times.items()
+        if at_s is not None
+    ]
+    return min(known) if len(known) == len(times) else None
 
 
 def _people(logs: Sequence[Sequence[str]]) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dexlane.domain.risk.canonical import canonical_symbol
 from dexlane.domain.risk.evidence import Evidence, Flag
 from dexlane.domain.risk.factors import FACTORS, PIPS_PER_BPS, RiskLimits, percent, pools_of, tokens_of
-from dexlane.domain.risk.required import required, sanctions_fault, sureness
+from dexlane.domain.risk.required import compliance_fault, required, sanctions_fault, sureness
 from dexlane.domain.risk.verdict_facts import facts_of
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import Check, RiskFactor, VerdictFacts
@@ -126,17 +126,16 @@ def _trial_vetoes(opportunity: OpportunityFound, evidence: Evidence) -> Iterator
 
 
 def _compliance_vetoes(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> Iterator[str]:
-    fault = sanctions_fault(opportunity, evidence, limits)
-    if fault is not None:
-        yield fault
+    for fault in (sanctions_fault, compliance_fault):
+        sentence = fault(opportunity, evidence, limits)
+        if sentence is not None:
+            yield sentence
     if evidence.sanctions is not None:
         for hit in sorted(evidence.sanctions.hits):
             yield f"{hit} is on the sanctions list of {evidence.sanctions.list_date}"
-    rules = evidence.compliance
-    if rules is None or not rules.checked.issuperset(tokens_of(opportunity.route)):
-        yield "the compliance rules cannot be checked: not every token was looked up"
-    else:
-        yield from (f"token {token} is not among those that may be traded" for token in rules.unverified)
+    if evidence.compliance is not None:
+        for token in evidence.compliance.unverified:
+            yield f"token {token} is not among those that may be traded"
 
 
 def _lane(opportunity: OpportunityFound, evidence: Evidence, *, complete: bool) -> Lane:

@@ -82,7 +82,7 @@ class TrialFacts(Value):
     buy_tax_bps: int | None = None
     sell_tax_bps: int | None = None
     transfer_tax_bps: int | None = None
-    age_blocks: int | None = Field(default=None, ge=0, description="at least so old")
+    age_s: int | None = Field(default=None, ge=0, description="at least so many seconds old")
     lp_locked_bps: int | None = Field(
         default=None, ge=0, le=10_000, description="of the pool's liquidity, burned or locked for 30 days"
     )

@@ -100,6 +100,10 @@ def pools_of(route: Route) -> tuple[str, ...]:
     return tuple(dict.fromkeys(leg.pool for leg in route.legs))
 
 
+USUAL_LIMITS = RiskLimits(minimum_depth=10_000 * 10**6)
+"""Of risk-scorer and ``dexlane assess`` where nothing else is said; the depth for quote tokens of six decimals."""
+
+
 def percent(bps: int) -> str:
     """Basis points as a percentage with two places."""
     return f"{bps // 100}.{bps % 100:02d} %"

@@ -43,7 +43,7 @@ def together(trials: Sequence[Seen[TrialFacts]]) -> Seen[TrialFacts]:
         for name in ("buy_tax_bps", "sell_tax_bps", "transfer_tax_bps")
     }
     known = {
-        "age_blocks": _least(seen.value.age_blocks for seen in trials),
+        "age_s": _least(seen.value.age_s for seen in trials),
         "lp_locked_bps": _least(seen.value.lp_locked_bps for seen in trials),
         "top_holder_bps": _highest(seen.value.top_holder_bps for seen in trials),
     }

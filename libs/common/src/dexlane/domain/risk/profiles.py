@@ -16,10 +16,6 @@ from dexlane.events.risk import RiskFactor, VerdictApproved, VerdictFacts
 from dexlane.values.books import Book, Mode, Profile
 
 DAY_S = 86_400
-SHORTEST_BLOCK_MS: Mapping[int, int] = MappingProxyType(
-    {1: 12_000, 10: 2_000, 56: 450, 137: 2_000, 8453: 2_000, 42161: 250}
-)
-"""The shortest time between blocks by chain, so that an age counted in blocks is never overstated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +95,7 @@ def beyond_thresholds(
     if facts.unlisted_tokens is None:
         yield f"whether its tokens are on the allow list is not known, and {whose} asks for it"
     elif facts.unlisted_tokens:
-        yield from _tokens(chain_id, facts, limits, whose)
+        yield from _tokens(facts, limits, whose)
 
 
 def _market(chain_id: int, facts: VerdictFacts, limits: ProfileLimits, whose: str) -> Iterator[str]:
@@ -112,7 +108,7 @@ def _market(chain_id: int, facts: VerdictFacts, limits: ProfileLimits, whose: st
     yield from _above("the price impact", facts.price_impact_bps, limits.max_price_impact_bps, whose)
 
 
-def _tokens(chain_id: int, facts: VerdictFacts, limits: ProfileLimits, whose: str) -> Iterator[str]:
+def _tokens(facts: VerdictFacts, limits: ProfileLimits, whose: str) -> Iterator[str]:
     yield from _above("its tax on purchases", facts.buy_tax_bps, limits.max_tax_bps, whose)
     yield from _above("its tax on sales", facts.sell_tax_bps, limits.max_tax_bps, whose)
     yield from _above("its tax on transfers", facts.transfer_tax_bps, limits.max_tax_bps, whose)
@@ -123,17 +119,16 @@ def _tokens(chain_id: int, facts: VerdictFacts, limits: ProfileLimits, whose: st
         elif facts.lp_locked_bps < limits.min_lp_locked_bps:
             least = percent(limits.min_lp_locked_bps)
             yield f"{percent(facts.lp_locked_bps)} of its liquidity is locked, below {least} for {whose}"
-    yield from _age(chain_id, facts.token_age_blocks, limits.min_token_age_s, whose)
+    yield from _age(facts.token_age_s, limits.min_token_age_s, whose)
 
 
-def _age(chain_id: int, blocks: int | None, least_s: int | None, whose: str) -> Iterator[str]:
+def _age(age_s: int | None, least_s: int | None, whose: str) -> Iterator[str]:
     if least_s is None:
         return
-    block_ms = SHORTEST_BLOCK_MS.get(chain_id)
-    if blocks is None or block_ms is None:
+    if age_s is None:
         yield f"how old its token is is not known, and {whose} asks for {least_s // DAY_S} days"
-    elif blocks * block_ms < least_s * 1_000:
-        yield f"its token is {blocks} blocks old, fewer than {least_s // DAY_S} days, the least for {whose}"
+    elif age_s < least_s:
+        yield f"its token is {age_s} seconds old, fewer than {least_s // DAY_S} days, the least for {whose}"
 
 
 def _above(what: str, bps: int | None, most_bps: int | None, whose: str) -> Iterator[str]:

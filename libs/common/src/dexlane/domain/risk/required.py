@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dexlane.domain.risk.canonical import canonical_symbol
-from dexlane.domain.risk.evidence import Evidence, Seen
+from dexlane.domain.risk.evidence import Evidence, Seen, TokenFacts
 from dexlane.domain.risk.factors import RiskLimits, list_age_days, pools_of, tokens_of
 from dexlane.domain.risk.lp_shares import WITH_LP_TOKENS
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import Check
 from dexlane.values.amounts import BPS_DENOMINATOR
+from dexlane.values.routes import Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,9 @@ class Item:
 
     def worth_bps(self, now_block: int, as_of_ms: int) -> int:
         """10,000 for whole evidence of this block and moment, half at the greatest age; 0 when unusable."""
-        if self.seen is None:
+        if self.seen is None or self.fault(now_block, as_of_ms) is not None:
             return 0
         blocks, age_ms = now_block - self.seen.block, as_of_ms - self.seen.at_ms
-        if blocks > self.max_age_blocks or age_ms > self.max_age_ms:
-            return 0
         blocks_bps = BPS_DENOMINATOR * max(0, blocks) // max(1, self.max_age_blocks)
         ms_bps = BPS_DENOMINATOR * max(0, age_ms) // self.max_age_ms
         fresh_bps = BPS_DENOMINATOR - min(BPS_DENOMINATOR, max(blocks_bps, ms_bps)) // 2
@@ -81,11 +80,19 @@ def of_unknown_issuers(opportunity: OpportunityFound) -> tuple[str, ...]:
     )
 
 
+def to_screen(route: Route, tokens: Mapping[str, Seen[TokenFacts]]) -> tuple[str, ...]:
+    """What a route's own addresses are that must be looked up in the sanctions list: pools and tokens, and who the
+    facts about the tokens name as owner and implementation. What every trade calls comes besides
+    (:func:`dexlane.chain.deployments.counterparties`)."""
+    facts = [tokens[token].value for token in tokens_of(route) if token in tokens]
+    behind = [address for each in facts for address in (each.owner, each.implementation) if address is not None]
+    return (*pools_of(route), *tokens_of(route), *behind)
+
+
 def sanctions_fault(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimits) -> str | None:
     """Why the look-up in the sanctions list cannot be relied on; None when it can."""
     check = evidence.sanctions
-    needed = (*pools_of(opportunity.route), *tokens_of(opportunity.route))
-    if check is None or not check.checked.issuperset(needed):
+    if check is None or not check.checked.issuperset(to_screen(opportunity.route, evidence.tokens)):
         return "sanctions cannot be checked: not every address was looked up"
     age = list_age_days(check.list_date, evidence.as_of_ms)
     if age > limits.max_sanctions_age_days:

@@ -6,15 +6,16 @@ what was not seen is None or absent, and ``missing`` says so in sentences. Nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from dexlane.domain.risk.factors import percent
 from dexlane.values.amounts import BPS_DENOMINATOR
 
-SOON_S = 30 * 86_400
+SOON_S, NEAR_S = 30 * 86_400, 90 * 86_400
 
 
 class Keeper(StrEnum):
@@ -37,6 +38,13 @@ class Release(NamedTuple):
 
     after_s: int
     amount: int
+
+
+def lets_out_parts(releases: Sequence[Release], amount: int) -> bool:
+    """Whether the same part of an amount goes out at two times that are near: as with a limit in each block, and not as
+    with a share that grows with time."""
+    near = [release.amount for release in releases if release.after_s <= NEAR_S]
+    return any(first == second and 0 < second < amount for first, second in pairwise(near))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +99,11 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class Birth:
-    """Age of a contract in blocks; ``exact`` is False where the node has no older states, and it may be older."""
+    """The first block that has the code of a contract, and its timestamp in Unix seconds, None where the node does not
+    tell it; ``exact`` is False where the node has no older states, and the contract may be older."""
 
-    blocks: int
+    block: int
+    at_s: int | None
     exact: bool
 
 
@@ -114,18 +124,21 @@ class LiquidityPast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Background:
-    """Everything about one token and one of its pools. ``holders`` leaves out pools of the token."""
+    """Everything about one token and one of its pools, as of ``now_s`` (Unix seconds). ``holders`` leaves out the pools
+    that the token may be sold in. ``interrupted``: some of ``missing`` may be told when it is asked for again."""
 
+    now_s: int = 0
     birth: Birth | None = None
     liquidity: Shares | None = None
     holders: Shares | None = None
     past: LiquidityPast | None = None
     missing: tuple[str, ...] = ()
+    interrupted: bool = False
 
     @property
-    def age_blocks(self) -> int | None:
-        """At least so old."""
-        return None if self.birth is None else self.birth.blocks
+    def age_s(self) -> int | None:
+        """At least so many seconds old; None when that is not known."""
+        return None if self.birth is None or self.birth.at_s is None else max(0, self.now_s - self.birth.at_s)
 
     def locked_bps(self, until_s: int = SOON_S) -> int | None:
         """The part of the pool's liquidity that stays for so long; None when that is not known."""
@@ -143,7 +156,7 @@ class BackgroundLimits(NamedTuple):
     max_pulled_bps: int | None = None
     min_locked_bps: int | None = None
     max_holder_bps: int | None = None
-    min_age_blocks: int | None = None
+    min_age_s: int | None = None
 
 
 class Remark(NamedTuple):
@@ -165,8 +178,8 @@ def remarks(background: Background | None, limits: BackgroundLimits) -> Iterator
         yield from _about_liquidity(found, limits.min_locked_bps)
     if limits.max_holder_bps is not None:
         yield from _about_holders(found, limits.max_holder_bps)
-    if limits.min_age_blocks is not None:
-        yield from _about_age(found, limits.min_age_blocks)
+    if limits.min_age_s is not None:
+        yield from _about_age(found, limits.min_age_s)
 
 
 def _about_liquidity(found: Background, least_bps: int) -> Iterator[Remark]:
@@ -202,10 +215,10 @@ def _about_holders(found: Background, most_bps: int) -> Iterator[Remark]:
 
 
 def _about_age(found: Background, least: int) -> Iterator[Remark]:
-    age = found.age_blocks
+    age = found.age_s
     if age is None:
         yield Remark("not_seen", "its age is not known", "unknown")
     elif age < least:
         exact = found.birth is not None and found.birth.exact
-        sentence = f"it is {'' if exact else 'known to be '}{age} blocks old, less than {least}"
+        sentence = f"it is {'' if exact else 'known to be '}{age} seconds old, less than {least}"
         yield Remark("young", sentence, "unsafe" if exact else "unknown")

@@ -114,7 +114,8 @@ class TokenTrial:
 
     ``pool`` is the pair that was traded; other pools of the token were not. ``method`` is the JSON-RPC method the
     trades were simulated with: ``eth_simulateV1`` from accounts without code, or ``eth_call`` from accounts with code.
-    ``switches`` and ``background`` are None when nobody looked for them.
+    ``switches`` and ``background`` are None when nobody looked for them. ``interrupted``: the node was silent or time
+    ran out, so asking again may bring what is missing.
     """
 
     token: str
@@ -134,4 +135,5 @@ class TokenTrial:
     strange_proxy: bool = False
     background: Background | None = None
     missing: tuple[str, ...] = ()
+    interrupted: bool = False
     evidence: tuple[Observation, ...] = field(default=())

@@ -36,13 +36,13 @@ class TrialLimits(Value):
     max_pulled_bps: int = Field(default=9_000, ge=0, le=10_000, description="liquidity that may be gone, of the most")
     min_lp_locked_bps: int | None = Field(default=None, ge=0, le=10_000, description="liquidity that must be locked")
     max_holder_bps: int | None = Field(default=None, ge=0, le=10_000, description="supply that one account may sell")
-    min_age_blocks: int | None = Field(default=None, ge=0)
+    min_age_s: int | None = Field(default=None, ge=0)
 
     def background(self, *, known_issuer: bool) -> BackgroundLimits:
         """What is asked of a token's surroundings: of a known issuer's nothing."""
         if known_issuer:
             return BackgroundLimits()
-        return BackgroundLimits(self.max_pulled_bps, self.min_lp_locked_bps, self.max_holder_bps, self.min_age_blocks)
+        return BackgroundLimits(self.max_pulled_bps, self.min_lp_locked_bps, self.max_holder_bps, self.min_age_s)
 
 
 STRICT = TrialLimits(min_lp_locked_bps=8_000, max_holder_bps=2_000)
@@ -114,7 +114,7 @@ def trial_facts(token: str, verdict: TokenVerdict) -> TrialFacts:
         buy_tax_bps=verdict.buy_tax_bps,
         sell_tax_bps=verdict.sell_tax_bps,
         transfer_tax_bps=verdict.transfer_tax_bps,
-        age_blocks=verdict.background.age_blocks,
+        age_s=verdict.background.age_s,
         lp_locked_bps=verdict.background.locked_bps(),
         top_holder_bps=verdict.background.top_holder_bps(),
         flags=verdict.flags,

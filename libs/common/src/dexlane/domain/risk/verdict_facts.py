@@ -26,7 +26,7 @@ def facts_of(opportunity: OpportunityFound, evidence: Evidence, limits: RiskLimi
         buy_tax_bps=worst([None if facts is None else facts.buy_tax_bps for facts in tried], max),
         sell_tax_bps=worst([None if facts is None else facts.sell_tax_bps for facts in tried], max),
         transfer_tax_bps=worst([None if facts is None else facts.transfer_tax_bps for facts in tried], max),
-        token_age_blocks=worst([None if facts is None else facts.age_blocks for facts in tried], min),
+        token_age_s=worst([None if facts is None else facts.age_s for facts in tried], min),
         lp_locked_bps=worst([None if facts is None else facts.lp_locked_bps for facts in tried], min),
         top_holder_bps=worst([None if facts is None else facts.top_holder_bps for facts in tried], max),
         rulings=_rulings(opportunity, evidence, limits),
