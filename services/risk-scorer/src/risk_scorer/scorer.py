@@ -14,7 +14,7 @@ from dexlane.domain.risk.evidence import Evidence, Seen, TokenFacts
 from dexlane.domain.risk.factors import RiskLimits, pools_of, tokens_of
 from dexlane.domain.risk.pool_evidence import PoolEvidence
 from dexlane.domain.risk.pool_trials import TokenInPool, pairs_in, pairs_of
-from dexlane.domain.risk.required import tokens_to_gather, trials_to_gather
+from dexlane.domain.risk.required import to_screen, tokens_to_gather, trials_to_gather
 from dexlane.domain.thoughts.calls import Occasion, Thought
 from dexlane.domain.thoughts.recording import Recorder
 from dexlane.events.market import BlockApplied, BlockReorged
@@ -262,7 +262,6 @@ class Scorer:
             address: volatility for address in addresses if (volatility := self._pools.volatility(address)) is not None
         }
         facts = self.desk.facts(tokens)
-        behind = [a for seen in facts.values() for a in (seen.value.owner, seen.value.implementation) if a is not None]
         now_ms = self._clock.now_ms()
         return Evidence(
             as_of_ms=now_ms,
@@ -275,7 +274,7 @@ class Scorer:
             codes=self.desk.codes.of(facts),
             lp_shares=self.desk.shares.of(addresses),
             flags=self.desk.flags(tokens),
-            sanctions=self.desk.law.screened((*addresses, *tokens, *behind), now_ms),
+            sanctions=self.desk.law.screened(to_screen(route, facts), now_ms),
             compliance=self.desk.law.judged(tokens, now_ms),
             trials=self.trials.trials(pairs_of(route)),
         )
