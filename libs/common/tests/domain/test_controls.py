@@ -199,6 +199,24 @@ def test_without_a_reference_an_entry_is_refused_or_shrunk_as_the_book_says(mode
     assert (size(outcome), outcome.size.held_by) == (100 * USD, "no_reference")
 
 
+@both_modes
+@pytest.mark.parametrize("level", [1, 2, 5])
+@pytest.mark.parametrize("score", [0, 40])
+def test_an_entry_without_a_reference_is_shrunk_at_every_level_and_under_every_budget(
+    level: int, score: int, mode: Mode
+) -> None:
+    factors = tuple(factor.model_copy(update={"score": score}) for factor in risk_factors())
+    cause = a_verdict(an_entry_opportunity(), factors=factors)
+    whole = a_controlled_book(mode, budget_by_market=True).model_copy(update={"level": level})
+    controls = whole.controls_in_force.model_copy(
+        update={"collar_bps": 300, "without_reference": WithoutReference.SHRINK, "shrink_bps": 2_500}
+    )
+    market = free_gas_market(a_pool_v2())
+    before = size(decide(whole, market=market, cause=cause))
+    after = decide(whole.model_copy(update={"controls": controls}), market=market, cause=cause)
+    assert (size(after), after.size.held_by) == (before // 4, "no_reference")
+
+
 def test_where_no_other_pool_trades_the_pair_the_way_through_another_token_counts() -> None:
     dai = a_token("DAI")
 

@@ -123,9 +123,10 @@ def plan_entries(
         return
     limits, opportunity = book.limits[verdict.lane], verdict.opportunity
     ceiling = entry_ceiling(opportunity, start, limits, holdings, market)
-    collar = Collar(book, market, ceiling)
     most = next(candidate_sizes(limits.capital, book.level, limits.capital), 0)
     trade = Candidate(start, opportunity.strategy, limits.capital, most, verdict.factors)
+    share = market_share_bps(trade, book)
+    collar = Collar(book, market, ceiling, next(candidate_sizes(limits.capital, book.level, ceiling, share), 0))
     bounds = [*size_bounds(trade, book, holdings, market), *collar.bounds(start)]
     forbidden = refused_by(bounds)
     if forbidden:
@@ -137,7 +138,7 @@ def plan_entries(
     first: Objection | None = None
     planned = False
     tried: list[Tried] = []
-    for size in candidate_sizes(limits.capital, book.level, ceiling, market_share_bps(trade, book)):
+    for size in candidate_sizes(limits.capital, book.level, ceiling, share):
         quote = _quoted(opportunity, start, size, desk)
         for tier in entry_tiers(book.level, verdict.lane):
             if tier not in terms:

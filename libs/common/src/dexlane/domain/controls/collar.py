@@ -87,12 +87,14 @@ def _median(prices: list[int]) -> int | None:
 
 @dataclass(slots=True)
 class Collar:
-    """The collar of one entry. ``ceiling`` is the most that the trade could put in: a reference must be deep enough for
-    that, so that a smaller size is never judged by a shallower pool."""
+    """The collar of one entry. ``ceiling`` is the most that any level could put in: a reference must be deep enough for
+    that, so that a smaller size is never judged by a shallower pool. ``largest`` is the most that this book would put
+    in: an entry without a reference is shrunk to a share of that."""
 
     book: Book
     market: Market
     ceiling: int
+    largest: int
     _known: dict[frozenset[str], int | None] = field(default_factory=dict)
 
     def bounds(self, route: Route) -> Iterator[Bound]:
@@ -128,7 +130,7 @@ class Collar:
         controls = self.book.controls_in_force
         if controls.without_reference is WithoutReference.REFUSE:
             return 0
-        return apply_bps(self.ceiling, controls.shrink_bps)
+        return apply_bps(self.largest, controls.shrink_bps)
 
     def _reference(self, route: Route, own: frozenset[str]) -> int | None:
         if own not in self._known:
