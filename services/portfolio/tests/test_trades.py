@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import sqlalchemy as sa
 
 from dexlane.events.execution import Purpose
 from dexlane.events.portfolio import ExposureChanged, TradeResults
+from dexlane.runtime.errors import Fatal
 from dexlane.testing.builders import (
     BOOK_ID,
     ENTRY_IN,
     ENTRY_OUT,
+    NOW_MS,
     USDC,
     V2_POOL,
     WETH,
@@ -28,7 +31,6 @@ from dexlane.testing.builders import (
 from dexlane.values.tokens import TokenDelta
 from portfolio.store.positions import AccountRef, PositionStore
 from portfolio.store.tables import trades
-from portfolio.store.trades import TradeStore
 
 if TYPE_CHECKING:
     from conftest import Portfolio
@@ -130,7 +132,45 @@ async def test_a_ledger_of_an_earlier_version_is_completed(portfolio: Portfolio)
     before = await results(portfolio)
     async with portfolio.journal.transaction() as tx:
         await tx.conn.execute(sa.delete(trades))
-    await portfolio.accounting.complete_trades()
+    await portfolio.accounting.verify()
     assert await results(portfolio) == before
     async with portfolio.journal.reading() as conn:
-        assert await TradeStore(conn).count(await the_account(portfolio)) == 2
+        assert (await conn.execute(sa.select(sa.func.count()).select_from(trades))).scalar_one() == 2
+
+
+SPOILT = {
+    "a result": trades.update().values(realised=10**12),
+    "a return": trades.update().values(return_bps=9_000),
+    "what counts as good": trades.update().values(is_good=True),
+    "a purpose": trades.update().values(purpose="gap"),
+    "a token": trades.update().values(token=USDC.address),
+    "a trade that is gone": trades.delete().where(trades.c.purpose == "exit"),
+    "a trade that never was": trades.insert().values(
+        intent_id="0" * 32, book_id=BOOK_ID, address=an_account(), purpose="exit", token=None,
+        occurred_at_ms=1, realised=1, return_bps=1, is_good=True,
+    ),
+    "one of an account that never traded": trades.insert().values(
+        intent_id="0" * 32, book_id="another", address=an_account(), purpose="exit", token=None,
+        occurred_at_ms=1, realised=1, return_bps=1, is_good=True,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+async def test_noted_trades_that_differ_from_the_outcomes_stop_the_service(portfolio: Portfolio, spoilt: str) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(a_confirmed_fill(an_intent()), sale(ENTRY_IN - 5_000_000))
+    await portfolio.accounting.verify()
+    async with portfolio.journal.transaction() as tx:
+        await tx.conn.execute(SPOILT[spoilt])
+    with pytest.raises(Fatal, match="differs from a rebuild of its outcomes"):
+        await portfolio.accounting.verify()
+    async with portfolio.journal.transaction() as tx:
+        await tx.conn.execute(trades.delete())
+
+
+async def test_a_trade_that_was_confirmed_after_its_inclusion_proves_as_well(portfolio: Portfolio) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(a_fill(an_intent()))
+    await portfolio.book(a_confirmed_fill(an_intent(), outcome_version=2, occurred_at_ms=NOW_MS + 60_000))
+    await portfolio.accounting.verify()

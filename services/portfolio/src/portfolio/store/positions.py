@@ -128,6 +128,11 @@ class PositionStore:
             query = query.where(of_account(positions, book_id, address))
         return [await self._stored(row) for row in (await self._conn.execute(query)).all()]
 
+    async def held_by(self) -> set[tuple[str, str]]:
+        """Book and address of every account that has a position."""
+        rows = await self._conn.execute(sa.select(positions.c.book_id, positions.c.address).distinct())
+        return {(row.book_id, row.address) for row in rows}
+
     async def held(self, chain_id: int) -> list[StoredPosition]:
         """The positions of one chain in which something is held."""
         query = sa.select(positions).where(positions.c.chain_id == chain_id, positions.c.quantity != 0)
