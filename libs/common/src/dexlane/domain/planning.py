@@ -17,6 +17,7 @@ from dexlane.domain.controls.collar import Collar
 from dexlane.domain.controls.confirming import confirmed_or_asked
 from dexlane.domain.controls.facts import Candidate
 from dexlane.domain.controls.gate import size_bounds
+from dexlane.domain.controls.records import dollars_of
 from dexlane.domain.entry_start import entry_ceiling, route_for
 from dexlane.domain.entry_timing import patient_fee
 from dexlane.domain.fee_budgets import entry_budget, exit_budget
@@ -127,7 +128,8 @@ def plan_entries(
     trade = Candidate(start, opportunity.strategy, limits.capital, most, verdict.factors)
     share = market_share_bps(trade, book)
     collar = Collar(book, market, ceiling, next(candidate_sizes(limits.capital, book.level, ceiling, share), 0))
-    bounds = [*size_bounds(trade, book, holdings, market), *collar.bounds(start)]
+    dollars = dollars_of(book, market)
+    bounds = [*size_bounds(trade, book, holdings, market, dollars), *collar.bounds(start)]
     forbidden = refused_by(bounds)
     if forbidden:
         yield refusal(forbidden)
@@ -147,7 +149,7 @@ def plan_entries(
             if isinstance(offer, _Offer):
                 planned = True
                 told = sized(offer.quote.amount_in, book, limits.capital, bounds)
-                made = confirmed_or_asked(_planned_entry(opportunity, offer, desk, told), book, holdings, market)
+                made = confirmed_or_asked(_planned_entry(opportunity, offer, desk, told), book, holdings, dollars)
                 tried += ways(offer.quote, offer.passed_over)
                 yield replace(made, tried=tuple(tried))
                 break

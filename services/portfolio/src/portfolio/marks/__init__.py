@@ -72,23 +72,21 @@ class Marks:
     def token(self, chain_id: int, address: str) -> Token | None:
         """A token as the watched pools know it; None when none trades it."""
         mirror = self.mirrors.get(chain_id)
-        for pool in () if mirror is None else mirror.book.pools.values():
-            for token in pool.key.tokens:
-                if token.address == address:
-                    return token
-        return None
+        if mirror is None or not mirror.book.pools.trading(address):
+            return None
+        key = mirror.book.pools.key(mirror.book.pools.trading(address)[0])
+        return next(token for token in key.tokens if token.address == address)
 
     def value(self, account: AccountRef, token: str, quantity: int) -> ExecutableValue | None:
         """What selling the quantity now would bring; None when there is no current price for all of it."""
         if quantity <= 0 or not self.is_current(account.chain_id):
             return None
-        pools = self.mirrors[account.chain_id].book.pools
-        return executable_value(pools, token, account.quote.address, quantity)
+        return executable_value(self.trading(account, token), token, account.quote.address, quantity)
 
     def trading(self, account: AccountRef, token: str) -> Mapping[str, Pool]:
         """The pools in which a token can be sold for the quote token of an account, as they are now."""
         pools = self.mirrors[account.chain_id].book.pools
-        return {at: pool for at, pool in pools.items() if pool.key.trades(token, account.quote.address)}
+        return {at: pools[at] for at in pools.between(token, account.quote.address)}
 
     def unrealised(self, stored: StoredPosition) -> int | None:
         """Executable value less cost, quote units; zero when nothing is held, None when there is no price."""
