@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
+from dexlane.domain.exits import ExecutableValue
 from dexlane.events.execution import Purpose
 from dexlane.events.portfolio import ExposureChanged, TradeResults
-from dexlane.runtime.errors import Fatal
+from dexlane.runtime.errors import Fatal, InvalidEvent
 from dexlane.testing.builders import (
     BOOK_ID,
     ENTRY_IN,
@@ -29,6 +30,7 @@ from dexlane.testing.builders import (
     an_opened_account,
 )
 from dexlane.values.tokens import TokenDelta
+from portfolio.marks import RESULTS_EVERY, Marks
 from portfolio.store.positions import AccountRef, PositionStore
 from portfolio.store.tables import trades
 
@@ -46,9 +48,68 @@ async def told(portfolio: Portfolio) -> ExposureChanged:
 
 
 async def results(portfolio: Portfolio) -> TradeResults:
-    found = (await told(portfolio)).results
+    """What the results are now, for one who heard of all that was told."""
+    await told(portfolio)
+    found: ExposureChanged | None = None
+    for exposure in await portfolio.emitted(ExposureChanged):
+        found = exposure.joined(found)
     assert found is not None
-    return found
+    assert found.results is not None
+    return found.results
+
+
+async def test_results_are_told_when_they_changed_and_now_and_then(portfolio: Portfolio) -> None:
+    async def versions() -> list[int]:
+        """Of the exposures that told results."""
+        told = await portfolio.emitted(ExposureChanged)
+        assert all((one.results is None) != (one.results_version == one.exposure_version) for one in told)
+        return [one.exposure_version for one in told if one.results is not None]
+
+    await portfolio.accounting.open_account(an_opened_account())
+    for _ in range(3):
+        await told(portfolio)
+    assert await versions() == [1]
+    await portfolio.book(a_fill(an_intent()))
+    await told(portfolio)
+    assert await versions() == [1, 5]
+    await portfolio.book(a_confirmed_fill(an_intent(), outcome_version=2))
+    await told(portfolio)
+    assert await versions() == [1, 5, 7], "what is final changes how many are good"
+    for _ in range(RESULTS_EVERY):
+        await told(portfolio)
+    assert await versions() == [1, 5, 7, 7 + RESULTS_EVERY]
+
+
+async def test_results_of_a_transaction_that_failed_are_told_by_the_next_one(portfolio: Portfolio) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(a_fill(an_intent()))
+    account = await the_account(portfolio)
+    await portfolio.book(a_confirmed_fill(an_intent(), outcome_version=2))
+
+    async def failing() -> None:
+        async with portfolio.journal.transaction() as tx:
+            await portfolio.accounting.announcer.exposure(tx, account, None)
+            raise InvalidEvent("anything")
+
+    with pytest.raises(InvalidEvent):
+        await failing()
+    assert (await told(portfolio)).results is not None
+
+
+async def test_a_holding_is_valued_once_for_an_exposure(portfolio: Portfolio, monkeypatch: pytest.MonkeyPatch) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(a_fill(an_intent()))
+    asked: list[tuple[str, int]] = []
+    value = Marks.value
+
+    def counted(marks: Marks, account: AccountRef, token: str, quantity: int) -> ExecutableValue | None:
+        asked.append((token, quantity))
+        return value(marks, account, token, quantity)
+
+    monkeypatch.setattr(Marks, "value", counted)
+    exposure = await told(portfolio)
+    assert exposure.equity is not None
+    assert asked == [(WETH.address, ENTRY_OUT)]
 
 
 async def the_account(portfolio: Portfolio) -> AccountRef:

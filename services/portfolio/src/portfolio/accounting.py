@@ -87,6 +87,7 @@ class Accounting:
         if result is not None and event.purpose in {Purpose.EXIT, Purpose.GAP}:
             realised.append(result)
         await entries.save_outcome(step.state)
+        await PositionStore(tx.conn).tell_results(event.book_id, event.account)
         await self._settle_exit(tx, event)
         if step.entries:
             await self._tell_exposure(tx, event)
@@ -182,6 +183,7 @@ class Accounting:
             async with self.journal.transaction() as tx:
                 for key, trades in made.items():
                     await TradeStore(tx.conn).save(*key, trades, whole=True)
+                    await PositionStore(tx.conn).tell_results(*key)
 
 
 async def _verify_balances(entries: EntryStore) -> None:

@@ -22,7 +22,7 @@ from dexlane.domain.thoughts.recording import Recorder
 from dexlane.events.control import Status, TradingStatus, strictest
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.market import BlockApplied
-from dexlane.events.portfolio import ExitReason, ExitTriggered, ExposureChanged, PositionChanged
+from dexlane.events.portfolio import ExitReason, ExitTriggered, ExposureChanged, PositionChanged, TradeResults
 from dexlane.events.risk import TokenFlagged
 from dexlane.events.seals import Approver
 from dexlane.runtime.clock import Clock
@@ -47,6 +47,10 @@ from portfolio.store.positions import (
     StoredPosition,
 )
 from portfolio.store.trades import TradeStore
+
+RESULTS_EVERY = 20
+"""Results are told when they changed, and with every so manieth exposure, in case the broker lost them."""
+ValueOf = Callable[[str, int], ExecutableValue | None]
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,14 @@ class Announcer:
         owned = {token: amount for (_, token), amount in (await entries.running_balances(assets)).items()}
         gas = LedgerAccount(AccountKind.GAS, account.book_id, account.address)
         version = await positions.next_exposure_version(account)
+        values: dict[tuple[str, int], ExecutableValue | None] = {}
+
+        def value(token: str, amount: int) -> ExecutableValue | None:
+            if (token, amount) not in values:
+                values[token, amount] = self.marks.value(account, token, amount)
+            return values[token, amount]
+
+        results, told = await self._results(tx, account, version)
         event = ExposureChanged(
             id=ExposureChanged.make_id(account.book_id, account.lane, version),
             chain_id=account.chain_id,
@@ -159,19 +171,25 @@ class Announcer:
             realised_today=await positions.realised_on(account, tx.now_ms // DAY_MS),
             realised_total=sum(one.position.realised for one in stored),
             fees_paid_wei=await entries.balance(gas, NATIVE),
-            equity=self._equity(account, owned),
+            equity=self._equity(account, owned, value),
             native_balance_wei=owned.get(NATIVE, 0),
             block=block,
-            parts=tuple(
-                part
-                for one in stored
-                for part in parts_of(one, self.marks.value(account, one.token, one.position.quantity))
-            ),
-            results=await TradeStore(tx.conn).results(account),
+            parts=tuple(part for one in stored for part in parts_of(one, value(one.token, one.position.quantity))),
+            results=results,
+            results_version=told,
         )
         await tx.emit(event)
         self.moments.exposure_told(event, account.mode)
         self.on_exposure(event, account.mode)
+
+    async def _results(self, tx: Tx, account: AccountRef, version: int) -> tuple[TradeResults | None, int]:
+        """The results of an account when they changed, or were not told for long; and the version that told them."""
+        positions = PositionStore(tx.conn)
+        told = await positions.results_version(account)
+        if told and version - told < RESULTS_EVERY:
+            return None, told
+        await positions.tell_results(account.book_id, account.address, version)
+        return await TradeStore(tx.conn).results(account), version
 
     async def rearm(self, tx: Tx, triggered: StoredExit, block: BlockRef | None, why: ExitState) -> None:
         """Give a position whose exit came to nothing its next version, under which every rule can fire again."""
@@ -182,13 +200,13 @@ class Announcer:
             await self.position(tx, raised, block)
             self.moments.exit_rearmed(triggered.exit_id, triggered.reason, why)
 
-    def _equity(self, account: AccountRef, owned: Mapping[str, int]) -> int | None:
+    def _equity(self, account: AccountRef, owned: Mapping[str, int], value_of: ValueOf) -> int | None:
         """Quote balance and all other tokens at an executable quote, without native coin; None without a price."""
         equity = owned.get(account.quote.address, 0)
         for token, amount in owned.items():
             if token in {NATIVE, account.quote.address}:
                 continue
-            value = self.marks.value(account, token, amount)
+            value = value_of(token, amount)
             if value is None:
                 self.moments.price_missing(account.book_id, token)
                 return None

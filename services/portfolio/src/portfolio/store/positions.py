@@ -91,6 +91,7 @@ class PositionStore:
             "quote": event.quote.model_dump_json(),
             "entry_id": entry_id,
             "exposure_version": 0,
+            "results_version": 0,
         }
         await self._conn.execute(account_openings.insert().values(**values))
 
@@ -114,6 +115,17 @@ class PositionStore:
         await self._conn.execute(account_openings.update().where(this).values(exposure_version=raised))
         query = sa.select(account_openings.c.exposure_version).where(this)
         return int((await self._conn.execute(query)).scalar_one())
+
+    async def results_version(self, account: AccountRef) -> int:
+        """The version of the exposure that told the results of an account last; 0 when they changed since."""
+        this = of_account(account_openings, account.book_id, account.address)
+        query = sa.select(account_openings.c.results_version).where(this)
+        return int((await self._conn.execute(query)).scalar_one())
+
+    async def tell_results(self, book_id: str, address: str, version: int = 0) -> None:
+        """Note that an exposure tells the results of an account, or that the next one has to."""
+        this = of_account(account_openings, book_id, address)
+        await self._conn.execute(account_openings.update().where(this).values(results_version=version))
 
     async def position(self, book_id: str, address: str, token: str) -> StoredPosition | None:
         """One position; None when there never was one."""
