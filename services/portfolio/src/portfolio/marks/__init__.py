@@ -17,8 +17,6 @@ from dexlane.domain.exits import (
 )
 from dexlane.domain.ledger import AccountKind, LedgerAccount
 from dexlane.domain.positions import DAY_MS
-from dexlane.domain.thoughts.calls import Occasion, Thought
-from dexlane.domain.thoughts.recording import Recorder
 from dexlane.events.control import Status, TradingStatus, strictest
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.market import BlockApplied
@@ -26,7 +24,6 @@ from dexlane.events.portfolio import ExitReason, ExitTriggered, ExposureChanged,
 from dexlane.events.risk import TokenFlagged
 from dexlane.events.seals import Approver
 from dexlane.runtime.clock import Clock
-from dexlane.runtime.code_version import code_version
 from dexlane.runtime.journal import Journal, Tx
 from dexlane.runtime.latest import LatestByKey
 from dexlane.runtime.pool_mirror import PoolMirror
@@ -36,6 +33,7 @@ from dexlane.values.chains import NATIVE, BlockRef
 from dexlane.values.pools import Pool
 from dexlane.values.tokens import Token
 from portfolio.marks.parts import parts_of
+from portfolio.marks.records import ExitRecords, Judged
 from portfolio.metrics import Moments
 from portfolio.store.entries import EntryStore
 from portfolio.store.positions import (
@@ -241,15 +239,6 @@ class SideValues:
         return strictest([word.status for word in self.statuses.values() if word.chain_id == chain_id])
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A rule that fires for a token, and what it was judged from."""
-
-    token: Token
-    signal: ExitSignal
-    arguments: Mapping[str, Any]
-
-
 @dataclass
 class ExitWatch:
     """Looks at every open position on every block: closes what its rules close, and tells exposure now and then."""
@@ -261,12 +250,15 @@ class ExitWatch:
     exit_patience_blocks: int
     flagged_attempts: int = 8
     approving: Approving = field(default_factory=lambda: Approving(Approver.PORTFOLIO))
-    recorder: Recorder = field(default_factory=Recorder)
+    _records: ExitRecords = field(init=False)
     _marked: dict[int, int] = field(default_factory=dict)
     _given_up_on: set[tuple[str, str, str, int]] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self._records = ExitRecords(self.journal)
+
     async def on_block(self, event: BlockApplied) -> None:
-        """Exits first, because they are urgent; nothing at all on a block that is too old to act on."""
+        """Exits first, because they are urgent, then their records; nothing at all on a block too old to act on."""
         if not self.announcer.marks.is_current(event.chain_id):
             return
         async with self.journal.reading() as conn:
@@ -281,6 +273,7 @@ class ExitWatch:
             for stored in held:
                 if (stored.account.book_id, stored.account.address, stored.token) not in busy:
                     await self._look_at(stored, event)
+        await self._records.write(event.chain_id)
         if event.block.number - self._marked.get(event.chain_id, -self.mark_every_blocks) >= self.mark_every_blocks:
             await self._mark(event)
 
@@ -325,16 +318,14 @@ class ExitWatch:
 
     async def _trigger(self, stored: StoredPosition, judged: Judged, event: BlockApplied) -> None:
         exit_event = self.approving.exit(_exit_event(stored, judged.token, judged.signal, event), event)
-        recorded = self.recorder.recorded([_exit_thought(exit_event, stored, judged)], event.occurred_at_ms)
         async with self.journal.transaction() as tx:
             account = stored.account
             now = await PositionStore(tx.conn).position(account.book_id, account.address, stored.token)
             if now is None or now.version != stored.version:
                 return
             await ExitStore(tx.conn).add(noted_exit(exit_event, stored, ExitState.OPEN))
-            for fact in (exit_event, *recorded.events):
-                await tx.emit(fact)
-        recorded.keep()
+            await tx.emit(exit_event)
+        self._records.later(exit_event, stored, judged)
         self.announcer.moments.exit_triggered(exit_event)
 
     async def _mark(self, event: BlockApplied) -> None:
@@ -380,21 +371,3 @@ def noted_exit(event: ExitTriggered, stored: StoredPosition, state: ExitState) -
         state=state,
         triggered_block=event.block.number,
     )
-
-
-def _exit_thought(event: ExitTriggered, stored: StoredPosition, judged: Judged) -> Thought:
-    occasion = Occasion(
-        service="portfolio",
-        chain_id=event.chain_id,
-        at_ms=event.occurred_at_ms,
-        code=code_version(),
-        subject_id=event.id,
-        book_id=event.book_id,
-        lane=event.lane,
-        facts={
-            "block": f"{event.block.number} {event.block.hash}",
-            "position_version": str(stored.version),
-            "strategy": stored.position.strategy,
-        },
-    )
-    return Thought("judge_exit", judged.arguments, judged.signal, occasion)

@@ -232,6 +232,11 @@ class ExitStore:
         query = sa.select(exits).where(exits.c.chain_id == chain_id, exits.c.state == ExitState.OPEN)
         return [_exit(row) for row in await self._conn.execute(query)]
 
+    async def newest(self, chain_id: int, most: int) -> list[StoredExit]:
+        """The exits of one chain that were triggered last, whatever became of them."""
+        query = sa.select(exits).where(exits.c.chain_id == chain_id).order_by(exits.c.triggered_block.desc())
+        return [_exit(row) for row in await self._conn.execute(query.limit(most))]
+
     async def count(self, account: AccountRef, token: str, reason: ExitReason, since_block: int) -> int:
         """How many exits of a position were triggered for a reason, from a block on."""
         of_position = (exits.c.book_id == account.book_id, exits.c.address == account.address, exits.c.token == token)
