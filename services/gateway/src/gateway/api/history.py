@@ -85,7 +85,7 @@ def _add_judgements(api: APIRouter, desk: Desk) -> None:
         cursor: Cursor = None,
         limit: Limit = DEFAULT_LIMIT,
     ) -> Envelope[list[Recorded[DecisionRecorded]]]:
-        """What services decided and why, refusals included."""
+        """What services decided and why, refusals included, of all chains. ``/thoughts`` has their words and chains."""
         names, before = (DecisionRecorded.NAME,), sequence_of(cursor)
         return await _listed(
             desk, Search(names=names, book_id=book_id, subject_id=subject_id, before=before, limit=limit)
