@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from bench.floor import Spread, spread
 from dexlane.chain.execution.records import Stamp
-from dexlane.chain.execution.thoughts import Considered, TradeThoughts, Weighed, is_urgent, kept_market
+from dexlane.chain.execution.thoughts import Considered, Decided, TradeThoughts, is_urgent, kept_market
 from dexlane.domain.circumstances import Planned
 from dexlane.domain.trade_quotes import quote_trade
 from dexlane.domain.tried import ways
@@ -31,11 +31,11 @@ def run() -> Mapping[str, Spread]:
     route = planned.plan.route
     quote = quote_trade(market.pools, [(route, planned.plan.amount_in)], {})
     thoughts = TradeThoughts(arguments["rules"])
-    decided = Weighed(arguments["book"], planned, Considered(arguments["holdings"], market, planned))
+    decided = Decided(arguments["book"], planned, Considered(arguments["holdings"], market, planned))
 
     def before(of: object = market) -> None:
         kept = kept_market(wide if of is wide else market)
-        is_urgent([Weighed(arguments["book"], planned, Considered(arguments["holdings"], kept, planned))])
+        is_urgent([Decided(arguments["book"], planned, Considered(arguments["holdings"], kept, planned))])
         tuple(ways(quote))
 
     def after() -> None:

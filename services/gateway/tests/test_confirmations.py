@@ -9,6 +9,8 @@ import pytest
 from dexlane.events.confirmations import ConfirmationGiven
 from dexlane.events.risk import DecisionRecorded
 from dexlane.testing.builders import a_block, a_confirmation_request
+from gateway import records
+from gateway.statuses.confirmations import ConfirmationOver, ConfirmationQueue, ConfirmationState, ConfirmationView
 
 if TYPE_CHECKING:
     from conftest import Gateway, Make
@@ -60,6 +62,52 @@ async def test_a_request_is_over_with_its_deadline(gateway: Gateway) -> None:
     assert await states(gateway, all=True) == ["expired"]
     assert [one.outcome for one in await gateway.sent(DecisionRecorded)] == ["confirmation_expired"]
     assert await gateway.sent(ConfirmationGiven) == []
+
+
+@pytest.mark.parametrize("word", ["confirm", "decline"])
+async def test_an_answer_that_comes_while_a_request_expires_stands(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    await waiting(gateway)
+    queue = gateway.desk.confirmations
+    seen = await queue.listed(None, everything=False)
+    await getattr(queue, word)(REQUEST.id, "looked at it")
+
+    async def as_seen(*_: Any, **__: Any) -> list[ConfirmationView]:
+        return seen
+
+    monkeypatch.setattr(ConfirmationQueue, "listed", as_seen)
+    gateway.desk.display.show(a_block(REQUEST.deadline_block))
+    assert await queue.expire() == 0
+    monkeypatch.undo()
+    assert await states(gateway, all=True) == [f"{word.removesuffix('e')}ed"]
+    assert len(await gateway.sent(DecisionRecorded)) == 1
+
+
+async def test_an_answer_to_what_was_settled_since_it_was_read_is_refused(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await waiting(gateway)
+    queue = gateway.desk.confirmations
+    await queue.decline(REQUEST.id, "too odd")
+    unread = ConfirmationView(state=ConfirmationState.WAITING, request=REQUEST)
+    monkeypatch.setattr(ConfirmationQueue, "_current", lambda *_: unread)
+    with pytest.raises(ConfirmationOver):
+        await queue.confirm(REQUEST.id, "looked at it")
+    monkeypatch.undo()
+    assert await states(gateway, all=True) == ["declined"]
+    assert await gateway.sent(ConfirmationGiven) == []
+
+
+async def test_a_settled_request_goes_with_the_retention_and_one_that_waits_stays(gateway: Gateway) -> None:
+    await waiting(gateway)
+    await gateway.archive(a_confirmation_request(book_id="another"))
+    await gateway.post(f"/confirmations/{REQUEST.id}/decline", ANSWER)
+    for older_than_ms, left in ((0, 2), (1 << 62, 1)):
+        async with gateway.desk.journal.transaction() as tx:
+            await records.prune(tx.conn, rows_per_event=100, older_than_ms=older_than_ms)
+        assert len(await states(gateway, all=True)) == left
+    assert await states(gateway) == ["waiting"]
 
 
 async def test_a_request_delivered_again_after_its_answer_stays_answered(gateway: Gateway, open_gateway: Make) -> None:

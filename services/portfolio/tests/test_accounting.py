@@ -214,5 +214,5 @@ async def test_books_that_do_not_balance_stop_the_service(portfolio: Portfolio) 
     with pytest.raises(Fatal, match="does not balance"):
         await portfolio.accounting.verify()
     async with portfolio.journal.transaction() as tx:
-        for table in ("balances", "outcomes", "postings", "entries", "lots", "positions"):
+        for table in ("trades", "balances", "outcomes", "postings", "entries", "lots", "positions"):
             await tx.conn.execute(sa.text(f"DELETE FROM {table}"))  # noqa: S608

@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dexlane.domain.thoughts.recording import Recorded, Recorder
 from dexlane.events.control import Status
 from dexlane.events.execution import Purpose
 from dexlane.events.portfolio import ExitReason, ExitTriggered, ExposureChanged, PositionChanged
 from dexlane.events.risk import DecisionRecorded, TokenFlagged
+from dexlane.runtime.errors import Transient
 from dexlane.testing.builders import (
     CHAIN_ID,
     ENTRY_OUT,
     NOW_MS,
     USDC,
     WETH,
+    a_block,
     a_block_ref,
     a_book,
     a_failure,
@@ -28,6 +31,8 @@ from dexlane.testing.builders import (
 )
 from dexlane.values.tokens import TokenDelta
 from portfolio.handlers import routes
+from portfolio.marks import ExitWatch
+from portfolio.marks.records import ExitRecords
 
 if TYPE_CHECKING:
     from conftest import Portfolio
@@ -129,6 +134,52 @@ async def test_a_token_that_cannot_be_sold_is_not_tried_for_ever(portfolio: Port
     portfolio.deps.sides.note_flag(flagged(106, sell_tax_bps=500))
     await portfolio.block(106)
     assert len(await portfolio.emitted(ExitTriggered)) == 3
+
+
+async def decisions(portfolio: Portfolio) -> list[tuple[str, tuple[str, ...]]]:
+    return [(one.subject_id, one.reasons) for one in await portfolio.emitted(DecisionRecorded)]
+
+
+async def test_an_exit_goes_out_before_its_record_and_the_record_follows(
+    portfolio: Portfolio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> Recorded:
+        raise Transient("the disk is full")
+
+    await holding(portfolio)
+    monkeypatch.setattr(Recorder, "recorded", full)
+    await portfolio.block(101, usdc=CRASHED)
+    (triggered,) = await portfolio.emitted(ExitTriggered)
+    assert await decisions(portfolio) == []
+    monkeypatch.undo()
+    await portfolio.watch.on_block(a_block(102))
+    assert await decisions(portfolio) == [(triggered.id, (triggered.detail,))]
+
+
+async def test_an_exit_without_a_record_is_recorded_after_a_restart_once(
+    portfolio: Portfolio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ended(*_: object) -> None:
+        raise Transient("the process ended here")
+
+    await holding(portfolio)
+    monkeypatch.setattr(ExitRecords, "write", ended)
+    await portfolio.block(101, usdc=CRASHED)
+    monkeypatch.undo()
+    (triggered,) = await portfolio.emitted(ExitTriggered)
+    for _ in range(2):
+        watch = ExitWatch(portfolio.journal, portfolio.accounting.announcer, portfolio.deps.sides, 5, 10)
+        await watch.on_block(a_block(102))
+        ((subject, reasons),) = await decisions(portfolio)
+        assert subject == triggered.id
+        assert reasons == ("the rule stop loss fired, and the process ended before what it saw was written down",)
+
+
+async def test_an_exit_of_a_person_gets_no_record_here(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    await portfolio.accounting.adopt_exit(an_exit(reason=ExitReason.MANUAL))
+    await portfolio.block(101)
+    assert await decisions(portfolio) == []
 
 
 async def test_an_exit_is_triggered_once(portfolio: Portfolio) -> None:

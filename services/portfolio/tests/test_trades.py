@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import sqlalchemy as sa
 
+from dexlane.domain.exits import ExecutableValue
 from dexlane.events.execution import Purpose
 from dexlane.events.portfolio import ExposureChanged, TradeResults
+from dexlane.runtime.errors import Fatal, InvalidEvent
 from dexlane.testing.builders import (
     BOOK_ID,
     ENTRY_IN,
     ENTRY_OUT,
+    NOW_MS,
     USDC,
     V2_POOL,
     WETH,
@@ -26,9 +30,9 @@ from dexlane.testing.builders import (
     an_opened_account,
 )
 from dexlane.values.tokens import TokenDelta
+from portfolio.marks import RESULTS_EVERY, Marks
 from portfolio.store.positions import AccountRef, PositionStore
 from portfolio.store.tables import trades
-from portfolio.store.trades import TradeStore
 
 if TYPE_CHECKING:
     from conftest import Portfolio
@@ -44,9 +48,68 @@ async def told(portfolio: Portfolio) -> ExposureChanged:
 
 
 async def results(portfolio: Portfolio) -> TradeResults:
-    found = (await told(portfolio)).results
+    """What the results are now, for one who heard of all that was told."""
+    await told(portfolio)
+    found: ExposureChanged | None = None
+    for exposure in await portfolio.emitted(ExposureChanged):
+        found = exposure.joined(found)
     assert found is not None
-    return found
+    assert found.results is not None
+    return found.results
+
+
+async def test_results_are_told_when_they_changed_and_now_and_then(portfolio: Portfolio) -> None:
+    async def versions() -> list[int]:
+        """Of the exposures that told results."""
+        told = await portfolio.emitted(ExposureChanged)
+        assert all((one.results is None) != (one.results_version == one.exposure_version) for one in told)
+        return [one.exposure_version for one in told if one.results is not None]
+
+    await portfolio.accounting.open_account(an_opened_account())
+    for _ in range(3):
+        await told(portfolio)
+    assert await versions() == [1]
+    await portfolio.book(a_fill(an_intent()))
+    await told(portfolio)
+    assert await versions() == [1, 5]
+    await portfolio.book(a_confirmed_fill(an_intent(), outcome_version=2))
+    await told(portfolio)
+    assert await versions() == [1, 5, 7], "what is final changes how many are good"
+    for _ in range(RESULTS_EVERY):
+        await told(portfolio)
+    assert await versions() == [1, 5, 7, 7 + RESULTS_EVERY]
+
+
+async def test_results_of_a_transaction_that_failed_are_told_by_the_next_one(portfolio: Portfolio) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(a_fill(an_intent()))
+    account = await the_account(portfolio)
+    await portfolio.book(a_confirmed_fill(an_intent(), outcome_version=2))
+
+    async def failing() -> None:
+        async with portfolio.journal.transaction() as tx:
+            await portfolio.accounting.announcer.exposure(tx, account, None)
+            raise InvalidEvent("anything")
+
+    with pytest.raises(InvalidEvent):
+        await failing()
+    assert (await told(portfolio)).results is not None
+
+
+async def test_a_holding_is_valued_once_for_an_exposure(portfolio: Portfolio, monkeypatch: pytest.MonkeyPatch) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(a_fill(an_intent()))
+    asked: list[tuple[str, int]] = []
+    value = Marks.value
+
+    def counted(marks: Marks, account: AccountRef, token: str, quantity: int) -> ExecutableValue | None:
+        asked.append((token, quantity))
+        return value(marks, account, token, quantity)
+
+    monkeypatch.setattr(Marks, "value", counted)
+    exposure = await told(portfolio)
+    assert exposure.equity is not None
+    assert asked == [(WETH.address, ENTRY_OUT)]
 
 
 async def the_account(portfolio: Portfolio) -> AccountRef:
@@ -130,7 +193,45 @@ async def test_a_ledger_of_an_earlier_version_is_completed(portfolio: Portfolio)
     before = await results(portfolio)
     async with portfolio.journal.transaction() as tx:
         await tx.conn.execute(sa.delete(trades))
-    await portfolio.accounting.complete_trades()
+    await portfolio.accounting.verify()
     assert await results(portfolio) == before
     async with portfolio.journal.reading() as conn:
-        assert await TradeStore(conn).count(await the_account(portfolio)) == 2
+        assert (await conn.execute(sa.select(sa.func.count()).select_from(trades))).scalar_one() == 2
+
+
+SPOILT = {
+    "a result": trades.update().values(realised=10**12),
+    "a return": trades.update().values(return_bps=9_000),
+    "what counts as good": trades.update().values(is_good=True),
+    "a purpose": trades.update().values(purpose="gap"),
+    "a token": trades.update().values(token=USDC.address),
+    "a trade that is gone": trades.delete().where(trades.c.purpose == "exit"),
+    "a trade that never was": trades.insert().values(
+        intent_id="0" * 32, book_id=BOOK_ID, address=an_account(), purpose="exit", token=None,
+        occurred_at_ms=1, realised=1, return_bps=1, is_good=True,
+    ),
+    "one of an account that never traded": trades.insert().values(
+        intent_id="0" * 32, book_id="another", address=an_account(), purpose="exit", token=None,
+        occurred_at_ms=1, realised=1, return_bps=1, is_good=True,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+async def test_noted_trades_that_differ_from_the_outcomes_stop_the_service(portfolio: Portfolio, spoilt: str) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(a_confirmed_fill(an_intent()), sale(ENTRY_IN - 5_000_000))
+    await portfolio.accounting.verify()
+    async with portfolio.journal.transaction() as tx:
+        await tx.conn.execute(SPOILT[spoilt])
+    with pytest.raises(Fatal, match="differs from a rebuild of its outcomes"):
+        await portfolio.accounting.verify()
+    async with portfolio.journal.transaction() as tx:
+        await tx.conn.execute(trades.delete())
+
+
+async def test_a_trade_that_was_confirmed_after_its_inclusion_proves_as_well(portfolio: Portfolio) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(a_fill(an_intent()))
+    await portfolio.book(a_confirmed_fill(an_intent(), outcome_version=2, occurred_at_ms=NOW_MS + 60_000))
+    await portfolio.accounting.verify()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from dexlane.domain.thoughts.saying import TRADED
 from dexlane.events.confirmations import ConfirmationRequested
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.risk import DecisionRecorded
+from dexlane.runtime.errors import Transient
 from dexlane.testing.builders import a_confirmation, an_exposure
 from dexlane.testing.live_bench import Bench, Home, live_book, reborn, running
 from dexlane.values.books import Book, Lane, Mode
@@ -145,3 +148,30 @@ async def test_what_happened_since_the_question_still_refuses(home: Home) -> Non
         await bench.executor.on_confirmation(a_confirmation(request))
         assert (await outcomes(bench))[-1] == "daily_loss"
         assert await entries(bench) == []
+
+
+async def test_a_full_disk_opens_no_entry_by_a_confirmation_either(home: Home) -> None:
+    async with running(home, paper(confirm_first_trades=10), ready=False) as bench:
+        request = await asked(bench)
+        roomy = bench.executor._parts
+        bench.executor._parts = dataclasses.replace(roomy, why_no_room=lambda: "511 MB are free")
+        before = await bench.events()
+        with pytest.raises(Transient, match="511 MB"):
+            await bench.executor.on_confirmation(a_confirmation(request))
+        assert await bench.events() == before
+        bench.executor._parts = roomy
+        await bench.executor.on_confirmation(a_confirmation(request))
+        assert await sizes(bench) == [1_000], "it comes again, and then it is made"
+
+
+async def test_a_confirmed_trade_is_planned_on_no_block_before_that_of_its_chance(home: Home) -> None:
+    async with running(home, paper(confirm_first_trades=10), ready=False) as bench:
+        request = await asked(bench)
+        bench.chain.mine(1)
+        ahead = a_confirmation(request, verdict=bench.verdict())
+        planning = asyncio.create_task(bench.executor.on_confirmation(ahead))
+        await asyncio.sleep(0)
+        await bench.follow()
+        await planning
+        (entry,) = await entries(bench)
+        assert entry.block.number == request.block.number + 1

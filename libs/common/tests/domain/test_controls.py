@@ -11,14 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dexlane.domain.amm.quoting import virtual_reserves
+from dexlane.domain.amm.tick_math import sqrt_ratio_at_tick
 from dexlane.domain.circumstances import Holdings, Market, Planned, PlanningRules, Refused, Reserved
 from dexlane.domain.controls.budgets import budget_share_bps
 from dexlane.domain.controls.collar import PRICE_SCALE_BITS, independent_price
 from dexlane.domain.controls.facts import ChainUse, OpenTrade, direction_of
 from dexlane.domain.controls.returns import quarter_kelly_bps, value_at_risk_bps, win_rate_lower_bound_bps
 from dexlane.domain.controls.stops import loss_at_stop
-from dexlane.domain.dollars import usd_in_token
+from dexlane.domain.dollars import Dollars
 from dexlane.domain.planning import plan
+from dexlane.domain.risk.depth import priced
 from dexlane.events.base import FeeCap
 from dexlane.events.fees import FeeTier
 from dexlane.events.portfolio import ExposureChanged, ExposurePart, TradeResults
@@ -45,7 +48,7 @@ from dexlane.testing.builders import (
 )
 from dexlane.values.books import Book, Lane, Mode
 from dexlane.values.controls import USUAL_LIVE_CONTROLS, USUAL_PAPER_CONTROLS, Controls, WithoutReference, caps_of
-from dexlane.values.pools import Pool
+from dexlane.values.pools import Pool, Tick
 from dexlane.values.routes import Route
 
 GWEI = 10**9
@@ -192,6 +195,37 @@ def test_a_shallow_pool_tells_no_price() -> None:
     assert decide(a_controlled_book(collar_bps=300), market=market).outcome == "no_reference"
 
 
+def one_tick(apart_ticks: int = 0) -> Pool:
+    """Deeper than the built pool by its price, with some 500 dollars on either side within one tick."""
+    tick, liquidity = 200_311 + apart_ticks, 5 * 10**17
+    return a_pool_v3(
+        address=an_address("one tick"),
+        fee_pips=100,
+        tick_spacing=1,
+        tick=tick,
+        sqrt_price_x96=(sqrt_ratio_at_tick(tick) + sqrt_ratio_at_tick(tick + 1)) // 2,
+        liquidity=liquidity,
+        ticks=(Tick(tick, liquidity, liquidity), Tick(tick + 1, liquidity, -liquidity)),
+    )
+
+
+def test_a_narrow_range_with_little_money_is_deep_by_its_price_alone() -> None:
+    narrow, wide = one_tick(), a_pool_v2()
+    assert virtual_reserves(narrow, USDC.address)[0] > virtual_reserves(wide, USDC.address)[0]
+    shallow, deep = (priced(pool, USDC.address, WETH.address) for pool in (narrow, wide))
+    assert shallow is not None
+    assert deep is not None
+    assert 400 * USD < shallow.depth < 600 * USD
+    assert 190_000 * USD < deep.depth < 200_000 * USD
+
+
+def test_a_pool_that_somebody_moved_is_not_confirmed_by_a_narrow_range_with_little_money() -> None:
+    moved, agreeing = a_pool_v2(reserve0=20_000_000 * USD * 105 // 100), one_tick(apart_ticks=-488)
+    book, cause = a_controlled_book(collar_bps=300), a_verdict(an_entry_opportunity(expected_out=1, edge_bps=0))
+    assert decide(book, market=cheap_market(moved, agreeing), cause=cause).outcome == "no_reference"
+    assert decide(book, market=cheap_market(moved, agreeing, dearer(0)), cause=cause).outcome == "price_collar"
+
+
 @both_modes
 def test_without_a_reference_an_entry_is_refused_or_shrunk_as_the_book_says(mode: Mode) -> None:
     market = cheap_market(a_pool_v2())
@@ -199,6 +233,24 @@ def test_without_a_reference_an_entry_is_refused_or_shrunk_as_the_book_says(mode
     shrunk = a_controlled_book(mode, collar_bps=300, without_reference=WithoutReference.SHRINK, shrink_bps=1_000)
     outcome = decide(shrunk, market=market)
     assert (size(outcome), outcome.size.held_by) == (100 * USD, "no_reference")
+
+
+@both_modes
+@pytest.mark.parametrize("level", [1, 2, 5])
+@pytest.mark.parametrize("score", [0, 40])
+def test_an_entry_without_a_reference_is_shrunk_at_every_level_and_under_every_budget(
+    level: int, score: int, mode: Mode
+) -> None:
+    factors = tuple(factor.model_copy(update={"score": score}) for factor in risk_factors())
+    cause = a_verdict(an_entry_opportunity(), factors=factors)
+    whole = a_controlled_book(mode, budget_by_market=True).model_copy(update={"level": level})
+    controls = whole.controls_in_force.model_copy(
+        update={"collar_bps": 300, "without_reference": WithoutReference.SHRINK, "shrink_bps": 2_500}
+    )
+    market = free_gas_market(a_pool_v2())
+    before = size(decide(whole, market=market, cause=cause))
+    after = decide(whole.model_copy(update={"controls": controls}), market=market, cause=cause)
+    assert (size(after), after.size.held_by) == (before // 4, "no_reference")
 
 
 def test_where_no_other_pool_trades_the_pair_the_way_through_another_token_counts() -> None:
@@ -352,11 +404,26 @@ def test_the_minimum_balance_is_never_traded_with(mode: Mode) -> None:
 
 def test_dollars_are_stablecoins_at_par_and_other_tokens_by_a_pool_with_one() -> None:
     pools = cheap_market().pools
-    assert usd_in_token(pools, 1, USDC, 10) == 10 * USD
-    worth = usd_in_token(cheap_market(a_pool_v2()).pools, 1, WETH, 2_000)
+    assert Dollars(pools, 1, USDC).amount(10) == 10 * USD
+    worth = Dollars(cheap_market(a_pool_v2()).pools, 1, WETH).amount(2_000)
     assert worth == 10**18, "the built pool prices WETH at 2,000 USDC"
-    assert usd_in_token(pools, 1, a_token("PEPE"), 10) is None
-    assert usd_in_token(pools, 10, USDC, 10) is None, "no list of known issuers for that chain"
+    assert Dollars(pools, 1, a_token("PEPE")).amount(10) is None
+    assert Dollars(pools, 10, USDC).amount(10) is None, "no list of known issuers for that chain"
+
+
+def test_a_narrow_range_with_little_money_tells_nothing_about_dollars() -> None:
+    cheap = one_tick(apart_ticks=6_932)
+    assert Dollars(cheap_market(cheap).pools, 1, WETH).amount(2_000) is None
+    assert Dollars(cheap_market(a_pool_v2(), cheap).pools, 1, WETH).amount(2_000) == 10**18
+
+
+def test_a_pool_that_gives_less_than_ten_thousand_dollars_tells_nothing_about_dollars() -> None:
+    def worth(usd: int) -> int | None:
+        pool = a_pool_v2(reserve0=usd * USD, reserve1=usd * 10**18 // 2_000)
+        return Dollars(cheap_market(pool).pools, 1, WETH).amount(2_000)
+
+    assert worth(900_000) is None
+    assert worth(1_100_000) == 10**18
 
 
 def test_caps_in_dollars_refuse_where_the_quote_token_has_no_worth() -> None:

@@ -383,7 +383,12 @@ def test_no_amount_passes_any_limit_and_a_minimum_is_always_demanded(
 
 
 SPLITTING = PlanningRules(max_legs=2, max_paths=3)
-LARGE = {"max_trade": 400_000 * 10**6, "capital": 2_000_000 * 10**6}
+
+
+def large_book() -> Book:
+    """It trades two per cent of a pool, so much that no price of another pool tells what is fair."""
+    limits = lane_limits(max_trade=400_000 * 10**6, capital=2_000_000 * 10**6)
+    return a_book(limits=dict.fromkeys(Lane, limits), controls=NO_COLLAR)
 
 
 def twins(**fields: Any) -> Market:
@@ -397,7 +402,7 @@ def a_large_entry() -> Any:
 
 
 def test_a_large_entry_is_split_when_that_brings_more_after_gas() -> None:
-    book = limited(**LARGE)
+    book = large_book()
     whole = planned(
         decide(a_large_entry(), book, market=twins(), rules=PlanningRules(max_legs=2, max_price_impact_bps=10_000))
     )
@@ -422,12 +427,12 @@ def test_nothing_is_split_while_gas_costs_more_than_splitting_brings() -> None:
     rules = PlanningRules(
         max_legs=2, max_paths=3, max_price_impact_bps=10_000, most_fee_per_gas_wei=cap.max_fee_per_gas_wei
     )
-    assert planned(decide(a_large_entry(), limited(**LARGE), market=dear, rules=rules)).plan.split == ()
+    assert planned(decide(a_large_entry(), large_book(), market=dear, rules=rules)).plan.split == ()
 
 
 def test_the_fast_lane_keeps_one_path() -> None:
     rules = PlanningRules(max_price_impact_bps=10_000)
-    assert planned(decide(a_large_entry(), limited(**LARGE), market=twins(), rules=rules)).plan.split == ()
+    assert planned(decide(a_large_entry(), large_book(), market=twins(), rules=rules)).plan.split == ()
 
 
 def test_an_exit_is_split_as_well() -> None:

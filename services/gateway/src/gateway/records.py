@@ -370,9 +370,11 @@ async def _tell_head(tx: Tx, chain_id: int) -> None:
 
 async def prune(conn: AsyncConnection, *, rows_per_event: int, older_than_ms: int) -> int:
     """Delete what is beyond the retention; returns how many records went. Positions are never deleted, of transactions
-    only those that are settled, and decisions not here: their chain has to say so."""
+    and of requests for a person's word only those that are settled, and decisions not here: their chain has to say so.
+    """
     is_settled = sa.and_(~live_transactions.c.is_open, live_transactions.c.occurred_at_ms < older_than_ms)
     await conn.execute(live_transactions.delete().where(is_settled))
+    await conn.execute(confirmations.delete().where(confirmations.c.decided_ms < older_than_ms))
     too_old = sa.and_(archive.c.occurred_at_ms < older_than_ms, archive.c.name != DecisionRecorded.NAME)
     gone = (await conn.execute(archive.delete().where(too_old))).rowcount
     for name in _TYPES.keys() - {DecisionRecorded.NAME}:

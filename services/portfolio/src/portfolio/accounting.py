@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dexlane.domain.ledger import (
     ConflictingOutcome,
@@ -15,7 +17,7 @@ from dexlane.domain.ledger import (
     apply_outcome,
     opening_entry,
 )
-from dexlane.domain.positions import Holdings, MixedQuote, Position, add_fill, fold_fills
+from dexlane.domain.positions import Holdings, MixedQuote, Position, Traded, add_fill, fold_fills
 from dexlane.events.execution import AccountOpened, IntentCreated, IntentFailed, Purpose
 from dexlane.events.portfolio import ExitTriggered
 from dexlane.runtime.errors import Fatal, InvalidEvent
@@ -85,6 +87,7 @@ class Accounting:
         if result is not None and event.purpose in {Purpose.EXIT, Purpose.GAP}:
             realised.append(result)
         await entries.save_outcome(step.state)
+        await PositionStore(tx.conn).tell_results(event.book_id, event.account)
         await self._settle_exit(tx, event)
         if step.entries:
             await self._tell_exposure(tx, event)
@@ -106,7 +109,7 @@ class Accounting:
         except MixedQuote as error:
             raise InvalidEvent(str(error)) from error
         await self._save(tx, account, before, after, event)
-        await TradeStore(tx.conn).save(account, after.trades, whole=not is_newest)
+        await TradeStore(tx.conn).save(account.book_id, account.address, after.trades, whole=not is_newest)
         if before_fill is not None or not isinstance(event, Fill):
             return None
         return sum(one.realised for one in after.positions.values()) - sum(
@@ -166,31 +169,45 @@ class Accounting:
         if account is not None:
             await self.announcer.exposure(tx, account, event.block)
 
-    async def complete_trades(self) -> None:
-        """Note what trades realised where a ledger of an earlier version did not."""
-        async with self.journal.transaction() as tx:
-            entries, trades = EntryStore(tx.conn), TradeStore(tx.conn)
-            for account in await PositionStore(tx.conn).accounts():
-                made = fold_fills(await entries.standing_fills(account.book_id, account.address)).trades
-                if await trades.count(account) != len(made):
-                    await trades.save(account, made, whole=True)
-
     async def verify(self) -> None:
-        """Prove the stored books: every token sums to zero, running balances equal the postings, positions equal a
-        rebuild from all outcomes that hold. ``Fatal`` with a sentence when one does not."""
+        """Prove the stored books: every token sums to zero, running balances equal the postings, positions and what
+        trades realised equal a rebuild from all outcomes that hold. ``Fatal`` with a sentence when one does not. Only
+        where no trade at all is noted, as after an upgrade of an old ledger, they are noted from that rebuild."""
+        made: dict[tuple[str, str], Mapping[str, Traded]] = {}
         async with self.journal.reading() as conn:
-            entries, positions = EntryStore(conn), PositionStore(conn)
-            summed = await entries.summed_balances()
-            unbalanced = trial_sums(summed)
-            if unbalanced:
-                raise Fatal(f"the ledger does not balance: postings of {_listed(unbalanced)} do not sum to zero")
-            if summed != await entries.running_balances():
-                raise Fatal("the running balances differ from the sum of the postings; restore the ledger's database")
-            for book_id, address in {(one.account.book_id, one.account.address) for one in await positions.positions()}:
-                stored = await positions.holdings(book_id, address)
-                rebuilt = fold_fills(await entries.standing_fills(book_id, address))
-                if not same_holdings(stored, rebuilt):
-                    raise Fatal(f"the positions of book {book_id} at {address} differ from a rebuild of its outcomes")
+            await _verify_balances(EntryStore(conn))
+            noted = await TradeStore(conn).accounts()
+            for key in await EntryStore(conn).accounts() | await PositionStore(conn).held_by() | noted:
+                made[key] = await _verify_account(conn, *key, with_trades=bool(noted))
+        if not noted and any(made.values()):
+            async with self.journal.transaction() as tx:
+                for key, trades in made.items():
+                    await TradeStore(tx.conn).save(*key, trades, whole=True)
+                    await PositionStore(tx.conn).tell_results(*key)
+
+
+async def _verify_balances(entries: EntryStore) -> None:
+    summed = await entries.summed_balances()
+    unbalanced = trial_sums(summed)
+    if unbalanced:
+        raise Fatal(f"the ledger does not balance: postings of {_listed(unbalanced)} do not sum to zero")
+    if summed != await entries.running_balances():
+        raise Fatal("the running balances differ from the sum of the postings; restore the ledger's database")
+
+
+async def _verify_account(
+    conn: AsyncConnection, book_id: str, address: str, *, with_trades: bool
+) -> Mapping[str, Traded]:
+    """Prove the positions, and the noted trades, of one account; returns the trades of its rebuild."""
+    rebuilt = fold_fills(await EntryStore(conn).standing_fills(book_id, address))
+    if not same_holdings(await PositionStore(conn).holdings(book_id, address), rebuilt):
+        raise Fatal(f"the positions of book {book_id} at {address} differ from a rebuild of its outcomes")
+    if with_trades and not await TradeStore(conn).is_noted(book_id, address, rebuilt.trades):
+        raise Fatal(
+            f"what trades of book {book_id} at {address} realised differs from a rebuild of its outcomes; "
+            "restore the ledger's database"
+        )
+    return rebuilt.trades
 
 
 def _exit_state(event: Outcome) -> ExitState:

@@ -43,7 +43,6 @@ def build(settings: Settings) -> Service:
     async def open_journal() -> None:
         await upgrade(url, "portfolio")
         await accounting.verify()
-        await accounting.complete_trades()
         await journal.recover()
         await results.start(service.bus, service.name)
 

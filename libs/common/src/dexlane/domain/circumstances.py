@@ -9,6 +9,7 @@ from dexlane.domain.controls.facts import ChainUse, OpenTrade
 from dexlane.domain.fee_bumps import LEAST_BUMP_PERCENT
 from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.pool_book import PoolBook
+from dexlane.domain.pool_table import PoolTable
 from dexlane.domain.risk.compliance import ComplianceRules
 from dexlane.domain.tried import Tried
 from dexlane.events.control import Status
@@ -17,7 +18,6 @@ from dexlane.events.fees import DataFeeTerms, FeeQuoted
 from dexlane.events.portfolio import ExposureChanged, ExposurePart
 from dexlane.values.amounts import BPS_DENOMINATOR
 from dexlane.values.chains import NATIVE, BlockRef
-from dexlane.values.pools import Pool
 from dexlane.values.sizes import TradeSize
 
 
@@ -108,7 +108,7 @@ class Market:
         return self.wrapped_native or token if token == NATIVE else token
 
     @property
-    def pools(self) -> Mapping[str, Pool]:
+    def pools(self) -> PoolTable:
         """Pool states at the tip, by address."""
         return self.pool_book.pools
 

@@ -6,12 +6,19 @@ as much.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
-from dexlane.domain.amm.quoting import InsufficientLiquidity, spot_price_ratio, virtual_reserves
+from dexlane.domain.pool_table import PoolTable
 from dexlane.domain.risk.canonical import CANONICAL_TOKENS
-from dexlane.values.pools import Pool
+from dexlane.domain.risk.depth import priced
 from dexlane.values.tokens import Token
+
+LEAST_DEPTH_USD = 10_000
+"""A pool tells what a token is worth when this much changes hands on either side before its price has moved by two per
+cent: a shallower one costs little to move, and limits would move with it."""
+_SCALE = 10**18
+"""Dollars of stablecoins with different decimals are compared in these units."""
 
 STABLE_SYMBOLS = frozenset({"USDC", "USDT", "DAI"})
 _STABLE = {
@@ -25,35 +32,34 @@ def stablecoins(chain_id: int) -> frozenset[str]:
     return _STABLE.get(chain_id, frozenset())
 
 
-def usd_in_token(pools: Mapping[str, Pool], chain_id: int, token: Token, usd: int) -> int | None:
-    """What so many whole dollars are in the smallest unit of a token, rounded down; None when nobody can tell.
+@dataclass
+class Dollars:
+    """What dollars are in one token. The pools are asked once."""
 
-    Of a token that is no stablecoin the spot price of the pool with a stablecoin counts that holds most of the token.
-    """
-    stable = stablecoins(chain_id)
-    if token.address in stable:
-        return usd * _one(token.decimals)
-    best = max(_prices(pools, token.address, stable), default=None)
-    if best is None:
-        return None
-    _, _, decimals, numerator, denominator = best
-    return usd * _one(decimals) * numerator // denominator
+    pools: PoolTable
+    chain_id: int
+    token: Token
 
+    def amount(self, usd: int) -> int | None:
+        """So many whole dollars in the token's smallest unit, rounded down; None when nobody can tell."""
+        price = self._price
+        return None if price is None else usd * price[0] // price[1]
 
-def _one(decimals: int) -> int:
-    """One whole token."""
-    one: int = 10**decimals
-    return one
-
-
-def _prices(pools: Mapping[str, Pool], token: str, stable: frozenset[str]) -> Iterator[tuple[int, str, int, int, int]]:
-    """Depth, pool, decimals of its stablecoin and its price as numerator and denominator, where there is one."""
-    for address, pool in pools.items():
-        found = next((one for one in pool.key.tokens if one.address in stable), None)
-        if found is None or not pool.key.trades(token, found.address):
-            continue
-        try:
-            numerator, denominator = spot_price_ratio(pool, found.address, token)
-            yield virtual_reserves(pool, token, found.address)[0], address, found.decimals, numerator, denominator
-        except InsufficientLiquidity:
-            continue
+    @cached_property
+    def _price(self) -> tuple[int, int] | None:
+        """Units of the token for a dollar, as a fraction. Of one that is no stablecoin the pool with a stablecoin tells
+        it that gives most within two per cent of its price; none that gives less than ``LEAST_DEPTH_USD``."""
+        token, stable = self.token.address, stablecoins(self.chain_id)
+        if token in stable:
+            return 10**self.token.decimals, 1
+        best: tuple[int, str, tuple[int, int]] | None = None
+        for coin in sorted(stable):
+            for address in self.pools.between(token, coin):
+                pool = self.pools[address]
+                one = next(10**held.decimals for held in pool.key.tokens if held.address == coin)
+                found = priced(pool, coin, token)
+                if found is None or found.depth < LEAST_DEPTH_USD * one:
+                    continue
+                candidate = found.depth * _SCALE // one, address, (found.numerator * one, found.denominator)
+                best = max(best or candidate, candidate)
+        return None if best is None else best[2]

@@ -52,7 +52,7 @@ def _native_price(pools: Mapping[str, Pool], chain_id: int, token: str) -> tuple
 def deepest_pool(pools: Mapping[str, Pool], token: str, quote: str) -> Pool | None:
     """The pool of two tokens with the largest (virtual) reserve of ``quote``; None when no pool has a price."""
     best: tuple[int, Pool] | None = None
-    for address in sorted(pools.trading(token) if isinstance(pools, PoolTable) else pools):
+    for address in pools.between(token, quote) if isinstance(pools, PoolTable) else sorted(pools):
         pool = pools[address]
         if not pool.key.trades(token, quote):
             continue

@@ -7,7 +7,7 @@ from datetime import date
 
 from dexlane.domain.acceptance import beyond_appetite
 from dexlane.domain.circumstances import Holdings, Market, Objection, PlanningRules
-from dexlane.domain.controls.gate import against_trade
+from dexlane.domain.controls.duplicates import against_duplicate
 from dexlane.domain.fee_limits import price_of
 from dexlane.domain.fees import fee_parameters
 from dexlane.domain.levels import last_block, unknown_level
@@ -52,7 +52,7 @@ def against_entry(
     purpose = Purpose.GAP if verdict.opportunity.route.is_cycle else Purpose.ENTRY
     objections += _of_limits(purpose, limits, holdings, book)
     objections += _of_gas_reserve(book, holdings)
-    objections += against_trade(verdict.opportunity.route, book, holdings, market)
+    objections += against_duplicate(verdict.opportunity.route, book, holdings, market)
     return objections
 
 

@@ -18,6 +18,7 @@ from dexlane.domain.controls.collar import Collar
 from dexlane.domain.controls.confirming import confirmed_or_asked
 from dexlane.domain.controls.facts import Candidate
 from dexlane.domain.controls.gate import size_bounds
+from dexlane.domain.controls.records import dollars_of
 from dexlane.domain.entry_start import entry_ceiling, route_for
 from dexlane.domain.entry_timing import patient_fee
 from dexlane.domain.fee_budgets import entry_budget, exit_budget
@@ -124,10 +125,12 @@ def plan_entries(
         return
     limits, opportunity = book.limits[verdict.lane], verdict.opportunity
     ceiling = entry_ceiling(opportunity, start, limits, holdings, market)
-    collar = Collar(book, market, ceiling)
     most = next(candidate_sizes(limits.capital, book.level, limits.capital), 0)
     trade = Candidate(start, opportunity.strategy, limits.capital, most, verdict.factors)
-    bounds = [*size_bounds(trade, book, holdings, market), *collar.bounds(start)]
+    share = market_share_bps(trade, book)
+    collar = Collar(book, market, ceiling, next(candidate_sizes(limits.capital, book.level, ceiling, share), 0))
+    dollars = dollars_of(book, market)
+    bounds = [*size_bounds(trade, book, holdings, market, dollars), *collar.bounds(start)]
     forbidden = refused_by(bounds)
     if forbidden:
         yield refusal(forbidden)
@@ -138,7 +141,7 @@ def plan_entries(
     first: Objection | None = None
     planned = False
     tried: list[Tried] = []
-    for size in candidate_sizes(limits.capital, book.level, ceiling, market_share_bps(trade, book)):
+    for size in candidate_sizes(limits.capital, book.level, ceiling, share):
         quote = _quoted(opportunity, start, size, desk)
         for tier in entry_tiers(book.level, verdict.lane):
             if tier not in terms:
@@ -147,7 +150,7 @@ def plan_entries(
             if isinstance(offer, _Offer):
                 planned = True
                 told = sized(offer.quote.amount_in, book, limits.capital, bounds)
-                made = confirmed_or_asked(_planned_entry(opportunity, offer, desk, told), book, holdings, market)
+                made = confirmed_or_asked(_planned_entry(opportunity, offer, desk, told), book, holdings, dollars)
                 tried += ways(offer.quote, offer.passed_over)
                 yield replace(made, tried=tuple(tried))
                 break

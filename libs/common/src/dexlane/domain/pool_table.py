@@ -14,12 +14,13 @@ class PoolTable(Mapping[str, Pool]):
     nothing. So whoever only folds and applies changes works on ``states``.
     """
 
-    __slots__ = ("_by_token", "_keys", "_keys_shared", "_states", "_states_shared")
+    __slots__ = ("_between", "_by_token", "_keys", "_keys_shared", "_states", "_states_shared")
 
     def __init__(self, pools: Iterable[Pool] = ()) -> None:
         self._keys: dict[str, PoolKey] = {}
         self._states: dict[str, PoolState] = {}
         self._by_token: dict[str, list[str]] | None = None
+        self._between: dict[tuple[str, str], tuple[str, ...]] = {}
         self._keys_shared = self._states_shared = False
         for pool in pools:
             self.put(pool)
@@ -33,11 +34,20 @@ class PoolTable(Mapping[str, Pool]):
         """The addresses of the pools that hold a token, to read only. Which pools hold what changes seldom: it is found
         anew when somebody asks after a pool joined or left."""
         if self._by_token is None:
-            self._by_token = {}
+            self._by_token, self._between = {}, {}
             for address, key in self._keys.items():
                 for one in key.tokens:
                     self._by_token.setdefault(one.address, []).append(address)
         return self._by_token.get(token, ())
+
+    def between(self, one: str, other: str) -> Sequence[str]:
+        """The addresses of the pools that trade two tokens, lowest first. Found once, as long as no pool joins or
+        leaves."""
+        fewer = min(self.trading(one), self.trading(other), key=len)
+        pair = (one, other) if one < other else (other, one)
+        if pair not in self._between:
+            self._between[pair] = tuple(sorted(at for at in fewer if self._keys[at].trades(one, other)))
+        return self._between[pair]
 
     def key(self, address: str) -> PoolKey:
         """What never changes of a pool."""
@@ -59,7 +69,8 @@ class PoolTable(Mapping[str, Pool]):
         """The same pools in a table of their own. Costs nothing now: whichever is changed first copies then."""
         self.trading("")  # so that the copies do not each find anew who trades what
         table = PoolTable()
-        table._keys, table._states, table._by_token = self._keys, self._states, self._by_token
+        table._keys, table._states = self._keys, self._states
+        table._by_token, table._between = self._by_token, self._between
         table._keys_shared = table._states_shared = self._keys_shared = self._states_shared = True
         return table
 

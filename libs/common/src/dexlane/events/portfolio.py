@@ -105,7 +105,13 @@ class ExposureChanged(Event):
         description="what is at work, by token and strategy; None where nobody said it",
     )
     results: TradeResults | None = Field(
-        default=None, exclude_if=is_absent, description="what its trades amount to; None where nobody said it"
+        default=None, exclude_if=is_absent, description="what its trades amount to; told when they changed"
+    )
+    results_version: int | None = Field(
+        default=None,
+        ge=1,
+        exclude_if=is_absent,
+        description="the exposure version that told the results that hold; None: none did",
     )
 
     @classmethod
@@ -114,8 +120,18 @@ class ExposureChanged(Event):
         return (">",)
 
     def tail(self) -> str:
-        """``<book>.<lane>``."""
-        return f"{self.book_id}.{self.lane}"
+        """``<book>.<lane>``; what tells results has a last value of its own."""
+        return f"{self.book_id}.{self.lane}" + ("" if self.results is None else ".results")
+
+    def joined(self, known: ExposureChanged | None) -> ExposureChanged:
+        """The newer of two of one account, with the results that hold where one of the two has them. Whatever the order
+        in which all are joined, the newest remains, and results only with the version that told them."""
+        if known is None:
+            return self
+        older, newer = (known, self) if known.exposure_version < self.exposure_version else (self, known)
+        if newer.results is not None or older.results is None or older.results_version != newer.results_version:
+            return newer
+        return newer.model_copy(update={"results": older.results})
 
     @staticmethod
     def make_id(book_id: str, lane: str, exposure_version: int) -> str:

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dexlane.domain.amm.adapters import Pair
 from dexlane.domain.amm.deltas import delta_between
 from dexlane.domain.amm.tick_math import sqrt_ratio_at_tick, tick_at_sqrt_ratio
 from dexlane.domain.pool_table import PoolTable
 from dexlane.domain.risk import pool_evidence
-from dexlane.domain.risk.depth import TokenDepth, depth_of
+from dexlane.domain.risk.depth import TokenDepth, depth_between, depth_of, priced
 from dexlane.domain.risk.evidence import Flag, TokenFacts
 from dexlane.domain.risk.pool_evidence import PoolEvidence
 from dexlane.domain.risk.price_history import Price, PriceHistory, move_pips
@@ -249,6 +250,32 @@ def test_depth_of_a_balance_based_pool_ends_where_the_price_has_moved_so_far() -
     )
     for found, exact in zip(depth_of(weighted), depth_of(pair), strict=True):
         assert exact * 98 // 100 <= found <= exact
+
+
+def test_depth_between_any_two_of_several_tokens_is_that_of_their_own_balances() -> None:
+    one, two, three = (a_token(name, address="0x" + name * 40) for name in "123")
+    terms = BalanceTerms(fee=10**12, scaling=(10**18,) * 3, weights=(10**18 // 4, 10**18 // 4, 10**18 // 2))
+    key = PoolKey(
+        address="0x" + "4" * 40, protocol=Protocol.BALANCER_WEIGHTED, fee_pips=1, token0=one, token1=two,
+        more_tokens=(three,),
+    )  # fmt: skip
+    pool = Pool(key=key, state=BalancesState(balances=(10**24, 10**22, 2 * 10**24), terms=terms))
+    first, last = (
+        depth_between(pool, Pair(*pair)) for pair in ((one.address, two.address), (one.address, three.address))
+    )
+    assert first == depth_of(pool)
+    assert first.out1 < 10**21 < 10**22 < min(last)
+    assert depth_between(pool, Pair(three.address, one.address)).out0 == pytest.approx(last.out1, rel=0.03)
+    found = priced(pool, one.address, three.address)
+    assert found is not None
+    assert found.depth == pytest.approx(min(last), rel=0.03)
+
+
+def test_the_sides_of_a_depth_follow_the_order_of_its_tokens() -> None:
+    pool = v2(A, 2_000_000, 10**18)
+    there, back = Pair(pool.key.token0.address, pool.key.token1.address), depth_of(pool)
+    assert depth_between(pool, there) == back
+    assert depth_between(pool, Pair(*reversed(there))) == (back.out1, back.out0)
 
 
 def test_a_block_that_changes_nothing_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

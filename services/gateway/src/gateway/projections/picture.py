@@ -155,9 +155,7 @@ class LivePicture:
 
     def _exposure(self, event: ExposureChanged, _now_ms: int) -> None:
         key = (event.book_id, event.lane.value)
-        known = self.exposures.get(key)
-        if known is None or known.exposure_version <= event.exposure_version:
-            self.exposures[key] = event
+        self.exposures[key] = event.joined(self.exposures.get(key))
 
     def _position(self, event: PositionChanged, _now_ms: int) -> None:
         key = (event.book_id, event.account, event.token.address)

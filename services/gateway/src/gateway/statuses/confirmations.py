@@ -83,12 +83,13 @@ class ConfirmationQueue:
     async def expire(self) -> int:
         """Note which requests are over without an answer; returns how many."""
         over = [one.request for one in await self.listed(None, everything=False) if self._is_over(one.request)]
+        expired = 0
         if over:
             async with self.journal.transaction() as tx:
                 for request in over:
                     reason = f"nobody answered before block {request.deadline_block} was over"
-                    await self._settle(tx, request, ConfirmationState.EXPIRED, reason)
-        return len(over)
+                    expired += await self._settle(tx, request, ConfirmationState.EXPIRED, reason)
+        return expired
 
     async def run(self) -> None:
         """Let requests expire, for ever."""
@@ -110,16 +111,21 @@ class ConfirmationQueue:
                 raise ConfirmationOver(f"this request is {found.state.value}: {found.reason}")
             if self.head_of(found.request.chain_id) is None:
                 raise Transient(f"no block of chain {found.request.chain_id} was seen yet; wait a moment")
-            await self._settle(tx, found.request, state, reason)
+            if not await self._settle(tx, found.request, state, reason):
+                raise ConfirmationOver("this request was settled in this moment; list the confirmations to see how")
             if state is ConfirmationState.CONFIRMED:
                 await tx.emit(_given(found.request, reason, tx.now_ms))
         self.moments.confirmation_answered(request_id, state.value, reason)
         return ConfirmationView(state=state, reason=reason, decided_ms=tx.now_ms, request=found.request)
 
-    async def _settle(self, tx: Tx, request: ConfirmationRequested, state: ConfirmationState, reason: str) -> None:
+    async def _settle(self, tx: Tx, request: ConfirmationRequested, state: ConfirmationState, reason: str) -> bool:
+        """Note what became of a request; False when somebody else did in the meantime."""
+        waits = sa.and_(confirmations.c.id == request.id, confirmations.c.state == ConfirmationState.WAITING)
         values = {"state": state.value, "decided_ms": tx.now_ms, "reason": reason}
-        await tx.conn.execute(confirmations.update().where(confirmations.c.id == request.id).values(**values))
+        if (await tx.conn.execute(confirmations.update().where(waits).values(**values))).rowcount != 1:
+            return False
         await tx.emit(_recorded(request, state, reason, tx.now_ms))
+        return True
 
     def _current(self, view: ConfirmationView) -> ConfirmationView:
         """As it is now, though nobody may have noted yet that it is over."""

@@ -17,16 +17,13 @@ from dexlane.domain.exits import (
 )
 from dexlane.domain.ledger import AccountKind, LedgerAccount
 from dexlane.domain.positions import DAY_MS
-from dexlane.domain.thoughts.calls import Occasion, Thought
-from dexlane.domain.thoughts.recording import Recorder
 from dexlane.events.control import Status, TradingStatus, strictest
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.market import BlockApplied
-from dexlane.events.portfolio import ExitReason, ExitTriggered, ExposureChanged, PositionChanged
+from dexlane.events.portfolio import ExitReason, ExitTriggered, ExposureChanged, PositionChanged, TradeResults
 from dexlane.events.risk import TokenFlagged
 from dexlane.events.seals import Approver
 from dexlane.runtime.clock import Clock
-from dexlane.runtime.code_version import code_version
 from dexlane.runtime.journal import Journal, Tx
 from dexlane.runtime.latest import LatestByKey
 from dexlane.runtime.pool_mirror import PoolMirror
@@ -36,6 +33,7 @@ from dexlane.values.chains import NATIVE, BlockRef
 from dexlane.values.pools import Pool
 from dexlane.values.tokens import Token
 from portfolio.marks.parts import parts_of
+from portfolio.marks.records import ExitRecords, Judged
 from portfolio.metrics import Moments
 from portfolio.store.entries import EntryStore
 from portfolio.store.positions import (
@@ -47,6 +45,10 @@ from portfolio.store.positions import (
     StoredPosition,
 )
 from portfolio.store.trades import TradeStore
+
+RESULTS_EVERY = 20
+"""Results are told when they changed, and with every so manieth exposure, in case the broker lost them."""
+ValueOf = Callable[[str, int], ExecutableValue | None]
 
 
 @dataclass(frozen=True)
@@ -72,23 +74,21 @@ class Marks:
     def token(self, chain_id: int, address: str) -> Token | None:
         """A token as the watched pools know it; None when none trades it."""
         mirror = self.mirrors.get(chain_id)
-        for pool in () if mirror is None else mirror.book.pools.values():
-            for token in pool.key.tokens:
-                if token.address == address:
-                    return token
-        return None
+        if mirror is None or not mirror.book.pools.trading(address):
+            return None
+        key = mirror.book.pools.key(mirror.book.pools.trading(address)[0])
+        return next(token for token in key.tokens if token.address == address)
 
     def value(self, account: AccountRef, token: str, quantity: int) -> ExecutableValue | None:
         """What selling the quantity now would bring; None when there is no current price for all of it."""
         if quantity <= 0 or not self.is_current(account.chain_id):
             return None
-        pools = self.mirrors[account.chain_id].book.pools
-        return executable_value(pools, token, account.quote.address, quantity)
+        return executable_value(self.trading(account, token), token, account.quote.address, quantity)
 
     def trading(self, account: AccountRef, token: str) -> Mapping[str, Pool]:
         """The pools in which a token can be sold for the quote token of an account, as they are now."""
         pools = self.mirrors[account.chain_id].book.pools
-        return {at: pool for at, pool in pools.items() if pool.key.trades(token, account.quote.address)}
+        return {at: pools[at] for at in pools.between(token, account.quote.address)}
 
     def unrealised(self, stored: StoredPosition) -> int | None:
         """Executable value less cost, quote units; zero when nothing is held, None when there is no price."""
@@ -148,6 +148,14 @@ class Announcer:
         owned = {token: amount for (_, token), amount in (await entries.running_balances(assets)).items()}
         gas = LedgerAccount(AccountKind.GAS, account.book_id, account.address)
         version = await positions.next_exposure_version(account)
+        values: dict[tuple[str, int], ExecutableValue | None] = {}
+
+        def value(token: str, amount: int) -> ExecutableValue | None:
+            if (token, amount) not in values:
+                values[token, amount] = self.marks.value(account, token, amount)
+            return values[token, amount]
+
+        results, told = await self._results(tx, account, version)
         event = ExposureChanged(
             id=ExposureChanged.make_id(account.book_id, account.lane, version),
             chain_id=account.chain_id,
@@ -161,19 +169,25 @@ class Announcer:
             realised_today=await positions.realised_on(account, tx.now_ms // DAY_MS),
             realised_total=sum(one.position.realised for one in stored),
             fees_paid_wei=await entries.balance(gas, NATIVE),
-            equity=self._equity(account, owned),
+            equity=self._equity(account, owned, value),
             native_balance_wei=owned.get(NATIVE, 0),
             block=block,
-            parts=tuple(
-                part
-                for one in stored
-                for part in parts_of(one, self.marks.value(account, one.token, one.position.quantity))
-            ),
-            results=await TradeStore(tx.conn).results(account),
+            parts=tuple(part for one in stored for part in parts_of(one, value(one.token, one.position.quantity))),
+            results=results,
+            results_version=told,
         )
         await tx.emit(event)
         self.moments.exposure_told(event, account.mode)
         self.on_exposure(event, account.mode)
+
+    async def _results(self, tx: Tx, account: AccountRef, version: int) -> tuple[TradeResults | None, int]:
+        """The results of an account when they changed, or were not told for long; and the version that told them."""
+        positions = PositionStore(tx.conn)
+        told = await positions.results_version(account)
+        if told and version - told < RESULTS_EVERY:
+            return None, told
+        await positions.tell_results(account.book_id, account.address, version)
+        return await TradeStore(tx.conn).results(account), version
 
     async def rearm(self, tx: Tx, triggered: StoredExit, block: BlockRef | None, why: ExitState) -> None:
         """Give a position whose exit came to nothing its next version, under which every rule can fire again."""
@@ -184,13 +198,13 @@ class Announcer:
             await self.position(tx, raised, block)
             self.moments.exit_rearmed(triggered.exit_id, triggered.reason, why)
 
-    def _equity(self, account: AccountRef, owned: Mapping[str, int]) -> int | None:
+    def _equity(self, account: AccountRef, owned: Mapping[str, int], value_of: ValueOf) -> int | None:
         """Quote balance and all other tokens at an executable quote, without native coin; None without a price."""
         equity = owned.get(account.quote.address, 0)
         for token, amount in owned.items():
             if token in {NATIVE, account.quote.address}:
                 continue
-            value = self.marks.value(account, token, amount)
+            value = value_of(token, amount)
             if value is None:
                 self.moments.price_missing(account.book_id, token)
                 return None
@@ -225,15 +239,6 @@ class SideValues:
         return strictest([word.status for word in self.statuses.values() if word.chain_id == chain_id])
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A rule that fires for a token, and what it was judged from."""
-
-    token: Token
-    signal: ExitSignal
-    arguments: Mapping[str, Any]
-
-
 @dataclass
 class ExitWatch:
     """Looks at every open position on every block: closes what its rules close, and tells exposure now and then."""
@@ -245,12 +250,15 @@ class ExitWatch:
     exit_patience_blocks: int
     flagged_attempts: int = 8
     approving: Approving = field(default_factory=lambda: Approving(Approver.PORTFOLIO))
-    recorder: Recorder = field(default_factory=Recorder)
+    _records: ExitRecords = field(init=False)
     _marked: dict[int, int] = field(default_factory=dict)
     _given_up_on: set[tuple[str, str, str, int]] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self._records = ExitRecords(self.journal)
+
     async def on_block(self, event: BlockApplied) -> None:
-        """Exits first, because they are urgent; nothing at all on a block that is too old to act on."""
+        """Exits first, because they are urgent, then their records; nothing at all on a block too old to act on."""
         if not self.announcer.marks.is_current(event.chain_id):
             return
         async with self.journal.reading() as conn:
@@ -265,6 +273,7 @@ class ExitWatch:
             for stored in held:
                 if (stored.account.book_id, stored.account.address, stored.token) not in busy:
                     await self._look_at(stored, event)
+        await self._records.write(event.chain_id)
         if event.block.number - self._marked.get(event.chain_id, -self.mark_every_blocks) >= self.mark_every_blocks:
             await self._mark(event)
 
@@ -309,16 +318,14 @@ class ExitWatch:
 
     async def _trigger(self, stored: StoredPosition, judged: Judged, event: BlockApplied) -> None:
         exit_event = self.approving.exit(_exit_event(stored, judged.token, judged.signal, event), event)
-        recorded = self.recorder.recorded([_exit_thought(exit_event, stored, judged)], event.occurred_at_ms)
         async with self.journal.transaction() as tx:
             account = stored.account
             now = await PositionStore(tx.conn).position(account.book_id, account.address, stored.token)
             if now is None or now.version != stored.version:
                 return
             await ExitStore(tx.conn).add(noted_exit(exit_event, stored, ExitState.OPEN))
-            for fact in (exit_event, *recorded.events):
-                await tx.emit(fact)
-        recorded.keep()
+            await tx.emit(exit_event)
+        self._records.later(exit_event, stored, judged)
         self.announcer.moments.exit_triggered(exit_event)
 
     async def _mark(self, event: BlockApplied) -> None:
@@ -364,21 +371,3 @@ def noted_exit(event: ExitTriggered, stored: StoredPosition, state: ExitState) -
         state=state,
         triggered_block=event.block.number,
     )
-
-
-def _exit_thought(event: ExitTriggered, stored: StoredPosition, judged: Judged) -> Thought:
-    occasion = Occasion(
-        service="portfolio",
-        chain_id=event.chain_id,
-        at_ms=event.occurred_at_ms,
-        code=code_version(),
-        subject_id=event.id,
-        book_id=event.book_id,
-        lane=event.lane,
-        facts={
-            "block": f"{event.block.number} {event.block.hash}",
-            "position_version": str(stored.version),
-            "strategy": stored.position.strategy,
-        },
-    )
-    return Thought("judge_exit", judged.arguments, judged.signal, occasion)

@@ -175,6 +175,11 @@ class EntryStore:
         events = [OUTCOME_TYPES[row.event].from_wire(row.payload) for row in await self._conn.execute(query)]
         return [event for event in events if isinstance(event, Fill)]
 
+    async def accounts(self) -> set[tuple[str, str]]:
+        """Book and address of every account of which an outcome was told."""
+        rows = await self._conn.execute(sa.select(outcomes.c.book_id, outcomes.c.address).distinct())
+        return {(row.book_id, row.address) for row in rows}
+
     async def newest_fill_block(self, book_id: str, address: str) -> int:
         """The highest block of an account's fills that hold; -1 when there is none."""
         kinds = [FillIncluded.NAME, FillConfirmed.NAME]

@@ -91,6 +91,7 @@ class PositionStore:
             "quote": event.quote.model_dump_json(),
             "entry_id": entry_id,
             "exposure_version": 0,
+            "results_version": 0,
         }
         await self._conn.execute(account_openings.insert().values(**values))
 
@@ -115,6 +116,17 @@ class PositionStore:
         query = sa.select(account_openings.c.exposure_version).where(this)
         return int((await self._conn.execute(query)).scalar_one())
 
+    async def results_version(self, account: AccountRef) -> int:
+        """The version of the exposure that told the results of an account last; 0 when they changed since."""
+        this = of_account(account_openings, account.book_id, account.address)
+        query = sa.select(account_openings.c.results_version).where(this)
+        return int((await self._conn.execute(query)).scalar_one())
+
+    async def tell_results(self, book_id: str, address: str, version: int = 0) -> None:
+        """Note that an exposure tells the results of an account, or that the next one has to."""
+        this = of_account(account_openings, book_id, address)
+        await self._conn.execute(account_openings.update().where(this).values(results_version=version))
+
     async def position(self, book_id: str, address: str, token: str) -> StoredPosition | None:
         """One position; None when there never was one."""
         query = sa.select(positions).where(of_account(positions, book_id, address), positions.c.token == token)
@@ -127,6 +139,11 @@ class PositionStore:
         if book_id is not None and address is not None:
             query = query.where(of_account(positions, book_id, address))
         return [await self._stored(row) for row in (await self._conn.execute(query)).all()]
+
+    async def held_by(self) -> set[tuple[str, str]]:
+        """Book and address of every account that has a position."""
+        rows = await self._conn.execute(sa.select(positions.c.book_id, positions.c.address).distinct())
+        return {(row.book_id, row.address) for row in rows}
 
     async def held(self, chain_id: int) -> list[StoredPosition]:
         """The positions of one chain in which something is held."""
@@ -214,6 +231,11 @@ class ExitStore:
         """The exits of one chain of which nothing was heard yet."""
         query = sa.select(exits).where(exits.c.chain_id == chain_id, exits.c.state == ExitState.OPEN)
         return [_exit(row) for row in await self._conn.execute(query)]
+
+    async def newest(self, chain_id: int, most: int) -> list[StoredExit]:
+        """The exits of one chain that were triggered last, whatever became of them."""
+        query = sa.select(exits).where(exits.c.chain_id == chain_id).order_by(exits.c.triggered_block.desc())
+        return [_exit(row) for row in await self._conn.execute(query.limit(most))]
 
     async def count(self, account: AccountRef, token: str, reason: ExitReason, since_block: int) -> int:
         """How many exits of a position were triggered for a reason, from a block on."""

@@ -92,6 +92,7 @@ account_openings = sa.Table(
     sa.Column("quote", sa.Text, nullable=False),
     sa.Column("entry_id", sa.String(32), sa.ForeignKey("entries.id"), nullable=False),
     sa.Column("exposure_version", sa.Integer, nullable=False),
+    sa.Column("results_version", sa.Integer, nullable=False),
 )
 positions = sa.Table(
     "positions",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,18 +27,25 @@ class TradeStore:
     def __init__(self, conn: AsyncConnection) -> None:
         self._conn = conn
 
-    async def count(self, account: AccountRef) -> int:
-        """How many trades of an account are noted."""
-        mine = of_account(trades, account.book_id, account.address)
-        return int((await self._conn.execute(sa.select(sa.func.count()).where(mine))).scalar_one())
+    async def accounts(self) -> set[tuple[str, str]]:
+        """Book and address of every account with a noted trade."""
+        rows = await self._conn.execute(sa.select(trades.c.book_id, trades.c.address).distinct())
+        return {(row.book_id, row.address) for row in rows}
 
-    async def save(self, account: AccountRef, made: Mapping[str, Traded], *, whole: bool) -> None:
+    async def is_noted(self, book_id: str, address: str, made: Mapping[str, Traded]) -> bool:
+        """Whether these trades of an account, and no others, are noted. Their time does not count: a confirmation says
+        the same as the inclusion it confirms, only later."""
+        noted = await self._conn.execute(sa.select(trades).where(of_account(trades, book_id, address)))
+        return {row.intent_id: _essence(row) for row in noted} == {key: _essence(one) for key, one in made.items()}
+
+    async def save(self, book_id: str, address: str, made: Mapping[str, Traded], *, whole: bool) -> None:
         """Note trades; ``whole`` when they are all that stand of this account."""
         if whole:
-            await self._conn.execute(trades.delete().where(of_account(trades, account.book_id, account.address)))
+            await self._conn.execute(trades.delete().where(of_account(trades, book_id, address)))
         rows = [
             {
-                **account.key,
+                "book_id": book_id,
+                "address": address,
                 "intent_id": intent_id,
                 "purpose": one.purpose.value,
                 "token": one.token,
@@ -68,3 +76,8 @@ class TradeStore:
             returns_bps=tuple((await self._conn.execute(returns.limit(NEWEST_RETURNS))).scalars()),
             tokens=tuple((await self._conn.execute(bought.limit(NEWEST_TOKENS))).scalars()),
         )
+
+
+def _essence(one: Any) -> tuple[object, ...]:
+    """What decides, of a trade or of its row."""
+    return one.purpose, one.token, one.realised, one.return_bps, one.is_good

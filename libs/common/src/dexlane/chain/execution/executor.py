@@ -23,9 +23,8 @@ from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, aske
 from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.slots import Slot
-from dexlane.chain.execution.thoughts import Considered, TradeThoughts, is_urgent, kept_market
+from dexlane.chain.execution.thoughts import Considered, Decided, TradeThoughts, is_urgent, kept_market
 from dexlane.chain.execution.waiting import WaitingRoom, waited_for
-from dexlane.domain.breakers.admission import ProbeRound
 from dexlane.domain.circumstances import Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.planning import plans
 from dexlane.domain.trade_choice import first_carried
@@ -62,17 +61,6 @@ class ExecutorParts:
     brakes: Brakes
     rules: PlanningRules = field(default_factory=PlanningRules)
     why_no_room: Callable[[], str | None] = lambda: None
-
-
-@dataclass(frozen=True, slots=True)
-class _Decided:
-    """What one book does about a cause."""
-
-    book: Book
-    outcome: Planned | Refused
-    considered: Considered
-    rounds: tuple[ProbeRound, ...] = ()
-    """Half-open rounds of breakers that this entry takes a probe of."""
 
 
 def _routed(live: LiveDesk, lane: Lane, book: Book, planned: Planned) -> Planned | Refused:
@@ -131,13 +119,7 @@ class Executor:
         ``Transient`` while the disk is so full that only exits and open transactions may write.
         """
         began = self._clock.monotonic_ns()
-        if (no_room := self._parts.why_no_room()) is not None:
-            raise Transient(no_room)
-        await self.view.reach(verdict.opportunity.block.number)
-        tip = self.view.tip
-        if tip is not None and self.live.is_busy:
-            # The last trade may be in this very block; once the pass has seen that, the next one may go.
-            await self._passes.wait_for(tip.block.number)
+        await self._ready_for(verdict)
         addressee = verdict.opportunity.addressee
         books = [book for book in self._side.books(self._chain_id) if addressee in {None, book.id}]
         await self._act(verdict, [book for book in books if book.mode is Mode.LIVE], self._consumer, began)
@@ -150,7 +132,17 @@ class Executor:
         book = self._side.book(given.book_id)
         if book is None:
             raise Transient(f"book {given.book_id} is not known yet")
+        await self._ready_for(given.verdict)
         await self._act(given.verdict, [book], f"{self._consumer}-confirmed", began, given=given)
+
+    async def _ready_for(self, verdict: VerdictApproved) -> None:
+        """Wait a moment for the block of an entry, and for the pass over it. ``Transient`` without room for entries."""
+        if (no_room := self._parts.why_no_room()) is not None:
+            raise Transient(no_room)
+        await self.view.reach(verdict.opportunity.block.number)
+        if (tip := self.view.tip) is not None and self.live.is_busy:
+            # The last trade may be in this very block; once the pass has seen that, the next one may go.
+            await self._passes.wait_for(tip.block.number)
 
     async def _act(
         self,
@@ -167,7 +159,7 @@ class Executor:
         with self._journal.relay_held():
             async with self._deciding:
                 market = kept_market(self.view.market())
-                decided: list[_Decided] = []
+                decided: list[Decided] = []
                 for book in books:
                     decided.append(self._decide(verdict, book, market, decided, given))
                 with self._brakes.beginning([one.rounds for one in decided], list[Written]()) as written:
@@ -262,9 +254,9 @@ class Executor:
         cause: Cause,
         book: Book,
         market: Market,
-        beside: Sequence[_Decided] = (),
+        beside: Sequence[Decided] = (),
         given: ConfirmationGiven | None = None,
-    ) -> _Decided:
+    ) -> Decided:
         if isinstance(cause, ExitTriggered) and book.mode is Mode.LIVE:
             self._allowances.approvals.ask(cause.account, cause.token.address, market.block.number)
         holdings = self._accounts.of(cause, book, ((one.book, one.outcome) for one in beside), given)
@@ -281,12 +273,12 @@ class Executor:
             return first_carried(chain([preferred], wanted), carried)
 
         outcome, rounds = self._brakes.tried(book.mode, market, planned)
-        return _Decided(book, outcome, considered[-1], rounds)
+        return Decided(book, outcome, considered[-1], rounds)
 
     async def _commit(
         self,
         cause: Cause,
-        decided: Sequence[_Decided],
+        decided: Sequence[Decided],
         market: Market,
         consumer: str,
         given: ConfirmationGiven | None = None,
@@ -321,7 +313,7 @@ class Executor:
             if one.slot is not None:
                 await self.live.transactions.launch(one.slot)
 
-    async def _postpone(self, exit_: ExitTriggered, decided: _Decided) -> None:
+    async def _postpone(self, exit_: ExitTriggered, decided: Decided) -> None:
         """Record once why an exit waits, and have it delivered again; unless it was carried out before."""
         outcome = decided.outcome
         if not isinstance(outcome, Refused) or await self._waiting.consumed(exit_.id):

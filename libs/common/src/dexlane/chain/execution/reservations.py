@@ -71,14 +71,11 @@ class Reservations:
         self, book_id: str, now_ms: int, exposure: ExposureChanged | None, tokens_in_flight: frozenset[str]
     ) -> Reserved:
         """What a book's open intents reserve now."""
-        self._forget(now_ms)
-        capital = entries = 0
+        entries = 0
         exits: set[str] = set()
         trades: list[OpenTrade] = []
-        for held in self._held.values():
-            if held.intent.book_id != book_id or self._is_counted_by(exposure, held):
-                continue
-            capital += held.reserved
+        counted = self._counting(book_id, now_ms, exposure)
+        for held in counted:
             if held.intent.purpose in ENTRIES:
                 trades.append(OpenTrade.of(held.intent, held.reserved))
             if held.released_ms is None:
@@ -87,7 +84,7 @@ class Reservations:
                     exits.add(held.intent.exit.token.address)
         recent = [at for at in self._orders.get(book_id, ()) if now_ms - at < MINUTE_MS]
         return Reserved(
-            capital=capital,
+            capital=sum(held.reserved for held in counted),
             open_entries=entries,
             orders_last_minute=len(recent),
             tokens_in_flight=tokens_in_flight | exits,
@@ -98,14 +95,14 @@ class Reservations:
 
     def capital_of(self, book_id: str, now_ms: int, exposure: ExposureChanged | None) -> int:
         """What a book's open intents hold of its capital now, quote units."""
-        self._forget(now_ms)
-        mine = (held for held in self._held.values() if held.intent.book_id == book_id)
-        return sum(held.reserved for held in mine if not self._is_counted_by(exposure, held))
+        return sum(held.reserved for held in self._counting(book_id, now_ms, exposure))
 
-    @staticmethod
-    def _is_counted_by(exposure: ExposureChanged | None, held: _Held) -> bool:
-        released = held.released_ms
-        return released is not None and exposure is not None and exposure.occurred_at_ms >= released
+    def _counting(self, book_id: str, now_ms: int, exposure: ExposureChanged | None) -> list[_Held]:
+        """What a book still holds and this exposure does not contain."""
+        self._forget(now_ms)
+        told_ms = -1 if exposure is None else exposure.occurred_at_ms
+        mine = (held for held in self._held.values() if held.intent.book_id == book_id)
+        return [held for held in mine if held.released_ms is None or held.released_ms > told_ms]
 
     def _forget(self, now_ms: int) -> None:
         for key, held in list(self._held.items()):

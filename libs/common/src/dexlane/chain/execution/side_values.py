@@ -35,9 +35,7 @@ class SideValues:
     def take_exposure(self, event: ExposureChanged) -> None:
         """What a book has at work in one lane."""
         key = (event.book_id, event.lane)
-        known = self._exposures.get(key)
-        if known is None or event.exposure_version > known.exposure_version:
-            self._exposures[key] = event
+        self._exposures[key] = event.joined(self._exposures.get(key))
 
     def take_fee_quote(self, event: FeeQuoted) -> None:
         """The newest fees of a chain; quotes come in the order of their blocks."""

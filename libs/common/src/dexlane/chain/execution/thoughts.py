@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import sqlalchemy as sa
 
 from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.records import Cause, Stamp
 from dexlane.chain.execution.tables import intents
+from dexlane.domain.breakers.admission import ProbeRound
 from dexlane.domain.circumstances import Holdings, Market, Planned, PlanningRules, Refused
 from dexlane.domain.thoughts.calls import Occasion, Thought
 from dexlane.domain.thoughts.recording import Recorded, Recorder
@@ -40,31 +40,14 @@ class Considered:
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
-    """A book, what it does about a cause, and what that follows from."""
+class Decided:
+    """What one book does about a cause, and what that follows from. ``rounds`` are the half-open rounds of breakers
+    that this entry takes a probe of."""
 
     book: Book
     outcome: Planned | Refused
     considered: Considered
-
-
-class Decided(Protocol):
-    """What one book does about a cause."""
-
-    @property
-    def book(self) -> Book:
-        """The book."""
-        ...
-
-    @property
-    def outcome(self) -> Planned | Refused:
-        """Its plan, or why it has none."""
-        ...
-
-    @property
-    def considered(self) -> Considered:
-        """What that follows from."""
-        ...
+    rounds: tuple[ProbeRound, ...] = ()
 
 
 def outcome_of(one: Decided) -> str:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.chain.execution.records import Cause, Stamp
-from dexlane.chain.execution.thoughts import Decided, TradeThoughts, Weighed, outcome_of
+from dexlane.chain.execution.thoughts import Decided, TradeThoughts, outcome_of
 from dexlane.domain.circumstances import Market, Planned, Refused
 from dexlane.domain.entry_timing import why_later
 from dexlane.domain.levels import last_block
@@ -72,7 +72,7 @@ class WaitingRoom:
         if why is None or await self.consumed(verdict.id, consumer):
             return
         later = Refused(outcome=PLANNED_FOR_LATER, reasons=(why,), passing=True)
-        if await self.tell(verdict, [Weighed(one.book, later, one.considered) for one in trading]):
+        if await self.tell(verdict, [Decided(one.book, later, one.considered) for one in trading]):
             self._moments.planned_for_later(verdict.id, why)
         raise _soon(why, market)
 

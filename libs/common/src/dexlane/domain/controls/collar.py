@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from dexlane.domain.amm.quoting import InsufficientLiquidity, spot_price_ratio, virtual_reserves
+from dexlane.domain.amm.adapters import Pair
 from dexlane.domain.circumstances import Market, Objection
 from dexlane.domain.controls.bounds import Bound
 from dexlane.domain.pool_table import PoolTable
+from dexlane.domain.risk.depth import Priced, priced
 from dexlane.values.amounts import BPS_DENOMINATOR, apply_bps, decimal_text
 from dexlane.values.books import Book
 from dexlane.values.controls import WithoutReference
-from dexlane.values.pools import Pool
 from dexlane.values.routes import Route
 
 PRICE_SCALE_BITS = 192
@@ -20,62 +20,47 @@ PRICE_SCALE_BITS = 192
 NO_REFERENCE = "no other pool or way gives a price that this one could be compared with"
 REFERENCE_LEGS = 2
 """A way through one other token is the longest that a price is compared with."""
-DEPTH_FACTOR = 10
-"""A pool counts as a reference when what it holds of the token paid is this multiple of the trade: a shallow one costs
-little to move, and then says what somebody wants it to say."""
 
 
 def independent_price(pools: PoolTable, token_in: str, token_out: str, own: frozenset[str], amount: int) -> int | None:
     """Units of ``token_out`` per unit of ``token_in``, scaled, before fees, for a trade of ``amount``.
 
     The median over the other pools of the pair; where there is none, over the ways through one other token, each hop
-    in its deepest pool. None when nothing deep enough is left.
+    in its deepest pool. A pool counts that gives as much within two per cent of its price, on both sides: one that
+    holds less costs little to move, and then says what somebody wants it to say. None when nothing is left.
     """
-    from_in, into_out = _neighbours(pools, token_in, token_out, own)
-    least = amount * DEPTH_FACTOR
-    direct = [price for pool in from_in.get(token_out, ()) if (price := _price(pool, token_in, token_out, least))]
-    return _median(direct or list(_through_another(from_in, into_out, (token_in, token_out), least)))
+    direct = [_scaled(one) for one in _others(pools, Pair(token_in, token_out), own) if one.depth >= amount]
+    return _median(direct or list(_through_another(pools, Pair(token_in, token_out), own, amount)))
 
 
-def _neighbours(
-    pools: PoolTable, token_in: str, token_out: str, own: frozenset[str]
-) -> tuple[dict[str, list[Pool]], dict[str, list[Pool]]]:
-    """Pools of ``token_in`` and of ``token_out``, by their other token."""
-    from_in: dict[str, list[Pool]] = {}
-    into_out: dict[str, list[Pool]] = {}
-    for token, by_other in ((token_in, from_in), (token_out, into_out)):
-        for address in pools.trading(token):
-            key = pools.key(address)
-            if address not in own and not key.more_tokens:
-                by_other.setdefault(key.other(token).address, []).append(pools[address])
-    return from_in, into_out
+def _others(pools: PoolTable, pair: Pair, own: frozenset[str]) -> Iterator[Priced]:
+    """What the pools of two tokens say that are not the entry's own."""
+    for address in pools.between(*pair):
+        if address not in own and not pools.key(address).more_tokens:
+            found = priced(pools[address], *pair)
+            if found is not None:
+                yield found
 
 
-def _through_another(
-    from_in: dict[str, list[Pool]], into_out: dict[str, list[Pool]], ends: tuple[str, str], least: int
-) -> Iterator[int]:
-    for token in from_in.keys() & into_out.keys():
-        first = _deepest_price(from_in[token], ends[0], token, least)
-        second = _deepest_price(into_out[token], token, ends[1], (least * first) >> PRICE_SCALE_BITS)
+def _through_another(pools: PoolTable, pair: Pair, own: frozenset[str], amount: int) -> Iterator[int]:
+    ends = sorted(pair, key=lambda token: len(pools.trading(token)))
+    keys = [key for key in map(pools.key, pools.trading(ends[0])) if not key.more_tokens]
+    for token in sorted({key.other(ends[0]).address for key in keys} - {ends[1]}):
+        first = _deepest(pools, Pair(pair.token_in, token), own, amount)
+        second = _deepest(pools, Pair(token, pair.token_out), own, (amount * first) >> PRICE_SCALE_BITS) if first else 0
         price = (first * second) >> PRICE_SCALE_BITS
         if price:
             yield price
 
 
-def _deepest_price(pools: list[Pool], token_in: str, token_out: str, least: int) -> int:
-    deepest = max(pools, key=lambda pool: (virtual_reserves(pool, token_in, token_out)[0], pool.key.address))
-    return _price(deepest, token_in, token_out, least)
+def _deepest(pools: PoolTable, pair: Pair, own: frozenset[str], amount: int) -> int:
+    """The scaled price in the deepest pool of a hop; zero where none is deep enough."""
+    deepest = max(_others(pools, pair, own), default=None)
+    return 0 if deepest is None or deepest.depth < max(1, amount) else _scaled(deepest)
 
 
-def _price(pool: Pool, token_in: str, token_out: str, least: int) -> int:
-    """The scaled spot price; zero where the pool has none, or holds less than ``least`` of the token paid."""
-    try:
-        if virtual_reserves(pool, token_in, token_out)[0] < least:
-            return 0
-        numerator, denominator = spot_price_ratio(pool, token_in, token_out)
-    except InsufficientLiquidity:
-        return 0
-    return (numerator << PRICE_SCALE_BITS) // denominator
+def _scaled(found: Priced) -> int:
+    return (found.numerator << PRICE_SCALE_BITS) // found.denominator
 
 
 def _median(prices: list[int]) -> int | None:
@@ -89,12 +74,14 @@ def _median(prices: list[int]) -> int | None:
 
 @dataclass(slots=True)
 class Collar:
-    """The collar of one entry. ``ceiling`` is the most that the trade could put in: a reference must be deep enough for
-    that, so that a smaller size is never judged by a shallower pool."""
+    """The collar of one entry. ``ceiling`` is the most that any level could put in: a reference must be deep enough for
+    that, so that a smaller size is never judged by a shallower pool. ``largest`` is the most that this book would put
+    in: an entry without a reference is shrunk to a share of that."""
 
     book: Book
     market: Market
     ceiling: int
+    largest: int
     _known: dict[frozenset[str], int | None] = field(default_factory=dict)
 
     def bounds(self, route: Route) -> Iterator[Bound]:
@@ -130,12 +117,11 @@ class Collar:
         controls = self.book.controls_in_force
         if controls.without_reference is WithoutReference.REFUSE:
             return 0
-        return apply_bps(self.ceiling, controls.shrink_bps)
+        return apply_bps(self.largest, controls.shrink_bps)
 
     def _reference(self, route: Route, own: frozenset[str]) -> int | None:
         if own not in self._known:
-            pools = self.market.pool_book.pools
-            self._known[own] = independent_price(pools, route.token_in, route.token_out, own, self.ceiling)
+            self._known[own] = independent_price(self.market.pools, route.token_in, route.token_out, own, self.ceiling)
         return self._known[own]
 
 

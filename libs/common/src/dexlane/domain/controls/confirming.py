@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dexlane.domain.circumstances import Holdings, Market, Objection, Planned, Refused, refusal
+from dexlane.domain.circumstances import Holdings, Objection, Planned, Refused, refusal
 from dexlane.domain.controls.bounds import Bound, in_quote
-from dexlane.domain.controls.records import UNKNOWN, results_of, traded_quote
-from dexlane.domain.dollars import usd_in_token
+from dexlane.domain.controls.records import UNKNOWN, results_of
+from dexlane.domain.dollars import Dollars
 from dexlane.events.portfolio import TradeResults
 from dexlane.values.books import Book
 
 CONFIRMATION_NEEDED = "confirmation_needed"
 
 
-def confirmed_or_asked(planned: Planned, book: Book, holdings: Holdings, market: Market) -> Planned | Refused:
+def confirmed_or_asked(planned: Planned, book: Book, holdings: Holdings, dollars: Dollars) -> Planned | Refused:
     """The plan, when nobody has to confirm it or somebody did; else a refusal that proposes it."""
     controls = book.controls_in_force
     first, new = controls.confirm_first_trades, controls.confirm_new_tokens
@@ -23,7 +23,7 @@ def confirmed_or_asked(planned: Planned, book: Book, holdings: Holdings, market:
     results = results_of(holdings)
     if results is None and (first or new):
         return refusal([Objection("results_unknown", UNKNOWN, passing=True)])
-    reasons = (*_by_record(planned, book, results or []), *_by_worth(planned, book, market))
+    reasons = (*_by_record(planned, book, results or []), *_by_worth(planned, book, dollars))
     if not reasons:
         return planned
     return Refused(outcome=CONFIRMATION_NEEDED, reasons=reasons, proposal=planned)
@@ -46,11 +46,11 @@ def _by_record(planned: Planned, book: Book, results: list[TradeResults]) -> Ite
         yield f"the book has never bought {route.token_out}, or not among its last 256 tokens"
 
 
-def _by_worth(planned: Planned, book: Book, market: Market) -> Iterator[str]:
+def _by_worth(planned: Planned, book: Book, dollars: Dollars) -> Iterator[str]:
     usd = book.controls_in_force.confirm_above_usd
     if usd is None:
         return
-    limit = usd_in_token(market.pools, market.chain_id, traded_quote(book, market), usd)
+    limit = dollars.amount(usd)
     if limit is None:
         yield f"nobody can tell whether it is worth more than {usd} USD"
     elif planned.plan.amount_in > limit:

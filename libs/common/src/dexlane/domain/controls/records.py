@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dexlane.domain.circumstances import Holdings, Market, Objection
+from dexlane.domain.circumstances import Holdings, Market
 from dexlane.domain.controls.bounds import Bound, in_quote, unknown
-from dexlane.domain.dollars import usd_in_token
+from dexlane.domain.dollars import Dollars
 from dexlane.domain.gas_value import native_in_quote
 from dexlane.events.portfolio import ExposureChanged, TradeResults
 from dexlane.values.books import Book
@@ -31,22 +31,27 @@ def results_of(holdings: Holdings) -> list[TradeResults] | None:
     return results if len(results) == 1 + len(holdings.elsewhere) else None
 
 
-def against_daily_loss(book: Book, holdings: Holdings, market: Market) -> Iterator[Objection]:
-    """An objection when all lanes together have lost the limit today."""
+def dollars_of(book: Book, market: Market) -> Dollars:
+    """What dollars are in the book's quote token."""
+    return Dollars(market.pools, market.chain_id, traded_quote(book, market))
+
+
+def daily_loss_bounds(book: Book, holdings: Holdings, dollars: Dollars) -> Iterator[Bound]:
+    """Nothing when all lanes together have lost the limit today."""
     usd = book.controls_in_force.max_daily_loss_usd
     if usd is None:
         return
-    lanes, limit = lanes_of(holdings), usd_in_token(market.pools, market.chain_id, traded_quote(book, market), usd)
+    lanes, limit = lanes_of(holdings), dollars.amount(usd)
     if lanes is None:
-        yield Objection("results_unknown", UNKNOWN, passing=True)
+        yield from unknown("results_unknown", UNKNOWN)
     elif limit is None:
-        yield Objection("worth_unknown", _no_worth(book))
+        yield Bound("worth_unknown", 0, lambda: _no_worth(book))
     elif (lost := -sum(lane.realised_today for lane in lanes)) >= limit:
         sentence = f"all lanes together lost {in_quote(lost, book)} today; the limit is {usd} USD"
-        yield Objection("book_daily_loss", sentence)
+        yield Bound("book_daily_loss", 0, lambda: sentence)
 
 
-def cap_bounds(book: Book, holdings: Holdings, market: Market) -> Iterator[Bound]:
+def cap_bounds(book: Book, holdings: Holdings, market: Market, dollars: Dollars) -> Iterator[Bound]:
     """What a trade may be worth by what the book has proven.
 
     The last step counts whose good trades there are. A book that has lost in all, or has not earned its gas, is back at
@@ -61,7 +66,7 @@ def cap_bounds(book: Book, holdings: Holdings, market: Market) -> Iterator[Bound
         return
     good = sum(one.good for one in results)
     step = _step(steps, good) if _has_earned(lanes, book, market) else steps[0]
-    most = usd_in_token(market.pools, market.chain_id, traded_quote(book, market), step.usd)
+    most = dollars.amount(step.usd)
     if most is None:
         yield Bound("worth_unknown", 0, lambda: _no_worth(book))
     else:

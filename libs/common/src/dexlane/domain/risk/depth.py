@@ -14,7 +14,7 @@ from typing import NamedTuple
 from dexlane.domain.amm.adapters import ADAPTERS, Pair
 from dexlane.domain.amm.concentrated import Order, swap
 from dexlane.domain.amm.errors import InsufficientLiquidity
-from dexlane.domain.amm.quoting import virtual_reserves
+from dexlane.domain.amm.quoting import spot_price_ratio, virtual_reserves
 from dexlane.domain.amm.tick_math import MAX_SQRT_RATIO, MIN_SQRT_RATIO
 from dexlane.values.amounts import BPS_DENOMINATOR
 from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool, Protocol
@@ -32,20 +32,45 @@ class TokenDepth(NamedTuple):
     out1: int
 
 
+class Priced(NamedTuple):
+    """A price, and how much of the token priced would change hands on the poorer side before it moved by two per cent:
+    money that is there, however narrow the range it is offered in."""
+
+    depth: int
+    numerator: int
+    denominator: int
+
+
+def priced(pool: Pool, token: str, other: str) -> Priced | None:
+    """Units of ``other`` for one of ``token`` in a pool that trades both, before fees; None where it has no price."""
+    try:
+        numerator, denominator = spot_price_ratio(pool, token, other)
+        out, paid = depth_between(pool, Pair(token, other))
+    except InsufficientLiquidity:
+        return None
+    return Priced(min(out, paid * denominator // numerator), numerator, denominator)
+
+
 def depth_of(pool: Pool, move_bps: int = DEPTH_BPS) -> TokenDepth:
     """Token0 that buyers get until the price rose by ``move_bps``, token1 that sellers get until it fell by it."""
+    return depth_between(pool, Pair(pool.key.token0.address, pool.key.token1.address), move_bps)
+
+
+def depth_between(pool: Pool, pair: Pair, move_bps: int = DEPTH_BPS) -> TokenDepth:
+    """The same of any two tokens of a pool, in the order of the pair."""
     if not 0 < move_bps < BPS_DENOMINATOR:
         raise ValueError("the price move lies between 0 and 10,000 basis points")
     state = pool.state
     if isinstance(state, ConstantProductState) and pool.key.protocol is not Protocol.SOLIDLY_STABLE:
-        return _constant_product(state, move_bps)
-    if isinstance(state, ConcentratedState):
-        return _concentrated(pool, state, move_bps)
-    token0, token1 = pool.key.token0.address, pool.key.token1.address
-    return TokenDepth(
-        _searched(pool, Pair(token1, token0), (BPS_DENOMINATOR, BPS_DENOMINATOR + move_bps)),
-        _searched(pool, Pair(token0, token1), (BPS_DENOMINATOR - move_bps, BPS_DENOMINATOR)),
-    )
+        depth = _constant_product(state, move_bps)
+    elif isinstance(state, ConcentratedState):
+        depth = _concentrated(pool, state, move_bps)
+    else:
+        return TokenDepth(
+            _searched(pool, Pair(*reversed(pair)), (BPS_DENOMINATOR, BPS_DENOMINATOR + move_bps)),
+            _searched(pool, pair, (BPS_DENOMINATOR - move_bps, BPS_DENOMINATOR)),
+        )
+    return depth if pair[0] == pool.key.token0.address else TokenDepth(depth.out1, depth.out0)
 
 
 def _constant_product(state: ConstantProductState, move_bps: int) -> TokenDepth:
