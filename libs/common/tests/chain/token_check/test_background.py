@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dexlane.chain.link import Request, RpcError
+from dexlane.chain.link import RpcError
 from dexlane.chain.token_background.birth import read_birth
 from dexlane.chain.token_background.events import TRANSFER, read_events, words
 from dexlane.chain.token_background.locks import TIMES_S, UNCX, read_terms
@@ -17,6 +17,7 @@ from dexlane.chain.token_background.scout import Scout
 from dexlane.chain.token_check.asking import Head
 from dexlane.chain.token_check.probe import selector
 from dexlane.domain.risk.token_background import Birth, Holding, Keeper
+from dexlane.testing.told_node import ToldNode
 
 TOKEN, LOCKER = "0x" + "7" * 40, next(iter(UNCX))
 DAY, NOW_S = 86_400, 1_700_000_000
@@ -25,25 +26,6 @@ GONE = RpcError(-32000, "missing trie node")
 
 def head(number: int) -> Head:
     return Head(number, "0x" + "0" * 64, NOW_S, 10**9, 30_000_000, "0x" + "0" * 40, "0x" + "0" * 64)
-
-
-class Told:
-    """A node that answers each request as a test says; it counts its rounds."""
-
-    def __init__(self, answer: Callable[[str, Sequence[Any]], Any]) -> None:
-        self._answer = answer
-        self.rounds = 0
-
-    async def call(self, method: str, *params: Any, timeout_s: float | None = None) -> Any:
-        """One request."""
-        [answer] = await self.batch([(method, params)], timeout_s=timeout_s)
-        return answer
-
-    async def batch(self, requests: Sequence[Request], *, timeout_s: float | None = None) -> list[Any]:
-        """Several."""
-        del timeout_s
-        self.rounds += 1
-        return [self._answer(method, params) for method, params in requests]
 
 
 @settings(deadline=None)
@@ -58,7 +40,7 @@ async def test_the_age_is_exact_where_the_node_has_the_states_and_a_least_age_el
         number = int(params[1], 16)
         return GONE if number < kept else "0x60" if number >= born else "0x"
 
-    node = Told(code)
+    node = ToldNode(code)
     found = await read_birth(node, TOKEN, head(newest))
     seen = born == 0 or kept <= born - 1
     assert found == Birth(newest - max(born, kept), exact=seen if kept <= born else kept == 0)
@@ -71,16 +53,16 @@ async def test_a_shorter_window_is_asked_for_where_a_longer_one_is_refused(most:
         wide = int(params[0]["toBlock"], 16) - int(params[0]["fromBlock"], 16)
         return RpcError(-32005, "too many results") if wide > most else []
 
-    assert (await read_events(Told(logs), TOKEN, (TRANSFER,), head(100_000))).from_block == since
+    assert (await read_events(ToldNode(logs), TOKEN, (TRANSFER,), head(100_000))).from_block == since
 
 
 async def test_a_node_that_tells_no_events_is_no_empty_history() -> None:
     with pytest.raises(RpcError, match="too many"):
         await read_events(
-            Told(lambda method, params: RpcError(-32005, "too many results")), TOKEN, (TRANSFER,), head(9)
+            ToldNode(lambda method, params: RpcError(-32005, "too many results")), TOKEN, (TRANSFER,), head(9)
         )
     with pytest.raises(RpcError, match="no events"):
-        await read_events(Told(lambda method, params: None), TOKEN, (TRANSFER,), head(9))
+        await read_events(ToldNode(lambda method, params: None), TOKEN, (TRANSFER,), head(9))
 
 
 def test_words_of_an_event_leave_out_what_is_cut_off() -> None:
@@ -88,7 +70,7 @@ def test_words_of_an_event_leave_out_what_is_cut_off() -> None:
     assert words({}) == []
 
 
-def terms(*locks: tuple[int, int], count: int | None = None) -> Told:
+def terms(*locks: tuple[int, int], count: int | None = None) -> ToldNode:
     """A locker with so many locks, each an amount and the second it ends at."""
     number, one = selector("getNumLocksForToken(address)").hex(), selector("tokenLocks(address,uint256)").hex()
 
@@ -100,10 +82,10 @@ def terms(*locks: tuple[int, int], count: int | None = None) -> Told:
         amount, ends = locks[int(data[-64:], 16)]
         return "0x" + "".join(f"{word:064x}" for word in (NOW_S, amount, amount, ends, 1, 0))
 
-    return Told(answer)
+    return ToldNode(answer)
 
 
-async def kept(node: Told, amount: int = 1_000) -> tuple[int, str]:
+async def kept(node: ToldNode, amount: int = 1_000) -> tuple[int, str]:
     """What the locker keeps for 30 days, and how that is known."""
     held = Holding(holder=LOCKER, amount=amount, keeper=Keeper.LOCKER)
     found = await read_terms(Scout(node, head(9)), TOKEN, held)
@@ -123,12 +105,12 @@ async def test_a_locker_that_tells_its_dates_keeps_what_they_say() -> None:
     [
         terms((2_000, NOW_S + 400 * DAY)),
         terms(count=41),
-        Told(lambda method, params: RpcError(3, "execution reverted")),
-        Told(lambda method, params: "0x"),
+        ToldNode(lambda method, params: RpcError(3, "execution reverted")),
+        ToldNode(lambda method, params: "0x"),
     ],
     ids=["more than it holds", "too many", "refused", "nothing"],
 )
-async def test_terms_that_do_not_add_up_keep_nothing(node: Told) -> None:
+async def test_terms_that_do_not_add_up_keep_nothing(node: ToldNode) -> None:
     assert (await kept(node))[0] == 0
 
 
