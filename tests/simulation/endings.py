@@ -18,6 +18,8 @@ from simulation.market import LIVE, PAPER
 from simulation.processes import ACCOUNTS
 from simulation.shape import EXECUTORS
 
+CONTROLS = ("token_exposure", "duplicate")
+"""Outcomes of the controls that worlds have."""
 ALLOWANCE_FACTOR = 20
 """In capitals of the lane; a unit of USDC is worth 5 * 10^8 of WETH at 2,000 USDC, and the price may halve."""
 
@@ -126,6 +128,7 @@ class Ending:
                 told[intent["verdict"]["id"], intent["book_id"]] += 1
         for decision in self._told("decision.recorded"):
             told[decision["subject_id"], decision["book_id"]] += decision["outcome"] != "traded"
+            self._world.counts["controlled"] += decision["outcome"] in CONTROLS
         for verdict in self._world.market.verdicts:
             for book in self._world.market.books if f"{verdict.lane}-executor" in self._world.processes else ():
                 times = told[verdict.id, book.id]

@@ -12,6 +12,7 @@ from dexlane.testing.builders import CHAIN_ID
 from dexlane.testing.fake_mempool import PooledTransaction
 from simulation.broker import Stored
 from simulation.disk import _connect
+from simulation.limits import Controlled
 from simulation.links import Message
 from simulation.lives import Life
 from simulation.market import LIVE
@@ -53,6 +54,7 @@ class Monitor:
         self._epochs: dict[str, int] = {}
         """The highest lease that each signer signed a transaction for."""
         self._fees: dict[tuple[str, int], PooledTransaction] = {}
+        self._controlled = Controlled(world.shape, self.rows)
         self._heard: dict[tuple[str, int], dict[str, tuple[str, float]]] = {}
 
     def violated(self, rule: str, what: str) -> None:
@@ -96,6 +98,8 @@ class Monitor:
                 self._check_slots(life.name)
                 self._check_limits(life.name)
                 self._check_order_rate(life.name)
+                for breach in self._controlled.broken(life.name):
+                    self.violated("I5", breach)
                 newest = self.rows(life.name, "SELECT purpose FROM execution_intents ORDER BY rowid DESC LIMIT 1")
                 self._check_halted(life, newest[0][0])
             if label == "attempt":

@@ -57,7 +57,9 @@ def books_for(shape: Shape) -> list[Book]:
         "limits": dict.fromkeys(Lane, limits),
         "exits": ExitRules(stop_loss_bps=150, take_profit_bps=150),
         # There is one pool and one token, and every block has its chance.
-        "controls": NO_CONTROLS,
+        "controls": NO_CONTROLS.model_copy(
+            update={"max_token_bps": shape.max_token_bps, "duplicate_blocks": shape.duplicate_blocks}
+        ),
     }
     rules = RelayRules(policy=RelayPolicy.PRIVATE_ONLY if shape.relays else RelayPolicy.PUBLIC)
     live = a_book(id=LIVE, mode=Mode.LIVE, accounts=ACCOUNTS, relays=rules, **shared)

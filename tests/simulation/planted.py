@@ -14,6 +14,7 @@ from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.fencing import Term
 from dexlane.chain.execution.handover import Handover
 from dexlane.chain.execution.keys import policy_for
+from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.settings import ExecutorSettings
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.submission import submit
@@ -21,6 +22,7 @@ from dexlane.chain.execution.thoughts import TradeThoughts
 from dexlane.chain.execution.txmgr import Transactions
 from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT as ALL
 from dexlane.domain import fee_bumps, send_state
+from dexlane.domain.controls.facts import OpenTrade
 from dexlane.domain.publish_answers import PublishAnswer
 from dexlane.domain.send_values import AttemptKind, Stage, Step
 from dexlane.events.base import FeeCap
@@ -446,3 +448,22 @@ def a_trade_that_a_crash_cut_off_is_never_explained(stack: ExitStack) -> None:
         return
 
     stack.enter_context(patch.object(TradeThoughts, "make_up", nothing))
+
+
+@_bug
+def controls_forget_what_is_under_way_with_every_start(stack: ExitStack) -> None:
+    """What open entries hold of the capital is restored, but not what they buy, nor what was bought a moment ago."""
+    restore, reserved, forgotten = Reservations.restore, Reservations.of, set[OpenTrade]()
+
+    def without_trades(self: Any, stored: Any) -> None:
+        stored = list(stored)
+        restore(self, stored)
+        self._traded.clear()
+        forgotten.update(OpenTrade.of(row.intent, row.reserved) for row in stored if row.is_open)
+
+    def of_this_life(self: Any, *rest: Any) -> Any:
+        all_of_it = reserved(self, *rest)
+        return replace(all_of_it, trades=tuple(trade for trade in all_of_it.trades if trade not in forgotten))
+
+    stack.enter_context(patch.object(Reservations, "restore", without_trades))
+    stack.enter_context(patch.object(Reservations, "of", of_this_life))
