@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.floor import Spread, spread
+from dexlane.domain.pool_table import PoolTable
 from dexlane.domain.risk.assessment import assess
 from dexlane.domain.risk.evidence import CodeFacts, Evidence, Seen, TokenFacts, TrialFacts
 from dexlane.domain.risk.factors import RiskLimits, pools_of, tokens_of
@@ -31,7 +32,6 @@ from dexlane.testing.builders import (
     an_entry_opportunity,
     an_opportunity,
 )
-from dexlane.values.pools import Pool
 from risk_scorer.tokens import ComplianceDesk
 
 WARM_UP, ROUNDS = 1_000, 20_000
@@ -84,7 +84,7 @@ def _opportunities() -> list[OpportunityFound]:
 
 def _case(opportunity: OpportunityFound, law: ComplianceDesk) -> tuple[OpportunityFound, Evidence]:
     """What risk-scorer holds after some blocks."""
-    pools: dict[str, Pool] = {pool.key.address: pool for pool in (a_pool_v2(), a_pool_v3(), UNLISTED)}
+    pools = PoolTable([a_pool_v2(), a_pool_v3(), UNLISTED])
     kept = PoolEvidence(USDC.address)
     for number in range(90, 101):
         kept.applied(a_block(number), pools, NOW_MS)

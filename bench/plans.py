@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from dexlane.chain.execution.thoughts import kept_market
 from dexlane.domain.circumstances import Holdings, Market, Planned, PlanningRules, Refused
 from dexlane.domain.planning import plan
 from dexlane.domain.pool_book import PoolBook
@@ -36,7 +37,7 @@ LEVELS = (1, 5, 10)
 
 def run() -> list[str]:
     """One line for each kind of verdict, and one for a refusal."""
-    market = _market()
+    market = kept_market(_market())  # as an executor plans: on a market that later blocks do not change
     entry = a_verdict(an_entry_opportunity(edge_bps=400, expected_out=1), risk_score=5)
     gap = a_verdict(an_opportunity(route=a_gap_route(a_pool_v3(), a_pool_v2()), size_hint=10**10), risk_score=5)
     lines = []

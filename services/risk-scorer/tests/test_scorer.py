@@ -15,6 +15,7 @@ from dexlane.domain.thoughts.recording import decided_again
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import Check, DecisionRecorded, TokenFlagged, VerdictApproved, VerdictRejected
 from dexlane.events.thoughts import DocumentsRecorded
+from dexlane.runtime.consuming import DecisionRoute, Delivery
 from dexlane.runtime.errors import Transient
 from dexlane.testing.builders import (
     USDC,
@@ -284,10 +285,16 @@ async def test_reorganisation_takes_the_undone_moves_out_of_the_volatility(bench
     assert isinstance(calm, VerdictApproved)
 
 
+async def handled(route: DecisionRoute, opportunity: Any) -> None:
+    later = await route.handler(opportunity, Delivery("", "", 1, 1))
+    assert later is not None
+    await later()
+
+
 async def test_handler_publishes_the_verdict_first_then_what_it_follows_from_and_the_decision(bench: Any) -> None:
     [route] = routes({1: bench.scorer}, bench.publish).decisions
-    await route.handler(entry(), None)
-    await route.handler(entry(105), None)
+    await handled(route, entry())
+    await handled(route, entry(105))
     recorded = [DocumentsRecorded, DecisionRecorded]
     assert [type(event) for event in bench.told] == [VerdictApproved, *recorded, VerdictRejected, *recorded]
     approved, rejected = bench.told[2], bench.told[5]
@@ -296,6 +303,13 @@ async def test_handler_publishes_the_verdict_first_then_what_it_follows_from_and
     assert rejected.would_if == tuple(f"it did not hold that {veto}" for veto in rejected.reasons)
     assert rejected.inputs["sanctions_list"] == "2026-06-25"
     assert set(rejected.tokens) == {USDC.address, WETH.address}
+
+
+async def test_a_verdict_is_out_before_anything_is_recorded_about_it(bench: Any) -> None:
+    [route] = routes({1: bench.scorer}, bench.publish).decisions
+    later = await route.handler(entry(), Delivery("", "", 1, 1))
+    assert [type(event) for event in bench.told] == [VerdictApproved]
+    assert later is not None, "the next opportunity need not wait for the record"
 
 
 async def test_what_a_broker_may_not_have_stored_is_told_again_as_it_was(bench: Any) -> None:
@@ -310,13 +324,13 @@ async def test_what_a_broker_may_not_have_stored_is_told_again_as_it_was(bench: 
 
     [route] = routes({1: bench.scorer}, publish).decisions
     with pytest.raises(Transient):
-        await route.handler(entry(), None)
+        await handled(route, entry())
     await bench.blocks(101, 103)
-    await route.handler(entry(), None)
+    await handled(route, entry())
     first, *_, decision = told
     assert [event for event in told if isinstance(event, VerdictApproved | VerdictRejected)] == [first, first]
     assert (decision.outcome, decision.subject_id) == ("approved", first.id)
-    await route.handler(entry(), None)
+    await handled(route, entry())
     assert isinstance(told[-1], DecisionRecorded)
     assert told[-1].outcome == "rejected"
 
@@ -324,7 +338,7 @@ async def test_what_a_broker_may_not_have_stored_is_told_again_as_it_was(bench: 
 async def test_a_recorded_verdict_is_decided_again_to_the_same_bytes(bench: Any) -> None:
     [route] = routes({1: bench.scorer}, bench.publish).decisions
     for opportunity in (entry(), entry(105)):
-        await route.handler(opportunity, None)
+        await handled(route, opportunity)
     documents = [told.documents for told in bench.told if isinstance(told, DocumentsRecorded)]
     texts = {name: text for one in documents for name, text in one.items()}
     decisions = [told for told in bench.told if isinstance(told, DecisionRecorded)]

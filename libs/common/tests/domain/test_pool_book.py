@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from dexlane.domain import pool_book
 from dexlane.domain.amm.changes import LiquidityChanged, PoolChange, PoolSwapped, ReservesSynced, after_change
 from dexlane.domain.amm.deltas import InconsistentDelta, after_liquidity_change, delta_between
 from dexlane.domain.amm.folding import FOLDS
@@ -169,6 +172,15 @@ def test_a_digest_sees_a_change_of_ticks_alone() -> None:
     outside = after_liquidity_change(state, 0, 600, 10**9)
     book.apply(a_block(102, delta_between(V3_POOL_500, state, outside)))
     assert book.state_digest([V3_POOL_500]) != before
+
+
+def test_ticks_are_digested_once_for_a_book_and_all_that_are_frozen_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = _book()
+    wanted = book.frozen().state_digest([V3_POOL_500])
+    computed = Mock(wraps=pool_book.digest)
+    monkeypatch.setattr(pool_book, "digest", computed)
+    assert book.state_digest([V3_POOL_500]) == book.frozen().state_digest([V3_POOL_500]) == wanted
+    assert [call for call in computed.call_args_list if isinstance(call.args[0][0], list)] == []
 
 
 def test_the_view_of_the_pools_cannot_be_written() -> None:

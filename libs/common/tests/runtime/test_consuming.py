@@ -14,7 +14,7 @@ from dexlane.events.control import Status, TradingStatus
 from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime import consuming
 from dexlane.runtime.bus import Bus
-from dexlane.runtime.consuming import Delivery, Routes
+from dexlane.runtime.consuming import Delivery, Later, Routes
 from dexlane.runtime.errors import Fatal, InvalidEvent, Postponed, Transient
 from dexlane.runtime.service import Service
 from dexlane.runtime.settings import ServiceSettings
@@ -349,3 +349,68 @@ async def test_a_stopping_direct_reader_finishes_what_it_handles(nats_url: str, 
         await asyncio.wait_for(began.wait(), 5)
     assert finished == ["1"]
     assert (await js.consumer_info("TRADING", "test-last-1")).num_ack_pending == 0
+
+
+async def test_what_is_left_for_later_keeps_nobody_waiting_and_is_acknowledged_when_it_is_done(
+    nats_url: str, js: JetStreamContext, bus: Bus
+) -> None:
+    routes, begun, ended, free = Routes(), list[str](), list[str](), asyncio.Event()
+
+    @routes.decide(DecisionRecorded, durable="test-later", direct=True)
+    async def handle(event: DecisionRecorded) -> Later:
+        begun.append(event.id)
+
+        async def later() -> None:
+            await free.wait()
+            ended.append(event.id)
+
+        return later
+
+    async with consuming_service(nats_url, routes):
+        for number in range(3):
+            await bus.publish(a_decision(number))
+        await until(lambda: len(begun) == 3)
+        assert ended == []
+        assert (await js.consumer_info("TRADING", "test-later-1")).num_ack_pending == 3
+        free.set()
+        await until(lambda: len(ended) == 3)
+    assert (await js.consumer_info("TRADING", "test-later-1")).num_ack_pending == 0
+    assert sorted(begun) == sorted(ended)
+
+
+async def test_what_fails_later_comes_again(nats_url: str, bus: Bus, direct: bool) -> None:
+    routes, deliveries = Routes(), list[int]()
+
+    @routes.decide(DecisionRecorded, durable="test-later-again", direct=direct)
+    async def handle(_event: DecisionRecorded, delivery: Delivery) -> Later:
+        async def later() -> None:
+            deliveries.append(delivery.deliveries)
+            if delivery.deliveries == 1:
+                raise Transient("not yet")
+
+        return later
+
+    async with consuming_service(nats_url, routes):
+        await bus.publish(a_decision(1))
+        await until(lambda: deliveries == [1, 2])
+
+
+async def test_a_stopping_service_finishes_what_was_left_for_later(
+    nats_url: str, js: JetStreamContext, bus: Bus, direct: bool
+) -> None:
+    routes, begun, ended = Routes(), asyncio.Event(), list[str]()
+
+    @routes.decide(DecisionRecorded, durable="test-later-stop", direct=direct)
+    async def handle(event: DecisionRecorded) -> Later:
+        async def later() -> None:
+            begun.set()
+            await asyncio.sleep(0.3)
+            ended.append(event.id)
+
+        return later
+
+    async with consuming_service(nats_url, routes):
+        await bus.publish(a_decision(1))
+        await asyncio.wait_for(begun.wait(), 8)
+    assert ended == [a_decision(1).id]
+    assert (await js.consumer_info("TRADING", "test-later-stop-1")).num_ack_pending == 0

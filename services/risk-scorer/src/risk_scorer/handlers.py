@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.portfolio import PositionChanged
 from dexlane.events.risk import TokenFlagged
-from dexlane.runtime.consuming import Routes
+from dexlane.runtime.consuming import Later, Routes
 from risk_scorer.scorer import Scorer
 from risk_scorer.tokens import Publish
 
@@ -17,10 +17,10 @@ def routes(scorers: Mapping[int, Scorer], publish: Publish) -> Routes:
     consumed = Routes()
 
     @consumed.decide(OpportunityFound, durable="risk-scorer", direct=True)
-    async def judge(opportunity: OpportunityFound) -> None:
+    async def judge(opportunity: OpportunityFound) -> Later:
         scorer = scorers[opportunity.chain_id]
         judged = await scorer.consider(opportunity)
-        await scorer.tell(judged, publish)
+        return await scorer.tell(judged, publish)
 
     @consumed.follow(TokenFlagged, from_="all")
     async def note_flag(event: TokenFlagged) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dexlane.domain.pool_book import PoolBook
@@ -22,6 +23,7 @@ from dexlane.events.risk import VerdictApproved, VerdictRejected
 from dexlane.events.seals import Approver
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.code_version import code_version
+from dexlane.runtime.consuming import Later
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.runtime.sealing import Approving
@@ -32,6 +34,10 @@ from risk_scorer.tokens import Publish, TokenDesk, TrialDesk, tokens_in
 
 Verdict = VerdictApproved | VerdictRejected
 SERVICE = "risk-scorer"
+RECORD_GIVES_WAY_S = 0.1
+"""The record of a verdict waits so long: the trade that follows from it needs the processors now."""
+MANY_UNTOLD = 32
+"""From so many records on none waits: the server gives out no more than twice as many messages at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +87,7 @@ class Scorer:
         self._came = asyncio.Event()
         self._refreshed_at = -1
         self._recorder = Recorder()
+        self._code = code_version()
         self._untold: dict[str, Judged] = {}
 
     async def on_block(self, event: BlockApplied) -> None:
@@ -166,17 +173,21 @@ class Scorer:
         pools = {pool: known[pool] for pool in pools_of(opportunity.route) if pool in known}
         return Judged(verdict, assessment, arguments, PoolBook.of(pools), self._mirror.tip)
 
-    async def tell(self, judged: Judged, publish: Publish) -> None:
-        """Publish the verdict, and then the decision behind it with everything it was computed from. What the broker
-        may not have stored is told again as it was, when the opportunity comes again."""
-        opportunity_id = judged.verdict.opportunity.id
-        self._untold[opportunity_id] = judged
+    async def tell(self, judged: Judged, publish: Publish) -> Later:
+        """Publish the verdict; later, the decision behind it with everything it was computed from. What the broker may
+        not have stored is told again as it was, when the opportunity comes again."""
+        self._untold[judged.verdict.opportunity.id] = judged
         await publish(judged.verdict)
+        return partial(self._record, judged, publish)
+
+    async def _record(self, judged: Judged, publish: Publish) -> None:
+        if len(self._untold) < MANY_UNTOLD:
+            await asyncio.sleep(RECORD_GIVES_WAY_S)
         recorded = self._recorder.recorded([self._thought(judged)], self._clock.now_ms())
         for event in recorded.events:
             await publish(event)
         recorded.keep()
-        del self._untold[opportunity_id]
+        self._untold.pop(judged.verdict.opportunity.id, None)
 
     def _thought(self, judged: Judged) -> Thought:
         verdict = judged.verdict
@@ -184,7 +195,7 @@ class Scorer:
             service=SERVICE,
             chain_id=verdict.chain_id,
             at_ms=verdict.occurred_at_ms,
-            code=code_version(),
+            code=self._code,
             subject_id=verdict.id,
             facts={
                 "decided_about": verdict.opportunity.id,

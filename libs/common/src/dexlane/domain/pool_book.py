@@ -114,6 +114,7 @@ class PoolBook:
         """A book of the same pools that later blocks do not change."""
         book = PoolBook()
         book._pools = self._pools.copied()
+        book._tick_digests = self._tick_digests  # of tuples that never change, so whoever computes one does it for both
         return book
 
     @classmethod

@@ -56,7 +56,9 @@ class Delivery:
     stream_sequence: int
 
 
-Handler = Callable[[Any, Delivery], Awaitable[None]]
+Later = Callable[[], Awaitable[None]]
+"""What a handler leaves for later: of a direct route the next message may come meanwhile; settled when it is done."""
+Handler = Callable[[Any, Delivery], Awaitable[Later | None]]
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,12 @@ class FollowRoute:
     handler: Handler
 
 
-def _with_delivery(handler: Callable[..., Awaitable[None]]) -> Handler:
+def _with_delivery(handler: Callable[..., Awaitable[Later | None]]) -> Handler:
     if len(inspect.signature(handler).parameters) >= 2:
         return handler
 
-    async def ignoring_delivery(event: Event, _delivery: Delivery) -> None:
-        await handler(event)
+    async def ignoring_delivery(event: Event, _delivery: Delivery) -> Later | None:
+        return await handler(event)
 
     return ignoring_delivery
 
@@ -106,14 +108,14 @@ class Routes:
         tail: str = "",
         direct: bool = False,
         gate: Callable[[int], Gate] | None = None,
-    ) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., Awaitable[None]]]:
-        """Consume durably, one at a time, acknowledged after the handler. The handler takes ``(event)`` or
-        ``(event, delivery)``. ``direct`` is for the hops that a fast trade waits for, and for what is consumed only
-        while the ``gate`` of its chain is open."""
+    ) -> Callable[[Callable[..., Awaitable[Later | None]]], Callable[..., Awaitable[Later | None]]]:
+        """Consume durably, one at a time, acknowledged after the handler and what it leaves for later. The handler
+        takes ``(event)`` or ``(event, delivery)``. ``direct`` is for the hops that a fast trade waits for, and for what
+        is consumed only while the ``gate`` of its chain is open."""
         if tail and tail not in event_type.tails():
             raise ValueError(f"{event_type.__name__} has no subject ending in {tail!r}")
 
-        def register(handler: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        def register(handler: Callable[..., Awaitable[Later | None]]) -> Callable[..., Awaitable[Later | None]]:
             is_direct = direct or gate is not None
             self.decisions.append(DecisionRoute(event_type, tail, durable, _with_delivery(handler), is_direct, gate))
             return handler
@@ -166,19 +168,43 @@ class ConsumerPolicy:
         self._clock = clock
         self._on_fatal = on_fatal
         self._tracer = trace.get_tracer("dexlane")
+        self._later: set[asyncio.Task[Later | None]] = set()
 
     def use_tracer(self, tracer: trace.Tracer) -> None:
         """Continue the traces of messages with this tracer."""
         self._tracer = tracer
 
     async def decide(self, route: DecisionRoute, message: Msg) -> None:
-        """Handle one durable delivery and settle it."""
-        name = route.event_type.NAME
+        """Handle one durable delivery and settle it, or begin what its handler leaves for later."""
         delivery = delivery_of(message)
+        rest = await self._settle(
+            route, message, delivery, lambda: self._run(route.event_type, route.handler, message, delivery)
+        )
+        if rest is None:
+            return
+        settling = self._settle(route, message, delivery, rest)
+        if not route.direct:
+            await settling  # FastStream closes its link when its subscribers have ended, without asking for more
+            return
+        task = asyncio.create_task(settling)
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
+    async def settled(self) -> None:
+        """Return when nothing is left for later."""
+        await asyncio.gather(*self._later)
+
+    async def _settle(
+        self, route: DecisionRoute, message: Msg, delivery: Delivery, work: Callable[[], Awaitable[Later | None]]
+    ) -> Later | None:
+        """Do it and tell the server how it ended; what is left for later is returned, and then nothing is told yet."""
+        name = route.event_type.NAME
         outcome = "acked"
         try:
             with _said_to_be_alive(message):
-                await self._run(route.event_type, route.handler, message, delivery)
+                rest = await work()
+            if rest is not None:
+                return rest
             await message.ack()
         except (InvalidEvent, ValidationError) as error:
             outcome = await self._set_aside(message, delivery, error)
@@ -192,6 +218,7 @@ class ConsumerPolicy:
             self._log.error("handler_failed", cause=error, nats_subject=delivery.subject, handled_event=name)
             outcome = await self._retry(message, delivery, error, limit=MAX_DELIVERIES)
         self._metrics.outcomes.labels(name, outcome).inc()
+        return None
 
     async def follow(self, route: FollowRoute, message: Msg) -> None:
         """Handle one message of an ordered reader. Errors are recorded and the reader goes on."""
@@ -214,14 +241,15 @@ class ConsumerPolicy:
             self._log.error("follower_failed", cause=error, handled_event=name)
         self._metrics.outcomes.labels(name, outcome).inc()
 
-    async def _run(self, event_type: type[Event], handler: Handler, message: Msg, delivery: Delivery) -> None:
+    async def _run(self, event_type: type[Event], handler: Handler, message: Msg, delivery: Delivery) -> Later | None:
         event = event_type.from_wire(message.data)
         if not delivery.subject.endswith(event.subject("")):
             raise InvalidEvent(f"the event says {event.subject('')[1:]} but was sent to {delivery.subject}")
         began = self._clock.monotonic_ns()
         with self._tracer.start_as_current_span(f"{event_type.NAME} process", context=trace_context(message.headers)):
-            await handler(event, delivery)
+            rest = await handler(event, delivery)
         self._metrics.seconds.labels(event_type.NAME).observe((self._clock.monotonic_ns() - began) / 1e9)
+        return rest
 
     async def _retry(self, message: Msg, delivery: Delivery, error: Exception, *, limit: int) -> str:
         if delivery.deliveries >= limit:

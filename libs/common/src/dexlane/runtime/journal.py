@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import orjson
@@ -71,6 +71,13 @@ class _OutboxRow:
     stream: str
     payload: bytes
     headers: str
+
+
+_UNSENT = (
+    sa.select(*(outbox.c[each.name] for each in fields(_OutboxRow)))
+    .where(outbox.c.sent_ms.is_(None))
+    .order_by(outbox.c.sequence)
+)
 
 
 class CommitUnknown(Transient):
@@ -271,15 +278,12 @@ class Journal:
     async def recover(self, chain_id: int | None = None) -> int:
         """Queue what was committed but not published before a stop, or by another process; returns how many facts
         that is. With ``chain_id`` only those of one chain. ``Transient`` when the database does not answer."""
-        unsent = sa.select(outbox).where(outbox.c.sent_ms.is_(None)).order_by(outbox.c.sequence)
-        if chain_id is not None:
-            unsent = unsent.where(outbox.c.subject.startswith(f"{self._realm}.{chain_id}.", autoescape=True))
         async with self.reading() as conn:
-            rows = (await conn.execute(unsent)).all()
-        names = ("sequence", "event_id", "subject", "stream", "payload", "headers")
+            rows = [_OutboxRow(*row) for row in await conn.execute(_UNSENT)]
         known = {row.sequence for row in self._queue} | set(self._sent)
-        found = [row for row in rows if row.sequence not in known]
-        self._queue.extend(_OutboxRow(**{name: getattr(row, name) for name in names}) for row in found)
+        wanted = "" if chain_id is None else f"{self._realm}.{chain_id}."
+        found = [row for row in rows if row.sequence not in known and row.subject.startswith(wanted)]
+        self._queue.extend(found)
         if self._queue:
             self._idle.clear()
             self._wake.set()

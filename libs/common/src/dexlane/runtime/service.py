@@ -184,6 +184,7 @@ class Service:
             await broker.stop()
         for puller in self._pullers:
             await asyncio.wait({asyncio.ensure_future(puller.stop())}, timeout=DRAIN_S)
+        await asyncio.wait({asyncio.ensure_future(self._policy.settled())}, timeout=DRAIN_S)
         for hook in reversed(self._stop_hooks):
             try:
                 await asyncio.wait_for(hook(), DRAIN_S)

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from dexlane.domain.amm.deltas import delta_between
 from dexlane.domain.amm.tick_math import sqrt_ratio_at_tick, tick_at_sqrt_ratio
-from dexlane.domain.risk.depth import depth_of
+from dexlane.domain.pool_table import PoolTable
+from dexlane.domain.risk import pool_evidence
+from dexlane.domain.risk.depth import TokenDepth, depth_of
 from dexlane.domain.risk.evidence import Flag, TokenFacts
 from dexlane.domain.risk.pool_evidence import PoolEvidence
 from dexlane.domain.risk.price_history import Price, PriceHistory, move_pips
@@ -139,7 +141,7 @@ def test_history_ignores_a_block_it_already_has() -> None:
 
 
 def test_depth_is_given_in_the_quote_token_on_both_sides() -> None:
-    pools = {A: v2(A, 2_000_000_000, 10**18)}
+    pools = PoolTable([v2(A, 2_000_000_000, 10**18)])
     evidence = PoolEvidence(USDC.address)
     evidence.applied(block(1), pools, at_ms=5)
     depth = evidence.depth(pools[A], pools)
@@ -150,15 +152,17 @@ def test_depth_is_given_in_the_quote_token_on_both_sides() -> None:
 
 
 def test_pool_without_the_quote_token_is_valued_through_the_deepest_pool_that_has_it() -> None:
-    pools = {
-        A: v2(A, 2_000_000_000_000, 10**21),
-        B: v2(B, 1_000, 10**18),
-        C: v2(C, 10**20, 10**22, (WETH, OTHER)),
-    }
+    pools = PoolTable(
+        [
+            v2(A, 2_000_000_000_000, 10**21),
+            v2(B, 1_000, 10**18),
+            v2(C, 10**20, 10**22, (WETH, OTHER)),
+        ]
+    )
     evidence = PoolEvidence(USDC.address)
     evidence.applied(block(1), pools, at_ms=0)
     assert evidence.depth(pools[C], pools) is None
-    pools["0x" + "d" * 40] = v2("0x" + "d" * 40, 2_000_000_000, 10**20, (USDC, OTHER))
+    pools.put(v2("0x" + "d" * 40, 2_000_000_000, 10**20, (USDC, OTHER)))
     evidence.applied(block(2), pools, at_ms=0)
     depth = evidence.depth(pools[C], pools)
     assert depth is not None
@@ -166,8 +170,8 @@ def test_pool_without_the_quote_token_is_valued_through_the_deepest_pool_that_ha
 
 
 def test_only_changed_pools_are_measured_again_and_undone_blocks_are_taken_back() -> None:
-    before = {A: v2(A, 2_000_000_000, 10**18)}
-    after = {A: v2(A, 2_200_000_000, 10**18 * 10 // 11)}
+    before = PoolTable([v2(A, 2_000_000_000, 10**18)])
+    after = PoolTable([v2(A, 2_200_000_000, 10**18 * 10 // 11)])
     evidence = PoolEvidence(USDC.address)
     evidence.applied(block(1), before, at_ms=0)
     evidence.applied(block(2, before, after), after, at_ms=0)
@@ -183,7 +187,7 @@ def test_only_changed_pools_are_measured_again_and_undone_blocks_are_taken_back(
 
 
 def test_pool_that_changed_in_a_gap_is_measured_again() -> None:
-    shallow, deep = {A: v2(A, 2_000_000_000, 10**18)}, {A: v2(A, 4_000_000_000, 2 * 10**18)}
+    shallow, deep = PoolTable([v2(A, 2_000_000_000, 10**18)]), PoolTable([v2(A, 4_000_000_000, 2 * 10**18)])
     evidence = PoolEvidence(USDC.address)
     evidence.applied(block(1), shallow, at_ms=0)
     evidence.applied(block(9), deep, at_ms=0)
@@ -194,7 +198,7 @@ def test_pool_that_changed_in_a_gap_is_measured_again() -> None:
 
 
 def test_drained_pool_loses_its_price_and_its_depth() -> None:
-    full, empty = {A: v2(A, 2_000_000_000, 10**18)}, {A: v2(A, 0, 0)}
+    full, empty = PoolTable([v2(A, 2_000_000_000, 10**18)]), PoolTable([v2(A, 0, 0)])
     evidence = PoolEvidence(USDC.address)
     for number in (1, 2, 3):
         evidence.applied(block(number), full, at_ms=0)
@@ -206,7 +210,7 @@ def test_drained_pool_loses_its_price_and_its_depth() -> None:
 
 
 def test_route_through_an_unknown_or_exhausted_pool_has_no_impact_evidence() -> None:
-    pools = {A: v2(A, 2_000_000_000, 10**18)}
+    pools = PoolTable([v2(A, 2_000_000_000, 10**18)])
     evidence = PoolEvidence(USDC.address)
     evidence.applied(block(1), pools, at_ms=0)
 
@@ -245,3 +249,21 @@ def test_depth_of_a_balance_based_pool_ends_where_the_price_has_moved_so_far() -
     )
     for found, exact in zip(depth_of(weighted), depth_of(pair), strict=True):
         assert exact * 98 // 100 <= found <= exact
+
+
+def test_a_block_that_changes_nothing_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+
+    def counted(pool: Pool) -> TokenDepth:
+        measured.append(pool.key.address)
+        return depth_of(pool)
+
+    monkeypatch.setattr(pool_evidence, "depth_of", counted)
+    pools = PoolTable([v2(A, 2_000_000_000, 10**18), v2(B, 1_000, 10**18)])
+    evidence = PoolEvidence(USDC.address)
+    for number in range(1, 10):
+        evidence.applied(block(number), pools, at_ms=number)
+    assert sorted(measured) == [A, B]
+    pools.put(v2(B, 2_000, 10**18))
+    evidence.applied(block(10), pools, at_ms=10)
+    assert measured[2:] == [B]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from dexlane.domain.amm.quoting import InsufficientLiquidity, price_impact_bps, quote_route, spot_price_ratio
+from dexlane.domain.pool_table import PoolTable
 from dexlane.domain.risk.depth import TokenDepth, depth_of
 from dexlane.domain.risk.evidence import Impact, PoolDepth, Seen, Volatility
 from dexlane.domain.risk.price_history import Price, PriceHistory
 from dexlane.events.market import BlockApplied
-from dexlane.values.pools import Pool
+from dexlane.values.pools import Pool, PoolState
 from dexlane.values.routes import Route
 
 
@@ -23,7 +22,7 @@ class PoolEvidence:
     def __init__(self, quote_token: str, window: int = 32) -> None:
         self._quote_token = quote_token
         self._history = PriceHistory(window)
-        self._measured: dict[str, Pool] = {}
+        self._measured: dict[str, PoolState] = {}
         self._depths: dict[str, TokenDepth] = {}
         self._prices: dict[str, Price] = {}
         self._valuing: dict[str, Pool | None] = {}
@@ -35,7 +34,7 @@ class PoolEvidence:
         """Number of the last block taken in; -1 before the first."""
         return self._block
 
-    def applied(self, event: BlockApplied, pools: Mapping[str, Pool], at_ms: int) -> None:
+    def applied(self, event: BlockApplied, pools: PoolTable, at_ms: int) -> None:
         """Take in the pool states after a block. ``at_ms`` is when the block was received."""
         if event.block.number <= self._block:
             self.undone(event.block.number - 1, pools)
@@ -43,13 +42,13 @@ class PoolEvidence:
         self._block, self._at_ms = event.block.number, at_ms
         self._history.record(self._block, self._prices)
 
-    def undone(self, ancestor: int, pools: Mapping[str, Pool]) -> None:
+    def undone(self, ancestor: int, pools: PoolTable) -> None:
         """Go back to a block. The next block gives the evidence its date again."""
         self._history.undo_to(ancestor)
         self._block = min(self._block, ancestor)
         self._measure(pools)
 
-    def depth(self, pool: Pool, pools: Mapping[str, Pool]) -> Seen[PoolDepth] | None:
+    def depth(self, pool: Pool, pools: PoolTable) -> Seen[PoolDepth] | None:
         """Both sides of a pool in units of the quote token."""
         depth = self._depths.get(pool.key.address)
         if depth is None:
@@ -65,7 +64,7 @@ class PoolEvidence:
         volatility = self._history.volatility(pool)
         return None if volatility is None else Seen(volatility, self._history.newest(pool), self._at_ms)
 
-    def impact(self, route: Route, amount_in: int, pools: Mapping[str, Pool]) -> Seen[Impact] | None:
+    def impact(self, route: Route, amount_in: int, pools: PoolTable) -> Seen[Impact] | None:
         """The route quoted again on the newest state; None when a pool is unknown or cannot carry the amount."""
         try:
             quote = quote_route(pools, route, amount_in)
@@ -74,20 +73,21 @@ class PoolEvidence:
         impact = Impact(quote.amount_out, price_impact_bps(pools, route, quote))
         return Seen(impact, self._block, self._at_ms)
 
-    def _measure(self, pools: Mapping[str, Pool]) -> None:
-        """Measure every pool that is another value than the one measured last, however it came to change."""
+    def _measure(self, pools: PoolTable) -> None:
+        """Measure every pool whose state is another value than the one measured last, however it came to change."""
         self._valuing.clear()
-        for address, pool in pools.items():
-            if self._measured.get(address) is pool:
+        for address, state in pools.states.items():
+            if self._measured.get(address) is state:
                 continue
+            pool = pools[address]
             depth = depth_of(pool)
-            self._measured[address], self._depths[address] = pool, depth
+            self._measured[address], self._depths[address] = state, depth
             if depth.out0 and depth.out1:
                 self._prices[address] = Price(*spot_price_ratio(pool, pool.key.token0.address, pool.key.token1.address))
             else:
                 self._prices.pop(address, None)
 
-    def _quote_value(self, token: str, amount: int, pools: Mapping[str, Pool]) -> int | None:
+    def _quote_value(self, token: str, amount: int, pools: PoolTable) -> int | None:
         if token == self._quote_token:
             return amount
         if token not in self._valuing:
@@ -100,15 +100,15 @@ class PoolEvidence:
             return amount * numerator // denominator
         return amount * denominator // numerator
 
-    def _deepest_against_quote(self, token: str, pools: Mapping[str, Pool]) -> Pool | None:
+    def _deepest_against_quote(self, token: str, pools: PoolTable) -> Pool | None:
         """The pool that values a token: of those against the quote token, the one deepest in the quote token."""
         best: Pool | None = None
         best_depth = 0
-        for address in self._prices:
-            pool = pools.get(address)
-            if pool is None or {pool.key.token0.address, pool.key.token1.address} != {token, self._quote_token}:
+        for address in pools.trading(token):
+            key = pools.key(address)
+            if address not in self._prices or {key.token0.address, key.token1.address} != {token, self._quote_token}:
                 continue
-            depth = self._depths[address]
+            pool, depth = pools[address], self._depths[address]
             quote_depth = depth.out0 if pool.key.token0.address == self._quote_token else depth.out1
             if quote_depth > best_depth or (quote_depth == best_depth and best and address < best.key.address):
                 best, best_depth = pool, quote_depth

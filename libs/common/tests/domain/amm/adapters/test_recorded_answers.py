@@ -50,10 +50,13 @@ async def test_quotes_equal_fresh_answers_of_the_contracts(protocol: Protocol, r
         pytest.skip("asked by `make bytecode`")
     answers = int(os.environ.get("DEXLANE_BYTECODE_ANSWERS", "100000"))
     seed = int(os.environ.get("DEXLANE_SEED") or secrets.randbits(32))
-    equal = refused = 0
+    equal = refused = told = 0
     async for row in record_answers(protocol, Extent(answers, ROWS_PER_POOL), seed, default_cache(), print):
         tally = compare(protocol, row)
         assert tally.different == (), f"with seed {seed}"
         equal, refused = equal + tally.equal, refused + tally.refused
+        if equal + refused >= told + answers // 20:
+            told = equal + refused
+            sys.stderr.write(f"\r{protocol}: {told} of {answers} answers compared ")
     assert equal + refused >= answers
-    sys.stdout.write(f"{protocol}: {equal} equal, {refused} refused by both, none different (seed {seed})\n")
+    sys.stdout.write(f"\n{protocol}: {equal} equal, {refused} refused by both, none different (seed {seed})\n")
