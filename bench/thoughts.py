@@ -11,9 +11,9 @@ from dexlane.chain.execution.thoughts import Considered, TradeThoughts, Weighed,
 from dexlane.domain.circumstances import Planned
 from dexlane.domain.trade_quotes import quote_trade
 from dexlane.domain.tried import ways
-from dexlane.testing.builders import CHAIN_ID, NOW_MS, a_block_ref, a_pool_v2
+from dexlane.testing.builders import CHAIN_ID, NOW_MS, a_block_ref, a_market, a_pool_v2
 from dexlane.testing.random_pools import MarketShape, random_pools, seeded
-from dexlane.testing.thinking import a_planning_market, a_thought
+from dexlane.testing.thinking import a_thought
 from dexlane.values.books import Lane
 
 ROUNDS = 2_000
@@ -26,8 +26,8 @@ def run() -> Mapping[str, Spread]:
     arguments, planned = thought.arguments, thought.result
     if not isinstance(planned, Planned):
         raise TypeError("the decision that is measured trades")
-    market = a_planning_market()
-    wide = a_planning_market(*random_pools(seeded(1), MarketShape(tokens=1_000, pools=3_000, hubs=3)))
+    market = a_market()
+    wide = a_market(*random_pools(seeded(1), MarketShape(tokens=1_000, pools=3_000, hubs=3)))
     route = planned.plan.route
     quote = quote_trade(market.pools, [(route, planned.plan.amount_in)], {})
     thoughts = TradeThoughts(arguments["rules"])

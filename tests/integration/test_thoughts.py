@@ -9,6 +9,7 @@ import sqlite3
 
 import pytest
 
+from dexlane.chain.execution.thoughts import MADE_UP
 from dexlane.events.execution import FillIncluded
 from dexlane.events.risk import DecisionRecorded
 from dexlane.testing.stack import Stack
@@ -34,7 +35,14 @@ async def test_after_a_run_the_record_is_whole_and_every_decision_is_decided_aga
     assert said["documents"] > said["decisions"]
     again = await asyncio.to_thread(flowing_stack.command, "thoughts", "re-run", "--all", "--json")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert {row["outcome"] for row in json.loads(again.stdout)} <= {"same", "no_inputs"}
+    rows = {row["id"]: row["outcome"] for row in json.loads(again.stdout)}
+    shown = await asyncio.to_thread(flowing_stack.command, "thoughts", "show", "--json", "--latest", "1000000")
+    decisions = {one.id: one for one in map(DecisionRecorded.from_wire, shown.stdout.splitlines())}
+    same = {decisions[key].service for key, outcome in rows.items() if outcome == "same"}
+    assert same >= {"risk-scorer", "fast-executor"}
+    without = [decisions[key] for key, outcome in rows.items() if outcome != "same"]
+    assert [one for one in without if one.service != "gateway" and one.reasons != (MADE_UP,)] == []
+    assert {rows[one.id] for one in without} <= {"no_inputs"}
     later = await asyncio.to_thread(flowing_stack.command, "thoughts", "verify", "--head", said["heads"]["1"])
     assert later.returncode == 0, later.stdout + later.stderr
 

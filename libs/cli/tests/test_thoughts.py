@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from dexlane.domain.thoughts.chain import ChainName
+from dexlane.domain.thoughts.chain import ChainName, Head
 from dexlane.events.risk import DecisionRecorded
-from dexlane.events.thoughts import DocumentsRecorded
+from dexlane.events.thoughts import DocumentsRecorded, content_id
 from dexlane.runtime import thought_archive
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.journal import Journal
@@ -24,6 +24,7 @@ from dexlane.testing.thinking import a_thought, recorded_thoughts
 from dexlane_cli import thoughts
 from dexlane_cli.errors import CommandError
 from dexlane_cli.main import app
+from dexlane_cli.thought_sources import JournalSource
 
 runner = CliRunner()
 RESERVE = str(a_pool_v2().state.reserve0)  # type: ignore[union-attr]
@@ -122,6 +123,8 @@ def test_a_whole_record_verifies_and_every_decision_is_decided_again(
     assert fault == ""
     assert "2 decided again to the same bytes, 0 not; 1 name no inputs" in printed
     assert run(tmp_path, "re-run", decisions[1].id)[1] == ""
+    [without] = json.loads(run(tmp_path, "re-run", decisions[0].id, "--json")[0])
+    assert without["why"] == "it names no inputs; gateway said: breaker-losses was reset: looked at"
 
 
 def test_one_wei_in_a_document_is_named_by_verify_and_by_re_run(
@@ -210,6 +213,100 @@ def test_a_car_file_holds_decisions_and_documents_under_their_own_hashes(
             assert bytes.fromhex(name) + body.encode() in content
     db.close()
     assert run(tmp_path, "export", "--format", "car", "--out", str(out))[0] == printed
+
+
+async def _begin_anew(url: str, log: Log, at_ms: int, again: list[DecisionRecorded]) -> None:
+    """The archive was lost, and decisions are entered again from the streams, without documents."""
+    journal = Journal(url, clock=ManualClock(), log=log)
+    async with journal.transaction() as tx:
+        for table in (thought_archive.chain, thought_archive.tokens, thought_archive.documents):
+            await tx.conn.execute(table.delete())
+        await thought_archive.begin(tx.conn, ChainName("main", 1), Head(9, "ab" * 32), at_ms)
+        for decision in again:
+            await thought_archive.append(tx.conn, ChainName("main", 1), decision)
+    await journal.close()
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_documents_of_decisions_from_before_a_new_beginning_may_be_gone_and_later_ones_may_not(
+    decisions: list[DecisionRecorded], tmp_path: Path, log: Log, *, from_file: bool
+) -> None:
+    url, out = f"sqlite+aiosqlite:///{database(tmp_path)}", tmp_path / "thoughts.jsonl"
+    at_ms = decisions[1].occurred_at_ms
+
+    def ran(*arguments: str) -> tuple[str, str]:
+        if from_file:
+            run(tmp_path, "export", "--format", "jsonl", "--out", str(out))
+            return run(tmp_path, *arguments, "--file", str(out))
+        return run(tmp_path, *arguments)
+
+    asyncio.run(_begin_anew(url, log, at_ms + 1, decisions))
+    printed, fault = ran("verify")
+    assert fault == ""
+    assert "2 documents are no longer kept; only decisions from before" in printed
+    printed, fault = ran("re-run", "--all")
+    assert fault == ""
+    assert "of 2 from before the chain was begun anew documents are no longer kept" in printed
+    asyncio.run(_begin_anew(url, log, at_ms, decisions))
+    printed, fault = ran("verify")
+    assert f"document {decisions[1].inputs_id} is missing; decision {decisions[1].id} names it" in printed
+    assert "2 faults" in fault
+    assert "2 of 3 decisions do not follow" in ran("re-run", "--all")[1]
+
+
+def test_a_beginning_that_says_no_time_excuses_nothing(
+    decisions: list[DecisionRecorded], tmp_path: Path, log: Log
+) -> None:
+    asyncio.run(_begin_anew(f"sqlite+aiosqlite:///{database(tmp_path)}", log, 0, decisions))
+    assert "2 faults" in run(tmp_path, "verify")[1]
+
+
+def test_a_changed_document_is_a_fault_however_old_it_is(
+    decisions: list[DecisionRecorded], tmp_path: Path, log: Log
+) -> None:
+    asyncio.run(_begin_anew(f"sqlite+aiosqlite:///{database(tmp_path)}", log, 1 << 50, decisions))
+    changed = "INSERT INTO thought_documents (id, body, told_ms) VALUES (?, '{}', 0)"
+    tampered(tmp_path, changed, decisions[1].inputs_id or "")
+    assert "1 faults, the first: document" in run(tmp_path, "verify")[1]
+    assert "1 of 3 decisions do not follow" in run(tmp_path, "re-run", "--all")[1]
+
+
+def test_a_document_that_no_decision_leads_to_may_lack_what_it_names(
+    decisions: list[DecisionRecorded], tmp_path: Path
+) -> None:
+    """The archive forgets by when documents were last told: one may go a while before another that names it."""
+    assert decisions
+    text = json.dumps({"$": "e" * 64}, separators=(",", ":"))
+    tampered(tmp_path, "INSERT INTO thought_documents VALUES (?, ?, 0)", content_id(text.encode()), text)
+    assert run(tmp_path, "verify")[1] == ""
+
+
+def test_one_decision_is_looked_up_without_reading_the_archive(
+    decisions: list[DecisionRecorded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(JournalSource, "chains")
+    monkeypatch.delattr(JournalSource, "rows")
+    monkeypatch.setattr(thought_archive, "PAGE", 1)
+    assert decisions[1].id in run(tmp_path, "show", decisions[1].id)[0]
+    assert len(run(tmp_path, "show")[0].splitlines()) == 3
+    assert run(tmp_path, "re-run", decisions[1].id[:9])[1] == ""
+    assert "2 decided again" in run(tmp_path, "re-run", "--all")[0]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_an_export_reads_the_archive_page_by_page(
+    decisions: list[DecisionRecorded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    assert decisions
+    monkeypatch.delattr(JournalSource, "chains")
+    monkeypatch.setattr(thought_archive, "PAGE", 1)
+    out = tmp_path / "thoughts.out"
+    printed, fault = run(tmp_path, "export", "--format", form, "--out", str(out))
+    assert (fault, out.exists(), list(tmp_path.glob("*.part"))) == ("", True, [])
+    if form == "jsonl":
+        assert printed.endswith(f"{len(out.read_text().splitlines())} lines\n")
+    else:
+        assert printed.endswith("4 rows\n")
 
 
 def test_one_decision_or_all_of_them_are_decided_again(decisions: list[DecisionRecorded], tmp_path: Path) -> None:

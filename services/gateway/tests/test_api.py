@@ -48,7 +48,7 @@ def a_decision(number: int, book_id: str = "paper-main") -> DecisionRecorded:
 
 READS = (
     *("/overview", "/books", "/books/paper-main", "/positions", "/exposures", "/fills", "/intents", "/transactions"),
-    *("/verdicts", "/decisions", "/opportunities", "/feed", "/status", "/fees", "/services"),
+    *("/verdicts", "/thoughts", "/opportunities", "/feed", "/status", "/fees", "/services"),
 )
 
 
@@ -120,8 +120,8 @@ async def test_lists_are_newest_first_and_continue_at_the_cursor(gateway: Any) -
     seen: list[str] = []
     cursor: dict[str, str] = {}
     while True:
-        body = (await gateway.client.get("/api/v1/decisions", params={"limit": 2, **cursor})).json()
-        seen += [entry["data"]["reasons"][0] for entry in body["data"]]
+        body = (await gateway.client.get("/api/v1/thoughts", params={"limit": 2, **cursor})).json()
+        seen += [entry["decision"]["reasons"][0] for entry in body["data"]]
         if body["next"] is None:
             break
         cursor = {"cursor": body["next"]}
@@ -159,8 +159,20 @@ async def test_an_older_version_of_a_position_never_replaces_a_newer_one(gateway
 
 async def test_decisions_are_found_by_book_and_subject(gateway: Any) -> None:
     await gateway.archive(a_decision(1), a_decision(2, "live-devnet"))
-    assert len(await gateway.get("/decisions", book_id="live-devnet")) == 1
-    assert len(await gateway.get("/decisions", subject_id=f"{1:032x}")) == 1
+    assert len(await gateway.get("/thoughts", book_id="live-devnet")) == 1
+    assert len(await gateway.get("/thoughts", subject_id=f"{1:032x}")) == 1
+
+
+async def test_decisions_are_those_of_the_only_chain_or_of_the_one_that_is_named(open_gateway: Any) -> None:
+    gateway = await open_gateway(chains="8453")
+    elsewhere = a_decision(2).model_copy(update={"chain_id": 8453, "content_hash": ""})
+    await gateway.archive(a_decision(1), DecisionRecorded.from_wire(elsewhere.to_wire()))
+    assert [one["decision"]["chain_id"] for one in await gateway.get("/thoughts")] == [8453]
+    assert [one["decision"]["chain_id"] for one in await gateway.get("/thoughts", chain_id=1)] == [1]
+    several = await open_gateway(chains="1,8453")
+    answer = await several.client.get("/api/v1/thoughts")
+    assert answer.status_code == 422
+    assert answer.json()["detail"].endswith("say which with chain_id: 1, 8453")
 
 
 async def test_a_verdict_is_found_by_its_opportunity(gateway: Any) -> None:

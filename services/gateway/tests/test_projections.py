@@ -216,6 +216,20 @@ def test_a_flag_names_its_token() -> None:
     assert written(flagged).headline == "WETH carries the flag sell tax"
 
 
+@pytest.mark.parametrize("outcome", ["approved", "rejected", "traded", "exit_triggered"])
+def test_what_a_verdict_an_intent_or_an_exit_tells_is_not_told_again_as_a_decision(outcome: str) -> None:
+    decision = DecisionRecorded(
+        id="d" * 32,
+        chain_id=1,
+        occurred_at_ms=NOW_MS,
+        service="any",
+        subject_id="e" * 32,
+        outcome=outcome,
+        reasons=("it was told",),
+    )
+    assert written(decision) is None
+
+
 def test_what_is_not_shown_writes_no_entry() -> None:
     assert written(an_opened_account()) is None
     assert written(a_block()) is None

@@ -12,10 +12,10 @@ from dexlane.domain.thoughts.recording import decided_again
 from dexlane.events.risk import DecisionRecorded
 from dexlane.events.thoughts import DocumentsRecorded, ThoughtsChained, content_id
 from dexlane.runtime import thought_archive
-from dexlane.runtime.thought_archive import documents
+from dexlane.runtime.thought_archive import Asked, documents
 from dexlane.testing.builders import USDC, WETH, a_book, a_verdict, an_entry_opportunity
 from dexlane.testing.thinking import a_thought, recorded_thoughts
-from gateway.records import _tell_head
+from gateway.records import _tell_head, keep_bounded_once
 
 NAME = ChainName("main", 1)
 DAY_MS = 86_400_000
@@ -91,12 +91,12 @@ async def test_a_new_journal_says_which_head_it_does_not_know(gateway: Any) -> N
     lost = Head(42, "ab" * 32)
     async with gateway.desk.journal.transaction() as tx:
         assert not await thought_archive.knows(tx.conn, NAME, lost)
-        await thought_archive.begin(tx.conn, NAME, lost)
+        await thought_archive.begin(tx.conn, NAME, lost, 7)
         assert await thought_archive.knows(tx.conn, NAME, lost)
     await keep(gateway, *thoughts(1))
     async with gateway.desk.journal.reading() as conn:
         begun, _ = await thought_archive.entries(conn, 1)
-    assert thought_archive.note_of(begun) == {"after": str(lost)}
+    assert thought_archive.note_of(begun) == {"after": str(lost), "at_ms": 7}
     assert await faults(gateway) == []
 
 
@@ -141,11 +141,16 @@ async def test_tampering_with_the_database_is_found(gateway: Any, what: str) -> 
     assert await faults(gateway)
 
 
+async def forget(gateway: Any, **limits: int) -> int:
+    """What the gateway does each minute."""
+    settings = gateway.desk.settings.model_copy(update={"archive_days": 100_000, **limits})
+    return await keep_bounded_once(gateway.desk.journal, settings)
+
+
 async def test_what_the_retention_forgets_is_said_in_the_chain_and_the_entries_stay(gateway: Any) -> None:
     await keep(gateway, *thoughts(5))
-    async with gateway.desk.journal.transaction() as tx:
-        assert await thought_archive.forget(tx.conn, NAME, keep=2, older_than_ms=0) == 3
-        assert await thought_archive.forget(tx.conn, NAME, keep=2, older_than_ms=0) == 0
+    assert await forget(gateway, archive_decisions=2) == 3
+    assert await forget(gateway, archive_decisions=2) == 0
     assert await faults(gateway) == []
     listed = await gateway.get("/thoughts")
     assert [one["decision"] is None for one in listed] == [False, False, True, True, True]
@@ -154,23 +159,69 @@ async def test_what_the_retention_forgets_is_said_in_the_chain_and_the_entries_s
     assert len(await faults(gateway)) == 2
 
 
-async def test_documents_outlive_the_oldest_decision_by_a_day_and_no_longer(gateway: Any) -> None:
+async def test_a_decision_that_was_forgotten_and_comes_again_stays_forgotten(gateway: Any) -> None:
+    told = thoughts(3)
+    await keep(gateway, *told)
+    await forget(gateway, archive_decisions=1)
+    before = await head(gateway)
+    await keep(gateway, *told)
+    assert await head(gateway) == before
+    assert await faults(gateway) == []
+    assert [one["decision"] is None for one in await gateway.get("/thoughts")] == [False, True, True]
+
+
+async def test_decisions_go_when_they_are_old_and_one_with_a_wrong_clock_takes_no_other_along(gateway: Any) -> None:
+    _, *decisions = thoughts(4)
+    first_ms = gateway.clock.now_ms()
+    for one, at_ms in zip(decisions, (first_ms, first_ms + 2, first_ms + 1, 0), strict=True):
+        changed = one.model_copy(update={"occurred_at_ms": at_ms, "content_hash": ""})
+        await keep(gateway, DecisionRecorded.from_wire(changed.to_wire()))
+    gateway.clock.advance(DAY_MS + 1)
+    assert await forget(gateway, archive_days=1) == 1
+    assert await forget(gateway, archive_days=1) == 0
+    gateway.clock.advance(2)
+    assert await forget(gateway, archive_days=1) == 3
+    assert await faults(gateway) == []
+
+
+async def test_what_goes_goes_in_pieces_and_each_is_said_in_the_chain(
+    open_gateway: Any, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thought_archive, "PIECE", 2)
+    gateway = await open_gateway(database_url=database_url)
+    await keep(gateway, *thoughts(6))
+    async with gateway.desk.journal.reading() as conn:
+        assert await thought_archive.to_forget(conn, 1, 1, 0) == [(0, 2), (2, 4), (4, 6)]
+    assert await forget(gateway, archive_decisions=1) == 5
+    async with gateway.desk.journal.reading() as conn:
+        entries = await thought_archive.entries(conn, 1)
+        assert await thought_archive.to_forget(conn, 1, 1, 0) == []
+    said = [thought_archive.note_of(entry) for entry in entries if entry.kind is EntryKind.FORGOTTEN]
+    assert said == [{"up_to": 2}, {"up_to": 4}, {"up_to": 6}]
+    assert await faults(gateway) == []
+
+
+async def test_documents_outlive_the_oldest_decision_by_a_day_and_no_longer(
+    open_gateway: Any, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thought_archive, "PIECE", 2)
+    gateway = await open_gateway(database_url=database_url)
     told, *decisions = thoughts(1)
     await keep(gateway, told, *decisions)
-    old, older = "1" * 64, "2" * 64
+    kept, gone = "1" * 64, [f"{number:064x}" for number in range(5)]
     oldest = decisions[0].occurred_at_ms
     async with gateway.desk.journal.transaction() as tx:
-        rows = [
-            {"id": old, "body": "{}", "told_ms": oldest - DAY_MS},
-            {"id": older, "body": "{}", "told_ms": oldest - DAY_MS - 1},
-        ]
-        await tx.conn.execute(documents.insert(), rows)
-        assert await thought_archive.forget_documents(tx.conn) == 1
-        assert await thought_archive.document(tx.conn, old) == "{}"
-        assert await thought_archive.document(tx.conn, older) is None
+        rows = [{"id": name, "body": "{}", "told_ms": oldest - DAY_MS - 1} for name in gone]
+        await tx.conn.execute(documents.insert(), [*rows, {"id": kept, "body": "{}", "told_ms": oldest - DAY_MS}])
+    await forget(gateway)
+    async with gateway.desk.journal.reading() as conn:
+        assert await thought_archive.document(conn, kept) == "{}"
+        assert await thought_archive.texts(conn, gone) == {}
+        assert await thought_archive.texts(conn, told.documents) == told.documents
 
 
-async def test_decisions_are_found_by_book_token_outcome_service_and_time(gateway: Any) -> None:
+async def test_decisions_are_found_by_book_token_outcome_service_and_time(open_gateway: Any, database_url: str) -> None:
+    gateway = await open_gateway(database_url=database_url)
     risky = a_thought(cause=a_verdict(an_entry_opportunity(), risk_score=90), book=a_book(id="paper-risky"))
     await keep(gateway, *recorded_thoughts(a_thought(), risky))
     now_ms = risky.occasion.at_ms
@@ -182,10 +233,17 @@ async def test_decisions_are_found_by_book_token_outcome_service_and_time(gatewa
     assert await found(book_id="paper-risky") == ["too_risky"]
     assert await found(outcome="traded", token=WETH.address.upper().replace("0X", "0x")) == ["traded"]
     assert await found(token="0x" + "1" * 40) == []
+    assert await found(subject_id=risky.occasion.subject_id) == ["too_risky", "traded"]
+    assert await found(subject_id="0" * 32) == []
     assert await found(service="fast-executor", since_ms=now_ms, until_ms=now_ms) == ["too_risky", "traded"]
     assert await found(since_ms=now_ms + 1) == []
     assert await found(until_ms=now_ms - 1) == []
     assert await found(chain_id=8453) == []
+    async with gateway.desk.journal.reading() as conn:
+        for one in await thought_archive.search(conn, 1, Asked()):
+            for beginning in (one.entry.about, one.entry.about[:8], one.entry.about[:1]):
+                assert one in await thought_archive.search(conn, 1, Asked(decision_id=beginning))
+        assert await thought_archive.search(conn, 1, Asked(decision_id="f" * 31)) == []
     first = await gateway.client.get("/api/v1/thoughts", params={"limit": 1})
     assert await found(limit=1, cursor=first.json()["next"]) == ["traded"]
 

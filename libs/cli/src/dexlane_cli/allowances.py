@@ -6,9 +6,10 @@ import asyncio
 import random
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+import typer
 from rich.table import Table
 
 from dexlane.chain.deployments import deployments
@@ -22,7 +23,8 @@ from dexlane.runtime.books_file import load_books
 from dexlane.values.books import Book, Mode
 from dexlane.values.chains import NATIVE
 from dexlane_cli.default_books import roles, write_default_books
-from dexlane_cli.errors import CommandError
+from dexlane_cli.errors import EXIT_FAILED, CommandError
+from dexlane_cli.options import DEFAULT_HOME, Home, Shift, console, options_for
 from dexlane_cli.stack import StackOptions
 
 BLOCKS_A_LOOK = 2_000
@@ -95,3 +97,19 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> Table | None:
         *texts, expected = row.values()
         table.add_row(*map(str, texts), "yes" if expected else "[red]no[/]")
     return table
+
+
+def allowances_command(
+    home: Home = DEFAULT_HOME,
+    port_shift: Shift = 0,
+    blocks: Annotated[int, typer.Option(help="Last blocks whose logs are searched for approvals.", min=1)] = 50_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array instead of a table.")] = False,
+) -> None:
+    """List who may take tokens of the live accounts, by the chain. Exit code 1 when one is not expected: only Permit2
+    may, for books that are switched on."""
+    rows = list_allowances(options_for(home, port_shift), blocks)
+    table = show(rows, as_json=as_json)
+    if table is not None:
+        console.print(table)
+    if not all(row["expected"] for row in rows):
+        raise typer.Exit(EXIT_FAILED)

@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 
 from dexlane.domain.levels import unknown_level
@@ -19,18 +18,14 @@ from dexlane.values.books import Book, Lane, Mode, Profile
 from dexlane_cli import gateway_client
 from dexlane_cli.default_books import DEVNET_ROLES, quote_on, roles, write_default_books
 from dexlane_cli.errors import EXIT_USAGE, CommandError
-from dexlane_cli.stack import Ports, StackOptions, devnet_chains, given_nodes
+from dexlane_cli.options import DEFAULT_HOME, Home, console, options_for
+from dexlane_cli.stack import Ports, StackOptions
 
 app = typer.Typer(help="Show the books, or add one.", no_args_is_help=True)
-console = Console(soft_wrap=True)
-
-Home = Annotated[Path, typer.Option(envvar="DXL_HOME", help="Folder for books, journals, streams and logs.")]
-DEFAULT_HOME = Path(".dexlane")
 
 
 def _options(home: Path) -> StackOptions:
-    nodes = given_nodes()
-    options = StackOptions(home=home.resolve(), rpc_ws_urls=nodes, chains=(1,) if nodes else devnet_chains())
+    options = options_for(home)
     write_default_books(options)
     return options
 

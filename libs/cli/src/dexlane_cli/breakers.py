@@ -5,30 +5,21 @@ from __future__ import annotations
 import sys
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from dexlane_cli import gateway_client
 from dexlane_cli.errors import EXIT_FAILED
-from dexlane_cli.stack import Ports, StackOptions
+from dexlane_cli.options import DEFAULT_HOME, Home, Shift, console, options_for
+from dexlane_cli.stack import StackOptions
 
 app = typer.Typer(help="List circuit breakers, and reset one with a reason.", invoke_without_command=True)
-console = Console(soft_wrap=True)
 
-Home = Annotated[Path, typer.Option(envvar="DXL_HOME", help="Folder for books, journals, streams and logs.")]
-Shift = Annotated[int, typer.Option("--port-shift", help="Added to every port, to run beside another stack.")]
-DEFAULT_HOME = Path(".dexlane")
 COLOURS = {"closed": "green", "half_open": "yellow", "open": "red"}
 LOOK_EVERY_S = 1.0
-
-
-def _options(home: Path, shift: int) -> StackOptions:
-    return StackOptions(home=home.resolve(), ports=Ports(shift))
 
 
 @app.callback()
@@ -41,7 +32,7 @@ def list_breakers(
     """Show every breaker with its figures against their limits; those that hold something first."""
     if context.invoked_subcommand is not None:
         return
-    rows = gateway_client.call(_options(home, port_shift), "GET", "/breakers")
+    rows = gateway_client.call(options_for(home, port_shift), "GET", "/breakers")
     if as_json:
         sys.stdout.write(orjson.dumps(rows).decode() + "\n")
     else:
@@ -58,7 +49,7 @@ def reset(
 ) -> None:
     """Close a breaker. Where what opened it still holds, such as a drawdown, it opens again at once."""
     body = {"reason": reason, "chain_id": chain}
-    answer = gateway_client.call(_options(home, port_shift), "POST", f"/breakers/{source}/reset", body)
+    answer = gateway_client.call(options_for(home, port_shift), "POST", f"/breakers/{source}/reset", body)
     for before in answer["before"]:
         console.print(f"reset {source} on chain {before['chain_id']}; it was {before['phase']}: {before['reason']}")
     console.print("`dexlane breakers` shows what it says now")

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from dexlane.values.amounts import decimal_text
 from dexlane_cli import gateway_client
-from dexlane_cli.breakers import DEFAULT_HOME, Home, Shift
-from dexlane_cli.stack import Ports, StackOptions
+from dexlane_cli.options import DEFAULT_HOME, Home, Shift, console, options_for
+from dexlane_cli.stack import StackOptions
 
 app = typer.Typer(help="List trades that wait for a person, and confirm or decline one.", invoke_without_command=True)
-console = Console(soft_wrap=True)
 
 Request = Annotated[str, typer.Argument(help="The id of the request, as it is listed.")]
 Why = Annotated[str, typer.Option("--reason", help="It is recorded.")]
-
-
-def _options(home: Path, shift: int) -> StackOptions:
-    return StackOptions(home=home.resolve(), ports=Ports(shift))
 
 
 @app.callback()
@@ -39,7 +32,7 @@ def list_confirmations(
     if context.invoked_subcommand is not None:
         return
     path = "/confirmations?all=true" if everything else "/confirmations"
-    rows = gateway_client.call(_options(home, port_shift), "GET", path)
+    rows = gateway_client.call(options_for(home, port_shift), "GET", path)
     if as_json:
         sys.stdout.write(orjson.dumps(rows).decode() + "\n")
     elif rows:
@@ -51,13 +44,13 @@ def list_confirmations(
 @app.command("confirm")
 def confirm(request: Request, reason: Why, home: Home = DEFAULT_HOME, port_shift: Shift = 0) -> None:
     """Let a trade be made. It is planned again on the state of now, and never for more than what is shown here."""
-    _answer(_options(home, port_shift), request, "confirm", reason)
+    _answer(options_for(home, port_shift), request, "confirm", reason)
 
 
 @app.command("decline")
 def decline(request: Request, reason: Why, home: Home = DEFAULT_HOME, port_shift: Shift = 0) -> None:
     """Have a trade not made."""
-    _answer(_options(home, port_shift), request, "decline", reason)
+    _answer(options_for(home, port_shift), request, "decline", reason)
 
 
 def _answer(options: StackOptions, request: str, word: str, reason: str) -> None:

@@ -11,11 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import typer
+
 from dexlane.chain.link import host_of
 from dexlane.runtime.declare import declare
 from dexlane_cli import probes
-from dexlane_cli.errors import CommandError
+from dexlane_cli.errors import EXIT_FAILED, CommandError
 from dexlane_cli.listening import connect
+from dexlane_cli.options import DEFAULT_HOME, Home, Shift, console, options_for
 from dexlane_cli.session import supervisor_pid
 from dexlane_cli.stack import StackOptions, cache_binary
 
@@ -144,3 +147,13 @@ def examine(options: StackOptions) -> list[Finding]:
         findings += [asyncio.run(bus(options)), asyncio.run(chain(options)), asyncio.run(providers(options))]
         findings.append(asyncio.run(executors(options)))
     return findings
+
+
+def doctor_command(home: Home = DEFAULT_HOME, port_shift: Shift = 0) -> None:
+    """Look at versions, servers, disk, ports and, when dexlane runs, at bus and chain. Exit code 1 on a fault."""
+    findings = examine(options_for(home, port_shift))
+    for finding in findings:
+        mark = "[green]ok  [/]" if finding.well else "[red]fault[/]"
+        console.print(f"{mark} {finding.name:<8} {finding.sentence}", highlight=False)
+    if not all(finding.well for finding in findings):
+        raise typer.Exit(EXIT_FAILED)

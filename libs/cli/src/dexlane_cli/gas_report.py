@@ -19,7 +19,6 @@ from dexlane_cli.fee_plot import draw
 from dexlane_cli.fee_report import METHOD, Reporter, work
 from dexlane_cli.tape import bar
 
-app = typer.Typer()
 LONGEST_DEADLINE = 256
 console = Console(soft_wrap=True)
 
@@ -32,8 +31,8 @@ class Inclusion(StrEnum):
     P20 = "p20"
 
 
-@app.command("gas-report")
 def gas_report_command(
+    *,
     feehistory: Annotated[list[Path], typer.Option(help="A recorded fee history, Parquet or CSV; may be repeated.")],
     more: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="More of them.")] = None,
     deadline_blocks: Annotated[str, typer.Option(help="Deadlines in blocks.")] = "1,3,5,10,25,50",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
+from typing import Annotated
 
 import nats
+import typer
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -15,7 +17,10 @@ from nats.js.errors import Error as JetStreamError
 
 from dexlane.events.base import DEFAULT_REALM, Event
 from dexlane.events.streams import EVENTS, stream_of
+from dexlane_cli import rendering
 from dexlane_cli.errors import EXIT_USAGE, CommandError
+from dexlane_cli.options import Shift, console
+from dexlane_cli.stack import Ports
 
 DEFAULT_QUIET = frozenset({"block.applied", "fee.quoted", "exposure.changed", "paper.scored"})
 """Events that come with every block; shown only when asked for by name."""
@@ -97,3 +102,24 @@ async def _subscribe(
         )
     except (NatsError, JetStreamError) as error:
         raise CommandError(f"stream {stream} is not there; declare the streams with `make streams`") from error
+
+
+def tail_command(
+    events: Annotated[str, typer.Option(help="Comma-separated names or beginnings, e.g. fill,verdict.rejected")] = "",
+    since_start: Annotated[bool, typer.Option("--all", help="Begin with everything that is stored.")] = False,
+    count: Annotated[int, typer.Option(help="Stop after that many; 0 means never.", min=0)] = 0,
+    port_shift: Shift = 0,
+) -> None:
+    """Show events in colour as they happen. Blocks and fee quotes appear only when asked for by name."""
+    chosen = choose(events.split(","))
+
+    async def follow() -> None:
+        shown = 0
+        url = f"nats://127.0.0.1:{Ports(port_shift).nats}"
+        async for event in listen(url, chosen, since_start=since_start):
+            console.print(rendering.line(event), highlight=False)
+            shown += 1
+            if count and shown >= count:
+                return
+
+    asyncio.run(follow())

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
+import orjson
+import typer
 from rich.table import Table
 
 from dexlane.values.chains import NATIVE
 from dexlane_cli.errors import CommandError
+from dexlane_cli.options import DEFAULT_HOME, Home, Shift, console, options_for
 from dexlane_cli.stack import StackOptions
 
 PATIENCE_S = 20.0
@@ -279,3 +283,25 @@ def _asked(options: StackOptions, path: str, **params: Any) -> dict[str, Any]:
     except (httpx.HTTPError, ValueError) as error:
         raise CommandError(f"portfolio does not answer at {url}; is dexlane running?") from error
     return content
+
+
+def reconcile_command(
+    home: Home = DEFAULT_HOME,
+    port_shift: Shift = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON document.")] = False,
+) -> None:
+    """Compare the ledger of every live account with the chain, to the wei, and name the transactions behind a
+    difference. Exit code 0 only without one."""
+    options = options_for(home, port_shift)
+    reports = [examine(options, chain_id) for chain_id in options.node_urls]
+    if as_json:
+        sys.stdout.write(orjson.dumps([report.as_json() for report in reports]).decode() + "\n")
+    else:
+        for report in reports:
+            for table in tables(report):
+                console.print(table)
+    rows, faults = sum(len(report.lines) for report in reports), sum(len(report.findings) for report in reports)
+    if faults:
+        raise CommandError(f"{faults} of {rows} balances differ; halt with `dexlane halt` before anything else")
+    if not as_json:
+        console.print(f"{rows} balances of live accounts agree, difference 0" if rows else "no live account is open")

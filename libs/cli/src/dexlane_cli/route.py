@@ -20,7 +20,6 @@ from dexlane_cli.errors import EXIT_USAGE, CommandError
 from dexlane_cli.pool_lines import BAD_LINE, LineError
 from dexlane_cli.routed_pools import address_of, parse_pool
 
-app = typer.Typer()
 console = Console(soft_wrap=True)
 
 
@@ -39,8 +38,8 @@ class _Market:
         self.tokens |= {pool.key.token0.address, pool.key.token1.address}
 
 
-@app.command("route")
 def route_command(
+    *,
     pools: Annotated[str, typer.Option(help="File of pools, one JSON object a line; - reads standard input.")],
     token_in: Annotated[str, typer.Option(help="What is paid: a token of the file.")],
     token_out: Annotated[str, typer.Option(help="What is bought: a token of the file.")],

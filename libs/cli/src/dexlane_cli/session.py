@@ -12,11 +12,14 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import orjson
+import typer
 
 from dexlane.runtime.sealing import sealer_from
 from dexlane_cli.errors import CommandError
+from dexlane_cli.options import console
 from dexlane_cli.stack import APPROVER_KEYS, APPROVERS, EXECUTORS, Ports, StackOptions
 
 KEPT_SESSIONS = 3
@@ -146,3 +149,11 @@ def write_private(path: Path, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as handle:
         handle.write(content)
+
+
+def approval_keys_command(
+    folder: Annotated[Path, typer.Argument(help="Where they lie; old ones stay.")],
+) -> None:
+    """Make the keys that risk-scorer, portfolio and gateway seal with, and print the public ones for signers."""
+    write_approval_keys(folder)
+    console.print_json((folder / APPROVER_KEYS).read_text())

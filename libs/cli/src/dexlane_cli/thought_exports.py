@@ -12,7 +12,7 @@ from dexlane.domain.thoughts.car import Block, Cid, Node, car_file, node_block
 from dexlane.domain.thoughts.chain import Entry
 from dexlane.domain.thoughts.words import Detail, told
 from dexlane_cli.errors import CommandError
-from dexlane_cli.thought_sources import Chain, Source
+from dexlane_cli.thought_sources import Chain, Row, Source
 
 LINKS_PER_PAGE = 1_000
 """So that no block comes near the two million bytes that IPFS nodes exchange at most."""
@@ -20,18 +20,28 @@ LINKS_PER_PAGE = 1_000
 
 async def json_lines(source: Source) -> AsyncIterator[bytes]:
     """Every entry with its decision, then every document, one JSON object a line. ``verify`` and ``re-run`` read it."""
-    for chain in await source.chains():
-        for entry in chain.entries:
-            yield orjson.dumps(_row(chain, entry)) + b"\n"
+    async for row in source.rows():
+        yield orjson.dumps(_content(row)) + b"\n"
     async for document_id, text in source.documents():
         yield orjson.dumps({"document": document_id, "text": text}) + b"\n"
 
 
-def _row(chain: Chain, entry: Entry) -> dict[str, Any]:
-    decision = chain.decisions.get(entry.about)
+async def write_lines(source: Source, path: Path) -> int:
+    """The file of all that, under its name once it is whole; returns the lines."""
+    part, count = path.with_name(f"{path.name}.part"), 0
+    with part.open("wb") as file:
+        async for line in json_lines(source):
+            file.write(line)
+            count += 1
+    part.replace(path)
+    return count
+
+
+def _content(row: Row) -> dict[str, Any]:
+    entry, decision = row.entry, row.decision
     return {
-        "realm": chain.name.realm,
-        "chain_id": chain.name.chain_id,
+        "realm": row.name.realm,
+        "chain_id": row.name.chain_id,
         "sequence": entry.sequence,
         "kind": entry.kind.value,
         "about": entry.about,
@@ -51,7 +61,7 @@ async def write_parquet(source: Source, path: Path) -> int:
         import pyarrow.parquet as pq
     except ModuleNotFoundError as error:
         raise CommandError("Parquet needs pyarrow: install dexlane-cli[tapes]") from error
-    rows = [_flat(chain, entry) for chain in await source.chains() for entry in chain.entries]
+    rows = [_flat(row) async for row in source.rows()]
     texts = ("realm", "kind", "about", "content_hash", "previous_hash", "entry_hash")
     of_decisions = ("service", "book_id", "lane", "strategy", "outcome", "told", "inputs_id", "decision")
     schema = pa.schema(
@@ -69,15 +79,14 @@ async def write_parquet(source: Source, path: Path) -> int:
     return len(rows)
 
 
-def _flat(chain: Chain, entry: Entry) -> dict[str, Any]:
-    row = _row(chain, entry)
-    decision = chain.decisions.get(entry.about)
-    row["decision"] = None if decision is None else orjson.dumps(row["decision"]).decode()
+def _flat(row: Row) -> dict[str, Any]:
+    content, decision = _content(row), row.decision
+    content["decision"] = None if decision is None else orjson.dumps(content["decision"]).decode()
     if decision is not None:
         names = ("occurred_at_ms", "service", "book_id", "lane", "strategy", "outcome", "inputs_id")
-        row |= {name: getattr(decision, name) for name in names}
-        row |= {"told": told(decision, Detail.NORMAL), "tokens": decision.tokens, "reasons": decision.reasons}
-    return row
+        content |= {name: getattr(decision, name) for name in names}
+        content |= {"told": told(decision, Detail.NORMAL), "tokens": decision.tokens, "reasons": decision.reasons}
+    return content
 
 
 async def write_car(source: Source, path: Path) -> Cid:

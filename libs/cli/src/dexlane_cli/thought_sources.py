@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,11 +17,12 @@ from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from dexlane.domain.thoughts.chain import ChainName, Entry, EntryKind
+from dexlane.domain.thoughts.chain import ChainName, Entry, EntryKind, began_ms_of
 from dexlane.domain.thoughts.documents import references
 from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime import thought_archive
 from dexlane.runtime.migrate import database_file
+from dexlane.runtime.thought_archive import Asked
 from dexlane_cli.errors import EXIT_USAGE, CommandError
 
 
@@ -32,11 +35,41 @@ class Chain:
     decisions: dict[str, DecisionRecorded | None]
 
 
+@dataclass(frozen=True)
+class Row:
+    """An entry with its decision; None for what is none, was deleted or cannot be read."""
+
+    name: ChainName
+    entry: Entry
+    decision: DecisionRecorded | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A decision, and when the part of its chain began that it is in (Unix milliseconds)."""
+
+    decision: DecisionRecorded
+    began_ms: int
+
+    @property
+    def is_from_before(self) -> bool:
+        """Whether it was entered again from streams, which may no longer have had its documents."""
+        return self.decision.occurred_at_ms < self.began_ms
+
+
 class Source(Protocol):
     """Chains and documents."""
 
     async def chains(self) -> list[Chain]:
-        """All chains."""
+        """All chains, whole."""
+        ...
+
+    def rows(self) -> AsyncIterator[Row]:
+        """All entries of all chains, as they come."""
+        ...
+
+    def find(self, asked: Asked) -> AsyncIterator[Found]:
+        """Decisions that fit and can be read, of each chain the newest ``limit``, newest first."""
         ...
 
     async def texts(self, wanted: Iterable[str]) -> Mapping[str, str]:
@@ -63,6 +96,28 @@ class JournalSource:
             decisions = {key: one async for key, one in thought_archive.contents(self.conn, chain_id)}
             found.append(Chain(ChainName(self.realm, chain_id), entries, decisions))
         return found
+
+    async def rows(self) -> AsyncIterator[Row]:
+        """All entries of all chains, page by page."""
+        for chain_id in await thought_archive.chains(self.conn):
+            name = ChainName(self.realm, chain_id)
+            async for one in thought_archive.listed(self.conn, chain_id):
+                yield Row(name, one.entry, one.decision)
+
+    async def find(self, asked: Asked) -> AsyncIterator[Found]:
+        """Decisions that fit and can be read, page by page."""
+        for chain_id in await thought_archive.chains(self.conn):
+            began = began_by(await thought_archive.beginnings(self.conn, chain_id))
+            left, before = asked.limit, None
+            while left:
+                page = replace(asked, before=before, limit=min(left, thought_archive.PAGE))
+                rows = await thought_archive.search(self.conn, chain_id, page)
+                for one in rows:
+                    if one.decision is not None:
+                        yield Found(one.decision, began(one.entry.sequence))
+                if len(rows) < page.limit:
+                    break
+                left, before = left - len(rows), rows[-1].entry.sequence
 
     async def texts(self, wanted: Iterable[str]) -> Mapping[str, str]:
         """The texts of documents, missing ones left out."""
@@ -115,6 +170,21 @@ class FileSource:
         """All chains."""
         return list(self._chains.values())
 
+    async def rows(self) -> AsyncIterator[Row]:
+        """All entries of all chains."""
+        for chain in self._chains.values():
+            for entry in chain.entries:
+                yield Row(chain.name, entry, chain.decisions.get(entry.about))
+
+    async def find(self, asked: Asked) -> AsyncIterator[Found]:
+        """Decisions that fit and can be read."""
+        for chain in self._chains.values():
+            began = began_by(chain.entries)
+            inside = ((entry, chain.decisions.get(entry.about)) for entry in reversed(chain.entries))
+            fitting = (Found(one, began(entry.sequence)) for entry, one in inside if one and _fits(one, asked))
+            for found in islice(fitting, asked.limit):
+                yield found
+
     async def texts(self, wanted: Iterable[str]) -> Mapping[str, str]:
         """The texts of documents, missing ones left out."""
         return {name: self._texts[name] for name in wanted if name in self._texts}
@@ -123,6 +193,26 @@ class FileSource:
         """All documents."""
         for name, text in self._texts.items():
             yield name, text
+
+
+def began_by(entries: Iterable[Entry]) -> Callable[[int], int]:
+    """Says of a sequence when the part of the chain began that it is in; zero where nothing says it."""
+    began = {one.sequence: began_ms_of(one.about) for one in entries if one.kind is EntryKind.BEGUN}
+    beginnings = sorted(began)
+
+    def at(sequence: int) -> int:
+        place = bisect_right(beginnings, sequence)
+        return began[beginnings[place - 1]] if place else 0
+
+    return at
+
+
+def _fits(decision: DecisionRecorded, asked: Asked) -> bool:
+    return (
+        decision.id.startswith(asked.decision_id or "")
+        and (asked.token is None or asked.token in decision.tokens)
+        and all(getattr(asked, name) in {None, getattr(decision, name)} for name in ("book_id", "outcome", "service"))
+    )
 
 
 def _read(content: Any) -> DecisionRecorded | None:
@@ -164,10 +254,11 @@ async def gathered(source: Source, document_id: str, known: dict[str, str]) -> N
     while wanted:
         found = await source.texts(wanted)
         known.update(found)
-        wanted = {name for text in found.values() for name in _referred(text)} - known.keys()
+        wanted = {name for text in found.values() for name in referred(text)} - known.keys()
 
 
-def _referred(text: str) -> set[str]:
+def referred(text: str) -> set[str]:
+    """What a document names; nothing for one that cannot be read."""
     try:
         return references(text)
     except orjson.JSONDecodeError:

@@ -8,7 +8,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -22,6 +21,7 @@ from dexlane.domain.thoughts.words import Detail, told
 from dexlane.events.base import DEFAULT_REALM
 from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime.code_version import code_version
+from dexlane.runtime.thought_archive import Asked
 from dexlane_cli import journals, thought_exports
 from dexlane_cli.errors import EXIT_USAGE, CommandError
 from dexlane_cli.thought_checks import Outcome, ReRun, Verified, re_run, verified
@@ -36,7 +36,6 @@ app = typer.Typer(help="Show, export and verify recorded decisions, or compute t
 console = Console(soft_wrap=True)
 
 Home = Annotated[Path, typer.Option(envvar="DXL_HOME", help="Folder for books, journals, streams and logs.")]
-Shift = Annotated[int, typer.Option("--port-shift", help="Without effect: the journal is read, not a server.")]
 Realm = Annotated[str, typer.Option(help="Whose journal it is.")]
 File = Annotated[Path | None, typer.Option("--file", help="Read this export (jsonl) instead of the journal.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON instead of text.")]
@@ -49,27 +48,6 @@ class Format(StrEnum):
     JSONL = "jsonl"
     PARQUET = "parquet"
     CAR = "car"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which decisions to show."""
-
-    decision_id: str = ""
-    book: str = ""
-    token: str = ""
-    outcome: str = ""
-    service: str = ""
-
-    def fits(self, decision: DecisionRecorded) -> bool:
-        """Whether a decision is among them."""
-        return (
-            decision.id.startswith(self.decision_id)
-            and self.book in {"", decision.book_id}
-            and (not self.token or self.token.lower() in decision.tokens)
-            and self.outcome in {"", decision.outcome}
-            and self.service in {"", decision.service}
-        )
 
 
 def _with_source(home: Path, realm: str, file: Path | None, work: Callable[[Source], Awaitable[T]]) -> T:
@@ -92,19 +70,10 @@ def _settled(look: Callable[[], T], is_faulty: Callable[[T], bool], file: Path |
     return found
 
 
-async def _decisions(source: Source, wanted: Wanted) -> list[DecisionRecorded]:
-    """Those that fit, oldest first in each chain."""
-    found: list[DecisionRecorded] = []
-    for chain in await source.chains():
-        inside = (chain.decisions.get(entry.about) for entry in chain.entries)
-        found += [one for one in inside if one is not None and wanted.fits(one)]
-    return found
-
-
-def _checked_id(text: str) -> str:
+def _checked_id(text: str) -> str | None:
     if text and not DECISION_ID.fullmatch(text):
         raise CommandError(f"{text!r} is no id of a decision: 6 to 32 hex digits", EXIT_USAGE)
-    return text
+    return text or None
 
 
 @app.command("show")
@@ -119,14 +88,25 @@ def show(
     file: File = None,
     realm: Realm = DEFAULT_REALM,
     home: Home = DEFAULT_HOME,
-    port_shift: Shift = 0,
     as_json: AsJson = False,
 ) -> None:
     """Tell what was decided and why. One decision is told in full, several in a sentence each."""
-    wanted = Wanted(_checked_id(decision_id), book, token, outcome, service)
-    found = _with_source(home, realm, file, lambda source: _decisions(source, wanted))
+    asked = Asked(
+        decision_id=_checked_id(decision_id),
+        book_id=book or None,
+        token=token.lower() or None,
+        outcome=outcome or None,
+        service=service or None,
+        limit=latest,
+    )
+
+    async def work(source: Source) -> list[DecisionRecorded]:
+        return [found.decision async for found in source.find(asked)]
+
+    found = _with_source(home, realm, file, work)
     if not found:
         raise CommandError("no recorded decision fits; `dexlane thoughts show` lists the newest")
+    found.reverse()
     chosen = sorted(found, key=lambda one: one.occurred_at_ms)[-latest:]
     shown = detail or (Detail.FULL if decision_id else Detail.SHORT)
     for decision in chosen:
@@ -141,7 +121,6 @@ def export(
     file: File = None,
     realm: Realm = DEFAULT_REALM,
     home: Home = DEFAULT_HOME,
-    port_shift: Shift = 0,
 ) -> None:
     """Write all recorded decisions to a file. Nothing is sent anywhere: `ipfs dag import FILE` takes a CAR file."""
 
@@ -150,9 +129,7 @@ def export(
             return f"{await thought_exports.write_parquet(source, out)} rows"
         if form is Format.CAR:
             return f"root {await thought_exports.write_car(source, out)}"
-        lines = [line async for line in thought_exports.json_lines(source)]
-        out.write_bytes(b"".join(lines))
-        return f"{len(lines)} lines"
+        return f"{await thought_exports.write_lines(source, out)} lines"
 
     console.print(f"{out}: {_with_source(home, realm, file, write)}", highlight=False)
 
@@ -165,7 +142,6 @@ def verify(
     file: File = None,
     realm: Realm = DEFAULT_REALM,
     home: Home = DEFAULT_HOME,
-    port_shift: Shift = 0,
     as_json: AsJson = False,
 ) -> None:
     """Check the chain of decisions, their contents and their documents, and print the heads to note down. What was cut
@@ -196,6 +172,9 @@ def _print_verified(result: Verified) -> None:
         console.print(fault.sentence, style="red", highlight=False)
     counts = f"{result.entries} entries, {result.decisions} decisions, {result.documents} documents"
     console.print(f"looked at {counts}: {len(result.faults)} faults", highlight=False)
+    if result.no_longer_kept:
+        why = "only decisions from before the chain was begun anew name them"
+        console.print(f"{result.no_longer_kept} documents are no longer kept; {why}", highlight=False)
     for chain_id, newest in result.heads.items():
         console.print(f"head of chain {chain_id}: {newest}", highlight=False)
 
@@ -205,6 +184,7 @@ def _verified_json(result: Verified) -> str:
         "entries": result.entries,
         "decisions": result.decisions,
         "documents": result.documents,
+        "no_longer_kept": result.no_longer_kept,
         "heads": {str(chain_id): None if one is None else str(one) for chain_id, one in result.heads.items()},
         "faults": [{"sequence": fault.sequence, "sentence": fault.sentence} for fault in result.faults],
     }
@@ -218,16 +198,15 @@ def re_run_command(
     file: File = None,
     realm: Realm = DEFAULT_REALM,
     home: Home = DEFAULT_HOME,
-    port_shift: Shift = 0,
     as_json: AsJson = False,
 ) -> None:
     """Decide again from the recorded inputs and compare the bytes. Exit code 1 unless all are the same."""
     if bool(decision_id) == everything:
         raise CommandError("name a decision, or say --all", EXIT_USAGE)
-    wanted = Wanted(_checked_id(decision_id))
+    asked = Asked(decision_id=_checked_id(decision_id), limit=sys.maxsize)
 
     async def work(source: Source) -> list[ReRun]:
-        return await re_run(source, await _decisions(source, wanted), code_version())
+        return await re_run(source, asked, code_version())
 
     results = _settled(lambda: _with_source(home, realm, file, work), lambda found: bool(_not_the_same(found)), file)
     if not results:
@@ -253,4 +232,6 @@ def _print_re_run(results: list[ReRun]) -> None:
     counts = Counter(one.outcome for one in results)
     same, without = counts[Outcome.SAME], counts[Outcome.NO_INPUTS]
     more = f"; {without} name no inputs" if without else ""
+    lost = counts[Outcome.NO_LONGER_KEPT]
+    more += f"; of {lost} from before the chain was begun anew documents are no longer kept" if lost else ""
     console.print(f"{same} decided again to the same bytes, {len(bad)} not{more}", highlight=False)

@@ -32,7 +32,6 @@ from dexlane_cli.errors import EXIT_USAGE, CommandError
 
 EXIT_CODES = {"safe": 0, "unsafe": 1, "unknown": 3}
 _ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
-app = typer.Typer()
 console = Console(soft_wrap=True)
 
 
@@ -49,8 +48,8 @@ class Asked:
     strict: bool
 
 
-@app.command("token-check")
 def token_check_command(
+    *,
     rpc: Annotated[str, typer.Option(help="A node: http(s):// or ws(s)://. Nothing is sent, nothing costs.")],
     token: Annotated[str, typer.Option(help="The token's address.")],
     router_address: Annotated[

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import signal
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -19,10 +20,21 @@ from dexlane_cli.default_books import write_default_books
 from dexlane_cli.gateway_client import token
 from dexlane_cli.listening import connect, listen
 from dexlane_cli.nodes import require_nodes
+from dexlane_cli.options import DEFAULT_HOME, Home, Shift, console
 from dexlane_cli.rendering import line
 from dexlane_cli.session import lock, prepare, require_free_ports
 from dexlane_cli.signer_files import with_signers, write_signer_files
-from dexlane_cli.stack import SERVICE_PORTS, StackOptions, gateway_url, infrastructure, services, signer
+from dexlane_cli.stack import (
+    SERVICE_PORTS,
+    Ports,
+    StackOptions,
+    devnet_chains,
+    gateway_url,
+    given_nodes,
+    infrastructure,
+    services,
+    signer,
+)
 from dexlane_cli.supervisor import Supervisor
 
 HONESTY = "The recorded flow of the devnet does not react to us, so profits here prove nothing but that it works."
@@ -151,3 +163,46 @@ async def _show_fills(nats_url: str, screen: Screen) -> None:
                 continue
             failed.add(event.intent_id)
         screen.say(line(event))
+
+
+def up_command(
+    *,
+    home: Home = DEFAULT_HOME,
+    port_shift: Shift = 0,
+    speed: Annotated[float, typer.Option(help="Speed of the recorded flow, 1 to 1000.", min=1, max=1000)] = 100,
+    block_time: Annotated[float, typer.Option(help="Seconds between devnet blocks.", min=0.2, max=60)] = 1.0,
+    flow: Annotated[bool, typer.Option(help="Replay the recorded flow; without it the chain is quiet.")] = True,
+    chains: Annotated[str | None, typer.Option(envvar="CHAINS", help="1 is Ethereum, 1,8453 adds Base.")] = None,
+    signer_process: Annotated[
+        bool, typer.Option("--signer-process", envvar="DXL_SIGNER_PROCESS", help="Keys lie with a process of its own.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every line of every process.")] = False,
+) -> None:
+    """Start the bus, the cache, the devnet and all eight services, and show fills as they happen.
+
+    With DEXLANE_RPC_WS_URLS='{"1": "wss://..."}' in the environment those chains are paper-traded instead of the
+    devnet.
+    """
+    nodes = given_nodes(chains)
+    options = StackOptions(
+        home=home.resolve(),
+        ports=Ports(port_shift),
+        speed=speed,
+        block_time_s=block_time,
+        rpc_ws_urls=nodes,
+        flow=flow,
+        chains=(1,) if nodes else devnet_chains(chains),
+        signer_process=signer_process,
+    )
+    raise typer.Exit(asyncio.run(up(options, verbose=verbose, console=console)))
+
+
+def streams_command(
+    url: Annotated[str, typer.Option(help="NATS server.", envvar="DEXLANE_NATS_URL")] = "nats://127.0.0.1:14222",
+) -> None:
+    """Declare streams and the pool bucket on the server and print what differed."""
+    differences = asyncio.run(declare_streams(url))
+    for difference in differences:
+        console.print(difference, highlight=False)
+    if not differences:
+        console.print("streams and buckets are as declared")

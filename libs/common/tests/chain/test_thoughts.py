@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from dexlane.chain.execution.thoughts import TradeThoughts
+from dexlane.chain.execution.thoughts import MADE_UP, TradeThoughts
 from dexlane.domain.thoughts.recording import decided_again
 from dexlane.events.base import Event
 from dexlane.events.execution import TxChanged, TxState
 from dexlane.events.risk import DecisionRecorded
 from dexlane.events.thoughts import DocumentsRecorded
 from dexlane.runtime.errors import Transient
+from dexlane.runtime.journal import outbox
 from dexlane.testing.builders import a_book, a_book_changed, an_exit
 from dexlane.testing.live_bench import ACCOUNT, BOUGHT, Bench, Home, live_book, reborn, running
 
@@ -29,6 +30,12 @@ def decisions(events: list[Event]) -> list[DecisionRecorded]:
 def texts(events: list[Event]) -> dict[str, str]:
     told = [event.documents for event in events if isinstance(event, DocumentsRecorded)]
     return {name: text for one in told for name, text in one.items()}
+
+
+async def outbox_pruned(bench: Bench) -> None:
+    """What is known of a trade stands elsewhere."""
+    async with bench.journal.engine.begin() as conn:
+        await conn.execute(outbox.delete())
 
 
 async def ready(bench: Bench) -> None:
@@ -106,11 +113,12 @@ async def test_a_trade_whose_record_was_cut_off_is_recorded_when_its_verdict_com
         assert decisions(await before.events()) == []
         bench = await reborn(before)
         await bench.head()
+        await outbox_pruned(bench)
         for _ in range(2):
             await bench.executor.on_verdict(verdict)
         [decision] = decisions(await bench.events())
         assert (decision.outcome, decision.inputs_id) == ("traded", None)
-        assert "before the reasons were written down" in decision.reasons[0]
+        assert decision.reasons == (MADE_UP,)
 
 
 async def test_an_exit_whose_record_was_cut_off_is_recorded_when_it_comes_again_while_it_is_open(
@@ -130,4 +138,15 @@ async def test_an_exit_whose_record_was_cut_off_is_recorded_when_it_comes_again_
         for _ in range(2):
             await bench.executor.on_exit(exit_)
         [decision] = [one for one in decisions(await bench.events()) if one.subject_id == exit_.id]
-        assert (decision.outcome, decision.inputs_id) == ("traded", None)
+        assert (decision.outcome, decision.inputs_id, decision.reasons) == ("traded", None, (MADE_UP,))
+
+
+async def test_a_trade_that_was_recorded_is_not_made_up_for_when_its_verdict_comes_again(home: Home) -> None:
+    async with running(home) as bench:
+        await ready(bench)
+        verdict = bench.verdict(blocks=10)
+        await bench.executor.on_verdict(verdict)
+        assert len(decisions(await bench.events())) == 1
+        await outbox_pruned(bench)
+        await bench.executor.on_verdict(verdict)
+        assert decisions(await bench.events()) == []

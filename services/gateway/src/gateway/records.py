@@ -202,7 +202,9 @@ def _intent_of(event: Event) -> str | None:
 
 async def add(conn: AsyncConnection, event: Event, realm: str = DEFAULT_REALM) -> bool:
     """Archive an event, keep the newest of a position or live transaction, and enter a decision in the chain; False
-    when it was archived before."""
+    when it was archived before, also when its contents were forgotten since."""
+    if isinstance(event, DecisionRecorded) and await thought_archive.is_entered(conn, event.id):
+        return False
     result = await conn.execute(
         _ADD,
         {
@@ -308,21 +310,44 @@ async def all_positions(conn: AsyncConnection) -> list[PositionChanged]:
 
 
 async def keep_bounded(journal: Journal, settings: Settings, moments: Moments) -> None:
-    """Apply the retention and tell the head of the chain, again and again, for ever."""
+    """Apply the retention and tell the heads of the chains, again and again, for ever."""
     while True:
         try:
-            async with journal.transaction() as tx:
-                oldest = tx.now_ms - settings.archive_days * DAY_MS
-                rows = await prune(tx.conn, rows_per_event=settings.archive_rows_per_event, older_than_ms=oldest)
-                for chain_id in await thought_archive.chains(tx.conn):
-                    name = ChainName(tx.realm, chain_id)
-                    rows += await thought_archive.forget(tx.conn, name, settings.archive_decisions, oldest)
-                    await _tell_head(tx, chain_id)
-                await thought_archive.forget_documents(tx.conn)
-            moments.pruned(rows)
+            moments.pruned(await keep_bounded_once(journal, settings))
         except Transient as error:
             moments.not_pruned(str(error))
         await asyncio.sleep(PRUNE_INTERVAL_S)
+
+
+async def keep_bounded_once(journal: Journal, settings: Settings) -> int:
+    """Apply the retention; returns how many records went. A halt may wait for each of the transactions: which decisions
+    go is therefore looked up outside of them, and they go piece by piece."""
+    async with journal.transaction() as tx:
+        oldest = tx.now_ms - settings.archive_days * DAY_MS
+        gone = await prune(tx.conn, rows_per_event=settings.archive_rows_per_event, older_than_ms=oldest)
+    async with journal.reading() as conn:
+        chain_ids = await thought_archive.chains(conn)
+    for chain_id in chain_ids:
+        gone += await _forget(journal, chain_id, settings.archive_decisions, oldest)
+        async with journal.transaction() as tx:
+            await _tell_head(tx, chain_id)
+    async with journal.reading() as conn:
+        needed_since = await thought_archive.needed_since(conn)
+    while needed_since is not None:
+        async with journal.transaction() as tx:
+            if not await thought_archive.forget_documents(tx.conn, needed_since):
+                break
+    return gone
+
+
+async def _forget(journal: Journal, chain_id: int, keep: int, older_than_ms: int) -> int:
+    async with journal.reading() as conn:
+        pieces = await thought_archive.to_forget(conn, chain_id, keep, older_than_ms)
+    gone = 0
+    for piece in pieces:
+        async with journal.transaction() as tx:
+            gone += await thought_archive.forget(tx.conn, ChainName(tx.realm, chain_id), piece)
+    return gone
 
 
 async def _tell_head(tx: Tx, chain_id: int) -> None:

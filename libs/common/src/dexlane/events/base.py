@@ -74,3 +74,8 @@ class FeeCap(Value):
 
     max_fee_per_gas_wei: Amount
     max_priority_fee_per_gas_wei: Amount
+
+
+def is_absent(value: object) -> bool:
+    """What only some events have stays off the wire elsewhere."""
+    return value is None

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
-from dexlane.events.base import Event, FeeCap
+from dexlane.events.base import Event, FeeCap, is_absent
 from dexlane.events.portfolio import ExitTriggered
 from dexlane.events.risk import VerdictApproved
 from dexlane.values.amounts import Amount
@@ -80,11 +80,6 @@ class Submission(Value):
     public_after_blocks: int | None = Field(
         default=None, ge=0, description="a private trade goes to the public pool as well after so many blocks"
     )
-
-
-def _is_absent(value: object) -> bool:
-    """What only some events have stays off the wire elsewhere."""
-    return value is None
 
 
 class Plan(Value):
@@ -169,10 +164,10 @@ class IntentCreated(Event):
     exit: ExitTriggered | None = None
     received_at_ns: int = Field(ge=0)
     submission: Submission | None = Field(
-        default=None, exclude_if=_is_absent, description="None: by the public pool, without a choice"
+        default=None, exclude_if=is_absent, description="None: by the public pool, without a choice"
     )
     size: TradeSize | None = Field(
-        default=None, exclude_if=_is_absent, description="of an entry or a gap: amount and share, and what held it down"
+        default=None, exclude_if=is_absent, description="of an entry or a gap: amount and share, and what held it down"
     )
 
     @model_validator(mode="after")
@@ -232,7 +227,7 @@ class TxChanged(_OfIntent):
     reason: str | None = None
     elapsed_ms: float | None = Field(default=None, ge=0, description="since the logs that led to it were received")
     path: SendPath | None = Field(
-        default=None, exclude_if=_is_absent, description="which way the attempt went; None: by the public pool"
+        default=None, exclude_if=is_absent, description="which way the attempt went; None: by the public pool"
     )
 
     @classmethod

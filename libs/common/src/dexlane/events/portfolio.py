@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from dexlane.events.base import Event
+from dexlane.events.base import Event, is_absent
 from dexlane.events.seals import Seal
 from dexlane.values.amounts import Amount, SignedAmount
 from dexlane.values.base import Value, digest
@@ -57,11 +57,6 @@ class PositionChanged(Event):
         return digest("position.changed", book_id, account, token, position_version)
 
 
-def _is_absent(value: object) -> bool:
-    """What only some events have stays off the wire elsewhere."""
-    return value is None
-
-
 class ExposurePart(Value):
     """A part of what is at work: of one token, bought by one strategy. Money in quote units."""
 
@@ -106,11 +101,11 @@ class ExposureChanged(Event):
     block: BlockRef | None = None
     parts: tuple[ExposurePart, ...] | None = Field(
         default=None,
-        exclude_if=_is_absent,
+        exclude_if=is_absent,
         description="what is at work, by token and strategy; None where nobody said it",
     )
     results: TradeResults | None = Field(
-        default=None, exclude_if=_is_absent, description="what its trades amount to; None where nobody said it"
+        default=None, exclude_if=is_absent, description="what its trades amount to; None where nobody said it"
     )
 
     @classmethod

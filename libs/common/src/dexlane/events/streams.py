@@ -110,8 +110,9 @@ TRADING = StreamSpec(
 THOUGHTS = StreamSpec(
     name="THOUGHTS",
     events=(DocumentsRecorded,),
-    # Apart from TRADING, so that however many documents there are, no trade is forgotten for them.
-    max_age_s=14 * DAY_S,
+    # Apart from TRADING, so that however many documents there are, no trade is forgotten for them. The archive keeps
+    # them; here they lie for an archive that stands still, and for as long in the outboxes of who told them.
+    max_age_s=3 * DAY_S,
     max_bytes=512 * MIB,
     duplicate_window_s=600,
     description="What decisions were computed from, on its way to the archive",

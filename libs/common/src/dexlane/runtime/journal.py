@@ -162,7 +162,7 @@ class Journal:
         self._log = log
         self._realm = realm
         self._writer = asyncio.Lock()
-        self._pruning = Pruning(self.engine, realm, self._writer, log)
+        self._pruning = Pruning(self.engine, realm, self._writer, clock, log)
         self._queue: deque[_OutboxRow] = deque()
         self._sent: list[int] = []
         self._wake = asyncio.Event()
@@ -309,8 +309,8 @@ class Journal:
             self._idle.set()
             try:
                 # Marking and pruning are bookkeeping: done when nothing else waits, so as not to compete with trades.
-                is_tidy = not (self._sent or self._pruning.is_due)
-                await asyncio.wait_for(self._wake.wait(), None if is_tidy else MARK_SENT_AFTER_S)
+                pause_s = MARK_SENT_AFTER_S if self._sent else self._pruning.pause_s
+                await asyncio.wait_for(self._wake.wait(), pause_s)
             except TimeoutError:
                 await self._mark_sent()
                 await self._pruning.piece()

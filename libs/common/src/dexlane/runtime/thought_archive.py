@@ -8,13 +8,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import orjson
 import sqlalchemy as sa
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dexlane.domain.thoughts.chain import ChainName, Entry, EntryKind, Head, begun, forgotten, linked
+from dexlane.domain.thoughts.chain import (
+    ChainName,
+    Entry,
+    EntryKind,
+    Head,
+    begun,
+    forgotten,
+    linked,
+    lost_head_of,
+    up_to_of,
+)
 from dexlane.domain.thoughts.documents import TELL_AGAIN_MS
 from dexlane.events.risk import DecisionRecorded
 from dexlane.events.thoughts import DocumentsRecorded
@@ -23,6 +35,10 @@ SPARE_MS = 24 * TELL_AGAIN_MS
 """Documents outlive the last decision that was recorded beside them by a day: a decision may name what was told an hour
 before it, and that again what was told an hour earlier."""
 PAGE = 1_000
+PIECE = 200
+"""So many go in one transaction: a halt may be waiting for its end."""
+Piece = tuple[int, int]
+"""Entries after the first sequence, up to the second."""
 
 metadata = sa.MetaData()
 chain = sa.Table(
@@ -56,7 +72,8 @@ documents = sa.Table(
     sa.Column("told_ms", sa.BigInteger, nullable=False),
 )
 archive = sa.table(
-    "archive", sa.column("event_id"), sa.column("name"), sa.column("chain_id"), sa.column("sequence"), sa.column("body")
+    "archive",
+    *map(sa.column, ("event_id", "name", "chain_id", "sequence", "subject_id", "body")),
 )
 """Of the gateway's archive of events what is needed here."""
 
@@ -68,8 +85,11 @@ _PUT = sa.text(
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """Which decisions to look for. Times are Unix milliseconds, both ends included; ``before`` is a sequence."""
+    """Which decisions to look for. Times are Unix milliseconds, both ends included; ``before`` is a sequence, and
+    ``decision_id`` an id or its beginning. What a decision is about is known only while its contents are kept."""
 
+    decision_id: str | None = None
+    subject_id: str | None = None
     book_id: str | None = None
     token: str | None = None
     outcome: str | None = None
@@ -108,20 +128,33 @@ async def head(conn: AsyncConnection, chain_id: int) -> Head | None:
 
 async def knows(conn: AsyncConnection, name: ChainName, told: Head) -> bool:
     """Whether a head that was told once is an entry of the chain, or named as one that was lost."""
-    is_entry = sa.and_(chain.c.sequence == told.sequence, chain.c.entry_hash == told.entry_hash)
-    is_lost = chain.c.about == begun(name, None, told).about
-    found = sa.select(chain.c.sequence).where(chain.c.chain_id == name.chain_id, sa.or_(is_entry, is_lost))
-    return (await conn.execute(found)).first() is not None
+    here = sa.and_(chain.c.chain_id == name.chain_id, chain.c.sequence == told.sequence)
+    entry = sa.select(chain.c.sequence).where(here, chain.c.entry_hash == told.entry_hash)
+    if (await conn.execute(entry)).first() is not None:
+        return True
+    return any(lost_head_of(entry.about) == str(told) for entry in await beginnings(conn, name.chain_id))
 
 
-async def begin(conn: AsyncConnection, name: ChainName, lost: Head | None) -> Head:
-    """Say what the chain goes on from here: after the loss of a newer one, that one's head."""
-    return await _add(conn, name, begun(name, await head(conn, name.chain_id), lost))
+async def beginnings(conn: AsyncConnection, chain_id: int) -> list[Entry]:
+    """The entries that say what the chain goes on from, oldest first."""
+    query = sa.select(chain).where(chain.c.chain_id == chain_id, chain.c.kind == EntryKind.BEGUN.value)
+    return [_entry(row) for row in await conn.execute(query.order_by(chain.c.sequence))]
+
+
+async def begin(conn: AsyncConnection, name: ChainName, lost: Head | None, at_ms: int) -> Head:
+    """Say what the chain goes on from here, and when: after the loss of a newer one, that one's head."""
+    return await _add(conn, name, begun(name, await head(conn, name.chain_id), lost, at_ms))
+
+
+async def is_entered(conn: AsyncConnection, decision_id: str) -> bool:
+    """Whether a decision has an entry, whether or not its contents are still kept."""
+    entry = sa.select(chain.c.sequence).where(chain.c.decision_id == decision_id)
+    return (await conn.execute(entry)).first() is not None
 
 
 async def append(conn: AsyncConnection, name: ChainName, decision: DecisionRecorded) -> Head:
     """Enter a decision that is new to the archive; a chain that has none yet begins with it."""
-    last = await head(conn, name.chain_id) or await begin(conn, name, None)
+    last = await head(conn, name.chain_id) or await begin(conn, name, None, decision.occurred_at_ms)
     entry = linked(name, last, EntryKind.DECISION, decision.id, decision.content_hash)
     added = await _add(
         conn,
@@ -188,8 +221,12 @@ async def texts(conn: AsyncConnection, wanted: Iterable[str]) -> dict[str, str]:
 
 
 async def chains(conn: AsyncConnection) -> list[int]:
-    """The chain ids that have entries."""
-    return list((await conn.execute(sa.select(chain.c.chain_id).distinct().order_by(chain.c.chain_id))).scalars())
+    """The chain ids that have entries, found one after the other: a chain is long."""
+    found: list[int] = []
+    least = sa.select(sa.func.min(chain.c.chain_id))
+    while (following := (await conn.execute(least.where(chain.c.chain_id > (found or [0])[-1]))).scalar()) is not None:
+        found.append(following)
+    return found
 
 
 async def entries(conn: AsyncConnection, chain_id: int) -> list[Entry]:
@@ -221,17 +258,33 @@ def _read(body: str | None) -> DecisionRecorded | None:
         return None
 
 
+async def listed(conn: AsyncConnection, chain_id: int) -> AsyncIterator[Archived]:
+    """All entries of a chain with their decisions, oldest first, a page at a time."""
+    query = _with_contents().where(chain.c.chain_id == chain_id).order_by(chain.c.sequence).limit(PAGE)
+    last = 0
+    while rows := (await conn.execute(query.where(chain.c.sequence > last))).all():
+        for row in rows:
+            yield Archived(_entry(row), _read(row.body))
+        last = rows[-1].sequence
+
+
+def _with_contents() -> sa.Select[Any]:
+    joined = chain.join(archive, archive.c.event_id == chain.c.decision_id, isouter=True)
+    return sa.select(chain, archive.c.body).select_from(joined)
+
+
 async def search(conn: AsyncConnection, chain_id: int, asked: Asked) -> list[Archived]:
     """Decisions that match, newest first."""
-    query = (
-        sa.select(chain, archive.c.body)
-        .join(archive, archive.c.event_id == chain.c.decision_id, isouter=True)
-        .where(chain.c.chain_id == chain_id, chain.c.kind == EntryKind.DECISION.value)
-    )
+    query = _with_contents().where(chain.c.chain_id == chain_id, chain.c.kind == EntryKind.DECISION.value)
     for column in ("book_id", "outcome", "service"):
         value = getattr(asked, column)
         if value is not None:
             query = query.where(chain.c[column] == value)
+    if asked.decision_id is not None:
+        # A range, for the index; no hex digit comes after "g".
+        query = query.where(chain.c.decision_id >= asked.decision_id, chain.c.decision_id < asked.decision_id + "g")
+    if asked.subject_id is not None:
+        query = query.where(archive.c.subject_id == asked.subject_id)
     if asked.since_ms is not None:
         query = query.where(chain.c.occurred_at_ms >= asked.since_ms)
     if asked.until_ms is not None:
@@ -247,40 +300,59 @@ async def search(conn: AsyncConnection, chain_id: int, asked: Asked) -> list[Arc
 
 async def of_id(conn: AsyncConnection, decision_id: str) -> Archived | None:
     """One decision with its entry."""
-    query = (
-        sa.select(chain, archive.c.body)
-        .join(archive, archive.c.event_id == chain.c.decision_id, isouter=True)
-        .where(chain.c.decision_id == decision_id)
-    )
-    row = (await conn.execute(query)).first()
+    row = (await conn.execute(_with_contents().where(chain.c.decision_id == decision_id))).first()
     return None if row is None else Archived(_entry(row), _read(row.body))
 
 
-async def forget(conn: AsyncConnection, name: ChainName, keep: int, older_than_ms: int) -> int:
-    """Delete the contents of decisions beyond the newest ``keep``, and of older ones, and say so in the chain; entries
-    stay. Documents go when they were last told well before the oldest decision that is left. Returns how many decisions
-    went."""
-    held = sa.select(archive.c.event_id).where(archive.c.event_id == chain.c.decision_id).exists()
-    here = sa.and_(chain.c.chain_id == name.chain_id, chain.c.kind == EntryKind.DECISION.value, held)
-    last_beyond = sa.select(chain.c.sequence).where(here).order_by(chain.c.sequence.desc()).offset(keep).limit(1)
-    too_old = sa.select(sa.func.max(chain.c.sequence)).where(here, chain.c.occurred_at_ms < older_than_ms)
-    up_to = max((await conn.execute(last_beyond)).scalar() or 0, (await conn.execute(too_old)).scalar() or 0)
-    if not up_to:
-        return 0
-    doomed = sa.select(chain.c.decision_id).where(here, chain.c.sequence <= up_to)
-    gone = (await conn.execute(sa.delete(archive).where(archive.c.event_id.in_(doomed)))).rowcount
-    await conn.execute(tokens.delete().where(tokens.c.chain_id == name.chain_id, tokens.c.sequence <= up_to))
+async def to_forget(conn: AsyncConnection, chain_id: int, keep: int, older_than_ms: int) -> list[Piece]:
+    """What lies beyond the newest ``keep`` decisions, or before the first that is young enough: oldest first. Only
+    reads, and only what was not forgotten; of a large archive that takes long, so ask outside of transactions."""
+    after = await _forgotten_to(conn, chain_id)
+    here = sa.and_(chain.c.chain_id == chain_id, chain.c.sequence > after, chain.c.kind == EntryKind.DECISION.value)
+    newest_first = sa.select(chain.c.sequence).where(here).order_by(chain.c.sequence.desc()).limit(1)
+    oldest_first = sa.select(chain.c.sequence).where(here).order_by(chain.c.sequence).limit(1)
+    first_young = (await conn.execute(oldest_first.where(chain.c.occurred_at_ms >= older_than_ms))).scalar()
+    old = newest_first if first_young is None else newest_first.where(chain.c.sequence < first_young)
+    beyond = (await conn.execute(newest_first.offset(keep))).scalar() or after
+    up_to = max(beyond, (await conn.execute(old)).scalar() or after)
+    ends = [*range(after + PIECE, up_to, PIECE), up_to] if up_to > after else []
+    return list(pairwise([after, *ends]))
+
+
+async def _forgotten_to(conn: AsyncConnection, chain_id: int) -> int:
+    """The sequence up to which contents are gone."""
+    notes = sa.select(chain.c.about).where(chain.c.chain_id == chain_id, chain.c.kind == EntryKind.FORGOTTEN.value)
+    note = (await conn.execute(notes.order_by(chain.c.sequence.desc()).limit(1))).scalar()
+    return 0 if note is None else up_to_of(note)
+
+
+async def forget(conn: AsyncConnection, name: ChainName, piece: Piece) -> int:
+    """Delete the contents of one piece of decisions and say so in the chain; entries stay. Returns how many went."""
+    after, up_to = piece
+    inside = sa.and_(chain.c.chain_id == name.chain_id, chain.c.sequence > after, chain.c.sequence <= up_to)
+    doomed = archive.c.event_id.in_(sa.select(chain.c.decision_id).where(inside))
+    gone = (await conn.execute(sa.delete(archive).where(doomed))).rowcount
+    about = sa.and_(tokens.c.chain_id == name.chain_id, tokens.c.sequence > after, tokens.c.sequence <= up_to)
+    await conn.execute(tokens.delete().where(about))
     await _add(conn, name, forgotten(name, await head(conn, name.chain_id), up_to))
     return gone
 
 
-async def forget_documents(conn: AsyncConnection) -> int:
-    """Delete documents that no archived decision can name any more; returns how many went."""
-    held = sa.select(archive.c.event_id).where(archive.c.event_id == chain.c.decision_id).exists()
-    oldest = (await conn.execute(sa.select(sa.func.min(chain.c.occurred_at_ms)).where(held))).scalar()
-    if oldest is None:
-        return 0
-    return (await conn.execute(documents.delete().where(documents.c.told_ms < oldest - SPARE_MS))).rowcount
+async def needed_since(conn: AsyncConnection) -> int | None:
+    """Documents that were last told before this moment can be named by no archived decision any more; None when there
+    is none. Only reads."""
+    oldest: list[int] = []
+    for chain_id in await chains(conn):
+        kept = sa.and_(chain.c.chain_id == chain_id, chain.c.sequence > await _forgotten_to(conn, chain_id))
+        first = (await conn.execute(sa.select(sa.func.min(chain.c.occurred_at_ms)).where(kept))).scalar()
+        oldest += [] if first is None else [first]
+    return min(oldest) - SPARE_MS if oldest else None
+
+
+async def forget_documents(conn: AsyncConnection, told_before_ms: int) -> bool:
+    """Delete a piece of the documents that were last told before a moment; whether there may be more."""
+    oldest = sa.select(documents.c.id).where(documents.c.told_ms < told_before_ms).limit(PIECE)
+    return (await conn.execute(documents.delete().where(documents.c.id.in_(oldest)))).rowcount == PIECE
 
 
 def note_of(entry: Entry) -> Mapping[str, object]:

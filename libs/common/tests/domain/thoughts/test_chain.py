@@ -28,7 +28,7 @@ NAME = ChainName("main", 1)
 
 def a_chain(length: int = 6, forgotten_to: int = 0) -> list[Entry]:
     """A beginning, and decisions after it."""
-    entries = [begun(NAME, None, None)]
+    entries = [begun(NAME, None, None, 0)]
     for number in range(length - 1):
         decision_id = f"{number:032x}"
         entries.append(
@@ -154,9 +154,9 @@ def test_a_note_that_was_changed_forgives_nothing() -> None:
 
 def test_a_new_chain_names_the_head_of_the_one_that_was_lost() -> None:
     lost = head_of(a_chain())
-    entry = begun(NAME, None, lost)
+    entry = begun(NAME, None, lost, 0)
     assert str(lost) in entry.about
-    assert entry.entry_hash != begun(NAME, None, None).entry_hash
+    assert entry.entry_hash != begun(NAME, None, None, 0).entry_hash
 
 
 @pytest.mark.parametrize("text", ["", "12", "x:" + "0" * 64, "1:00", "-1:" + "0" * 64])

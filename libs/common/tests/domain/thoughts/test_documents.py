@@ -24,8 +24,8 @@ from dexlane.domain.thoughts.documents import (
 )
 from dexlane.events.risk import VerdictApproved
 from dexlane.events.thoughts import content_id
-from dexlane.testing.builders import V2_POOL
-from dexlane.testing.thinking import a_planning_market, planning_arguments
+from dexlane.testing.builders import V2_POOL, a_market
+from dexlane.testing.thinking import planning_arguments
 from dexlane.values.books import Book, Lane
 
 
@@ -56,7 +56,7 @@ def test_what_planning_is_given_is_read_back_as_it_was(name: str, kind: type[Any
 
 
 def test_a_market_is_read_back_with_the_states_of_its_pools() -> None:
-    market = a_planning_market()
+    market = a_market()
     document_id, texts = written(market)
     back = TypeAdapter(Market).validate_json(json.dumps(resolve(document_id, texts.get)))
     assert back.pools == market.pools
@@ -66,10 +66,10 @@ def test_a_market_is_read_back_with_the_states_of_its_pools() -> None:
 def test_large_parts_stand_in_documents_of_their_own_and_are_told_once() -> None:
     library = Library()
     first = library.round(0)
-    first.put(a_planning_market())
+    first.put(a_market())
     first.keep()
     later = library.round(1)
-    document_id = later.put(a_planning_market(timestamp_s=1_700_000_012))
+    document_id = later.put(a_market(timestamp_s=1_700_000_012))
     assert set(later.texts) == {document_id}
     assert references(later.texts[document_id]) <= set(first.texts)
     assert any(V2_POOL in text for text in first.texts.values())
@@ -77,18 +77,18 @@ def test_large_parts_stand_in_documents_of_their_own_and_are_told_once() -> None
 
 def test_nothing_counts_as_told_before_it_is_certain() -> None:
     library = Library()
-    library.round(0).put(a_planning_market())
-    _, again = written(a_planning_market(), library)
+    library.round(0).put(a_market())
+    _, again = written(a_market(), library)
     assert len(again) > 1
 
 
 def test_documents_are_told_again_after_an_hour_because_archives_forget() -> None:
     library = Library()
     first = library.round(0)
-    first.put(a_planning_market())
+    first.put(a_market())
     first.keep()
-    assert written(a_planning_market(), library, TELL_AGAIN_MS - 1)[1] == {}
-    assert written(a_planning_market(), library, TELL_AGAIN_MS)[1].keys() == first.texts.keys()
+    assert written(a_market(), library, TELL_AGAIN_MS - 1)[1] == {}
+    assert written(a_market(), library, TELL_AGAIN_MS)[1].keys() == first.texts.keys()
 
 
 def test_an_object_that_was_written_is_known_by_itself_and_not_by_its_place_in_memory() -> None:
@@ -126,7 +126,7 @@ def test_what_is_no_value_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize("fault", ["missing", "changed"])
 def test_a_fault_is_told_with_the_name_of_the_document(fault: str) -> None:
-    document_id, texts = written(a_planning_market())
+    document_id, texts = written(a_market())
     part = sorted(references(texts[document_id]))[0]
     if fault == "missing":
         del texts[part]
@@ -160,4 +160,6 @@ def test_whatever_is_written_is_read_back_and_has_one_name(value: dict[str, Any]
     assert resolve(document_id, texts.get) == readable(value)
     turned = dict(reversed(list(value.items())))
     assert written(turned)[0] == document_id
-    assert all(len(orjson.loads(text)) >= 0 and content_id(text.encode()) == name for name, text in texts.items())
+    for name, text in texts.items():
+        assert content_id(text.encode()) == name
+        assert orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS).decode() == text, "it is canonical"

@@ -13,6 +13,7 @@ from dexlane.domain.circumstances import Planned, PlanningRules, Refused
 from dexlane.domain.exits import HeldPosition, judge_exit
 from dexlane.domain.planning import plan
 from dexlane.domain.pool_book import PoolBook
+from dexlane.domain.risk.profiles import PROFILES
 from dexlane.domain.thoughts.calls import Occasion, Thought, called_again
 from dexlane.domain.thoughts.documents import DocumentError
 from dexlane.domain.thoughts.recording import decided_again
@@ -20,7 +21,7 @@ from dexlane.domain.thoughts.visible import Search, seen_market, seen_pools
 from dexlane.domain.thoughts.words import Detail, told
 from dexlane.events.control import Status
 from dexlane.events.opportunity import OpportunityFound
-from dexlane.events.risk import DecisionRecorded
+from dexlane.events.risk import Category, DecisionRecorded
 from dexlane.events.thoughts import DocumentsRecorded, Stance
 from dexlane.testing.builders import (
     CHAIN_ID,
@@ -29,16 +30,18 @@ from dexlane.testing.builders import (
     WETH,
     a_block_ref,
     a_book,
+    a_market,
     a_pool_v2,
     a_pool_v3,
     a_verdict,
     an_entry_opportunity,
     an_exit,
     an_opportunity,
+    risk_factors,
 )
 from dexlane.testing.random_pools import MarketShape, numbered_token, random_pools, seeded
-from dexlane.testing.thinking import a_planning_market, a_thought, planning_arguments, recorded_thoughts
-from dexlane.values.books import ExitRules, Lane
+from dexlane.testing.thinking import a_thought, planning_arguments, recorded_thoughts
+from dexlane.values.books import ExitRules, Lane, Profile
 from dexlane.values.pools import Pool
 from dexlane.values.routes import Leg, Route
 
@@ -69,9 +72,9 @@ THOUGHTS: dict[str, Thought] = {
     "traded": a_thought(),
     "traded smart": a_thought(rules=SMART),
     "too_risky": a_thought(cause=a_verdict(an_entry_opportunity(), risk_score=45)),
-    "halted": a_thought(market=a_planning_market(status=Status.HALTED)),
+    "halted": a_thought(market=a_market(status=Status.HALTED)),
     "no_edge": a_thought(cause=a_verdict(an_opportunity())),
-    "stale_fee_quote": a_thought(market=a_planning_market(fee_quote=None)),
+    "stale_fee_quote": a_thought(market=a_market(fee_quote=None)),
     "unroutable": a_thought(Refused(outcome="unroutable", reasons=("no router trades this",))),
     "exit traded": a_thought(cause=an_exit(), rules=SMART),
     "exit_triggered": an_exit_thought(),
@@ -109,6 +112,25 @@ def test_a_trade_says_what_spoke_for_it_what_was_tried_and_from_what_it_was_comp
     assert decision.inputs["block"].startswith("100 0x")
     assert {"pools", "fee_quote", "code", "profile", "status"} <= decision.inputs.keys()
     assert decision.would_if == ()
+
+
+def test_what_a_trade_costs_speaks_against_it() -> None:
+    decision, _ = recorded(THOUGHTS["traded"])
+    against = {one.name for one in decision.factors if one.stance is Stance.AGAINST}
+    assert against == {"price impact", "gas"}
+
+
+@pytest.mark.parametrize("profile", Profile)
+def test_a_category_speaks_against_a_trade_from_where_the_profile_of_the_book_no_longer_accepts_it(
+    profile: Profile,
+) -> None:
+    most = PROFILES[profile].max_category_score
+    for score in {most, min(most + 1, 100)}:
+        factors = tuple(one.model_copy(update={"score": score}) for one in risk_factors())
+        verdict = a_verdict(an_entry_opportunity(), factors=factors)
+        decision, _ = recorded(a_thought(cause=verdict, book=a_book(profile=profile)))
+        stances = {one.stance for one in decision.factors if one.name in set(Category)}
+        assert stances == {Stance.AGAINST if score > most else Stance.FOR}
 
 
 def test_a_refused_size_is_an_alternative_with_its_reason() -> None:
@@ -155,7 +177,7 @@ def test_one_wei_in_a_document_is_named_by_the_document() -> None:
 
 def test_inputs_that_lead_elsewhere_do_not_give_the_recorded_decision() -> None:
     decision, _ = recorded(THOUGHTS["traded"])
-    other, texts = recorded(a_thought(market=a_planning_market(a_pool_v2(reserve0=20_000_001 * 10**6), a_pool_v3())))
+    other, texts = recorded(a_thought(market=a_market(a_pool_v2(reserve0=20_000_001 * 10**6), a_pool_v3())))
     assert decided_again(other.inputs_id or "", texts.get).to_wire() != decision.to_wire()
 
 
@@ -196,7 +218,7 @@ def test_planning_on_the_pools_it_could_see_gives_the_same_plan_as_on_all(
     route = routed(pools, 0, last)
     if route is None:
         return
-    market = a_planning_market(*pools)
+    market = a_market(*pools)
     opportunity = an_entry_opportunity(route=route, size_hint=10**18, expected_out=1, edge_bps=0)
     assert isinstance(opportunity, OpportunityFound)
     book = a_book(quote=numbered_token(0))

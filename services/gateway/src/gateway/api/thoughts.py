@@ -12,9 +12,10 @@ from dexlane.domain.thoughts.words import Detail, told
 from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime import thought_archive
 from dexlane.runtime.thought_archive import Archived, Asked
-from gateway.api.desk import DEFAULT_LIMIT, BookFilter, Cursor, Desk, Limit, sequence_of
+from gateway.api.desk import DEFAULT_LIMIT, BookFilter, ChainFilter, Cursor, Desk, Limit, sequence_of
 from gateway.api.envelope import Envelope, Problem
 
+SubjectFilter = Annotated[str | None, Query(max_length=64, description="id of what it is about")]
 Word = Annotated[str | None, Query(pattern="^[a-z_-]{1,32}$")]
 TokenFilter = Annotated[str | None, Query(pattern="^0x[0-9a-fA-F]{40}$", description="address of a token")]
 Moment = Annotated[int | None, Query(ge=0, description="Unix time in milliseconds")]
@@ -54,9 +55,11 @@ def router(desk: Desk) -> APIRouter:
 
     @api.get("/thoughts")
     async def list_thoughts(asked: Annotated[Filters, Depends()]) -> Envelope[list[Thought]]:
-        """Every decision, approvals and trades too, newest first."""
+        """What services decided and why, approvals, trades and refusals, newest first. Without ``chain_id`` those of
+        the only chain that is served."""
+        chain_id = asked.chain_id or _only_chain(desk)
         async with desk.journal.reading() as conn:
-            found = await thought_archive.search(conn, asked.chain_id, asked.wanted)
+            found = await thought_archive.search(conn, chain_id, asked.wanted)
         more = str(found[-1].entry.sequence) if len(found) == asked.wanted.limit else None
         return desk.wrap([_shown(one, asked.detail) for one in found], more)
 
@@ -94,14 +97,23 @@ def router(desk: Desk) -> APIRouter:
     return api
 
 
+def _only_chain(desk: Desk) -> int:
+    chains = desk.settings.chains
+    if len(chains) > 1:
+        known = ", ".join(map(str, chains))
+        raise Problem(422, "Which chain?", f"each chain has a chain of decisions; say which with chain_id: {known}")
+    return chains[0]
+
+
 class Filters:
     """What a search asks for, from the query."""
 
     def __init__(  # noqa: PLR0913  one parameter per filter of the query
         self,
         *,
-        chain_id: Annotated[int, Query(ge=1, description="chain id")] = 1,
+        chain_id: ChainFilter = None,
         book_id: BookFilter = None,
+        subject_id: SubjectFilter = None,
         token: TokenFilter = None,
         outcome: Word = None,
         service: Word = None,
@@ -115,6 +127,7 @@ class Filters:
         self.detail = detail
         self.wanted = Asked(
             book_id=book_id,
+            subject_id=subject_id,
             token=None if token is None else token.lower(),
             outcome=outcome,
             service=service,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from dexlane.domain.thoughts.saying import APPROVED, TRADED
+from dexlane.domain.thoughts.saying import APPROVED, EXIT_TRIGGERED, REJECTED, TRADED
 from dexlane.events.base import Event
 from dexlane.events.control import TradingStatus
 from dexlane.events.execution import (
@@ -33,8 +33,8 @@ from dexlane.values.tokens import Token, TokenDelta
 KEPT = 200
 REMEMBERED = 1_000
 SHOWN_DIGITS = 6
-TOLD_BY_OTHERS = frozenset({APPROVED, TRADED})
-"""Decisions that a verdict or an intent tells as well."""
+TOLD_BY_OTHERS = frozenset({APPROVED, REJECTED, TRADED, EXIT_TRIGGERED})
+"""Decisions that a verdict, an intent or an exit tells as well."""
 
 
 class Kind(StrEnum):

@@ -57,8 +57,9 @@ async def take_up_chains(journal: Journal, service: Service) -> None:
         name = ChainName(service.bus.realm, chain_id)
         async with journal.transaction() as tx:
             told = None if word is None else Head(word.sequence, word.entry_hash)
-            if told is not None and not await thought_archive.knows(tx.conn, name, told):
-                await thought_archive.begin(tx.conn, name, told)
+            is_unknown = is_empty if told is None else not await thought_archive.knows(tx.conn, name, told)
+            if is_unknown:
+                await thought_archive.begin(tx.conn, name, told, tx.now_ms)
             await thought_archive.append_missing(tx.conn, name)
 
 

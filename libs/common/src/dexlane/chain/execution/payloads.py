@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from dexlane.chain.calldata import MAINNET_ROUTER, ExactInput, RouterDeployment, RouterKind, Trade, UnroutableError
 from dexlane.chain.direct_calls import router_for, trade_calldata
-from dexlane.chain.execution.slots import Slot
 from dexlane.chain.permit2 import (
     ONLY_THIS_BLOCK,
     PERMIT2,
@@ -22,6 +21,9 @@ from dexlane.domain.send_values import CANCEL_GAS, AttemptKind
 from dexlane.events.base import FeeCap
 from dexlane.events.execution import IntentCreated, Plan, Purpose
 from dexlane_signer import Approval, DynamicFeeTransaction, PermitRequest, SignedAttempt, SignRequest
+
+if TYPE_CHECKING:  # who makes keys and policies needs no database
+    from dexlane.chain.execution.slots import Slot
 
 ALLOWANCE_GAS = 90_000
 """Gas limit of an ERC-20 approve; behind USDC's proxy it takes about 56,000."""

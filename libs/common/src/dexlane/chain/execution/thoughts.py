@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.records import Cause, Stamp
+from dexlane.chain.execution.tables import intents
 from dexlane.domain.circumstances import Holdings, Market, Planned, PlanningRules, Refused
 from dexlane.domain.thoughts.calls import Occasion, Thought
 from dexlane.domain.thoughts.recording import Recorded, Recorder
@@ -18,11 +19,15 @@ from dexlane.domain.thoughts.visible import seen_market, tokens_about
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime.code_version import code_version
-from dexlane.runtime.journal import Tx, outbox
+from dexlane.runtime.journal import Tx
 from dexlane.values.books import Book, Mode
 
+MADE_UP = "it was traded, and the process ended before the reasons were written down"
+"""The reason of a decision whose inputs were lost."""
 _TRADES = (Purpose.ENTRY, Purpose.GAP, Purpose.EXIT)
-_WAS_EMITTED = sa.select(outbox.c.sequence).where(outbox.c.event_id == sa.bindparam("wanted"))
+_IS_WRITTEN = sa.select(intents.c.intent_id).where(intents.c.intent_id == sa.bindparam("wanted"))
+_RECORDED = "recorded"
+"""The inbox notes decisions under this name whose record follows later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,8 @@ class TradeThoughts:
         recorded = self.recorded(cause, decided, stamp)
         async with journal.transaction() as tx:
             for event in recorded.events:
-                await tx.emit(event)
+                if not isinstance(event, DecisionRecorded) or await tx.first_time(_RECORDED, event.id):
+                    await tx.emit(event)
         recorded.keep()
 
     async def make_up(self, tx: Tx, cause: Cause, books: Sequence[Book], stamp: Stamp) -> None:
@@ -104,9 +110,9 @@ class TradeThoughts:
         its record, say at least that it was traded: what it was computed from is lost."""
         for book in books:
             told = DecisionRecorded.make_id(stamp.service, cause.id, book.id, TRADED)
-            intents = [IntentCreated.make_id(book.id, cause.id, purpose) for purpose in _TRADES]
-            is_traded = any([await tx.finds(_WAS_EMITTED, {"wanted": one}) for one in intents])
-            if book.mode is Mode.LIVE and is_traded and not await tx.finds(_WAS_EMITTED, {"wanted": told}):
+            ids = [IntentCreated.make_id(book.id, cause.id, purpose) for purpose in _TRADES]
+            is_traded = any([await tx.finds(_IS_WRITTEN, {"wanted": one}) for one in ids])
+            if book.mode is Mode.LIVE and is_traded and await tx.first_time(_RECORDED, told):
                 await tx.emit(
                     DecisionRecorded(
                         id=told,
@@ -118,7 +124,7 @@ class TradeThoughts:
                         lane=stamp.lane,
                         tokens=tokens_about(cause),
                         outcome=TRADED,
-                        reasons=("it was traded, and the process ended before the reasons were written down",),
+                        reasons=(MADE_UP,),
                     )
                 )
 

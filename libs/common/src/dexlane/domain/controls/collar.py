@@ -18,6 +18,8 @@ from dexlane.values.routes import Route
 PRICE_SCALE_BITS = 192
 """Prices are whole numbers of 2^-192 units out per unit in: exact enough for any two tokens, and quick to compare."""
 NO_REFERENCE = "no other pool or way gives a price that this one could be compared with"
+REFERENCE_LEGS = 2
+"""A way through one other token is the longest that a price is compared with."""
 DEPTH_FACTOR = 10
 """A pool counts as a reference when what it holds of the token paid is this multiple of the trade: a shallow one costs
 little to move, and then says what somebody wants it to say."""

@@ -16,6 +16,8 @@ COMMAND_BYTES = 320
 """One swap command with its place among the inputs: recipient, amounts, payer, and a path of one leg."""
 LEG_BYTES = 32
 """One more leg of the same command."""
+GAS_PRICE_LEGS = 3
+"""So many legs may lie between the native coin and a token when gas is given a price in it."""
 
 
 class Leg(Protocol):
@@ -57,7 +59,9 @@ def data_bytes(paths: Sequence[Sequence[Leg]]) -> int:
     return size
 
 
-def out_per_wei(graph: PoolGraph, native: str, token_out: str, *, max_legs: int = 3) -> tuple[int, int] | None:
+def out_per_wei(
+    graph: PoolGraph, native: str, token_out: str, *, max_legs: int = GAS_PRICE_LEGS
+) -> tuple[int, int] | None:
     """What one wei of the (wrapped) native coin is worth in the out token, as (numerator, denominator), by spot prices.
 
     Of all chains of at most ``max_legs`` pools the one whose thinnest pool is deepest is believed, so that a dust pool

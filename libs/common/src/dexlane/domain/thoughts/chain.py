@@ -91,9 +91,11 @@ def noted(name: ChainName, last: Head | None, kind: EntryKind, note: Mapping[str
     return linked(name, last, kind, text.decode(), content_id(text))
 
 
-def begun(name: ChainName, last: Head | None, lost: Head | None) -> Entry:
-    """The entry that says what is gone on from: a head that was lost, or nothing."""
-    return noted(name, last, EntryKind.BEGUN, {"after": None if lost is None else str(lost)})
+def begun(name: ChainName, last: Head | None, lost: Head | None, at_ms: int) -> Entry:
+    """The entry that says what is gone on from, a head that was lost or nothing, and when (Unix milliseconds): what was
+    decided before is entered after it again, from streams that may keep decisions longer than their documents."""
+    note = {"after": None if lost is None else str(lost), "at_ms": at_ms}
+    return noted(name, last, EntryKind.BEGUN, note)
 
 
 def forgotten(name: ChainName, last: Head | None, up_to: int) -> Entry:
@@ -166,13 +168,32 @@ def faults_of_contents(entries: Iterable[Entry], hashes: Mapping[str, str | None
 
 
 def _forgotten_to(entries: Iterable[Entry]) -> int:
-    return max((_up_to(entry.about) for entry in entries if entry.kind is EntryKind.FORGOTTEN), default=0)
+    return max((up_to_of(entry.about) for entry in entries if entry.kind is EntryKind.FORGOTTEN), default=0)
 
 
-def _up_to(note: str) -> int:
-    """Zero where the note is none any more: then nothing counts as forgotten."""
+def up_to_of(note: str) -> int:
+    """The sequence that a note of kind ``forgotten`` says; zero where it is no such note any more: then nothing counts
+    as forgotten."""
+    return _number_in(note, "up_to")
+
+
+def began_ms_of(note: str) -> int:
+    """The time that a note of kind ``begun`` says; zero where it says none: then nothing counts as from before."""
+    return _number_in(note, "at_ms")
+
+
+def lost_head_of(note: str) -> str | None:
+    """The head that a note of kind ``begun`` goes on from; None where that is nothing."""
     try:
-        up_to = orjson.loads(note)["up_to"]
+        after = orjson.loads(note)["after"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    return after if isinstance(after, str) else None
+
+
+def _number_in(note: str, key: str) -> int:
+    try:
+        number = orjson.loads(note)[key]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return 0
-    return up_to if isinstance(up_to, int) else 0
+    return number if isinstance(number, int) else 0

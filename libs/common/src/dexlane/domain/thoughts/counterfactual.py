@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from dexlane.domain.circumstances import Planned, Refused
+from dexlane.domain.levels import HIGHEST
 from dexlane.domain.thoughts.calls import CALLS, Thought
 from dexlane.values.books import Book
 
-HIGHEST_LEVEL = 10
 APPETITE = frozenset({"too_risky", "too_uncertain", "lane_not_allowed", "not_checked", "too_old"})
 """Refusals that a higher level may lift. Whether it does is computed, by planning again."""
 
@@ -67,9 +67,9 @@ def would_trade_if(thought: Thought, refused: Refused) -> Iterator[str]:
 def _by_level(thought: Thought) -> str:
     """The lowest level of the same book that trades this, found by planning again."""
     book: Book = thought.arguments["book"]
-    if book.level == HIGHEST_LEVEL or not _trades_at(thought, HIGHEST_LEVEL):
+    if book.level == HIGHEST or not _trades_at(thought, HIGHEST):
         return f"a {book.profile.value} book accepted this at any level; none does"
-    refuses, trades = book.level, HIGHEST_LEVEL
+    refuses, trades = book.level, HIGHEST
     while trades - refuses > 1:
         middle = (refuses + trades) // 2
         refuses, trades = (refuses, middle) if _trades_at(thought, middle) else (middle, trades)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from dexlane.domain.circumstances import Market, Planned, Refused
 from dexlane.domain.exits import ExitSignal, HeldPosition
 from dexlane.domain.risk.assessment import Assessment
+from dexlane.domain.risk.profiles import PROFILES
 from dexlane.domain.thoughts.calls import Thought
 from dexlane.domain.thoughts.counterfactual import would_trade_if
 from dexlane.domain.thoughts.visible import tokens_about
@@ -24,8 +25,8 @@ TRADED = "traded"
 APPROVED = "approved"
 REJECTED = "rejected"
 EXIT_TRIGGERED = "exit_triggered"
-RISKY = 50
-"""A category that scores so much or more speaks against a trade."""
+ACCEPTED_SCORE = 49
+"""A category that scores more speaks against a trade where no book says how much it accepts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ def _plan_said(thought: Thought) -> _Said:
         reasons=_why_traded(cause, book, result) if refused is None else refused.reasons,
         strategy=cause.strategy if isinstance(cause, ExitTriggered) else cause.opportunity.strategy,
         tokens=tokens_about(cause),
-        factors=(*_of_cause(cause), *_of_plan(result), *(() if refused is None else _against(refused))),
+        factors=(*_of_cause(cause, book), *_of_plan(result), *(() if refused is None else _against(refused))),
         alternatives=tuple(map(_alternative, result.tried)),
         would_if=() if refused is None else tuple(would_trade_if(thought, refused)),
         inputs=inputs,
@@ -113,12 +114,13 @@ def _why_traded(cause: VerdictApproved | ExitTriggered, book: Book, planned: Pla
     return (f"{sentence}, until block {trade.deadline_block}",)
 
 
-def _of_cause(cause: VerdictApproved | ExitTriggered) -> Iterator[Weighed]:
+def _of_cause(cause: VerdictApproved | ExitTriggered, book: Book) -> Iterator[Weighed]:
     if isinstance(cause, ExitTriggered):
         yield Weighed(name=cause.reason.value.replace("_", " "), stance=Stance.FOR, sentence=cause.detail)
         return
     yield from _of_opportunity(cause.opportunity)
-    yield from map(_of_category, cause.factors)
+    accepted = PROFILES[book.profile].max_category_score
+    yield from (_of_category(factor, accepted) for factor in cause.factors)
 
 
 def _of_opportunity(opportunity: OpportunityFound) -> Iterator[Weighed]:
@@ -128,8 +130,8 @@ def _of_opportunity(opportunity: OpportunityFound) -> Iterator[Weighed]:
     yield Weighed(name="edge", stance=Stance.FOR if opportunity.edge_bps > 0 else Stance.AGAINST, sentence=sentence)
 
 
-def _of_category(factor: RiskFactor) -> Weighed:
-    stance = Stance.AGAINST if factor.score >= RISKY else Stance.FOR
+def _of_category(factor: RiskFactor, accepted: int = ACCEPTED_SCORE) -> Weighed:
+    stance = Stance.AGAINST if factor.score > accepted else Stance.FOR
     sentence = f"{factor.score} of 100 with a weight of {factor.weight_bps} bps: {'; '.join(factor.reasons)}"
     return Weighed(name=factor.category.value, stance=stance, sentence=sentence)
 
@@ -138,7 +140,7 @@ def _of_plan(result: Planned | Refused) -> Iterator[Weighed]:
     if isinstance(result, Refused):
         return
     impact = f"the trade moves the price by {result.price_impact_bps} bps"
-    yield Weighed(name="price impact", stance=Stance.FOR, sentence=impact)
+    yield Weighed(name="price impact", stance=Stance.AGAINST, sentence=impact)
     fee = result.plan.fee_cap.max_fee_per_gas_wei
     cost = f"at most {result.plan.gas_limit * fee} wei of gas at the first fee cap of {fee} wei"
     yield Weighed(name="gas", stance=Stance.AGAINST, sentence=cost)

@@ -7,18 +7,14 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 
 from dexlane.domain.circumstances import Market, PlanningRules
+from dexlane.domain.controls.collar import REFERENCE_LEGS
 from dexlane.domain.dollars import stablecoins
 from dexlane.domain.pool_book import PoolBook
+from dexlane.domain.routing import GAS_PRICE_LEGS
 from dexlane.events.portfolio import ExitTriggered
 from dexlane.events.risk import VerdictApproved
 from dexlane.values.books import Book
 from dexlane.values.pools import Pool
-
-GAS_PRICE_LEGS = 3
-"""So many legs may lie between the native coin and a token when gas is given a price in it."""
-
-COLLAR_LEGS = 2
-"""The price collar compares with ways through one other token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +32,7 @@ def seen_market(cause: VerdictApproved | ExitTriggered, book: Book, market: Mark
     wrapped = market.wrapped_native
     tokens = {quote, *(() if wrapped is None else (wrapped,)), *tokens_about(cause), *stablecoins(market.chain_id)}
     start, goal = (cause.token.address, quote) if isinstance(cause, ExitTriggered) else _ends(cause)
-    searches = [] if start == goal else [Search(start, goal, max(rules.max_legs, COLLAR_LEGS))]
+    searches = [] if start == goal else [Search(start, goal, max(rules.max_legs, REFERENCE_LEGS))]
     if wrapped is not None and rules.max_paths > 1:
         searches.append(Search(wrapped, goal, GAS_PRICE_LEGS))
     return replace(market, pool_book=PoolBook.of(seen_pools(market.pools, tokens, searches)))

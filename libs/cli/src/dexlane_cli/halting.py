@@ -1,0 +1,54 @@
+"""``dexlane halt``, ``resume`` and ``emergency-stop``: words that stop trading, and let it go on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dexlane.events.control import Status
+from dexlane_cli import breakers, gateway_client
+from dexlane_cli.options import DEFAULT_HOME, Home, Shift, console, options_for
+
+
+def halt_command(
+    reason: Annotated[str, typer.Argument(help="Why; it is recorded.")],
+    everything: Annotated[bool, typer.Option("--all", help="HALTED: only cancels. Without it exits go on.")] = False,
+    home: Home = DEFAULT_HOME,
+    port_shift: Shift = 0,
+) -> None:
+    """Stop entries (REDUCING), or everything but cancels (HALTED) with --all. It holds until `dexlane resume`."""
+    scope = Status.HALTED if everything else Status.REDUCING
+    gateway_client.call(options_for(home, port_shift), "POST", "/halt", {"scope": scope, "reason": reason})
+    console.print(f"trading is {scope}: {reason}")
+
+
+def resume_command(
+    reason: Annotated[str, typer.Argument(help="Why it is safe to go on; it is recorded.")],
+    source: Annotated[
+        str, typer.Option(help="Whose word to release: operator, gas, or the service that stopped.")
+    ] = "operator",
+    home: Home = DEFAULT_HOME,
+    port_shift: Shift = 0,
+) -> None:
+    """Release the operator's halt, or with --source that of the gas oracle or of a service."""
+    options = options_for(home, port_shift)
+    gateway_client.call(options, "POST", "/resume", {"reason": reason, "source": source})
+    console.print(f"the halt of {source} is released")
+    if options.signer.exists():
+        console.print("the signer's process holds halts by itself: `dexlane signer resume` lets go of them")
+
+
+def emergency_stop_command(
+    *,
+    close_positions: Annotated[bool, typer.Option("--close-positions", help="Sell all that is held first.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is recorded.")] = "no reason was given",
+    exits_within: Annotated[int, typer.Option(help="Seconds for the exits; then all is halted.", min=5)] = 300,
+    wait: Annotated[bool, typer.Option(help="Show how far it is until it is done.")] = True,
+    home: Home = DEFAULT_HOME,
+    port_shift: Shift = 0,
+) -> None:
+    """Stop everything on all chains: no entries, open transactions are cancelled, and with --close-positions everything
+    held is sold before. It goes on without this command. Exit code 1 when something is left at the end."""
+    body = {"reason": reason, "close_positions": close_positions, "exits_within_s": exits_within}
+    breakers.stop_everything(options_for(home, port_shift), body, wait=wait)
