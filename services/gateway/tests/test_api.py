@@ -48,7 +48,7 @@ def a_decision(number: int, book_id: str = "paper-main") -> DecisionRecorded:
 
 READS = (
     *("/overview", "/books", "/books/paper-main", "/positions", "/exposures", "/fills", "/intents", "/transactions"),
-    *("/verdicts", "/thoughts", "/opportunities", "/feed", "/status", "/fees", "/services"),
+    *("/verdicts", "/decisions", "/thoughts", "/opportunities", "/feed", "/status", "/fees", "/services"),
 )
 
 
@@ -159,8 +159,9 @@ async def test_an_older_version_of_a_position_never_replaces_a_newer_one(gateway
 
 async def test_decisions_are_found_by_book_and_subject(gateway: Any) -> None:
     await gateway.archive(a_decision(1), a_decision(2, "live-devnet"))
-    assert len(await gateway.get("/thoughts", book_id="live-devnet")) == 1
-    assert len(await gateway.get("/thoughts", subject_id=f"{1:032x}")) == 1
+    for path in ("/decisions", "/thoughts"):
+        assert len(await gateway.get(path, book_id="live-devnet")) == 1
+        assert len(await gateway.get(path, subject_id=f"{1:032x}")) == 1
 
 
 async def test_decisions_are_those_of_the_only_chain_or_of_the_one_that_is_named(open_gateway: Any) -> None:

@@ -14,7 +14,6 @@ from typing import Annotated, TypeVar
 
 import orjson
 import typer
-from rich.console import Console
 
 from dexlane.domain.thoughts.chain import Head
 from dexlane.domain.thoughts.words import Detail, told
@@ -24,6 +23,7 @@ from dexlane.runtime.code_version import code_version
 from dexlane.runtime.thought_archive import Asked
 from dexlane_cli import journals, thought_exports
 from dexlane_cli.errors import EXIT_USAGE, CommandError
+from dexlane_cli.options import DEFAULT_HOME, Home, console
 from dexlane_cli.thought_checks import Outcome, ReRun, Verified, re_run, verified
 from dexlane_cli.thought_sources import Source, opened
 
@@ -33,13 +33,10 @@ SHOWN_FAULTS = 20
 SETTLE_S = 3.0
 
 app = typer.Typer(help="Show, export and verify recorded decisions, or compute them again.", no_args_is_help=True)
-console = Console(soft_wrap=True)
 
-Home = Annotated[Path, typer.Option(envvar="DXL_HOME", help="Folder for books, journals, streams and logs.")]
 Realm = Annotated[str, typer.Option(help="Whose journal it is.")]
 File = Annotated[Path | None, typer.Option("--file", help="Read this export (jsonl) instead of the journal.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: JSON instead of text.")]
-DEFAULT_HOME = Path(".dexlane")
 
 
 class Format(StrEnum):

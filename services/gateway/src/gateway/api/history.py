@@ -1,17 +1,17 @@
-"""The archive: opportunities, verdicts, intents, transactions and fills, newest first."""
+"""The archive: opportunities, verdicts, decisions, intents, transactions and fills, newest first."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
 from dexlane.events.base import Event
 from dexlane.events.execution import FillConfirmed, FillIncluded, FillReversed, IntentCreated, IntentFailed, TxChanged
 from dexlane.events.opportunity import OpportunityFound
-from dexlane.events.risk import VerdictApproved, VerdictRejected
+from dexlane.events.risk import DecisionRecorded, VerdictApproved, VerdictRejected
 from gateway.api.desk import DEFAULT_LIMIT, BookFilter, ChainFilter, Cursor, Desk, IdFilter, Limit, sequence_of
 from gateway.api.envelope import Envelope
 from gateway.projections.feed import FeedItem
@@ -20,6 +20,7 @@ from gateway.records import Record, Search, find, of_intents
 E = TypeVar("E")
 OUTCOMES = (FillIncluded, FillConfirmed, FillReversed, IntentFailed)
 Outcome = FillIncluded | FillConfirmed | FillReversed | IntentFailed
+SubjectFilter = Annotated[str | None, Query(max_length=64, description="id of what it is about")]
 
 
 class Recorded(BaseModel, Generic[E]):
@@ -76,6 +77,19 @@ def _add_judgements(api: APIRouter, desk: Desk) -> None:
         names = (VerdictApproved.NAME, VerdictRejected.NAME)
         before = sequence_of(cursor)
         return await _listed(desk, Search(names=names, subject_id=opportunity_id, before=before, limit=limit))
+
+    @api.get("/decisions", tags=["decisions"])
+    async def list_decisions(
+        book_id: BookFilter = None,
+        subject_id: SubjectFilter = None,
+        cursor: Cursor = None,
+        limit: Limit = DEFAULT_LIMIT,
+    ) -> Envelope[list[Recorded[DecisionRecorded]]]:
+        """What services decided and why, refusals included, of all chains. ``/thoughts`` has their words and chains."""
+        names, before = (DecisionRecorded.NAME,), sequence_of(cursor)
+        return await _listed(
+            desk, Search(names=names, book_id=book_id, subject_id=subject_id, before=before, limit=limit)
+        )
 
     @api.get("/feed", tags=["live"])
     async def read_feed(limit: Limit = DEFAULT_LIMIT) -> Envelope[list[FeedItem]]:
