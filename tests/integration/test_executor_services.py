@@ -5,34 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from nats.js import JetStreamContext
-from nats.js.errors import NotFoundError
 from pydantic import ValidationError
 
 import fast_executor.app
 import fast_executor.settings
 import smart_executor.app
 import smart_executor.settings
-from dexlane.events.base import Event
 from dexlane.events.control import Status
 from dexlane.events.execution import IntentCreated
-from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
 from dexlane.events.risk import DecisionRecorded, Ruling, VerdictApproved
-from dexlane.events.streams import MARKET, stream_of
 from dexlane.runtime.bus import Bus
-from dexlane.runtime.clock import SystemClock
 from dexlane.runtime.service import Service
 from dexlane.testing.builders import (
-    V2_POOL,
-    a_block,
-    a_block_ref,
     a_book,
     a_book_changed,
-    a_fee_quote,
-    a_pool_v2,
     a_status,
     a_verdict,
     an_entry_opportunity,
@@ -40,10 +30,10 @@ from dexlane.testing.builders import (
     verdict_facts,
 )
 from dexlane.testing.servers import free_port
+from dexlane.testing.told_market import eventually, tell_market
 from dexlane.values.books import Lane
 from dexlane.values.controls import Controls
 
-E = TypeVar("E", bound=Event)
 NO_COLLAR = Controls(collar_bps=None)
 """For a market of one pool."""
 EXECUTORS: dict[Lane, tuple[Callable[[Any], Service], type[Any]]] = {
@@ -57,27 +47,9 @@ def a_verdict_of(lane: Lane) -> VerdictApproved:
     return a_verdict(an_entry_opportunity(edge_bps=0), lane=lane)
 
 
-async def eventually(js: JetStreamContext, kind: type[E], subject: str) -> E:
-    for _ in range(200):
-        try:
-            message = await js.get_last_msg(stream_of(kind).name, subject)
-        except NotFoundError:
-            await asyncio.sleep(0.05)
-        else:
-            return kind.from_wire(message.data or b"")
-    raise AssertionError(f"no {kind.NAME} within ten seconds")
-
-
 async def market(bus: Bus, js: JetStreamContext, lane: Lane) -> None:
-    sequence = (await js.stream_info(MARKET.name)).state.last_seq
-    snapshot = PoolSnapshot(chain_id=1, block=a_block_ref(99), pool=a_pool_v2())
-    checkpoint = PoolCheckpoint(chain_id=1, block=a_block_ref(99), market_sequence=sequence, pools=(V2_POOL,))
-    await bus.kv_put(PoolSnapshot.key("main", 1, V2_POOL), snapshot.model_dump_json().encode())
-    await bus.kv_put(PoolCheckpoint.key("main", 1), checkpoint.model_dump_json().encode())
-    await bus.publish(a_block(100, received_at_ns=SystemClock().now_ns()))
     await bus.publish(a_book_changed(a_book(controls=NO_COLLAR)))
-    await bus.publish(an_exposure(lane=lane, at_work=0, open_positions=0, realised_today=0))
-    await bus.publish(a_fee_quote())
+    await tell_market(bus, js, an_exposure(lane=lane))
 
 
 def running(lane: Lane, bus: Bus, folder: Path, **settings: Any) -> tuple[asyncio.Task[int], Service]:

@@ -14,31 +14,25 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from dexlane.events.execution import IntentCreated
-from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
 from dexlane.events.risk import DecisionRecorded, VerdictApproved
-from dexlane.events.streams import MARKET, TRADING
+from dexlane.events.streams import TRADING
 from dexlane.runtime.books_file import default_books_text
 from dexlane.runtime.bus import Bus
-from dexlane.runtime.clock import SystemClock
 from dexlane.runtime.service import Service
 from dexlane.testing.builders import (
-    a_block,
-    a_block_ref,
-    a_fee_quote,
-    a_pool_v2,
     a_pool_v3,
     a_verdict,
     an_entry_opportunity,
     an_exposure,
 )
 from dexlane.testing.servers import free_port
-from dexlane.values.books import Lane
+from dexlane.testing.told_market import eventually, tell_market
 from fast_executor.app import build as build_executor
 from fast_executor.settings import Settings as ExecutorSettings
 from gateway.app import build as build_gateway
 from gateway.settings import Settings as GatewaySettings
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 BOOK = "paper-main"
 CAUTIOUS, BOLD = 3, 6
@@ -68,20 +62,6 @@ async def until_ready(client: httpx.AsyncClient) -> None:
     raise AssertionError((await client.get("/readyz")).text)
 
 
-async def tell_the_market(bus: Bus, js: JetStreamContext) -> None:
-    """Two pools whose prices agree, a block, a fee quote, and what the book has at work."""
-    sequence = (await js.stream_info(MARKET.name)).state.last_seq
-    pools = {pool.key.address: pool for pool in (a_pool_v2(), a_pool_v3())}
-    checkpoint = PoolCheckpoint(chain_id=1, block=a_block_ref(99), market_sequence=sequence, pools=tuple(pools))
-    for address, pool in pools.items():
-        snapshot = PoolSnapshot(chain_id=1, block=a_block_ref(99), pool=pool)
-        await bus.kv_put(PoolSnapshot.key("main", 1, address), snapshot.model_dump_json().encode())
-    await bus.kv_put(PoolCheckpoint.key("main", 1), checkpoint.model_dump_json().encode())
-    await bus.publish(a_block(100, received_at_ns=SystemClock().now_ns()))
-    await bus.publish(an_exposure(book_id=BOOK, lane=Lane.FAST, at_work=0, open_positions=0, realised_today=0))
-    await bus.publish(a_fee_quote())
-
-
 def paper_books() -> str:
     """The default paper book alone, at a careful level: a live one would wait for its node."""
     paper, _ = default_books_text().split(
@@ -96,6 +76,10 @@ def a_risky_verdict(number: int) -> VerdictApproved:
     return a_verdict(found, risk_score=TOO_RISKY_FOR_THREE)
 
 
+async def refusal(js: JetStreamContext) -> DecisionRecorded:
+    return await eventually(js, DecisionRecorded, "main.1.decision.recorded")
+
+
 async def first_intent(bus: Bus, js: JetStreamContext) -> IntentCreated:
     """Ask with verdict after verdict until one becomes an intent."""
     for number in range(1, 500):
@@ -106,18 +90,7 @@ async def first_intent(bus: Bus, js: JetStreamContext) -> IntentCreated:
             await asyncio.sleep(ASK_EVERY_S)
         else:
             return IntentCreated.from_wire(message.data or b"")
-    raise AssertionError(f"no verdict became an intent: {await first_refusal(js)}")
-
-
-async def first_refusal(js: JetStreamContext) -> DecisionRecorded:
-    for _ in range(400):
-        try:
-            message = await js.get_last_msg(TRADING.name, "main.1.decision.recorded")
-        except NotFoundError:
-            await asyncio.sleep(0.05)
-        else:
-            return DecisionRecorded.from_wire(message.data or b"")
-    raise AssertionError("nothing was decided")
+    raise AssertionError(f"no verdict became an intent: {await refusal(js)}")
 
 
 async def test_a_new_level_is_planned_by_in_under_a_second(bus: Bus, js: JetStreamContext, tmp_path: Path) -> None:
@@ -125,10 +98,10 @@ async def test_a_new_level_is_planned_by_in_under_a_second(bus: Bus, js: JetStre
     place = {"nats_url": bus.url, "data_dir": tmp_path, "log_level": "ERROR"}
     desk = GatewaySettings(**place, books_file=tmp_path / "books.toml", port=free_port(), archive_days=100_000)
     trader = ExecutorSettings(**place, port=free_port())
-    await tell_the_market(bus, js)
+    await tell_market(bus, js, an_exposure(book_id=BOOK), a_pool_v3())
     async with living(build_gateway(desk), desk.port) as client, living(build_executor(trader), trader.port):
         await bus.publish(a_risky_verdict(500))
-        refused = await first_refusal(js)
+        refused = await refusal(js)
         assert (refused.outcome, refused.book_id) == ("too_risky", BOOK)
         client.headers["Authorization"] = f"Bearer {(tmp_path / 'gateway-token').read_text().strip()}"
         began = time.monotonic()

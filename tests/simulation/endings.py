@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -17,6 +18,8 @@ from simulation.market import LIVE, PAPER
 from simulation.processes import ACCOUNTS
 from simulation.shape import EXECUTORS
 
+CONTROLS = ("token_exposure", "duplicate")
+"""Outcomes of the controls that worlds have."""
 ALLOWANCE_FACTOR = 20
 """In capitals of the lane; a unit of USDC is worth 5 * 10^8 of WETH at 2,000 USDC, and the price may halve."""
 
@@ -43,6 +46,7 @@ class Ending:
         if "portfolio" in self._world.processes:
             self._check_ledger()
         self._check_decided()
+        self._check_explained()
         self._check_published()
         self._check_allowances()
 
@@ -117,33 +121,49 @@ class Ending:
 
     def _check_decided(self) -> None:
         """Every verdict led to an intent or a recorded refusal of every book."""
-        told: Counter[str] = Counter()
-        for _stream, message in self._world.broker.everything():
-            name = message.subject.removeprefix(f"main.{CHAIN_ID}.")
-            if name.startswith("intent.created"):
-                event = orjson.loads(message.data)
-                self._world.counts["intents"] += 1
-                if event["verdict"]:
-                    told[event["verdict"]["id"], event["book_id"]] += 1
-            elif name == "decision.recorded":
-                event = orjson.loads(message.data)
-                told[event["subject_id"], event["book_id"]] += event["outcome"] != "traded"
+        told: Counter[tuple[str, str]] = Counter()
+        for intent in self._told("intent.created"):
+            self._world.counts["intents"] += 1
+            if intent["verdict"]:
+                told[intent["verdict"]["id"], intent["book_id"]] += 1
+        for decision in self._told("decision.recorded"):
+            told[decision["subject_id"], decision["book_id"]] += decision["outcome"] != "traded"
+            self._world.counts["controlled"] += decision["outcome"] in CONTROLS
         for verdict in self._world.market.verdicts:
             for book in self._world.market.books if f"{verdict.lane}-executor" in self._world.processes else ():
                 times = told[verdict.id, book.id]
                 if times != 1 and not (times == 0 and verdict.id in self._monitor.may_be_lost):
                     self._violated("nothing lost", f"verdict {verdict.id[:8]} was decided {times} times for {book.id}")
 
+    def _check_explained(self) -> None:
+        """Every trade, and nothing else, is on record as one, once."""
+        causes = ((intent["verdict"] or intent["exit"], intent["book_id"]) for intent in self._told("intent.created"))
+        records: dict[tuple[str, str], set[str]] = {(cause["id"], book): set() for cause, book in causes if cause}
+        traded = set(records)
+        for decision in self._told("decision.recorded"):
+            if decision["outcome"] == "traded":
+                records.setdefault((decision["subject_id"], decision["book_id"]), set()).add(decision["id"])
+        for (cause, book), ids in records.items():
+            if (cause, book) not in traded or len(ids) > 1 or not (ids or cause in self._monitor.may_go_unexplained):
+                self._violated("nothing lost", f"{len(ids)} records tell that {book} traded for {cause[:8]}")
+
+    def _told(self, name: str) -> Iterator[Any]:
+        """The facts of a kind that are on the bus."""
+        for _stream, message in self._world.broker.everything():
+            if message.subject.startswith(f"main.{CHAIN_ID}.{name}"):
+                yield orjson.loads(message.data)
+
     def _check_published(self) -> None:
         """Every fact that was committed is on the bus; of a last value the newest one."""
         for service in self._monitor.journals():
-            told = self._rows(service, "SELECT event_id, subject, stream FROM outbox ORDER BY sequence")
-            newest = {subject: event_id for event_id, subject, _ in told}
-            for event_id, subject, stream in told:
-                if stream == STATE.name and newest[subject] != event_id and self._world.counts["stores lost"]:
-                    continue
-                if event_id not in self._monitor.stored_ids:
-                    self._violated("nothing lost", f"{service} committed {subject} and never published it")
+            facts = self._monitor.facts.get(service, {})
+            newest = {fact.subject: event_id for event_id, fact in facts.items()}
+            for event_id, fact in facts.items():
+                is_superseded = fact.stream == STATE.name and newest[fact.subject] != event_id
+                if event_id not in self._monitor.stored_ids and not (
+                    is_superseded and self._world.counts["stores lost"]
+                ):
+                    self._violated("nothing lost", f"{service} committed {fact.subject} and never published it")
 
     def _check_allowances(self) -> None:
         """I7: nobody but Permit2 is approved, and Permit2 within its bound."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from dexlane.events.streams import STATE
 from dexlane.testing.builders import CHAIN_ID
 from dexlane.testing.fake_mempool import PooledTransaction
 from simulation.broker import Stored
 from simulation.disk import _connect
+from simulation.limits import Controlled
 from simulation.links import Message
 from simulation.lives import Life
 from simulation.market import LIVE
@@ -20,6 +20,14 @@ from simulation.shape import EXECUTORS, SIGNER
 
 MINUTE_MS = 60_000
 TERMINAL = ("tx.confirmed", "tx.failed", "tx.cancelled", "tx.expired")
+
+
+class Fact(NamedTuple):
+    """A row of an outbox."""
+
+    sequence: int
+    subject: str
+    stream: str
 
 
 class Monitor:
@@ -32,15 +40,21 @@ class Monitor:
         self._slot_of: dict[str, tuple[str, int]] = {}
         self._intent_in: dict[tuple[str, int], str] = {}
         self._outcomes: dict[tuple[str, int], str] = {}
+        self.facts: dict[str, dict[str, Fact]] = {}
+        """What the outbox of each service ever held, in order, by the event's id; pruning takes nothing away here."""
         self.stored_ids: set[str] = set()
         """Facts that are on the bus."""
         self.may_be_lost: set[str] = set()
         """Verdicts on which not everything was decided when the broker forgot them: they come from no outbox."""
+        self.may_go_unexplained: set[str] = set()
+        """Verdicts that were not acknowledged then: what was cut off after their trades cannot be made up any more."""
+        self._acknowledged: set[str] = set()
         self._signed: dict[str, str] = {}
         """What the records of the signers ever held: the intent by the hash."""
         self._epochs: dict[str, int] = {}
         """The highest lease that each signer signed a transaction for."""
         self._fees: dict[tuple[str, int], PooledTransaction] = {}
+        self._controlled = Controlled(world.shape, self.rows)
         self._heard: dict[tuple[str, int], dict[str, tuple[str, float]]] = {}
 
     def violated(self, rule: str, what: str) -> None:
@@ -77,11 +91,15 @@ class Monitor:
 
     def committed(self, life: Life, database: str, label: str) -> None:
         """A transaction was committed."""
+        if database == "journal" and label != "mark":
+            self._note_facts(life.name)
         if life.name in EXECUTORS and database == "journal":
             if label == "intent":
                 self._check_slots(life.name)
                 self._check_limits(life.name)
                 self._check_order_rate(life.name)
+                for breach in self._controlled.broken(life.name):
+                    self.violated("I5", breach)
                 newest = self.rows(life.name, "SELECT purpose FROM execution_intents ORDER BY rowid DESC LIMIT 1")
                 self._check_halted(life, newest[0][0])
             if label == "attempt":
@@ -96,6 +114,12 @@ class Monitor:
         if life.name == "portfolio" and label == "entry":
             self._check_trial_balance()
             self._check_holding_outcomes()
+
+    def _note_facts(self, service: str) -> None:
+        known = self.facts.setdefault(service, {})
+        last = next(reversed(known.values())).sequence if known else 0
+        query = "SELECT event_id, sequence, subject, stream FROM outbox WHERE sequence > ? ORDER BY sequence"
+        known.update((event_id, Fact(*fact)) for event_id, *fact in self.rows(service, query, last))
 
     def _check_slots(self, service: str) -> None:
         """I1: one intent, one slot, for life."""
@@ -254,15 +278,11 @@ class Monitor:
             self.violated("replacement", f"{tx.hash[:10]} offers no higher tip than {before.hash[:10]}")
 
     def publishing(self, life: Life, subject: str, headers: dict[str, str]) -> None:
-        """I10: what a money service publishes lies in its outbox."""
+        """I10: what a money service publishes was committed to its outbox."""
         event_id = headers.get("Nats-Msg-Id", "").removeprefix("main:")
         if subject.startswith(("dlq.", f"main.{CHAIN_ID}.trading.status")):
             return
-        if self.rows(life.name, "SELECT 1 FROM outbox WHERE event_id = ?", event_id):
-            return
-        # A last value that newer ones have superseded is pruned; an instance that was frozen meanwhile still holds it.
-        newer = "SELECT 1 FROM outbox WHERE subject = ? AND stream = ? AND sent_ms IS NOT NULL"
-        if not self.rows(life.name, newer, subject, STATE.name_in("main")):
+        if event_id not in self.facts.get(life.name, ()):
             self.violated("I10", f"{life.name} published {subject} that is in no outbox")
 
     def acknowledged(self, life: Life, message: Message) -> None:
@@ -270,6 +290,7 @@ class Monitor:
         if message.durable is None or not message.subject.startswith(f"main.{CHAIN_ID}.verdict."):
             return
         message_id = message.headers["Nats-Msg-Id"].removeprefix("main:")
+        self._acknowledged.add(message_id)
         if not self.rows(life.name, "SELECT 1 FROM inbox WHERE message_id = ?", message_id):
             self.violated("I9", f"{life.name} acknowledged {message.subject} without a row in its inbox")
 
@@ -295,6 +316,8 @@ class Monitor:
         for verdict in self._world.market.verdicts:
             executor = f"{verdict.lane}-executor"
             if executor in self._world.processes:
+                if verdict.id not in self._acknowledged:
+                    self.may_go_unexplained.add(verdict.id)
                 noted = self.rows(executor, "SELECT count(*) FROM inbox WHERE message_id = ?", verdict.id)[0][0]
                 if noted < modes:
                     self.may_be_lost.add(verdict.id)

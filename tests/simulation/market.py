@@ -16,6 +16,7 @@ from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
 from dexlane.events.streams import stream_of
 from dexlane.testing.builders import (
     CHAIN_ID,
+    NO_CONTROLS,
     V2_POOL,
     a_book,
     a_book_changed,
@@ -29,7 +30,6 @@ from dexlane.testing.builders import (
     lane_limits,
 )
 from dexlane.values.books import Book, ExitRules, Lane, Mode, RelayPolicy, RelayRules
-from dexlane.values.controls import Controls
 from simulation.chain import SimulatedChain
 from simulation.chance import Chance
 from simulation.demand import FULL_BPS, Demand, base_fee_after
@@ -57,8 +57,8 @@ def books_for(shape: Shape) -> list[Book]:
         "limits": dict.fromkeys(Lane, limits),
         "exits": ExitRules(stop_loss_bps=150, take_profit_bps=150),
         # There is one pool and one token, and every block has its chance.
-        "controls": Controls(
-            max_token_bps=None, max_pool_bps=None, duplicate_blocks=0, collar_bps=None, max_heat_bps=None
+        "controls": NO_CONTROLS.model_copy(
+            update={"max_token_bps": shape.max_token_bps, "duplicate_blocks": shape.duplicate_blocks}
         ),
     }
     rules = RelayRules(policy=RelayPolicy.PRIVATE_ONLY if shape.relays else RelayPolicy.PUBLIC)

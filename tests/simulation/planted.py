@@ -14,17 +14,21 @@ from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.fencing import Term
 from dexlane.chain.execution.handover import Handover
 from dexlane.chain.execution.keys import policy_for
+from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.settings import ExecutorSettings
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.submission import submit
+from dexlane.chain.execution.thoughts import TradeThoughts
 from dexlane.chain.execution.txmgr import Transactions
 from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT as ALL
 from dexlane.domain import fee_bumps, send_state
+from dexlane.domain.controls.facts import OpenTrade
 from dexlane.domain.publish_answers import PublishAnswer
 from dexlane.domain.send_values import AttemptKind, Stage, Step
 from dexlane.events.base import FeeCap
 from dexlane.events.control import Status
 from dexlane.events.execution import FillConfirmed
+from dexlane.events.streams import STATE, stream_of
 from dexlane.runtime import consuming, journal
 from dexlane.runtime.consuming import ConsumerPolicy
 from dexlane.runtime.errors import Transient
@@ -417,3 +421,49 @@ def two_instances_act_at_once(stack: ExitStack) -> None:
     stack.enter_context(patch.object(Term, "prove", unasked))
     stack.enter_context(patch.object(Term, "runs", True))
     stack.enter_context(patch.object(Lease, "held", True))
+
+
+@_bug
+def a_later_last_value_passes_by_the_outbox(stack: ExitStack) -> None:
+    """The first one of a subject is written, and those after it are published as they are."""
+    emit, written = Tx.emit, set[str]()
+
+    async def past_it(self: Tx, event: Any) -> None:
+        stream, subject = stream_of(type(event)), event.subject(self.realm)
+        if stream is not STATE or subject not in written:
+            await emit(self, event)
+            written.add(subject)
+            return
+        row = journal._OutboxRow(0, event.id, subject, stream.name_in(self.realm), event.to_wire(), self.headers)
+        self.emitted.append(row)
+
+    stack.enter_context(patch.object(Tx, "emit", past_it))
+
+
+@_bug
+def a_trade_that_a_crash_cut_off_is_never_explained(stack: ExitStack) -> None:
+    """A cause that comes again was carried out, and that is all."""
+
+    async def nothing(*_: Any) -> None:
+        return
+
+    stack.enter_context(patch.object(TradeThoughts, "make_up", nothing))
+
+
+@_bug
+def controls_forget_what_is_under_way_with_every_start(stack: ExitStack) -> None:
+    """What open entries hold of the capital is restored, but not what they buy, nor what was bought a moment ago."""
+    restore, reserved, forgotten = Reservations.restore, Reservations.of, set[OpenTrade]()
+
+    def without_trades(self: Any, stored: Any) -> None:
+        stored = list(stored)
+        restore(self, stored)
+        self._traded.clear()
+        forgotten.update(OpenTrade.of(row.intent, row.reserved) for row in stored if row.is_open)
+
+    def of_this_life(self: Any, *rest: Any) -> Any:
+        all_of_it = reserved(self, *rest)
+        return replace(all_of_it, trades=tuple(trade for trade in all_of_it.trades if trade not in forgotten))
+
+    stack.enter_context(patch.object(Reservations, "restore", without_trades))
+    stack.enter_context(patch.object(Reservations, "of", of_this_life))

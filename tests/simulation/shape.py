@@ -10,7 +10,7 @@ STANDBY = "/2"
 """Ends the name of a second instance, which shares everything of the first but its life."""
 SIGNER = "-signer"
 """Ends the name of the signer of an executor."""
-SERIES = ("mixed", "reorgs", "crashes", "stores", "frozen", "thieves", "signers", "fees", "relays")
+SERIES = ("mixed", "reorgs", "crashes", "stores", "frozen", "thieves", "signers", "fees", "relays", "controls")
 SERVICES = (*EXECUTORS, "portfolio", "paper-sim", "gateway")
 
 
@@ -71,6 +71,9 @@ class Shape:
     max_open_positions: int = 3
     max_orders_per_minute: int = 2
     price_moves_bps: int = 40
+    max_token_bps: int | None = None
+    """Of the live book's controls, as ``duplicate_blocks``: off unless a world is about them."""
+    duplicate_blocks: int = 0
     usual_breakers: bool = False
     """Whether circuit breakers open as they do by default. Elsewhere they hardly ever do: in a world where most sends
     go wrong nobody would trade any more."""
@@ -88,6 +91,7 @@ class Shape:
             "signers": Shape.of_signers,
             "fees": Shape.of_fees,
             "relays": Shape.of_relays,
+            "controls": Shape.of_controls,
         }[name](seed)
 
     @staticmethod
@@ -241,6 +245,29 @@ class Shape:
             broker_down=0.0,
             halt=0.0,
             price_moves_bps=80,
+        )
+
+    @staticmethod
+    def of_controls(seed: int) -> Shape:
+        """A book may hold little of its one token, and not buy again at once; its executor dies and what it bought is
+        sold."""
+        draw = Random(f"controls {seed}")  # noqa: S311
+        return Shape(
+            blocks=40,
+            services=(draw.choice(EXECUTORS), "portfolio"),
+            verdicts_per_block=1.0,
+            crash=draw.choice((0.0, 0.01)),
+            killed=draw.choice((0.05, 0.2)),
+            send_fault=draw.choice((0.0, 0.3)),
+            reorg=draw.choice((0.0, 0.1)),
+            broker_down=0.0,
+            halt=0.0,
+            capital=10_000 * 10**6,
+            max_open_positions=12,
+            max_orders_per_minute=8,
+            price_moves_bps=200,
+            max_token_bps=draw.choice((1_500, 2_500)),
+            duplicate_blocks=draw.choice((0, 2, 4)),
         )
 
     @staticmethod

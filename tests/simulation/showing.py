@@ -92,6 +92,9 @@ _SHOWN_BY: dict[str, Shape] = {
     "the_signer_forgets_epochs": ASKED_LATE,
     "what_is_private_goes_to_nodes": _shape(relays=("only",), relay_fault=0.5, **ROOM),
     "two_instances_act_at_once": TWO,
+    "controls_forget_what_is_under_way_with_every_start": _shape(
+        crash=0.0, killed=0.3, left_out=0.5, max_token_bps=1_500, duplicate_blocks=3, **ROOM
+    ),
 }
 
 

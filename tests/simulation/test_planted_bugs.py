@@ -12,7 +12,12 @@ from simulation.processes import remove_home, simulated_surroundings
 from simulation.showing import WORLDS, worlds_for
 from simulation.world import run_world
 
-ONLY_BY = {"an_exit_that_was_left_out_waits": "exits: "}
+ONLY_BY = {
+    "an_exit_that_was_left_out_waits": "exits: ",
+    "controls_forget_what_is_under_way_with_every_start": "I5: ",
+    "a_later_last_value_passes_by_the_outbox": "I10: ",
+    "a_trade_that_a_crash_cut_off_is_never_explained": "nothing lost: ",
+}
 """Bugs that one rule alone is there for, and how its breach begins."""
 MISFITS = ("TypeError", "AttributeError", "NameError")
 """What a planted bug raises whose patch no longer fits the code: noticed for nothing."""

@@ -56,6 +56,7 @@ def test_a_trade_survives_a_crash_at_every_boundary_under_every_outcome_of_its_s
         ("signers", "records restored"),
         ("fees", "exits"),
         ("relays", "given to relays"),
+        ("controls", "controlled"),
     ],
 )
 def test_no_rule_is_broken_when_what_a_series_is_about_goes_wrong(series: str, what: str) -> None:

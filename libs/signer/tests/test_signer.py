@@ -13,6 +13,7 @@ from eth_account import Account
 from dexlane_signer import (
     PERMIT2,
     DenialReason,
+    EntryCap,
     GuardUnavailableError,
     Level,
     LocalSigner,
@@ -180,7 +181,9 @@ def test_reducing_signs_exits_but_no_entries(make_policy: Callable[..., Policy],
     signer.halt("losses", level=Level.REDUCING, source="bus")
     assert denied(signer.sign_transaction, request()) is DenialReason.HALTED
     assert denied(signer.sign_permit, permit_request()) is DenialReason.HALTED
-    assert denied(signer.sign_transaction, request(data=sale())) is DenialReason.ENTRY_TOKEN, "not said to be an exit"
+    paid_with_weth = {KEY.address: EntryCap(level=10, lane="fast", token=WETH, capital=10_000)}
+    buying = LocalSigner([KEY], [replace(rules, entry_caps=paid_with_weth)], guard, clock_s=lambda: NOW_S)
+    assert denied(buying.sign_transaction, request(data=sale())) is DenialReason.HALTED, "not said to be an exit"
     signer.sign_transaction(request(data=sale(), purpose="exit"))
     signer.sign_permit(replace(permit_request(token=WETH), purpose="exit"))
     signer.sign_transaction(request(intent_id="c", nonce=8, to=USDC, data=approval(0)))

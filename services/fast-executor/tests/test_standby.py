@@ -17,24 +17,17 @@ import pytest
 from nats.js import JetStreamContext
 
 from dexlane.events.execution import IntentCreated
-from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
-from dexlane.events.streams import MARKET, stream_of
+from dexlane.events.streams import stream_of
 from dexlane.runtime.bus import Bus
-from dexlane.runtime.clock import SystemClock
 from dexlane.testing.builders import (
-    V2_POOL,
-    a_block,
-    a_block_ref,
     a_book,
     a_book_changed,
-    a_fee_quote,
-    a_pool_v2,
     a_verdict,
     an_entry_opportunity,
     an_exposure,
 )
 from dexlane.testing.servers import free_port
-from dexlane.values.books import Lane
+from dexlane.testing.told_market import tell_market
 from dexlane.values.controls import Controls
 
 pytestmark = [pytest.mark.integration, pytest.mark.alone]
@@ -89,18 +82,6 @@ class Instance:
                 self.process.wait(5)
 
 
-async def market(bus: Bus, js: JetStreamContext) -> None:
-    sequence = (await js.stream_info(MARKET.name)).state.last_seq
-    snapshot = PoolSnapshot(chain_id=1, block=a_block_ref(99), pool=a_pool_v2())
-    checkpoint = PoolCheckpoint(chain_id=1, block=a_block_ref(99), market_sequence=sequence, pools=(V2_POOL,))
-    await bus.kv_put(PoolSnapshot.key("main", 1, V2_POOL), snapshot.model_dump_json().encode())
-    await bus.kv_put(PoolCheckpoint.key("main", 1), checkpoint.model_dump_json().encode())
-    await bus.publish(a_block(100, received_at_ns=SystemClock().now_ns()))
-    await bus.publish(a_book_changed(a_book(controls=Controls(collar_bps=None, duplicate_blocks=0))))
-    await bus.publish(an_exposure(lane=Lane.FAST, at_work=0, open_positions=0, realised_today=0))
-    await bus.publish(a_fee_quote())
-
-
 async def traded(bus: Bus, js: JetStreamContext, deadline_block: int) -> float:
     """Publish a verdict and wait for its intent; how many seconds that took. Verdicts differ by their deadline."""
     verdict = a_verdict(an_entry_opportunity(edge_bps=0, deadline_block=deadline_block, id=f"{deadline_block:032x}"))
@@ -131,7 +112,8 @@ async def placed(instances: list[Instance]) -> tuple[Instance, Instance]:
 async def test_the_standby_acts_within_ten_seconds_when_the_other_one_ends(
     bus: Bus, js: JetStreamContext, database_url: str, tmp_path: Path, how: signal.Signals
 ) -> None:
-    await market(bus, js)
+    await bus.publish(a_book_changed(a_book(controls=Controls(collar_bps=None, duplicate_blocks=0))))
+    await tell_market(bus, js, an_exposure())
     instances = [Instance(bus.url, database_url, tmp_path) for _ in range(2)]
     try:
         first, second = await placed(instances)

@@ -183,26 +183,31 @@ EVERYTHING = Faults(drop=0.08, duplicate=0.2, reorder=0.15, delay=0.3, delay_s=0
 
 
 @pytest.mark.parametrize(
-    ("name", "faults"),
+    "faults",
     [
-        ("drop", Faults(drop=0.15)),
-        ("delay", Faults(delay=0.8, delay_s=0.1)),
-        ("reorder", Faults(reorder=0.4)),
-        ("duplicate", Faults(duplicate=0.8)),
-        ("disconnect", Faults(disconnect=0.05)),
-        ("duplicate", EVERYTHING),
+        Faults(drop=0.15),
+        Faults(delay=0.8, delay_s=0.1),
+        Faults(reorder=0.4),
+        Faults(duplicate=0.8),
+        Faults(disconnect=0.05),
+        EVERYTHING,
     ],
+    ids=["drop", "delay", "reorder", "duplicate", "disconnect", "everything"],
 )
-async def test_a_bad_line_changes_nothing_in_the_end(world: World, name: str, faults: Faults) -> None:
+async def test_a_bad_line_changes_nothing_in_the_end(world: World, faults: Faults) -> None:
+    wanted = {name for name in ("drop", "delay", "reorder", "duplicate", "disconnect") if getattr(faults, name)}
     async with world.feeds() as (clean, faulty):
         world.proxy.faults = faults
         await world.trade(25)
         await world.devnet.reorg(4)
         await world.trade(10)
+        # How many messages there are depends on the machine's pace, so the line stays bad until all of it was met.
+        async with asyncio.timeout(90):
+            while not wanted <= world.proxy.count.keys():
+                await world.trade(1)
         world.proxy.faults = Faults()
         await world.devnet.mine()
         await world.equal(clean, faulty)
-        assert world.proxy.count[name] > 0
         assert faulty.told.drops == []
 
 

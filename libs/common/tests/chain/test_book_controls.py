@@ -14,13 +14,11 @@ from dexlane.events.confirmations import ConfirmationRequested
 from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime.errors import Transient
-from dexlane.testing.builders import a_confirmation, an_exposure
+from dexlane.testing.builders import NO_CONTROLS, a_confirmation, an_exposure
 from dexlane.testing.live_bench import Bench, Home, live_book, reborn, running
 from dexlane.values.books import Book, Lane, Mode
-from dexlane.values.controls import Controls
 
 USD = 10**6
-OFF = Controls(max_token_bps=None, max_pool_bps=None, duplicate_blocks=0, collar_bps=None, max_heat_bps=None)
 
 
 @pytest.fixture
@@ -31,7 +29,7 @@ def home(tmp_path: Path, database_url: str) -> Home:
 def paper(name: str = "paper-one", **controls: Any) -> Book:
     """A paper book of one lane: 20,000 of capital, 1,000 an entry."""
     accounts = {Lane.FAST: "0x" + name.encode().hex().ljust(40, "0")[:40]}
-    return live_book(id=name, mode=Mode.PAPER, accounts=accounts, controls=OFF.model_copy(update=controls))
+    return live_book(id=name, mode=Mode.PAPER, accounts=accounts, controls=NO_CONTROLS.model_copy(update=controls))
 
 
 async def entries(bench: Bench) -> list[IntentCreated]:
@@ -103,8 +101,8 @@ async def asked(bench: Bench) -> ConfirmationRequested:
 
 @pytest.mark.parametrize("mode", Mode)
 async def test_a_confirmed_trade_is_made_once_whatever_is_delivered_again(home: Home, mode: Mode) -> None:
-    book = paper(confirm_first_trades=10) if mode is Mode.PAPER else live_book(controls=OFF)
-    book = book.model_copy(update={"controls": OFF.model_copy(update={"confirm_first_trades": 10})})
+    book = paper(confirm_first_trades=10) if mode is Mode.PAPER else live_book(controls=NO_CONTROLS)
+    book = book.model_copy(update={"controls": NO_CONTROLS.model_copy(update={"confirm_first_trades": 10})})
     async with running(home, book, ready=mode is Mode.LIVE) as bench:
         request = await asked(bench)
         given = a_confirmation(request)

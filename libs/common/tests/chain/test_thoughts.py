@@ -14,8 +14,8 @@ from dexlane.events.risk import DecisionRecorded
 from dexlane.events.thoughts import DocumentsRecorded
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.journal import outbox
-from dexlane.testing.builders import a_book, a_book_changed
-from dexlane.testing.live_bench import Bench, Home, live_book, reborn, running
+from dexlane.testing.builders import a_book, a_book_changed, an_exit
+from dexlane.testing.live_bench import ACCOUNT, BOUGHT, Bench, Home, live_book, reborn, running
 
 
 @pytest.fixture
@@ -96,12 +96,13 @@ async def test_a_live_and_a_paper_book_are_recorded_alike_and_share_their_docume
         assert len(names) == len(set(names))
 
 
+async def dies(*_: object) -> None:
+    raise Transient("the process ended here")
+
+
 async def test_a_trade_whose_record_was_cut_off_is_recorded_when_its_verdict_comes_again(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def dies(*_: object) -> None:
-        raise Transient("the process ended here")
-
     async with running(home) as before:
         await ready(before)
         verdict = before.verdict(blocks=10)
@@ -118,6 +119,26 @@ async def test_a_trade_whose_record_was_cut_off_is_recorded_when_its_verdict_com
         [decision] = decisions(await bench.events())
         assert (decision.outcome, decision.inputs_id) == ("traded", None)
         assert decision.reasons == (MADE_UP,)
+
+
+async def test_an_exit_whose_record_was_cut_off_is_recorded_when_it_comes_again_while_it_is_open(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(home) as before:
+        await before.executor.on_verdict(before.verdict(blocks=10))
+        for _ in range(6):
+            await before.head()
+        exit_ = an_exit(book_id="live-one", mode="live", account=ACCOUNT, quantity=BOUGHT)
+        with monkeypatch.context() as patched:
+            patched.setattr(TradeThoughts, "follow", dies)
+            with pytest.raises(Transient):
+                await before.executor.on_exit(exit_)
+        bench = await reborn(before)
+        await bench.head()
+        for _ in range(2):
+            await bench.executor.on_exit(exit_)
+        [decision] = [one for one in decisions(await bench.events()) if one.subject_id == exit_.id]
+        assert (decision.outcome, decision.inputs_id, decision.reasons) == ("traded", None, (MADE_UP,))
 
 
 async def test_a_trade_that_was_recorded_is_not_made_up_for_when_its_verdict_comes_again(home: Home) -> None:

@@ -26,6 +26,7 @@ from dexlane.events.base import FeeCap
 from dexlane.events.fees import FeeTier
 from dexlane.events.portfolio import ExposureChanged, ExposurePart, TradeResults
 from dexlane.testing.builders import (
+    NO_CONTROLS,
     USDC,
     V2_POOL,
     WETH,
@@ -56,7 +57,6 @@ USD = 10**6
 CAPITAL = 20_000 * USD
 """Of each lane of the built book; its level 5 allows 1,000 of that for an entry."""
 CAP = FeeCap(max_fee_per_gas_wei=2 * GWEI, max_priority_fee_per_gas_wei=GWEI // 100)
-OFF = Controls(max_token_bps=None, max_pool_bps=None, duplicate_blocks=0, collar_bps=None, max_heat_bps=None)
 
 
 def cheap_market(*pools: Pool, number: int = 100) -> Market:
@@ -72,7 +72,7 @@ def holding(*parts: ExposurePart, **fields: Any) -> Holdings:
 
 
 def a_controlled_book(mode: Mode = Mode.PAPER, **controls: Any) -> Book:
-    return a_book(mode=mode, controls=OFF.model_copy(update=controls))
+    return a_book(mode=mode, controls=NO_CONTROLS.model_copy(update=controls))
 
 
 def decide(book: Book, holdings: Holdings | None = None, market: Market | None = None, cause: Any = None) -> Any:
@@ -285,7 +285,7 @@ amounts = st.integers(0, 3_000).map(lambda usd: usd * USD)
 def controls(draw: st.DrawFn) -> Controls:
     names = ("max_token_bps", "max_pool_bps", "max_strategy_bps", "max_book_bps", "max_chain_bps")
     given_ = {name: draw(shares) for name in names}
-    return OFF.model_copy(update=given_ | {"collar_bps": draw(st.none() | st.just(300))})
+    return NO_CONTROLS.model_copy(update=given_ | {"collar_bps": draw(st.none() | st.just(300))})
 
 
 @st.composite

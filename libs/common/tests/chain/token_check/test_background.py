@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dexlane.chain.link import Request, RpcError
+from dexlane.chain.link import RpcError
 from dexlane.chain.token_background.birth import read_birth
 from dexlane.chain.token_background.events import TRANSFER, read_events, words
 from dexlane.chain.token_background.locks import TIMES_S, UNCX, examine, read_terms
@@ -17,6 +17,7 @@ from dexlane.chain.token_background.scout import Look, Scout
 from dexlane.chain.token_check.asking import Head
 from dexlane.chain.token_check.probe import selector
 from dexlane.domain.risk.token_background import Birth, Holding, Keeper
+from dexlane.testing.told_node import ToldNode
 
 TOKEN, LOCKER = "0x" + "7" * 40, next(iter(UNCX))
 DAY, NOW_S = 86_400, 1_700_000_000
@@ -25,25 +26,6 @@ GONE = RpcError(-32000, "missing trie node")
 
 def head(number: int) -> Head:
     return Head(number, "0x" + "0" * 64, NOW_S, 10**9, 30_000_000, "0x" + "0" * 40, "0x" + "0" * 64)
-
-
-class Told:
-    """A node that answers each request as a test says; it counts its rounds."""
-
-    def __init__(self, answer: Callable[[str, Sequence[Any]], Any]) -> None:
-        self._answer = answer
-        self.rounds = 0
-
-    async def call(self, method: str, *params: Any, timeout_s: float | None = None) -> Any:
-        """One request."""
-        [answer] = await self.batch([(method, params)], timeout_s=timeout_s)
-        return answer
-
-    async def batch(self, requests: Sequence[Request], *, timeout_s: float | None = None) -> list[Any]:
-        """Several."""
-        del timeout_s
-        self.rounds += 1
-        return [self._answer(method, params) for method, params in requests]
 
 
 @settings(deadline=None)
@@ -60,7 +42,7 @@ async def test_the_age_is_exact_where_the_node_has_the_states_and_a_least_age_el
         number = int(params[1], 16)
         return GONE if number < kept else "0x60" if number >= born else "0x"
 
-    node = Told(code)
+    node = ToldNode(code)
     found = await read_birth(node, TOKEN, head(newest))
     seen, first = born == 0 or kept <= born - 1, max(born, kept)
     at_s = NOW_S if first == newest else 2 * first if told else None
@@ -70,13 +52,13 @@ async def test_the_age_is_exact_where_the_node_has_the_states_and_a_least_age_el
 
 @pytest.mark.parametrize(("block_ms", "blocks"), [(12_000, 216_000), (2_000, 1_296_000), (250, 10_368_000)])
 def test_a_later_moment_is_as_many_blocks_ahead_as_the_chain_makes_in_it(block_ms: int, blocks: int) -> None:
-    _, params = Scout(Told(lambda method, params: None), head(100), block_ms).request(Look(ahead_s=30 * DAY))
+    _, params = Scout(ToldNode(lambda method, params: None), head(100), block_ms).request(Look(ahead_s=30 * DAY))
     assert params[3] == {"number": hex(100 + blocks), "time": hex(NOW_S + 30 * DAY)}
 
 
 @pytest.mark.parametrize("block_ms", [None, 0, -5])
 def test_nothing_is_seen_of_later_moments_where_nobody_tells_how_fast_blocks_come(block_ms: int | None) -> None:
-    scout = Scout(Told(lambda method, params: None), head(100), block_ms)
+    scout = Scout(ToldNode(lambda method, params: None), head(100), block_ms)
     assert len(scout.request(Look())[1]) == 3
     with pytest.raises(RpcError, match="how fast"):
         scout.request(Look(ahead_s=DAY))
@@ -88,16 +70,16 @@ async def test_a_shorter_window_is_asked_for_where_a_longer_one_is_refused(most:
         wide = int(params[0]["toBlock"], 16) - int(params[0]["fromBlock"], 16)
         return RpcError(-32005, "too many results") if wide > most else []
 
-    assert (await read_events(Told(logs), TOKEN, (TRANSFER,), head(100_000))).from_block == since
+    assert (await read_events(ToldNode(logs), TOKEN, (TRANSFER,), head(100_000))).from_block == since
 
 
 async def test_a_node_that_tells_no_events_is_no_empty_history() -> None:
     with pytest.raises(RpcError, match="too many"):
         await read_events(
-            Told(lambda method, params: RpcError(-32005, "too many results")), TOKEN, (TRANSFER,), head(9)
+            ToldNode(lambda method, params: RpcError(-32005, "too many results")), TOKEN, (TRANSFER,), head(9)
         )
     with pytest.raises(RpcError, match="no events"):
-        await read_events(Told(lambda method, params: None), TOKEN, (TRANSFER,), head(9))
+        await read_events(ToldNode(lambda method, params: None), TOKEN, (TRANSFER,), head(9))
 
 
 def test_words_of_an_event_leave_out_what_is_cut_off() -> None:
@@ -105,7 +87,7 @@ def test_words_of_an_event_leave_out_what_is_cut_off() -> None:
     assert words({}) == []
 
 
-def terms(*locks: tuple[int, int], count: int | None = None) -> Told:
+def terms(*locks: tuple[int, int], count: int | None = None) -> ToldNode:
     """A locker with so many locks, each an amount and the second it ends at."""
     number, one = selector("getNumLocksForToken(address)").hex(), selector("tokenLocks(address,uint256)").hex()
 
@@ -117,10 +99,10 @@ def terms(*locks: tuple[int, int], count: int | None = None) -> Told:
         amount, ends = locks[int(data[-64:], 16)]
         return "0x" + "".join(f"{word:064x}" for word in (NOW_S, amount, amount, ends, 1, 0))
 
-    return Told(answer)
+    return ToldNode(answer)
 
 
-async def kept(node: Told, amount: int = 1_000) -> tuple[int, str]:
+async def kept(node: ToldNode, amount: int = 1_000) -> tuple[int, str]:
     """What the locker keeps for 30 days, and how that is known."""
     held = Holding(holder=LOCKER, amount=amount, keeper=Keeper.LOCKER)
     found = await read_terms(Scout(node, head(9)), TOKEN, held)
@@ -140,16 +122,16 @@ async def test_a_locker_that_tells_its_dates_keeps_what_they_say() -> None:
     [
         terms((2_000, NOW_S + 400 * DAY)),
         terms(count=41),
-        Told(lambda method, params: RpcError(3, "execution reverted")),
-        Told(lambda method, params: "0x"),
+        ToldNode(lambda method, params: RpcError(3, "execution reverted")),
+        ToldNode(lambda method, params: "0x"),
     ],
     ids=["more than it holds", "too many", "refused", "nothing"],
 )
-async def test_terms_that_do_not_add_up_keep_nothing(node: Told) -> None:
+async def test_terms_that_do_not_add_up_keep_nothing(node: ToldNode) -> None:
     assert (await kept(node))[0] == 0
 
 
-def vault(enough: bool) -> Told:
+def vault(enough: bool) -> ToldNode:
     """A contract with one function, of which every call fails; ``enough``: the last one tried had its gas."""
 
     def answer(method: str, params: Sequence[Any]) -> Any:
@@ -163,7 +145,7 @@ def vault(enough: bool) -> Told:
         last = b"\x01" + bytes(128) if enough else b"\0"
         return "0x" + (bytes(int.from_bytes(tries, "big") - 1) + last).hex()
 
-    return Told(answer)
+    return ToldNode(answer)
 
 
 @pytest.mark.parametrize(("enough", "says"), [(True, "nothing was seen"), (False, "burns too much gas")])

@@ -8,29 +8,22 @@ from typing import Any
 
 import pytest
 
-from dexlane.chain.link import Request, RpcError
+from dexlane.chain.link import RpcError
 from dexlane.chain.token_check import switches
 from dexlane.chain.token_check.asking import Head
 from dexlane.chain.token_check.exploring import Ask, Explorer
 from dexlane.chain.token_check.probe import Exploration, Told
 from dexlane.chain.token_check.subject import Subject
 from dexlane.chain.token_check.venues import Pool, UniswapV2
+from dexlane.testing.told_node import ToldNode
 
 TOKEN, OWNER = "0x" + "7" * 40, "0x" + "5" * 40
 DONE = Told(ok=True, gas=1, size=32, word=10**18)
 
 
-class Nobody:
-    """A node that is not asked."""
-
-    async def call(self, method: str, *params: Any, timeout_s: float | None = None) -> Any:
-        """Never."""
-        raise AssertionError(f"{method} is asked of nobody here")
-
-    async def batch(self, requests: Sequence[Request], *, timeout_s: float | None = None) -> list[Any]:
-        """Nothing."""
-        del timeout_s
-        return [None for _ in requests]
+def nobody(method: str, params: Sequence[Any]) -> None:
+    """A node that knows nothing of the slots it is asked for."""
+    assert method == "eth_getStorageAt", params
 
 
 @dataclass
@@ -62,7 +55,7 @@ def subject(functions: int) -> Subject:
 
 
 async def explored(functions: int, **broken: int) -> tuple[str, ...]:
-    found = await Answered(Nobody(), subject(functions), simulates=True, **broken).explore()
+    found = await Answered(ToldNode(nobody), subject(functions), simulates=True, **broken).explore()
     assert found.switches is not None
     return found.missing
 

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from dexlane.chain.keccak import keccak256
-from dexlane.chain.link import Request, RpcError, RpcUnavailable
+from dexlane.chain.link import RpcError, RpcUnavailable
 from dexlane.chain.token_check import http_node
 from dexlane.chain.token_check.asking import NoSubjectError, read_head
 from dexlane.chain.token_check.delays import delay_of
@@ -21,6 +21,7 @@ from dexlane.chain.token_check.pools import Where, known_markets, known_quotes
 from dexlane.chain.token_check.probe import selector
 from dexlane.chain.token_check.subject import LOG_BLOCKS, MAX_AUTHORITIES, Subject, read_subject
 from dexlane.domain.risk.bytecode.proxies import BEACON_SLOT, EIP_1822_SLOT, EIP_1967_SLOT, IMPLEMENTATION_SLOTS
+from dexlane.testing.told_node import ToldNode
 
 TOKEN, ROUTER, OWNER = "0x" + "7" * 40, "0x" + "6" * 40, "0x" + "5" * 40
 Answer = Callable[[list[dict[str, Any]]], bytes]
@@ -87,24 +88,13 @@ async def test_a_refusal_is_an_error_and_no_address_leaks(behind: Any) -> None:
     assert "key" not in str(raised.value)
 
 
-class Chain:
+class Chain(ToldNode):
     """Contracts by address: code, and answers by function."""
 
     def __init__(self, codes: dict[str, bytes], answers: dict[tuple[str, str], int]) -> None:
+        super().__init__(self._answer)
         self._codes = codes
         self._answers = {(to, "0x" + selector(name).hex()): value for (to, name), value in answers.items()}
-
-    async def call(self, method: str, *params: Any, timeout_s: float | None = None) -> Any:
-        """One request."""
-        [answer] = await self.batch([(method, params)], timeout_s=timeout_s)
-        if isinstance(answer, RpcError):
-            raise answer
-        return answer
-
-    async def batch(self, requests: Sequence[Request], *, timeout_s: float | None = None) -> list[Any]:
-        """Several."""
-        del timeout_s
-        return [self._answer(method, params) for method, params in requests]
 
     def _answer(self, method: str, params: Sequence[Any]) -> Any:
         if method == "eth_getCode":

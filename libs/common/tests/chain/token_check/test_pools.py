@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from dexlane.chain.abi import Frame
-from dexlane.chain.link import Request, RpcError
+from dexlane.chain.link import RpcError
 from dexlane.chain.token_check.asking import NoSubjectError
 from dexlane.chain.token_check.pools import Market, Where, find_pool
 from dexlane.chain.token_check.probe import call, selector
 from dexlane.chain.token_check.venues import PURSE_WEI, UniswapV2, UniswapV3
 from dexlane.domain.amm.tick_math import Q96
+from dexlane.testing.told_node import ToldNode
 
 TOKEN, WETH, USDC = "0x" + "7" * 40, "0x" + "c" * 40, "0x" + "a" * 40
 V2_ROUTER, V3_ROUTER, QUOTER = "0x" + "21" * 20, "0x" + "31" * 20, "0x" + "32" * 20
@@ -25,25 +25,18 @@ SINGLE_BY_DEADLINE = "exactInputSingle((address,address,uint24,address,uint256,u
 V2, V3 = Market("uniswap_v2", V2_ROUTER), Market("uniswap_v3", V3_ROUTER, QUOTER)
 
 
-@dataclass
-class Exchanges:
+class Exchanges(ToldNode):
     """Contracts that answer calls by their data; nothing else is told."""
 
-    answers: dict[tuple[str, str], list[int]] = field(default_factory=dict)
-    codes: dict[str, bytes] = field(default_factory=dict)
-
-    async def call(self, method: str, *params: Any, timeout_s: float | None = None) -> Any:
-        """Never."""
-        raise AssertionError(f"{method} is asked of nobody here")
-
-    async def batch(self, requests: Sequence[Request], *, timeout_s: float | None = None) -> list[Any]:
-        """Words, or a revert."""
-        del timeout_s
-        return [self._answer(method, params) for method, params in requests]
+    def __init__(self) -> None:
+        super().__init__(self._answer)
+        self.answers: dict[tuple[str, str], list[int]] = {}
+        self.codes: dict[str, bytes] = {}
 
     def _answer(self, method: str, params: Sequence[Any]) -> Any:
         if method == "eth_getCode":
             return "0x" + self.codes.get(params[0], b"").hex()
+        assert method == "eth_call"
         words = self.answers.get((params[0]["to"], params[0]["data"]))
         return RpcError(3, "reverted") if words is None else "0x" + "".join(f"{word:064x}" for word in words)
 

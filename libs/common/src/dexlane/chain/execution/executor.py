@@ -173,7 +173,7 @@ class Executor:
         await self._thoughts.follow(self._journal, verdict, decided if written else (), self._stamp())
 
     async def on_exit(self, exit_: ExitTriggered) -> None:
-        """Close a position. What forbids it only for the moment is recorded once, and the exit comes again."""
+        """Close a position, once. What forbids it only for the moment is recorded once, and the exit comes again."""
         began = self._clock.monotonic_ns()
         book = self._side.book(exit_.book_id)
         if book is None:
@@ -181,9 +181,10 @@ class Executor:
         async with self._deciding:
             market = kept_market(self.view.market())
             decided = self._decide(exit_, book, market)
-            if isinstance(decided.outcome, Refused) and decided.outcome.passing:
-                await self._postpone(exit_, decided)
-                return
+            outcome = decided.outcome
+            if isinstance(outcome, Refused) and outcome.passing and not await self._waiting.consumed(exit_.id):
+                await self._waiting.tell(exit_, [decided])
+                raise waited_for(outcome, market)
             written = await self._commit(exit_, [decided], market, self._consumer)
         for one in written:
             self._parts.moments.planned(one.intent, (self._clock.monotonic_ns() - began) / 1e9)
@@ -312,14 +313,6 @@ class Executor:
         for one in written:
             if one.slot is not None:
                 await self.live.transactions.launch(one.slot)
-
-    async def _postpone(self, exit_: ExitTriggered, decided: Decided) -> None:
-        """Record once why an exit waits, and have it delivered again; unless it was carried out before."""
-        outcome = decided.outcome
-        if not isinstance(outcome, Refused) or await self._waiting.consumed(exit_.id):
-            return
-        await self._waiting.tell(exit_, [decided])
-        raise waited_for(outcome, decided.considered.market)
 
     async def _tend_allowances(self, tip: BlockApplied) -> None:
         """Set the bounded allowances that the live accounts need and take back all others, each by an intent of its

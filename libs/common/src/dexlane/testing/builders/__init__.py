@@ -4,6 +4,7 @@ The default world: chain 1, USDC (6 decimals) and WETH (18), the three pools of 
 """
 
 from dexlane.testing.builders.decisions import (
+    NO_CONTROLS,
     a_book,
     a_book_changed,
     a_breaker,
@@ -64,6 +65,7 @@ __all__ = [
     "ENTRY_IN",
     "ENTRY_OUT",
     "NOW_MS",
+    "NO_CONTROLS",
     "USDC",
     "V2_POOL",
     "V3_POOL_500",

@@ -10,7 +10,10 @@ from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import Category, Check, RiskFactor, VerdictApproved, VerdictFacts, VerdictRejected
 from dexlane.testing.builders.pools import CHAIN_ID, NOW_MS, USDC, a_block_ref, a_gap_route, a_route, an_address
 from dexlane.values.books import Book, ExitRules, Lane, LaneLimits, Mode, Profile
-from dexlane.values.controls import USUAL_PAPER_CONTROLS
+from dexlane.values.controls import USUAL_PAPER_CONTROLS, Controls
+
+NO_CONTROLS = Controls(max_token_bps=None, max_pool_bps=None, duplicate_blocks=0, collar_bps=None, max_heat_bps=None)
+"""None stands between a decision and its trade."""
 
 
 def an_opportunity(**fields: Any) -> OpportunityFound:
