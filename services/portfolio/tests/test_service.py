@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,19 +35,36 @@ from portfolio.app import build
 from portfolio.settings import Settings
 
 E = TypeVar("E", bound=Event)
+EXPOSURES = ("paper-one.fast", "paper-one.fast.results")
 pytestmark = pytest.mark.integration
 
 
-async def last(js: JetStreamContext, kind: type[E]) -> E:
-    subject = kind.pattern(chain_id=1).replace(">", "paper-one.fast")
+async def last(js: JetStreamContext, kind: type[E], of: str = "paper-one.fast") -> E | None:
+    subject = kind.pattern(chain_id=1).replace(">", of)
+    try:
+        message = await js.get_last_msg(stream_of(kind).name, subject)
+    except NotFoundError:
+        return None
+    return kind.from_wire(message.data or b"")
+
+
+async def position_of(js: JetStreamContext) -> PositionChanged | None:
+    return await last(js, PositionChanged)
+
+
+async def exposure_of(js: JetStreamContext) -> ExposureChanged | None:
+    """The newest, from both of its last values, where it counts the position and has a price."""
+    told = [one for of in EXPOSURES if (one := await last(js, ExposureChanged, of)) is not None]
+    newest = max(told, key=lambda one: one.exposure_version, default=None)
+    return newest if newest is not None and newest.open_positions == 1 and newest.equity is not None else None
+
+
+async def within_ten_seconds(js: JetStreamContext, look: Callable[[JetStreamContext], Awaitable[E | None]]) -> E:
     for _ in range(200):
-        try:
-            message = await js.get_last_msg(stream_of(kind).name, subject)
-        except NotFoundError:
-            await asyncio.sleep(0.05)
-        else:
-            return kind.from_wire(message.data or b"")
-    raise AssertionError(f"no {kind.NAME} within ten seconds")
+        if (found := await look(js)) is not None:
+            return found
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"nothing for {look.__name__} within ten seconds")
 
 
 async def market(bus: Bus, js: JetStreamContext) -> None:
@@ -66,14 +84,9 @@ async def test_fills_on_the_bus_become_positions_and_exposure(bus: Bus, js: JetS
     await bus.publish(a_book_changed())
     for event in (an_opened_account(), a_fill(), a_confirmed_fill()):
         await bus.publish(event)
-    position = await last(js, PositionChanged)
+    position = await within_ten_seconds(js, position_of)
     assert (position.token, position.quantity) == (WETH, ENTRY_OUT)
-    for _ in range(100):
-        exposure = await last(js, ExposureChanged)
-        if exposure.open_positions == 1 and exposure.equity is not None:
-            break
-        await asyncio.sleep(0.05)
-    assert exposure.open_positions == 1
+    await within_ten_seconds(js, exposure_of)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
         assert (await client.get("/readyz")).json()["ready"]
         assert (await client.get("/ledger/trial-balance")).json()["balanced"]
