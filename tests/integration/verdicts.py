@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from dexlane.events.execution import FillIncluded, Purpose
+from dexlane.events.execution import FillIncluded, IntentCreated, Purpose
 from dexlane.events.market import BlockApplied
 from dexlane.events.risk import VerdictApproved
 from dexlane.testing.devnet_verdicts import Purchase, approval
@@ -21,18 +21,15 @@ async def head(stack: Stack) -> BlockRef:
     return BlockRef(number=int(block["number"], 16), hash=block["hash"])
 
 
-_LATEST: dict[str, int] = {}
-"""The block of the latest verdict of each stack: books do not make the same trade again within a block of it."""
-
-
 async def a_verdict(
     stack: Stack, witness: Witness, *, lane: Lane = Lane.FAST, blocks_to_live: int = 8, spend: int = 1_000 * 10**6
 ) -> VerdictApproved:
-    """A sealed approval to buy WETH for ``spend`` USDC units in the deepest pool, from the newest block."""
-    least = _LATEST.get(stack.gateway, 0) + 2
+    """A sealed approval to buy WETH for ``spend`` USDC units in the deepest pool, from the newest block: the second
+    after the last entry, for books do not make the same trade again within a block of it."""
+    planned = [intent.block.number for intent in await witness.stored(IntentCreated) if intent.purpose is Purpose.ENTRY]
+    least = max(planned, default=0) + 2
     await witness.until(BlockApplied, lambda event: event.block.number >= least)
     block = await head(stack)
-    _LATEST[stack.gateway] = block.number
     tip = await witness.until(BlockApplied, lambda event: event.block.number >= block.number)
     purchase = Purchase(lane=lane, spend=spend, blocks_to_live=blocks_to_live)
     return stack.approving().verdict(approval(block, purchase, time.time_ns()), tip)
@@ -40,8 +37,6 @@ async def a_verdict(
 
 def fills(verdict: VerdictApproved, book_id: str):  # type: ignore[no-untyped-def]
     """Recognises the fill of a verdict's intent in a book."""
-    from dexlane.events.execution import IntentCreated
-
     intent_id = IntentCreated.make_id(book_id, verdict.id, Purpose.ENTRY)
     return lambda event: event.intent_id == intent_id
 
