@@ -127,6 +127,25 @@ async def test_published_facts_are_marked_and_the_write_ahead_log_stays_small(
     await again.stop()
 
 
+@pytest.mark.integration
+async def test_the_write_ahead_log_has_room_for_the_documents_of_trades(bus: Bus, tmp_path: Path, log: Log) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/test.db"
+    await upgrade(url)
+    journal = Journal(url, clock=SystemClock(), log=log, direct=True)
+    relay = asyncio.create_task(journal.relay(bus))
+    sizes = set()
+    for number in range(240):
+        async with journal.transaction() as tx:
+            await tx.emit(a_decision(number).model_copy(update={"reasons": ("x" * 20_000,)}))
+        sizes.add((tmp_path / "test.db-wal").stat().st_size)
+        if number % 20 == 19:  # now and then nobody trades, and what was published is marked
+            assert await journal.drained(5)
+            await asyncio.sleep(0.2)
+    assert len(sizes) == 1
+    relay.cancel()
+    await journal.stop()
+
+
 async def test_a_journal_that_writes_directly_offers_no_connection(journal: Journal, writes_directly: bool) -> None:
     async with journal.transaction() as tx:
         if writes_directly:

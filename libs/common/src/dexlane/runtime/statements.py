@@ -29,8 +29,9 @@ SHORT_BUSY_MS = 5
 """A writer on the event loop waits no longer than this at a time for the file's lock; in between, others run."""
 BUSY_PAUSES_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, *([0.2] * 20))
 """How often another process's lock is waited for before the transaction counts as refused."""
-CHECKPOINT_ROWS = 200
-"""After so many published rows the write-ahead log is copied back (some 2 MB), beside the trades and never by one."""
+CHECKPOINT_ROWS = 60
+"""After so many published rows the write-ahead log is copied back, beside the trades and never by one: with the
+documents of trades among them some 2 MB, half of the room."""
 LOG_ROOM_BYTES = 4_000_000
 """So large the write-ahead log is made before the first transaction."""
 

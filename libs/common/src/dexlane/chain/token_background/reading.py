@@ -105,9 +105,7 @@ async def _of_the_token(asking: _Asking, scout: Scout, subject: Subject, quotes:
     return await asking.told(_holders(scout, subject, events, quotes), "its holders")
 
 
-async def _of_the_pool(
-    asking: _Asking, scout: Scout, subject: Subject
-) -> tuple[Shares | None, LiquidityPast | None]:
+async def _of_the_pool(asking: _Asking, scout: Scout, subject: Subject) -> tuple[Shares | None, LiquidityPast | None]:
     events = await asking.told(_pool_events(scout.node, subject), "events of its pool")
     return await asyncio.gather(
         asking.told(_liquidity(scout, subject, events), "who keeps its liquidity"),
