@@ -49,6 +49,9 @@ slippage_tolerance_bps = 100
 gas_reserve = "0.05 ETH"
 {accounts}
 [books.{name}.controls]
+duplicate_blocks = 0
+collar_bps = "off"
+max_heat_bps = "off"
 max_daily_loss_usd = "off"
 caps = "off"
 confirm_first_trades = 0
@@ -79,7 +82,8 @@ LIVE = {"live-one": ("live-fast", "live-smart"), "live-two": ("spare-1", "spare-
 
 
 def books_text() -> str:
-    """A paper book and two live ones, so that each executor drives two accounts; positions are closed after seconds."""
+    """A paper book and two live ones, so that each executor drives two accounts; positions are closed after seconds.
+    What would keep them from trading all the time is off: crashes are to hit trades."""
     text = BOOK.format(name="paper-one", mode="paper", accounts="")
     for name, (fast, smart) in LIVE.items():
         accounts = f'\n[books.{name}.accounts]\nfast = "{fast}"\nsmart = "{smart}"\n'
