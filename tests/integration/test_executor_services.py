@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,17 @@ async def market(bus: Bus, js: JetStreamContext, lane: Lane) -> None:
     await tell_market(bus, js, an_exposure(lane=lane))
 
 
-def running(lane: Lane, bus: Bus, folder: Path, **settings: Any) -> tuple[asyncio.Task[int], Service]:
+@asynccontextmanager
+async def running(lane: Lane, bus: Bus, folder: Path, **settings: Any) -> AsyncIterator[None]:
     build, kind = EXECUTORS[lane]
     service = build(kind(nats_url=bus.url, data_dir=folder, port=free_port(), log_level="ERROR", **settings))
-    return asyncio.create_task(service.run()), service
+    task = asyncio.create_task(service.run())
+    try:
+        yield
+    finally:
+        service.stop()
+        code = await task
+    assert code == 0
 
 
 @each_executor
@@ -64,14 +72,12 @@ async def test_a_verdict_becomes_a_paper_intent_without_any_node_or_key(
     lane: Lane, bus: Bus, js: JetStreamContext, tmp_path: Path
 ) -> None:
     await market(bus, js, lane)
-    task, service = running(lane, bus, tmp_path)
-    verdict = a_verdict_of(lane)
-    await bus.publish(verdict)
-    intent = await eventually(js, IntentCreated, f"main.1.intent.created.paper.{lane}")
-    assert (intent.verdict, intent.book_id, intent.lane) == (verdict, "paper-one", lane)
-    assert not list(tmp_path.glob("*guard*"))
-    service.stop()
-    assert await task == 0
+    async with running(lane, bus, tmp_path):
+        verdict = a_verdict_of(lane)
+        await bus.publish(verdict)
+        intent = await eventually(js, IntentCreated, f"main.1.intent.created.paper.{lane}")
+        assert (intent.verdict, intent.book_id, intent.lane) == (verdict, "paper-one", lane)
+        assert not list(tmp_path.glob("*guard*"))
 
 
 @each_executor
@@ -82,11 +88,9 @@ async def test_a_halt_that_was_stored_before_the_start_is_known_to_the_first_ver
     await market(bus, js, lane)
     await bus.publish(a_status(Status.HALTED))
     await bus.publish(a_verdict_of(lane))
-    task, service = running(lane, bus, tmp_path)
-    decision = await eventually(js, DecisionRecorded, "main.1.decision.recorded")
-    assert decision.outcome == "halted"
-    service.stop()
-    assert await task == 0
+    async with running(lane, bus, tmp_path):
+        decision = await eventually(js, DecisionRecorded, "main.1.decision.recorded")
+        assert decision.outcome == "halted"
 
 
 @each_executor
@@ -96,15 +100,13 @@ async def test_what_a_books_jurisdiction_forbids_becomes_a_recorded_refusal(
 ) -> None:
     await market(bus, js, lane)
     await bus.publish(a_book_changed(a_book(jurisdiction="EU"), book_version=2))
-    task, service = running(lane, bus, tmp_path)
-    refused = (Ruling(jurisdiction="EU", refused=("token x: a stablecoin without a licence",)),)
-    verdict = a_verdict_of(lane)
-    await bus.publish(verdict.model_copy(update={"facts": verdict_facts(rulings=refused)}))
-    decision = await eventually(js, DecisionRecorded, "main.1.decision.recorded")
-    assert (decision.outcome, decision.book_id) == ("forbidden", "paper-one")
-    assert decision.reasons == ("token x: a stablecoin without a licence (EU)",)
-    service.stop()
-    assert await task == 0
+    async with running(lane, bus, tmp_path):
+        refused = (Ruling(jurisdiction="EU", refused=("token x: a stablecoin without a licence",)),)
+        verdict = a_verdict_of(lane)
+        await bus.publish(verdict.model_copy(update={"facts": verdict_facts(rulings=refused)}))
+        decision = await eventually(js, DecisionRecorded, "main.1.decision.recorded")
+        assert (decision.outcome, decision.book_id) == ("forbidden", "paper-one")
+        assert decision.reasons == ("token x: a stablecoin without a licence (EU)",)
 
 
 @each_executor
@@ -114,12 +116,10 @@ async def test_an_account_that_was_not_verified_opens_nothing(
 ) -> None:
     (tmp_path / "rules.toml").write_text("reviewed = 2026-11-26\nallowed_accounts = []\n")
     await market(bus, js, lane)
-    task, service = running(lane, bus, tmp_path, compliance_file=tmp_path / "rules.toml")
-    await bus.publish(a_verdict_of(lane))
-    decision = await eventually(js, DecisionRecorded, "main.1.decision.recorded")
-    assert decision.outcome == "account_not_verified"
-    service.stop()
-    assert await task == 0
+    async with running(lane, bus, tmp_path, compliance_file=tmp_path / "rules.toml"):
+        await bus.publish(a_verdict_of(lane))
+        decision = await eventually(js, DecisionRecorded, "main.1.decision.recorded")
+        assert decision.outcome == "account_not_verified"
 
 
 @each_executor
