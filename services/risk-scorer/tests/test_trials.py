@@ -160,9 +160,7 @@ async def waits(bench: Any, times: int) -> list[int]:
     return found
 
 
-async def test_a_token_that_a_silent_node_left_unknown_is_tried_again_soon(
-    bench: Any, tried: list[TrialFacts]
-) -> None:
+async def test_a_token_that_a_silent_node_left_unknown_is_tried_again_soon(bench: Any, tried: list[TrialFacts]) -> None:
     tried[:] = [told(verdict="unknown", reasons=("the check did not end within 1.5 s",))]
     trials[:] = [TokenTrial(token="", block=100, interrupted=True)]
     assert await waits(bench, 3) == [5, 5, 5]

@@ -24,10 +24,7 @@ COMMANDS = {
     "tail": Lazy("listening:tail_command", "Show events in colour as they happen."),
     "halt": Lazy("halting:halt_command", "Stop entries, or everything but cancels with --all, until `dexlane resume`."),
     "resume": Lazy("halting:resume_command", "Release the operator's halt, or that of a service."),
-    "emergency-stop": Lazy(
-        "halting:emergency_stop_command",
-        "Stop everything on all chains.",
-    ),
+    "emergency-stop": Lazy("halting:emergency_stop_command", "Stop everything on all chains."),
     "books": Lazy("books:app", "Show the books, or add one."),
     "levels": Lazy("levels:levels_command", "Show what each level allows."),
     "confirmations": Lazy("confirmations:app", "List trades that wait for a person, and confirm or decline one."),
@@ -39,10 +36,7 @@ COMMANDS = {
     "thoughts": Lazy("thoughts:app", "Show, export and verify recorded decisions, or compute them again."),
     "token-check": Lazy("token_check:token_check_command", "Check a token by trading it in simulated blocks."),
     "bytecode-risk": Lazy("code_risk:bytecode_risk_command", "Judge runtime codes: a score and flags for each line."),
-    "risk-report": Lazy(
-        "risk_report:risk_report_command",
-        "How often `bytecode-risk` is right, on labelled codes.",
-    ),
+    "risk-report": Lazy("risk_report:risk_report_command", "How often `bytecode-risk` is right, on labelled codes."),
     "assess": Lazy("assess:assess_command", "Judge many opportunities from given evidence."),
     "compliance": Lazy("compliance:app", "Sanctions and rules of jurisdictions: what they say about addresses."),
     "quote": Lazy("quote:quote_command", "Answer questions about pools exactly: JSON lines in, JSON lines out."),
