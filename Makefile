@@ -35,13 +35,8 @@ run: $(STAMP) ## Start everything on this machine: bus, cache, devnet, eight ser
 stop: $(STAMP) ## Stop what `make run` started
 	@$(BIN)/dexlane down
 
-test: $(STAMP) ## Run all tests (real broker, cache, database and devnet): WORKERS=2 at a time, whole systems after them; or ARGS=...
-ifdef ARGS
-	@$(BIN)/python -m pytest $(ARGS)
-else
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not alone"; beside=$$?; \
-		$(BIN)/python -m pytest -m alone && exit $$beside
-endif
+test: $(STAMP) ## Run all tests (real broker, cache, database and devnet): WORKERS=2 files at a time; or ARGS=...
+	@$(BIN)/python -m pytest $(or $(ARGS),-n $(WORKERS) --dist loadfile --no-loadscope-reorder)
 
 check: $(STAMP) ## Lint, types, import contracts, architecture, pinned schemas
 	@$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from dexlane.testing.bytecode_answers import v2_mismatches, v3_mismatches
 from dexlane_devnet import DevnetConfig, free_port, start_devnet
 from market import Market
 
-pytestmark = [pytest.mark.bytecode, pytest.mark.integration, pytest.mark.timeout(7_200)]
+pytestmark = [pytest.mark.long, pytest.mark.bytecode, pytest.mark.integration, pytest.mark.timeout(7_200)]
 ANSWERS_PER_POOL = 200
 
 

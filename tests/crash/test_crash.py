@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from crash_run import Plan, run
+from ports import free_shift
 
-pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(400)]
 
 
 async def test_after_ten_crashes_no_trade_is_lost_or_doubled_and_the_books_equal_the_chain(tmp_path: Path) -> None:
-    shift = 1_000 + os.getpid() % 110 * 100 + 65
-    plan = Plan(crashes=10, seed=11, minutes=3, home=tmp_path, shift=shift, batch=10, pace_s=1.5)
+    plan = Plan(crashes=10, seed=11, minutes=3, home=tmp_path, shift=free_shift(), batch=10, pace_s=1.5)
     result = await run(plan, lambda _what, _done: None)
     evidence = "\n".join([*result.violations, *result.timeline, result.line(plan.seed)])
     assert not result.violations, evidence

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dexlane.testing.stack import Stack
+from ports import free_shift
 
 
-def _shift(offset: int) -> int:
-    """Ports of their own for each test process."""
-    return 1_000 + os.getpid() % 110 * 100 + offset
-
-
-def _running(home: Path, offset: int, *arguments: str) -> Iterator[Stack]:
-    stack = Stack(home, _shift(offset))
+def _running(home: Path, *arguments: str) -> Iterator[Stack]:
+    stack = Stack(home, free_shift())
     stack.start(*arguments)
     try:
         stack.wait_ready()
@@ -29,10 +24,10 @@ def _running(home: Path, offset: int, *arguments: str) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def quiet_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Everything but the recorded flow: only what the test does moves the chain."""
-    yield from _running(tmp_path_factory.mktemp("quiet"), 0, "--no-flow")
+    yield from _running(tmp_path_factory.mktemp("quiet"), "--no-flow")
 
 
 @pytest.fixture(scope="module")
 def flowing_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Everything, as `make run` starts it."""
-    yield from _running(tmp_path_factory.mktemp("flowing"), 50)
+    yield from _running(tmp_path_factory.mktemp("flowing"))

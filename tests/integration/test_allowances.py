@@ -23,7 +23,7 @@ from dexlane_devnet.contracts import calldata
 from dexlane_signer import PrivateKey
 from verdicts import a_verdict, fills
 
-pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(300)]
 VICTIM, THIEF = account("live-fast"), account("test-9")
 ME, STRANGER = VICTIM.address.lower(), THIEF.address.lower()
 WITHIN_BLOCKS = 2

@@ -19,11 +19,12 @@ from dexlane.events.execution import FillIncluded, IntentCreated, IntentFailed, 
 from dexlane.events.portfolio import PositionChanged
 from dexlane.events.risk import DecisionRecorded
 from dexlane.testing.stack import Stack, Witness
+from ports import free_shift
 from verdicts import BOOKS, a_verdict, fills
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.alone,
+    pytest.mark.long,
     pytest.mark.timeout(600),
     pytest.mark.skipif(not os.environ.get("DRILL"), reason="takes minutes: `make drill`"),
 ]
@@ -40,9 +41,8 @@ LIMITS = {
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    shift = 1_000 + os.getpid() % 110 * 100 + 70
     home: Path = tmp_path_factory.mktemp("brakes")
-    running = Stack(home, shift, {"DEXLANE_BREAKERS": orjson.dumps(LIMITS).decode()})
+    running = Stack(home, free_shift(), {"DEXLANE_BREAKERS": orjson.dumps(LIMITS).decode()})
     running.start("--no-flow")
     try:
         running.wait_ready()

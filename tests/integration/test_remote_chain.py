@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +14,9 @@ import pytest
 from dexlane.events.execution import FillIncluded, IntentCreated, TxChanged
 from dexlane.testing.servers import free_port
 from dexlane.testing.stack import Stack
+from ports import free_shift
 
-pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +41,13 @@ def node_port() -> Iterator[int]:
             process.kill()
 
 
-def remote(home: Path, offset: int, nodes: str) -> Stack:
-    shift = 1_000 + os.getpid() % 110 * 100 + offset
-    return Stack(home, shift, {"DEXLANE_RPC_WS_URLS": nodes})
+def remote(home: Path, nodes: str) -> Stack:
+    return Stack(home, free_shift(), {"DEXLANE_RPC_WS_URLS": nodes})
 
 
 @pytest.fixture(scope="module")
 def remote_stack(tmp_path_factory: pytest.TempPathFactory, node_port: int) -> Iterator[Stack]:
-    stack = remote(tmp_path_factory.mktemp("remote"), 25, f'{{"1": "ws://127.0.0.1:{node_port}"}}')
+    stack = remote(tmp_path_factory.mktemp("remote"), f'{{"1": "ws://127.0.0.1:{node_port}"}}')
     stack.start()
     try:
         stack.wait_ready()
@@ -71,7 +70,7 @@ async def test_the_given_chain_is_traded_on_paper_only(remote_stack: Stack) -> N
 
 
 async def test_a_live_book_is_refused_there_in_one_sentence(tmp_path: Path, node_port: int) -> None:
-    stack = remote(tmp_path, 75, f'{{"1": "ws://127.0.0.1:{node_port}"}}')
+    stack = remote(tmp_path, f'{{"1": "ws://127.0.0.1:{node_port}"}}')
     stack.home.mkdir(exist_ok=True)
     example = Path(__file__).parents[2] / "books.example.toml"
     (stack.home / "books-remote.toml").write_text(
@@ -93,7 +92,7 @@ async def test_a_live_book_is_refused_there_in_one_sentence(tmp_path: Path, node
     ],
 )
 def test_a_wrong_node_is_one_sentence(tmp_path: Path, node_port: int, nodes: str, sentence: str) -> None:
-    stack = remote(tmp_path, 85, nodes.replace("PORT", str(node_port)))
+    stack = remote(tmp_path, nodes.replace("PORT", str(node_port)))
     stack.start()
     assert stack.process is not None
     assert stack.process.wait(60) == 1

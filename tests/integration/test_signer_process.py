@@ -22,15 +22,16 @@ from dexlane.runtime.signer_control import tell
 from dexlane.testing.stack import COMMAND, Stack, StackError
 from dexlane_cli.stack import SERVICE_PORTS
 from dexlane_devnet import account
+from ports import free_shift
 
-pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(400)]
 
 ROLES = ("live-fast", "live-smart")
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack(tmp_path_factory.mktemp("signed"), 1_000 + os.getpid() % 110 * 100 + 25)
+    running = Stack(tmp_path_factory.mktemp("signed"), free_shift())
     running.start("--signer-process", "--speed", "500")
     try:
         running.wait_ready()

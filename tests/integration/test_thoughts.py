@@ -15,7 +15,7 @@ from dexlane.events.risk import DecisionRecorded
 from dexlane.testing.stack import Stack
 
 AMOUNT = r'("sqrt_price_x96":"|"reserve0":"?)(\d+)'
-pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(400)]
 
 
 async def test_after_a_run_the_record_is_whole_and_every_decision_is_decided_again(flowing_stack: Stack) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from dexlane.events.execution import FillIncluded
 from dexlane.testing.stack import Stack
+from ports import free_shift
 
-pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(300)]
 
 
 async def test_with_both_chains_a_paper_book_trades_on_base(tmp_path: Path) -> None:
-    stack = Stack(tmp_path, 1_000 + os.getpid() % 110 * 100 + 75, environment={"CHAINS": "1,8453"})
+    stack = Stack(tmp_path, free_shift(), environment={"CHAINS": "1,8453"})
     stack.start("--speed", "500")
     try:
         stack.wait_ready()

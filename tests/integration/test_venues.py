@@ -27,7 +27,7 @@ from dexlane.testing.stack import Stack, Witness
 from dexlane.values.books import Lane
 from verdicts import BOOKS, a_verdict, fills, gained, head
 
-pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @pytest_asyncio.fixture

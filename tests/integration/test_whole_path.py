@@ -12,7 +12,7 @@ from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import DecisionRecorded, VerdictApproved, VerdictRejected
 from dexlane.testing.stack import Stack
 
-pytestmark = [pytest.mark.integration, pytest.mark.alone, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(400)]
 
 
 async def test_a_stranger_sees_both_books_trade_the_same_verdicts_with_exact_books(flowing_stack: Stack) -> None:

@@ -30,7 +30,7 @@ from dexlane.testing.servers import free_port
 from dexlane.testing.told_market import tell_market
 from dexlane.values.controls import Controls
 
-pytestmark = [pytest.mark.integration, pytest.mark.alone]
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 TAKEOVER_BOUND_S = 10.0
 
 

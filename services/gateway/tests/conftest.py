@@ -16,8 +16,8 @@ from dexlane.events.base import Event
 from dexlane.runtime.books_file import BooksFile, default_books_text, parse_books
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.journal import outbox
-from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.observability import Log, Metrics
+from dexlane.testing.journals import migrated
 from dexlane.values.base import digest
 from gateway.api import build_api
 from gateway.api.desk import Desk, Surroundings, make_desk
@@ -104,7 +104,7 @@ async def open_gateway(settings_for: Callable[..., Settings], log: Log) -> Async
         clock = opened[-1].clock if opened else ManualClock()
         metrics = Metrics("gateway")
         desk = make_desk(settings, Surroundings(clock, metrics, log, own=dict))
-        await upgrade(settings.database("gateway"), "gateway")
+        await migrated(settings.database("gateway"), "gateway")
         await desk.books.load(file or books_file(), published or {})
         await desk.statuses.load(())
         for version in desk.books.current.values():

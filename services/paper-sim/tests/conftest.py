@@ -14,7 +14,6 @@ from dexlane.events.base import Event
 from dexlane.events.streams import EVENTS
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.journal import Journal, outbox
-from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.observability import Log, Metrics, configure_logging
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.testing.builders import (
@@ -27,6 +26,7 @@ from dexlane.testing.builders import (
     a_pool_v3,
     a_reorg,
 )
+from dexlane.testing.journals import migrated
 from dexlane.values.pools import PoolDelta
 from paper_sim.exchange import PaperExchange, Terms
 from paper_sim.metrics import Moments
@@ -90,7 +90,7 @@ def _event(subject: str, payload: bytes) -> Event:
 @pytest_asyncio.fixture
 async def bench(database_url: str) -> AsyncIterator[Bench]:
     """An exchange at block 100 with the accounts of the default book open."""
-    await upgrade(database_url, "paper_sim")
+    await migrated(database_url, "paper_sim")
     terms = Terms(model=SimulationModel(), confirmations=3, opening_native_wei=10**18)
     bench = Bench(database_url, configure_logging("paper-sim-test", "ERROR"), terms)
     await bench.start()

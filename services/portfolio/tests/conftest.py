@@ -17,10 +17,10 @@ from dexlane.events.market import BlockApplied
 from dexlane.runtime.breaker_board import BoardPlace, BreakerBoard, BreakerMoments
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.journal import Journal, outbox
-from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.observability import Log, Metrics
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.testing.builders import NOW_MS, V2_POOL, a_block, a_block_ref, a_book, a_pool_v2, a_reserves_delta
+from dexlane.testing.journals import migrated
 from dexlane.values.books import Book
 from portfolio.accounting import Accounting
 from portfolio.handlers import Deps
@@ -85,7 +85,7 @@ class Portfolio:
 
 
 async def a_portfolio(url: str, log: Log) -> Portfolio:
-    await upgrade(url, "portfolio")
+    await migrated(url, "portfolio")
     clock = ManualClock(NOW_MS)
     journal = Journal(url, clock=clock, log=log)
     mirror = PoolMirror(1)

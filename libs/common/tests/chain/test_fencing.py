@@ -21,10 +21,10 @@ from dexlane.runtime.clock import ManualClock, SystemClock
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.journal import CommitUnknown, Journal, Tx, outbox
 from dexlane.runtime.lease import Conflict, Entry, Lease, LeasePolicy
-from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.observability import Log
 from dexlane.testing.builders import CHAIN_ID, USDC
 from dexlane.testing.fake_chain import FakeChain
+from dexlane.testing.journals import migrated
 from dexlane.testing.live_bench import ACCOUNT, Bench, Home, Place, TokenWorld, live_book, taken_up
 
 KEY = LeaseKey("fast-executor", CHAIN_ID)
@@ -43,7 +43,7 @@ def a_lease(journal: Journal, name: str, clock: ManualClock) -> Lease:
 @pytest.fixture
 async def two(database_url: str, log: Log) -> AsyncIterator[list[Journal]]:
     """One database, and two journals that write to it as two processes would."""
-    await upgrade(database_url, "dexlane.chain")
+    await migrated(database_url, "dexlane.chain")
     journals = [Journal(database_url, clock=SystemClock(), log=log, direct=True) for _ in range(2)]
     yield journals
     for journal in journals:
@@ -273,7 +273,7 @@ class Rounds:
         self.stale_signatures = 0
 
     async def begin(self) -> None:
-        await upgrade(self.place.home.database_url, "dexlane.chain")
+        await migrated(self.place.home.database_url, "dexlane.chain")
         bench = await self.acting.take_over()
         for _ in range(5):
             await bench.head()

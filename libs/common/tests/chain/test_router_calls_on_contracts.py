@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from eth_abi.abi import encode
 
 from dexlane.chain.answers import Receipt
@@ -66,7 +66,7 @@ from dexlane_signer import (
     TokenLimit,
 )
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 USDC, WETH = ADDRESSES.usdc.lower(), ADDRESSES.weth.lower()
 TRADER = account("test-1")
 ME = TRADER.address.lower()
@@ -190,8 +190,9 @@ class Market:
         )
 
 
-@asynccontextmanager
-async def a_market(home: Path) -> AsyncIterator[Market]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def opened(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Market]:
+    """The market as every test finds it."""
     async with await start_devnet(DevnetConfig(port=free_port(), block_time_s=None)) as devnet:
         client = RpcClient(devnet.ws_url, name="test", policy=LinkPolicy(jitter=random.random), chain_id=1)
         await client.start()
@@ -200,7 +201,7 @@ async def a_market(home: Path) -> AsyncIterator[Market]:
             rpc = NodeRpc(client)
             plain, taxed = [await deploy(devnet, name) for name in ("token", "taxed_token")]
             await supply(devnet, plain, taxed)
-            market = Market(devnet, rpc, await signers(devnet, home), plain, taxed, {})
+            market = Market(devnet, rpc, await signers(devnet, tmp_path_factory.mktemp("market")), plain, taxed, {})
             await find_pools(market)
             yield market
         finally:
@@ -311,10 +312,12 @@ async def find_pools(market: Market) -> None:
         market.pools[address] = await load_pool(reader, WatchedPool(address=address, protocol=protocol))
 
 
-@pytest.fixture
-async def market(tmp_path: Path) -> AsyncIterator[Market]:
-    async with a_market(tmp_path) as made:
-        yield made
+@pytest_asyncio.fixture(loop_scope="module")
+async def market(opened: Market, tmp_path: Path) -> AsyncIterator[Market]:
+    """The opened market with signers that have signed nothing; what a test does to the chain is undone."""
+    snapshot = await opened.devnet.rpc("evm_snapshot")
+    yield replace(opened, signing=await signers(opened.devnet, tmp_path), pools=dict(opened.pools))
+    assert await opened.devnet.rpc("evm_revert", snapshot)
 
 
 async def a_plan(market: Market, paths: Sequence[tuple[str, int]], **fields: Any) -> Plan:

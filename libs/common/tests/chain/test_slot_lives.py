@@ -484,6 +484,7 @@ def journal_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("lives", "most"), [(SlotLives, LIVES), (PrivateSlotLives, PRIVATE_LIVES)])
 def test_every_slot_lives_by_the_rules_whatever_happens(
     lives: type[SlotLives], most: int, journal_file: Path, monkeypatch: pytest.MonkeyPatch

@@ -180,6 +180,7 @@ def one_path(seed: int) -> Iterator[str]:
         yield "exit not worth its gas"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3_600)  # a hundred thousand paths take minutes
 def test_no_path_of_fees_breaks_a_budget_or_keeps_an_exit_that_can_pay() -> None:
     seen = Counter(outcome for seed in range(PATHS) for outcome in one_path(seed))

@@ -21,10 +21,10 @@ from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import Clock, ManualClock, SystemClock
 from dexlane.runtime.journal import Journal, outbox
 from dexlane.runtime.lost_streams import MADE_MARGIN_MS, unmark
-from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.observability import Log
 from dexlane.runtime.outbox_pruning import EVERY_S, Pruning
 from dexlane.testing.builders import NOW_MS, an_exposure
+from dexlane.testing.journals import migrated
 from dexlane.testing.thinking import recorded_thoughts
 
 
@@ -93,7 +93,7 @@ async def test_whatever_was_not_published_stays_and_so_does_the_newest_that_was(
     tmp_path: Path, log: Log, rows: list[tuple[str, bool]], piece_rows: int
 ) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path / 'journal.db'}"
-    await upgrade(url)
+    await migrated(url)
     journal = Journal(url, clock=SystemClock(), log=log)
     async with journal.engine.begin() as conn:
         await conn.execute(outbox.delete())
@@ -168,7 +168,7 @@ async def test_what_goes_for_its_age_is_what_would_not_be_published_anew(
     tmp_path: Path, log: Log, rows: list[tuple[bool, bool, int]]
 ) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path / 'journal.db'}"
-    await upgrade(url)
+    await migrated(url)
     journal = Journal(url, clock=SystemClock(), log=log)
     async with journal.engine.begin() as conn:
         await conn.execute(outbox.delete())

@@ -32,6 +32,7 @@ ENOUGH = 12_000
 R = DenialReason
 
 
+@pytest.mark.long
 @pytest.mark.timeout(max(300, REQUESTS // 50))
 def test_nothing_out_of_policy_is_signed_and_nothing_honest_is_denied(tmp_path: Path) -> None:
     found = compare(tmp_path, REQUESTS, seed=REQUESTS)

@@ -18,8 +18,8 @@ from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import SystemClock
 from dexlane.runtime.declare import declare
 from dexlane.runtime.journal import Journal
-from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.observability import Log, configure_logging
+from dexlane.testing.journals import migrated
 from dexlane.testing.servers import nats_server, postgres_server, redis_server
 
 
@@ -120,7 +120,7 @@ def writes_directly(asks_for_direct: bool, database_url: str) -> bool:
 @pytest_asyncio.fixture
 async def journal(database_url: str, log: Log, asks_for_direct: bool) -> AsyncIterator[Journal]:
     """An empty journal in a database of its own, on both databases and in both ways of writing."""
-    await upgrade(database_url)
+    await migrated(database_url)
     journal = Journal(database_url, clock=SystemClock(), log=log, direct=asks_for_direct)
     yield journal
     await journal.stop()

@@ -43,7 +43,6 @@ from dexlane.runtime.breaker_board import BoardPlace
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.journal import Journal, outbox
 from dexlane.runtime.lease import Lease, LeasePolicy
-from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.observability import Metrics, configure_logging
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.testing.builders import (
@@ -63,6 +62,7 @@ from dexlane.testing.builders import (
 )
 from dexlane.testing.fake_chain import FakeChain, FakeLog, Outcome
 from dexlane.testing.fake_mempool import PooledTransaction
+from dexlane.testing.journals import migrated
 from dexlane.values.books import Book, Lane, Mode
 from dexlane_signer import PrivateKey
 
@@ -275,7 +275,7 @@ async def a_term(journal: Journal) -> Term:
 
 async def born(home: Home, chain: FakeChain, world: TokenWorld, clock: ManualClock, books: list[Book]) -> Bench:
     """A new process in ``home``."""
-    await upgrade(home.database_url, "dexlane.chain")
+    await migrated(home.database_url, "dexlane.chain")
     journal = Journal(home.database_url, clock=clock, log=configure_logging("bench", "ERROR"), direct=True)
     place = Place(home, chain, world, clock, books)
     return await taken_up(place, journal, await a_term(journal), chain.rpc())
