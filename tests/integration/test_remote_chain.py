@@ -45,9 +45,9 @@ def remote(home: Path, nodes: str) -> Stack:
     return Stack(home, free_shift(), {"DEXLANE_RPC_WS_URLS": nodes})
 
 
-@pytest.fixture(scope="module")
-def remote_stack(tmp_path_factory: pytest.TempPathFactory, node_port: int) -> Iterator[Stack]:
-    stack = remote(tmp_path_factory.mktemp("remote"), f'{{"1": "ws://127.0.0.1:{node_port}"}}')
+@pytest.fixture
+def remote_stack(tmp_path: Path, node_port: int) -> Iterator[Stack]:
+    stack = remote(tmp_path, f'{{"1": "ws://127.0.0.1:{node_port}"}}')
     stack.start()
     try:
         stack.wait_ready()

@@ -97,9 +97,24 @@ _SHOWN_BY: dict[str, Shape] = {
     ),
 }
 
+_BEGIN_WITH = {
+    "a_bump_lowers_the_tip": 2,
+    "a_cancel_takes_a_new_slot": 2,
+    "a_revert_is_tried_again": 10,
+    "an_approval_that_expired_is_given_up": 2,
+    "an_exit_that_was_left_out_waits": 2,
+    "deadlines_are_ignored": 8,
+    "reorganisations_are_ignored": 3,
+    "the_last_outcome_to_arrive_holds": 3,
+    "what_is_private_goes_to_nodes": 5,
+}
+"""Seeds that save time, 1 for all others. When a change of dexlane makes a calm world of one, the others follow."""
+
 
 def worlds_for(bug: str) -> Iterator[tuple[int, Shape]]:
-    """Seeds and shapes to look for a bug in."""
+    """Seeds and shapes to look for a bug in, beginning with a seed that showed it when it was last looked for."""
     if bug not in BUGS:
         raise KeyError(bug)
-    return ((seed, _SHOWN_BY.get(bug, ANY)) for seed in range(1, WORLDS + 1))
+    first = _BEGIN_WITH.get(bug, 1)
+    seeds = (first, *(seed for seed in range(1, WORLDS + 1) if seed != first))
+    return ((seed, _SHOWN_BY.get(bug, ANY)) for seed in seeds)
