@@ -164,8 +164,7 @@ class Bench:
 
     async def follow(self) -> BlockApplied:
         """Tell the mirror the fake chain's tip as the next block, and take the executor's step."""
-        tip = await self.applied()
-        await self.executor.step(tip)
+        await self.executor.step(tip := await self.applied())
         return tip
 
     async def applied(self) -> BlockApplied:
@@ -319,7 +318,6 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
         witnesses=lambda: [_witness(place.world, index, one) for index, one in enumerate((rpc, *place.world.others))],
     )
     moments = ExecutionMoments(Metrics("bench"), log)
-    brakes = await _brakes(place, journal, side, moments)
     parts = ExecutorParts(
         service="fast-executor",
         lane=Lane.FAST,
@@ -330,7 +328,7 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
         moments=moments,
         side=side,
         reservations=reservations,
-        brakes=brakes,
+        brakes=await _brakes(place, journal, side, moments),
         rules=place.world.rules,
     )
     executor = Executor(parts, access)
