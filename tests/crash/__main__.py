@@ -71,6 +71,9 @@ def report(result: Result, plan: Plan) -> None:
     print(
         "faults of the executors' node: " + ", ".join(f"{n} {what}" for what, n in sorted(result.node_faults.items()))
     )
+    print("killed or restarted: " + ", ".join(f"{n} {name}" for name, n in sorted(result.hits.items())))
+    for line in (*(f"{n} {what}" for what, n in result.log_lines.items() if n), *result.database):
+        print(line)
     if result.violations:
         print(f"VIOLATED with seed {plan.seed}:")
         print("\n".join(f"  {line}" for line in result.violations[:60]))

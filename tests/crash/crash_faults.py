@@ -9,12 +9,15 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+from crash_database import DATABASE, CommitFaults
 from crash_stack import CrashStack
 from dexlane.testing.strict_node import SendFaults
 
 WEIGHTS = {
     "fast-executor": 6,
     "smart-executor": 6,
+    "signer-fast": 4,
+    "signer-smart": 4,
     "portfolio": 4,
     "paper-sim": 4,
     "gateway": 2,
@@ -23,7 +26,7 @@ WEIGHTS = {
     "gas-oracle": 1,
     "nats": 3,
     "cache": 1,
-    "postgres": 2,
+    DATABASE: 4,
 }
 """What is hit how often. Where money is decided, sent and booked, it is hit most."""
 AT_ONCE = (1, 1, 1, 2, 2, 3, 4)
@@ -33,6 +36,8 @@ KINDS = {"kill": 12, "restart": 2, "pause": 3, "cut": 2, "forget": 1, "reorg": 1
 SEND_FAULTS = SendFaults(
     answer_lost=0.04, unanswered=0.02, refused=0.03, throttled=0.03, swallow=0.04, delay=0.04, replay=0.05
 )
+COMMIT_FAULTS = CommitFaults(before=0.001, during=0.001, after=0.002)
+"""Some hundred transactions a second are committed; so every few seconds somebody does not hear what became of one."""
 
 
 @dataclass
@@ -43,6 +48,8 @@ class Faults:
     seed: int
     crashes: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    hits: Counter[str] = field(default_factory=Counter)
+    """How often each process was killed or restarted, by its name."""
     timeline: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -59,6 +66,8 @@ class Faults:
         """Faults until so many processes were killed, ``pace_s`` apart on average."""
         goal = self.crashes + crashes
         self.stack.executors_node.send_faults = SEND_FAULTS
+        if self.stack.database_line is not None:
+            self.stack.database_line.faults = COMMIT_FAULTS
         while self.crashes < goal:
             await asyncio.sleep(self._chance.expovariate(1 / pace_s))
             kind = self._chance.choices(list(KINDS), list(KINDS.values()))[0]
@@ -67,6 +76,7 @@ class Faults:
     async def lose_the_broker(self) -> None:
         """Everything the broker stored is gone."""
         self.counts["broker lost"] += 1
+        self.hits["nats"] += 1
         self.crashes += 1
         self.note("kill -9 nats, and all it stored is gone")
         await self.stack.wipe_broker()
@@ -80,6 +90,8 @@ class Faults:
         node, feed = self.stack.executors_node, self.stack.feed_node
         node.send_faults, node.lag_blocks = SendFaults(), 0
         node.refuses = feed.refuses = False
+        if self.stack.database_line is not None:
+            self.stack.database_line.faults = CommitFaults()
         self.note("calm")
 
     def _some(self) -> list[str]:
@@ -102,6 +114,7 @@ class Faults:
         if hit:
             self.crashes += len(hit)
             self.counts[how] += len(hit)
+            self.hits.update(hit)
             self.note(f"{how} {', '.join(hit)}")
 
     async def _pause(self) -> None:
