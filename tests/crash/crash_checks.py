@@ -179,6 +179,17 @@ def seen_in_logs(stack: CrashStack) -> dict[str, int]:
     return {what: sum(text.count(sign) for text in texts) for what, sign in TOLD.items()}
 
 
+def fatal_ends(stack: CrashStack) -> list[str]:
+    """Money services that took an outage for something that must halt trading, which only a person lets go on."""
+    return [
+        line
+        for line in failures(stack)
+        if line.startswith(JOURNALS)
+        and " service_failed " in line
+        and not any(why in line for why in HARMLESS_FAILURES)
+    ]
+
+
 async def reconciled(stack: CrashStack) -> list[str]:
     """``dexlane reconcile``: differences of the live ledger from the chain."""
     block, lines = await asyncio.to_thread(compare, stack.options, 1)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crash_checks import failures, seen_in_logs, violations
+from crash_checks import failures, fatal_ends, seen_in_logs, violations
 from crash_evidence import Journals, OurChain, Streams, overdue, settled
 from crash_faults import Faults
 from crash_flow import Flow, flowing
@@ -31,6 +31,8 @@ class Plan:
     shift: int
     batch: int = 20
     pace_s: float = 3.0
+    patience_s: float = 0.0
+    """How long most faults wait for executors that can trade."""
     on_postgres: bool = False
     lose_broker_every: int = 4
     """After so many batches the broker loses everything it stored; 0 for never."""
@@ -100,7 +102,7 @@ async def run(plan: Plan, progress: Progress) -> Result:
 
 async def _storm(plan: Plan, faults: Faults, flow: asyncio.Task[None]) -> None:
     crashes = max(1, min(plan.batch, plan.crashes - faults.crashes))
-    storm = asyncio.create_task(faults.storm(crashes, pace_s=plan.pace_s))
+    storm = asyncio.create_task(faults.storm(crashes, pace_s=plan.pace_s, patience_s=plan.patience_s))
     await asyncio.wait({storm, flow}, return_when=asyncio.FIRST_COMPLETED)
     if flow.done():
         flow.result()
@@ -112,10 +114,11 @@ async def _checked(stack: CrashStack, chain: OurChain, streams: Streams, faults:
     faults.note("settled" if not left else f"not settled: {left}")
     if stack.failed:
         return [f"a process is given up: {stack.failed}"]
+    ended = await asyncio.to_thread(fatal_ends, stack)
     if left:
         head = int(await stack.rpc("eth_blockNumber"), 16)
-        return [f"not settled after {SETTLE_S:.0f} s: {left}", *await asyncio.to_thread(_overdue, stack, head)]
-    found = await violations(stack, chain, streams)
+        return [f"not settled after {SETTLE_S:.0f} s: {left}", *ended, *await asyncio.to_thread(_overdue, stack, head)]
+    found = ended + await violations(stack, chain, streams)
     faults.note(f"checked, {len(found)} violations")
     return found
 

@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -221,11 +221,16 @@ class CrashStack:
         by_id = {answer["id"]: answer["result"] for answer in answers}
         return [by_id[n] for n in range(len(calls))]
 
-    async def not_ready(self) -> dict[str, str]:
-        """Every service that is not ready, and why."""
+    async def not_ready(self, names: Iterable[str] = (*SERVICE_PORTS, *SIGNERS)) -> dict[str, str]:
+        """Every service and signer that is not ready, and why."""
         reasons: dict[str, str] = {}
         async with httpx.AsyncClient(timeout=3, trust_env=False) as client:
-            for name in SERVICE_PORTS:
+            for name in names:
+                if name in SIGNERS:
+                    status = await tell(control_sockets(self.options)[name], {"do": "status"})
+                    if "level" not in status:
+                        reasons[name] = str(status.get("refused"))
+                    continue
                 try:
                     answer = await client.get(f"http://127.0.0.1:{self.options.ports.service(name)}/readyz")
                 except httpx.HTTPError as error:
@@ -233,10 +238,6 @@ class CrashStack:
                 else:
                     if answer.status_code != 200:
                         reasons[name] = answer.text[:300]
-        for name, socket in control_sockets(self.options).items():
-            status = await tell(socket, {"do": "status"})
-            if "level" not in status:
-                reasons[name] = str(status.get("refused"))
         return reasons
 
     def _noted(self, name: str, line: str) -> None:
