@@ -18,7 +18,7 @@ from dexlane.chain.execution.assembly import restored
 from dexlane.chain.execution.brakes import Brakes, restored_brakes
 from dexlane.chain.execution.executor import Executor, ExecutorParts
 from dexlane.chain.execution.fencing import FencedJournal, JournalLeaseStore, LeaseKey, Term
-from dexlane.chain.execution.keys import KeyFiles
+from dexlane.chain.execution.keys import KeyFiles, SigningRules
 from dexlane.chain.execution.live import LiveAccess
 from dexlane.chain.execution.market_view import MarketView
 from dexlane.chain.execution.moments import ExecutionMoments
@@ -96,6 +96,7 @@ class TokenWorld:
         """Providers that are not asked any more, and why: ``p0`` is the bench's own."""
         self.sending = SendPolicy(confirmations=2)
         self.rules = PlanningRules()
+        self.signing = SigningRules()
         self.relays: RelayBoard | None = None
         self.race = RacePolicy()
         self.policies: Mapping[BreakerKind, BreakerPolicy] | None = None
@@ -311,6 +312,7 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
         connect=connect,
         key_files=KeyFiles(plain=keys),
         guard_path=home.folder / "guard.db",
+        signing=place.world.signing,
         sending=place.world.sending,
         relays=place.world.relays,
         race=place.world.race,
