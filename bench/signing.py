@@ -38,10 +38,10 @@ def run() -> dict[str, Spread]:
         is_genuine.cache_clear()
         timed("verifying the seal", lambda d=data, s=signature: is_genuine(rules.approvers[1], d, s))  # type: ignore[misc, index]
         timed(
-            "policy and approval, seal verified before",
+            "policy and approval, which its permit verified",
             lambda r=request, c=context: decide(rules, r.transaction, r.approval, c),  # type: ignore[misc]
         )
-        timed("the curve", lambda r=request: key.sign_transaction(r.transaction))  # type: ignore[misc]
+        timed("encoding, hashes and curve", lambda r=request: key.sign_transaction(r.transaction))  # type: ignore[misc]
     for name, synced in (("in all, nothing synced", False), ("in all, one write on disk", True)):
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             guard = NonceGuard(Path(folder) / "guard.db")
