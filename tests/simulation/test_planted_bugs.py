@@ -12,6 +12,7 @@ from simulation.processes import remove_home, simulated_surroundings
 from simulation.showing import WORLDS, worlds_for
 from simulation.world import run_world
 
+pytestmark = pytest.mark.long
 ONLY_BY = {
     "an_exit_that_was_left_out_waits": "exits: ",
     "controls_forget_what_is_under_way_with_every_start": "I5: ",

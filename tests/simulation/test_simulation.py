@@ -19,6 +19,7 @@ from simulation.shape import Shape
 from simulation.shrinking import shrink
 from simulation.world import run_world
 
+pytestmark = pytest.mark.long
 SEEDS = range(1, 5)
 """Those that every run of the tests lives through; ``make simulate`` takes as many as one wants."""
 
