@@ -106,6 +106,7 @@ _BEGIN_WITH = {
     "deadlines_are_ignored": 8,
     "reorganisations_are_ignored": 3,
     "the_last_outcome_to_arrive_holds": 3,
+    "the_signer_forgets_epochs": 14,
     "what_is_private_goes_to_nodes": 5,
 }
 """Seeds that save time, 1 for all others. When a change of dexlane makes a calm world of one, the others follow."""
