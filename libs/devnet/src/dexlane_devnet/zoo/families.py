@@ -111,6 +111,7 @@ HOSTILE = (
     _hostile("ReturnBomb", (300, 2_000)),
     _hostile("ReturnFalse"),
     _hostile("Kill"),
+    _hostile("PayeeSwitch"),
     _hostile("ProxyByAdmin", makes=True),
     _hostile("ProxyByOwner", makes=True),
     _hostile("ProxyByTime", (900, 2_000_000), makes=True),

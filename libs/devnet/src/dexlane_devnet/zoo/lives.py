@@ -67,6 +67,7 @@ MOVES: dict[str, tuple[Move, ...]] = {
     "ApproveTrap": _TAKE,
     "Backdoor": _TAKE,
     "Kill": _token("migrate(address)", "keeper"),
+    "PayeeSwitch": _token("setWallet(address)", "token"),
     "ProxyByAdmin": (("admin", "upgradeAndCall(address,address,bytes)", ("token", "closed", b"")),),
     "ProxyByOwner": _token("upgradeToAndCall(address,bytes)", "closed", b""),
     "ProxyCustom": _token("setTarget(address)", "closed"),
@@ -149,6 +150,7 @@ class _Life:
             self.failed.clear()
         half = await self.number(self.token, "balanceOf(address)", holder) // 2
         await self.sells(holder, half, "the first half")
+        await self.passes(PATIENCE_S)
         for who, what in ((holder, "the rest"), (friend, "what was given away")):
             await self.sells(who, await self.number(self.token, "balanceOf(address)", who), what)
         weth = chain_of(self.devnet.chain_id).addresses.weth
@@ -191,8 +193,11 @@ class _Life:
         seconds = p0 + PATIENCE_S if name in _AFTER_P0_S else MONTH_S if name in _AFTER_A_MONTH else PATIENCE_S
         blocks = p0 if name in _AFTER_P0_BLOCKS else 1
         self.blocks_ahead = blocks if blocks > _MINED else 0
+        await self.passes(seconds, 1 if self.blocks_ahead else blocks)
+
+    async def passes(self, seconds: int, blocks: int = 1) -> None:
         await self.devnet.rpc("evm_increaseTime", seconds)
-        await self.devnet.mine(1 if self.blocks_ahead else blocks)
+        await self.devnet.mine(blocks)
 
     async def buys(self, who: str, wei: int) -> bool:
         """A purchase, and leave for the router to sell what it brings."""

@@ -662,6 +662,25 @@ contract Kill is Owned {
     }
 }
 
+/// Every sale pays a wallet; the owner may name one that takes nothing.
+contract PayeeSwitch is Owned {
+    address payable private wallet = payable(msg.sender);
+
+    constructor(uint256[4] memory p_) Base(p_) {}
+
+    function setWallet(address payable next) external only {
+        wallet = next;
+    }
+
+    function _move(address from, address to, uint256 amount) internal override {
+        if (_isSell(from, to)) {
+            (bool paid,) = wallet.call{value: address(this).balance}("");
+            require(paid, "unpaid");
+        }
+        _put(from, to, amount);
+    }
+}
+
 contract Reverter {
     constructor(uint256[4] memory) {}
 
