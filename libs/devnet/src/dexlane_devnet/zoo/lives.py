@@ -102,11 +102,16 @@ async def live(devnet: Devnet, specimen: Specimen, exchange: Exchange) -> Lived:
     """Live one life with a specimen in the pool that it was brought to, and take everything back."""
     if not specimen.pool:
         return Lived(None, ("there is no pool",))
+    miner = (await devnet.rpc("eth_getBlockByNumber", "latest", False))["miner"]
     snapshot = await devnet.rpc("evm_snapshot")
+    await devnet.rpc("anvil_autoImpersonateAccount", True)
+    await devnet.rpc("anvil_setCoinbase", _COINBASE)
     try:
         return await _Life(devnet, specimen, exchange).lived()
     finally:
         await devnet.rpc("evm_revert", snapshot)
+        await devnet.rpc("anvil_setCoinbase", miner)
+        await devnet.rpc("anvil_autoImpersonateAccount", False)
 
 
 @dataclass
@@ -124,8 +129,6 @@ class _Life:
     async def lived(self) -> Lived:
         holder, friend = self.account("holder"), self.account("friend")
         crowd = [self.account(f"crowd {number}") for number in range(CROWD + 1)]
-        await self.devnet.rpc("anvil_autoImpersonateAccount", True)
-        await self.devnet.rpc("anvil_setCoinbase", _COINBASE)
         small = max(1, self.specimen.pool_wei * _CROWD_BUYS_BPS // 10_000)
         for one in crowd[:CROWD]:
             await self.buys(one, small)
