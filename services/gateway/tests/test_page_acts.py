@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,7 +117,10 @@ async def test_a_level_is_set_where_what_it_allows_is_seen(page: Page, gateway: 
     )
     assert told["rows"]["Risk score"] == ["up to 50 of 100", "up to 30 of 100"]
     assert told["rows"]["Confidence"] == ["from 65 %", "from 80 %"]
-    assert told["rows"]["Largest entry"] == ["6 % of the lane's capital", "3 % of the lane's capital"]
+    assert told["rows"]["Largest entry"] == [
+        "6 % of the lane's capital: fast 6,000 USDC, smart 6,000 USDC",
+        "3 % of the lane's capital: fast 3,000 USDC, smart 3,000 USDC",
+    ]
     assert told["rows"]["Lanes"] == ["fast, smart"] * 2
     assert told["rows"]["Checks"] == ["all but lp shares, bytecode", "all but lp shares"]
     assert told["rows"]["Relays"] == ["public", "private when worth"]
@@ -151,12 +155,12 @@ async def test_every_level_is_shown_as_it_is_published(page: Page, gateway: Gate
     for number, level in LEVELS.items():
         shown = {name: cells[-1] for name, cells in told["all"][str(number)]["rows"].items()}
         assert shown["Risk score"] == f"up to {level.max_risk_score} of 100"
-        assert shown["Largest entry"] == f"{level.position_bps // 100} % of the lane's capital"
+        assert shown["Largest entry"].startswith(f"{level.position_bps // 100} % of the lane's capital: fast")
         most = [
             min(limits[lane].capital * level.position_bps // 10_000, limits[lane].max_trade) for lane in level.lanes
         ]
-        amounts = re.findall(r"([0-9,.]+) USDC", shown["That is at most"])
-        assert [round(float(amount.replace(",", "")) * 10**6) for amount in amounts] == most
+        amounts = re.findall(r"([0-9,.]+) USDC", shown["Largest entry"])
+        assert [Decimal(amount.replace(",", "")) * 10**6 for amount in amounts] == most
         assert shown["Lanes"] == ", ".join(level.lanes)
         assert shown["Fee tier, smart"] == (
             level.entry_tiers["smart"].replace("_", " ") if "smart" in level.lanes else "none"

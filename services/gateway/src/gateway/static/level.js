@@ -6,6 +6,7 @@ import { read, write } from "./gateway.js";
 
 const percent = (bps) => `${bps / 100} %`;
 
+// In money, by lane; the book's own limit of a trade may be the smaller one.
 function largestEntries(level, book) {
   const lanes = level.lanes.filter((lane) => book.limits[lane]);
   return lanes.map((lane) => {
@@ -26,8 +27,7 @@ export function rulesOf(level, book, every) {
   return [
     ["Risk score", `up to ${level.max_risk_score} of 100`],
     ["Confidence", `from ${percent(level.min_confidence_bps)}`],
-    ["Largest entry", `${percent(level.position_bps)} of the lane's capital`],
-    ["That is at most", largestEntries(level, book)],
+    ["Largest entry", `${percent(level.position_bps)} of the lane's capital: ${largestEntries(level, book)}`],
     ["Lanes", level.lanes.join(", ")],
     ["Checks", checks(level, every)],
     ["Relays", words(level.relay_policy)],
@@ -77,7 +77,7 @@ export function askForLevel({ book, book_version }) {
     if (published === null) return;
     const { table, differing } = comparison(published, book, chosen);
     place.replaceChildren(table);
-    told.textContent = chosen === book.level ? `Level ${chosen} holds now.` : `Level ${chosen} instead of ${book.level}: ${differing} rules differ, marked below.`;
+    told.textContent = chosen === book.level ? `Level ${chosen} holds now.` : `Level ${chosen} instead of ${book.level}: ${differing} ${differing === 1 ? "rule differs" : "rules differ"}, marked below.`;
   };
   const opened = ask({ title: `Level of ${book.id}`, text: "How much the book may open by itself, from the next verdict on.", needsReason: false,
     extra: el("div", "level", row, told, place, note), confirm: "Set level",
