@@ -1,7 +1,7 @@
 # dexlane. `make` lists the targets; each one says what it does.
 SHELL := bash
 .DEFAULT_GOAL := help
-PYTHON ?= python3
+PYTHON ?= $(shell python3 deploy/fastest_python.py 2>/dev/null || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 MEMBERS := $(sort $(dir $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)))
@@ -18,12 +18,12 @@ help: ## List the targets
 setup: $(STAMP) ## Install everything that is pinned into .venv
 
 $(STAMP): requirements.lock $(addsuffix pyproject.toml,$(MEMBERS))
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	@$(eval PYTHON := $(PYTHON))$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "dexlane needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Say which with: make PYTHON=python3.12 ..."; exit 1; }
 	@command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null || \
 		{ echo "dexlane needs Node 20 or newer with npm (found: $$(node --version 2>&1 | head -n 1)): the devnet's parts come through it"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing what requirements.lock pins ..."
+	@echo "installing what requirements.lock pins for $$($(BIN)/python --version) of $$($(BIN)/python -c 'import sys; print(sys.base_prefix)') ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
 	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python $(addprefix -e ,$(MEMBERS))

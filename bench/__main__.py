@@ -11,6 +11,7 @@ from bench import (
     assessments,
     fees,
     floor,
+    handover,
     ingest,
     key_stores,
     markets,
@@ -46,6 +47,7 @@ def main() -> None:
         "key-stores": key_stores.show,
         "fees": lambda: fees.show(fees.run()),
         "thoughts": lambda: thoughts.show(thoughts.run()),
+        "handover": lambda: handover.show(handover.run()),
         "floor": _floor,
         "path": lambda: show(path.run(options.seconds)),
     }

@@ -13,6 +13,7 @@ from dexlane.testing.signing_oracle import Ask
 from dexlane.testing.signing_requests import Generator
 from dexlane.testing.signing_trial import policy, transaction_of
 from dexlane_signer import Approval, CheckContext, LocalSigner, NonceGuard, PrivateKey, SignRequest
+from dexlane_signer.approval_rules import opened
 from dexlane_signer.approvals import is_genuine
 from dexlane_signer.decisions import decide
 
@@ -37,11 +38,12 @@ def run() -> dict[str, Spread]:
         context = CheckContext(sender=key.address, kind="trade", now_s=ask.now_s)
         is_genuine.cache_clear()
         timed("verifying the seal", lambda d=data, s=signature: is_genuine(rules.approvers[1], d, s))  # type: ignore[misc, index]
+        opened(rules, request.approval, request.transaction.chain_id, context)
         timed(
-            "policy and approval, seal verified before",
+            "policy and approval, which its permit verified",
             lambda r=request, c=context: decide(rules, r.transaction, r.approval, c),  # type: ignore[misc]
         )
-        timed("the curve", lambda r=request: key.sign_transaction(r.transaction))  # type: ignore[misc]
+        timed("encoding, hashes and curve", lambda r=request: key.sign_transaction(r.transaction))  # type: ignore[misc]
     for name, synced in (("in all, nothing synced", False), ("in all, one write on disk", True)):
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             guard = NonceGuard(Path(folder) / "guard.db")

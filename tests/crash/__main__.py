@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=45.0, help="stop after this time, whatever was reached")
     parser.add_argument("--batch", type=int, default=20, help="crashes between two checks")
     parser.add_argument("--pace", type=float, default=3.0, help="mean seconds between two faults")
+    parser.add_argument("--patience", type=float, default=5.0, help="seconds most faults wait for executors that trade")
     parser.add_argument("--lose-broker-every", type=int, default=4, help="batches; the broker loses all it stored")
     parser.add_argument("--postgres", action="store_true", help="journals on a PostgreSQL that is killed, too")
     parser.add_argument("--port-shift", type=int, default=9_000)
@@ -38,6 +39,7 @@ def main() -> int:
         shift=options.port_shift,
         batch=options.batch,
         pace_s=options.pace,
+        patience_s=options.patience,
         on_postgres=options.postgres,
         lose_broker_every=options.lose_broker_every,
     )
@@ -71,6 +73,9 @@ def report(result: Result, plan: Plan) -> None:
     print(
         "faults of the executors' node: " + ", ".join(f"{n} {what}" for what, n in sorted(result.node_faults.items()))
     )
+    print("killed or restarted: " + ", ".join(f"{n} {name}" for name, n in sorted(result.hits.items())))
+    for line in (*(f"{n} {what}" for what, n in result.log_lines.items() if n), *result.database):
+        print(line)
     if result.violations:
         print(f"VIOLATED with seed {plan.seed}:")
         print("\n".join(f"  {line}" for line in result.violations[:60]))

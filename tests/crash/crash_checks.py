@@ -10,29 +10,15 @@ from typing import Any
 
 import orjson
 
-from crash_evidence import EXECUTORS, JOURNALS, OurChain, Streams, rows
+from crash_evidence import JOURNALS, Journals, OurChain, Streams
+from crash_rows import rows
+from crash_signatures import signatures
+from crash_signers import SignerRecords
 from crash_stack import CrashStack
 from dexlane_cli.reconcile import compare
 
 HARMLESS_FAILURES = ("no NATS server lets us in", "the bus")
 """Reasons for which a service may end by itself: the broker was killed, and it is started again."""
-
-
-class Journals:
-    """Intents, slots and attempts of both executors, as their journals have them."""
-
-    def __init__(self, data: Path | str) -> None:
-        self.data = data
-        self.intents = self._all("SELECT intent_id, mode, purpose, is_open FROM execution_intents")
-        self.slots = self._all("SELECT account, nonce, intent_id, record FROM execution_slots")
-        self.attempts = self._all("SELECT intent_id, number, kind, tx_hash FROM execution_attempts")
-
-    def _all(self, query: str) -> list[dict[str, Any]]:
-        return [{**row, "journal": name} for name in EXECUTORS for row in rows(self.data, name, query)]
-
-    def count(self, mode: str) -> int:
-        """How many intents of that mode there are."""
-        return sum(intent["mode"] == mode for intent in self.intents)
 
 
 def chain_and_journals(chain: OurChain, journals: Journals) -> Iterator[str]:
@@ -178,6 +164,32 @@ def failures(stack: CrashStack) -> Iterator[str]:
                 yield f"{name}: {record.get('event')} {record.get('reason', '')} {record.get('cause', '')}"[:700]
 
 
+TOLD = {
+    "signer gone or frozen, asked again later": '"denial":"SignerUnreachableError"',
+    "entries denied for want of a sign of life": '"denial":"no_sign_of_life"',
+    "commits read back that had landed": '"landed":true',
+    "commits read back that had not": '"landed":false',
+}
+"""What the services' logs say about outages, for the report."""
+
+
+def seen_in_logs(stack: CrashStack) -> dict[str, int]:
+    """How often services met what the faults are there for."""
+    texts = [path.read_text(errors="replace") for path in stack.logs.glob("*.log")]
+    return {what: sum(text.count(sign) for text in texts) for what, sign in TOLD.items()}
+
+
+def fatal_ends(stack: CrashStack) -> list[str]:
+    """Money services that took an outage for something that must halt trading, which only a person lets go on."""
+    return [
+        line
+        for line in failures(stack)
+        if line.startswith(JOURNALS)
+        and " service_failed " in line
+        and not any(why in line for why in HARMLESS_FAILURES)
+    ]
+
+
 async def reconciled(stack: CrashStack) -> list[str]:
     """``dexlane reconcile``: differences of the live ledger from the chain."""
     block, lines = await asyncio.to_thread(compare, stack.options, 1)
@@ -192,10 +204,12 @@ async def violations(stack: CrashStack, chain: OurChain, streams: Streams) -> li
     told = await asyncio.to_thread(Told, stack.data)
     await streams.read()
     journals = await asyncio.to_thread(Journals, stack.data)
+    records = await asyncio.to_thread(SignerRecords.of, stack.options)
     found = await reconciled(stack)
     for check in (
         lambda: chain_and_journals(chain, journals),
         lambda: nonces(chain),
+        lambda: signatures(records, journals, chain),
         lambda: outcomes(journals),
         lambda: paper_trades(journals),
         lambda: paper_balances(journals),

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import nats
 import orjson
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
-from crash_stack import LIVE, CrashStack, database_of
+from crash_rows import rows
+from crash_stack import LIVE, CrashStack
 from dexlane_devnet import account
 
 JOURNALS = ("fast-executor", "smart-executor", "paper-sim", "portfolio", "gateway")
@@ -24,21 +23,21 @@ EXECUTORS = JOURNALS[:2]
 BLOCKS_AT_ONCE = 50
 
 
-def rows(data: Path | str, journal: str, query: str) -> list[dict[str, Any]]:
-    """The rows of a query on a journal that another process writes. Not on the event loop's thread."""
-    if isinstance(data, str):
-        return asyncio.run(_postgres_rows(f"{data}/{database_of(journal)}", query))
-    with closing(sqlite3.connect(f"file:{data / journal}.db?mode=ro", uri=True, timeout=10)) as connection:
-        connection.row_factory = sqlite3.Row
-        return [dict(row) for row in connection.execute(query)]
+class Journals:
+    """Intents, slots and attempts of both executors, as their journals have them."""
 
+    def __init__(self, data: Path | str) -> None:
+        self.data = data
+        self.intents = self._all("SELECT intent_id, mode, purpose, is_open FROM execution_intents")
+        self.slots = self._all("SELECT account, nonce, intent_id, record FROM execution_slots")
+        self.attempts = self._all("SELECT intent_id, number, kind, tx_hash, raw FROM execution_attempts")
 
-async def _postgres_rows(url: str, query: str) -> list[dict[str, Any]]:
-    connection = await asyncpg.connect(url)
-    try:
-        return [dict(row) for row in await connection.fetch(query)]
-    finally:
-        await connection.close()
+    def _all(self, query: str) -> list[dict[str, Any]]:
+        return [{**row, "journal": name} for name in EXECUTORS for row in rows(self.data, name, query)]
+
+    def count(self, mode: str) -> int:
+        """How many intents of that mode there are."""
+        return sum(intent["mode"] == mode for intent in self.intents)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,16 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+from crash_database import DATABASE, CommitFaults
 from crash_stack import CrashStack
 from dexlane.testing.strict_node import SendFaults
+from dexlane_cli.stack import EXECUTORS
 
 WEIGHTS = {
     "fast-executor": 6,
     "smart-executor": 6,
+    "signer-fast": 4,
+    "signer-smart": 4,
     "portfolio": 4,
     "paper-sim": 4,
     "gateway": 2,
@@ -23,16 +27,20 @@ WEIGHTS = {
     "gas-oracle": 1,
     "nats": 3,
     "cache": 1,
-    "postgres": 2,
+    DATABASE: 4,
 }
 """What is hit how often. Where money is decided, sent and booked, it is hit most."""
 AT_ONCE = (1, 1, 1, 2, 2, 3, 4)
 PAUSES_S = (0.1, 15.0)
 CUTS_S = (0.0, 6.0)
+PATIENT = 0.7
+"""The share of faults that wait until executors can trade."""
 KINDS = {"kill": 12, "restart": 2, "pause": 3, "cut": 2, "forget": 1, "reorg": 1, "lag": 1, "base fee": 1}
 SEND_FAULTS = SendFaults(
     answer_lost=0.04, unanswered=0.02, refused=0.03, throttled=0.03, swallow=0.04, delay=0.04, replay=0.05
 )
+COMMIT_FAULTS = CommitFaults(before=0.002, during=0.003, after=0.005)
+"""Some ten transactions a second are committed: every few seconds somebody does not hear what became of one."""
 
 
 @dataclass
@@ -43,6 +51,8 @@ class Faults:
     seed: int
     crashes: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    hits: Counter[str] = field(default_factory=Counter)
+    """How often each process was killed or restarted, by its name."""
     timeline: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -55,18 +65,29 @@ class Faults:
         """One line of the time line."""
         self.timeline.append(f"{time.monotonic() - self._began:8.2f} s  {what}")
 
-    async def storm(self, crashes: int, *, pace_s: float) -> None:
-        """Faults until so many processes were killed, ``pace_s`` apart on average."""
+    async def storm(self, crashes: int, *, pace_s: float, patience_s: float = 0.0) -> None:
+        """Faults until so many processes were killed, ``pace_s`` apart on average. Most of them wait until both
+        executors can trade again, at most ``patience_s``: who dies while still starting loses nothing."""
         goal = self.crashes + crashes
         self.stack.executors_node.send_faults = SEND_FAULTS
+        if self.stack.database_line is not None:
+            self.stack.database_line.faults = COMMIT_FAULTS
         while self.crashes < goal:
             await asyncio.sleep(self._chance.expovariate(1 / pace_s))
+            if self._chance.random() < PATIENT:
+                await self._until_trading(patience_s)
             kind = self._chance.choices(list(KINDS), list(KINDS.values()))[0]
             await getattr(self, "_" + kind.replace(" ", "_"))()
+
+    async def _until_trading(self, patience_s: float) -> None:
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline and await self.stack.not_ready(EXECUTORS):  # noqa: ASYNC110
+            await asyncio.sleep(0.25)
 
     async def lose_the_broker(self) -> None:
         """Everything the broker stored is gone."""
         self.counts["broker lost"] += 1
+        self.hits["nats"] += 1
         self.crashes += 1
         self.note("kill -9 nats, and all it stored is gone")
         await self.stack.wipe_broker()
@@ -80,6 +101,8 @@ class Faults:
         node, feed = self.stack.executors_node, self.stack.feed_node
         node.send_faults, node.lag_blocks = SendFaults(), 0
         node.refuses = feed.refuses = False
+        if self.stack.database_line is not None:
+            self.stack.database_line.faults = CommitFaults()
         self.note("calm")
 
     def _some(self) -> list[str]:
@@ -102,6 +125,7 @@ class Faults:
         if hit:
             self.crashes += len(hit)
             self.counts[how] += len(hit)
+            self.hits.update(hit)
             self.note(f"{how} {', '.join(hit)}")
 
     async def _pause(self) -> None:

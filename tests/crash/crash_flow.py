@@ -20,7 +20,7 @@ from dexlane.testing.devnet_verdicts import Purchase, approval
 from dexlane.values.books import Lane
 from dexlane.values.chains import BlockRef
 
-EVERY_S = (0.2, 1.2)
+EVERY_S = (0.1, 0.9)
 REPEATED = 0.1
 PUBLISH_TIMEOUT_S = 2.0
 APPROVED_FOR_S = 600
@@ -55,7 +55,7 @@ class Flow:
             purchase = Purchase(
                 lane=lane,
                 spend=chance.randrange(100, 4_000) * 10**6 + chance.randrange(10**6),
-                blocks_to_live=chance.choice((2, 4, 8, 8, 12)),
+                blocks_to_live=chance.choice((2, 8, 16, 30)),
                 edge_bps=400,
             )
             verdict = approval(at, purchase, time.time_ns())

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crash_checks import Journals, failures, violations
-from crash_evidence import OurChain, Streams, overdue, settled
+from crash_checks import failures, fatal_ends, seen_in_logs, violations
+from crash_evidence import Journals, OurChain, Streams, overdue, settled
 from crash_faults import Faults
 from crash_flow import Flow, flowing
+from crash_signers import SignerRecords
 from crash_stack import CrashStack, running
 
 SETTLE_S = 150.0
@@ -30,6 +31,8 @@ class Plan:
     shift: int
     batch: int = 20
     pace_s: float = 3.0
+    patience_s: float = 0.0
+    """How long most faults wait for executors that can trade."""
     on_postgres: bool = False
     lose_broker_every: int = 4
     """After so many batches the broker loses everything it stored; 0 for never."""
@@ -45,19 +48,23 @@ class Result:
     live_intents: int = 0
     paper_intents: int = 0
     transactions: int = 0
+    signed: int = 0
     checks: int = 0
     violations: list[str] = field(default_factory=list)
     timeline: list[str] = field(default_factory=list)
     ended_by_themselves: list[str] = field(default_factory=list)
     node_faults: dict[str, int] = field(default_factory=dict)
+    hits: Counter[str] = field(default_factory=Counter)
+    database: list[str] = field(default_factory=list)
+    log_lines: dict[str, int] = field(default_factory=dict)
 
     def line(self, seed: int) -> str:
         """One line for a person."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.counts.items()))
         return (
             f"crash: {self.crashes} crashes in {self.seconds / 60:.1f} min ({kinds}), {self.live_intents} live and "
-            f"{self.paper_intents} paper intents, {self.transactions} transactions on the chain, {self.checks} checks, "
-            f"{len(self.violations)} violations, seed {seed}"
+            f"{self.paper_intents} paper intents, {self.signed} transactions signed, {self.transactions} on the chain, "
+            f"{self.checks} checks, {len(self.violations)} violations, seed {seed}"
         )
 
 
@@ -95,7 +102,7 @@ async def run(plan: Plan, progress: Progress) -> Result:
 
 async def _storm(plan: Plan, faults: Faults, flow: asyncio.Task[None]) -> None:
     crashes = max(1, min(plan.batch, plan.crashes - faults.crashes))
-    storm = asyncio.create_task(faults.storm(crashes, pace_s=plan.pace_s))
+    storm = asyncio.create_task(faults.storm(crashes, pace_s=plan.pace_s, patience_s=plan.patience_s))
     await asyncio.wait({storm, flow}, return_when=asyncio.FIRST_COMPLETED)
     if flow.done():
         flow.result()
@@ -107,10 +114,11 @@ async def _checked(stack: CrashStack, chain: OurChain, streams: Streams, faults:
     faults.note("settled" if not left else f"not settled: {left}")
     if stack.failed:
         return [f"a process is given up: {stack.failed}"]
+    ended = await asyncio.to_thread(fatal_ends, stack)
     if left:
         head = int(await stack.rpc("eth_blockNumber"), 16)
-        return [f"not settled after {SETTLE_S:.0f} s: {left}", *await asyncio.to_thread(_overdue, stack, head)]
-    found = await violations(stack, chain, streams)
+        return [f"not settled after {SETTLE_S:.0f} s: {left}", *ended, *await asyncio.to_thread(_overdue, stack, head)]
+    found = ended + await violations(stack, chain, streams)
     faults.note(f"checked, {len(found)} violations")
     return found
 
@@ -126,3 +134,7 @@ def _count(result: Result, stack: CrashStack, chain: OurChain, faults: Faults) -
     result.transactions = len(chain.mined)
     result.ended_by_themselves = list(failures(stack))
     result.node_faults = stack.executors_node.count
+    result.hits, result.signed = faults.hits, len(SignerRecords.of(stack.options).signed)
+    result.log_lines = seen_in_logs(stack)
+    if stack.database_line is not None:
+        result.database = list(stack.database_line.counted())

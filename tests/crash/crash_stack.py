@@ -9,21 +9,23 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import httpx
 import orjson
 
+from crash_database import DATABASE, DatabaseLine, create_databases, database_spec, port_of, processes
+from crash_rows import database_of
+from crash_signers import ASKERS, SIGNERS, control_sockets, prepare_signers, signer_socket, signer_specs
 from dexlane.runtime.declare import declare
 from dexlane.runtime.sealing import Sealer, sealer_from
+from dexlane.runtime.signer_control import tell
 from dexlane.testing.rpc_proxy import FaultProxy
 from dexlane.testing.servers import LocalPostgres, prepare_postgres, shared_folder
 from dexlane.testing.strict_node import StrictNode
-from dexlane_cli import probes
 from dexlane_cli.journals import PACKAGES
 from dexlane_cli.listening import connect
 from dexlane_cli.session import prepare, require_free_ports
@@ -33,8 +35,7 @@ from dexlane_cli.supervisor import ProcessSpec, Supervisor
 BACKOFF_S = (0.1, 0.1, 0.5)
 """Restarts are quick here: what is tested is the crash, not the patience after it."""
 INFRASTRUCTURE = ("nats", "cache")
-DATABASE = "postgres"
-TARGETS = (*SERVICE_PORTS, *INFRASTRUCTURE)
+TARGETS = (*SERVICE_PORTS, *SIGNERS, *INFRASTRUCTURE)
 """Everything that may be killed. The devnet may not: its state lies in its memory alone."""
 
 BOOK = """
@@ -78,6 +79,18 @@ max_daily_loss = "100000 USDC"
 max_open_positions = 100
 max_orders_per_minute = 600
 """
+PATIENT_BREAKERS = {
+    "transaction": {"failures": 1_000_000},
+    "dex": {"failures": 1_000_000},
+    "rpc": {"errors_bps": 10_001},
+    "slippage": {"bad_fills": 1_000_000},
+    "latency": {"p95_ms": 10**9},
+    "losses": {"losses_in_a_row": 1_000_000, "hour_loss_bps": 10**6, "day_loss_bps": 10**6},
+    "volatility": {"range_bps": 10**9, "max_age_ms": 3_600_000},
+    "drawdown": {"drawdown_bps": 10**9, "max_age_ms": 3_600_000},
+}
+"""Breakers that go on counting and hold nothing: a quarter of an hour of crashes would open each of them, and then
+nothing would be traded that a crash could hit."""
 LIVE = {"live-one": ("live-fast", "live-smart"), "live-two": ("spare-1", "spare-2")}
 
 
@@ -101,7 +114,8 @@ class CrashStack:
         self.rpc_url = node_url.replace("ws://", "http://")
         self.executors_node = StrictNode(node_url, seed=seed)
         self.feed_node = FaultProxy(node_url, seed=seed + 1)
-        specs = infrastructure(options) + ([] if postgres is None else [_database(postgres)])
+        self.database_line = None if postgres is None else DatabaseLine(port_of(postgres), seed=seed)
+        specs = infrastructure(options) + ([] if postgres is None else [database_spec(postgres)])
         self.infrastructure = Supervisor(specs, self.logs, self._noted, backoff_s=BACKOFF_S)
         self.services: Supervisor | None = None
         self.said: list[str] = []
@@ -149,14 +163,21 @@ class CrashStack:
         return None if supervisor is None else supervisor.children[name].pid
 
     def signal(self, name: str, number: signal.Signals) -> bool:
-        """Send a signal; whether somebody was there to get it."""
+        """Send a signal; whether somebody was there to get it. The database's goes to all its processes."""
         pid = self.pid(name)
         if pid is None:
             return False
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-            return True
-        return False
+        pids = [pid]
+        if name == DATABASE and number is signal.SIGTERM:
+            number = signal.SIGINT  # at SIGTERM it would wait for its clients to leave, and they never do
+        elif name == DATABASE:
+            pids = processes(pid)
+        hit = False
+        for each in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, number)
+                hit = True
+        return hit
 
     def resume_all(self) -> None:
         """Nothing stays stopped."""
@@ -200,11 +221,16 @@ class CrashStack:
         by_id = {answer["id"]: answer["result"] for answer in answers}
         return [by_id[n] for n in range(len(calls))]
 
-    async def not_ready(self) -> dict[str, str]:
-        """Every service that is not ready, and why."""
+    async def not_ready(self, names: Iterable[str] = (*SERVICE_PORTS, *SIGNERS)) -> dict[str, str]:
+        """Every service and signer that is not ready, and why."""
         reasons: dict[str, str] = {}
         async with httpx.AsyncClient(timeout=3, trust_env=False) as client:
-            for name in SERVICE_PORTS:
+            for name in names:
+                if name in SIGNERS:
+                    status = await tell(control_sockets(self.options)[name], {"do": "status"})
+                    if "level" not in status:
+                        reasons[name] = str(status.get("refused"))
+                    continue
                 try:
                     answer = await client.get(f"http://127.0.0.1:{self.options.ports.service(name)}/readyz")
                 except httpx.HTTPError as error:
@@ -219,44 +245,30 @@ class CrashStack:
             self.said.append(f"{name}: {line[:600]}")
 
     def _spec(self, spec: ProcessSpec) -> ProcessSpec:
+        if spec.name in SIGNERS:
+            return spec
         line = self.executors_node if spec.name in EXECUTORS else self.feed_node
+        prefix = f"DEXLANE_{spec.name.upper().replace('-', '_')}_"
         changed = {**spec.environment, "DEXLANE_RPC_WS_URLS": orjson.dumps({"1": [line.url]}).decode()}
-        if self.postgres is not None and spec.name in PACKAGES:
-            url = f"{self.data}/{database_of(spec.name)}".replace("postgresql:", "postgresql+asyncpg:")
-            changed[f"DEXLANE_{spec.name.upper().replace('-', '_')}_DATABASE_URL"] = url
+        changed["DEXLANE_BREAKERS"] = orjson.dumps(PATIENT_BREAKERS).decode()
+        if spec.name in ASKERS:
+            changed[f"{prefix}SIGNER_SOCKET"] = str(signer_socket(self.options, spec.name))
+        if self.database_line is not None and spec.name in PACKAGES:
+            url = f"postgresql+asyncpg://postgres@127.0.0.1:{self.database_line.port}/{database_of(spec.name)}"
+            changed[f"{prefix}DATABASE_URL"] = url
         return dataclasses.replace(spec, environment=changed)
-
-    async def create_databases(self) -> None:
-        """One for each journal."""
-        if self.postgres is None:
-            return
-        connection = await asyncpg.connect(self.postgres.url)
-        try:
-            for name in PACKAGES:
-                await connection.execute(f"CREATE DATABASE {database_of(name)}")
-        finally:
-            await connection.close()
-
-
-def database_of(journal: str) -> str:
-    """The name of a journal's database."""
-    return journal.replace("-", "_")
-
-
-def _database(prepared: LocalPostgres) -> ProcessSpec:
-    as_user = () if prepared.user is None else ("setpriv", "--reuid", prepared.user, "--clear-groups")
-    port = int(prepared.url.rsplit(":", 1)[1].partition("/")[0])
-    return ProcessSpec(name=DATABASE, command=(*as_user, *prepared.command), ready=probes.tcp(port), tier=0)
 
 
 @asynccontextmanager
 async def running(home: Path, *, shift: int, seed: int, on_postgres: bool = False) -> AsyncIterator[CrashStack]:
     """A started stack; everything is stopped at the end, and what lies in ``home`` stays."""
-    options = StackOptions(home=home, ports=Ports(shift), flow=False, block_time_s=1.0)
+    options = StackOptions(home=home, ports=Ports(shift), flow=False, block_time_s=1.0, signer_process=True)
+    options = dataclasses.replace(options, signer_controls=tuple(control_sockets(options).values()))
     require_free_ports(options.ports, devnets=options.devnets)
     options.books_file.parent.mkdir(parents=True, exist_ok=True)
     options.books_file.write_text(books_text())
     prepare(options)
+    prepare_signers(options)
     with _prepared_postgres(on_postgres) as postgres:
         async with _started(CrashStack(options, seed=seed, postgres=postgres)) as stack:
             yield stack
@@ -276,9 +288,10 @@ async def _started(stack: CrashStack) -> AsyncIterator[CrashStack]:
     try:
         await stack.infrastructure.start()
         await stack.declare_streams()
-        await stack.create_databases()
-        async with stack.executors_node, stack.feed_node:
-            specs = [stack._spec(spec) for spec in services(stack.options)]
+        if stack.postgres is not None:
+            await create_databases(stack.postgres)
+        async with stack.executors_node, stack.feed_node, stack.database_line or contextlib.nullcontext():
+            specs = [stack._spec(spec) for spec in [*signer_specs(stack.options), *services(stack.options)]]
             stack.services = Supervisor(specs, stack.logs, stack._noted, backoff_s=BACKOFF_S)
             try:
                 await stack.services.start()

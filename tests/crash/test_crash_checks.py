@@ -11,15 +11,15 @@ import orjson
 import pytest
 
 import crash_checks as checks
-from crash_checks import Journals, Told
-from crash_evidence import JOURNALS, MinedTransaction, OurChain, Streams, open_work, overdue
+from crash_checks import Told
+from crash_evidence import JOURNALS, Journals, MinedTransaction, OurChain, Streams, open_work, overdue
 
 ACCOUNT = "0x" + "aa" * 20
 TABLES = """
 CREATE TABLE outbox (sequence INTEGER PRIMARY KEY, event_id, subject, stream, sent_ms);
 CREATE TABLE execution_intents (intent_id, mode, purpose, is_open);
 CREATE TABLE execution_slots (account, nonce, intent_id, is_open, record);
-CREATE TABLE execution_attempts (intent_id, number, kind, tx_hash);
+CREATE TABLE execution_attempts (intent_id, number, kind, tx_hash, raw);
 CREATE TABLE paper_trade (intent_id, status);
 CREATE TABLE paper_balance (account, token, amount);
 CREATE TABLE outcomes (intent_id, event, final, entry_id, holds);
@@ -48,7 +48,7 @@ class World:
         self.put("fast-executor", "execution_intents", "live", "live", "entry", 0)
         self.put("fast-executor", "execution_intents", "paper", "paper", "entry", 0)
         self.put("fast-executor", "execution_slots", ACCOUNT, 4, "live", 0, self.record())
-        self.put("fast-executor", "execution_attempts", "live", 1, "trade", "0x01")
+        self.put("fast-executor", "execution_attempts", "live", 1, "trade", "0x01", b"")
         for intent in ("live", "paper"):
             self.put("portfolio", "outcomes", intent, "fill.confirmed", 1, f"entry of {intent}", 1)
             self.put("portfolio", "entries", f"entry of {intent}", intent, None)
@@ -117,7 +117,7 @@ def test_a_transaction_that_no_journal_knows_is_noticed(world: World) -> None:
 
 
 def test_an_intent_that_took_effect_twice_is_noticed(world: World) -> None:
-    world.put("fast-executor", "execution_attempts", "live", 2, "trade", "0x02")
+    world.put("fast-executor", "execution_attempts", "live", 2, "trade", "0x02", b"")
     world.mine("0x02", 5)
     assert any("took effect 2 times" in found for found in world.violations())
 

@@ -17,7 +17,7 @@ from dexlane_cli import stack
 from dexlane_cli.default_books import roles, write_default_books
 from dexlane_cli.errors import CommandError
 from dexlane_cli.session import prepare
-from dexlane_cli.signer_files import policy_of_chain, with_signers, write_signer_files
+from dexlane_cli.signer_files import live_books, policy_of_chain, with_signers, write_signer_files
 from dexlane_cli.stack import APPROVER_KEYS, StackOptions
 from dexlane_signer import load_keystore, read_password
 from dexlane_signer.key_stores.settings import KeystoreFiles
@@ -30,7 +30,7 @@ def prepared(home: Path, *, signer_process: bool, chains: tuple[int, ...] = (1,)
     options = with_signers(options)
     prepare(options)
     if signer_process:
-        write_signer_files(options)
+        write_signer_files(options, live_books(options))
     return options
 
 

@@ -138,3 +138,13 @@ async def test_a_missing_binary_is_one_sentence(tmp_path: Path) -> None:
     keeper, _ = supervise(tmp_path, spec)
     with pytest.raises(CommandError, match="no-such-binary is not installed; run `make setup`"):
         await keeper.start()
+
+
+async def test_a_terminal_reaches_only_the_supervisor_and_niceness_counts_between_processes(tmp_path: Path) -> None:
+    keeper, _ = supervise(tmp_path, python(FOREVER, "service"))
+    await keeper.start()
+    pid = keeper.children["service"].pid
+    assert pid is not None
+    assert os.getpgid(pid) != os.getpgid(0)  # Ctrl-C goes to the group in the foreground
+    assert os.getsid(pid) == os.getsid(0)  # Linux weighs sessions against each other before it looks at niceness
+    await keeper.stop()

@@ -192,6 +192,50 @@ async def test_a_signer_that_does_not_answer_costs_the_time_limit_only(tmp_path:
     server.close()
 
 
+async def test_a_silent_signer_is_asked_less_and_less_often_and_at_once_when_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dexlane_signer.client.PAUSES_S", (0.2, 0.4))
+    questions: list[int] = []
+    is_awake = False
+
+    async def listen_to(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.read(4):
+            question = to_object(await reader.readexactly(int.from_bytes(head, "big")))
+            questions.append(question["id"])
+            if is_awake:
+                writer.write(to_frame({"id": question["id"], "nonces": {}}))
+
+    server = await asyncio.start_unix_server(listen_to, sock=listen(tmp_path / "s"))
+    client = RemoteSigner(tmp_path / "s", time_limit_s=0.05)
+    for wait_s, answer in ((0.0, "within"), (0.0, "asked again in 0.2 s"), (0.25, "within"), (0.25, "asked again in")):
+        await asyncio.sleep(wait_s)
+        with pytest.raises(SignerUnreachableError, match=answer):
+            await client.highest_nonces(1)
+        assert "did not answer" in client.silence
+    assert len(questions) == 2, "in between nobody asked, and nobody waited"
+    is_awake = True
+    await asyncio.sleep(0.2)
+    assert await client.highest_nonces(1) == {}
+    assert client.silence == ""
+    assert await client.highest_nonces(1) == {}
+    await client.close()
+    server.close()
+
+
+async def test_a_signer_that_is_gone_is_tried_with_every_question(tmp_path: Path, place: Place) -> None:
+    client = RemoteSigner(tmp_path / "later", time_limit_s=20)
+    for _ in range(3):
+        with pytest.raises(SignerUnreachableError, match="does not answer"):
+            await client.highest_nonces(1)
+    again = SigningServer(place.signer, uids=OWN)
+    await again.start(tmp_path / "later")
+    assert await client.highest_nonces(1) == {KEY.address: None}
+    assert client.silence == ""
+    await client.close()
+    await again.stop()
+
+
 ODD_ANSWERS: list[dict[str, Any]] = [
     {},
     {"signed": None},

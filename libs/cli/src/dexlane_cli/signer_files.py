@@ -4,7 +4,7 @@ and the bus's address. The policy is written from the live books of the start an
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +35,7 @@ LANES = {"fast-executor": Lane.FAST, "smart-executor": Lane.SMART}
 def with_signers(options: StackOptions) -> StackOptions:
     """The options with the control sockets of the signers that the live books need. ``CommandError`` when a process was
     asked for that would have nothing to sign, or could not listen."""
-    books = _live_books(options) if options.uses_devnet else []
+    books = live_books(options) if options.uses_devnet else []
     if not options.signer_process:
         sockets = tuple(
             options.sockets / f"{name}-{chain_id}.sock"
@@ -56,14 +56,16 @@ def _is_short(path: Path) -> bool:
     return len(bytes(path)) <= MAX_SOCKET_BYTES
 
 
-def _live_books(options: StackOptions) -> list[Book]:
+def live_books(options: StackOptions) -> list[Book]:
+    """The live books of the start, on the chains that are played."""
     books = load_books(options.books_file, roles=roles()).books
     return [book for book in books if book.mode is Mode.LIVE and book.chain_id in options.chains]
 
 
-def write_signer_files(options: StackOptions) -> None:
-    """Write policy, keystores, password and the bus's address, each for its owner alone."""
-    folder, books = options.signer, _live_books(options)
+def write_signer_files(options: StackOptions, books: Sequence[Book]) -> None:
+    """Write policy, keystores, password and the bus's address, each for its owner alone. The signer has the keys of
+    these books' accounts and of no others."""
+    folder = options.signer
     folder.mkdir(mode=0o700, exist_ok=True)
     password = secrets.token_hex(16)
     write_private(folder / "password", password.encode())

@@ -74,7 +74,8 @@ class Child:
         return process.pid if process is not None and process.returncode is None else None
 
     async def start(self) -> None:
-        """Start the process in a session of its own, so that a Ctrl-C reaches only the supervisor."""
+        """Start the process in a process group of its own, so that a Ctrl-C reaches only the supervisor. A session of
+        its own would do that, too, but Linux weighs sessions before it looks at niceness (sched(7), autogroups)."""
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *(("nice", "-n", str(self.spec.niceness)) if self.spec.niceness else ()),
@@ -82,7 +83,7 @@ class Child:
                 env={**os.environ, **self.spec.environment},
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
+                process_group=0,
                 limit=4 * 1024 * 1024,
             )
         except FileNotFoundError as error:

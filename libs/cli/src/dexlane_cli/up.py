@@ -23,7 +23,7 @@ from dexlane_cli.nodes import require_nodes
 from dexlane_cli.options import DEFAULT_HOME, Home, Shift, console
 from dexlane_cli.rendering import line
 from dexlane_cli.session import lock, prepare, require_free_ports
-from dexlane_cli.signer_files import with_signers, write_signer_files
+from dexlane_cli.signer_files import live_books, with_signers, write_signer_files
 from dexlane_cli.stack import (
     SERVICE_PORTS,
     Ports,
@@ -93,7 +93,7 @@ async def up(options: StackOptions, *, verbose: bool, console: Console) -> int:
         options = with_signers(options)
         prepare(options)
         if options.signer_process:
-            write_signer_files(options)
+            write_signer_files(options, live_books(options))
         screen = Screen(console, verbose=verbose)
         supervisor = Supervisor(
             [*infrastructure(options), *signer(options), *services(options)],
@@ -102,8 +102,10 @@ async def up(options: StackOptions, *, verbose: bool, console: Console) -> int:
         )
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # Under nohup a closed terminal is ignored, and stays so.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, stop.set)
         try:
             return await _live(options, supervisor, screen, stop=stop)
         finally:

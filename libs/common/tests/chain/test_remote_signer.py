@@ -14,8 +14,9 @@ import pytest
 import uvloop
 
 from dexlane.chain.calldata import MAINNET_ROUTER
-from dexlane.chain.execution.keys import KeysHere, KeysHerePlace, SignerElsewhere, SigningRules, policy_for
+from dexlane.chain.execution.keys import KeysHere, KeysHerePlace, SigningRules, policy_for
 from dexlane.chain.execution.live import why_not_live
+from dexlane.chain.execution.signer_elsewhere import SignerElsewhere
 from dexlane.events.control import Status
 from dexlane.events.execution import FailureReason, FillConfirmed, IntentCreated, IntentFailed, Purpose
 from dexlane.runtime.errors import Misconfigured, Transient
@@ -34,6 +35,7 @@ from dexlane_signer import (
     PrivateKey,
     RemoteSigner,
 )
+from dexlane_signer.client import PAUSES_S
 from dexlane_signer.server import SigningServer
 
 
@@ -43,14 +45,14 @@ def home(tmp_path: Path, database_url: str) -> Home:
 
 
 @asynccontextmanager
-async def signing(bench: Bench, path: Path) -> AsyncIterator[LocalSigner]:
+async def signing(bench: Bench, path: Path) -> AsyncIterator[SigningServer]:
     """A signer behind a socket, with rules of its own."""
     guard = NonceGuard(bench.home.folder / "signers-guard.db")
     policy = policy_for(CHAIN_ID, Lane.FAST, [live_book()], [MAINNET_ROUTER], SigningRules())
     signer = LocalSigner([PrivateKey.from_hex(KEY)], [policy], guard, clock_s=lambda: bench.chain.tip.timestamp_s)
     server = SigningServer(signer, uids=(os.getuid(),))
     await server.start(path)
-    yield signer
+    yield server
     await server.stop()
     guard.close()
 
@@ -66,7 +68,7 @@ def intent_id(bench: Bench, verdict_id: str) -> str:
 
 
 async def test_a_trade_is_signed_over_the_socket(home: Home, tmp_path: Path) -> None:
-    async with running(home, ready=False) as bench, signing(bench, tmp_path / "s") as signer:
+    async with running(home, ready=False) as bench, signing(bench, tmp_path / "s") as server:
         move_keys_away(bench, tmp_path / "s")
         for _ in range(5):
             await bench.head()
@@ -75,7 +77,9 @@ async def test_a_trade_is_signed_over_the_socket(home: Home, tmp_path: Path) -> 
         for _ in range(2):
             await bench.head()
         assert await bench.of_intent(intent_id(bench, verdict.id), FillConfirmed)
-        assert signer.counts.signed == {"transaction": 3, "permit": 1}, "a trade, and the allowance of either token"
+        assert server._signer.counts.signed == {"transaction": 3, "permit": 1}, (
+            "a trade, and the allowance of either token"
+        )
         guard = sqlite3.connect(home.folder / "signers-guard.db")
         epoch = bench.executor.live._parts.journal.term.epoch
         assert guard.execute("SELECT epoch FROM epochs").fetchall() == [(epoch,)]
@@ -101,6 +105,59 @@ async def test_without_the_signer_intents_wait_and_expire_and_nothing_is_signed(
         (failed, *_) = await bench.of_intent(intent_id(bench, verdict.id), IntentFailed)
         assert failed.reason is FailureReason.EXPIRED
         assert bench.effects() == 0
+
+
+async def test_while_the_signer_is_silent_entries_are_refused_with_the_reason_and_no_slot_is_taken(
+    home: Home, tmp_path: Path
+) -> None:
+    async with running(home, ready=False) as bench:
+        async with signing(bench, tmp_path / "s"):
+            move_keys_away(bench, tmp_path / "s")
+            for _ in range(5):
+                await bench.head()
+            assert bench.executor.why_not_ready() is True
+        waiting = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(waiting)
+        await bench.head()
+        assert "does not answer" in str(bench.executor.why_not_ready())
+        refused = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(refused)
+        assert await bench.of_intent(intent_id(bench, refused.id), IntentCreated) == []
+        assert bench.effects() == 0
+        async with signing(bench, tmp_path / "s"):
+            for _ in range(4):
+                await bench.head()
+            assert bench.executor.why_not_ready() is True
+        assert await bench.of_intent(intent_id(bench, waiting.id), FillConfirmed), "the one that waited was not lost"
+        assert bench.effects() == 1
+
+
+async def test_a_frozen_signer_is_asked_once_and_what_waits_is_signed_when_it_goes_on(
+    home: Home, tmp_path: Path
+) -> None:
+    async with running(home, ready=False) as bench, signing(bench, tmp_path / "s") as server:
+        move_keys_away(bench, tmp_path / "s")
+        for _ in range(5):
+            await bench.head()
+        source = bench.executor.live._source
+        assert isinstance(source, SignerElsewhere)
+        remote, (connection,) = source._signer, server._open
+        assert remote._link is not None
+        assert connection._transport is not None
+        connection._transport.pause_reading()
+        remote._time_limit_s, before = 0.1, remote._link._number
+        verdict = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(verdict)
+        for _ in range(3):
+            await bench.head()
+        assert remote._link._number == before + 1, "passes that come while the pause lasts ask nothing"
+        await asyncio.sleep(PAUSES_S[0])
+        remote._time_limit_s = 20
+        connection._transport.resume_reading()
+        for _ in range(4):
+            await bench.head()
+        assert await bench.of_intent(intent_id(bench, verdict.id), FillConfirmed)
+        assert bench.effects() == 1
 
 
 async def test_a_signer_that_does_not_tell_its_accounts_is_waited_for(tmp_path: Path) -> None:

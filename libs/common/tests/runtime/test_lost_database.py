@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from dexlane.chain.execution.fencing import JournalLeaseStore, LeaseKey
 from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import SystemClock
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.journal import Journal, outbox
+from dexlane.runtime.lease import Lease, LeasePolicy
 from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.observability import Log
 from dexlane.testing.servers import LocalPostgres, prepare_postgres, shared_folder, wait_for_port
@@ -68,10 +70,10 @@ def a_decision(number: int) -> DecisionRecorded:
     )
 
 
-async def upgraded(url: str) -> None:
+async def upgraded(url: str, *packages: str) -> None:
     for _ in range(100):
         try:
-            await upgrade(url)
+            await upgrade(url, *packages)
         except Transient:
             await asyncio.sleep(0.1)
         else:
@@ -118,4 +120,30 @@ async def test_the_outbox_outlives_its_database(database: Database, bus: Bus, lo
     assert not relay.done()
     relay.cancel()
     await asyncio.gather(relay, return_exceptions=True)
+    await journal.stop()
+
+
+async def test_a_lease_is_pursued_through_an_outage_of_its_database(database: Database, log: Log) -> None:
+    await upgraded(database.url, "dexlane.chain")
+    journal = Journal(database.url, clock=SystemClock(), log=log)
+    store = JournalLeaseStore(journal, LeaseKey("fast-executor", 1))
+    policy = LeasePolicy(ttl_s=0.6, margin_s=0.1)
+    lease, standby = (Lease(store, name, clock=SystemClock(), policy=policy) for name in ("first", "second"))
+    await lease.pursue()
+    assert lease.held
+    pursuing = [asyncio.create_task(one.run()) for one in (lease, standby)]
+    database.kill()
+    await asyncio.sleep(2)
+    assert not lease.held
+    assert not standby.held
+    assert not any(task.done() for task in pursuing), "nobody gives up: both look again"
+    database.start()
+    for _ in range(200):
+        if lease.held or standby.held:
+            break
+        await asyncio.sleep(0.1)
+    assert lease.held != standby.held
+    for task in pursuing:
+        task.cancel()
+    await asyncio.gather(*pursuing, return_exceptions=True)
     await journal.stop()

@@ -27,6 +27,8 @@ MAX_LATE_S = 2.0
 LOGS_KEPT = 5_000
 RECEIPT_TRIES = 50
 RECEIPT_PAUSE_S = 0.02
+LOOKS_AFTER_S = 0.1
+"""So long after a block the player asks what became of its swaps: whoever trades on the block asks the node first."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,7 @@ class FlowPlayer:
             head = await rpc.next_head()
             number, gas_used, base_fee = (int(head[key], 16) for key in ("number", "gasUsed", "baseFeePerGas"))
             outbox.next_base_fee_wei = next_base_fee(base_fee, gas_used)
+            await asyncio.sleep(LOOKS_AFTER_S)
             if load is not None:
                 await load.on_block(gas_used, outbox.next_base_fee_wei)
             try:

@@ -103,8 +103,12 @@ class Statement:
     tokens: tuple[str, ...]
 
 
+@lru_cache(maxsize=512)
 def read_statement(data: bytes) -> Statement:
-    """Read the canonical layout. Raises ``MalformedApprovalError`` or ``UnknownApprovalError``."""
+    """Read the canonical layout. Raises ``MalformedApprovalError`` or ``UnknownApprovalError``.
+
+    A permit, its trade and its replacements carry one statement: it is read once.
+    """
     if len(data) < _FIXED or data[:16] != _MAGIC:
         raise MalformedApprovalError("the statement of the approval is too short, or of another protocol")
     if data[16] != VERSION:
@@ -149,7 +153,7 @@ def _tail(data: bytes) -> tuple[str, tuple[str, ...]]:
 def is_genuine(public_key: bytes, statement: bytes, signature: bytes) -> bool:
     """Whether the signature over the statement was made with that key.
 
-    A permit, its trade and its replacements carry one approval: the answer is remembered.
+    The answer is remembered for the same reason.
     """
     if len(signature) != 64 or len(public_key) != 32:
         return False

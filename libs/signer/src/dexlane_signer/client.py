@@ -16,6 +16,9 @@ from dexlane_signer.signer import PermitRequest, SignRequest
 from dexlane_signer.wire import Frames, MalformedFrameError, dump, load, to_frame, to_object
 
 TIME_LIMIT_S = 2.0
+PAUSES_S = (0.5, 1.0, 2.0)
+"""How long nothing is asked after one, two, more questions in a row that were not answered in time: each costs whoever
+asks the whole time limit. A socket where nobody listens says so at once, and is tried whenever there is a question."""
 
 
 class SignerUnreachableError(GuardUnavailableError):
@@ -31,6 +34,10 @@ class RemoteSigner:
         self._time_limit_s = time_limit_s
         self._link: _Link | None = None
         self._connecting = asyncio.Lock()
+        self._unanswered = 0
+        self._asked_again_at_s = 0.0
+        self.silence = ""
+        """Why the last question was not answered, in a sentence; empty when it was."""
 
     async def sign_transaction(self, request: SignRequest) -> SignedAttempt:
         """What is on record for the attempt. Raises ``SigningDenied``, ``GuardUnavailableError``, and as a case of it
@@ -64,19 +71,33 @@ class RemoteSigner:
             self._link.close()
 
     async def _ask(self, ask: str, request: Any, wanted: str) -> Any:
-        try:
-            async with asyncio.timeout(self._time_limit_s):
-                link = await self._connected()
-                answer = await link.ask(ask, request)
-        except TimeoutError:
-            raise SignerUnreachableError(f"the signer did not answer within {self._time_limit_s:g} s") from None
-        except OSError as error:
-            raise SignerUnreachableError(f"the signer's socket {self._path} does not answer: {error}") from error
+        answer = await self._answer(ask, request)
         if wanted in answer:
             return answer[wanted]
         if "unavailable" in answer:
             raise GuardUnavailableError(str(answer["unavailable"]))
         raise _denied(answer)
+
+    async def _answer(self, ask: str, request: Any) -> Mapping[str, Any]:
+        """What the signer answers. ``SignerUnreachableError`` when it does not, or was asked in vain just now."""
+        now_s = asyncio.get_running_loop().time
+        pause_s = self._asked_again_at_s - now_s()
+        if pause_s > 0:
+            raise SignerUnreachableError(f"{self.silence}; it is asked again in {pause_s:.1f} s")
+        try:
+            async with asyncio.timeout(self._time_limit_s):
+                link = await self._connected()
+                answer = await link.ask(ask, request)
+        except TimeoutError:
+            self.silence = f"the signer did not answer within {self._time_limit_s:g} s"
+            self._asked_again_at_s = now_s() + PAUSES_S[min(self._unanswered, len(PAUSES_S) - 1)]
+            self._unanswered += 1
+            raise SignerUnreachableError(self.silence) from None
+        except OSError as error:
+            self.silence = f"the signer's socket {self._path} does not answer: {error}"
+            raise SignerUnreachableError(self.silence) from error
+        self.silence, self._unanswered = "", 0
+        return answer
 
     async def _connected(self) -> _Link:
         async with self._connecting:

@@ -4,7 +4,7 @@ EIP-1559, where the policy names them so, type 0 with a gas price, bound to its 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from dexlane_signer import rlp
@@ -48,6 +48,8 @@ class DynamicFeeTransaction:
     value_wei: int
     data: bytes
     envelope: Envelope = "dynamic_fee"
+    _fields: bytes = field(init=False, repr=False, compare=False)
+    """What is written down of it before any signature."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "to", normal_address(self.to))
@@ -63,6 +65,8 @@ class DynamicFeeTransaction:
             raise ValueError("value_wei must fit 256 bits")
         if self.envelope == "legacy" and self.max_priority_fee_per_gas_wei != self.max_fee_per_gas_wei:
             raise ValueError("a legacy transaction has one gas price: its tip and its fee cap are the same")
+        fields = self._legacy_fields() if self.envelope == "legacy" else self._dynamic_fee_fields()
+        object.__setattr__(self, "_fields", fields)
 
     @property
     def max_cost_wei(self) -> int:
@@ -73,8 +77,8 @@ class DynamicFeeTransaction:
         """The bytes whose Keccak-256 is signed."""
         if self.envelope == "legacy":
             chain = rlp.encode_uint(self.chain_id) + rlp.encode_uint(0) + rlp.encode_uint(0)
-            return rlp.encode_list(self._legacy_fields() + chain)
-        return _TYPE + rlp.encode_list(self._fields())
+            return rlp.encode_list(self._fields + chain)
+        return _TYPE + rlp.encode_list(self._fields)
 
     def signing_hash(self) -> bytes:
         """The 32-byte digest that is signed."""
@@ -88,18 +92,18 @@ class DynamicFeeTransaction:
         curve = rlp.encode_bytes(r.lstrip(b"\0")) + rlp.encode_bytes(s.lstrip(b"\0"))
         if self.envelope == "legacy":
             v = rlp.encode_uint(2 * self.chain_id + _FIRST_V + y_parity)
-            raw = rlp.encode_list(self._legacy_fields() + v + curve)
+            raw = rlp.encode_list(self._fields + v + curve)
         else:
-            raw = _TYPE + rlp.encode_list(self._fields() + rlp.encode_uint(y_parity) + curve)
+            raw = _TYPE + rlp.encode_list(self._fields + rlp.encode_uint(y_parity) + curve)
         return SignedTransaction(raw=raw, hash="0x" + keccak256(raw).hex())
 
     def is_signed_in(self, raw: bytes) -> bool:
         """Whether the bytes of a signed transaction are this one, whatever its signature."""
         if self.envelope == "legacy":
-            fields, first = self._legacy_fields(), 2 * self.chain_id + _FIRST_V
-            chains = tuple(fields + rlp.encode_uint(v) for v in (first, first + 1))
+            first = 2 * self.chain_id + _FIRST_V
+            chains = tuple(self._fields + rlp.encode_uint(v) for v in (first, first + 1))
             return raw[:1] >= b"\xc0" and raw.startswith(chains, _list_begin(raw, 0))
-        return raw[:1] == _TYPE and raw.startswith(self._fields(), _list_begin(raw, 1))
+        return raw[:1] == _TYPE and raw.startswith(self._fields, _list_begin(raw, 1))
 
     @classmethod
     def from_signed(cls, raw: bytes) -> tuple[DynamicFeeTransaction, str]:
@@ -160,7 +164,7 @@ class DynamicFeeTransaction:
             )
         )
 
-    def _fields(self) -> bytes:
+    def _dynamic_fee_fields(self) -> bytes:
         return b"".join(
             (
                 rlp.encode_uint(self.chain_id),

@@ -20,6 +20,7 @@ from nats.js.kv import KeyValue
 from dexlane.events.base import Event
 from dexlane.events.streams import BUCKETS, DEAD_LETTER_PREFIX, DEAD_LETTERS, POOLS, STREAMS, stream_of
 from dexlane.runtime.errors import Fatal, Transient
+from dexlane.runtime.giving_way import GivingWay
 from dexlane.runtime.observability import Log, trace_headers
 
 PUBLISH_TIMEOUT_S = 2.0
@@ -38,8 +39,8 @@ class Bus:
     """Publishing and the pool bucket of one realm."""
 
     def __init__(self, url: str, realm: str, name: str, log: Log, *, give_way_ms: int = 0) -> None:
-        self.give_way_ms = give_way_ms
-        """How long readers of market data wait before they handle it."""
+        self.giving_way = GivingWay(give_way_ms)
+        """Asked before a message is handled, unless a fast trade waits for it."""
         self.url = url
         self.realm = realm
         self._name = name

@@ -20,7 +20,6 @@ from nats.js.client import JetStreamContext
 from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
-from dexlane.events.streams import MARKET
 from dexlane.runtime.bus import Bus
 
 Start = Literal["last", "new", "all"]
@@ -52,7 +51,6 @@ class Follower:
 
     def __init__(self, bus: Bus, stream: str, subject: str, *, start: Start, start_sequence: int | None = None) -> None:
         self._bus = bus
-        self._give_way_s = bus.give_way_ms / 1_000 if stream == MARKET.name_in(bus.realm) else 0.0
         self._stream = stream
         self._subject = subject
         self._start = start
@@ -124,9 +122,8 @@ class Follower:
             if sequence is None or sequence.consumer != expected:
                 return
             expected += 1
-            if self._give_way_s and not subscription.pending_msgs:
-                await asyncio.sleep(self._give_way_s)
-            await handle(message)
+            async with self._bus.giving_way.turn():
+                await handle(message)
             self._next_sequence = sequence.stream + 1
 
 

@@ -279,7 +279,8 @@ class Service:
             return message
 
         async def handle(message: Any) -> None:
-            await self._policy.decide(route, raw_message(message))
+            async with self.bus.giving_way.turn():
+                await self._policy.decide(route, raw_message(message))
 
         for stream, subject, durable in decision_subjects(route, self.settings.realm, self.settings.chains):
             subscriber = broker.subscriber(

@@ -72,7 +72,7 @@ class ServiceSettings(BaseSettings):
         default=0,
         ge=0,
         le=1_000,
-        description="wait so long before handling a block: leaves the processors of a small machine to the fast lane",
+        description="pause after a silence before messages are handled: leaves a small machine to the fast lane",
     )
     otlp_endpoint: str | None = Field(
         default=None, validation_alias=_shared("otlp_endpoint"), description="OTLP/HTTP collector; off when not set"

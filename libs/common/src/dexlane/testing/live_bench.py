@@ -18,7 +18,7 @@ from dexlane.chain.execution.assembly import restored
 from dexlane.chain.execution.brakes import Brakes, restored_brakes
 from dexlane.chain.execution.executor import Executor, ExecutorParts
 from dexlane.chain.execution.fencing import FencedJournal, JournalLeaseStore, LeaseKey, Term
-from dexlane.chain.execution.keys import KeyFiles
+from dexlane.chain.execution.keys import KeyFiles, SigningRules
 from dexlane.chain.execution.live import LiveAccess
 from dexlane.chain.execution.market_view import MarketView
 from dexlane.chain.execution.moments import ExecutionMoments
@@ -96,6 +96,7 @@ class TokenWorld:
         """Providers that are not asked any more, and why: ``p0`` is the bench's own."""
         self.sending = SendPolicy(confirmations=2)
         self.rules = PlanningRules()
+        self.signing = SigningRules()
         self.relays: RelayBoard | None = None
         self.race = RacePolicy()
         self.policies: Mapping[BreakerKind, BreakerPolicy] | None = None
@@ -163,8 +164,7 @@ class Bench:
 
     async def follow(self) -> BlockApplied:
         """Tell the mirror the fake chain's tip as the next block, and take the executor's step."""
-        tip = await self.applied()
-        await self.executor.step(tip)
+        await self.executor.step(tip := await self.applied())
         return tip
 
     async def applied(self) -> BlockApplied:
@@ -311,13 +311,13 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
         connect=connect,
         key_files=KeyFiles(plain=keys),
         guard_path=home.folder / "guard.db",
+        signing=place.world.signing,
         sending=place.world.sending,
         relays=place.world.relays,
         race=place.world.race,
         witnesses=lambda: [_witness(place.world, index, one) for index, one in enumerate((rpc, *place.world.others))],
     )
     moments = ExecutionMoments(Metrics("bench"), log)
-    brakes = await _brakes(place, journal, side, moments)
     parts = ExecutorParts(
         service="fast-executor",
         lane=Lane.FAST,
@@ -328,7 +328,7 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
         moments=moments,
         side=side,
         reservations=reservations,
-        brakes=brakes,
+        brakes=await _brakes(place, journal, side, moments),
         rules=place.world.rules,
     )
     executor = Executor(parts, access)

@@ -81,8 +81,8 @@ class JournalLeaseStore:
         try:
             async with self._journal.reading() as conn:
                 row = (await conn.execute(_LOOK, key)).first()
-        except DATABASE_ERRORS as error:
-            raise _unreachable(error) from error
+        except Transient as error:
+            raise OSError(str(error)) from error
         return None if row is None else Entry(row.holder, row.epoch, row.ttl_ms, row.revision)
 
     async def write(self, entry: Entry) -> int:

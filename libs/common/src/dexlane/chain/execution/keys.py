@@ -20,7 +20,7 @@ from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT
 from dexlane.domain.fees import fee_parameters
 from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.events.control import Status
-from dexlane.runtime.errors import Misconfigured, Transient
+from dexlane.runtime.errors import Misconfigured
 from dexlane.values.books import Book, Lane
 from dexlane.values.chains import NATIVE
 from dexlane_signer import (
@@ -41,9 +41,7 @@ from dexlane_signer import (
     PermitRequest,
     Policy,
     PrivateKey,
-    RemoteSigner,
     SignedAttempt,
-    SigningDenied,
     SignRequest,
     SocketTakenError,
     SpendingCaps,
@@ -218,6 +216,11 @@ class SignerSource(Protocol):
         """Accounts that can be signed for."""
         ...
 
+    @property
+    def silence(self) -> str:
+        """Why nothing can be signed just now, in a sentence: the signer did not answer. Empty when it did."""
+        ...
+
     async def load(self) -> None:
         """Make it ready, once. ``Fatal`` when it cannot be used, ``Transient`` while it does not answer."""
         ...
@@ -277,6 +280,11 @@ class KeysHere:
     def addresses(self) -> frozenset[str]:
         """Accounts whose keys are here."""
         return frozenset(key.address for key in self._keys)
+
+    @property
+    def silence(self) -> str:
+        """Empty: what is in this process answers."""
+        return ""
 
     async def load(self) -> None:
         """Read the keys and open the record of signatures, once. ``Fatal`` when either cannot be used."""
@@ -351,48 +359,3 @@ class KeysHere:
             await self._control.stop()
         if self._guard is not None:
             self._guard.close()
-
-
-class SignerElsewhere:
-    """A signer's process behind a socket. Its rules are its own; there is no other way to a key."""
-
-    def __init__(self, socket: Path, chain_id: int) -> None:
-        self._signer = RemoteSigner(socket)
-        self._chain_id = chain_id
-        self._addresses: frozenset[str] = frozenset()
-
-    @property
-    def loaded(self) -> bool:
-        """Whether the signer has told its accounts."""
-        return bool(self._addresses)
-
-    @property
-    def addresses(self) -> frozenset[str]:
-        """Accounts whose keys the signer has."""
-        return self._addresses
-
-    async def load(self) -> None:
-        """Ask for the accounts, once. ``Transient`` while the signer does not answer."""
-        if not self._addresses:
-            self._addresses = frozenset(await self._nonces())
-
-    def use(self, policy: Policy) -> None:
-        """Nothing: an executor cannot set the rules of a signer elsewhere."""
-
-    def signer(self) -> Signer:
-        """The signer behind the socket."""
-        return self._signer
-
-    async def highest_signed(self) -> Mapping[str, int]:
-        """The highest nonce ever signed for each account. ``Transient`` while the signer does not answer."""
-        return {address: nonce for address, nonce in (await self._nonces()).items() if nonce is not None}
-
-    async def close(self) -> None:
-        """Hang up."""
-        await self._signer.close()
-
-    async def _nonces(self) -> Mapping[str, int | None]:
-        try:
-            return await self._signer.highest_nonces(self._chain_id)
-        except (GuardUnavailableError, SigningDenied) as error:
-            raise Transient(f"the signer does not tell its accounts: {error}") from error

@@ -20,7 +20,6 @@ from dexlane.chain.execution.keys import (
     KeyFiles,
     KeysHere,
     KeysHerePlace,
-    SignerElsewhere,
     SignerSource,
     SigningRules,
     policy_for,
@@ -31,6 +30,7 @@ from dexlane.chain.execution.opening import OpeningPlace, account_opened
 from dexlane.chain.execution.payloads import Payloads, Signer
 from dexlane.chain.execution.private_sending import PrivateSending
 from dexlane.chain.execution.relay_board import RelayBoard
+from dexlane.chain.execution.signer_elsewhere import SignerElsewhere
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.testimony import Witness
 from dexlane.chain.execution.txmgr import Equipment, Transactions
@@ -149,7 +149,7 @@ class LiveDesk:
         """A readiness probe: open transactions of an earlier run are settled, or there are none and no live book."""
         if self._settled or self._refusal is not None or not self.held.all:
             return True
-        return f"the open transactions of chain {self.access.chain_id} are not settled yet"
+        return self._source.silence or f"the open transactions of chain {self.access.chain_id} are not settled yet"
 
     def books_changed(self, books: Iterable[Book]) -> None:
         """The books as they now are. The signer's rules follow them."""
@@ -179,6 +179,8 @@ class LiveDesk:
             return Objection("live_refused", self._refusal)
         if not self._settled:
             return Objection("not_ready", "open transactions of an earlier run are not settled yet", passing=True)
+        if self._source.silence:
+            return Objection("signer_silent", self._source.silence, passing=True)
         account = book.accounts[self.access.lane]
         if account not in self._source.addresses:
             return Objection("no_key", f"the signer holds no key of account {account}")
@@ -220,6 +222,10 @@ class LiveDesk:
         self._chain_time_s = max(self._chain_time_s, tip.timestamp_s)
         if not await self._started():
             return
+        if self._source.silence:
+            # Entries are refused meanwhile, so this is how anybody learns that it answers again.
+            with contextlib.suppress(Transient):
+                await self._source.highest_signed()
         transactions = self.transactions
         await self._forget_facts_in_flight(transactions)
         if status is Status.HALTED:
