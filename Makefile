@@ -52,7 +52,7 @@ simulate: $(STAMP) ## Live through seeded worlds of crashes, reorgs and lies: SE
 bytecode: $(STAMP) ## Ask the real contracts of all nine protocols anew and compare amounts and states: ANSWERS=100000
 	@DEXLANE_BYTECODE_ANSWERS=$(or $(ANSWERS),100000) $(BIN)/python -m pytest -q -s -m bytecode $(ARGS)
 
-zoo: $(STAMP) ## Check every specimen of the zoo of hostile and benign tokens, and count what was found (ARGS="--seeds 5 --held-out")
+zoo: $(STAMP) ## Check every specimen of the zoo of hostile and benign tokens, and count what was found (ARGS="--seeds 5 --held-out --live")
 	@PYTHONPATH=tests $(BIN)/python -m tokens $(ARGS)
 
 fee-paths: $(STAMP) ## Send entries and exits into seeded paths of fees and hold them to their budgets: PATHS=100000

@@ -7,8 +7,8 @@ import asyncio
 import sys
 
 from dexlane_devnet.errors import DevnetError
-from dexlane_devnet.zoo import CONCENTRATED, FAMILIES, SURROUNDINGS, Exchange, Family
-from tokens.zoo_run import Result, examine, examine_surroundings, report, zoo_chain
+from dexlane_devnet.zoo import FAMILIES, SURROUNDINGS, Family
+from tokens.zoo_run import Result, Stage, examine, examine_surroundings, report, zoo_chain
 
 
 async def run_surroundings(first: int, seeds: int, held_out: bool) -> list[Result]:
@@ -22,21 +22,21 @@ async def run_surroundings(first: int, seeds: int, held_out: bool) -> list[Resul
     return results
 
 
-async def run(families: list[Family], first: int, seeds: int, exchange: Exchange) -> list[Result]:
+async def run(families: list[Family], first: int, seeds: int, stage: Stage) -> list[Result]:
     """Every family with every seed; pools of Uniswap V3 take no token of which less arrives than was sent."""
     results: list[Result] = []
-    unfit: set[str] = set()
+    unfit: dict[str, str] = {}
     for seed in range(first, first + seeds):
         async with zoo_chain() as (devnet, client):
             for family in families:
                 try:
-                    results.append(await examine(devnet, client, family, seed, exchange))
-                except DevnetError:
-                    if exchange == "uniswap_v2":
+                    results.append(await examine(devnet, client, family, seed, stage))
+                except DevnetError as error:
+                    if stage.exchange == "uniswap_v2":
                         raise
-                    unfit.add(family.name)
-    if unfit:
-        print(f"not brought to a pool there: {', '.join(sorted(unfit))}")
+                    unfit[family.name] = str(error)
+    for name, reason in sorted(unfit.items()):
+        print(f"{name} is left out: {reason}")
     return results
 
 
@@ -49,18 +49,23 @@ def main() -> int:
     parser.add_argument(
         "--exchange", choices=("uniswap_v2", "uniswap_v3"), default="uniswap_v2", help="where it trades"
     )
+    parser.add_argument(
+        "--knows", choices=("uniswap_v2", "uniswap_v3"), help="whose pool their code names, where that is another's"
+    )
+    parser.add_argument("--live", action="store_true", help="also buy and sell each specimen by transactions")
     parser.add_argument("--surroundings", action="store_true", help="plain tokens in different surroundings instead")
     parser.add_argument("--only", nargs="*", default=[], help="names of families")
     options = parser.parse_args()
     families = [
         family
-        for family in (*FAMILIES, *(CONCENTRATED if options.exchange == "uniswap_v3" else ()))
+        for family in FAMILIES
         if (family.name in options.only) or (not options.only and (options.held_out or not family.held_out))
     ]
+    stage = Stage(options.exchange, options.knows, options.live)
     if options.surroundings:
         results = asyncio.run(run_surroundings(options.first, options.seeds, options.held_out))
     else:
-        results = asyncio.run(run(families, options.first, options.seeds, options.exchange))
+        results = asyncio.run(run(families, options.first, options.seeds, stage))
     print("\n".join(report(results)))
     return 0 if all(result.right for result in results) else 1
 

@@ -25,9 +25,9 @@ from dexlane.domain.risk.token_background import Keeper
 from dexlane.domain.risk.token_verdict import STRICT, TrialLimits, judge
 from dexlane_devnet import ADDRESSES, Devnet
 from dexlane_devnet.contracts import calldata
-from dexlane_devnet.zoo import CONCENTRATED, FAMILIES, SURROUNDINGS, Family, Surroundings, bring_to, release
+from dexlane_devnet.zoo import FAMILIES, SURROUNDINGS, Exchange, Family, Surroundings, bring_to, release
 from dexlane_devnet.zoo.release import send
-from tokens.zoo_run import USDC, V2, examine, examine_surroundings, zoo_chain
+from tokens.zoo_run import USDC, V2, Stage, examine, examine_surroundings, zoo_chain
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 PART = int(os.environ.get("DEXLANE_ZOO_PART", "0"))
@@ -272,16 +272,27 @@ async def test_what_a_node_does_not_tell_of_far_blocks_is_said(chain: Chain) -> 
 
 @pytest.mark.parametrize("name", ["OzPlain", "MintByOwner", "PauseSwitch", "ProxyByOwner"])
 async def test_a_token_of_uniswap_v3_is_tried_there(chain: Chain, name: str) -> None:
-    result = await examine(*chain, BY_NAME[name], seed=7, exchange="uniswap_v3")
+    result = await examine(*chain, BY_NAME[name], 7, Stage("uniswap_v3"))
     assert result.right, (result.verdict.verdict, result.verdict.findings)
     assert result.verdict.pool == result.specimen.pool
     assert result.verdict.buy_tax_bps == result.verdict.sell_tax_bps == 0
 
 
-@pytest.mark.parametrize("family", CONCENTRATED, ids=lambda family: family.name)
-async def test_a_trap_that_knows_its_pool_of_uniswap_v3_springs_there(chain: Chain, family: Family) -> None:
-    result = await examine(*chain, family, seed=11, exchange="uniswap_v3")
-    assert result.right, (result.verdict.verdict, result.verdict.findings, result.specimen.numbers)
+LIVED = (
+    ("HoneypotPlain", "uniswap_v3", True), ("HoneypotTime", "uniswap_v3", True), ("TaxSell", "uniswap_v3", True),
+    ("BlacklistOne", "uniswap_v3", True), ("HoneypotPlain", "uniswap_v2", False), ("MintByOwner", "uniswap_v2", True),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "knows", "springs"), LIVED)
+async def test_what_a_trap_does_in_a_pool_of_uniswap_v3_is_lived_and_judged_so(
+    chain: Chain, name: str, knows: Exchange, springs: bool
+) -> None:
+    """A trap that knows the pool springs there; one that knows a pool of V2 only where it needs none to spring."""
+    result = await examine(*chain, BY_NAME[name], 11, Stage("uniswap_v3", knows, lives=True))
+    assert result.lived is not None
+    assert result.lived.springs is springs, result.lived
+    assert result.verdict.verdict == ("unsafe" if springs else "safe"), result.verdict.findings
 
 
 async def test_the_pool_that_is_named_decides_and_only_pools_of_known_factories_count(chain: Chain) -> None:

@@ -17,7 +17,7 @@ from dexlane.domain.risk.token_trial import TokenTrial
 from dexlane.domain.risk.token_verdict import STRICT, TokenVerdict, TrialLimits, judge
 from dexlane.values.amounts import BPS_DENOMINATOR
 from dexlane_devnet import ADDRESSES, Devnet, DevnetConfig, free_port, start_devnet
-from dexlane_devnet.zoo import SURROUNDINGS, Exchange, Family, Specimen, Surroundings, arrange, release
+from dexlane_devnet.zoo import SURROUNDINGS, Exchange, Family, Lived, Specimen, Surroundings, arrange, live, release
 
 USDC = ADDRESSES.usdc.lower()
 V2 = Where(known_markets(1)[:1], (USDC,), chain_id=1)
@@ -26,12 +26,13 @@ V3 = Where(tuple(market for market in known_markets(1) if market.family == "unis
 
 @dataclass(frozen=True)
 class Result:
-    """A specimen, and what the check made of it."""
+    """A specimen, what the check made of it, and what became of a buyer where somebody lived a life with it."""
 
     specimen: Specimen
     trial: TokenTrial
     verdict: TokenVerdict
     ms: float
+    lived: Lived | None = None
 
     @property
     def family(self) -> Family:
@@ -45,9 +46,19 @@ class Result:
         return next(arranged, self.family.held_out)
 
     @property
+    def catches(self) -> bool:
+        """Whether a buyer loses: by a life with it, else by what its family means to do."""
+        if self.lived is None or self.lived.back_bps is None:
+            return self.family.hostile
+        return self.lived.springs
+
+    @property
     def right(self) -> bool:
-        """A hostile one is unsafe, a benign one is safe; unknown is neither."""
-        return self.verdict.verdict == ("unsafe" if self.family.hostile else "safe")
+        """What catches a buyer is unsafe, what does not is safe; unknown is neither. A hostile one that catches nobody
+        here may be called unsafe too: it means to."""
+        if self.family.hostile and not self.catches:
+            return self.verdict.verdict != "unknown"
+        return self.verdict.verdict == ("unsafe" if self.catches else "safe")
 
 
 @asynccontextmanager
@@ -62,15 +73,23 @@ async def zoo_chain() -> AsyncIterator[tuple[Devnet, RpcClient]]:
             await client.stop()
 
 
-async def examine(
-    devnet: Devnet, client: RpcClient, family: Family, seed: int, exchange: Exchange = "uniswap_v2"
-) -> Result:
-    """Release a specimen and check it."""
-    specimen = await release(devnet, family, seed, exchange)
+@dataclass(frozen=True)
+class Stage:
+    """Where specimens are traded, the exchange whose pool they know (None: as usual), and whether a life is lived."""
+
+    exchange: Exchange = "uniswap_v2"
+    knows: Exchange | None = None
+    lives: bool = False
+
+
+async def examine(devnet: Devnet, client: RpcClient, family: Family, seed: int, stage: Stage = Stage()) -> Result:
+    """Release a specimen, check it, and live with it where that is wanted."""
+    specimen = await release(devnet, family, seed, stage.exchange, stage.knows)
     began = time.perf_counter()
-    trial = await try_token(client, Question(specimen.token, V2 if exchange == "uniswap_v2" else V3))
+    trial = await try_token(client, Question(specimen.token, V2 if stage.exchange == "uniswap_v2" else V3))
     verdict = judge(trial, TrialLimits())
-    return Result(specimen, trial, verdict, (time.perf_counter() - began) * 1_000)
+    ms = (time.perf_counter() - began) * 1_000
+    return Result(specimen, trial, verdict, ms, await live(devnet, specimen, stage.exchange) if stage.lives else None)
 
 
 async def examine_surroundings(devnet: Devnet, client: RpcClient, surroundings: Surroundings, seed: int) -> Result:
@@ -85,18 +104,16 @@ async def examine_surroundings(devnet: Devnet, client: RpcClient, surroundings: 
 def report(results: Sequence[Result]) -> Iterable[str]:
     """Recall and false alarms by families (a family counts when all its specimens do) and by specimens."""
     for title, held_out in (("tuned", False), ("held out", True)):
-        for hostile, name in ((True, "found unsafe"), (False, "called safe")):
-            chosen = [each for each in results if each.held_out is held_out and each.family.hostile is hostile]
-            wrong = {each.family.name for each in chosen if not each.right}
-            families = {each.family.name for each in chosen}
-            right, count = len(families) - len(wrong), len(families)
-            low, high = Share(right, count).interval_bps or (0, BPS_DENOMINATOR)
-            kind = "hostile" if hostile else "benign"
-            specimens = sum(each.right for each in chosen)
-            yield (
-                f"{title}, {kind}: {right} of {count} families {name} ({low / 100:.1f} to {high / 100:.1f} %), "
-                f"{specimens} of {len(chosen)} specimens"
-            )
+        chosen = [each for each in results if each.held_out is held_out]
+        for hostile in (True, False):
+            kind = [each for each in chosen if each.family.hostile is hostile]
+            for catches in (True, False):
+                group = [each for each in kind if each.catches is catches]
+                if group:
+                    yield f"{title}, {'hostile' if hostile else 'benign'}{_counted(group, catches, hostile)}"
+    for each in results:
+        if each.lived is not None:
+            yield f"  lived: {_life(each)}"
     for each in results:
         if not each.right:
             numbers = ", ".join(str(number) for number in each.specimen.numbers)
@@ -106,3 +123,27 @@ def report(results: Sequence[Result]) -> Iterable[str]:
     at = len(times) - 1
     middle, late, worst = times[at // 2], times[round(at * 0.95)], times[-1]
     yield f"time of a check: p50 {middle:.0f} ms, p95 {late:.0f} ms, worst {worst:.0f} ms"
+
+
+def _counted(group: Sequence[Result], catches: bool, hostile: bool) -> str:
+    """Of those that catch a buyer, or do not: how many families and specimens got which verdict."""
+    means = "unsafe" if catches else "safe"
+    families = {each.family.name for each in group}
+    right = len(families - {each.family.name for each in group if each.verdict.verdict != means})
+    low, high = Share(right, len(families)).interval_bps or (0, BPS_DENOMINATOR)
+    told = ", ".join(
+        f"{sum(each.verdict.verdict == one for each in group)} {one}" for one in ("unsafe", "safe", "unknown")
+    )
+    usual = "" if catches is hostile else (", where a buyer loses" if catches else ", where no buyer loses")
+    share = f"{right} of {len(families)} families {means} ({low / 100:.1f} to {high / 100:.1f} %)"
+    return f"{usual}: {share}; {len(group)} specimens: {told}"
+
+
+def _life(result: Result) -> str:
+    lived = result.lived
+    if lived is None or lived.back_bps is None:
+        came = "nobody can buy"
+    else:
+        failed = f" ({', '.join(lived.failed)} failed)" if lived.failed else ""
+        came = f"{'springs' if lived.springs else 'does not spring'}, {lived.back_bps / 100:.1f} % came back{failed}"
+    return f"{result.family.name} seed {result.specimen.seed}: {came}; {result.verdict.verdict}"

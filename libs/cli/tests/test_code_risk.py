@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,13 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from dexlane_cli.labelled_codes import read_labelled
+from dexlane.domain.risk.bytecode.exploration import Budget, explore
+from dexlane.domain.risk.bytecode.expressions import Expression, place_of, read_by
+from dexlane.domain.risk.bytecode.flags import CodeFlag
+from dexlane.domain.risk.bytecode.instructions import program_of, without_metadata
+from dexlane.domain.risk.bytecode.roles import TRANSFERS, roles_of
+from dexlane.domain.risk.bytecode.verdict import judge_code
+from dexlane_cli.labelled_codes import LabelledCode, read_labelled
 from dexlane_cli.main import app
 
 GOLDEN = Path(__file__).parents[2] / "common/tests/golden/token_codes/codes.json.gz"
@@ -145,3 +152,40 @@ def test_a_token_called_healthy_and_bad_is_dropped(tmp_path: Path) -> None:
 def test_columns_of_another_kind_are_a_usage_error(tmp_path: Path) -> None:
     result = run("risk-report", "--labelled", str(parquet(tmp_path, price=[1])))
     assert getattr(result.exception, "code", None) == 2
+
+
+EXPERTS = "contracts_ground_truth_mint_leak_limit.parquet"
+WITHOUT_LIMIT = "0x9db8a10c7fe60d84397860b3af2e686d4f90c2b7"
+"""Labelled as limiting sales. Its source holds a token and the farm that mints it; the code is the token's alone."""
+
+
+@pytest.fixture(scope="module")
+def experts() -> list[LabelledCode]:
+    file = Path(os.environ.get("DEXLANE_DATA", "")) / "risk" / EXPERTS
+    if not file.is_file():
+        pytest.skip("DEXLANE_DATA names no folder with the labelled contracts")
+    return read_labelled(file).codes
+
+
+@pytest.mark.recorded
+def test_of_the_experts_sell_limits_one_alone_is_not_found(experts: list[LabelledCode]) -> None:
+    limited = [each for each in experts if each.labels["expert"][CodeFlag.SELL_LIMIT]]
+    missed = [each.name for each in limited if CodeFlag.SELL_LIMIT not in judge_code(each.code).flags]
+    assert (len(limited), missed) == (17, [WITHOUT_LIMIT])
+
+
+@pytest.mark.recorded
+def test_the_code_of_that_one_asks_nothing_but_balances_and_allowances(experts: list[LabelledCode]) -> None:
+    """Both transfers were walked to the end on every way; they call nobody and store nothing else."""
+    (code,) = (each.code for each in experts if each.name == WITHOUT_LIMIT)
+    contract = explore(program_of(without_metadata(code)), Budget())
+    roles = roles_of(contract)
+    for nodes in (contract.functions[selector].nodes for selector in TRANSFERS):
+        assert not any(node.passage.calls or node.passage.end in ("lost", "selfdestruct") for node in nodes)
+        assert all(None not in node.successors for node in nodes)
+        conditions = [node.passage.condition for node in nodes if isinstance(node.passage.condition, Expression)]
+        leaves = frozenset().union(*(condition.leaves for condition in conditions))
+        assert {leaf.name for leaf in leaves} == {"arg", "caller", "calldatasize", "sload"}
+        assert {read[1] for leaf in leaves if (read := read_by(leaf)) is not None} <= roles.balances | roles.allowances
+        written = {place_of(store.key) for node in nodes for store in node.passage.stores}
+        assert written <= roles.balances | roles.allowances

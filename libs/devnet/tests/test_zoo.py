@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from dexlane_devnet.zoo import BENIGN, FAMILIES, HOSTILE, families
+from dexlane_devnet.zoo import BENIGN, FAMILIES, HOSTILE, Lived, families
+from dexlane_devnet.zoo.lives import LEAST_BACK_BPS, MOVES
 
 SOURCES = Path(families.__file__).parent / "sources"
 
@@ -44,3 +45,15 @@ def test_a_seed_gives_the_same_specimen_and_stays_within_the_ranges() -> None:
             assert numbers == family.numbers(seed)
             assert len(numbers) == 4
             assert all(low <= number <= high for number, (low, high) in zip(numbers, family.ranges, strict=False))
+
+
+def test_every_move_of_an_owner_belongs_to_a_family() -> None:
+    assert set(MOVES) <= {family.name for family in FAMILIES}
+
+
+def test_a_buyer_lost_when_less_came_back_than_the_dearest_honest_taxes_leave() -> None:
+    dearest_honest_bps = 9_500 * 9_500 // 10_000 * 997 * 997 // 10**6
+    assert dearest_honest_bps > LEAST_BACK_BPS
+    assert Lived(LEAST_BACK_BPS - 1, ()).springs
+    assert not Lived(LEAST_BACK_BPS, ("a sale",)).springs
+    assert not Lived(None, ("the purchase",)).springs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,11 @@ import sqlalchemy as sa
 from dexlane.events.base import Event
 from dexlane.runtime.books_file import BooksFile, default_books_text, parse_books
 from dexlane.runtime.clock import ManualClock
+from dexlane.runtime.endpoints import HttpServer
 from dexlane.runtime.journal import outbox
 from dexlane.runtime.observability import Log, Metrics
 from dexlane.testing.journals import migrated
+from dexlane.testing.servers import free_port
 from dexlane.values.base import digest
 from gateway.api import build_api
 from gateway.api.desk import Desk, Surroundings, make_desk
@@ -130,3 +133,28 @@ async def gateway(open_gateway: Make) -> Gateway:
     """A gateway with the two books of the example file."""
     opened: Gateway = await open_gateway()
     return opened
+
+
+@pytest_asyncio.fixture
+async def serve() -> AsyncIterator[Make]:
+    """Serves gateways on ports of their own; gives their addresses."""
+    running: list[tuple[HttpServer, asyncio.Task[None]]] = []
+
+    async def start(gateway: Gateway) -> str:
+        port = free_port()
+        server = HttpServer(build_api(gateway.desk), "127.0.0.1", port)
+        running.append((server, asyncio.create_task(server.run())))
+        for _ in range(100):
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                break
+        return f"http://127.0.0.1:{port}"
+
+    yield start
+    for server, task in running:
+        server.stop()
+        await task

@@ -8,7 +8,8 @@ import pytest
 
 from dexlane.events.confirmations import ConfirmationGiven
 from dexlane.events.risk import DecisionRecorded
-from dexlane.testing.builders import a_block, a_confirmation_request
+from dexlane.testing.builders import USDC, a_block, a_confirmation_request, a_plan
+from dexlane.values.chains import NATIVE
 from gateway import records
 from gateway.statuses.confirmations import ConfirmationOver, ConfirmationQueue, ConfirmationState, ConfirmationView
 
@@ -42,6 +43,18 @@ async def test_what_is_asked_waits_and_is_confirmed_once(gateway: Gateway) -> No
     assert (recorded.outcome, recorded.subject_id) == ("confirmation_confirmed", REQUEST.verdict.id)
     assert await states(gateway) == []
     assert await states(gateway, all=True) == ["confirmed"]
+
+
+async def test_what_is_paid_and_bought_is_named_as_far_as_it_is_known(gateway: Gateway) -> None:
+    await waiting(gateway)
+    await gateway.archive(a_confirmation_request(book_id="another", plan=a_plan(native_in=True)))
+    gateway.desk.display.picture.tokens.learn(1, (USDC,))
+    listed = await gateway.get("/confirmations")
+    named = {one["request"]["book_id"]: (one["paid"], one["bought"]) for one in listed}
+    ether = {"address": NATIVE, "symbol": "ETH", "decimals": 18}
+    assert named == {REQUEST.book_id: (USDC.model_dump(), None), "another": (ether, None)}
+    answer = await gateway.post(f"/confirmations/{REQUEST.id}/decline", ANSWER)
+    assert answer["data"]["paid"] == USDC.model_dump()
 
 
 async def test_what_is_declined_is_never_given(gateway: Gateway) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from gateway.api.openapi import document
+from gateway.statuses.confirmations import ConfirmationState
 
 HERE = Path(__file__).parents[1]
 STATIC = HERE / "src" / "gateway" / "static"
-PATHS = ("/", "/docs", "/static/page.css", "/static/page.js", "/static/icon.svg")
+SCRIPTS = sorted(STATIC.glob("*.js"))
+PATHS = ("/", "/docs", *(f"/static/{file.name}" for file in sorted(STATIC.iterdir())))
 NAMESPACE = "http://www.w3.org/2000/svg"
 
 
@@ -42,13 +44,26 @@ async def test_the_page_has_nothing_inline_that_the_policy_would_block(gateway: 
         assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\son[a-z]+=|\sstyle=", page)
 
 
-def test_the_page_never_writes_markup_from_data() -> None:
-    script = (STATIC / "page.js").read_text()
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b", script)
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda file: file.name)
+def test_the_page_never_writes_markup_from_data(script: Path) -> None:
+    forbidden = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|\.style\b"
+    assert not re.search(forbidden, script.read_text())
 
 
-def test_every_element_that_the_script_names_is_on_the_page() -> None:
-    page, script = (STATIC / "index.html").read_text(), (STATIC / "page.js").read_text()
+def test_every_script_is_loaded_and_from_here_alone() -> None:
+    loaded, seen = ["page.js"], set[str]()
+    while loaded:
+        name = loaded.pop()
+        seen.add(name)
+        text = (STATIC / name).read_text()
+        given = re.findall(r"""\b(?:from|import)\s*\(?\s*["'`]([^"'`]+)""", text)
+        assert all(re.fullmatch(r"\./[a-z]+\.js", one) for one in given), name
+        loaded += [one.removeprefix("./") for one in given if one.removeprefix("./") not in seen]
+    assert seen == {script.name for script in SCRIPTS}
+
+
+def test_every_element_that_a_script_names_is_on_the_page() -> None:
+    page, script = (STATIC / "index.html").read_text(), "".join(file.read_text() for file in SCRIPTS)
     assert set(re.findall(r'byId\("([a-z-]+)"\)', script)) <= set(re.findall(r'id="([a-z-]+)"', page))
 
 
@@ -61,7 +76,7 @@ def test_every_element_that_the_script_names_is_on_the_page() -> None:
     ],
 )
 def test_a_price_too_small_to_matter_is_not_written_out(wei: str, shown: str) -> None:
-    script = (STATIC / "page.js").read_text()
+    script = (STATIC / "drawing.js").read_text().replace("export ", "")
     functions = [
         re.search(rf"^function {name}\(.*?^}}$", script, re.MULTILINE | re.DOTALL) for name in ("units", "gwei")
     ]
@@ -83,3 +98,9 @@ async def test_every_route_is_described(gateway: Any) -> None:
 
 async def test_answers_of_the_interface_are_not_cached(gateway: Any) -> None:
     assert (await gateway.client.get("/api/v1/status")).headers["cache-control"] == "no-store"
+
+
+def test_the_page_knows_every_end_of_a_request() -> None:
+    script = (STATIC / "waiting.js").read_text()
+    ends = {f"confirmation_{state.value}" for state in ConfirmationState if state is not ConfirmationState.WAITING}
+    assert set(re.findall(r'"(confirmation_[a-z]+)"', script)) == ends

@@ -9,41 +9,17 @@ from typing import Any
 
 import orjson
 import pytest
-import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from dexlane.runtime.endpoints import HttpServer
 from dexlane.testing.builders import a_block, a_fill, an_opportunity
-from dexlane.testing.servers import free_port
-from gateway.api import build_api
 
 Serve = Callable[..., Any]
 
 
-@pytest_asyncio.fixture
-async def serve() -> AsyncIterator[Serve]:
-    """Serves gateways on ports of their own."""
-    running: list[tuple[HttpServer, asyncio.Task[None]]] = []
-
-    async def start(gateway: Any) -> str:
-        port = free_port()
-        server = HttpServer(build_api(gateway.desk), "127.0.0.1", port)
-        running.append((server, asyncio.create_task(server.run())))
-        for _ in range(100):
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.02)
-            else:
-                writer.close()
-                break
-        return f"ws://127.0.0.1:{port}/api/v1/stream"
-
-    yield start
-    for server, task in running:
-        server.stop()
-        await task
+async def stream_of(serve: Serve, gateway: Any) -> str:
+    address: str = await serve(gateway)
+    return address.replace("http:", "ws:") + "/api/v1/stream"
 
 
 @asynccontextmanager
@@ -66,7 +42,7 @@ async def until_subscribed(gateway: Any, name: str) -> None:
 
 
 async def test_a_client_gets_what_it_subscribed_to_in_the_one_envelope(gateway: Any, serve: Serve) -> None:
-    async with subscribed(await serve(gateway), "fill.included", "feed") as socket:
+    async with subscribed(await stream_of(serve, gateway), "fill.included", "feed") as socket:
         await until_subscribed(gateway, "feed")
         await gateway.archive(an_opportunity(), a_fill())
         messages = [await received(socket) for _ in range(3)]
@@ -76,7 +52,7 @@ async def test_a_client_gets_what_it_subscribed_to_in_the_one_envelope(gateway: 
 
 
 async def test_the_sums_come_at_once_and_later_wishes_replace_earlier_ones(gateway: Any, serve: Serve) -> None:
-    async with subscribed(await serve(gateway), "overview") as socket:
+    async with subscribed(await stream_of(serve, gateway), "overview") as socket:
         overview = await received(socket)
         assert [book["book"]["id"] for book in overview["data"]["books"]] == ["live-devnet", "paper-main"]
         await socket.send('{"subscribe": ["block.applied"]}')
@@ -105,7 +81,7 @@ async def test_the_sums_come_at_once_and_later_wishes_replace_earlier_ones(gatew
 async def test_a_message_that_is_no_wish_ends_the_connection_with_a_reason(
     gateway: Any, serve: Serve, message: str | bytes
 ) -> None:
-    async with connect(await serve(gateway)) as socket:
+    async with connect(await stream_of(serve, gateway)) as socket:
         await socket.send(message)
         with pytest.raises(ConnectionClosed) as closed:
             await asyncio.wait_for(socket.recv(), 5)
@@ -118,12 +94,12 @@ async def test_a_message_that_is_no_wish_ends_the_connection_with_a_reason(
 @pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
 async def test_a_foreign_page_cannot_listen(gateway: Any, serve: Serve, headers: dict[str, str]) -> None:
     with pytest.raises(InvalidStatus) as refused:
-        await connect(await serve(gateway), additional_headers=headers)
+        await connect(await stream_of(serve, gateway), additional_headers=headers)
     assert refused.value.response.status_code == 403
 
 
 async def test_a_foreign_host_cannot_listen(gateway: Any, serve: Serve) -> None:
-    url = await serve(gateway)
+    url = await stream_of(serve, gateway)
     port = int(url.split(":")[2].split("/")[0])
     with pytest.raises(InvalidStatus) as refused:
         await connect(url.replace("127.0.0.1", "evil.example"), host="127.0.0.1", port=port)
@@ -132,7 +108,7 @@ async def test_a_foreign_host_cannot_listen(gateway: Any, serve: Serve) -> None:
 
 async def test_clients_are_bounded_and_make_room_when_they_leave(open_gateway: Any, serve: Serve) -> None:
     gateway = await open_gateway(stream_clients=1)
-    url = await serve(gateway)
+    url = await stream_of(serve, gateway)
     async with subscribed(url, "feed"):
         await until_subscribed(gateway, "feed")
         with pytest.raises(InvalidStatus):
@@ -148,7 +124,7 @@ async def test_clients_are_bounded_and_make_room_when_they_leave(open_gateway: A
 async def test_beyond_loopback_the_first_message_must_carry_the_token(open_gateway: Any, serve: Serve) -> None:
     remote = {"host": "0.0.0.0", "allow_remote": "yes, behind TLS", "public_hosts": ("desk.example",)}
     gateway = await open_gateway(**remote)
-    url = await serve(gateway)
+    url = await stream_of(serve, gateway)
     for wrong in ({}, {"token": "wrong"}):
         async with subscribed(url, "overview", **wrong) as socket:
             with pytest.raises(ConnectionClosed) as closed:
@@ -161,7 +137,7 @@ async def test_beyond_loopback_the_first_message_must_carry_the_token(open_gatew
 
 async def test_a_client_that_reads_nothing_does_not_hold_up_the_others(open_gateway: Any, serve: Serve) -> None:
     gateway = await open_gateway(stream_queue=10)
-    async with subscribed(await serve(gateway), "block.applied") as socket:
+    async with subscribed(await stream_of(serve, gateway), "block.applied") as socket:
         await until_subscribed(gateway, "block.applied")
         for number in range(100, 150):
             gateway.desk.display.show(a_block(number))

@@ -20,7 +20,7 @@ import pytest
 
 from dexlane.domain.circumstances import Holdings, Market, Planned, PlanningRules, Refused
 from dexlane.domain.fees import GWEI, fee_parameters, tiers
-from dexlane.domain.gas_value import quote_in_native
+from dexlane.domain.gas_value import NativePrice
 from dexlane.domain.planning import plan
 from dexlane.domain.pool_book import PoolBook
 from dexlane.domain.send_state import EXIT_BLOCKS
@@ -129,7 +129,7 @@ def check_entry(planned: Planned, cause: Any, market: Market) -> None:
     assert cap <= budget <= max(cap, apply_bps(cap, RULES.entry_fee_budget_bps))
     edge = cause.opportunity.edge_bps
     if edge and budget > cap:
-        gain = quote_in_native(market.pools, 1, USDC.address, apply_bps(planned.plan.amount_in, edge))
+        gain = NativePrice(market.pools, 1, USDC.address).in_wei(apply_bps(planned.plan.amount_in, edge))
         assert gain is not None
         assert budget * planned.plan.gas_limit <= gain
 
@@ -137,7 +137,7 @@ def check_entry(planned: Planned, cause: Any, market: Market) -> None:
 def check_exit(voyage: Voyage, exit_: Any, path: FeePath, market: Market) -> str:
     planned = voyage.planned
     share = RULES.urgent_exit_budget_bps if exit_.reason in URGENT else RULES.exit_budget_bps
-    worth = quote_in_native(market.pools, 1, USDC.address, planned.plan.quoted_out)
+    worth = NativePrice(market.pools, 1, USDC.address).in_wei(planned.plan.quoted_out)
     assert worth is not None
     assert voyage.budget_wei <= apply_bps(worth, share)
     allowed = [

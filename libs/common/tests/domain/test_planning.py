@@ -12,7 +12,7 @@ from dexlane.domain.amm.quoting import quote_route
 from dexlane.domain.circumstances import Holdings, Market, Planned, PlanningRules, Refused, Reserved
 from dexlane.domain.entry_timing import why_later
 from dexlane.domain.fee_bumps import last_exit_fee, second_exit_fee
-from dexlane.domain.gas_value import native_in_quote, quote_in_native
+from dexlane.domain.gas_value import NativePrice
 from dexlane.domain.planning import plan
 from dexlane.domain.risk.compliance import ComplianceRules
 from dexlane.domain.rollup_fees import dearest_rollup_fee_wei, planned_size, routed_size
@@ -204,7 +204,7 @@ def test_a_gap_reverts_rather_than_losing_its_gas() -> None:
     made = planned(decide(gap_verdict(), market=gap_market()))
     trade = made.plan
     gas = quote_route(gap_market().pools, trade.route, trade.amount_in).gas + PlanningRules().permit_gas
-    cost = native_in_quote(gap_market().pools, 1, USDC.address, gas * trade.fee_cap.max_fee_per_gas_wei)
+    cost = NativePrice(gap_market().pools, 1, USDC.address).of_wei(gas * trade.fee_cap.max_fee_per_gas_wei)
     assert made.purpose is Purpose.GAP
     assert cost is not None
     assert trade.minimum_out >= trade.amount_in + cost + 1
@@ -220,7 +220,7 @@ def test_a_gap_that_does_not_pay_its_gas_is_refused() -> None:
 
 
 def test_a_gap_is_refused_when_the_gas_has_no_price() -> None:
-    assert native_in_quote({}, 1, USDC.address, 10**18) is None
+    assert NativePrice({}, 1, USDC.address).of_wei(10**18) is None
 
 
 def test_a_cycle_that_starts_in_another_token_is_turned_to_the_quote_token() -> None:
@@ -536,7 +536,7 @@ def test_a_gap_returns_the_fee_for_data_as_well_or_is_not_made() -> None:
     made, terms = charged(10**14)
     trade = planned(made).plan
     fee = dearest_rollup_fee_wei(terms, routed_size([trade.route]), 0)
-    cost = native_in_quote(gap_market().pools, 1, USDC.address, fee)
+    cost = NativePrice(gap_market().pools, 1, USDC.address).of_wei(fee)
     assert cost is not None
     assert trade.minimum_out > trade.amount_in + cost > planned(charged(0)[0]).plan.minimum_out
     refused, _ = charged(10**15)
@@ -549,7 +549,7 @@ def test_an_exit_may_pay_a_share_of_what_it_brings_and_an_urgent_one_more() -> N
     small = {"quantity": 10**17}
     for reason, share in ((ExitReason.TAKE_PROFIT, 500), (ExitReason.STOP_LOSS, 2_000)):
         made = planned(decide(an_exit(reason=reason, **small), market=market))
-        worth = quote_in_native(market.pools, 1, USDC.address, made.plan.quoted_out)
+        worth = NativePrice(market.pools, 1, USDC.address).in_wei(made.plan.quoted_out)
         assert worth is not None
         budget = made.max_fee_per_gas_budget_wei * made.plan.gas_limit
         assert worth * share // 10_000 - made.plan.gas_limit < budget <= worth * share // 10_000
@@ -668,7 +668,7 @@ def test_replacements_of_an_entry_never_cost_more_than_its_edge_brings() -> None
     market = a_market(fee_quote=a_fee_quote(tiers=CALM_TIERS), next_base_fee_wei=GWEI)
     found = an_entry_opportunity(edge_bps=100)
     made = planned(decide(a_verdict(found), market=market))
-    gain = quote_in_native(market.pools, 1, USDC.address, made.plan.amount_in // 100)
+    gain = NativePrice(market.pools, 1, USDC.address).in_wei(made.plan.amount_in // 100)
     assert gain is not None
     cap = made.plan.fee_cap.max_fee_per_gas_wei
     most = max(cap, min(cap * 3 // 2, gain // made.plan.gas_limit))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dexlane.domain.amm.quoting import InsufficientLiquidity, quote_exact_in, quote_route
-from dexlane.domain.gas_value import WRAPPED_NATIVE, native_in_quote, quote_in_native
+from dexlane.domain.gas_value import WRAPPED_NATIVE, NativePrice
 from dexlane.domain.sandwich import Victim, sandwich_value_wei, sandwiches
 from dexlane.events.execution import Plan
 from dexlane.testing.builders import (
@@ -224,14 +224,14 @@ def test_a_transfer_tax_lowers_what_there_is_to_take_and_breaks_nothing() -> Non
 def test_native_value_is_the_inverse_of_quote_value() -> None:
     pools = {V2_POOL: a_pool_v2(), V3_POOL_500: a_pool_v3()}
     wei = 3 * 10**18 + 1
-    in_quote = native_in_quote(pools, 1, USDC.address, wei)
+    in_quote = NativePrice(pools, 1, USDC.address).of_wei(wei)
     assert in_quote is not None
-    back = quote_in_native(pools, 1, USDC.address, in_quote)
+    back = NativePrice(pools, 1, USDC.address).in_wei(in_quote)
     assert back is not None
     assert wei <= back < wei + 10**9
-    assert quote_in_native(pools, 1, WRAPPED_NATIVE[1], 7) == 7
-    assert quote_in_native(pools, 5, USDC.address, 7) is None
-    assert quote_in_native(pools, 1, "0x" + "12" * 20, 7) is None
+    assert NativePrice(pools, 1, WRAPPED_NATIVE[1]).in_wei(7) == 7
+    assert NativePrice(pools, 5, USDC.address).in_wei(7) is None
+    assert NativePrice(pools, 1, "0x" + "12" * 20).in_wei(7) is None
 
 
 @pytest.mark.parametrize("pool", [a_pool_v2(), a_pool_v3()], ids=["v2", "v3"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from dexlane.domain.gas_value import NativePrice
 from dexlane.domain.pool_table import PoolTable
 from dexlane.domain.risk.canonical import CANONICAL_TOKENS
 from dexlane.domain.risk.depth import priced
@@ -34,7 +35,7 @@ def stablecoins(chain_id: int) -> frozenset[str]:
 
 @dataclass
 class Dollars:
-    """What dollars are in one token. The pools are asked once."""
+    """What dollars, and the native coin, are in one token. The pools are asked once."""
 
     pools: PoolTable
     chain_id: int
@@ -44,6 +45,11 @@ class Dollars:
         """So many whole dollars in the token's smallest unit, rounded down; None when nobody can tell."""
         price = self._price
         return None if price is None else usd * price[0] // price[1]
+
+    @cached_property
+    def native(self) -> NativePrice:
+        """What the native coin is worth in the token."""
+        return NativePrice(self.pools, self.chain_id, self.token.address)
 
     @cached_property
     def _price(self) -> tuple[int, int] | None:

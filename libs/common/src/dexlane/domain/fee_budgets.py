@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from dexlane.domain.circumstances import Market, PlanningRules
-from dexlane.domain.gas_value import quote_in_native
+from dexlane.domain.gas_value import NativePrice
 from dexlane.domain.rollup_fees import dearest_rollup_fee_wei, planned_size
 from dexlane.events.execution import Plan
 from dexlane.values.amounts import apply_bps
 
 
-def exit_budget(trade: Plan, quote_token: str, market: Market, rules: PlanningRules, share_bps: int) -> int:
+def exit_budget(trade: Plan, native: NativePrice, market: Market, rules: PlanningRules, share_bps: int) -> int:
     """The highest fee per gas, in wei, that this exit may be raised to: a share of what it brings, less the fee of a
     rollup, over its whole gas limit; never above a multiple of the first cap, or what signers sign."""
     most = min(apply_bps(trade.fee_cap.max_fee_per_gas_wei, rules.exit_fee_budget_bps), rules.most_fee_per_gas_wei)
-    worth = quote_in_native(market.pools, market.chain_id, quote_token, trade.quoted_out)
+    worth = native.in_wei(trade.quoted_out)
     if worth is None:
         return most
     data_fee = dearest_rollup_fee_wei(market.data_fee, planned_size(trade), trade.gas_limit)
     return min(most, max(0, apply_bps(worth, share_bps) - data_fee) // trade.gas_limit)
 
 
-def entry_budget(trade: Plan, quote_token: str, market: Market, rules: PlanningRules, edge_bps: int) -> int:
+def entry_budget(trade: Plan, native: NativePrice, market: Market, rules: PlanningRules, edge_bps: int) -> int:
     """The highest fee per gas that replacements of an entry may be raised to: a multiple of the first cap, never above
     what signers sign, and where the trade has an edge no more than that brings, over the whole gas limit."""
     cap = trade.fee_cap.max_fee_per_gas_wei
     most = min(apply_bps(cap, rules.entry_fee_budget_bps), rules.most_fee_per_gas_wei)
     if edge_bps > 0:
         gain = apply_bps(trade.amount_in, edge_bps)
-        worth = quote_in_native(market.pools, market.chain_id, quote_token, gain) or 0
+        worth = native.in_wei(gain) or 0
         data_fee = dearest_rollup_fee_wei(market.data_fee, planned_size(trade), trade.gas_limit)
         most = min(most, max(0, worth - data_fee) // trade.gas_limit)
     return max(cap, most)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 
-from dexlane.domain.amm.quoting import InsufficientLiquidity, spot_price_ratio, virtual_reserves
 from dexlane.domain.pool_table import PoolTable
+from dexlane.domain.risk.depth import Priced, priced
 from dexlane.values.pools import Pool
 
 WRAPPED_NATIVE: Mapping[int, str] = MappingProxyType(
@@ -22,45 +24,49 @@ WRAPPED_NATIVE: Mapping[int, str] = MappingProxyType(
 """The wrapped native coin by chain id (WETH9 or its equivalent)."""
 
 
-def native_in_quote(pools: Mapping[str, Pool], chain_id: int, quote: str, amount_wei: int) -> int | None:
-    """What ``amount_wei`` of the native coin is worth in the smallest unit of ``quote``, rounded up.
+@dataclass
+class NativePrice:
+    """What the native coin is worth in one token, by the spot price of the deepest pool that trades it wrapped against
+    the token; None where there is no such pool: then a cost is not known, and nothing may assume that it is small.
 
-    The price is the spot price of the deepest pool between the wrapped coin and the quote token; of equal pools the
-    one with the lower address. None when there is no such pool: then the cost is not known, and nothing may assume
-    that it is small.
+    The pools are asked once.
     """
-    price = _native_price(pools, chain_id, quote)
-    return None if price is None else -(-amount_wei * price[0] // price[1])
+
+    pools: Mapping[str, Pool]
+    chain_id: int
+    token: str
+
+    def of_wei(self, amount_wei: int) -> int | None:
+        """What so many wei are worth in the token's smallest unit, rounded up."""
+        price = self._price
+        return None if price is None else -(-amount_wei * price[0] // price[1])
+
+    def in_wei(self, amount: int) -> int | None:
+        """What so much of the token is worth in wei, rounded up."""
+        price = self._price
+        return None if price is None else -(-amount * price[1] // price[0])
+
+    @cached_property
+    def _price(self) -> tuple[int, int] | None:
+        """Units of the token for a wei, as a fraction."""
+        wrapped = WRAPPED_NATIVE.get(self.chain_id)
+        if wrapped is None or wrapped == self.token:
+            return (1, 1) if wrapped else None
+        found = deepest(self.pools, wrapped, self.token)
+        return None if found is None else (found.numerator, found.denominator)
 
 
-def quote_in_native(pools: Mapping[str, Pool], chain_id: int, token: str, amount: int) -> int | None:
-    """What ``amount`` of a token is worth in wei of the native coin, rounded up; None when no pool trades
-    the token against the wrapped coin. The same pool gives the price as above."""
-    price = _native_price(pools, chain_id, token)
-    return None if price is None else -(-amount * price[1] // price[0])
+def deepest(pools: Mapping[str, Pool], token: str, other: str) -> Priced | None:
+    """The price of the pool of two tokens in which most of ``token`` changes hands before it moves by two per cent; of
+    equal ones that with the lower address. None when no pool takes anything.
 
-
-def _native_price(pools: Mapping[str, Pool], chain_id: int, token: str) -> tuple[int, int] | None:
-    """Units of a token for a wei, as (numerator, denominator)."""
-    wrapped = WRAPPED_NATIVE.get(chain_id)
-    if wrapped is None or wrapped == token:
-        return (1, 1) if wrapped else None
-    pool = deepest_pool(pools, wrapped, token)
-    return None if pool is None else spot_price_ratio(pool, wrapped, token)
-
-
-def deepest_pool(pools: Mapping[str, Pool], token: str, quote: str) -> Pool | None:
-    """The pool of two tokens with the largest (virtual) reserve of ``quote``; None when no pool has a price."""
-    best: tuple[int, Pool] | None = None
-    for address in pools.between(token, quote) if isinstance(pools, PoolTable) else sorted(pools):
+    That is money that is there. Virtual reserves would let a handful of units in a narrow range outweigh a deep pool,
+    and whoever puts them there would say what gas is worth.
+    """
+    best: Priced | None = None
+    for address in pools.between(token, other) if isinstance(pools, PoolTable) else sorted(pools):
         pool = pools[address]
-        if not pool.key.trades(token, quote):
-            continue
-        try:
-            spot_price_ratio(pool, token, quote)
-        except InsufficientLiquidity:
-            continue
-        depth, _ = virtual_reserves(pool, quote, token)
-        if best is None or depth > best[0]:
-            best = (depth, pool)
-    return None if best is None else best[1]
+        found = priced(pool, token, other) if pool.key.trades(token, other) else None
+        if found is not None and found.depth > (0 if best is None else best.depth):
+            best = found
+    return best

@@ -24,7 +24,7 @@ from dexlane.domain.entry_timing import patient_fee
 from dexlane.domain.fee_budgets import entry_budget, exit_budget
 from dexlane.domain.fee_bumps import at_most, first_exit_fee
 from dexlane.domain.fees import fee_parameters, highest_base_fee_after
-from dexlane.domain.gas_value import native_in_quote
+from dexlane.domain.gas_value import NativePrice
 from dexlane.domain.levels import dearest_tier, entry_tiers
 from dexlane.domain.objections import GWEI_DECIMALS, against_entry, against_exit, not_worth_its_gas
 from dexlane.domain.rollup_fees import dearest_rollup_fee_wei, routed_size
@@ -136,7 +136,7 @@ def plan_entries(
         yield refusal(forbidden)
         return
     ceiling = min([ceiling, *(bound.most for bound in bounds)])
-    desk = _entry_desk(verdict, book, market, rules, collar)
+    desk = _entry_desk(verdict, rules, collar, dollars.native)
     terms: dict[FeeTier, _Terms | Objection] = {}
     first: Objection | None = None
     planned = False
@@ -168,6 +168,7 @@ class _Desk:
     market: Market
     rules: PlanningRules
     search: TradeSearch
+    native: NativePrice
     collar: Collar | None = None
 
     @property
@@ -190,7 +191,8 @@ def plan_exit(
     tolerance = min(book.slippage_tolerance_bps * (URGENT_TOLERANCE_FACTOR if urgent else 1), MAX_TOLERANCE_BPS)
     cap = _lifted(fee_quote.tiers[FeeTier.EMERGENCY if urgent else FeeTier.PROTECTED], market)
     terms = _terms(cap, market, market.block.number + rules.exit_wait_blocks)
-    desk = _Desk(book, market, rules, TradeSearch(market, rules, terms.dearest_gas_wei))
+    native = NativePrice(market.pools, market.chain_id, market.traded_as(book.quote.address))
+    desk = _Desk(book, market, rules, TradeSearch(market, rules, terms.dearest_gas_wei), native)
     waits = market.block.number - exit_.block.number <= rules.exit_retry_blocks
     found = desk.search.best(exit_.token.address, desk.quote_token, amount)
     if found is None:
@@ -199,7 +201,7 @@ def plan_exit(
         return refusal([Objection("no_route", sentence, passing=waits)])
     trade = _trade(_Offer(found, _less(found.amount_out, tolerance), terms), desk, tolerance)
     share = rules.urgent_exit_budget_bps if urgent else rules.exit_budget_bps
-    budget = exit_budget(trade, desk.quote_token, market, rules, share)
+    budget = exit_budget(trade, native, market, rules, share)
     least = market.next_base_fee_wei + fee_parameters(market.chain_id).minimum_tip_wei
     if budget < least:
         dear, most = (decimal_text(price, GWEI_DECIMALS) for price in (least, budget))
@@ -217,13 +219,14 @@ def plan_exit(
     )
 
 
-def _entry_desk(verdict: VerdictApproved, book: Book, market: Market, rules: PlanningRules, collar: Collar) -> _Desk:
+def _entry_desk(verdict: VerdictApproved, rules: PlanningRules, collar: Collar, native: NativePrice) -> _Desk:
     """Routes are searched at the gas price of the lane's dearest tier, whatever the level: one size has one route."""
+    market = collar.market
     price = market.next_base_fee_wei
     if rules.searches:
         terms = _entry_terms(dearest_tier(verdict.lane), verdict, market, rules)
         price = price if isinstance(terms, Objection) else terms.dearest_gas_wei
-    return _Desk(book, market, rules, TradeSearch(market, rules, price), collar)
+    return _Desk(collar.book, market, rules, TradeSearch(market, rules, price), native, collar)
 
 
 def _with_tax(market: Market, exit_: ExitTriggered, book: Book) -> Market:
@@ -338,7 +341,7 @@ def _gas_cost(quote: TradeQuote, terms: _Terms, desk: _Desk) -> int | None:
     if desk.market.data_fee is not None:
         size = routed_size(route for route, _ in quote.paths)
         wei += dearest_rollup_fee_wei(desk.market.data_fee, size, gas)
-    return native_in_quote(desk.market.pools, desk.market.chain_id, desk.quote_token, wei)
+    return desk.native.of_wei(wei)
 
 
 def _planned_entry(opportunity: OpportunityFound, offer: _Offer, desk: _Desk, size: TradeSize) -> Planned:
@@ -352,7 +355,7 @@ def _planned_entry(opportunity: OpportunityFound, offer: _Offer, desk: _Desk, si
         price_impact_bps=offer.quote.impact_bps,
         max_fee_per_gas_budget_wei=trade.fee_cap.max_fee_per_gas_wei
         if is_gap
-        else entry_budget(trade, desk.quote_token, desk.market, desk.rules, opportunity.edge_bps),
+        else entry_budget(trade, desk.native, desk.market, desk.rules, opportunity.edge_bps),
         size=size,
     )
 

@@ -18,7 +18,7 @@ from math import isqrt
 from dexlane.domain.amm.errors import InsufficientLiquidity
 from dexlane.domain.amm.golden_section import peak_between
 from dexlane.domain.amm.quoting import quote_exact_in, quote_exact_out, spot_price_ratio, virtual_reserves
-from dexlane.domain.gas_value import quote_in_native
+from dexlane.domain.gas_value import NativePrice
 from dexlane.domain.trade_quotes import Taxes, quote_taxed
 from dexlane.events.execution import Plan
 from dexlane.values.amounts import PIPS_DENOMINATOR
@@ -61,7 +61,7 @@ def sandwich_value_wei(pools: Mapping[str, Pool], plan: Plan, chain_id: int, gas
     native coin. Who asks must then take it for too much.
     """
     taxes = {tax.token: tax.bps for tax in plan.taxes}
-    value = 0
+    value, natives = 0, dict[str, NativePrice]()
     try:
         states = {leg.pool: pools[leg.pool] for path in plan.paths for leg in path.route.legs}
     except KeyError:
@@ -73,7 +73,8 @@ def sandwich_value_wei(pools: Mapping[str, Pool], plan: Plan, chain_id: int, gas
         except InsufficientLiquidity:
             return None
         for sandwich in found:
-            gained = quote_in_native(pools, chain_id, sandwich.token, sandwich.profit)
+            native = natives.setdefault(sandwich.token, NativePrice(pools, chain_id, sandwich.token))
+            gained = native.in_wei(sandwich.profit)
             if gained is None:
                 return None
             value += max(0, gained - sandwich.gas * gas_price_wei)

@@ -239,6 +239,53 @@ contract Foreign is Plain {
     }
 }
 
+/// Pays a wallet that the owner names; one that takes no ether stops every transfer.
+contract Payee is Plain {
+    address payable private wallet;
+
+    function setWallet(address payable next) external onlyOwner {
+        wallet = next;
+    }
+
+    function _transfer(address from, address to, uint256 value) internal override {
+        if (address(this).balance > 1 ether) wallet.transfer(address(this).balance);
+        super._transfer(from, to, value);
+    }
+}
+
+interface Exchange {
+    function sell(uint256 amount, address payable receiver) external;
+}
+
+/// A fixed exchange pays such a wallet.
+contract SwapBack is Plain {
+    address payable private wallet;
+
+    function setWallet(address payable next) external onlyOwner {
+        wallet = next;
+    }
+
+    function _transfer(address from, address to, uint256 value) internal override {
+        Exchange(0x7a250d5630B4cF539739dF2C5dAcb4c659F2488D).sell(value / 100, wallet);
+        super._transfer(from, to, value);
+    }
+}
+
+/// Pays it too, and goes on whether it takes the ether or not.
+contract Patient is Plain {
+    address payable private wallet;
+
+    function setWallet(address payable next) external onlyOwner {
+        wallet = next;
+    }
+
+    function _transfer(address from, address to, uint256 value) internal override {
+        (bool paid,) = wallet.call{value: address(this).balance, gas: 30_000}("");
+        paid;
+        super._transfer(from, to, value);
+    }
+}
+
 contract CoolDown is Plain {
     mapping(address => uint256) private last;
 

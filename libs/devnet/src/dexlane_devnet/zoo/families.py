@@ -43,7 +43,7 @@ class Family:
         return self.name in _held_out()
 
     def numbers(self, seed: int) -> list[int]:
-        """The four numbers of one specimen."""
+        """The four numbers of one specimen; the last is free for the exchange whose pool it knows."""
         chance = random.Random(f"{self.name} {seed}")  # noqa: S311 - specimens by seed, no secrets
         chosen = [chance.randint(*limits) for limits in self.ranges]
         return [*chosen, *[0] * (4 - len(chosen))]
@@ -111,6 +111,7 @@ HOSTILE = (
     _hostile("ReturnBomb", (300, 2_000)),
     _hostile("ReturnFalse"),
     _hostile("Kill"),
+    _hostile("PayeeSwitch"),
     _hostile("ProxyByAdmin", makes=True),
     _hostile("ProxyByOwner", makes=True),
     _hostile("ProxyByTime", (900, 2_000_000), makes=True),
@@ -165,13 +166,6 @@ BENIGN = (
     _benign("Clone", makes=True),
 )
 FAMILIES = (*HOSTILE, *BENIGN)
-CONCENTRATED = (
-    _hostile("V3Honeypot"),
-    _hostile("V3HoneypotTime", (900, 2_000_000)),
-    _hostile("V3Tax", (100, 5_000)),
-    _hostile("V3Blacklist"),
-)
-"""Families whose traps know their pool of Uniswap V3: they are brought there, and counted apart from the others."""
 
 
 @cache

@@ -24,7 +24,7 @@ V3_FEE_PIPS = 3_000
 _WIDEST_TICK = 887_220
 """The last tick on either side that pools with that fee, of spacing 60, can use."""
 Exchange = Literal["uniswap_v2", "uniswap_v3"]
-"""Where a specimen is traded."""
+"""Where a specimen is traded, or whose pool it knows."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,20 @@ class Specimen:
     pool_wei: int
 
 
-async def release(devnet: Devnet, family: Family, seed: int, exchange: Exchange = "uniswap_v2") -> Specimen:
+async def release(
+    devnet: Devnet, family: Family, seed: int, exchange: Exchange = "uniswap_v2", knows: Exchange | None = None
+) -> Specimen:
     """Deploy one specimen on a chain of Ethereum's addresses, and bring it to a pool of an exchange.
+
+    ``knows``: the exchange whose pool its code names. By default a hostile one knows the pool that it is brought to,
+    for its trap is made for that, and a benign one that of Uniswap V2: somebody else may have opened the other.
 
     Raises:
         DevnetError: a transaction of its set-up failed.
     """
-    numbers = family.numbers(seed)
+    if knows is None:
+        knows = exchange if family.hostile else "uniswap_v2"
+    numbers = [*family.numbers(seed)[:3], 3 if knows == "uniswap_v3" else 0]
     await devnet.rpc("anvil_setBalance", KEEPER, hex(KEEPER_WEI))
     receipt = await deploy(devnet, creation_code()[family.name] + encode(["uint256[4]"], [numbers]))
     token = str(receipt["contractAddress"]).lower()

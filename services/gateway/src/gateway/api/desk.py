@@ -161,7 +161,7 @@ def make_desk(settings: Settings, given: Surroundings) -> Desk:
         markets={chain: MarketReader(redis, settings.realm, chain, given.clock) for chain in settings.chains},
         approving=approving,
         emergency=EmergencyStop(stop),
-        confirmations=ConfirmationQueue(journal, head_of, moments),
+        confirmations=ConfirmationQueue(journal, head_of, picture.tokens.token, moments),
     )
 
 

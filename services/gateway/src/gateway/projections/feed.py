@@ -76,19 +76,24 @@ class TokenNames:
         """Remember tokens."""
         self.known.update({(chain_id, token.address): token for token in tokens})
 
+    def token(self, chain_id: int, address: str) -> Token | None:
+        """Symbol and decimals of a token, of the native coin too; None where nobody told them yet."""
+        if address == NATIVE:
+            symbol = NATIVE_SYMBOLS.get(chain_id, "native coin")
+            return Token(address=NATIVE, symbol=symbol, decimals=NATIVE_DECIMALS)
+        return self.known.get((chain_id, address))
+
     def symbol(self, chain_id: int, address: str) -> str:
         """The symbol, or a shortened address."""
-        if address == NATIVE:
-            return NATIVE_SYMBOLS.get(chain_id, "native coin")
-        token = self.known.get((chain_id, address))
+        token = self.token(chain_id, address)
         return token.symbol if token else f"{address[:6]}…{address[-4:]}"
 
     def amount(self, chain_id: int, address: str, amount: int) -> str:
         """An amount with its symbol, shortened for reading; in smallest units when the token is unknown."""
-        token = self.known.get((chain_id, address))
-        decimals = NATIVE_DECIMALS if address == NATIVE else token.decimals if token else None
-        symbol = self.symbol(chain_id, address)
-        return f"{amount} units of {symbol}" if decimals is None else f"{_short(amount, decimals)} {symbol}"
+        token = self.token(chain_id, address)
+        if token is None:
+            return f"{amount} units of {self.symbol(chain_id, address)}"
+        return f"{_short(amount, token.decimals)} {token.symbol}"
 
     def route(self, chain_id: int, route: Route) -> str:
         """The tokens of a route in order."""

@@ -1,7 +1,11 @@
 // The status page: draws what the gateway says and nothing else. A figure that is missing is written "no data".
-"use strict";
 
-const API = "/api/v1";
+import { afterEach, ask } from "./dialog.js";
+import { age, button, byId, el, figure, gwei, money, redraw, shortened, units, words } from "./drawing.js";
+import { API, read, token, TokenNeeded, write } from "./gateway.js";
+import { askForLevel } from "./level.js";
+import { drawWaiting, headsSeen, isAnswer, readWaiting, waitingChanged } from "./waiting.js";
+
 const FEED_SHOWN = 120;
 const FEED_KEPT = 400;
 const STALE_AFTER_MS = 5000;
@@ -23,60 +27,9 @@ const FILTERS = {
   traded: ["intent", "transaction", "fill", "exit", "status"],
 };
 
-const byId = (id) => document.getElementById(id);
 let filter = "all";
 let feed = [];
 let lastMessageAt = 0;
-
-// ---------------------------------------------------------------- numbers, exact until they are written
-
-function el(tag, className, ...children) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  node.append(...children.filter((child) => child !== null && child !== undefined));
-  return node;
-}
-
-function units(text, decimals, places) {
-  // Decimal strings in smallest units; truncated toward zero at `places`, so nothing looks larger than it is.
-  let value = BigInt(text);
-  const negative = value < 0n;
-  if (negative) value = -value;
-  const scale = 10n ** BigInt(decimals);
-  const whole = (value / scale).toString().replace(/\B(?=(\d{3})+$)/g, ",");
-  const fraction = (value % scale).toString().padStart(decimals, "0").slice(0, Math.min(places, decimals));
-  const sign = negative && (value / scale > 0n || /[1-9]/.test(fraction)) ? "−" : "";
-  return sign + whole + (fraction ? "." + fraction : "");
-}
-
-function money(text, token, { signed = false, places = 2 } = {}) {
-  if (text === null || text === undefined) return el("span", "nodata", "no data");
-  const value = BigInt(text);
-  const tone = !signed || value === 0n ? "" : value > 0n ? "gain" : "loss";
-  const plus = signed && value > 0n ? "+" : "";
-  const unit = token.symbol ? el("span", "unit", token.symbol) : null;
-  return el("span", tone, plus + units(text, token.decimals, places), unit);
-}
-
-function gwei(text) {
-  if (text === null || text === undefined) return el("span", "nodata", "no data");
-  const value = BigInt(text);
-  // A tip of one wei is a price of nothing; the exact figure stands in the API.
-  const written = value === 0n ? "0" : value < 10000000n ? "under 0.01" : units(text, 9, 3);
-  return el("span", "", written, el("span", "unit", "gwei"));
-}
-
-function age(ms) {
-  if (ms === null || ms === undefined) return "no data";
-  const seconds = Math.floor(ms / 1000);
-  if (seconds < 60) return `${seconds} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
-  return `${Math.floor(seconds / 3600)} h`;
-}
-
-function figure(name, value, className = "") {
-  return el("div", className, el("dt", "", name), el("dd", "", value));
-}
 
 // ---------------------------------------------------------------- drawing
 
@@ -88,10 +41,12 @@ function draw(overview) {
   drawStatus(overview.chains.map((chain) => chain.status));
   byId("services").replaceChildren(...overview.services.map(serviceItem));
   const books = [...overview.books].sort((a, b) => (a.book.mode === b.book.mode ? 0 : a.book.mode === "live" ? -1 : 1));
-  byId("books").replaceChildren(...(books.length ? books.map(bookCard) : [el("p", "empty card", "no data")]));
+  redraw(byId("books"), ...(books.length ? books.map(bookCard) : [el("p", "empty card", "no data")]));
   byId("chains").replaceChildren(...overview.chains.map(chainCard));
   byId("latency").replaceChildren(...overview.latency.map(latencyRow));
   drawPositions(overview);
+  headsSeen(overview.chains);
+  drawWaiting();
 }
 
 function drawStatus(statuses) {
@@ -121,9 +76,11 @@ function serviceItem(service) {
 
 function bookCard(view) {
   const { book } = view;
+  const level = button(`level-${book.id}`, `level ${book.level}`, "tag", () => askForLevel(view));
+  level.setAttribute("aria-label", `level ${book.level} of ${book.id}: look at levels, set another`);
   const head = el("div", "book-head", el("h3", "", book.id),
     el("span", `tag ${book.mode === "live" ? "care" : "calm"}`, book.mode),
-    el("span", "tag", `level ${book.level}`), el("span", "tag", book.profile),
+    level, el("span", "tag", book.profile),
     book.enabled ? null : el("span", "tag bad", "disabled"));
   const signed = { signed: true };
   const figures = el("dl", "figures",
@@ -147,7 +104,7 @@ function chainCard(chain) {
   const names = ["cost_efficient", "balanced", "protected", "speed", "emergency"].filter((name) => chain.fees.tiers[name]);
   const rows = names.map((name) => {
     const cap = chain.fees.tiers[name];
-    return el("tr", "", el("td", "", name.replaceAll("_", " ")), el("td", "num", gwei(cap.max_priority_fee_per_gas_wei)),
+    return el("tr", "", el("td", "", words(name)), el("td", "num", gwei(cap.max_priority_fee_per_gas_wei)),
       el("td", "num", gwei(cap.max_fee_per_gas_wei)));
   });
   const table = el("table", "", el("thead", "", el("tr", "", el("th", "", "tier"), el("th", "num", "tip"), el("th", "num", "fee cap"))),
@@ -167,22 +124,19 @@ function drawPositions(overview) {
   if (!overview.positions.length) {
     const cell = el("td", "empty", "none");
     cell.colSpan = 8;
-    body.replaceChildren(el("tr", "", cell));
+    redraw(body, el("tr", "", cell));
     return;
   }
-  body.replaceChildren(...overview.positions.map((position) => {
-    const close = el("button", "quiet", "Close");
-    close.type = "button";
-    close.addEventListener("click", () => askToClose(position));
+  redraw(body, ...overview.positions.map((position) => {
+    const key = `close-${position.book_id}-${position.account}-${position.token.address}`;
+    const close = button(key, "Close", "quiet", () => askToClose(position));
     return el("tr", "", el("td", "", position.book_id), el("td", "", position.lane), el("td", "", position.token.symbol),
       el("td", "num", money(position.quantity, { symbol: "", decimals: position.token.decimals }, { places: 6 })),
       el("td", "num", money(position.cost, position.quote)),
       el("td", "num", money(position.unrealised, position.quote, { signed: true })),
-      el("td", "", position.strategy.replaceAll("_", " ")), el("td", "", close));
+      el("td", "", words(position.strategy)), el("td", "", close));
   }));
 }
-
-const shortened = (text) => text.replace(/0x[0-9a-f]{40}/g, (address) => `${address.slice(0, 6)}…${address.slice(-4)}`);
 
 function tone(item) {
   // A decision that is not known to be good news is one not to trade.
@@ -194,7 +148,7 @@ function feedItem(item) {
   const when = el("time", "", at.toLocaleTimeString("en-GB"));
   when.dateTime = at.toISOString();
   const who = [item.book_id, item.lane].filter(Boolean).join(", ");
-  return el("li", "", when, el("span", `tag ${tone(item)}`, item.outcome.replaceAll("_", " ")),
+  return el("li", "", when, el("span", `tag ${tone(item)}`, words(item.outcome)),
     el("span", "headline", item.headline), el("span", "who", who),
     item.reasons.length ? el("span", "reasons", shortened(item.reasons.join("; "))) : null);
 }
@@ -228,18 +182,8 @@ function addToFeed(item) {
 
 // ---------------------------------------------------------------- reading
 
-const token = () => sessionStorage.getItem("token") ?? "";
-const authorization = () => (token() ? { Authorization: `Bearer ${token()}` } : {});
-
-async function read(path) {
-  const response = await fetch(API + path, { headers: authorization() });
-  if (response.status === 401) askForToken();
-  if (!response.ok) throw new Error(String(response.status));
-  return (await response.json()).data;
-}
-
 async function refresh() {
-  const [overview, items] = await Promise.all([read("/overview"), read("/feed?limit=120")]);
+  const [overview, items] = await Promise.all([read("/overview"), read("/feed?limit=120"), readWaiting()]);
   draw(overview);
   feed = items;
   drawFeed();
@@ -251,22 +195,30 @@ function showLink(tone, text) {
   link.textContent = text;
 }
 
+function unread(error) {
+  showLink("bad", "no answer");
+  if (error instanceof TokenNeeded) askForToken();
+}
+
 let waitMs = 500;
 
 function connect() {
   const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${API}/stream`);
   socket.addEventListener("open", () => {
     waitMs = 500;
-    socket.send(JSON.stringify({ subscribe: ["overview", "feed"], ...(token() ? { token: token() } : {}) }));
-    refresh().catch(() => showLink("bad", "no answer"));
+    socket.send(JSON.stringify({ subscribe: ["overview", "feed", "confirmation.requested"], ...(token() ? { token: token() } : {}) }));
+    refresh().catch(unread);
   });
   socket.addEventListener("message", (message) => {
     const { event, data } = JSON.parse(message.data);
     lastMessageAt = Date.now();
     showLink("good", "live");
     if (event === "overview") draw(data);
-    else if (event === "feed") addToFeed(data);
-    else if (event === "gap") refresh().catch(() => showLink("bad", "no answer"));
+    else if (event === "feed") {
+      addToFeed(data);
+      if (isAnswer(data)) waitingChanged(unread);
+    } else if (event === "confirmation.requested") waitingChanged(unread);
+    else if (event === "gap") refresh().catch(unread);
   });
   socket.addEventListener("close", () => {
     showLink("bad", "not connected, trying again");
@@ -281,54 +233,7 @@ setInterval(() => {
 
 // ---------------------------------------------------------------- writing
 
-const dialog = byId("dialog");
-let confirmed = null;
-
-function ask({ title, text, needsReason = true, confirm, action }) {
-  if (dialog.open) return;
-  byId("dialog-title").textContent = title;
-  byId("dialog-text").textContent = text;
-  byId("dialog-problem").textContent = "";
-  byId("dialog-confirm").textContent = confirm;
-  byId("reason-row").hidden = !needsReason;
-  byId("reason").required = needsReason;
-  byId("reason").value = "";
-  byId("token").value = token();
-  confirmed = action;
-  dialog.showModal();
-}
-
-async function send(path, body) {
-  const response = await fetch(API + path, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", ...authorization() },
-    body: JSON.stringify(body),
-  });
-  if (response.ok) return;
-  if (response.status === 401) {
-    sessionStorage.removeItem("token");
-    throw new Error("This is not the token. A new one is made at every start of the gateway.");
-  }
-  const problem = await response.json().catch(() => ({ detail: `the gateway answered ${response.status}` }));
-  throw new Error(problem.detail);
-}
-
-dialog.querySelector("form").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const button = byId("dialog-confirm");
-  button.disabled = true;
-  sessionStorage.setItem("token", byId("token").value.trim());
-  try {
-    await confirmed(byId("reason").value.trim());
-    dialog.close();
-    await refresh();
-  } catch (error) {
-    byId("dialog-problem").textContent = error.message;
-  } finally {
-    button.disabled = false;
-  }
-});
-byId("dialog-cancel").addEventListener("click", () => dialog.close());
+afterEach(() => refresh().catch(unread));
 
 function askForToken() {
   ask({ title: "Token needed", text: "This gateway is reached from outside and shows nothing without its token.",
@@ -339,24 +244,24 @@ function askToClose(position) {
   ask({ title: `Close ${position.token.symbol} in ${position.book_id}`,
     text: `Sells all ${units(position.quantity, position.token.decimals, 6)} ${position.token.symbol} at the market.`,
     confirm: "Close position",
-    action: (reason) => send("/positions/close", { book_id: position.book_id, token: position.token.address, account: position.account, reason }) });
+    action: (reason) => write("POST", "/positions/close", { book_id: position.book_id, token: position.token.address, account: position.account, reason }) });
 }
 
 const ACTIONS = {
   reducing: { title: "Exits only", text: "No new entries on any chain. Open positions are still closed by their rules.", confirm: "Stop entries",
-    action: (reason) => send("/halt", { scope: "reducing", reason }) },
+    action: (reason) => write("POST", "/halt", { scope: "reducing", reason }) },
   halted: { title: "Halt", text: "Nothing is sent on any chain but cancels. Open positions are not closed.", confirm: "Halt trading",
-    action: (reason) => send("/halt", { scope: "halted", reason }) },
+    action: (reason) => write("POST", "/halt", { scope: "halted", reason }) },
   resume: { title: "Resume", text: "Releases your halt. Trading goes on when no other source holds it back.", confirm: "Resume trading",
-    action: (reason) => send("/resume", { reason }) },
+    action: (reason) => write("POST", "/resume", { reason }) },
 };
-for (const button of document.querySelectorAll("[data-action]")) {
-  button.addEventListener("click", () => ask(ACTIONS[button.dataset.action]));
+for (const chosen of document.querySelectorAll("[data-action]")) {
+  chosen.addEventListener("click", () => ask(ACTIONS[chosen.dataset.action]));
 }
-for (const button of document.querySelectorAll("[data-filter]")) {
-  button.addEventListener("click", () => {
-    filter = button.dataset.filter;
-    for (const other of document.querySelectorAll("[data-filter]")) other.setAttribute("aria-pressed", String(other === button));
+for (const chosen of document.querySelectorAll("[data-filter]")) {
+  chosen.addEventListener("click", () => {
+    filter = chosen.dataset.filter;
+    for (const other of document.querySelectorAll("[data-filter]")) other.setAttribute("aria-pressed", String(other === chosen));
     drawFeed();
   });
 }

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import sqlalchemy as sa
+from pydantic import Field
 
 from dexlane.events.confirmations import ConfirmationGiven, ConfirmationRequested
 from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime.errors import DexlaneError, Transient
 from dexlane.runtime.journal import Journal, Tx
 from dexlane.values.base import Value
+from dexlane.values.tokens import Token
 from gateway.metrics import Moments
 from gateway.records import confirmations
 
@@ -41,6 +43,8 @@ class ConfirmationView(Value):
     reason: str | None = None
     decided_ms: int | None = None
     request: ConfirmationRequested
+    paid: Token | None = Field(default=None, description="what is paid; null where its decimals are not known")
+    bought: Token | None = Field(default=None, description="the same of what is bought")
 
 
 class UnknownConfirmation(DexlaneError):  # noqa: N818
@@ -53,10 +57,12 @@ class ConfirmationOver(DexlaneError):  # noqa: N818
 
 @dataclass(frozen=True)
 class ConfirmationQueue:
-    """``head_of`` is the number of the last block of a chain that was heard of; None before the first one."""
+    """``head_of`` is the number of the last block of a chain that was heard of; None before the first one. ``token_of``
+    is what was heard of the token at an address of a chain."""
 
     journal: Journal
     head_of: Callable[[int], int | None]
+    token_of: Callable[[int, str], Token | None]
     moments: Moments
 
     async def listed(self, book_id: str | None, *, everything: bool) -> list[ConfirmationView]:
@@ -70,7 +76,7 @@ class ConfirmationQueue:
             if everything:
                 newest = confirmations.c.decided_ms.desc()
                 rows += list(await conn.execute(query.where(~waiting).order_by(newest).limit(MOST_LISTED)))
-        return [self._current(_view(row)) for row in rows]
+        return [self._current(self._view(row)) for row in rows]
 
     async def confirm(self, request_id: str, reason: str) -> ConfirmationView:
         """Say that a trade may be made. ``UnknownConfirmation``, or ``ConfirmationOver`` with the reason."""
@@ -106,7 +112,7 @@ class ConfirmationQueue:
             row = (await tx.conn.execute(query)).one_or_none()
             if row is None:
                 raise UnknownConfirmation(f"nothing waits under {request_id!r}; list the confirmations first")
-            found = self._current(_view(row))
+            found = self._current(self._view(row))
             if found.state is not ConfirmationState.WAITING:
                 raise ConfirmationOver(f"this request is {found.state.value}: {found.reason}")
             if self.head_of(found.request.chain_id) is None:
@@ -116,7 +122,7 @@ class ConfirmationQueue:
             if state is ConfirmationState.CONFIRMED:
                 await tx.emit(_given(found.request, reason, tx.now_ms))
         self.moments.confirmation_answered(request_id, state.value, reason)
-        return ConfirmationView(state=state, reason=reason, decided_ms=tx.now_ms, request=found.request)
+        return found.model_copy(update={"state": state, "reason": reason, "decided_ms": tx.now_ms})
 
     async def _settle(self, tx: Tx, request: ConfirmationRequested, state: ConfirmationState, reason: str) -> bool:
         """Note what became of a request; False when somebody else did in the meantime."""
@@ -126,6 +132,17 @@ class ConfirmationQueue:
             return False
         await tx.emit(_recorded(request, state, reason, tx.now_ms))
         return True
+
+    def _view(self, row: sa.Row[tuple[object, ...]]) -> ConfirmationView:
+        request = ConfirmationRequested.from_wire(row.body)
+        return ConfirmationView(
+            state=ConfirmationState(row.state),
+            reason=row.reason,
+            decided_ms=row.decided_ms,
+            request=request,
+            paid=self.token_of(request.chain_id, request.plan.paid_token),
+            bought=self.token_of(request.chain_id, request.plan.bought_token),
+        )
 
     def _current(self, view: ConfirmationView) -> ConfirmationView:
         """As it is now, though nobody may have noted yet that it is over."""
@@ -138,15 +155,6 @@ class ConfirmationQueue:
         """A trade needs a block of its own: from the deadline block on none is left."""
         head = self.head_of(request.chain_id)
         return head is not None and head >= request.deadline_block
-
-
-def _view(row: sa.Row[tuple[object, ...]]) -> ConfirmationView:
-    return ConfirmationView(
-        state=ConfirmationState(row.state),
-        reason=row.reason,
-        decided_ms=row.decided_ms,
-        request=ConfirmationRequested.from_wire(row.body),
-    )
 
 
 def _given(request: ConfirmationRequested, reason: str, now_ms: int) -> ConfirmationGiven:

@@ -17,8 +17,7 @@ from dexlane.chain.execution.watchdog import Watchdog, needs_of
 from dexlane.chain.grants import Grant
 from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT, PERMIT2
 from dexlane.chain.rpc import RpcError, RpcUnavailable
-from dexlane.domain.amm.quoting import spot_price_ratio
-from dexlane.domain.gas_value import WRAPPED_NATIVE, deepest_pool
+from dexlane.domain.gas_value import WRAPPED_NATIVE, deepest
 from dexlane.events.execution import IntentCreated
 from dexlane.events.fees import FeeQuoted, FeeTier
 from dexlane.events.market import BlockApplied
@@ -51,11 +50,8 @@ def _capital_in(token: str, book: Book, lane: Lane, pools: Mapping[str, Pool]) -
     capital, quote = book.limits[lane].capital, traded_quote(book)
     if token == quote:
         return capital
-    pool = deepest_pool(pools, token, quote)
-    if pool is None:
-        return None
-    numerator, denominator = spot_price_ratio(pool, quote)
-    return capital * numerator // denominator
+    found = deepest(pools, quote, token)
+    return None if found is None else capital * found.numerator // found.denominator
 
 
 def traded_quote(book: Book) -> str:

@@ -25,6 +25,6 @@ def size_bounds(trade: Candidate, book: Book, holdings: Holdings, market: Market
     yield from confirmed_bounds(book, holdings)
     yield from budget_bounds(trade, book)
     yield from heat_bounds(trade, book, holdings)
-    yield from cap_bounds(book, holdings, market, dollars)
+    yield from cap_bounds(book, holdings, dollars)
     yield from kelly_bounds(trade, book, holdings)
     yield from risk_bounds(trade, book, holdings)

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dexlane.domain.circumstances import Holdings, Market
 from dexlane.domain.controls.bounds import Bound, in_quote, unknown
 from dexlane.domain.dollars import Dollars
-from dexlane.domain.gas_value import native_in_quote
 from dexlane.events.portfolio import ExposureChanged, TradeResults
 from dexlane.values.books import Book
 from dexlane.values.controls import CapStep
@@ -51,7 +50,7 @@ def daily_loss_bounds(book: Book, holdings: Holdings, dollars: Dollars) -> Itera
         yield Bound("book_daily_loss", 0, lambda: sentence)
 
 
-def cap_bounds(book: Book, holdings: Holdings, market: Market, dollars: Dollars) -> Iterator[Bound]:
+def cap_bounds(book: Book, holdings: Holdings, dollars: Dollars) -> Iterator[Bound]:
     """What a trade may be worth by what the book has proven.
 
     The last step counts whose good trades there are. A book that has lost in all, or has not earned its gas, is back at
@@ -65,7 +64,7 @@ def cap_bounds(book: Book, holdings: Holdings, market: Market, dollars: Dollars)
         yield from unknown("results_unknown", UNKNOWN)
         return
     good = sum(one.good for one in results)
-    step = _step(steps, good) if _has_earned(lanes, book, market) else steps[0]
+    step = _step(steps, good) if _has_earned(lanes, dollars) else steps[0]
     most = dollars.amount(step.usd)
     if most is None:
         yield Bound("worth_unknown", 0, lambda: _no_worth(book))
@@ -77,10 +76,10 @@ def _step(steps: tuple[CapStep, ...], good: int) -> CapStep:
     return max((step for step in steps if step.good_trades <= good), key=lambda step: step.good_trades)
 
 
-def _has_earned(lanes: list[ExposureChanged], book: Book, market: Market) -> bool:
+def _has_earned(lanes: list[ExposureChanged], dollars: Dollars) -> bool:
     """Whether all results together pay for all gas, at the price of today."""
     gas = sum(lane.fees_paid_wei for lane in lanes)
-    cost = native_in_quote(market.pools, market.chain_id, market.traded_as(book.quote.address), gas) if gas else 0
+    cost = dollars.native.of_wei(gas) if gas else 0
     return cost is not None and sum(lane.realised_total for lane in lanes) >= cost
 
 

@@ -5,6 +5,10 @@ interface IFactory {
     function createPair(address a, address b) external returns (address);
 }
 
+interface IFactoryV3 {
+    function createPool(address a, address b, uint24 fee) external returns (address);
+}
+
 interface IPair {
     function sync() external;
     function getReserves() external view returns (uint112, uint112, uint32);
@@ -18,10 +22,12 @@ interface IRouter {
 
 IRouter constant ROUTER = IRouter(0x7a250d5630B4cF539739dF2C5dAcb4c659F2488D);
 IFactory constant FACTORY = IFactory(0x5C69bEe701ef814a2B6a3EDD4B1652CB9cc5aA6f);
+IFactoryV3 constant FACTORY_V3 = IFactoryV3(0x1F98431c8aD98523631AE4a59f267346ea31F984);
 address constant WETH = 0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2;
 
 /// A plain token with a hook: families override `_move`, or what they need. Whoever deploys it owns everything at first.
-/// `p` are the numbers that the seed of a specimen gives; what each means stands beside the family.
+/// `p` are the numbers that the seed of a specimen gives; what each means stands beside the family. p3 is the version of
+/// Uniswap whose pool it knows: 3 for one at a fee of 0.3 %, else 2. In any other pool a trap tied to that one is asleep.
 abstract contract Base {
     string public name;
     string public symbol;
@@ -40,7 +46,9 @@ abstract contract Base {
     constructor(uint256[4] memory p_) {
         (name, symbol) = ("Specimen", "ZOO");
         (p, boss, born, bornBlock) = (p_, msg.sender, block.timestamp, block.number);
-        pair = FACTORY.createPair(address(this), WETH);
+        pair = p_[3] == 3
+            ? FACTORY_V3.createPool(address(this), WETH, 3_000)
+            : FACTORY.createPair(address(this), WETH);
         _mint(msg.sender, 1_000_000_000 * 10 ** decimals());
     }
 

@@ -21,7 +21,7 @@ _EQUALITIES = frozenset({"eq", "sub", "xor"})
 _COMPARISONS = frozenset({"lt", "gt", "slt", "sgt"}) | _EQUALITIES
 _CLOCKS = frozenset({"timestamp", "number"})
 _PERSONS = frozenset({"arg", "caller", "origin"})
-_FIRST_ARGUMENT = 0x04
+_ADDRESS_BITS = 160
 _AMOUNTS = frozenset({0x24, 0x44})
 """Where ``transfer`` and ``transferFrom`` have their amount."""
 _ARITHMETIC = frozenset({"add", "sub", "mul", "div", "mix"})
@@ -119,21 +119,20 @@ def _foreign(condition: Expression, roles: Roles) -> Iterator[Limit]:
 
 
 def _refused_elsewhere(graph: Graph, condition: Expression, roles: Roles) -> Iterator[Limit]:
-    """The success of a call that tells a settable contract who takes part: it may fail as it likes."""
+    """The success of a call that a setting can make fail: of a settable contract, which may refuse as it likes, or of
+    one that is told a settable address, such as a router that pays somebody who takes no ether."""
     if condition.name != "environment":
         return
-    calls = (call for node in graph.nodes for call in node.passage.calls if call.result is condition)
-    for call in calls:
-        if any(isinstance(word, Expression) and _is_party(word) for word in call.inputs):
-            for leaf in leaves_of(call.target):
-                read = read_by(leaf)
-                if read is not None and roles.settable(read[1]):
-                    yield Limit(Restriction.FOREIGN, read[1])
+    for call in (call for node in graph.nodes for call in node.passage.calls if call.result is condition):
+        told = [word for word in call.inputs if isinstance(word, Expression) and _is_stored_address(word)]
+        for leaf in frozenset().union(leaves_of(call.target), *map(leaves_of, told)):
+            read = read_by(leaf)
+            if read is not None and roles.settable(read[1]):
+                yield Limit(Restriction.FOREIGN, read[1])
 
 
-def _is_party(word: Expression) -> bool:
-    """The sender or the recipient of a transfer: the caller, or the first argument."""
-    return word.name == "caller" or (word.name == "arg" and word.parts[0] == _FIRST_ARGUMENT)
+def _is_stored_address(word: Expression) -> bool:
+    return word.name == "field" and word.numbers[1] == _ADDRESS_BITS
 
 
 def _kind(condition: Expression, leaf: Expression, dies: bool, roles: Roles) -> Restriction | None:

@@ -27,7 +27,7 @@ _STOPPED_BY = {
     Restriction.LIMIT: "a limit",
     Restriction.TIME: "a time",
     Restriction.IDENTITY: "who takes part, as long as that is asked",
-    Restriction.FOREIGN: "another contract that can be exchanged",
+    Restriction.FOREIGN: "a call that can be made to fail",
 }
 
 
