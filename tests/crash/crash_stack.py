@@ -34,6 +34,8 @@ from dexlane_cli.supervisor import ProcessSpec, Supervisor
 
 BACKOFF_S = (0.1, 0.1, 0.5)
 """Restarts are quick here: what is tested is the crash, not the patience after it."""
+READY_TIMEOUT_S = 240.0
+"""The first start is not what is tested, and the machine may be busy."""
 INFRASTRUCTURE = ("nats", "cache")
 TARGETS = (*SERVICE_PORTS, *SIGNERS, *INFRASTRUCTURE)
 """Everything that may be killed. The devnet may not: its state lies in its memory alone."""
@@ -256,7 +258,7 @@ class CrashStack:
         if self.database_line is not None and spec.name in PACKAGES:
             url = f"postgresql+asyncpg://postgres@127.0.0.1:{self.database_line.port}/{database_of(spec.name)}"
             changed[f"{prefix}DATABASE_URL"] = url
-        return dataclasses.replace(spec, environment=changed)
+        return dataclasses.replace(spec, environment=changed, ready_timeout_s=READY_TIMEOUT_S)
 
 
 @asynccontextmanager

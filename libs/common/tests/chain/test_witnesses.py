@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dexlane.chain.answers import Header, Receipt
+from dexlane.chain.answers import BlockId, Header, Receipt
 from dexlane.chain.execution.signed_bytes import signed_call
 from dexlane.chain.rpc import Rpc, RpcError, RpcUnavailable
 from dexlane.chain.signed_call import SignedCall
@@ -112,6 +112,30 @@ async def test_a_final_trade_that_a_deeper_reorganisation_undoes_stops_trading_a
         assert (await again.names(entry_id(verdict)))[-1] == "fill.confirmed"
         assert again.effects() == 1
         await again.die()
+
+
+async def test_a_provider_that_mislays_a_final_receipt_and_has_its_block_undoes_nothing(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(_tx_hash: str) -> None:
+        return None
+
+    async def unused(_address: str, *, block: BlockId = "latest") -> int:
+        return 0
+
+    async with running(home) as bench:
+        verdict = bench.verdict(blocks=40)
+        await bench.executor.on_verdict(verdict)
+        for _ in range(3):
+            await bench.head()
+        with monkeypatch.context() as lagging:
+            lagging.setattr(bench.rpc, "receipt", nothing)
+            lagging.setattr(bench.rpc, "transaction_count", unused)
+            for _ in range(3):
+                await bench.head()
+        await bench.head()
+        assert (await bench.names(entry_id(verdict)))[-1] == "fill.confirmed"
+        assert bench.effects() == 1
 
 
 class Liar(FakeRpc):

@@ -16,6 +16,7 @@ from dexlane.domain.send_values import AttemptKind, Head, SendPolicy, SendState,
 from dexlane.events.execution import FailureReason
 from dexlane.events.market import BlockApplied
 from dexlane.values.base import digest
+from dexlane.values.chains import BlockRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,7 @@ class Evidence:
             },
             poor=frozenset(slot.intent.account for slot in waiting if slot.state.short_of_funds),
             suspect=frozenset(slot.intent.account for slot in slots if self._is_suspect(slot)),
+            final=_final_blocks(slots),
             finalized=self._policy.needs_finalized and any(slot.state.stage is Stage.INCLUDED for slot in slots),
         )
 
@@ -91,7 +93,7 @@ class Evidence:
         words = {}
         for testimony in testimonies:
             word = _word(slot, testimony, with_content=len(testimonies) > 1)
-            if slot.state.stage is not Stage.FINAL or testimony.head >= self._settled_from(slot.state):
+            if slot.state.stage is not Stage.FINAL or self._may_judge(testimony, slot.state):
                 words[testimony.name] = word
         weighed = weigh(words, self._witnesses.quorum, slot.state.included)
         seen = weighed.seen
@@ -109,9 +111,13 @@ class Evidence:
         agreed = agreed_height(nonces, self._witnesses.quorum)
         return agreed is not None and agreed > slot.nonce
 
-    def _settled_from(self, state: SendState) -> int:
-        """The head from which on a provider must know the inclusion of a final slot."""
-        return 0 if state.included is None else state.included.block.number + self._policy.confirmations - 1
+    def _may_judge(self, testimony: Testimony, state: SendState) -> bool:
+        """Whether what a provider says of a final slot counts: it has come as far as finality, and does not merely lack
+        the receipt of a transaction whose block it still has."""
+        if state.included is None:
+            return True
+        is_far_enough = testimony.head >= state.included.block.number + self._policy.confirmations - 1
+        return is_far_enough and state.attempt(state.included.number).tx_hash not in testimony.mislaid
 
     def _name_dissenters(self, slot: Slot, weighed: Weighed) -> None:
         if weighed.dissenters and weighed.seen is not None:
@@ -142,6 +148,16 @@ def _next_nonces(slots: Sequence[Slot]) -> dict[str, int]:
         if slot.state.stage not in {Stage.INCLUDED, Stage.FINAL}:
             lowest[slot.intent.account] = min(slot.nonce, lowest.get(slot.intent.account, slot.nonce))
     return lowest
+
+
+def _final_blocks(slots: Sequence[Slot]) -> dict[str, BlockRef]:
+    """The block in which each final transaction is, by its hash."""
+    final = [slot.state for slot in slots if slot.state.stage is Stage.FINAL]
+    return {
+        state.attempt(state.included.number).tx_hash: state.included.block
+        for state in final
+        if state.included is not None
+    }
 
 
 def _is_waiting(slot: Slot) -> bool:

@@ -53,7 +53,7 @@ class Trial:
 class Questions:
     """What is asked at a block. ``hashes``: whose receipts; ``sought``: which of them are looked for in pools as well;
     ``trials``: what is tried on the state of ``block``, by intent; ``poor``: accounts whose balance is of interest;
-    ``suspect``: those whose nonce at the finalized block is."""
+    ``suspect``: those whose nonce at the finalized block is; ``final``: in which block a transaction became final."""
 
     block: BlockRef
     accounts: frozenset[str] = frozenset()
@@ -62,6 +62,7 @@ class Questions:
     trials: Mapping[str, Trial] = field(default_factory=dict)
     poor: frozenset[str] = frozenset()
     suspect: frozenset[str] = frozenset()
+    final: Mapping[str, BlockRef] = field(default_factory=dict)
     finalized: bool = False
 
 
@@ -70,7 +71,8 @@ class Testimony:
     """What one provider answered. What went unanswered is not in the mappings; a receipt that is not there is None.
 
     ``pooled`` are the sought hashes that wait in its pool, ``final_nonces`` those at its finalized block, ``reverting``
-    the intents whose trade would fail; ``fault`` is the first thing that went wrong.
+    the intents whose trade would fail, ``mislaid`` the final transactions whose receipt it lacks although their block
+    is where it was: an index that lags, and no reorganisation. ``fault`` is the first thing that went wrong.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Testimony:
     known: Mapping[str, bool] = field(default_factory=dict)
     pooled: frozenset[str] = frozenset()
     reverting: frozenset[str] = frozenset()
+    mislaid: frozenset[str] = frozenset()
     balances: Mapping[str, int] = field(default_factory=dict)
     fault: str = ""
 
@@ -112,6 +115,7 @@ async def hear(name: str, rpc: Rpc, questions: Questions, *, with_trials: bool) 
         known={tx_hash: transaction is not None for tx_hash, transaction in known.found.items()},
         pooled=frozenset(key for key, waiting in known.found.items() if waiting is not None and waiting.block is None),
         reverting=reverting,
+        mislaid=await _mislaid(rpc, questions.final, receipts.found),
         balances=balances.found,
         fault=nonces.fault or final_nonces.fault or receipts.fault or known.fault or balances.fault,
     )
@@ -136,6 +140,20 @@ async def _each(ask: Callable[[str], Awaitable[T]], subjects: frozenset[str]) ->
     answers = await asyncio.gather(*(one(subject) for subject in order))
     found = {key: answer for key, answer in zip(order, answers, strict=True) if not isinstance(answer, Exception)}
     return _Answers(found, next((str(answer) for answer in answers if isinstance(answer, Exception)), ""))
+
+
+async def _mislaid(rpc: Rpc, final: Mapping[str, BlockRef], receipts: Mapping[str, Receipt | None]) -> frozenset[str]:
+    """Asked only where a receipt is missing. A block's hash commits to the transactions in it."""
+    missing = {tx_hash: block for tx_hash, block in final.items() if tx_hash in receipts and receipts[tx_hash] is None}
+    found = set()
+    for tx_hash, block in missing.items():
+        try:
+            header = await rpc.block(block.number)
+        except (RpcError, RpcUnavailable, *NOT_READABLE):
+            continue
+        if header is not None and header.hash == block.hash:
+            found.add(tx_hash)
+    return frozenset(found)
 
 
 async def _finalized(rpc: Rpc) -> int | None:
