@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from crash_database import DATABASE, CommitFaults
 from crash_stack import CrashStack
+from dexlane.runtime.clock import SystemClock
 from dexlane.testing.strict_node import SendFaults
 from dexlane_cli.stack import EXECUTORS
 
@@ -156,6 +157,10 @@ class Faults:
         self.counts["reorg"] += 1
         self.note("the newest block is replaced")
         await self.stack.rpc("anvil_reorg", 1, [])
+        # anvil goes back to the time of the block below and stays behind; the signers' clock is that of the wall.
+        tip = await self.stack.rpc("eth_getBlockByNumber", "latest", False)
+        behind_s = SystemClock().now_ms() // 1_000 - int(tip["timestamp"], 16)
+        await self.stack.rpc("evm_increaseTime", max(0, behind_s))
 
     async def _lag(self) -> None:
         node = self.stack.executors_node

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import time
 from typing import Annotated, Any
@@ -134,8 +133,7 @@ async def _live(
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if stop.is_set():
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
+        await end(starting)
         return 0
     await starting
     screen.say(f"ready after {time.monotonic() - began:.1f} s: [bold]{gateway_url(options.ports)}[/bold]", "green")
@@ -147,6 +145,8 @@ async def _live(
     ends: list[asyncio.Future[Any]] = [stopping, supervisor.failed, fills]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     await end(fills)
+    if not fills.cancelled():
+        fills.result()
     if supervisor.failed.done():
         screen.say(supervisor.failed.result(), "bold red")
         return 1
@@ -156,13 +156,11 @@ async def _live(
 async def end(task: asyncio.Task[None]) -> None:
     """Cancel until it has ended: one cancellation may be lost where it meets the answer that was waited for.
 
-    ``asyncio.wait_for`` of Python 3.11 drops it then. Raises what the task failed with.
+    ``asyncio.wait_for`` of Python 3.11 drops it then.
     """
     while not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=0.5)
-    with contextlib.suppress(asyncio.CancelledError):
-        task.result()
 
 
 async def _show_fills(nats_url: str, screen: Screen) -> None:
