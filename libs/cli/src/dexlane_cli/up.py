@@ -101,10 +101,10 @@ async def up(options: StackOptions, *, verbose: bool, console: Console) -> int:
         )
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # Under nohup a closed terminal is ignored, and stays so.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                loop.add_signal_handler(number, stop.set)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
+            loop.add_signal_handler(signal.SIGHUP, stop.set)
         try:
             return await _live(options, supervisor, screen, stop=stop)
         finally:
