@@ -26,9 +26,9 @@ from dexlane_signer import (
 )
 from dexlane_signer.effects import NO_EFFECT
 
+REQUESTS = int(os.environ.get("DEXLANE_POLICY_REQUESTS", "20000"))
 ENOUGH = 12_000
 """Every planted weakness is noticed within so many requests; most within a few hundred."""
-REQUESTS = int(os.environ.get("DEXLANE_POLICY_REQUESTS", ENOUGH))
 R = DenialReason
 
 
