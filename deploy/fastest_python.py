@@ -1,7 +1,7 @@
 """Print which Python to install with: the first that is new enough, or a clearly faster build of the same version.
 
-Builds differ: one without profile-guided optimisation, which is what pyenv makes, takes a fifth to a half longer for
-everything. Written so that any Python 3 can run it.
+Builds differ: one without profile-guided optimisation, which is what pyenv makes, takes longer for everything, often a
+third. Written so that any Python 3 can run it.
 """
 
 import os
