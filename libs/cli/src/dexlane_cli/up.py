@@ -14,6 +14,7 @@ from rich.text import Text
 
 from dexlane.events.execution import FillIncluded, FillReversed, IntentFailed
 from dexlane.events.portfolio import ExitTriggered
+from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.declare import declare
 from dexlane_cli.default_books import write_default_books
 from dexlane_cli.gateway_client import token
@@ -133,7 +134,7 @@ async def _live(
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if stop.is_set():
-        await end(starting)
+        await cancelled([starting])
         return 0
     await starting
     screen.say(f"ready after {time.monotonic() - began:.1f} s: [bold]{gateway_url(options.ports)}[/bold]", "green")
@@ -144,23 +145,13 @@ async def _live(
     fills = asyncio.create_task(_show_fills(nats_url, screen))
     ends: list[asyncio.Future[Any]] = [stopping, supervisor.failed, fills]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    await end(fills)
+    await cancelled([fills])
     if not fills.cancelled():
         fills.result()
     if supervisor.failed.done():
         screen.say(supervisor.failed.result(), "bold red")
         return 1
     return 0
-
-
-async def end(task: asyncio.Task[None]) -> None:
-    """Cancel until it has ended: one cancellation may be lost where it meets the answer that was waited for.
-
-    ``asyncio.wait_for`` of Python 3.11 drops it then.
-    """
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=0.5)
 
 
 async def _show_fills(nats_url: str, screen: Screen) -> None:

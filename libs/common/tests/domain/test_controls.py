@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dexlane.domain.amm.quoting import virtual_reserves
-from dexlane.domain.amm.tick_math import sqrt_ratio_at_tick
 from dexlane.domain.circumstances import Holdings, Market, Planned, PlanningRules, Refused, Reserved
 from dexlane.domain.controls.budgets import budget_share_bps
 from dexlane.domain.controls.collar import PRICE_SCALE_BITS, independent_price
@@ -35,6 +34,7 @@ from dexlane.testing.builders import (
     a_fee_quote,
     a_gap_route,
     a_market,
+    a_one_tick_pool,
     a_pool_v2,
     a_pool_v3,
     a_route,
@@ -49,7 +49,7 @@ from dexlane.testing.builders import (
 )
 from dexlane.values.books import Book, Lane, Mode
 from dexlane.values.controls import USUAL_LIVE_CONTROLS, USUAL_PAPER_CONTROLS, Controls, WithoutReference, caps_of
-from dexlane.values.pools import Pool, Tick
+from dexlane.values.pools import Pool
 from dexlane.values.routes import Route
 
 GWEI = 10**9
@@ -195,22 +195,8 @@ def test_a_shallow_pool_tells_no_price() -> None:
     assert decide(a_controlled_book(collar_bps=300), market=market).outcome == "no_reference"
 
 
-def one_tick(apart_ticks: int = 0) -> Pool:
-    """Deeper than the built pool by its price, with some 500 dollars on either side within one tick."""
-    tick, liquidity = 200_311 + apart_ticks, 5 * 10**17
-    return a_pool_v3(
-        address=an_address("one tick"),
-        fee_pips=100,
-        tick_spacing=1,
-        tick=tick,
-        sqrt_price_x96=(sqrt_ratio_at_tick(tick) + sqrt_ratio_at_tick(tick + 1)) // 2,
-        liquidity=liquidity,
-        ticks=(Tick(tick, liquidity, liquidity), Tick(tick + 1, liquidity, -liquidity)),
-    )
-
-
 def test_a_narrow_range_with_little_money_is_deep_by_its_price_alone() -> None:
-    narrow, wide = one_tick(), a_pool_v2()
+    narrow, wide = a_one_tick_pool(), a_pool_v2()
     assert virtual_reserves(narrow, USDC.address)[0] > virtual_reserves(wide, USDC.address)[0]
     shallow, deep = (priced(pool, USDC.address, WETH.address) for pool in (narrow, wide))
     assert shallow is not None
@@ -220,7 +206,7 @@ def test_a_narrow_range_with_little_money_is_deep_by_its_price_alone() -> None:
 
 
 def test_a_pool_that_somebody_moved_is_not_confirmed_by_a_narrow_range_with_little_money() -> None:
-    moved, agreeing = a_pool_v2(reserve0=20_000_000 * USD * 105 // 100), one_tick(apart_ticks=-488)
+    moved, agreeing = a_pool_v2(reserve0=20_000_000 * USD * 105 // 100), a_one_tick_pool(200_311 - 488)
     book, cause = a_controlled_book(collar_bps=300), a_verdict(an_entry_opportunity(expected_out=1, edge_bps=0))
     assert decide(book, market=cheap_market(moved, agreeing), cause=cause).outcome == "no_reference"
     assert decide(book, market=cheap_market(moved, agreeing, dearer(0)), cause=cause).outcome == "price_collar"
@@ -412,7 +398,7 @@ def test_dollars_are_stablecoins_at_par_and_other_tokens_by_a_pool_with_one() ->
 
 
 def test_a_narrow_range_with_little_money_tells_nothing_about_dollars() -> None:
-    cheap = one_tick(apart_ticks=6_932)
+    cheap = a_one_tick_pool(200_311 + 6_932)
     assert Dollars(cheap_market(cheap).pools, 1, WETH).amount(2_000) is None
     assert Dollars(cheap_market(a_pool_v2(), cheap).pools, 1, WETH).amount(2_000) == 10**18
 

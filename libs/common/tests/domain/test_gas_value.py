@@ -9,32 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dexlane.domain.amm.quoting import virtual_reserves
-from dexlane.domain.amm.tick_math import sqrt_ratio_at_tick
 from dexlane.domain.gas_value import WRAPPED_NATIVE, NativePrice, deepest
 from dexlane.domain.pool_table import PoolTable
-from dexlane.testing.builders import USDC, WETH, a_pool_v2, a_pool_v3, an_address
-from dexlane.values.pools import Pool, Tick
+from dexlane.testing.builders import USDC, WETH, a_one_tick_pool, a_pool_v2, a_pool_v3, an_address
+from dexlane.values.pools import Pool
 
 USD = 10**6
 ETHER = 10**18
 
 
-def narrow(tick: int, liquidity: int = 5 * 10**17) -> Pool:
-    """A range of one tick, with some 500 dollars on either side by default."""
-    return a_pool_v3(
-        address=an_address("one tick"),
-        fee_pips=100,
-        tick_spacing=1,
-        tick=tick,
-        sqrt_price_x96=(sqrt_ratio_at_tick(tick) + sqrt_ratio_at_tick(tick + 1)) // 2,
-        liquidity=liquidity,
-        ticks=(Tick(tick, liquidity, liquidity), Tick(tick + 1, liquidity, -liquidity)) if liquidity else (),
-    )
-
-
 @given(st.integers(150_000, 250_000))
 def test_a_handful_of_dollars_in_one_tick_does_not_say_what_gas_is_worth(tick: int) -> None:
-    deep, skewed = a_pool_v2(), narrow(tick)
+    deep, skewed = a_pool_v2(), a_one_tick_pool(tick)
     for pools in (PoolTable([deep, skewed]), {pool.key.address: pool for pool in (skewed, deep)}):
         native = NativePrice(pools, 1, USDC.address)
         assert native.of_wei(ETHER) == 2_000 * USD, "as the deep pool alone prices it"
@@ -42,7 +28,7 @@ def test_a_handful_of_dollars_in_one_tick_does_not_say_what_gas_is_worth(tick: i
 
 
 def test_virtual_reserves_would_have_taken_the_narrow_one() -> None:
-    assert virtual_reserves(narrow(200_311), USDC.address)[0] > virtual_reserves(a_pool_v2(), USDC.address)[0]
+    assert virtual_reserves(a_one_tick_pool(200_311), USDC.address)[0] > virtual_reserves(a_pool_v2(), USDC.address)[0]
 
 
 @given(st.integers(1, 10**6), st.integers(2, 100), st.booleans())
@@ -62,7 +48,7 @@ def test_the_order_of_the_pools_does_not_matter() -> None:
     )
 
 
-@pytest.mark.parametrize("pools", [[], [narrow(200_311, liquidity=0)]], ids=["no pool", "no liquidity"])
+@pytest.mark.parametrize("pools", [[], [a_one_tick_pool(200_311, liquidity=0)]], ids=["no pool", "no liquidity"])
 def test_where_no_pool_takes_anything_the_worth_of_gas_is_not_known(pools: list[Pool]) -> None:
     native = NativePrice(PoolTable(pools), 1, USDC.address)
     assert (native.of_wei(ETHER), native.in_wei(USD)) == (None, None)

@@ -1,4 +1,4 @@
-"""``dexlane up`` ends when it is asked to, whatever its tasks do with the first request."""
+"""Tasks end when they are asked to, whatever they do with the first request."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import contextlib
 
 import pytest
 
-from dexlane_cli.up import end
+from dexlane.runtime import cancelling
 
 
-async def test_a_task_that_lost_its_first_cancellation_is_ended_by_the_next() -> None:
+async def test_a_task_that_lost_its_first_cancellation_is_ended_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cancelling, "CANCEL_AGAIN_S", 0.1)
     began = asyncio.Event()
 
     async def deaf_once() -> None:
@@ -21,7 +22,7 @@ async def test_a_task_that_lost_its_first_cancellation_is_ended_by_the_next() ->
 
     task = asyncio.create_task(deaf_once())
     await began.wait()
-    await asyncio.wait_for(end(task), 5)
+    await asyncio.wait_for(cancelling.cancelled([task]), 5)
     assert task.cancelled()
 
 
@@ -31,6 +32,6 @@ async def test_what_a_task_failed_with_before_its_end_is_kept() -> None:
 
     task = asyncio.create_task(failing())
     await asyncio.sleep(0)
-    await end(task)
+    await cancelling.cancelled([task])
     with pytest.raises(ConnectionError, match="the bus is gone"):
         task.result()

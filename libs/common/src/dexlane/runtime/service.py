@@ -12,7 +12,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import uvloop
@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from dexlane.events.control import Status, TradingStatus
 from dexlane.events.streams import stream_of
 from dexlane.runtime.bus import CONNECTION_POLICY, Bus
+from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.clock import Clock, SystemClock
 from dexlane.runtime.consuming import (
     ConsumerPolicy,
@@ -46,7 +47,6 @@ Run = Callable[[], Awaitable[None]]
 Probe = Callable[[], bool | str]
 
 DRAIN_S = 10.0
-CANCEL_AGAIN_S = 2.0
 
 
 class Service:
@@ -190,7 +190,7 @@ class Service:
                 await asyncio.wait_for(hook(), DRAIN_S)
             except (DexlaneError, TimeoutError) as error:
                 self.log.warning("stop_hook_failed", reason=str(error) or "timed out")
-        await _cancelled(tasks)
+        await cancelled(tasks)
         await self.bus.stop()
 
     async def _halt_if_money(self) -> None:
@@ -292,15 +292,6 @@ class Service:
                 decoder=whole_message,
             )
             subscriber(handle)
-
-
-async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel until all have ended: a client library can take a cancellation for one of its own and go on."""
-    left = set(tasks)
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
 
 
 def _exit_code(failure: Fatal | Transient | None) -> int:

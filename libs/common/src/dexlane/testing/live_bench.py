@@ -30,6 +30,7 @@ from dexlane.chain.permit2 import PERMIT2
 from dexlane.chain.rpc import Rpc
 from dexlane.domain.breakers.policy import BreakerPolicy
 from dexlane.domain.circumstances import PlanningRules
+from dexlane.domain.pool_book import PoolBook
 from dexlane.domain.relay_holds import RacePolicy
 from dexlane.domain.send_values import SendPolicy
 from dexlane.events.base import Event, FeeCap
@@ -64,6 +65,7 @@ from dexlane.testing.fake_chain import FakeChain, FakeLog, Outcome
 from dexlane.testing.fake_mempool import PooledTransaction
 from dexlane.testing.journals import migrated
 from dexlane.values.books import Book, Lane, Mode
+from dexlane.values.chains import BlockRef
 from dexlane_signer import PrivateKey
 
 E = TypeVar("E", bound=Event)
@@ -164,7 +166,8 @@ class Bench:
 
     async def follow(self) -> BlockApplied:
         """Tell the mirror the fake chain's tip as the next block, and take the executor's step."""
-        await self.executor.step(tip := await self.applied())
+        tip = await self.applied()
+        await self.executor.step(tip)
         return tip
 
     async def applied(self) -> BlockApplied:
@@ -246,10 +249,7 @@ def _name(subject: str, names: dict[str, Any]) -> str:
     return next(name for name in names if rest == name or rest.startswith(name + "."))
 
 
-def _book_of_pools(event: BlockApplied) -> Any:
-    from dexlane.domain.pool_book import PoolBook
-    from dexlane.values.chains import BlockRef
-
+def _book_of_pools(event: BlockApplied) -> PoolBook:
     book = PoolBook()
     before = BlockRef(number=event.block.number - 1, hash=event.parent_hash)
     for pool in (a_pool_v2(), a_pool_v3()):

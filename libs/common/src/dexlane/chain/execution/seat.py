@@ -8,13 +8,14 @@ in a standby, which is why it is quick.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 from dexlane.chain.execution.executor import Executor
 from dexlane.chain.execution.fencing import Deposed, LeaseKey, Term
 from dexlane.chain.execution.market_view import MarketView
 from dexlane.chain.execution.moments import ExecutionMoments
 from dexlane.events.market import BlockApplied
+from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.lease import Lease
@@ -130,7 +131,7 @@ class Seat:
                 if passes.done():
                     passes.result()
         finally:
-            await _cancelled([passes])
+            await cancelled([passes])
 
     async def _built(self, term: Term, moments: ExecutionMoments) -> Executor | None:
         while term.runs:
@@ -145,9 +146,3 @@ class Seat:
         executor, self._executor, self._term = self._executor, None, None
         if executor is not None:
             await executor.live.close()
-
-
-async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -144,16 +144,13 @@ async def _each(ask: Callable[[str], Awaitable[T]], subjects: frozenset[str]) ->
 
 async def _mislaid(rpc: Rpc, final: Mapping[str, BlockRef], receipts: Mapping[str, Receipt | None]) -> frozenset[str]:
     """Asked only where a receipt is missing. A block's hash commits to the transactions in it."""
-    missing = {tx_hash: block for tx_hash, block in final.items() if tx_hash in receipts and receipts[tx_hash] is None}
-    found = set()
-    for tx_hash, block in missing.items():
-        try:
-            header = await rpc.block(block.number)
-        except (RpcError, RpcUnavailable, *NOT_READABLE):
-            continue
-        if header is not None and header.hash == block.hash:
-            found.add(tx_hash)
-    return frozenset(found)
+    missing = frozenset(tx_hash for tx_hash in final if tx_hash in receipts and receipts[tx_hash] is None)
+    headers = await _each(lambda tx_hash: rpc.block(final[tx_hash].number), missing)
+    return frozenset(
+        tx_hash
+        for tx_hash, header in headers.found.items()
+        if header is not None and header.hash == final[tx_hash].hash
+    )
 
 
 async def _finalized(rpc: Rpc) -> int | None:

@@ -78,6 +78,20 @@ def a_pool_v3(**fields: Any) -> Pool:
     )
 
 
+def a_one_tick_pool(tick: int = 200_311, liquidity: int = 5 * 10**17) -> Pool:
+    """USDC/WETH with all its money within one tick: some 500 dollars on either side by default, and virtual reserves
+    far beyond those of ``a_pool_v2``."""
+    return a_pool_v3(
+        address=an_address("one tick"),
+        fee_pips=100,
+        tick_spacing=1,
+        tick=tick,
+        sqrt_price_x96=(sqrt_ratio_at_tick(tick) + sqrt_ratio_at_tick(tick + 1)) // 2,
+        liquidity=liquidity,
+        ticks=(Tick(tick, liquidity, liquidity), Tick(tick + 1, liquidity, -liquidity)) if liquidity else (),
+    )
+
+
 def _nested_ticks(tick: int, spacing: int, liquidity: int) -> tuple[Tick, ...]:
     third, half = liquidity // 3, liquidity // 2
     near, widest = tick // spacing * spacing, 887_272 // spacing * spacing
