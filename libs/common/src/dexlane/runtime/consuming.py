@@ -191,8 +191,8 @@ class ConsumerPolicy:
         task.add_done_callback(self._later.discard)
 
     async def settled(self) -> None:
-        """Return when nothing is left for later."""
-        await asyncio.gather(*self._later)
+        """Return when nothing is left for later. What could not be settled, because the link closed, comes again."""
+        await asyncio.gather(*self._later, return_exceptions=True)
 
     async def _settle(
         self, route: DecisionRoute, message: Msg, delivery: Delivery, work: Callable[[], Awaitable[Later | None]]
