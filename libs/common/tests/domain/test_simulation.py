@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -180,6 +181,7 @@ def test_output_below_the_minimum_reverts_and_pays_its_gas() -> None:
     world = rich()
     [(_, outcome)] = simulate_block(scene(pools=worse), waiting(intent()), world, MODEL)
     assert (outcome.result, outcome.reason) == (Result.REVERTED, FailureReason.MINIMUM_OUT)
+    assert re.fullmatch(r"it would give \d\.\d+ WETH, the plan's minimum is \d\.\d+", outcome.detail), outcome.detail
     assert outcome.fee_paid_wei == 105_000 * 11 * GWEI
     assert outcome.deltas == ()
     assert world.balance(an_account(), USDC.address) == 20_000 * 10**6

@@ -35,10 +35,11 @@ from dexlane.domain.trade_quotes import TradeQuote, quote_plan
 from dexlane.events.execution import FailureReason, IntentCreated, Plan
 from dexlane.events.fees import DataFeeTerms
 from dexlane.events.market import BlockApplied
-from dexlane.values.amounts import BPS_DENOMINATOR, Amount
+from dexlane.values.amounts import BPS_DENOMINATOR, Amount, decimal_text
 from dexlane.values.base import Value, digest
 from dexlane.values.chains import NATIVE, BlockRef
 from dexlane.values.pools import Pool, PoolDelta
+from dexlane.values.routes import PlannedPath
 from dexlane.values.tokens import TokenDelta
 
 Balances = dict[tuple[str, str], int]
@@ -320,8 +321,7 @@ class _Attempt:
             return self._reverted(FailureReason.REVERTED, f"out of gas: it needs {quote.gas}", plan.gas_limit)
         for path, (_, found) in zip(plan.paths, quote.paths, strict=True):
             if found.amount_out < path.minimum_out:
-                detail = f"it would give {found.amount_out}, the plan's minimum is {path.minimum_out}"
-                return self._reverted(FailureReason.MINIMUM_OUT, detail, quote.gas)
+                return self._reverted(FailureReason.MINIMUM_OUT, _too_little(pools, path, found.amount_out), quote.gas)
         self.world.remember_impact(self.intent.book_id, self.scene.pools, quote)
         return Outcome(
             result=Result.FILLED,
@@ -340,6 +340,13 @@ class _Attempt:
             detail=detail,
             gas_used=min(gas, self.intent.plan.gas_limit if self.intent.plan else gas),
         )
+
+
+def _too_little(pools: Mapping[str, Pool], path: PlannedPath, amount: int) -> str:
+    last = path.route.legs[-1]
+    token = next(token for token in pools[last.pool].key.tokens if token.address == last.token_out)
+    found, least = (decimal_text(value, token.decimals) for value in (amount, path.minimum_out))
+    return f"it would give {found} {token.symbol}, the plan's minimum is {least}"
 
 
 def _movements(plan: Plan, quote: TradeQuote) -> Iterator[TokenDelta]:
