@@ -35,8 +35,8 @@ def spread(samples_ms: list[float]) -> Spread:
     return Spread(len(ordered), ordered[last // 2], ordered[min(last, round(last * 0.99))], ordered[last])
 
 
-def fsync_floor(count: int = 500) -> Spread:
-    """A 4 KiB append that is on disk when it returns."""
+def fsync_floor(count: int = 500, pause_s: float = 0.0) -> Spread:
+    """A 4 KiB append that is on disk when it returns. A disk that rested answers later than one that is kept busy."""
     samples = []
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         descriptor = os.open(Path(folder) / "journal", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -45,6 +45,7 @@ def fsync_floor(count: int = 500) -> Spread:
             os.write(descriptor, b"x" * 4096)
             os.fsync(descriptor)
             samples.append((time.perf_counter_ns() - began) / 1e6)
+            time.sleep(pause_s)
         os.close(descriptor)
     return spread(samples)
 

@@ -28,10 +28,10 @@ ROOMY = {"max_open_positions": 10_000, "max_orders_per_minute": 100_000}
 
 
 def run() -> tuple[Spread, Spread]:
-    """The time of a trade, and of one write on disk in the same run."""
+    """The time of a trade, and of one write on disk in the same run, after the same pause."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         home = Home(Path(folder), f"sqlite+aiosqlite:///{folder}/journal.db")
-        return uvloop.run(_trade(home)), fsync_floor()
+        return uvloop.run(_trade(home)), fsync_floor(ROUNDS, PAUSE_S)
 
 
 async def _trade(home: Home) -> Spread:
@@ -77,5 +77,5 @@ def show(result: tuple[Spread, Spread]) -> None:
     """The figure beside its floor."""
     found, floor = result
     print(f"verdict received -> signed bytes handed over, one executor, nothing beside it: {found}")
-    print(f"  a write on disk, three of which are in it: {floor}")
+    print(f"  a write on a disk that rested as long, three of which are in it: {floor}")
     print(f"  p99 above one write: {found.p99 - floor.p99:.2f} ms (promised 5)")
