@@ -27,10 +27,11 @@ from dexlane.testing.rpc_proxy import FaultProxy
 from dexlane.testing.servers import LocalPostgres, prepare_postgres, shared_folder
 from dexlane.testing.strict_node import StrictNode
 from dexlane_cli.journals import PACKAGES
+from dexlane_cli.launching import ProcessSpec
 from dexlane_cli.listening import connect
 from dexlane_cli.session import prepare, require_free_ports
 from dexlane_cli.stack import EXECUTORS, SERVICE_PORTS, Ports, StackOptions, infrastructure, services
-from dexlane_cli.supervisor import ProcessSpec, Supervisor
+from dexlane_cli.supervisor import Supervisor
 
 BACKOFF_S = (0.1, 0.1, 0.5)
 """Restarts are quick here: what is tested is the crash, not the patience after it."""
