@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from house_rules import ROOT, SERVICES, Function, Source, lines_of, name_of, package_of, service_src, sources_of
 
 from dexlane.events.traffic import consumed_by
+from dexlane.runtime.settings import service_of
 
 FIXED = {"settings", "app", "handlers", "metrics"}
 MAX_OWN_MODULES = 3
@@ -140,3 +142,10 @@ def test_folder_is_hyphenated_and_package_is_typed(service: str) -> None:
 
 def test_there_are_no_other_services() -> None:
     assert sorted(path.parent.name for path in (ROOT / "services").glob("*/pyproject.toml")) == sorted(SERVICES)
+
+
+@every_service
+def test_every_setting_says_what_it_means(service: str) -> None:
+    settings_type = import_module(f"{package_of(service)}.settings").Settings
+    assert service_of(settings_type) == service
+    assert [name for name, info in settings_type.model_fields.items() if not info.description] == []

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from dexlane.runtime.errors import Fatal, Misconfigured
 from dexlane.runtime.settings import ChainSettings, MoneySettings, load_settings, service_config, unknown_settings
+from dexlane.runtime.settings_help import take_no_arguments
 
 
 class GasOracleSettings(ChainSettings):
@@ -107,3 +108,24 @@ def test_a_file_without_a_database_url_refuses_the_start(tmp_path: Path, content
         mounted.write_text(content)
     with pytest.raises(Misconfigured, match=why):
         PortfolioSettings(database_url_file=mounted).database("portfolio")
+
+
+def test_help_says_every_setting_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        take_no_arguments(GasOracleSettings, "The oracle.", ["--help"])
+    said = capsys.readouterr().out
+    assert left.value.code == 0
+    assert "The oracle." in said
+    assert "DEXLANE_GAS_ORACLE_HISTORY_BLOCKS  (20)" in said
+    assert "DEXLANE_NATS_URL  (nats://127.0.0.1:14222)" in said
+    assert said.index("DEXLANE_GAS_ORACLE_HISTORY_BLOCKS") < said.index("DEXLANE_NATS_URL"), (
+        "a service's own come first"
+    )
+
+
+def test_a_service_takes_no_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    take_no_arguments(GasOracleSettings, "The oracle.", [])
+    with pytest.raises(SystemExit) as left:
+        take_no_arguments(GasOracleSettings, "The oracle.", ["start"])
+    assert left.value.code == 2
+    assert "unrecognized arguments: start" in capsys.readouterr().err

@@ -13,4 +13,4 @@ class Settings(ExecutorSettings):
 
     model_config = service_config("fast-executor")
 
-    port: int = Field(default=7103, ge=0, le=65_535)
+    port: int = Field(default=7103, ge=0, le=65_535, description="port of the HTTP endpoints")

@@ -36,7 +36,7 @@ class Settings(ChainSettings, BreakerSettings):
 
     model_config = service_config("gas-oracle")
 
-    port: int = Field(default=7105, ge=0, le=65_535)
+    port: int = Field(default=7105, ge=0, le=65_535, description="port of the HTTP endpoints")
     window_blocks: int = Field(default=20, ge=1, le=1_024, description="blocks whose tips the tiers look at")
     tip_blocks: int = Field(default=100, ge=1, le=1_024, description="blocks whose tips those by deadline look at")
     base_fee_blocks: int = Field(default=200, ge=1, le=1_024, description="blocks whose base fees timing looks at")

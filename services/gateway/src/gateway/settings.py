@@ -37,13 +37,15 @@ class Settings(MoneySettings):
 
     model_config = service_config("gateway")
 
-    port: int = Field(default=8080, ge=0, le=65_535)
+    port: int = Field(default=8080, ge=0, le=65_535, description="port of the HTTP endpoints")
     allow_remote: str = Field(default="", description=f'"{REMOTE_WORDS}" to listen beyond loopback')
     public_hosts: tuple[str, ...] = Field(
         default=(), description="names under which a TLS proxy serves the gateway, as a JSON list"
     )
     network: Literal["devnet", "remote"] = Field(
-        default="devnet", validation_alias=AliasChoices("network", "DEXLANE_NETWORK")
+        default="devnet",
+        validation_alias=AliasChoices("network", "DEXLANE_NETWORK"),
+        description="devnet, or remote for real chains",
     )
     live_trading_on_real_chains: str = Field(
         default="", description=f'"{REAL_MONEY_WORDS}" to allow live books where network is remote'
@@ -51,6 +53,7 @@ class Settings(MoneySettings):
     books_file: Path = Field(
         default=Path("books.toml"),
         validation_alias=AliasChoices("books_file", "DEXLANE_GATEWAY_BOOKS_FILE", "DEXLANE_BOOKS_FILE"),
+        description="the books: who trades what, with how much, and within which limits",
     )
     live_accounts: dict[str, Address] = Field(
         default={}, description='addresses of named live accounts, as JSON: {"live-fast": "0x..."}; devnet: built in'
@@ -71,20 +74,22 @@ class Settings(MoneySettings):
     signer_control_sockets: tuple[Path, ...] = Field(
         default=(), description="control sockets of signers on this host, as a JSON list: halts reach them directly"
     )
-    health_interval_ms: int = Field(default=2_000, ge=250, le=60_000)
+    health_interval_ms: int = Field(
+        default=2_000, ge=250, le=60_000, description="between two looks at the other services"
+    )
     reads_per_minute: int = Field(default=600, ge=1, description="per client address")
     writes_per_minute: int = Field(default=10, ge=1, description="per client address")
     halts_per_minute: int = Field(default=60, ge=1, description="stopping must never wait behind other writes")
-    stream_clients: int = Field(default=50, ge=1, le=1_000)
+    stream_clients: int = Field(default=50, ge=1, le=1_000, description="live clients at once, at most")
     stream_queue: int = Field(default=1_000, ge=10, le=100_000, description="messages kept for a slow client")
-    archive_rows_per_event: int = Field(default=20_000, ge=100)
+    archive_rows_per_event: int = Field(default=20_000, ge=100, description="events kept of each kind, at most")
     archive_decisions: int = Field(
         default=100_000, ge=100, description="decisions kept with their inputs, per chain; entries of the chain stay"
     )
     market_max_age_ms: int = Field(
         default=30_000, ge=0, le=3_600_000, description="older prices, depths and candles are refused"
     )
-    archive_days: int = Field(default=90, ge=1)
+    archive_days: int = Field(default=90, ge=1, description="how long events are kept")
 
     @property
     def is_loopback(self) -> bool:

@@ -48,7 +48,7 @@ class Settings(ChainSettings, BreakerSettings):
 
     model_config = service_config("market-feed")
 
-    port: int = Field(default=7101, ge=0, le=65_535)
+    port: int = Field(default=7101, ge=0, le=65_535, description="port of the HTTP endpoints")
     pools: dict[int, tuple[WatchedPool, ...]] = Field(
         default=DEFAULT_POOLS,
         description='pools per chain id, as JSON: {"1": [{"address": "0x...", "protocol": "uniswap_v3"}]}',
@@ -89,7 +89,9 @@ class Settings(ChainSettings, BreakerSettings):
     tripwire_confirmations: int = Field(
         default=8, ge=0, le=1_024, description="at the block so far below the head; 0: at the finalized one"
     )
-    snapshot_every_blocks: int = Field(default=32, ge=1, le=1_024)
+    snapshot_every_blocks: int = Field(
+        default=32, ge=1, le=1_024, description="between two full states of the pools, from which others begin"
+    )
     undo_depth_blocks: int = Field(default=128, ge=1, le=4_096, description="deepest reorganisation that is followed")
     backfill_max_blocks: int = Field(default=256, ge=1, le=10_000, description="a longer gap begins from a snapshot")
 

@@ -13,7 +13,7 @@ class Settings(MoneySettings):
 
     model_config = service_config("paper-sim")
 
-    port: int = Field(default=7107, ge=0, le=65_535)
+    port: int = Field(default=7107, ge=0, le=65_535, description="port of the HTTP endpoints")
     confirmations: int = Field(default=2, ge=1, le=128, description="blocks until a fill counts as final, as live")
     opening_native_wei: int = Field(default=10**18, ge=0, description="native coin a paper account opens with, for gas")
     max_block_age_ms: int = Field(default=60_000, ge=1_000, description="not ready while the last block is older")

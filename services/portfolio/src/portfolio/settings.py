@@ -14,7 +14,7 @@ class Settings(MoneySettings, BreakerSettings):
 
     model_config = service_config("portfolio")
 
-    port: int = Field(default=7106, ge=0, le=65_535)
+    port: int = Field(default=7106, ge=0, le=65_535, description="port of the HTTP endpoints")
     mark_every_blocks: int = Field(default=5, ge=1, description="exposure is valued anew at most this often")
     exit_patience_blocks: int = Field(
         default=64, ge=2, description="an exit of which nothing was heard for so long may be triggered again"

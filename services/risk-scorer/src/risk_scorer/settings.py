@@ -20,7 +20,7 @@ class Settings(ChainSettings):
 
     model_config = service_config("risk-scorer")
 
-    port: int = Field(default=7102, ge=0, le=65_535)
+    port: int = Field(default=7102, ge=0, le=65_535, description="port of the HTTP endpoints")
     quote_tokens: dict[int, Address] = Field(
         default={1: USDC_OF_ETHEREUM, 8_453: USDC_OF_BASE},
         description='the token that depth is measured in, per chain: {"1": "0x..."}',

@@ -13,7 +13,7 @@ class Settings(ExecutorSettings):
 
     model_config = service_config("smart-executor")
 
-    port: int = Field(default=7104, ge=0, le=65_535)
+    port: int = Field(default=7104, ge=0, le=65_535, description="port of the HTTP endpoints")
     wait_for_cheaper_gas: bool = Field(
         default=True, description="whether a trade whose chance lasts may wait for a block in which gas is cheaper"
     )

@@ -40,6 +40,7 @@ from dexlane.runtime.errors import DexlaneError, Fatal, Misconfigured, Transient
 from dexlane.runtime.observability import Log, Metrics, configure_logging, configure_tracing
 from dexlane.runtime.reading import Follower, Puller
 from dexlane.runtime.settings import ServiceSettings, load_settings
+from dexlane.runtime.settings_help import take_no_arguments
 from dexlane.runtime.watchdogs import ProgressWatchdog, watch_loop
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -303,6 +304,7 @@ def _exit_code(failure: Fatal | Transient | None) -> int:
 
 def run(build: Callable[[S], Service], settings_type: type[S]) -> None:
     """``main()`` of a service: read settings, build, run, exit. A fault in the settings is one line and exit code 2."""
+    take_no_arguments(settings_type, sys.modules[build.__module__].__doc__ or "", sys.argv[1:])
     try:
         settings = load_settings(settings_type, os.environ)
     except Fatal as error:

@@ -56,17 +56,28 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="DEXLANE_", populate_by_name=True)
 
-    nats_url: str = Field(default="nats://127.0.0.1:14222", validation_alias=_shared("nats_url"))
-    redis_url: str = Field(default="redis://127.0.0.1:16379/0", validation_alias=_shared("redis_url"))
-    realm: str = Field(default="main", pattern="^(main|replay-[a-z0-9-]{1,32})$", validation_alias=_shared("realm"))
+    nats_url: str = Field(
+        default="nats://127.0.0.1:14222", validation_alias=_shared("nats_url"), description="the message bus"
+    )
+    redis_url: str = Field(
+        default="redis://127.0.0.1:16379/0", validation_alias=_shared("redis_url"), description="the price cache"
+    )
+    realm: str = Field(
+        default="main",
+        pattern="^(main|replay-[a-z0-9-]{1,32})$",
+        validation_alias=_shared("realm"),
+        description="main, or the name of a replay, which has streams of its own",
+    )
     chains: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_split)] = Field(
         default=(1,), min_length=1, validation_alias=_shared("chains"), description="chain ids, for example 1,8453"
     )
     host: str = Field(default="127.0.0.1", description="address the HTTP endpoints listen on")
-    port: int = Field(ge=0, le=65_535)
-    data_dir: Path = Field(default=Path("var"), validation_alias=_shared("data_dir"))
+    port: int = Field(ge=0, le=65_535, description="port of the HTTP endpoints")
+    data_dir: Path = Field(
+        default=Path("var"), validation_alias=_shared("data_dir"), description="folder of journals and records"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", validation_alias=_shared("log_level")
+        default="INFO", validation_alias=_shared("log_level"), description="DEBUG, INFO, WARNING or ERROR"
     )
     give_way_ms: int = Field(
         default=0,
@@ -77,7 +88,9 @@ class ServiceSettings(BaseSettings):
     otlp_endpoint: str | None = Field(
         default=None, validation_alias=_shared("otlp_endpoint"), description="OTLP/HTTP collector; off when not set"
     )
-    trace_ratio: float = Field(default=0.1, ge=0, le=1, validation_alias=_shared("trace_ratio"))
+    trace_ratio: float = Field(
+        default=0.1, ge=0, le=1, validation_alias=_shared("trace_ratio"), description="share of traces that are kept"
+    )
 
 
 def _as_list(urls: object) -> object:
@@ -96,7 +109,9 @@ class ChainSettings(ServiceSettings):
         description="WebSocket URL of the node per chain id, or a list of them with the preferred one first, as JSON: "
         '{"1": ["wss://a...", "wss://b..."], "8453": "wss://c..."}',
     )
-    network: Literal["devnet", "remote"] = Field(default="devnet", validation_alias=_shared("network"))
+    network: Literal["devnet", "remote"] = Field(
+        default="devnet", validation_alias=_shared("network"), description="devnet, or remote for real chains"
+    )
 
 
 class BreakerSettings(ServiceSettings):
@@ -153,13 +168,22 @@ def _only_line(path: Path) -> str:
 S = TypeVar("S", bound=ServiceSettings)
 
 
-def _known_names(settings_type: type[ServiceSettings]) -> tuple[set[str], str]:
-    prefix = str(settings_type.model_config.get("env_prefix", "DEXLANE_"))
-    names: set[str] = set()
+def _prefix(settings_type: type[ServiceSettings]) -> str:
+    return str(settings_type.model_config.get("env_prefix", "DEXLANE_"))
+
+
+def service_of(settings_type: type[ServiceSettings]) -> str:
+    """The service that the settings are of, such as ``gas-oracle``."""
+    return _prefix(settings_type).removeprefix("DEXLANE_").strip("_").lower().replace("_", "-")
+
+
+def environment_names(settings_type: type[ServiceSettings]) -> dict[str, str]:
+    """What each field is called in the environment."""
+    prefix, names = _prefix(settings_type), {}
     for name, field in settings_type.model_fields.items():
         alias = field.validation_alias
-        names.add(str(alias.choices[1]) if isinstance(alias, AliasChoices) else f"{prefix}{name.upper()}")
-    return names, prefix
+        names[name] = str(alias.choices[1]) if isinstance(alias, AliasChoices) else f"{prefix}{name.upper()}"
+    return names
 
 
 SHARED_NAMES = frozenset(
@@ -185,7 +209,7 @@ SHARED_NAMES = frozenset(
 
 def unknown_settings(settings_type: type[ServiceSettings], environment: Mapping[str, str]) -> list[str]:
     """Sentences about environment names that look like ours and that nobody knows, with the nearest known name."""
-    own, prefix = _known_names(settings_type)
+    own, prefix = set(environment_names(settings_type).values()), _prefix(settings_type)
     foreign = tuple(f"DEXLANE_{service.upper().replace('-', '_')}_" for service in SERVICES)
     sentences = []
     for name in sorted(environment):

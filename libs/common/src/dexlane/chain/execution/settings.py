@@ -38,7 +38,9 @@ class ExecutorSettings(ChainSettings, MoneySettings, BreakerSettings):
         default="auto",
         description="whether the chain's finalized block must have come as well; auto: not on the devnet",
     )
-    bump_after_blocks: int = Field(default=2, ge=1, le=100)
+    bump_after_blocks: int = Field(
+        default=2, ge=1, le=100, description="a transaction that waits so long is replaced by a dearer one"
+    )
     bump_percent: int = Field(default=13, ge=13, le=100, description="rise of both fee fields of a replacement")
     max_fee_per_gas_gwei: int = Field(default=500, ge=1, description="the signer refuses trades above it")
     allowance_factor: int = Field(default=20, ge=1, le=1_000, description="allowance to Permit2 in lane capitals")
@@ -62,7 +64,7 @@ class ExecutorSettings(ChainSettings, MoneySettings, BreakerSettings):
         default_factory=dict, description="what tokens keep of a transfer, in basis points, by chain and token"
     )
     max_state_age_ms: int = Field(default=15_000, ge=100, description="older pool states are not traded on")
-    max_fee_age_blocks: int = Field(default=2, ge=0, le=50)
+    max_fee_age_blocks: int = Field(default=2, ge=0, le=50, description="older fee quotes are not planned with")
     lease_ttl_s: float = Field(
         default=3.0, ge=0.5, le=60, description="an instance that died is followed by its standby after so long"
     )
