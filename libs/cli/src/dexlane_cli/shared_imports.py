@@ -3,17 +3,26 @@
 
 from __future__ import annotations
 
+import aiosqlite
+import alembic.command
+import alembic.op
 import httpx
 import redis.asyncio
+import sqlalchemy.dialects.sqlite.aiosqlite
 import sqlalchemy.ext.asyncio
+import uvicorn.lifespan.off
+import uvicorn.protocols.http.h11_impl
 
+import dexlane.domain.exits
 import dexlane.domain.planning
 import dexlane.domain.risk.assessment
-import dexlane.domain.thoughts
+import dexlane.domain.thoughts.counterfactual
+import dexlane.domain.thoughts.recording
 import dexlane.domain.trade_choice
 import dexlane.domain.trade_search
 import dexlane.runtime.breaker_board
 import dexlane.runtime.breaker_store
+import dexlane.runtime.code_version
 import dexlane.runtime.collector
 import dexlane.runtime.compliance_files
 import dexlane.runtime.journal
@@ -25,4 +34,4 @@ import dexlane.runtime.service
 import dexlane.runtime.spoken_breakers
 import dexlane.runtime.stored_values
 
-__all__ = ["dexlane", "httpx", "redis", "sqlalchemy"]
+__all__ = ["aiosqlite", "alembic", "dexlane", "httpx", "redis", "sqlalchemy", "uvicorn"]
