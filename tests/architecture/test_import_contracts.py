@@ -23,6 +23,7 @@ PLANTED = {
     "keys": ("dexlane/runtime/planted.py", "from dexlane_signer import present"),
     "execution": ("market_feed/planted.py", "from dexlane.chain.execution import present"),
     "paper": ("paper_sim/planted.py", "from dexlane.chain import present"),
+    "fork-server": ("dexlane_cli/shared_imports.py", "import dexlane.runtime.sealing"),
     "signer": ("dexlane_signer/planted.py", "import pydantic"),
     "devnet": ("dexlane_devnet/planted.py", "from dexlane.values import present"),
 }
@@ -50,6 +51,8 @@ def miniature(tmp_path: Path) -> Path:
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         (tmp_path / folder / "__init__.py").write_text("present = True\n")
     (tmp_path / "dexlane" / "__init__.py").write_text("")
+    for module in ("dexlane/runtime/sealing", "dexlane_cli/fork_server", "dexlane_cli/shared_imports"):
+        (tmp_path / f"{module}.py").write_text("")
     shutil.copy(CONTRACTS, tmp_path)
     return tmp_path
 

@@ -17,7 +17,7 @@ from crash_rows import database_of
 from dexlane.testing.servers import LocalPostgres
 from dexlane_cli import probes
 from dexlane_cli.journals import PACKAGES
-from dexlane_cli.supervisor import ProcessSpec
+from dexlane_cli.launching import ProcessSpec
 
 DATABASE = "postgres"
 COMMIT = b"COMMIT;\0"

@@ -12,9 +12,9 @@ import orjson
 
 from crash_rows import sqlite_rows
 from dexlane.values.books import Lane
+from dexlane_cli.launching import ProcessSpec
 from dexlane_cli.signer_files import live_books, write_signer_files
 from dexlane_cli.stack import CONTROL_SOCKET, SIGNER_SOCKET, StackOptions, signer
-from dexlane_cli.supervisor import ProcessSpec
 
 SIGNERS = {"signer-fast": Lane.FAST, "signer-smart": Lane.SMART}
 ASKERS = {"fast-executor": "signer-fast", "smart-executor": "signer-smart"}

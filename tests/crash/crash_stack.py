@@ -27,10 +27,11 @@ from dexlane.testing.rpc_proxy import FaultProxy
 from dexlane.testing.servers import LocalPostgres, prepare_postgres, shared_folder
 from dexlane.testing.strict_node import StrictNode
 from dexlane_cli.journals import PACKAGES
+from dexlane_cli.launching import Forking, ForkServer, ProcessSpec
 from dexlane_cli.listening import connect
 from dexlane_cli.session import prepare, require_free_ports
 from dexlane_cli.stack import EXECUTORS, SERVICE_PORTS, Ports, StackOptions, infrastructure, services
-from dexlane_cli.supervisor import ProcessSpec, Supervisor
+from dexlane_cli.supervisor import Supervisor
 
 BACKOFF_S = (0.1, 0.1, 0.5)
 """Restarts are quick here: what is tested is the crash, not the patience after it."""
@@ -294,7 +295,8 @@ async def _started(stack: CrashStack) -> AsyncIterator[CrashStack]:
             await create_databases(stack.postgres)
         async with stack.executors_node, stack.feed_node, stack.database_line or contextlib.nullcontext():
             specs = [stack._spec(spec) for spec in [*signer_specs(stack.options), *services(stack.options)]]
-            stack.services = Supervisor(specs, stack.logs, stack._noted, backoff_s=BACKOFF_S)
+            forking = Forking(ForkServer(), stack._noted) if ForkServer.is_possible() else None
+            stack.services = Supervisor(specs, stack.logs, stack._noted, backoff_s=BACKOFF_S, launcher=forking)
             try:
                 await stack.services.start()
                 yield stack

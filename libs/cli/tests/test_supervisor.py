@@ -11,8 +11,9 @@ import pytest
 
 from dexlane_cli import supervisor as module
 from dexlane_cli.errors import CommandError
+from dexlane_cli.launching import ProcessSpec
 from dexlane_cli.probes import Probe, tcp
-from dexlane_cli.supervisor import ProcessSpec, Supervisor
+from dexlane_cli.supervisor import Supervisor
 
 pytestmark = pytest.mark.integration
 

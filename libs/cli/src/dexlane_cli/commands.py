@@ -44,7 +44,7 @@ COMMANDS = {
     "tape": Lazy("tape:app", "Recorded pool events in one small file, replayed with our own maths."),
     "gas-report": Lazy("gas_report:gas_report_command", "Replay the fee policy on recorded blocks."),
     "doctor": Lazy("doctor:doctor_command", "Look at versions, servers, disk, ports, bus and chain."),
-    "streams": Lazy("up:streams_command", "Declare streams and the pool bucket on the server."),
+    "streams": Lazy("whole_system:streams_command", "Declare streams and the pool bucket on the server."),
     "migrate": Lazy("journals:migrate_command", "Bring the journals of the money services to the newest revision."),
 }
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import typer
 
 from dexlane.chain.link import host_of
@@ -105,11 +106,22 @@ async def chain(options: StackOptions) -> Finding:
     well: list[str] = []
     for chain_id, urls in options.node_urls.items():
         for url in urls:
-            answer = await probes.json_rpc(url.replace("ws", "http", 1))()
-            (well if answer is True else faults).append(f"{host_of(url)} (chain {chain_id})")
+            (well if await _is_node(url.replace("ws", "http", 1)) else faults).append(
+                f"{host_of(url)} (chain {chain_id})"
+            )
     if faults:
         return Finding("chain", False, f"no answer from {', '.join(faults)}; answers: {', '.join(well) or 'none'}")
     return Finding("chain", True, f"{', '.join(well)} answer" if len(well) > 1 else f"{well[0]} answers")
+
+
+async def _is_node(url: str) -> bool:
+    request = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
+    try:
+        async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
+            answer = await client.post(url, json=request)
+    except httpx.HTTPError:
+        return False
+    return answer.status_code == 200 and "result" in answer.json()
 
 
 async def providers(options: StackOptions) -> Finding:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-import httpx
+import orjson
 
 from dexlane.runtime.signer_control import tell
 
 Probe = Callable[[], Awaitable[bool | str]]
+
+ANSWER_TIMEOUT_S = 2.0
 
 
 def tcp(port: int) -> Probe:
@@ -33,18 +37,15 @@ def http(url: str) -> Probe:
     """The URL answers 200; a service's ``/readyz`` says why not."""
 
     async def probe() -> bool | str:
-        try:
-            async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
-                answer = await client.get(url)
-        except httpx.HTTPError:
+        answer = await _asked(url)
+        if answer is None:
             return f"{url} does not answer yet"
-        if answer.status_code == 200:
+        status, body = answer
+        if status == 200:
             return True
-        try:
-            reasons = answer.json().get("reasons", {})
-        except ValueError:
-            reasons = {}
-        return "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or f"status {answer.status_code}"
+        found = _json_object(body) or {}
+        reasons = found.get("reasons", {})
+        return "; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or f"status {status}"
 
     return probe
 
@@ -61,25 +62,49 @@ def signer(control: Path) -> Probe:
 
 async def fetch(url: str) -> dict[str, Any] | None:
     """The JSON object at a URL; None when there is none."""
-    try:
-        async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
-            answer = await client.get(url)
-        found = answer.json()
-    except (httpx.HTTPError, ValueError):
-        return None
-    return found if answer.status_code == 200 and isinstance(found, dict) else None
+    answer = await _asked(url)
+    return _json_object(answer[1]) if answer is not None and answer[0] == 200 else None
 
 
 def json_rpc(url: str) -> Probe:
     """A node answers ``eth_chainId``."""
 
     async def probe() -> bool | str:
-        request = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
-        try:
-            async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
-                answer = await client.post(url, json=request)
-        except httpx.HTTPError:
+        answer = await _asked(url, b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}')
+        if answer is None:
             return f"no node answers at {url} yet"
-        return True if answer.status_code == 200 and "result" in answer.json() else f"{url} is no JSON-RPC node"
+        return (
+            True if answer[0] == 200 and "result" in (_json_object(answer[1]) or {}) else f"{url} is no JSON-RPC node"
+        )
 
     return probe
+
+
+async def _asked(url: str, content: bytes | None = None) -> tuple[int, bytes] | None:
+    """Status and body of an HTTP/1.0 exchange on this machine, a POST when there is content; None without an answer.
+
+    A client library prepares TLS with every client: milliseconds, many times a second while services start.
+    """
+    parts = urlsplit(url)
+    path = f"{parts.path or '/'}{'?' * bool(parts.query)}{parts.query}"
+    head = f"{'GET' if content is None else 'POST'} {path} HTTP/1.0\r\nHost: {parts.netloc}\r\n"
+    if content is not None:
+        head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+            with contextlib.closing(writer):
+                writer.write(f"{head}\r\n".encode() + (content or b""))
+                answer = await reader.read()
+        line, _, rest = answer.partition(b"\r\n")
+        return int(line.split()[1]), rest.partition(b"\r\n\r\n")[2]
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None

@@ -12,7 +12,7 @@ import orjson
 
 from dexlane_cli import probes
 from dexlane_cli.errors import EXIT_USAGE, CommandError
-from dexlane_cli.supervisor import ProcessSpec
+from dexlane_cli.launching import ProcessSpec
 
 SERVICE_PORTS = {
     "market-feed": 7101,
@@ -265,6 +265,7 @@ def service(name: str, options: StackOptions) -> ProcessSpec:
         environment=own,
         niceness=0 if name in LATENCY_FIRST else GIVE_WAY_NICENESS,
         ready_timeout_s=90,
+        forkable=True,
     )
 
 

@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 
 from dexlane_cli.errors import CommandError
-from dexlane_cli.probes import Probe
+from dexlane_cli.launching import Executing, Launcher, Process, ProcessSpec, Report
 
 RESTART_BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
 STABLE_AFTER_S = 60.0
 GRACE_S = 8.0
 LOG_LIMIT_BYTES = 64 * 1024 * 1024
-
-Report = Callable[[str, str], None]
-"""Called with a process name and a line worth showing to a person."""
-
-
-@dataclass(frozen=True)
-class ProcessSpec:
-    """A process to keep alive. Processes of one ``tier`` start together, after the tiers below are ready.
-
-    ``niceness`` above zero gives way to the others when processors are short. One that is not ``restartable`` takes
-    everything down with it, because the others cannot go on without its state.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    ready: Probe
-    tier: int
-    environment: Mapping[str, str] = field(default_factory=dict)
-    restartable: bool = True
-    niceness: int = 0
-    ready_timeout_s: float = 60.0
+LINE_LIMIT_BYTES = 4 * 1024 * 1024
 
 
 def error_reason(line: str) -> str:
@@ -56,11 +37,12 @@ def error_reason(line: str) -> str:
 class Child:
     """One kept process and its log file."""
 
-    def __init__(self, spec: ProcessSpec, log_dir: Path, report: Report) -> None:
+    def __init__(self, spec: ProcessSpec, log_dir: Path, report: Report, launcher: Launcher) -> None:
         self.spec = spec
+        self._launcher = launcher
         self._log_path = log_dir / f"{spec.name}.log"
         self._report = report
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self.restarts = 0
         self.last_words = ""
@@ -74,27 +56,24 @@ class Child:
         return process.pid if process is not None and process.returncode is None else None
 
     async def start(self) -> None:
-        """Start the process in a process group of its own, so that a Ctrl-C reaches only the supervisor. A session of
-        its own would do that, too, but Linux weighs sessions before it looks at niceness (sched(7), autogroups)."""
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                *(("nice", "-n", str(self.spec.niceness)) if self.spec.niceness else ()),
-                *self.spec.command,
-                env={**os.environ, **self.spec.environment},
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                process_group=0,
-                limit=4 * 1024 * 1024,
-            )
-        except FileNotFoundError as error:
-            raise CommandError(f"{self.spec.command[0]} is not installed; run `make setup`") from error
-        self._reader = asyncio.create_task(self._read(self._process))
+        """Start the process and read what it says."""
+        reading, writing = os.pipe()
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, reading)
+            try:
+                self._process = await self._launcher.start(self.spec, writing)
+            finally:
+                os.close(writing)
+            undo.pop_all()
+        self._reader = asyncio.create_task(self._read(os.fdopen(reading, "rb", buffering=0)))
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        if process.stdout is None:
-            return
-        with self._log_path.open("ab") as log:
-            async for line in process.stdout:
+    async def _read(self, output: BinaryIO) -> None:
+        lines = asyncio.StreamReader(limit=LINE_LIMIT_BYTES)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(lines), output
+        )
+        with contextlib.closing(transport), self._log_path.open("ab") as log:
+            async for line in lines:
                 if log.tell() < LOG_LIMIT_BYTES:
                     log.write(line)
                     log.flush()
@@ -135,7 +114,10 @@ class Child:
 
 
 class Supervisor:
-    """Keeps a set of processes alive until ``stop``. ``backoff_s``: how long the first, second, ... restart waits."""
+    """Keeps a set of processes alive until ``stop``. ``backoff_s``: how long the first, second, ... restart waits.
+
+    The launcher is closed by ``stop``; without one every process is executed.
+    """
 
     def __init__(
         self,
@@ -144,8 +126,10 @@ class Supervisor:
         report: Report,
         *,
         backoff_s: Sequence[float] = RESTART_BACKOFF_S,
+        launcher: Launcher | None = None,
     ) -> None:
-        self.children = {spec.name: Child(spec, log_dir, report) for spec in specs}
+        self._launcher = launcher or Executing()
+        self.children = {spec.name: Child(spec, log_dir, report, self._launcher) for spec in specs}
         self._report = report
         self._backoff_s = backoff_s
         self._stopping = False
@@ -205,6 +189,7 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop tier by tier, the last started first."""
         self._stopping = True
+        self._launcher.close()
         for tier in sorted({child.spec.tier for child in self.children.values()}, reverse=True):
             await asyncio.gather(*(child.stop() for child in self.children.values() if child.spec.tier == tier))
         for watcher in self._watchers:

@@ -1,169 +1,16 @@
-"""``dexlane up``: the whole system on one machine, in the foreground."""
+"""``dexlane up``: the fork server is started before anything else, and imports while this process does."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
-import time
-from typing import Annotated, Any
+import contextlib
+from typing import Annotated
 
-import orjson
 import typer
-from rich.console import Console
-from rich.text import Text
 
-from dexlane.events.execution import FillIncluded, FillReversed, IntentFailed
-from dexlane.events.portfolio import ExitTriggered
-from dexlane.runtime.cancelling import cancelled
-from dexlane.runtime.declare import declare
-from dexlane_cli.default_books import write_default_books
-from dexlane_cli.gateway_client import token
-from dexlane_cli.listening import connect, listen
-from dexlane_cli.nodes import require_nodes
+from dexlane_cli.launching import ForkServer
 from dexlane_cli.options import DEFAULT_HOME, Home, Shift, console
-from dexlane_cli.rendering import line
-from dexlane_cli.session import lock, prepare, require_free_ports
-from dexlane_cli.signer_files import live_books, with_signers, write_signer_files
-from dexlane_cli.stack import (
-    SERVICE_PORTS,
-    Ports,
-    StackOptions,
-    devnet_chains,
-    gateway_url,
-    given_nodes,
-    infrastructure,
-    services,
-    signer,
-)
-from dexlane_cli.supervisor import Supervisor
-
-HONESTY = "The recorded flow of the devnet does not react to us, so profits here prove nothing but that it works."
-
-
-class Screen:
-    """What the person at the terminal sees: progress, warnings of the processes, fills."""
-
-    def __init__(self, console: Console, *, verbose: bool) -> None:
-        self._console = console
-        self._verbose = verbose
-
-    def process_line(self, name: str, text: str) -> None:
-        """Pass on what matters: everything when verbose, else warnings, errors and progress of the first start."""
-        record = _json(text)
-        level = record.get("level") if record else None
-        if self._verbose or level in {"error"} or name == "supervisor" or _is_progress(name, record, text):
-            said = f"{record.get('event')} {record.get('reason', '')}" if record else text
-            style = "red" if level == "error" else "dim"
-            self._console.print(f"[bold]{name:>14}[/bold] | {said}", style=style, highlight=False)
-
-    def say(self, text: str | Text, style: str = "") -> None:
-        """One line of our own."""
-        self._console.print(text, style=style, highlight=False)
-
-
-def _json(text: str) -> dict[str, object] | None:
-    if not text.startswith("{"):
-        return None
-    try:
-        record = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def _is_progress(name: str, record: dict[str, object] | None, text: str) -> bool:
-    return name.startswith("devnet") and record is None and text.startswith("devnet:")
-
-
-async def declare_streams(url: str) -> list[str]:
-    """Create what is missing on the server; returns the differences as lines."""
-    client = await connect(url, attempts=3)
-    try:
-        return [str(difference) for difference in await declare(client.jetstream(), apply=True)]
-    finally:
-        await client.close()
-
-
-async def up(options: StackOptions, *, verbose: bool, console: Console) -> int:
-    """Run until Ctrl-C or ``dexlane down``; returns the exit code."""
-    with lock(options.home):
-        require_free_ports(options.ports, devnets=options.devnets)
-        await require_nodes(options.rpc_ws_urls)
-        write_default_books(options)
-        options = with_signers(options)
-        prepare(options)
-        if options.signer_process:
-            write_signer_files(options, live_books(options))
-        screen = Screen(console, verbose=verbose)
-        supervisor = Supervisor(
-            [*infrastructure(options), *signer(options), *services(options)],
-            options.session / "logs",
-            screen.process_line,
-        )
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
-            loop.add_signal_handler(signal.SIGHUP, stop.set)
-        try:
-            return await _live(options, supervisor, screen, stop=stop)
-        finally:
-            screen.say("stopping ...", "dim")
-            await supervisor.stop()
-            screen.say("stopped", "dim")
-
-
-async def _live(
-    options: StackOptions,
-    supervisor: Supervisor,
-    screen: Screen,
-    *,
-    stop: asyncio.Event,
-) -> int:
-    began = time.monotonic()
-    chain = "the devnet" if options.chains == (1,) and options.uses_devnet else f"chains {sorted(options.node_urls)}"
-    screen.say(f"starting the bus, the cache and {chain} ...")
-    nats_url = f"nats://127.0.0.1:{options.ports.nats}"
-
-    async def after_infrastructure() -> None:
-        await declare_streams(nats_url)
-        screen.say(f"starting {len(SERVICE_PORTS)} services ...")
-
-    starting = asyncio.create_task(supervisor.start({0: after_infrastructure}))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if stop.is_set():
-        await cancelled([starting])
-        return 0
-    await starting
-    screen.say(f"ready after {time.monotonic() - began:.1f} s: [bold]{gateway_url(options.ports)}[/bold]", "green")
-    if options.uses_devnet:
-        screen.say(HONESTY, "yellow")
-    screen.say(f"token of this run, asked for when you halt, resume or close: {token(options)}")
-    screen.say("fills appear below; stop with Ctrl-C or `make stop`", "dim")
-    fills = asyncio.create_task(_show_fills(nats_url, screen))
-    ends: list[asyncio.Future[Any]] = [stopping, supervisor.failed, fills]
-    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    await cancelled([fills])
-    if not fills.cancelled():
-        fills.result()
-    if supervisor.failed.done():
-        screen.say(supervisor.failed.result(), "bold red")
-        return 1
-    return 0
-
-
-async def _show_fills(nats_url: str, screen: Screen) -> None:
-    types = (FillIncluded, FillReversed, IntentFailed, ExitTriggered)
-    failed: set[str] = set()
-    async for event in listen(nats_url, types, since_start=True):
-        if isinstance(event, IntentFailed):
-            # A failure is told when it is mined and again when it is final; a person needs it once.
-            if event.intent_id in failed:
-                continue
-            failed.add(event.intent_id)
-        screen.say(line(event))
+from dexlane_cli.stack import Ports, StackOptions, devnet_chains, given_nodes
 
 
 def up_command(
@@ -195,15 +42,12 @@ def up_command(
         chains=(1,) if nodes else devnet_chains(chains),
         signer_process=signer_process,
     )
-    raise typer.Exit(asyncio.run(up(options, verbose=verbose, console=console)))
+    with contextlib.ExitStack() as ending:
+        server = None
+        if ForkServer.is_possible():
+            server = ForkServer()
+            ending.callback(server.close)
+        # Imported here: it takes more than a second, in which the fork server imports, too.
+        from dexlane_cli.whole_system import up
 
-
-def streams_command(
-    url: Annotated[str, typer.Option(help="NATS server.", envvar="DEXLANE_NATS_URL")] = "nats://127.0.0.1:14222",
-) -> None:
-    """Declare streams and the pool bucket on the server and print what differed."""
-    differences = asyncio.run(declare_streams(url))
-    for difference in differences:
-        console.print(difference, highlight=False)
-    if not differences:
-        console.print("streams and buckets are as declared")
+        raise typer.Exit(asyncio.run(up(options, server, verbose=verbose, console=console)))
