@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +22,7 @@ from dexlane_devnet import account
 JOURNALS = ("fast-executor", "smart-executor", "paper-sim", "portfolio", "gateway")
 EXECUTORS = JOURNALS[:2]
 BLOCKS_AT_ONCE = 50
+LONGEST = 6
 
 
 class Journals:
@@ -199,15 +201,37 @@ def overdue(data: Path | str, head: int, grace_blocks: int) -> Iterator[str]:
                 yield f"{name}: {row} is open {head - state['deadline_block']} blocks past its deadline"
 
 
+class Settling:
+    """How long is waited for stillness. The time begins anew, up to ``LONGEST`` times as much in all, whenever less
+    waits than ever before: after the loss of the broker's store every fact is published again, and consumers read tens
+    of thousands that they know."""
+
+    def __init__(self, now_s: float, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._least: float = math.inf
+        self._deadline_s = now_s + patience_s
+        self._end_s = now_s + LONGEST * patience_s
+
+    def note(self, now_s: float, waiting: int) -> None:
+        """So much waits at this moment."""
+        if waiting < self._least:
+            self._least, self._deadline_s = waiting, now_s + self._patience_s
+
+    def is_over(self, now_s: float) -> bool:
+        """Whether nothing became less for too long, or it takes too long in all."""
+        return now_s >= min(self._deadline_s, self._end_s)
+
+
 async def settled(stack: CrashStack, timeout_s: float) -> dict[str, Any]:
     """Wait until nothing is under way; what still is when the time is over, empty when all is still."""
     left: dict[str, Any] = {"nothing was looked at": 1}
     loop = asyncio.get_running_loop()
-    deadline, still = loop.time() + timeout_s, 0
-    while loop.time() < deadline:
+    time, still = Settling(loop.time(), timeout_s), 0
+    while not time.is_over(loop.time()):
         left = await stack.not_ready()
         if not left:
             left = {**await asyncio.to_thread(open_work, stack.data), **await backlog(stack)}
+            time.note(loop.time(), sum(left.values()))
         still = 0 if left else still + 1
         if still == 2:
             return {}

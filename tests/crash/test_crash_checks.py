@@ -12,7 +12,17 @@ import pytest
 
 import crash_checks as checks
 from crash_checks import Told
-from crash_evidence import JOURNALS, Journals, MinedTransaction, OurChain, Streams, open_work, overdue
+from crash_evidence import (
+    JOURNALS,
+    LONGEST,
+    Journals,
+    MinedTransaction,
+    OurChain,
+    Settling,
+    Streams,
+    open_work,
+    overdue,
+)
 
 ACCOUNT = "0x" + "aa" * 20
 TABLES = """
@@ -190,3 +200,18 @@ def test_a_slot_that_is_open_past_its_deadline_is_noticed(world: World) -> None:
     world.run("fast-executor", "UPDATE execution_slots SET is_open = 1")
     assert not list(overdue(world.data, 19, 10))
     assert len(list(overdue(world.data, 20, 10))) == 1
+
+
+def test_settling_takes_as_long_as_less_and_less_waits_and_not_for_ever() -> None:
+    settling = Settling(0, 10)
+    settling.note(8, 500)
+    assert not settling.is_over(17)
+    settling.note(17, 428)
+    assert not settling.is_over(26)
+    settling.note(26, 428)
+    assert settling.is_over(27), "nothing became less"
+    settling = Settling(0, 10)
+    for second in range(10 * LONGEST):
+        settling.note(second, 1_000 - second)
+        assert not settling.is_over(second)
+    assert settling.is_over(10 * LONGEST)
