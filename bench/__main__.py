@@ -83,9 +83,8 @@ def show(result: path.PathResult) -> None:
         for item in sorted(shown, key=lambda item: -item.pss_mib):
             print(f"  {item.name:<24} {item.pss_mib:7.1f} MiB  {item.cpu_s:7.1f} CPU-s")
     services = [item for item in result.costs if item.name.startswith("dexlane-")]
-    print(
-        f"eight services and what they are forked from: {sum(item.pss_mib for item in services):.0f} MiB PSS (promised 1,024)"
-    )
+    memory_mib = sum(item.pss_mib for item in services)
+    print(f"eight services and what they are forked from: {memory_mib:.0f} MiB PSS (promised 1,024)")
     print(f"all but the chain: {result.cpu_cores:.2f} cores (promised 1)")
 
 
