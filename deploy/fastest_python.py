@@ -11,6 +11,8 @@ from pathlib import Path
 
 NAMES = ["python3"] + ["python3.%d" % minor for minor in range(11, 15)]  # noqa: UP031
 CLEARLY_FASTER = 0.9
+ROUNDS = 4
+"""Looks at each build, in turn: a machine that others share is itself quicker now and slower then."""
 PROBE = """
 import ensurepip, sys, time
 
@@ -68,7 +70,13 @@ def main():
     if not found:
         sys.exit(1)
     first, (minor, seconds) = found[0]
-    fastest, (_, least) = min((one for one in found if one[1][0] == minor), key=lambda one: one[1][1])
+    least_of = {path: took for path, (of, took) in found if of == minor}
+    for path in list(least_of) * (ROUNDS - 1) if len(least_of) > 1 else []:
+        again = measured(path)
+        if again is not None:
+            least_of[path] = min(least_of[path], again[1])
+    seconds = least_of[first]
+    fastest, least = min(least_of.items(), key=lambda one: one[1])
     sys.stdout.write(str(fastest if least < CLEARLY_FASTER * seconds else first) + "\n")
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import sqlite3
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from dexlane.events.risk import DecisionRecorded
 from dexlane.testing.stack import Stack
 
 AMOUNT = r'("sqrt_price_x96":"|"reserve0":"?)(\d+)'
+NAME = r"[0-9a-f]{64}"
 pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(400)]
 
 
@@ -47,11 +49,27 @@ async def test_after_a_run_the_record_is_whole_and_every_decision_is_decided_aga
     assert later.returncode == 0, later.stdout + later.stderr
 
 
+def used_by_decisions(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """The documents that the decisions name, and those that these name. A document is kept before its decision is
+    entered, so that an export may hold some that no decision in it was computed from."""
+    texts = {row["document"]: row["text"] for row in rows if "document" in row}
+    used: dict[str, str] = {}
+    new = [json.dumps(row) for row in rows if "document" not in row]
+    while new:
+        named = {name for text in new for name in re.findall(NAME, text) if name in texts and name not in used}
+        used |= {name: texts[name] for name in named}
+        new = [texts[name] for name in named]
+    return used
+
+
 def test_one_wei_in_a_document_of_the_run_is_named(flowing_stack: Stack) -> None:
     out = flowing_stack.home / "thoughts.jsonl"
     assert flowing_stack.command("thoughts", "export", "--format", "jsonl", "--out", str(out)).returncode == 0
     lines = out.read_text().splitlines()
-    place = next(at for at, line in enumerate(lines) if re.search(AMOUNT, json.loads(line).get("text", "")))
+    used = used_by_decisions([json.loads(line) for line in lines])
+    place = next(
+        at for at, line in enumerate(lines) if re.search(AMOUNT, used.get(json.loads(line).get("document"), ""))
+    )
     document = json.loads(lines[place])
     document["text"] = re.sub(AMOUNT, lambda found: f"{found[1]}{int(found[2]) + 1}", document["text"], count=1)
     lines[place] = json.dumps(document)

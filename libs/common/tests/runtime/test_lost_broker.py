@@ -17,6 +17,7 @@ from dexlane.events.base import Event
 from dexlane.events.portfolio import ExposureChanged
 from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime.bus import Bus
+from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.clock import SystemClock
 from dexlane.runtime.consuming import decision_config
 from dexlane.runtime.declare import declare
@@ -105,11 +106,6 @@ async def eventually(condition: object, timeout_s: float = 20.0) -> None:
     pytest.fail(f"not within {timeout_s} s")
 
 
-async def ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
 async def tell(journal: Journal, *facts: Event) -> None:
     async with journal.transaction() as tx:
         for fact in facts:
@@ -131,7 +127,7 @@ async def test_everything_that_was_published_comes_again_and_what_is_new_with_it
         return {event.subject_id for event in stored if isinstance(event, DecisionRecorded)} == set("012345")
 
     await eventually(is_whole)
-    await ended(relay)
+    await cancelled([relay])
 
 
 async def test_of_a_last_value_only_the_newest_comes_again(journal: Journal, broker: Broker, lost_bus: Bus) -> None:
@@ -146,7 +142,7 @@ async def test_of_a_last_value_only_the_newest_comes_again(journal: Journal, bro
         return await broker.stored("STATE", ExposureChanged) == versions[-1:]
 
     await eventually(is_there)
-    await ended(relay)
+    await cancelled([relay])
 
 
 async def test_a_journal_that_starts_after_the_loss_publishes_everything_again(
@@ -155,7 +151,7 @@ async def test_a_journal_that_starts_after_the_loss_publishes_everything_again(
     relay = asyncio.create_task(journal.relay(lost_bus))
     await tell(journal, a_decision(1), a_decision(2))
     assert await journal.drained(5)
-    await ended(relay)
+    await cancelled([relay])
     await journal.stop()
     await broker.lose_everything()
     bus = Bus(broker.url, "main", "again", log)
@@ -167,7 +163,7 @@ async def test_a_journal_that_starts_after_the_loss_publishes_everything_again(
         return len(await broker.stored("TRADING", DecisionRecorded)) == 2
 
     await eventually(is_whole)
-    await ended(relay)
+    await cancelled([relay])
     await again.stop()
     await bus.stop()
 
@@ -193,7 +189,7 @@ async def test_a_reader_begins_anew_in_a_stream_that_was_made_anew(broker: Broke
         fact = a_decision(7)
         await js.publish(fact.subject(), fact.to_wire())
     await eventually(lambda: has_seen("7"))
-    await ended(reading)
+    await cancelled([reading])
 
 
 async def test_a_durable_consumer_that_the_server_lost_is_made_anew(
@@ -211,4 +207,4 @@ async def test_a_durable_consumer_that_the_server_lost_is_made_anew(
     await eventually(is_there)
     await broker.lose_everything()
     await eventually(is_there)
-    await ended(watching)
+    await cancelled([watching])
