@@ -66,18 +66,16 @@ def measured(path):
 
 def main():
     """Print the path; exit code 1 when there is none."""
-    found = [(path, took) for path, took in ((path, measured(path)) for path in candidates()) if took is not None]
-    if not found:
+    least = {}
+    for path in list(candidates()) * ROUNDS:
+        took = measured(path)
+        if took is not None:
+            least[path] = min(least.get(path, took), took)
+    if not least:
         sys.exit(1)
-    first, (minor, seconds) = found[0]
-    least_of = {path: took for path, (of, took) in found if of == minor}
-    for path in list(least_of) * (ROUNDS - 1) if len(least_of) > 1 else []:
-        again = measured(path)
-        if again is not None:
-            least_of[path] = min(least_of[path], again[1])
-    seconds = least_of[first]
-    fastest, least = min(least_of.items(), key=lambda one: one[1])
-    sys.stdout.write(str(fastest if least < CLEARLY_FASTER * seconds else first) + "\n")
+    first, (minor, seconds) = next(iter(least.items()))
+    fastest = min((path for path in least if least[path][0] == minor), key=least.__getitem__)
+    sys.stdout.write(str(fastest if least[fastest][1] < CLEARLY_FASTER * seconds else first) + "\n")
 
 
 if __name__ == "__main__":

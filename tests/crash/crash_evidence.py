@@ -226,12 +226,12 @@ async def settled(stack: CrashStack, timeout_s: float) -> dict[str, Any]:
     """Wait until nothing is under way; what still is when the time is over, empty when all is still."""
     left: dict[str, Any] = {"nothing was looked at": 1}
     loop = asyncio.get_running_loop()
-    time, still = Settling(loop.time(), timeout_s), 0
-    while not time.is_over(loop.time()):
+    settling, still = Settling(loop.time(), timeout_s), 0
+    while not settling.is_over(loop.time()):
         left = await stack.not_ready()
         if not left:
             left = {**await asyncio.to_thread(open_work, stack.data), **await backlog(stack)}
-            time.note(loop.time(), sum(left.values()))
+            settling.note(loop.time(), sum(left.values()))
         still = 0 if left else still + 1
         if still == 2:
             return {}

@@ -65,15 +65,11 @@ def used_by_decisions(rows: list[dict[str, Any]]) -> dict[str, str]:
 def test_one_wei_in_a_document_of_the_run_is_named(flowing_stack: Stack) -> None:
     out = flowing_stack.home / "thoughts.jsonl"
     assert flowing_stack.command("thoughts", "export", "--format", "jsonl", "--out", str(out)).returncode == 0
-    lines = out.read_text().splitlines()
-    used = used_by_decisions([json.loads(line) for line in lines])
-    place = next(
-        at for at, line in enumerate(lines) if re.search(AMOUNT, used.get(json.loads(line).get("document"), ""))
-    )
-    document = json.loads(lines[place])
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    used = used_by_decisions(rows)
+    document = next(row for row in rows if re.search(AMOUNT, used.get(row.get("document"), "")))
     document["text"] = re.sub(AMOUNT, lambda found: f"{found[1]}{int(found[2]) + 1}", document["text"], count=1)
-    lines[place] = json.dumps(document)
-    out.write_text("\n".join(lines) + "\n")
+    out.write_text("".join(json.dumps(row) + "\n" for row in rows))
     verified = flowing_stack.command("thoughts", "verify", "--file", str(out))
     again = flowing_stack.command("thoughts", "re-run", "--all", "--file", str(out))
     for answer in (verified, again):

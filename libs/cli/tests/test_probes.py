@@ -36,7 +36,7 @@ def answer(status: int, body: str) -> bytes:
 async def test_a_process_that_answers_200_is_ready_and_is_asked_for_the_whole_path() -> None:
     async with server(answer(200, "")) as (url, asked):
         assert await probes.http(url)() is True
-        assert asked[0].startswith(b"GET /readyz?js=true HTTP/1.0\r\nHost: 127.0.0.1:")
+        assert asked[0].startswith(b"GET /readyz?js=true HTTP/1.1\r\nHost: 127.0.0.1:")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import typer
 
 from dexlane.chain.link import host_of
@@ -19,6 +18,7 @@ from dexlane.runtime.declare import declare
 from dexlane_cli import probes
 from dexlane_cli.errors import EXIT_FAILED, CommandError
 from dexlane_cli.listening import connect
+from dexlane_cli.nodes import require_nodes
 from dexlane_cli.options import DEFAULT_HOME, Home, Shift, console, options_for
 from dexlane_cli.session import supervisor_pid
 from dexlane_cli.stack import StackOptions, cache_binary
@@ -101,27 +101,24 @@ async def bus(options: StackOptions) -> Finding:
 
 
 async def chain(options: StackOptions) -> Finding:
-    """Every configured node answers; of several for one chain each is looked at."""
+    """Every configured node answers, and on its chain; of several for one chain each is looked at."""
     faults: list[str] = []
     well: list[str] = []
     for chain_id, urls in options.node_urls.items():
         for url in urls:
-            (well if await _is_node(url.replace("ws", "http", 1)) else faults).append(
-                f"{host_of(url)} (chain {chain_id})"
-            )
+            try:
+                await require_nodes({chain_id: [url]})
+            except CommandError:
+                faults.append(f"{host_of(url)} (chain {chain_id})")
+            else:
+                well.append(f"{host_of(url)} (chain {chain_id})")
     if faults:
-        return Finding("chain", False, f"no answer from {', '.join(faults)}; answers: {', '.join(well) or 'none'}")
+        return Finding(
+            "chain",
+            False,
+            f"no answer, or another chain's, from {', '.join(faults)}; answers: {', '.join(well) or 'none'}",
+        )
     return Finding("chain", True, f"{', '.join(well)} answer" if len(well) > 1 else f"{well[0]} answers")
-
-
-async def _is_node(url: str) -> bool:
-    request = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
-    try:
-        async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
-            answer = await client.post(url, json=request)
-    except httpx.HTTPError:
-        return False
-    return answer.status_code == 200 and "result" in answer.json()
 
 
 async def providers(options: StackOptions) -> Finding:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from pydantic import SecretStr, TypeAdapter
+from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from dexlane.runtime.settings import ServiceSettings, environment_names, service_of
@@ -50,10 +50,8 @@ def _default(info: FieldInfo) -> str:
     if info.is_required():
         return "must be set"
     value = info.get_default(call_default_factory=True)
-    if value is None or value in ({}, (), []):
+    if value in (None, "", (), {}):
         return "not set"
-    if isinstance(value, SecretStr):
-        return "hidden"
     if isinstance(value, tuple):
         return ",".join(str(one) for one in value)
     return TypeAdapter(dict).dump_json(value).decode() if isinstance(value, dict) else str(value)
