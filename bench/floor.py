@@ -12,6 +12,7 @@ from pathlib import Path
 import nats
 from nats.js.api import ConsumerConfig, StreamConfig
 
+from dexlane.events.risk import VerdictApproved
 from dexlane.testing.servers import nats_server
 
 
@@ -47,6 +48,17 @@ def fsync_floor(count: int = 500, pause_s: float = 0.0) -> Spread:
             samples.append((time.perf_counter_ns() - began) / 1e6)
             time.sleep(pause_s)
         os.close(descriptor)
+    return spread(samples)
+
+
+def reading_floor(data: bytes, count: int = 500, pause_s: float = 0.0) -> Spread:
+    """Reading one verdict: the same work each time, so that what a rest adds is what the processor forgot in it."""
+    samples = []
+    for _ in range(count):
+        began = time.perf_counter_ns()
+        VerdictApproved.from_wire(data)
+        samples.append((time.perf_counter_ns() - began) / 1e6)
+        time.sleep(pause_s)
     return spread(samples)
 
 
