@@ -1,5 +1,6 @@
 """From a verdict's bytes to signed bytes handed over, inside one executor: journal and signer's record on this
-disk, a chain in memory. What the other services do meanwhile is not in it; ``path`` has that."""
+disk, its events published to a broker, a chain in memory. What the other services do meanwhile is not in it; ``path``
+has that."""
 
 from __future__ import annotations
 
@@ -7,18 +8,28 @@ import asyncio
 import gc
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import nats
 import uvloop
 
 from bench.floor import Spread, fsync_floor, reading_floor, spread
 from dexlane.chain.execution.keys import SigningRules
+from dexlane.events.base import DEFAULT_REALM
 from dexlane.events.risk import VerdictApproved
 from dexlane.events.seals import Approver
+from dexlane.runtime.bus import Bus
+from dexlane.runtime.cancelling import cancelled
+from dexlane.runtime.declare import declare
+from dexlane.runtime.journal import Journal
+from dexlane.runtime.observability import configure_logging
 from dexlane.runtime.sealing import Approving, Sealer
 from dexlane.testing.builders import USDC
 from dexlane.testing.live_bench import Home, TokenWorld, live_book, running
+from dexlane.testing.servers import nats_server
 from dexlane.values.books import Book, Lane
 
 ROUNDS = 300
@@ -26,6 +37,10 @@ PAUSES_S = (0.0, 0.02)
 """Between two verdicts: none, so that each finds the processor and the disk as the one before left them, and so long
 that others had both meanwhile."""
 BLOCKS_OF_A_TRADE = 4
+TRADES_AT_ONCE = 10
+BOOKKEEPING_S = 0.3
+"""After so many trades nothing happens for so long, for the journal to mark what is published and copy its log back: it
+does so when nobody is in a hurry, and trades are rarer than here."""
 ROOMY = {"max_open_positions": 10_000, "max_orders_per_minute": 100_000}
 
 
@@ -47,11 +62,12 @@ def run() -> list[Found]:
 def _after(pause_s: float) -> Found:
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         home = Home(Path(folder), f"sqlite+aiosqlite:///{folder}/journal.db")
-        trade, verdict = uvloop.run(_trade(home, pause_s))
+        with nats_server(Path(folder) / "broker") as url:
+            trade, verdict = uvloop.run(_trade(home, url, pause_s))
     return Found(pause_s, trade, fsync_floor(ROUNDS, pause_s), reading_floor(verdict, ROUNDS, pause_s))
 
 
-async def _trade(home: Home, pause_s: float) -> tuple[Spread, bytes]:
+async def _trade(home: Home, url: str, pause_s: float) -> tuple[Spread, bytes]:
     """With the wire form of a verdict."""
     sealer = Sealer(b"\7" * 32)
     approving = Approving(Approver.RISK_SCORER, sealer)
@@ -70,10 +86,12 @@ async def _trade(home: Home, pause_s: float) -> tuple[Spread, bytes]:
         world.chain.submit = noted  # type: ignore[method-assign]
 
     samples: list[float] = []
-    async with running(home, _roomy_book(), furnish=furnish) as bench:
+    async with running(home, _roomy_book(), furnish=furnish) as bench, _published(bench.journal, url):
         gc.collect()
         gc.freeze()
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
+            if number % TRADES_AT_ONCE == 0:
+                await asyncio.sleep(BOOKKEEPING_S)
             sealed = approving.verdict(bench.verdict(), bench.mirror.tip_event)
             wire = sealed.to_wire()
             handed_ns.clear()
@@ -84,6 +102,23 @@ async def _trade(home: Home, pause_s: float) -> tuple[Spread, bytes]:
                 await bench.head()
             await asyncio.sleep(pause_s)
     return spread(samples), wire
+
+
+@asynccontextmanager
+async def _published(journal: Journal, url: str) -> AsyncIterator[None]:
+    """Publish what the journal commits meanwhile."""
+    client = await nats.connect(url)
+    await declare(client.jetstream(), apply=True)
+    await client.close()
+    bus = Bus(url, DEFAULT_REALM, "handover", configure_logging("bench", "ERROR"))
+    await bus.start()
+    await journal.recover()
+    publishing = asyncio.create_task(journal.relay(bus))
+    try:
+        yield
+    finally:
+        await cancelled([publishing])
+        await bus.stop()
 
 
 def _roomy_book() -> Book:
