@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +25,7 @@ from dexlane_signer import (
     NonceGuard,
     SignedAttempt,
     Slot,
+    guard_log,
 )
 from dexlane_signer.guard import OPEN_SLOTS_BELOW
 from dexlane_signer.guard_file import _VERSION_1
@@ -306,6 +309,42 @@ def test_a_file_of_the_first_form_is_brought_forward(tmp_path: Path) -> None:
     assert following.number == 2, "the bytes of number 1 were not kept"
     guard.close()
     NonceGuard(path).close()
+
+
+def test_no_signature_waits_for_the_log_to_be_copied_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard_log, "COPY_AFTER_S", 3_600)
+    guard = NonceGuard(tmp_path / "guard.db")
+    before = (tmp_path / "guard.db").read_bytes()
+    for nonce in range(300):
+        assert admit(guard, Slot(1, ADDRESS, nonce), f"intent {nonce}", "trade", "0x1") is None
+    assert (tmp_path / "guard.db").read_bytes() == before, "a commit copied the log"
+    guard.close()
+
+
+def test_the_log_is_copied_back_a_moment_later_and_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard_log, "COPY_AFTER_S", 0.1)
+    guard = NonceGuard(tmp_path / "guard.db")
+    log, nonces = tmp_path / "guard.db-wal", itertools.count()
+    room = log.stat().st_size
+
+    def commit() -> bytes:
+        """The header of the log after one more commit; it is another one in each log."""
+        nonce = next(nonces)
+        assert admit(guard, Slot(1, ADDRESS, nonce), f"intent {nonce}", "trade", "0x1") is None
+        with log.open("rb") as file:
+            return file.read(32)
+
+    for _ in range(5):
+        began, deadline_s = commit(), time.monotonic() + 20
+        while commit() == began:
+            assert time.monotonic() < deadline_s
+            for _ in range(guard_log.COMMITS_TO_COPY):
+                commit()
+            time.sleep(0.3)
+    assert log.stat().st_size == room
+    guard.close()
 
 
 def test_a_file_of_a_later_form_is_refused(tmp_path: Path) -> None:

@@ -146,3 +146,16 @@ async def test_what_is_not_there_yet_at_the_start_halts_nobody(js: JetStreamCont
     service.on_start(no_database)
     assert await service.run() == 1
     assert (await js.stream_info("STATE")).state.messages == 0
+
+
+async def test_a_bus_that_does_not_answer_at_the_start_halts_nobody(
+    js: JetStreamContext, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silence(*_: object, **__: object) -> None:
+        raise nats.errors.TimeoutError
+
+    service = Service("test", ServiceSettings(nats_url=nats_url, port=0), handles_money=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(JetStreamContext, "stream_info", silence)
+        assert await service.run() == 1
+    assert (await js.stream_info("STATE")).state.messages == 0

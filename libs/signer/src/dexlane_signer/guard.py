@@ -19,6 +19,7 @@ from dexlane_signer.addresses import normal_address
 from dexlane_signer.attempts import Asked, Attempt, SignedAttempt, Slot
 from dexlane_signer.denials import Denial, DenialReason
 from dexlane_signer.guard_file import open_guard_file, unavailable
+from dexlane_signer.guard_log import LogCopying
 from dexlane_signer.latch import Latch, Level
 from dexlane_signer.policy import Kind
 from dexlane_signer.spending import Spending
@@ -55,6 +56,7 @@ class NonceGuard:
         self._lock = threading.Lock()
         self.spending = Spending()
         self._db = open_guard_file(path, busy_timeout_s)
+        self._log = LogCopying(path)
 
     def admit(
         self, slot: Slot, asked: Asked, signed: SignedAttempt, conditions: Sequence[Condition] = ()
@@ -174,6 +176,7 @@ class NonceGuard:
     def close(self) -> None:
         """Close the file."""
         with self._lock:
+            self._log.stop()
             self._db.close()
 
     @contextmanager
@@ -185,6 +188,7 @@ class NonceGuard:
                 yield self._db
                 if self._db.in_transaction:
                     self._db.execute("COMMIT")
+                    self._log.committed()
             finally:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dexlane_signer import approval_record, spending
+from dexlane_signer.guard_log import MOST_PAGES
 
 VERSION = 3
 _VERSION_1 = """
@@ -69,9 +70,10 @@ def open_guard_file(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
         db = sqlite3.connect(
             path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False, cached_statements=64
         )
-        # WAL with FULL: one fsync at each commit, none elsewhere but at the rare checkpoint.
+        # WAL with FULL: one fsync at each commit; the log is copied back beside them.
         journal = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA wal_autocheckpoint = {MOST_PAGES}")
         db.execute("PRAGMA foreign_keys = ON")
         _upgrade(db)
         _make_room(db)

@@ -70,7 +70,10 @@ class Bus:
         return self._client is not None and self._client.is_connected
 
     async def start(self) -> None:
-        """Connect, and refuse to go on unless every declared stream and bucket is there."""
+        """Connect, and refuse to go on unless every declared stream and bucket is there.
+
+        ``Fatal`` when nobody lets us in or one is missing, ``Transient`` when the server does not say.
+        """
 
         async def on_error(error: Exception) -> None:
             self._log.warning("bus_error", reason=str(error) or type(error).__name__)
@@ -89,7 +92,10 @@ class Bus:
             where = self.url.rsplit("@", 1)[-1]
             raise Fatal(f"no NATS server lets us in at {where}; start one or set DEXLANE_NATS_URL") from error
         self._js = self._client.jetstream(timeout=5)
-        await self._require_declared()
+        try:
+            await self._require_declared()
+        except (NatsError, JetStreamError, TimeoutError) as error:
+            raise Transient(f"the server does not say which streams it has: {error or 'it timed out'}") from error
         self._linked()
 
     def _linked(self) -> None:

@@ -16,7 +16,7 @@ from dexlane.events.streams import stream_of
 from dexlane.events.thoughts import ThoughtsChained
 from dexlane.runtime import thought_archive
 from dexlane.runtime.bus import Bus
-from dexlane.runtime.errors import Fatal, Transient
+from dexlane.runtime.errors import Transient
 from dexlane.runtime.journal import Journal
 from dexlane.runtime.service import Service
 from gateway.projections.feed import KEPT
@@ -29,14 +29,14 @@ E = TypeVar("E", bound=Event)
 
 
 async def last_value(bus: Bus, event_type: type[E], chain_id: int, tail: str) -> E | None:
-    """The last value on one subject; None when there is none. ``Fatal`` when the bus does not tell."""
+    """The last value on one subject; None when there is none. ``Transient`` when the bus does not tell."""
     subject = event_type.pattern(bus.realm, chain_id, tail)
     try:
         message = await bus.js.get_last_msg(stream_of(event_type).name, subject)
     except NotFoundError:
         return None
     except (NatsError, JetStreamError, TimeoutError) as error:
-        raise Fatal(f"the last value of {subject} could not be read: {error}") from error
+        raise Transient(f"the last value of {subject} could not be read: {error}") from error
     return event_type.from_wire(message.data or b"")
 
 

@@ -11,13 +11,13 @@ from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.events.fees import FeeQuoted
 from dexlane.events.portfolio import ExposureChanged
 from dexlane.runtime.bus import Bus
-from dexlane.runtime.errors import Fatal
+from dexlane.runtime.errors import Transient
 from dexlane.runtime.stored_values import stored_values
 
 
 async def load_last_values(bus: Bus, side: SideValues, chain_id: int) -> None:
-    """Books, exposures, fee quote, every source's status and every breaker of a chain. ``Fatal`` when the broker does
-    not answer."""
+    """Books, exposures, fee quote, every source's status and every breaker of a chain. ``Transient`` when the broker
+    does not answer."""
     try:
         async for status in stored_values(bus, TradingStatus, chain_id):
             side.take_status(status)
@@ -32,4 +32,4 @@ async def load_last_values(bus: Bus, side: SideValues, chain_id: int) -> None:
         async for quote in stored_values(bus, FeeQuoted, chain_id):
             side.take_fee_quote(quote)
     except (NatsError, JetStreamError, TimeoutError) as error:
-        raise Fatal(f"the last values of chain {chain_id} could not be read: {error}") from error
+        raise Transient(f"the last values of chain {chain_id} could not be read: {error}") from error
