@@ -13,19 +13,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import nats
 import uvloop
 
+from bench.broker import started_bus
 from bench.floor import Spread, fsync_floor, reading_floor, spread
 from dexlane.chain.execution.keys import SigningRules
-from dexlane.events.base import DEFAULT_REALM
 from dexlane.events.risk import VerdictApproved
 from dexlane.events.seals import Approver
-from dexlane.runtime.bus import Bus
 from dexlane.runtime.cancelling import cancelled
-from dexlane.runtime.declare import declare
 from dexlane.runtime.journal import Journal
-from dexlane.runtime.observability import configure_logging
 from dexlane.runtime.sealing import Approving, Sealer
 from dexlane.testing.builders import USDC
 from dexlane.testing.live_bench import Home, TokenWorld, live_book, running
@@ -107,11 +103,7 @@ async def _trade(home: Home, url: str, pause_s: float) -> tuple[Spread, bytes]:
 @asynccontextmanager
 async def _published(journal: Journal, url: str) -> AsyncIterator[None]:
     """Publish what the journal commits meanwhile."""
-    client = await nats.connect(url)
-    await declare(client.jetstream(), apply=True)
-    await client.close()
-    bus = Bus(url, DEFAULT_REALM, "handover", configure_logging("bench", "ERROR"))
-    await bus.start()
+    bus = await started_bus(url)
     await journal.recover()
     publishing = asyncio.create_task(journal.relay(bus))
     try:
@@ -131,5 +123,6 @@ def show(found: list[Found]) -> None:
     print("verdict received -> signed bytes handed over, one executor, nothing beside it")
     for one in found:
         print(f"  after a rest of {one.pause_s * 1_000:.0f} ms: {one.trade}")
+        print(f"    p99 above one write: {one.trade.p99 - one.write.p99:.2f} ms (promised 5)")
         print(f"    a write on disk, three of which are in it: {one.write}")
         print(f"    reading a verdict, once in it: p50 {one.reading.p50 * 1_000:.0f} us")

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nats
-
+from bench.broker import started_bus
 from bench.floor import Spread, spread
 from bench.ingest import event_of
 from bench.market_load import Market, block_hash
@@ -25,7 +24,6 @@ from dexlane.events.market import BlockApplied
 from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import SystemClock
-from dexlane.runtime.declare import declare
 from dexlane.runtime.observability import Log
 from dexlane.runtime.pool_mirror import PoolMirror
 from dexlane.testing.servers import nats_server
@@ -95,11 +93,7 @@ def _mirror_process(url: str, last_block: int) -> subprocess.Popen[str]:
 
 
 async def _measure(url: str, rate: float, seconds: float) -> tuple[float, list[Mirrored], str]:
-    client = await nats.connect(url)
-    await declare(client.jetstream(), apply=True)
-    await client.close()
-    bus = Bus(url, "main", "bench", Log(logging.getLogger("bench")))
-    await bus.start()
+    bus = await started_bus(url)
     market = Market.of(POOLS)
     await _seed(bus, market)
     events, digest = _blocks(market, int(rate * seconds))

@@ -347,6 +347,17 @@ def test_the_log_is_copied_back_a_moment_later_and_begins_again(
     guard.close()
 
 
+def test_what_is_recorded_counts_where_no_thread_is_to_be_had(
+    guard: NonceGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(guard_log.threading.Timer, "start", refuse)
+    for nonce in range(guard_log.COMMITS_TO_COPY + 1):
+        assert admit(guard, Slot(1, ADDRESS, nonce), f"intent {nonce}", "trade", "0x1") is None
+
+
 def test_a_file_of_a_later_form_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "guard.db"
     NonceGuard(path).close()

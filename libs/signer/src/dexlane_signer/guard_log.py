@@ -27,10 +27,13 @@ class LogCopying:
         self._commits += 1
         if self._commits < COMMITS_TO_COPY or self._timer.is_alive():
             return
-        self._commits = 0
-        self._timer = threading.Timer(COPY_AFTER_S, self._copy)
-        self._timer.daemon = True
-        self._timer.start()
+        timer = threading.Timer(COPY_AFTER_S, self._copy)
+        timer.daemon = True
+        try:
+            timer.start()
+        except RuntimeError:
+            return  # no thread is to be had: what was signed counts all the same, and the next commit asks again
+        self._commits, self._timer = 0, timer
 
     def stop(self) -> None:
         """Copy nothing any more; returns when nothing is being copied."""

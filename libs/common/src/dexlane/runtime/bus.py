@@ -95,7 +95,8 @@ class Bus:
         try:
             await self._require_declared()
         except (NatsError, JetStreamError, TimeoutError) as error:
-            raise Transient(f"the server does not say which streams it has: {error or 'it timed out'}") from error
+            reason = str(error) or type(error).__name__
+            raise Transient(f"the server does not say which streams it has: {reason}") from error
         self._linked()
 
     def _linked(self) -> None:
