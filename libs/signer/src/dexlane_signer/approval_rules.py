@@ -99,14 +99,16 @@ def _check_addressee(policy: Policy, statement: Statement, chain_id: int, sender
 
 def _check_trades(policy: Policy, statement: Statement, trades: Sequence[Trade]) -> Denial | None:
     """Routers know native coin by its wrapped form only, so an approval of the one is one of the other."""
-    approved = tuple(policy.wrapped_native or token if token == NATIVE else token for token in statement.tokens)
-    covered = _is_round_trip if statement.kind is ApprovedKind.GAP else _is_same_pair
-    if not all(covered(approved, trade.tokens) for trade in trades):
-        return Denial(DenialReason.APPROVAL_WRONG_TOKENS, "the approval is for other tokens")
-    token = trades[0].tokens[0]
-    if any(trade.tokens[0] != token for trade in trades):
-        return Denial(DenialReason.APPROVAL_WRONG_TOKENS, "an approved trade pays one token")
-    return _check_amount(statement, approved[0] == token, sum(trade.amount_in for trade in trades))
+    approved = tuple([policy.wrapped_native or token if token == NATIVE else token for token in statement.tokens])
+    covers = _is_round_trip if statement.kind is ApprovedKind.GAP else _is_same_pair
+    paid, amount = trades[0].tokens[0], 0
+    for trade in trades:
+        if not covers(approved, trade.tokens):
+            return Denial(DenialReason.APPROVAL_WRONG_TOKENS, "the approval is for other tokens")
+        if trade.tokens[0] != paid:
+            return Denial(DenialReason.APPROVAL_WRONG_TOKENS, "an approved trade pays one token")
+        amount += trade.amount_in
+    return _check_amount(statement, approved[0] == paid, amount)
 
 
 def _is_same_pair(approved: tuple[str, ...], traded: tuple[str, ...]) -> bool:

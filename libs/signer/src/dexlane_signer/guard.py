@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from dexlane_signer.addresses import normal_address
 from dexlane_signer.attempts import Asked, Attempt, SignedAttempt, Slot
@@ -32,6 +32,21 @@ OPEN_SLOTS_BELOW = 16
 """How far below the highest signed nonce a slot may be opened for a trade: slots that one executor has open at once are
 signed in any order. Further down only cancels are, so that a gap can be closed and an old journal signs nothing."""
 _LAST_LATCH = "SELECT level, source, reason, at_s FROM latches ORDER BY number DESC LIMIT 1"
+# Each question of a signature is one statement: a trade waits for them.
+_STANDING = """
+SELECT level, source, reason, at_s, coalesce(epoch, 0)
+FROM (SELECT max(number) AS last FROM latches) LEFT JOIN latches ON number = last
+LEFT JOIN epochs ON chain_id = ? AND address = ?
+"""
+"""The last latch, and the highest epoch of an account."""
+_OWNERS = """
+SELECT here.intent_id, here.cancelled, own.chain_id, own.nonce,
+    (SELECT max(nonce) FROM slots WHERE chain_id = ? AND address = ?)
+FROM (SELECT 1) LEFT JOIN slots AS here ON here.chain_id = ? AND here.address = ? AND here.nonce = ?
+LEFT JOIN slots AS own ON own.intent_id = ?
+"""
+"""Whose a slot is and whether it was cancelled, which slot an intent has, and the highest nonce of the account."""
+_RAISE_EPOCH = "INSERT INTO epochs VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET epoch = excluded.epoch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +57,23 @@ class _Place:
     is_new_slot: bool = False
     is_on_record: bool = False
     kind: Kind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What holds for every signature of an account: the latch, and the highest epoch that was ever asked for."""
+
+    latch: Latch
+    epoch: int
+
+    def refusal(self, *, is_cancel: bool, is_entry: bool, epoch: int) -> Denial | None:
+        """Why nothing may be signed for that epoch now; ``None`` when something may."""
+        if self.latch.level.stops(is_cancel=is_cancel, is_entry=is_entry):
+            return Denial(DenialReason.HALTED, self.latch.sentence)
+        if epoch >= self.epoch:
+            return None
+        sentence = f"epoch {epoch} was followed by {self.epoch}: another executor took over"
+        return Denial(DenialReason.STALE_EPOCH, sentence)
 
 
 class NonceGuard:
@@ -71,19 +103,18 @@ class NonceGuard:
         signed must also meet every condition. Raises ``GuardUnavailableError`` with nothing recorded.
         """
         with self._transaction() as db:
-            is_new = self._is_new(asked.intent_id, signed.hash)
-            outcome = self._admit(slot, asked, signed)
+            standing = self._standing(slot.chain_id, slot.address)
+            place = self._place(slot, asked, signed.transaction, standing, signed.hash)
+            outcome = self._record(slot, asked, signed, place) if isinstance(place, _Place) else place
             # A transaction that was signed before was counted then, and is on its way perhaps: it is given back.
-            if is_new and not isinstance(outcome, Denial) and outcome.hash == signed.hash:
+            if isinstance(place, _Place) and not place.is_on_record:
                 refusals = (condition(db) for condition in conditions)
                 outcome = next((refusal for refusal in refusals if refusal is not None), outcome)
             if isinstance(outcome, Denial):
                 db.execute("ROLLBACK")
+            elif asked.epoch > standing.epoch:
+                db.execute(_RAISE_EPOCH, (slot.chain_id, slot.address, asked.epoch))
         return outcome
-
-    def _is_new(self, intent_id: str, signed_hash: str) -> bool:
-        query = "SELECT 1 FROM attempts WHERE intent_id = ? AND hash = ?"
-        return self._db.execute(query, (intent_id, signed_hash)).fetchone() is None
 
     def recorded(self, slot: Slot, asked: Asked, transaction: DynamicFeeTransaction) -> Denial | SignedAttempt | None:
         """What ``admit`` would answer already without a signature; ``None`` when it needs one.
@@ -92,45 +123,34 @@ class NonceGuard:
         record, because their signatures of one transaction differ.
         """
         with self._lock, unavailable():
-            found = self._place(slot, asked, transaction)
+            found = self._place(slot, asked, transaction, self._standing(slot.chain_id, slot.address))
         return None if isinstance(found, _Place) else found
 
-    def _admit(self, slot: Slot, asked: Asked, signed: SignedAttempt) -> Denial | SignedAttempt:
-        found = self._place(slot, asked, signed.transaction, signed.hash)
-        if isinstance(found, Denial):
-            return found
-        if isinstance(found, _Place):
-            found = self._record(slot, asked, signed, found)
-        if asked.epoch:
-            self._raise_epoch(slot, asked.epoch)
-        return found
-
     def _place(
-        self, slot: Slot, asked: Asked, transaction: DynamicFeeTransaction, hash_: str | None = None
+        self,
+        slot: Slot,
+        asked: Asked,
+        transaction: DynamicFeeTransaction,
+        standing: _Standing,
+        hash_: str | None = None,
     ) -> Denial | SignedAttempt | _Place:
-        latch = _latch(self._db)
-        if latch.level.stops(is_cancel=asked.kind == "cancel", is_entry=asked.is_entry):
-            return Denial(DenialReason.HALTED, latch.sentence)
-        stale = self._stale(slot.chain_id, slot.address, asked.epoch)
-        if stale is not None:
-            return stale
-        row = self._db.execute(
-            "SELECT intent_id, cancelled FROM slots WHERE chain_id = ? AND address = ? AND nonce = ?",
-            (slot.chain_id, slot.address, slot.nonce),
-        ).fetchone()
-        if row is None:
-            return self._new_slot(slot, asked)
-        if row[0] != asked.intent_id:
-            return Denial(DenialReason.SLOT_TAKEN, f"nonce {slot.nonce} belongs to intent {row[0]}")
-        return self._next_attempt(asked, transaction, hash_, cancelled=bool(row[1]))
+        refusal = standing.refusal(is_cancel=asked.kind == "cancel", is_entry=asked.is_entry, epoch=asked.epoch)
+        if refusal is not None:
+            return refusal
+        account = (slot.chain_id, slot.address)
+        row = self._db.execute(_OWNERS, (*account, *account, slot.nonce, asked.intent_id)).fetchone()
+        owner, cancelled, *own, highest = row
+        if owner is None:
+            return _new_slot(slot, asked, own, highest)
+        if owner != asked.intent_id:
+            return Denial(DenialReason.SLOT_TAKEN, f"nonce {slot.nonce} belongs to intent {owner}")
+        return self._next_attempt(asked, transaction, hash_, cancelled=bool(cancelled))
 
     def refusal(self, chain_id: int, address: str, epoch: int, *, is_entry: bool) -> Denial | None:
         """Why something without a slot, such as a permit, may not be signed now; ``None`` when it may."""
         with self._lock, unavailable():
-            latch = _latch(self._db)
-            if latch.level.stops(is_cancel=False, is_entry=is_entry):
-                return Denial(DenialReason.HALTED, latch.sentence)
-            return self._stale(chain_id, normal_address(address), epoch)
+            standing = self._standing(chain_id, normal_address(address))
+            return standing.refusal(is_cancel=False, is_entry=is_entry, epoch=epoch)
 
     def halt(self, reason: str, *, level: Level = Level.HALTED, source: str = "operator") -> bool:
         """Latch: from now on, restarts included, only what ``level`` allows is admitted. Never loosens; whether it
@@ -193,30 +213,9 @@ class NonceGuard:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
 
-    def _stale(self, chain_id: int, address: str, epoch: int) -> Denial | None:
-        row = self._db.execute(
-            "SELECT epoch FROM epochs WHERE chain_id = ? AND address = ?", (chain_id, address)
-        ).fetchone()
-        if row is None or epoch >= row[0]:
-            return None
-        return Denial(DenialReason.STALE_EPOCH, f"epoch {epoch} was followed by {row[0]}: another executor took over")
-
-    def _raise_epoch(self, slot: Slot, epoch: int) -> None:
-        self._db.execute(
-            "INSERT INTO epochs VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET epoch = excluded.epoch "
-            "WHERE excluded.epoch > epochs.epoch",
-            (slot.chain_id, slot.address, epoch),
-        )
-
-    def _new_slot(self, slot: Slot, asked: Asked) -> Denial | _Place:
-        held = self._db.execute("SELECT chain_id, nonce FROM slots WHERE intent_id = ?", (asked.intent_id,)).fetchone()
-        if held is not None:
-            return Denial(DenialReason.INTENT_HAS_SLOT, f"the intent already owns nonce {held[1]} on chain {held[0]}")
-        mark = _highest(self._db, slot.chain_id, slot.address)
-        if asked.kind != "cancel" and mark is not None and slot.nonce < mark - OPEN_SLOTS_BELOW:
-            sentence = f"nonce {slot.nonce} lies far below {mark}, the highest signed; only its cancel would be signed"
-            return Denial(DenialReason.BELOW_HIGH_WATER, sentence)
-        return _Place(number=asked.number or 1, is_new_slot=True)
+    def _standing(self, chain_id: int, address: str) -> _Standing:
+        *latch, epoch = self._db.execute(_STANDING, (chain_id, address)).fetchone()
+        return _Standing(_latch_of(latch), epoch)
 
     def _next_attempt(
         self, asked: Asked, transaction: DynamicFeeTransaction, hash_: str | None, *, cancelled: bool
@@ -268,9 +267,23 @@ class NonceGuard:
             return True
 
 
+def _new_slot(slot: Slot, asked: Asked, own: Sequence[int | None], highest: int | None) -> Denial | _Place:
+    """``own`` are chain and nonce of the slot that the intent has already, if it has one."""
+    if own[0] is not None:
+        return Denial(DenialReason.INTENT_HAS_SLOT, f"the intent already owns nonce {own[1]} on chain {own[0]}")
+    if asked.kind != "cancel" and highest is not None and slot.nonce < highest - OPEN_SLOTS_BELOW:
+        sentence = f"nonce {slot.nonce} lies far below {highest}, the highest signed; only its cancel would be signed"
+        return Denial(DenialReason.BELOW_HIGH_WATER, sentence)
+    return _Place(number=asked.number or 1, is_new_slot=True)
+
+
 def _latch(db: sqlite3.Connection) -> Latch:
     row = db.execute(_LAST_LATCH).fetchone()
-    return Latch() if row is None else Latch(Level(row[0]), *row[1:])
+    return Latch() if row is None else _latch_of(row)
+
+
+def _latch_of(row: Sequence[Any]) -> Latch:
+    return Latch() if row[0] is None else Latch(Level(row[0]), *row[1:])
 
 
 def _highest(db: sqlite3.Connection, chain_id: int, address: str) -> int | None:

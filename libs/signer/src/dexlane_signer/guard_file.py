@@ -12,7 +12,7 @@ from pathlib import Path
 from dexlane_signer import approval_record, spending
 from dexlane_signer.guard_log import MOST_PAGES
 
-VERSION = 3
+VERSION = 4
 _VERSION_1 = """
 CREATE TABLE slots (
     chain_id INTEGER NOT NULL, address TEXT NOT NULL, nonce INTEGER NOT NULL,
@@ -42,7 +42,21 @@ INSERT INTO latches (number, level, source, reason, at_s)
     SELECT number, iif(halted, 'halted', 'active'), 'operator', reason, 0 FROM halts;
 DROP TABLE halts;
 """
-_STEPS = (_VERSION_1, _TO_VERSION_2, approval_record.SCHEMA + spending.SCHEMA)
+_TO_VERSION_3 = approval_record.SCHEMA + spending.SCHEMA
+# One index fewer to write at each signature: who records an attempt has looked for its bytes among those before.
+_TO_VERSION_4 = """
+ALTER TABLE attempts RENAME TO attempts_before;
+CREATE TABLE attempts (
+    intent_id TEXT NOT NULL REFERENCES slots (intent_id), number INTEGER NOT NULL,
+    kind TEXT NOT NULL, hash TEXT NOT NULL, raw BLOB,
+    PRIMARY KEY (intent_id, number)
+) STRICT, WITHOUT ROWID;
+INSERT INTO attempts SELECT intent_id, number, kind, hash, raw FROM attempts_before;
+DROP TABLE attempts_before;
+"""
+_STEPS = (_VERSION_1, _TO_VERSION_2, _TO_VERSION_3, _TO_VERSION_4)
+PAGE_BYTES = 2048
+"""Of a new file. A commit writes a dozen pages in which little changed, so small ones cost less."""
 _LOG_ROOM_BYTES = 4_000_000
 
 
@@ -71,6 +85,7 @@ def open_guard_file(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
             path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False, cached_statements=64
         )
         # WAL with FULL: one fsync at each commit; the log is copied back beside them.
+        db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         journal = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         db.execute("PRAGMA synchronous = FULL")
         db.execute(f"PRAGMA wal_autocheckpoint = {MOST_PAGES}")

@@ -8,10 +8,10 @@ from contextlib import closing
 from pathlib import Path
 
 COMMITS_TO_COPY = 30
-"""About 420 pages: SQLite begins the log anew after the first or the second copy, and there is room for 1,000."""
+"""Some 400 pages: SQLite begins the log anew after the first or the second copy, and there is room for 2,000."""
 COPY_AFTER_S = 0.5
 MOST_PAGES = 20_000
-"""From so many on a signature does wait: 80 MB of log, which only a disk that refuses the copies lets come about."""
+"""From so many on a signature does wait: some 40 MB of log, which only a disk that refuses copies lets come about."""
 
 
 class LogCopying:

@@ -29,6 +29,7 @@ UNWRAP_WETH = 0x0C
 
 _MAX_COMMANDS = 16
 _V3_HOP = 23  # 20 bytes of address and 3 of fee
+_ADDRESS_PADDING = bytes(12)
 
 
 class MalformedCalldataError(ValueError):
@@ -107,22 +108,19 @@ class Words:
 
     def uint(self, index: int) -> int:
         """The unsigned integer in word ``index``."""
-        word = self.data[index * 32 : index * 32 + 32]
-        if len(word) != 32:
-            raise MalformedCalldataError("the calldata is shorter than its fields")
-        return int.from_bytes(word, "big")
+        return int.from_bytes(self._word(index), "big")
 
     def expect(self, index: int, value: int) -> None:
         """Refuse any other value in word ``index``."""
-        if self.uint(index) != value:
+        if self._word(index) != value.to_bytes(32, "big"):
             raise MalformedCalldataError("an offset or length is not where the canonical encoding puts it")
 
     def address(self, index: int) -> str:
         """The address in word ``index``."""
-        value = self.uint(index)
-        if value >> 160:
+        word = self._word(index)
+        if not word.startswith(_ADDRESS_PADDING):
             raise MalformedCalldataError("an address has more than 20 bytes")
-        return f"0x{value:040x}"
+        return "0x" + word[12:].hex()
 
     def flag(self, index: int) -> bool:
         """The boolean in word ``index``."""
@@ -130,6 +128,12 @@ class Words:
         if value > 1:
             raise MalformedCalldataError("a boolean is neither 0 nor 1")
         return value == 1
+
+    def _word(self, index: int) -> bytes:
+        word = self.data[index * 32 : index * 32 + 32]
+        if len(word) != 32:
+            raise MalformedCalldataError("the calldata is shorter than its fields")
+        return word
 
     def tail(self, index: int) -> tuple[bytes, int]:
         """Return the byte string whose length stands at word ``index``, and the index of the word after it."""

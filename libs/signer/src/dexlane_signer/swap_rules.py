@@ -46,8 +46,7 @@ def check_swaps(policy: Policy, transaction: DynamicFeeTransaction, context: Che
         _check_deadline(policy, call.deadline_s, context.now_s)
         or _check_wrapping(policy, program, transaction.value_wei, context.sender)
         or _check_chains(program, policy.wrapped_native, context.sender)
-        or _check_inputs(policy, program.swaps)
-        or _check_permits(policy, transaction.to, context, permits=program.permits, swaps=program.swaps)
+        or _check_inputs(policy, transaction.to, context, program)
     )
     return denial or _effect(program)
 
@@ -74,15 +73,12 @@ class _Program:
 
     @classmethod
     def of(cls, call: RouterCall) -> _Program:
-        kinds = (RouterPermit, RouterWrap, RouterSwap, RouterUnwrap)
-        ranks = [kinds.index(type(step)) for step in call.steps]
-        return cls(
-            permits=tuple(step for step in call.steps if isinstance(step, RouterPermit)),
-            wraps=tuple(step for step in call.steps if isinstance(step, RouterWrap)),
-            swaps=tuple(step for step in call.steps if isinstance(step, RouterSwap)),
-            unwraps=tuple(step for step in call.steps if isinstance(step, RouterUnwrap)),
-            in_order=ranks == sorted(ranks),
-        )
+        permits = tuple([step for step in call.steps if isinstance(step, RouterPermit)])
+        wraps = tuple([step for step in call.steps if isinstance(step, RouterWrap)])
+        swaps = tuple([step for step in call.steps if isinstance(step, RouterSwap)])
+        unwraps = tuple([step for step in call.steps if isinstance(step, RouterUnwrap)])
+        in_order = call.steps == permits + wraps + swaps + unwraps
+        return cls(permits, wraps, swaps, unwraps, in_order)
 
 
 def check_permit(policy: Policy, permit: PermitSingle, context: CheckContext) -> Denial | None:
@@ -130,17 +126,21 @@ def _check_wrapping(policy: Policy, program: _Program, value_wei: int, sender: s
 
 def _check_value(policy: Policy, program: _Program, value_wei: int) -> Denial | None:
     """Value comes along only to be wrapped whole, and is spent whole by the swaps."""
-    if sum(wrap.amount_wei for wrap in program.wraps) != value_wei or (program.wraps and value_wei == 0):
+    if not program.wraps and value_wei == 0:
+        return None
+    if sum(wrap.amount_wei for wrap in program.wraps) != value_wei or value_wei == 0:
         return Denial(DenialReason.VALUE_NOT_ALLOWED, "a swap carries exactly the value that it wraps")
     if any(wrap.recipient != ADDRESS_THIS for wrap in program.wraps):
         return Denial(DenialReason.WRONG_RECIPIENT, "what is wrapped must stay in the router for the swaps")
-    if program.wraps and _taken(program.swaps, payer_is_user=False) != {policy.wrapped_native: value_wei}:
+    if _taken(program.swaps, payer_is_user=False) != {policy.wrapped_native: value_wei}:
         return Denial(DenialReason.BROKEN_CHAIN, "the swaps must spend exactly what was wrapped")
     return None
 
 
 def _check_unwraps(program: _Program, sender: str) -> Denial | None:
     """What is unwrapped goes to us, and is no less than the swaps must bring."""
+    if not program.unwraps:
+        return None
     least = max(1, sum(swap.minimum_out for swap in program.swaps))
     for unwrap in program.unwraps:
         if unwrap.recipient not in (MSG_SENDER, sender):
@@ -199,26 +199,16 @@ def _check_end(first: RouterSwap, swap: RouterSwap, recipients: Sequence[str]) -
     return None
 
 
-def _check_inputs(policy: Policy, swaps: Sequence[RouterSwap]) -> Denial | None:
-    for token, amount in _taken(swaps, payer_is_user=True).items():
+def _check_inputs(policy: Policy, router: str, context: CheckContext, program: _Program) -> Denial | None:
+    """What is taken from us is within its limits, and a permit allows no more than that."""
+    inputs = _taken(program.swaps, payer_is_user=True)
+    for token, amount in inputs.items():
         limit = policy.limit_of(token)
         if limit is None:
             return _unknown_token(token)
         if amount > limit.max_trade:
             return Denial(DenialReason.AMOUNT_OVER_CAP, f"the swap of {amount} exceeds {limit.max_trade}")
-    return None
-
-
-def _check_permits(
-    policy: Policy,
-    router: str,
-    context: CheckContext,
-    *,
-    permits: Sequence[RouterPermit],
-    swaps: Sequence[RouterSwap],
-) -> Denial | None:
-    inputs = _taken(swaps, payer_is_user=True)
-    for step in permits:
+    for step in program.permits:
         permit = step.permit
         if permit.spender != router:
             return Denial(DenialReason.UNKNOWN_SPENDER, "the permit names another contract than the router called")

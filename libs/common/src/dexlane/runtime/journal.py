@@ -122,13 +122,14 @@ class Tx:
         """Whether a query that was built once finds any row."""
         return await self.statements.finds(statement, row)
 
-    async def emit(self, event: Event) -> None:
-        """Write a fact to the outbox; it is published after the commit."""
+    async def emit(self, event: Event, wire: bytes | None = None) -> None:
+        """Write a fact to the outbox; it is published after the commit. ``wire`` is its wire form, where the caller
+        has it already."""
         row: dict[str, Any] = {
             "event_id": event.id,
             "subject": event.subject(self.realm),
             "stream": stream_of(type(event)).name_in(self.realm),
-            "payload": event.to_wire(),
+            "payload": event.to_wire() if wire is None else wire,
             "headers": self.headers,
         }
         sequence = await self.statements.add(_EMIT, {**row, "created_ms": self.now_ms})

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MIGRATION_LOCK = 0x6465786C
 """The advisory lock that a PostgreSQL server gives to one migrating process at a time, in each database."""
+PAGE_BYTES = 2048
+"""Of a new SQLite file. A commit writes a dozen pages in which little changed, so small ones cost less."""
 HERE = Path(__file__).parent / "migrations"
 
 
@@ -85,6 +87,8 @@ async def upgrade(url: str, *packages: str) -> None:
         async with _one_at_a_time(url), engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 await connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+            else:
+                await connection.execute(sa.text(f"PRAGMA page_size = {PAGE_BYTES}"))
             await connection.run_sync(run)
     except DATABASE_ERRORS as error:
         if not is_outage(error):

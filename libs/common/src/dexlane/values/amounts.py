@@ -40,9 +40,10 @@ SignedAmount = Annotated[
 
 Amount = Annotated[
     int,
+    Field(ge=0),
     BeforeValidator(parse_amount, json_schema_input_type=str),
     _WIRE,
-    Field(ge=0, json_schema_extra={"pattern": "^[0-9]+$"}),
+    Field(json_schema_extra={"pattern": "^[0-9]+$"}),
 ]
 """A non-negative integer amount in the smallest unit of its token (wei, for the native coin)."""
 

@@ -16,10 +16,10 @@ def _lower(value: object) -> object:
 ChainId = Annotated[int, Field(strict=True, ge=1, le=2**53)]
 """EIP-155 chain id."""
 
-Address = Annotated[str, BeforeValidator(_lower), Field(pattern="^0x[0-9a-f]{40}$")]
+Address = Annotated[str, Field(pattern="^0x[0-9a-f]{40}$"), BeforeValidator(_lower)]
 """A 20-byte address in lower-case hex. Letter case never carries meaning inside dexlane."""
 
-Hash32 = Annotated[str, BeforeValidator(_lower), Field(pattern="^0x[0-9a-f]{64}$")]
+Hash32 = Annotated[str, Field(pattern="^0x[0-9a-f]{64}$"), BeforeValidator(_lower)]
 """A 32-byte hash (of a block or a transaction) in lower-case hex."""
 
 NATIVE = "0x" + "e" * 40

@@ -43,7 +43,6 @@ class IntentWriting:
         intent = trade_intent(cause, book, planned, market.block, self.stamp())
         if book.mode is Mode.PAPER:
             await store.add_intent(tx, intent, planned.reserved)
-            await tx.emit(intent)
             return [Written(intent, planned.reserved, None)]
         terms = SlotTerms(
             deadline_block=planned.plan.deadline_block,

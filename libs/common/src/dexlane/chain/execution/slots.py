@@ -104,7 +104,8 @@ class StoredIntent:
 
 
 async def add_intent(tx: Tx, intent: IntentCreated, reserved: int) -> None:
-    """Write an intent and what it reserves."""
+    """Write an intent with what it reserves, and its event."""
+    wire = intent.to_wire()
     row = {
         "intent_id": intent.id,
         "chain_id": intent.chain_id,
@@ -114,9 +115,10 @@ async def add_intent(tx: Tx, intent: IntentCreated, reserved: int) -> None:
         "reserved": str(reserved),
         "is_open": True,
         "created_ms": tx.now_ms,
-        "payload": intent.to_wire(),
+        "payload": wire,
     }
     await tx.run(_ADD_INTENT, row)
+    await tx.emit(intent, wire)
 
 
 async def add_slot(tx: Tx, slot: Slot) -> None:

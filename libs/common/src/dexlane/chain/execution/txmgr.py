@@ -194,7 +194,6 @@ class Transactions:
         slot.record = told.record
         await store.add_intent(tx, slot.intent, slot.reserved)
         await store.add_slot(tx, slot)
-        await tx.emit(slot.intent)
         for event in told.events:
             await tx.emit(event)
 
