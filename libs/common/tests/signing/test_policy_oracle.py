@@ -59,7 +59,7 @@ WEAKNESSES: tuple[tuple[Any, str, DenialReason, object], ...] = (
     (swap_rules, "_check_end", R.LOSING_ROUND_TRIP, None),
     (swap_rules, "_check_link", R.BROKEN_CHAIN, None),
     (swap_rules, "_check_inputs", R.AMOUNT_OVER_CAP, None),
-    (swap_rules, "_check_permits", R.PERMIT_EXCEEDS_INPUT, None),
+    (swap_rules, "_check_inputs", R.PERMIT_EXCEEDS_INPUT, None),
     (signer, "check_permit", R.UNKNOWN_SPENDER, None),
     (signer, "check_permit", R.PERMIT_TOO_LONG, None),
     (signer, "check_permit_approval", R.NOT_APPROVED, None),
@@ -83,7 +83,7 @@ WEAKNESSES: tuple[tuple[Any, str, DenialReason, object], ...] = (
     (signer, "opens_position", R.NOT_AN_EXIT, False),
     (signer, "check_entry", R.OVER_LEVEL, None),
     (signer, "check_entry", R.ENTRY_TOKEN, None),
-    (guard.NonceGuard, "_stale", R.STALE_EPOCH, None),
+    (guard._Standing, "refusal", R.STALE_EPOCH, None),
     *(
         (spending.Spending, "_over", reason, None)
         for reason in (R.HOUR_CAP_TOKEN, R.DAY_CAP_TOKEN, R.HOUR_CAP_VALUE, R.HOUR_CAP_TRADES, R.HOUR_CAP_GAS)
