@@ -28,15 +28,14 @@ from dexlane.testing.live_bench import Home, TokenWorld, live_book, running
 from dexlane.testing.servers import nats_server
 from dexlane.values.books import Book, Lane
 
-ROUNDS = 300
-PAUSES_S = (0.0, 0.02)
-"""Between two verdicts: none, so that each finds the processor and the disk as the one before left them, and so long
-that others had both meanwhile."""
+SERIES = ((0.0, 300), (0.02, 300), (0.3, 120))
+"""Seconds between two verdicts, and how many of them: none, so that each finds the processor and the disk as the one
+before left them, and so long that others had both meanwhile."""
 BLOCKS_OF_A_TRADE = 4
 TRADES_AT_ONCE = 10
 BOOKKEEPING_S = 0.3
 """After so many trades nothing happens for so long, for the journal to mark what is published and copy its log back: it
-does so when nobody is in a hurry, and trades are rarer than here."""
+does so when nobody is in a hurry, and trades are rarer than here. A trade that is not counted comes after it."""
 ROOMY = {"max_open_positions": 10_000, "max_orders_per_minute": 100_000}
 
 
@@ -52,18 +51,18 @@ class Found:
 
 def run() -> list[Found]:
     """The times after each pause."""
-    return [_after(pause_s) for pause_s in PAUSES_S]
+    return [_after(pause_s, rounds) for pause_s, rounds in SERIES]
 
 
-def _after(pause_s: float) -> Found:
+def _after(pause_s: float, rounds: int) -> Found:
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         home = Home(Path(folder), f"sqlite+aiosqlite:///{folder}/journal.db")
         with nats_server(Path(folder) / "broker") as url:
-            trade, verdict = uvloop.run(_trade(home, url, pause_s))
-    return Found(pause_s, trade, fsync_floor(ROUNDS, pause_s), reading_floor(verdict, ROUNDS, pause_s))
+            trade, verdict = uvloop.run(_trade(home, url, pause_s, rounds))
+    return Found(pause_s, trade, fsync_floor(rounds, pause_s), reading_floor(verdict, rounds, pause_s))
 
 
-async def _trade(home: Home, url: str, pause_s: float) -> tuple[Spread, bytes]:
+async def _trade(home: Home, url: str, pause_s: float, rounds: int) -> tuple[Spread, bytes]:
     """With the wire form of a verdict."""
     sealer = Sealer(b"\7" * 32)
     approving = Approving(Approver.RISK_SCORER, sealer)
@@ -85,18 +84,18 @@ async def _trade(home: Home, url: str, pause_s: float) -> tuple[Spread, bytes]:
     async with running(home, _roomy_book(), furnish=furnish) as bench, _published(bench.journal, url):
         gc.collect()
         gc.freeze()
-        for number in range(ROUNDS):
-            if number % TRADES_AT_ONCE == 0:
-                await asyncio.sleep(BOOKKEEPING_S)
+        for number in range(rounds + rounds // TRADES_AT_ONCE):
+            is_first = number % (TRADES_AT_ONCE + 1) == 0
+            await asyncio.sleep(BOOKKEEPING_S if is_first else pause_s)
             sealed = approving.verdict(bench.verdict(), bench.mirror.tip_event)
             wire = sealed.to_wire()
             handed_ns.clear()
             began = time.perf_counter_ns()
             await bench.executor.on_verdict(VerdictApproved.from_wire(wire))
-            samples.append((handed_ns[0] - began) / 1e6)
+            if not is_first:
+                samples.append((handed_ns[0] - began) / 1e6)
             for _ in range(BLOCKS_OF_A_TRADE):
                 await bench.head()
-            await asyncio.sleep(pause_s)
     return spread(samples), wire
 
 

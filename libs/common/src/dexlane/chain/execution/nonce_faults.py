@@ -10,7 +10,7 @@ def nonce_fault(account: str, *, given: int, final: int, on_chain: int, signed: 
     if signed > given:
         return (
             f"the signer has signed nonce {signed} of account {account} but this journal knows only up to {given}: an "
-            " old or empty journal was put in place; bring back the newest one"
+            "old or empty journal was put in place; bring back the newest one"
         )
     if final >= on_chain:
         return (
