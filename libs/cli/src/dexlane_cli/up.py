@@ -42,6 +42,7 @@ def up_command(
         chains=(1,) if nodes else devnet_chains(chains),
         signer_process=signer_process,
     )
+    console.print("dexlane starts ...", style="dim", highlight=False)
     with contextlib.ExitStack() as ending:
         server = None
         if ForkServer.is_possible():
