@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dexlane_signer import HALT_FILE, Brake, DeadManLease, DenialReason, Level, LocalSigner, NonceGuard, Policy
+from dexlane_signer import (
+    HALT_FILE,
+    Brake,
+    ControlServer,
+    DeadManLease,
+    DenialReason,
+    Level,
+    LocalSigner,
+    NonceGuard,
+    Policy,
+)
 
 from .conftest import KEY, NOW_S
 from .test_signer import denied, permit_request, request
@@ -111,3 +122,26 @@ def test_a_signer_without_signs_of_life_signs_no_entry(guard: NonceGuard, policy
     signer.sign_transaction(request(kind="cancel"))
     lease.beat()
     signer.sign_permit(permit_request())
+
+
+@pytest.mark.parametrize(
+    ("reason", "recorded"),
+    [("\ud800 fire", "\\ud800 fire"), (" " * 600 + "fire", "fire"), ("fire" + "!" * 900, "fire" + "!" * 496)],
+    ids=["no UTF-8", "blank at first", "long"],
+)
+def test_a_halt_is_recorded_whatever_its_reason_is_written_with(
+    guard: NonceGuard, policy: Policy, reason: str, recorded: str
+) -> None:
+    """Else the halt is refused, every later signature fails, cancels too, and a restart has forgotten it."""
+    brake = Brake(guard)
+    said = json.dumps({"do": "halt", "reason": reason}).encode()
+    assert ControlServer(brake, uids=()).answer(said) == {"done": "halt", "level": "halted"}
+    assert (guard.latch().level, guard.latch().reason) == (Level.HALTED, recorded)
+    signer = LocalSigner([KEY], [policy], guard, clock_s=lambda: NOW_S, brake=brake)
+    signer.sign_transaction(request(kind="cancel"))
+    assert denied(signer.sign_transaction, request(intent_id="b", nonce=8)) is DenialReason.HALTED
+
+
+def test_a_blank_reason_does_not_keep_a_brake_from_being_pulled(guard: NonceGuard) -> None:
+    assert Brake(guard).pull(Level.HALTED, "api", " ")
+    assert guard.latch().level is Level.HALTED

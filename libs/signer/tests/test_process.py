@@ -208,6 +208,23 @@ async def test_the_bus_halts_by_its_last_words_and_never_loosens(
         await client.close()
 
 
+async def test_a_halt_on_the_bus_holds_whatever_its_reason_is_written_with(
+    tmp_path: Path, policy_text: str, nats_url: str
+) -> None:
+    """The bus keeps last words: one that stops the process would stop it at every start."""
+    async with running(tmp_path, on_bus(policy_text, tmp_path, nats_url), KEY) as signer:
+        client = await nats.connect(nats_url)
+        await signer.logged("bus_connected")
+        word = b'{"status": "halted", "reason": "\\ud800"}'
+        await client.publish(f"{realm_of(tmp_path)}.1.trading.status.operator", word)
+        await client.flush()
+        await client.close()
+        await asyncio.sleep(0.5)
+        status = await signer.control({"do": "status"})
+        assert (status["level"], status["source"]) == ("halted", "bus")
+        assert await reason_of(signer.signer.sign_transaction(fresh(kind="cancel"))) is None
+
+
 async def test_a_breaker_holds_entries_as_long_as_it_says_and_loosens_nothing_that_others_latched(
     tmp_path: Path, policy_text: str, nats_url: str
 ) -> None:

@@ -12,7 +12,7 @@ from dexlane_signer.counts import Counts
 from dexlane_signer.denials import Denial, DenialReason
 from dexlane_signer.guard import NonceGuard
 from dexlane_signer.guard_file import GuardUnavailableError
-from dexlane_signer.latch import Latch, Level
+from dexlane_signer.latch import Latch, Level, recordable
 
 HALT_FILE = "HALT"
 """Name of the file in the data folder whose mere existence halts."""
@@ -71,10 +71,10 @@ class Brake:
     def pull(self, level: Level, source: str, reason: str) -> bool:
         """Latch. Returns whether that was tighter than what held. Raises ``GuardUnavailableError`` when it could not be
         recorded; it holds all the same, and is recorded as soon as that can be done."""
-        wanted = Latch(level, source, reason)
+        wanted = Latch(level, source, recordable(reason))
         if self._unrecorded is None or self._unrecorded.level.severity < level.severity:
             self._unrecorded = wanted
-        is_tighter = self._guard.halt(reason, level=level, source=source)
+        is_tighter = self._guard.halt(wanted.reason, level=level, source=source)
         if self._unrecorded == wanted:
             self._unrecorded = None
         if is_tighter:

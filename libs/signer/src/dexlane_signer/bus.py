@@ -23,7 +23,7 @@ from nats.js.errors import Error as JetStreamError
 
 from dexlane_signer.brake import Brake
 from dexlane_signer.guard_file import GuardUnavailableError
-from dexlane_signer.latch import Latch, Level
+from dexlane_signer.latch import Latch, Level, recordable
 
 RECONNECT_S = 0.25
 LAST_WORDS_S = 2.0
@@ -131,17 +131,17 @@ class BusListener:
     async def _on_status(self, message: Msg) -> None:
         try:
             word = json.loads(message.data)
-            level, reason = Level(word["status"]), str(word["reason"])[:500]
+            level, reason = Level(word["status"]), recordable(str(word["reason"]))
         except (ValueError, KeyError, TypeError, RecursionError):
             self._brake.counts.unread += 1
             self._log("word_unread", message.subject[:120])
             return
         if message.subject.rpartition(".")[2].startswith(BREAKER):
-            self._breakers.hear(message.subject, level, reason.strip() or "no reason was given")
+            self._breakers.hear(message.subject, level, reason)
             return
         if level is Level.ACTIVE:
             return
         try:
-            self._brake.pull(level, "bus", reason.strip() or "no reason was given")
+            self._brake.pull(level, "bus", reason)
         except GuardUnavailableError as error:
             self._log("halt_not_recorded", str(error))

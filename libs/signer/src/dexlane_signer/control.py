@@ -82,7 +82,7 @@ class ControlServer:
             raise MalformedFrameError('say {"do": "halt", "reason": "..."}, {"do": "beat"} or {"do": "status"}')
         if not isinstance(reason, str) or not reason.strip():
             raise MalformedFrameError("a halt needs a reason")
-        self._brake.pull(Level(level), source, reason[:500])
+        self._brake.pull(Level(level), source, reason)
         return {"done": "halt", "level": self._brake.latch().level}
 
     def status(self) -> dict[str, Any]:

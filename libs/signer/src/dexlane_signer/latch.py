@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+_MOST_REASON = 500
+
 
 class Level(StrEnum):
     """ACTIVE signs by policy; REDUCING signs exits and cancels; HALTED signs cancels only."""
@@ -38,3 +40,9 @@ class Latch:
     def sentence(self) -> str:
         """For a denial."""
         return f"the signer is {self.level} by {self.source}: {self.reason}"
+
+
+def recordable(reason: str) -> str:
+    """The reason of a halt as a record can keep it, whatever it came with: text that is UTF-8, not blank, not endless. A
+    halt whose reason cannot be written down would be a halt that is forgotten."""
+    return reason.encode(errors="backslashreplace").decode().strip()[:_MOST_REASON] or "no reason was given"
