@@ -156,6 +156,52 @@ def test_a_cancel_counts_its_gas_alone_and_has_a_quarter_of_the_cap_for_itself(d
     assert our.cancel(4) is R.HOUR_CAP_GAS
 
 
+@pytest.mark.parametrize(
+    ("window_s", "limits", "expected"),
+    [(HOUR_S, {"max_hour": 100}, R.HOUR_CAP_TOKEN), (DAY_S, {"max_day": 100}, R.DAY_CAP_TOKEN)],
+)
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_trade_that_is_signed_anew_is_within_the_caps_of_that_time(
+    desk: Callable[..., Desk], window_s: int, limits: Any, expected: DenialReason, is_restarted: bool
+) -> None:
+    """Slots that are kept open would else be filled hour by hour, and mined together."""
+    our = desk(usdc=limits)
+    assert our.trade(1, 100) is None
+    our.now_s += window_s
+    assert our.trade(2, 100) is None
+    if is_restarted:
+        our.open()
+    assert our.trade(1, 100) is expected
+    our.now_s += window_s
+    assert our.trade(1, 100) is None
+    our.now_s += window_s // 2
+    assert our.trade(1, 100) is None, "a replacement counts once"
+    our.now_s += window_s // 2
+    if is_restarted:
+        our.open()
+    assert our.trade(3, 1) is expected, "and from its last signature on"
+    our.now_s += window_s // 2
+    assert our.trade(3, 100) is None
+
+
+def test_a_larger_replacement_counts_whole_from_then_on(desk: Callable[..., Desk]) -> None:
+    our = desk(usdc={"max_hour": 100})
+    assert our.trade(1, 60) is None
+    our.now_s += HOUR_S // 2
+    assert our.trade(1, 100) is None
+    our.now_s += HOUR_S // 2
+    assert our.trade(2, 1) is R.HOUR_CAP_TOKEN, "the first signature is an hour old, and the second is not"
+
+
+def test_a_look_with_a_clock_that_is_ahead_forgets_nothing(desk: Callable[..., Desk]) -> None:
+    our = desk(usdc={"max_hour": 100})
+    assert our.trade(1, 100) is None
+    our.now_s += 2 * HOUR_S
+    assert our.trade(2, 101) is R.HOUR_CAP_TOKEN
+    our.now_s -= 2 * HOUR_S
+    assert our.trade(2, 1) is R.HOUR_CAP_TOKEN
+
+
 def test_what_is_denied_counts_nothing(desk: Callable[..., Desk]) -> None:
     our = desk(usdc={"max_hour": 150})
     assert our.trade(1, 100) is None
@@ -185,23 +231,38 @@ steps = st.lists(st.tuples(st.integers(0, HOUR_S), st.integers(1, 3), st.integer
 @settings(max_examples=40, deadline=None)
 @given(steps)
 def test_no_hour_ever_holds_more_than_the_cap(tmp_path_factory: pytest.TempPathFactory, made: list[Any]) -> None:
-    """Against a list of everything that was admitted, for slots that are used again and again."""
+    """Against a list of everything that was admitted, for slots that are used again and again. Of a slot one is mined
+    at most, so it counts its largest of a day, for an hour after its last."""
     guard = NonceGuard(tmp_path_factory.mktemp("guard") / "guard.db")
     policy = _policy(100)
     spending, now_s = Spending(), NOW_S
-    largest: dict[int, int] = {}
-    admitted: list[tuple[int, int]] = []
+    admitted: dict[int, list[tuple[int, int]]] = {}
     for pause_s, nonce, amount in made:
         now_s += pause_s
-        more = max(0, amount - largest.get(nonce, 0))
-        recent = sum(size for at_s, size in admitted if at_s > now_s - HOUR_S)
+
+        def largest(slot: int, now_s: int = now_s) -> int:
+            """Of the signatures up to the first pause of a day."""
+            found, later_s = 0, now_s
+            for at_s, size in reversed(admitted.get(slot, [])):
+                if at_s <= later_s - DAY_S:
+                    break
+                found, later_s = max(found, size), at_s
+            return found
+
+        others = sum(
+            largest(slot) for slot, signed in admitted.items() if slot != nonce and signed[-1][0] > now_s - HOUR_S
+        )
+        own = largest(nonce) if nonce in admitted and admitted[nonce][-1][0] > now_s - HOUR_S else 0
+        wanted = max(amount, largest(nonce))
         charge = Charge(chain_id=1, address=KEY.address, nonce=nonce, at_s=now_s, amounts={USDC: amount})
         with guard._transaction() as db:
             denial = spending.charge(db, policy, charge)
-        assert (denial is None) == (more == 0 or recent + more <= 100)
-        if denial is None and more:
-            largest[nonce] = amount
-            admitted.append((now_s, more))
+        assert (denial is None) == (wanted == own or others + wanted <= 100)
+        if denial is None:
+            admitted.setdefault(nonce, []).append((now_s, amount))
+            signed_s = now_s - HOUR_S
+            at_risk = (max([size for at_s, size in slot if at_s > signed_s], default=0) for slot in admitted.values())
+            assert sum(at_risk) <= 100
 
 
 def _policy(max_hour: int) -> Policy:

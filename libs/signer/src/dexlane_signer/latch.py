@@ -43,6 +43,6 @@ class Latch:
 
 
 def recordable(reason: str) -> str:
-    """The reason of a halt as a record can keep it, whatever it came with: text that is UTF-8, not blank, not endless. A
-    halt whose reason cannot be written down would be a halt that is forgotten."""
+    """The reason of a halt as a record can keep it: text that is UTF-8, not blank, not endless. A halt whose reason
+    cannot be written down would be a halt that is forgotten."""
     return reason.encode(errors="backslashreplace").decode().strip()[:_MOST_REASON] or "no reason was given"

@@ -2,15 +2,16 @@
 
 Counting is part of the guard's transaction: what is not counted is not signed, what is not signed is not counted, and
 two requests at once cannot both use what is left. A slot counts once, with the largest amounts that were signed for
-it; a cancel counts its gas alone. Nothing is given back when a trade fails: the caps bound what was put at risk.
+it, and from the last signature on: a trade that is signed anew with another deadline is put at risk again. A cancel
+counts its gas alone. Nothing is given back when a trade fails: the caps bound what was put at risk.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from dexlane_signer.denials import Denial, DenialReason
 from dexlane_signer.policy import Policy
@@ -25,8 +26,8 @@ CREATE TABLE IF NOT EXISTS spendings (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS spendings_of_slot ON spendings (chain_id, address, nonce);
 """
-"""Every row is an increase: what a slot counts is the sum of its rows. Amounts are decimal, since SQLite ends at 63
-bits."""
+"""Every signature has a row for each meter, an increase that may be zero: what a slot counts is the sum of its rows,
+back to the first pause of a day. Amounts are decimal, since SQLite ends at 63 bits."""
 
 GAS, VALUE, TRADES = "gas", "value", "trades"
 """Meters beside those of the tokens, whose names are their addresses."""
@@ -49,32 +50,54 @@ class Charge:
     is_way_out: bool = False
 
 
-class _Window:
-    """A sum over the last so many seconds."""
+_Account: TypeAlias = tuple[str, int]
+"""Address and nonce: a slot of one chain."""
 
-    __slots__ = ("_entries", "_seconds", "total")
+
+class _Window:
+    """A sum over the slots that were signed for in the last so many seconds, by the time of their last signature."""
+
+    __slots__ = ("_seconds", "_slots", "_total")
 
     def __init__(self, seconds: int) -> None:
         self._seconds = seconds
-        self._entries: deque[tuple[int, int]] = deque()
-        self.total = 0
+        self._slots: dict[_Account, tuple[int, int]] = {}
+        self._total = 0
 
-    def add(self, at_s: int, amount: int) -> None:
-        self._entries.append((at_s, amount))
-        self.total += amount
+    def put(self, slot: _Account, at_s: int, amount: int) -> None:
+        """From now on the slot counts that much. Time never goes back here, so the oldest stay in front."""
+        while self._slots:
+            oldest = next(iter(self._slots))
+            if self._slots[oldest][0] > at_s - self._seconds:
+                break
+            self._total -= self._slots.pop(oldest)[1]
+        self._total += amount - self._slots.pop(slot, (0, 0))[1]
+        self._slots[slot] = at_s, amount
+
+    def of(self, slot: _Account, now_s: int) -> int:
+        """What the slot counts; nothing once it is older than the window."""
+        at_s, amount = self._slots.get(slot, (0, 0))
+        return amount if at_s > now_s - self._seconds else 0
 
     def at(self, now_s: int) -> int:
-        """The sum of what is younger than the window."""
-        oldest_s = now_s - self._seconds
-        while self._entries and self._entries[0][0] <= oldest_s:
-            self.total -= self._entries.popleft()[1]
-        return self.total
+        """The sum of what is younger than the window. Looking forgets nothing: the clock may have been wrong."""
+        total = self._total
+        for at_s, amount in self._slots.values():
+            if at_s > now_s - self._seconds:
+                break
+            total -= amount
+        return total
 
 
 @dataclass(slots=True)
 class _Meter:
     hour: _Window = field(default_factory=lambda: _Window(HOUR_S))
     day: _Window = field(default_factory=lambda: _Window(DAY_S))
+
+    def add(self, slot: _Account, at_s: int, increase: int) -> None:
+        counted = self.day.of(slot, at_s) + increase
+        self.hour.put(slot, at_s, counted)
+        self.day.put(slot, at_s, counted)
 
 
 class Spending:
@@ -92,11 +115,14 @@ class Spending:
         """
         self._catch_up(db)
         at_s = max(charge.at_s, self._latest_s.get(charge.chain_id, 0))
-        increases = list(_increases(db, charge))
-        for meter, amount in increases:
-            denial = self._over(policy, charge, meter, amount, at_s)
+        increases: list[tuple[str, int]] = []
+        for name, wanted in charge.amounts.items():
+            meter = self._meters.get((charge.chain_id, name)) or _Meter()
+            counted = meter.day.of((charge.address, charge.nonce), at_s)
+            denial = _over(policy, charge, name, meter, at_s)
             if denial is not None:
                 return denial
+            increases.append((name, max(0, wanted - counted)))
         slot = (charge.chain_id, charge.address, charge.nonce, at_s)
         db.executemany(
             "INSERT INTO spendings (chain_id, address, nonce, at_s, meter, amount) VALUES (?, ?, ?, ?, ?, ?)",
@@ -107,31 +133,31 @@ class Spending:
     def _catch_up(self, db: sqlite3.Connection) -> None:
         """Add what was committed since the last look. The write lock is held, so nothing is missed."""
         rows = db.execute(
-            "SELECT number, chain_id, at_s, meter, amount FROM spendings WHERE number > ? ORDER BY number",
+            "SELECT number, chain_id, address, nonce, at_s, meter, amount FROM spendings WHERE number > ? "
+            "ORDER BY number",
             (self._read_to,),
         )
-        for number, chain_id, at_s, name, amount in rows:
-            meter = self._meter(chain_id, name)
-            meter.hour.add(at_s, int(amount))
-            meter.day.add(at_s, int(amount))
+        for number, chain_id, address, nonce, at_s, name, amount in rows:
+            self._meters.setdefault((chain_id, name), _Meter()).add((address, nonce), at_s, int(amount))
             self._latest_s[chain_id] = max(at_s, self._latest_s.get(chain_id, 0))
             self._read_to = number
 
-    def _meter(self, chain_id: int, name: str) -> _Meter:
-        key = (chain_id, name)
-        found = self._meters.get(key)
-        if found is None:
-            found = self._meters[key] = _Meter()
-        return found
 
-    def _over(self, policy: Policy, charge: Charge, name: str, amount: int, at_s: int) -> Denial | None:
-        per_hour, per_day = _caps_on(policy, charge, name)
-        meter = self._meter(charge.chain_id, name)
-        if per_hour is not None and meter.hour.at(at_s) + amount > per_hour:
-            return _over_cap(_HOUR, name, per_hour, "hour")
-        if per_day is not None and meter.day.at(at_s) + amount > per_day:
-            return _over_cap(_DAY, name, per_day, "day")
-        return None
+def _over(policy: Policy, charge: Charge, name: str, meter: _Meter, at_s: int) -> Denial | None:
+    """Which cap of a meter is exceeded by a charge. What its slot counts already is not asked again."""
+    per_hour, per_day = _caps_on(policy, charge, name)
+    slot = (charge.address, charge.nonce)
+    amount = max(charge.amounts[name], meter.day.of(slot, at_s))
+    if _exceeds(meter.hour, slot, at_s, amount, per_hour):
+        return _over_cap(_HOUR, name, per_hour, "hour")
+    if _exceeds(meter.day, slot, at_s, amount, per_day):
+        return _over_cap(_DAY, name, per_day, "day")
+    return None
+
+
+def _exceeds(window: _Window, slot: _Account, at_s: int, amount: int, cap: int | None) -> bool:
+    more = amount - window.of(slot, at_s)
+    return cap is not None and more > 0 and window.at(at_s) + more > cap
 
 
 _HOUR = {
@@ -142,24 +168,9 @@ _HOUR = {
 _DAY = {GAS: DenialReason.DAY_CAP_GAS, VALUE: DenialReason.DAY_CAP_VALUE, TRADES: DenialReason.DAY_CAP_TRADES}
 
 
-def _over_cap(reasons: Mapping[str, DenialReason], name: str, cap: int, window: str) -> Denial:
+def _over_cap(reasons: Mapping[str, DenialReason], name: str, cap: int | None, window: str) -> Denial:
     of_token = DenialReason.HOUR_CAP_TOKEN if reasons is _HOUR else DenialReason.DAY_CAP_TOKEN
     return Denial(reasons.get(name, of_token), f"{name} would exceed the cap of {cap} per {window}")
-
-
-def _increases(db: sqlite3.Connection, charge: Charge) -> Iterator[tuple[str, int]]:
-    """By how much the charge exceeds what its slot counts already, meter by meter."""
-    rows = db.execute(
-        "SELECT meter, amount FROM spendings WHERE chain_id = ? AND address = ? AND nonce = ?",
-        (charge.chain_id, charge.address, charge.nonce),
-    )
-    counted: dict[str, int] = {}
-    for name, amount in rows:
-        counted[name] = counted.get(name, 0) + int(amount)
-    for name, wanted in charge.amounts.items():
-        more = wanted - counted.get(name, 0)
-        if more > 0:
-            yield name, more
 
 
 def _caps_on(policy: Policy, charge: Charge, name: str) -> tuple[int | None, int | None]:
