@@ -85,7 +85,7 @@ WEAKNESSES: tuple[tuple[Any, str, DenialReason, object], ...] = (
     (signer, "check_entry", R.ENTRY_TOKEN, None),
     (guard._Standing, "refusal", R.STALE_EPOCH, None),
     *(
-        (spending.Spending, "_over", reason, None)
+        (spending, "_over", reason, None)
         for reason in (R.HOUR_CAP_TOKEN, R.DAY_CAP_TOKEN, R.HOUR_CAP_VALUE, R.HOUR_CAP_TRADES, R.HOUR_CAP_GAS)
     ),
 )

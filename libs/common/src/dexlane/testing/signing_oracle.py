@@ -101,8 +101,8 @@ class Oracle:
         self.cancelled: set[int] = set()
         self.signed: set[tuple[str, str]] = set()
         self.used: dict[str, str] = {}
-        self.counted: dict[int, dict[str, int]] = {}
-        self.spent: list[tuple[int, str, int]] = []
+        self.spent: dict[tuple[str, int], tuple[int, int]] = {}
+        self.latest_s = 0
         self.epoch = 0
         self.highest = 0
 
@@ -294,28 +294,23 @@ class Oracle:
 
     def _count(self, now_s: int, nonce: int, wanted: Mapping[str, int], out: bool) -> None:
         t = self.t
-        now_s = max([now_s, *(at for at, _, _ in self.spent[-1:])])
-        before = self.counted.get(nonce, {})
-        more = {name: amount - before.get(name, 0) for name, amount in wanted.items()}
-        more = {name: amount for name, amount in more.items() if amount > 0}
-        while self.spent and self.spent[0][0] <= now_s - 86_400:
-            self.spent.pop(0)
-        sums: dict[str, list[int]] = {name: [0, 0] for name in more}
-        for at, name, amount in self.spent:
-            if name in sums:
-                sums[name][0] += amount if at > now_s - 3_600 else 0
-                sums[name][1] += amount
+        now_s = self.latest_s = max(now_s, self.latest_s)
+        # A slot counts its largest from its last signature on, and begins anew after a day without any.
+        self.spent = {slot: held for slot, held in self.spent.items() if held[0] > now_s - 86_400}
         caps: dict[str, tuple[int, int]] = {"gas": (t.gas_per_hour, t.gas_per_day)}
         caps |= {token: limits[2:] for token, limits in t.tokens.items()}
         if out:
             caps["gas"] = (t.gas_per_hour * 5 // 4, t.gas_per_day * 5 // 4)
         else:
             caps |= {"trades": (t.trades_per_hour, t.trades_per_day), "value": (t.value_per_hour, t.value_per_day)}
-        for name, amount in more.items():
-            for window in (0, 1):
-                require(name not in caps or sums[name][window] + amount <= caps[name][window], f"cap on {name}")
-        self.spent += [(now_s, name, amount) for name, amount in more.items()]
-        self.counted[nonce] = before | {name: before.get(name, 0) + amount for name, amount in more.items()}
+        largest = {name: max(amount, self.spent.get((name, nonce), (0, 0))[1]) for name, amount in wanted.items()}
+        for name, amount in largest.items():
+            for window, length_s in enumerate((3_600, 86_400)):
+                young = {slot: held for slot, (at, held) in self.spent.items() if at > now_s - length_s}
+                others = sum(held for (what, slot), held in young.items() if what == name and slot != nonce)
+                is_held = young.get((name, nonce), 0) == amount
+                require(is_held or name not in caps or others + amount <= caps[name][window], f"cap on {name}")
+        self.spent |= {(name, nonce): (now_s, amount) for name, amount in largest.items()}
 
 
 _V3 = ["address", "uint256", "uint256", "bytes", "bool"]
