@@ -246,6 +246,18 @@ def test_a_permit_is_for_an_approved_payment(
     assert denied.value.reason is expected
 
 
+def test_a_permit_of_an_exit_needs_an_approved_exit(make_signer: Callable[[], LocalSigner]) -> None:
+    """As an exit it would be signed without the entry's cap, without signs of life and while reducing."""
+    permit = PermitSingle(token=USDC, amount=100, expiration_s=0, nonce=0, spender=ROUTER, sig_deadline_s=NOW_S)
+    asked = PermitRequest(owner=KEY.address, chain_id=1, permit=permit, purpose="exit")
+    signer = make_signer()
+    for approval in (sealed(), sealed(kind=2, tokens=(USDC, WETH, USDC))):
+        with pytest.raises(SigningDenied) as denied:
+            signer.sign_permit(replace(asked, approval=approval))
+        assert denied.value.reason is R.NOT_AN_EXIT
+    assert len(signer.sign_permit(replace(asked, approval=sealed(**EXIT | {"tokens": (USDC, WETH)})))) == 65
+
+
 def test_an_exit_in_name_needs_an_approved_exit(make_signer: Callable[[], LocalSigner]) -> None:
     entry = sealed(tokens=(WETH, USDC))
     with pytest.raises(SigningDenied) as denied:

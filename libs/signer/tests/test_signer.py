@@ -228,3 +228,29 @@ def test_signatures_and_denials_are_counted(signer: LocalSigner) -> None:
     denied(signer.sign_permit, permit_request(amount=1_001))
     assert signer.counts.signed == {"transaction": 1, "permit": 1}
     assert signer.counts.denied == {DenialReason.UNKNOWN_TARGET: 1, DenialReason.AMOUNT_OVER_CAP: 1}
+
+
+def test_who_asks_for_an_exit_is_given_back_no_entry(make_policy: Callable[..., Policy], guard: NonceGuard) -> None:
+    """An entry that was signed before the signer was reducing would else leave it afterwards."""
+    signer = LocalSigner(
+        [KEY], [make_policy(unlisted_token_limit=TokenLimit(10**6, 10**6))], guard, clock_s=lambda: NOW_S
+    )
+    entry = signer.sign_transaction(request(attempt=1))
+    exit_ = program(v3(US, 100, 1, path="sell"))
+    signer.halt("losses", level=Level.REDUCING)
+    assert denied(signer.sign_transaction, request(attempt=1, purpose="exit", data=exit_)) is DenialReason.NOT_AN_EXIT
+    other = signer.sign_transaction(request(attempt=1, purpose="exit", intent_id="b", nonce=8, data=exit_))
+    dearer = request(attempt=1, purpose="exit", intent_id="b", nonce=8, data=exit_, max_fee_per_gas_wei=30 * 10**9)
+    assert signer.sign_transaction(dearer) == other
+    signer.resume("over")
+    assert signer.sign_transaction(request(attempt=1, max_fee_per_gas_wei=30 * 10**9)) == entry
+
+
+def test_what_a_tighter_policy_refuses_is_not_given_back(
+    make_policy: Callable[..., Policy], policy: Policy, guard: NonceGuard
+) -> None:
+    LocalSigner([KEY], [policy], guard, clock_s=lambda: NOW_S).sign_transaction(request(attempt=1))
+    tight = make_policy(tokens={USDC: TokenLimit(max_allowance=10_000, max_trade=50)})
+    signer = LocalSigner([KEY], [tight], guard, clock_s=lambda: NOW_S)
+    asked = request(attempt=1, data=program(v3(US, 50, 1)))
+    assert denied(signer.sign_transaction, asked) is DenialReason.AMOUNT_OVER_CAP

@@ -34,8 +34,8 @@ def check_approval(
 
 def check_permit_approval(
     policy: Policy, approval: Approval | None, permit: PermitSingle, chain_id: int, context: CheckContext
-) -> Denial | None:
-    """Return why a permit is not covered, or ``None`` when it is or need not be."""
+) -> Statement | Denial | None:
+    """Return the statement that covers a permit, why none does, or ``None`` when none is needed."""
     if not policy.approvers:
         return None
     statement = opened(policy, approval, chain_id, context)
@@ -44,7 +44,7 @@ def check_permit_approval(
     payable = statement.tokens if statement.kind is ApprovedKind.GAP else statement.tokens[:1]
     if permit.token not in payable:
         return Denial(DenialReason.APPROVAL_WRONG_TOKENS, f"the approval does not let {permit.token} be paid")
-    return _check_amount(statement, statement.tokens[0] == permit.token, permit.amount)
+    return _check_amount(statement, statement.tokens[0] == permit.token, permit.amount) or statement
 
 
 def opened(policy: Policy, approval: Approval | None, chain_id: int, context: CheckContext) -> Statement | Denial:

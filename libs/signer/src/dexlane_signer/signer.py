@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NoReturn
 
@@ -25,7 +25,7 @@ from dexlane_signer.keys import AccountKey
 from dexlane_signer.latch import Latch, Level
 from dexlane_signer.levels import check_entry
 from dexlane_signer.policy import CheckContext, Kind, Policy
-from dexlane_signer.purposes import Purpose, opens_position
+from dexlane_signer.purposes import NOT_APPROVED_AS_EXIT, Purpose, may_be_an_exit, opens_position
 from dexlane_signer.swap_rules import check_permit
 from dexlane_signer.transactions import DynamicFeeTransaction, SignedTransaction
 from dexlane_signer.typed_data import PermitSingle
@@ -168,7 +168,7 @@ class LocalSigner:
         recorded = self._guard.recorded(wanted.slot, wanted.asked, request.transaction)
         if isinstance(recorded, Denial):
             raise SigningDenied(recorded)
-        return wanted if recorded is None else recorded
+        return wanted if recorded is None else self._given_back(request, recorded)
 
     def end_transaction(self, request: SignRequest, signed: SignedTransaction, wanted: Wanted) -> SignedAttempt:
         """Record a signature, and return what may be handed out. Where it took its time everything is examined again:
@@ -184,7 +184,14 @@ class LocalSigner:
         outcome = self._guard.admit(wanted.slot, wanted.asked, attempt, self._conditions(request, wanted))
         if isinstance(outcome, Denial):
             raise SigningDenied(outcome)
-        return outcome
+        return self._given_back(request, outcome)
+
+    def _given_back(self, request: SignRequest, attempt: SignedAttempt) -> SignedAttempt:
+        """A number may give another transaction than was asked for and judged. That one must be allowed now, too: as an
+        exit nobody is given back an entry, and after a policy became tighter nothing that it refuses."""
+        if attempt.kind == "trade" and attempt.transaction != request.transaction:
+            self._examined(replace(request, transaction=attempt.transaction))
+        return attempt
 
     def _examined(self, request: SignRequest) -> Wanted:
         transaction, sender = request.transaction, normal_address(request.sender)
@@ -231,7 +238,11 @@ class LocalSigner:
         policy, key = self._find(request.chain_id, owner)
         context = CheckContext(sender=owner, kind="trade", now_s=self.clock_s())
         _require(check_permit(policy, request.permit, context))
-        _require(check_permit_approval(policy, request.approval, request.permit, request.chain_id, context))
+        statement = check_permit_approval(policy, request.approval, request.permit, request.chain_id, context)
+        if isinstance(statement, Denial):
+            raise SigningDenied(statement)
+        if not is_entry and not may_be_an_exit(statement):
+            raise SigningDenied(NOT_APPROVED_AS_EXIT)
         if is_entry:
             paid = {request.permit.token: request.permit.amount}
             _require(check_entry(policy.entry_caps.get(owner), paid, policy.wrapped_native))

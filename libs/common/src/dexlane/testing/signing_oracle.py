@@ -224,6 +224,7 @@ class Oracle:
         if inside is None:
             kind, tokens, most = self._opened(ask)
             require(permit["token"] in (tokens if kind == 2 else tokens[:1]), "permit of another token")
+            require(inside is not None or ask.purpose == "entry" or kind == 3, "permit of an exit")
             require(not most or permit["token"] != tokens[0] or permit["amount"] <= most, "permit over approval")
             if ask.purpose == "entry":
                 self._entry({permit["token"]: permit["amount"]})
