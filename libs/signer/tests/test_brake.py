@@ -20,6 +20,7 @@ from dexlane_signer import (
     NonceGuard,
     Policy,
 )
+from dexlane_signer.bus import MOST_BREAKERS, BreakerWords
 
 from .conftest import KEY, NOW_S
 from .test_signer import denied, permit_request, request
@@ -145,3 +146,19 @@ def test_a_halt_is_recorded_whatever_its_reason_is_written_with(
 def test_a_blank_reason_does_not_keep_a_brake_from_being_pulled(guard: NonceGuard) -> None:
     assert Brake(guard).pull(Level.HALTED, "api", " ")
     assert guard.latch().level is Level.HALTED
+
+
+def test_words_of_breakers_take_no_more_memory_than_there_can_be_breakers() -> None:
+    words = BreakerWords()
+    for number in range(MOST_BREAKERS):
+        words.hear(f"main.1.trading.status.breaker-a{number}", Level.REDUCING, "losses")
+        words.hear(f"main.1.trading.status.breaker-b{number}", Level.ACTIVE, "over")
+    assert len(words._words) == MOST_BREAKERS
+    assert (words.latch().level, words.latch().source) == (Level.REDUCING, "breaker-a0")
+    words.hear("main.1.trading.status.breaker-a0", Level.ACTIVE, "over")
+    words.hear("main.1.trading.status.breaker-c", Level.REDUCING, "losses")
+    assert words.latch().level is Level.REDUCING
+    for number in range(3):
+        words.hear(f"main.1.trading.status.breaker-d{number}", Level.REDUCING, "losses")
+    assert len(words._words) == MOST_BREAKERS + 1
+    assert words.latch().level is Level.HALTED, "no word that stops something is left out in silence"

@@ -23,7 +23,7 @@ from dexlane_signer import (
     SignerUnreachableError,
     SigningDenied,
 )
-from dexlane_signer.server import MAX_WAITING, SigningServer
+from dexlane_signer.server import MAX_CONNECTIONS, MAX_WAITING, SigningServer
 from dexlane_signer.sockets import SocketTakenError, listen
 from dexlane_signer.wire import MAX_FRAME_BYTES, dump, to_frame, to_object
 
@@ -140,6 +140,7 @@ MALFORMED = {
     "an unknown field inside": to_frame(asked(request={**dump(request()), "surprise": "1"})),
     "a number instead of text": to_frame(asked(request={**dump(request()), "epoch": 0})),
     "no request": to_frame({"id": 1, "ask": "transaction"}),
+    "a chain that no record can hold": to_frame({"id": 1, "ask": "nonces", "request": str(1 << 63)}),
     "an intent without a name": to_frame(asked(request={**dump(request()), "intent_id": ""})),
 }
 
@@ -167,6 +168,20 @@ async def test_a_truncated_frame_is_counted_and_signs_nothing(place: Place) -> N
     await asyncio.sleep(0.05)
     assert place.signer.counts.denied == {DenialReason.MALFORMED_REQUEST: 1}
     assert place.guard.highest_nonce(1, KEY.address) is None
+
+
+async def test_connections_are_counted_and_one_too_many_is_not_answered(place: Place, remote: RemoteSigner) -> None:
+    """Else an asker could use up the process's file descriptors, and no halt would reach its control socket."""
+    assert await remote.highest_nonces(1) == {KEY.address: None}
+    links = [await asyncio.open_unix_connection(str(place.path)) for _ in range(MAX_CONNECTIONS)]
+    reader, _ = links[-1]
+    assert await asyncio.wait_for(reader.read(), 5) == b"", "the last one is hung up on"
+    assert place.signer.counts.strangers == 1
+    assert await remote.highest_nonces(1) == {KEY.address: None}, "who was there before is answered"
+    for _, writer in links:
+        writer.close()
+    await asyncio.sleep(0.1)
+    assert len(await said_to(place, to_frame(asked()))) == 1, "and there is room again"
 
 
 async def test_a_signer_that_is_not_there_is_unreachable_and_then_found_again(

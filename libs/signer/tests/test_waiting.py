@@ -357,6 +357,20 @@ async def test_a_permit_that_is_kept_is_given_only_to_whom_it_would_be_signed_fo
     waiting.close()
 
 
+async def test_of_many_permits_the_newest_are_kept(
+    signer: LocalSigner, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may ask would else fill the memory with permits that differ in their nonce."""
+    monkeypatch.setattr("dexlane_signer.waiting.MAX_PERMITS", 3)
+    waiting = WaitingSigner(signer)
+    for nonce in range(6):
+        await waiting.sign_permit(permit_request(nonce=nonce))
+    assert sorted(permit.nonce for _, _, permit in waiting._permits) == [3, 4, 5]
+    await waiting.sign_permit(permit_request(nonce=5))
+    assert len(source.asked) == 6
+    waiting.close()
+
+
 async def test_a_permit_that_failed_is_asked_for_again_and_one_that_is_over_is_forgotten(
     signer: LocalSigner, source: Source, clock: Clock
 ) -> None:

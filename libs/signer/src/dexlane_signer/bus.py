@@ -31,16 +31,26 @@ BREAKER = "breaker-"
 """How the sources of circuit breakers begin."""
 
 
+MOST_BREAKERS = 1_000
+"""That say anything but ACTIVE. More are nobody's breakers."""
+
+
 class BreakerWords:
-    """What breakers said last, by chain and source. It is kept in memory alone: every new link reads it again."""
+    """What breakers said last, by chain and source, where it stops anything. It is kept in memory alone: every new link
+    reads it again."""
 
     def __init__(self) -> None:
         self._words: dict[str, Latch] = {}
 
     def hear(self, subject: str, level: Level, reason: str) -> None:
-        """A breaker's word; ``subject`` names its chain and itself."""
-        source = subject.rpartition(".")[2]
-        self._words[subject] = Latch(level, source, reason)
+        """A breaker's word; ``subject`` names its chain and itself. Where too many speak, all is halted as long as the
+        process lives."""
+        self._words.pop(subject, None)
+        if level is Level.ACTIVE:
+            return
+        if len(self._words) >= MOST_BREAKERS:
+            subject, level, reason = "", Level.HALTED, f"more than {MOST_BREAKERS} breakers speak on the bus"
+        self._words[subject] = Latch(level, subject.rpartition(".")[2] or BREAKER, reason)
 
     def latch(self) -> Latch:
         """The strictest of them."""

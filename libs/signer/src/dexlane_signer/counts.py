@@ -18,7 +18,7 @@ class Counts:
         self.unavailable = 0
         """Requests that failed because the record could not be used."""
         self.strangers = 0
-        """Connections of processes that may not ask."""
+        """Connections of processes that may not ask, or not over one more."""
         self.unread = 0
         """Messages on the bus or the control socket that could not be understood."""
 

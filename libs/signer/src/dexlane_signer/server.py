@@ -19,7 +19,9 @@ from dexlane_signer.wire import Frames, MalformedFrameError, OversizedFrameError
 
 MAX_WAITING = 64
 """Requests of one connection that wait; beyond that it is not read from."""
-
+MAX_CONNECTIONS = 64
+"""Open at once; executors keep one each. Without an end to them one asker could take every file descriptor of the
+process, and nobody could halt it over its control socket."""
 
 Answer: TypeAlias = dict[str, Any]
 _REFUSALS = (MalformedFrameError, SigningDenied, GuardUnavailableError)
@@ -60,8 +62,8 @@ class SigningServer:
         task.add_done_callback(self._later_tasks.discard)
 
     def admits(self, connection: _Connection, transport: asyncio.Transport) -> bool:
-        """Whether that process may ask; one that may not is counted."""
-        if not is_known(transport, self._uids):
+        """Whether that process may ask now; one that may not is counted."""
+        if not is_known(transport, self._uids) or len(self._open) >= MAX_CONNECTIONS:
             self._signer.counts.strangers += 1
             return False
         self._open.add(connection)
@@ -118,7 +120,7 @@ class SigningServer:
                 return {"permit": dump(self._signer.sign_permit(permit))}
             return self._permit_elsewhere(permit)
         if ask == "nonces":
-            return {"nonces": self._signer.highest_nonces(load(int, request))}
+            return {"nonces": self._signer.highest_nonces(_chain_id(request))}
         raise MalformedFrameError("ask is none of transaction, permit, nonces")
 
     async def _transaction_elsewhere(self, request: SignRequest) -> Answer:
@@ -130,6 +132,13 @@ class SigningServer:
 
 def _signed(attempt: SignedAttempt) -> Answer:
     return {"signed": {"raw": dump(attempt.raw), "number": attempt.number, "kind": attempt.kind}}
+
+
+def _chain_id(given: Any) -> int:
+    chain_id = load(int, given)
+    if chain_id >= 1 << 63:
+        raise MalformedFrameError("a chain id fits 63 bits")
+    return chain_id
 
 
 def _number(message: dict[str, Any]) -> int:

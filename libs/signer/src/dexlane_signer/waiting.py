@@ -16,6 +16,8 @@ from dexlane_signer.typed_data import PermitSingle
 
 MAX_ASKED = 16
 """Questions to key stores that are open at once; more would only wait behind them."""
+MAX_PERMITS = 1_000
+"""Signatures of permits that are kept; of more, the oldest are forgotten."""
 T = TypeVar("T")
 _Permit = tuple[str, int, PermitSingle]
 """Owner, chain and what is permitted: all that a permit's signature depends on."""
@@ -75,8 +77,9 @@ class WaitingSigner:
         """The one question for a permit, asked now or before. A failure is not kept, and a signature no longer than the
         permit holds: by policy that is not long."""
         now_s = self._signer.clock_s()
-        over = [key for key, task in self._permits.items() if task.done() and key[2].sig_deadline_s < now_s]
-        for key in over:
+        done = [key for key, task in self._permits.items() if task.done()]
+        over = [key for key in done if key[2].sig_deadline_s < now_s]
+        for key in over or done[: max(0, len(done) - MAX_PERMITS + 1)]:
             del self._permits[key]
         wanted = request.owner.lower(), request.chain_id, request.permit
         asked = self._permits.get(wanted)
