@@ -111,6 +111,7 @@ async def test_commands_speak_to_the_running_signer(tmp_path: Path, policy_text:
         (lambda folder: (folder / "password").write_text("wrong"), "the password is wrong"),
         (lambda folder: (folder / "policy.toml").chmod(0o666), "chmod go-w"),
         (lambda folder: (folder / "key.json").unlink(), "No such file"),
+        (lambda folder: (folder / "data").mkdir() or (folder / "data").chmod(0o770), "chmod go-w"),
     ],
 )
 async def test_a_loose_or_wrong_file_refuses_the_start(

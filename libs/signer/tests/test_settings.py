@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -134,3 +135,14 @@ def test_the_example_is_a_policy(tmp_path: Path) -> None:
     assert len(settings.accounts) == len(settings.key_store.paths) == 2
     assert settings.bus is not None
     assert settings.max_silence_s == 5
+
+
+def test_a_policy_that_another_user_may_write_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner may write it whatever its mode says."""
+    path = write()
+    if os.getuid() == 0:
+        os.chown(path, 4_242, -1)
+    else:
+        monkeypatch.setattr(os, "getuid", lambda: 4_242)
+    with pytest.raises(PolicyFileError, match="belongs to user"):
+        read_settings(path)

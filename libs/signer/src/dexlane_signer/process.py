@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from dexlane_signer.brake import HALT_FILE, Brake, DeadManLease
 from dexlane_signer.bus import BreakerWords, BusListener
@@ -26,6 +29,16 @@ def say(event: str, sentence: str) -> None:
     record = {"ts": wall_clock_s(), "service": "signer", "level": "info", "event": event, "reason": sentence}
     sys.stderr.write(json.dumps(record) + "\n")
     sys.stderr.flush()
+
+
+def _require_own(folder: Path) -> None:
+    """Whoever may write in the folder can take the record away, with every halt in it, and lay down another.
+
+    Raises ``PermissionError`` when that is anybody but this user.
+    """
+    found = folder.stat()
+    if stat.S_IMODE(found.st_mode) & 0o022 or found.st_uid not in (0, os.getuid()):
+        raise PermissionError(f"others may write in {folder}; run chown {os.getuid()} and chmod go-w on it")
 
 
 def load_keys(settings: ProcessSettings) -> OpenedKeys:
@@ -57,6 +70,7 @@ def build(settings: ProcessSettings, *, close: Callable[[], None] = close_memory
     close()
     opened = load_keys(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _require_own(settings.data_dir)
     guard = NonceGuard(settings.guard_path)
     silence_s = settings.max_silence_s
     breakers = BreakerWords()

@@ -91,11 +91,14 @@ def read_key_store_alone(path: Path) -> KeyStoreSettings:
 
 
 def _parse(path: Path) -> dict[str, object]:
-    """The file's tables. The mode is asked of the open file, so that it cannot be exchanged in between."""
+    """The file's tables. Mode and owner are asked of the open file, so that it cannot be exchanged in between."""
     try:
         with path.open("rb") as file:
-            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o022:
+            found = os.fstat(file.fileno())
+            if stat.S_IMODE(found.st_mode) & 0o022:
                 raise PolicyFileError(f"{path.name} may be written by group or others; run chmod go-w on it")
+            if found.st_uid not in (0, os.getuid()):
+                raise PolicyFileError(f"{path.name} belongs to user {found.st_uid}; run chown {os.getuid()} on it")
             content = file.read(MAX_FILE_BYTES)
         return tomllib.loads(content.decode())
     except OSError as error:
