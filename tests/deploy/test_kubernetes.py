@@ -282,3 +282,12 @@ def test_settings_are_accepted_by_the_service(service: str, monkeypatch: pytest.
         environment[variable["name"]] = variable.get("value", kept_secret)
     settings = accepted(service, environment, monkeypatch)
     assert (settings.host, settings.port) == ("0.0.0.0", default_port(service))
+
+
+def test_a_start_opens_no_record_to_the_group() -> None:
+    """By default every start makes the files of a volume writable for its group; the signer refuses such a record."""
+    specs = [pod["spec"] for _, pod in pods(of("overlays/signer"))]
+    signing = [spec for spec in specs if any(container["name"] == "signer" for container in spec["containers"])]
+    assert len(signing) == 2
+    for spec in signing:
+        assert spec["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"

@@ -232,6 +232,14 @@ def test_wrapping_that_could_lose_native_coin_is_denied(
     assert reason(policy, data=program(*steps), value_wei=value_wei) is expected
 
 
+def test_native_coin_is_no_way_round_the_limit_of_its_wrapped_form(make_policy: Callable[..., Policy]) -> None:
+    limit = TokenLimit(max_allowance=10_000, max_trade=100)
+    listed = make_policy(tokens={USDC: limit, WETH: limit})
+    for amount, expected in ((100, None), (101, R.AMOUNT_OVER_CAP)):
+        sale = v3(US, amount, 1, path="sell", user=False)
+        assert reason(listed, data=program(wrap(amount), sale), value_wei=amount) is expected
+
+
 def test_without_a_wrapped_coin_in_the_policy_nothing_is_wrapped(make_policy: Callable[..., Policy]) -> None:
     bare = make_policy(wrapped_native=None)
     assert reason(bare, data=program(wrap(100), SELL_OWN), value_wei=100) is R.BROKEN_CHAIN

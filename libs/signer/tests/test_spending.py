@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_abi.abi import encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,9 +26,10 @@ from dexlane_signer import (
     TokenLimit,
     Worth,
 )
+from dexlane_signer.effects import NATIVE
 from dexlane_signer.spending import DAY_S, HOUR_S, Charge, Spending
 
-from .conftest import KEY, NOW_S, US, USDC, WETH, program, transaction, v3
+from .conftest import KEY, NOW_S, ROUTER_ITSELF, US, USDC, WETH, program, transaction, v3
 
 R = DenialReason
 GAS_COST = 300_000 * 20 * 10**9
@@ -223,6 +226,40 @@ def test_wrapped_native_coin_counts_as_native_coin(desk: Callable[..., Desk]) ->
     wrap = {"to": WETH, "data": bytes.fromhex("d0e30db0"), "value_wei": 5}
     assert our.ask("trade", 1, nonce=1, **wrap) is None
     assert our.ask("trade", 2, nonce=2, **wrap) is R.HOUR_CAP_TRADES
+
+
+@pytest.mark.parametrize(
+    ("limits", "caps", "expected"),
+    [
+        ({"max_hour": 150}, {}, R.HOUR_CAP_TOKEN),
+        ({"max_day": 150}, {}, R.DAY_CAP_TOKEN),
+        ({"worth": Worth(1, 1)}, {"value_per_hour": 150}, R.HOUR_CAP_VALUE),
+    ],
+)
+@pytest.mark.parametrize("is_wrapped_on_the_way", [True, False])
+def test_the_limit_of_native_coin_is_one_of_its_wrapped_form(
+    tmp_path: Path,
+    make_policy: MakePolicy,
+    *,
+    limits: Any,
+    caps: Any,
+    expected: DenialReason,
+    is_wrapped_on_the_way: bool,
+) -> None:
+    """A book whose quote is the native coin pays with the wrapped one, for which its policy has no entry."""
+    largest = TokenLimit(max_allowance=10**30, max_trade=10**30)
+    policy = make_policy(
+        tokens={NATIVE: replace(largest, **limits)},
+        unlisted_token_limit=largest,
+        entry_caps={KEY.address: EntryCap(level=10, lane="fast", token=NATIVE, capital=10_000)},
+        caps=SpendingCaps(**caps),
+    )
+    our = Desk(tmp_path / "guard.db", policy)
+    wrap = (0x0B, encode(["address", "uint256"], [ROUTER_ITSELF, 100]))
+    sale = v3(US, 100, 1, path="sell", user=not is_wrapped_on_the_way)
+    paid = {"data": program(wrap, sale), "value_wei": 100} if is_wrapped_on_the_way else {"data": program(sale)}
+    assert our.trade(1, **paid) is None
+    assert our.trade(2, **paid) is expected
 
 
 steps = st.lists(st.tuples(st.integers(0, HOUR_S), st.integers(1, 3), st.integers(1, 60)), min_size=1, max_size=30)

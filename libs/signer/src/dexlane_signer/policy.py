@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 from dexlane_signer.addresses import normal_address
 from dexlane_signer.approvals import Approver
 from dexlane_signer.direct_calls import DIRECT_SELECTORS
+from dexlane_signer.effects import NATIVE
 from dexlane_signer.levels import EntryCap
 from dexlane_signer.router_calls import EXECUTE
 
@@ -158,8 +159,12 @@ class Policy:
             object.__setattr__(self, name, value)
 
     def limit_of(self, token: str) -> TokenLimit | None:
-        """The limit of a token, or ``None`` when it may not be touched."""
-        return self.tokens.get(token, self.unlisted_token_limit)
+        """The limit of a token, or ``None`` when it may not be touched. Native coin is traded wrapped: where it alone
+        is listed, its limit is that of its wrapped form."""
+        listed = self.tokens.get(token)
+        if listed is None and token == self.wrapped_native:
+            listed = self.tokens.get(NATIVE)
+        return self.unlisted_token_limit if listed is None else listed
 
     def fee_cap_wei(self, kind: Kind) -> int:
         """The largest ``max_fee_per_gas_wei`` for a trade or a cancel."""

@@ -134,6 +134,9 @@ def _check_value(policy: Policy, program: _Program, value_wei: int) -> Denial | 
         return Denial(DenialReason.WRONG_RECIPIENT, "what is wrapped must stay in the router for the swaps")
     if _taken(program.swaps, payer_is_user=False) != {policy.wrapped_native: value_wei}:
         return Denial(DenialReason.BROKEN_CHAIN, "the swaps must spend exactly what was wrapped")
+    wrapped = policy.tokens.get(policy.wrapped_native or "")
+    if wrapped is not None and value_wei > wrapped.max_trade:
+        return Denial(DenialReason.AMOUNT_OVER_CAP, f"the swap of {value_wei} exceeds {wrapped.max_trade}")
     return None
 
 
