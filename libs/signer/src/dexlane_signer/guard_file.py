@@ -43,7 +43,8 @@ INSERT INTO latches (number, level, source, reason, at_s)
 DROP TABLE halts;
 """
 _TO_VERSION_3 = approval_record.SCHEMA + spending.SCHEMA
-# One index fewer to write at each signature: who records an attempt has looked for its bytes among those before.
+# Two indexes fewer to write at each signature: nobody looks a spending up by its slot, and who records an attempt has
+# looked for its bytes among those before.
 _TO_VERSION_4 = """
 ALTER TABLE attempts RENAME TO attempts_before;
 CREATE TABLE attempts (
@@ -53,6 +54,7 @@ CREATE TABLE attempts (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO attempts SELECT intent_id, number, kind, hash, raw FROM attempts_before;
 DROP TABLE attempts_before;
+DROP INDEX spendings_of_slot;
 """
 _STEPS = (_VERSION_1, _TO_VERSION_2, _TO_VERSION_3, _TO_VERSION_4)
 PAGE_BYTES = 2048
