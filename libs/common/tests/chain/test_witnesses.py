@@ -138,6 +138,36 @@ async def test_a_provider_that_mislays_a_final_receipt_and_has_its_block_undoes_
         assert bench.effects() == 1
 
 
+@pytest.mark.parametrize("header", [None, RpcUnavailable("busy"), RpcError(-32005, "limit exceeded")], ids=str)
+async def test_a_final_receipt_that_is_gone_undoes_nothing_before_another_block_is_seen_in_its_place(
+    home: Home, monkeypatch: pytest.MonkeyPatch, header: Exception | None
+) -> None:
+    async def nothing(_tx_hash: str) -> None:
+        return None
+
+    async def unused(_address: str, *, block: BlockId = "latest") -> int:
+        return 0
+
+    async def unknown(_block: BlockId) -> Header | None:
+        if header is not None:
+            raise header
+        return None
+
+    async with running(home) as bench:
+        verdict = bench.verdict(blocks=40)
+        await bench.executor.on_verdict(verdict)
+        for _ in range(3):
+            await bench.head()
+        with monkeypatch.context() as behind_a_balancer:
+            behind_a_balancer.setattr(bench.rpc, "receipt", nothing)
+            behind_a_balancer.setattr(bench.rpc, "transaction_count", unused)
+            behind_a_balancer.setattr(bench.rpc, "block", unknown)
+            for _ in range(3):
+                await bench.head()
+        await bench.head()
+        assert (await bench.names(entry_id(verdict)))[-1] == "fill.confirmed"
+
+
 class Liar(FakeRpc):
     """A provider whose receipts and head can be falsified."""
 

@@ -71,8 +71,8 @@ class Testimony:
     """What one provider answered. What went unanswered is not in the mappings; a receipt that is not there is None.
 
     ``pooled`` are the sought hashes that wait in its pool, ``final_nonces`` those at its finalized block, ``reverting``
-    the intents whose trade would fail, ``mislaid`` the final transactions whose receipt it lacks although their block
-    is where it was: an index that lags, and no reorganisation. ``fault`` is the first thing that went wrong.
+    the intents whose trade would fail, ``mislaid`` the final transactions whose receipt it lacks without another block
+    in the place of theirs: an index that lags, and no reorganisation. ``fault`` is the first thing that went wrong.
     """
 
     name: str
@@ -143,14 +143,17 @@ async def _each(ask: Callable[[str], Awaitable[T]], subjects: frozenset[str]) ->
 
 
 async def _mislaid(rpc: Rpc, final: Mapping[str, BlockRef], receipts: Mapping[str, Receipt | None]) -> frozenset[str]:
-    """Asked only where a receipt is missing. A block's hash commits to the transactions in it."""
+    """Asked only where a receipt is missing. A block's hash commits to the transactions in it, so only another block in
+    its place undoes them: a node behind a balancer may know neither, and one that refuses to answer has said nothing.
+    """
     missing = frozenset(tx_hash for tx_hash in final if tx_hash in receipts and receipts[tx_hash] is None)
     headers = await _each(lambda tx_hash: rpc.block(final[tx_hash].number), missing)
-    return frozenset(
+    replaced = {
         tx_hash
         for tx_hash, header in headers.found.items()
-        if header is not None and header.hash == final[tx_hash].hash
-    )
+        if header is not None and header.hash != final[tx_hash].hash
+    }
+    return missing - replaced
 
 
 async def _finalized(rpc: Rpc) -> int | None:
