@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from dexlane.chain.abi import AbiError
 from dexlane.chain.answers import BlockId
+from dexlane.chain.execution.testimony import is_revert
 from dexlane.chain.permit2 import (
     PERMIT2,
     allowance,
@@ -16,8 +18,11 @@ from dexlane.chain.permit2 import (
     decode_permit2_allowance,
     permit2_allowance,
 )
+from dexlane.chain.providers import NOT_READABLE
 from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.runtime.errors import Transient
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ class TokenFacts:
 
 @dataclass(frozen=True, slots=True)
 class AccountFacts:
-    """An account's native balance and tokens."""
+    """An account's native balance and tokens; without those whose contract gives no sensible answer."""
 
     native_wei: int
     tokens: Mapping[str, TokenFacts]
@@ -53,26 +58,39 @@ async def read_account(
     try:
         native, answers = await asyncio.gather(rpc.balance(account, block=block), rpc.eth_calls(calls, block=block))
         read = [_token_facts(answers[index : index + 3]) for index in range(0, len(answers), 3)]
-    except (RpcError, AbiError) as error:
+    except (RpcError, *NOT_READABLE) as error:
         raise Transient(f"the state of account {account} could not be read: {error}") from error
-    return AccountFacts(native, dict(zip(tokens, read, strict=True)))
+    found = zip(tokens, read, strict=True)
+    return AccountFacts(native, {token: facts for token, facts in found if facts is not None})
 
 
 async def read_balances(rpc: Rpc, account: str, tokens: Sequence[str], *, block: BlockId) -> dict[str, int]:
-    """Token balances at one block, for the opening entries. ``Transient`` as above."""
+    """Token balances at one block, for the opening entries, without tokens whose contract gives no sensible answer.
+    ``Transient`` as above."""
     try:
         answers = await rpc.eth_calls([(token, balance_of(account)) for token in tokens], block=block)
-        return {token: decode_amount(_answer(answer)) for token, answer in zip(tokens, answers, strict=True)}
-    except (RpcError, AbiError) as error:
+        read = [_said(answer, decode_amount) for answer in answers]
+    except (RpcError, *NOT_READABLE) as error:
         raise Transient(f"the balances of account {account} could not be read: {error}") from error
+    return {token: balance for token, balance in zip(tokens, read, strict=True) if balance is not None}
 
 
-def _token_facts(answers: Sequence[bytes | RpcError]) -> TokenFacts:
-    balance, allowed, permit = (_answer(answer) for answer in answers)
-    return TokenFacts(decode_amount(balance), decode_amount(allowed), decode_permit2_allowance(permit).nonce)
+def _token_facts(answers: Sequence[bytes | RpcError]) -> TokenFacts | None:
+    balance, allowed = (_said(answer, decode_amount) for answer in answers[:2])
+    permit = _said(answers[2], decode_permit2_allowance)
+    if balance is None or allowed is None or permit is None:
+        return None
+    return TokenFacts(balance, allowed, permit.nonce)
 
 
-def _answer(answer: bytes | RpcError) -> bytes:
+def _said(answer: bytes | RpcError, decode: Callable[[bytes], T]) -> T | None:
+    """What a contract said; None when it reverts or talks nonsense: one token must not stand in the way of the others.
+    Raises the ``RpcError`` of a node that did not ask it."""
     if isinstance(answer, RpcError):
+        if is_revert(answer):
+            return None
         raise answer
-    return answer
+    try:
+        return decode(answer)
+    except AbiError:
+        return None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dexlane.chain.execution.accounts import read_balances
+from dexlane.chain.providers import NOT_READABLE
 from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.events.execution import AccountOpened
 from dexlane.runtime.errors import Transient
@@ -33,9 +34,11 @@ async def account_opened(rpc: Rpc, book: Book, paired: Sequence[str], at: Openin
     quote = [] if book.quote.address == NATIVE else [book.quote.address]
     try:
         native = await rpc.balance(account, block=at.block.hash)
-    except RpcError as error:
+    except (RpcError, *NOT_READABLE) as error:
         raise Transient(f"the balance of account {account} could not be read: {error}") from error
     balances = await read_balances(rpc, account, [*quote, *paired], block=at.block.hash)
+    if not balances.keys() >= set(quote):
+        raise Transient(f"the quote token {book.quote.symbol} does not say what account {account} has of it")
     held = {token: amount for token, amount in balances.items() if amount or token == book.quote.address}
     return AccountOpened(
         id=AccountOpened.make_id(book.id, account),
