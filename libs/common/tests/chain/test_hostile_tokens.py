@@ -7,10 +7,16 @@ from typing import Any
 
 import pytest
 
+from dexlane.chain import abi
+from dexlane.chain.execution import allowances
+from dexlane.chain.grants import GRANT_TOPICS
+from dexlane.chain.permit2 import PERMIT2, allowance, approve
 from dexlane.chain.rpc import RpcError
 from dexlane.events.execution import AccountOpened
-from dexlane.testing.builders import USDC, WETH
-from dexlane.testing.live_bench import ACCOUNT, Bench, Home, running
+from dexlane.testing.builders import USDC, WETH, a_book_changed
+from dexlane.testing.fake_chain import FakeLog, Outcome
+from dexlane.testing.live_bench import ACCOUNT, Bench, Home, live_book, running
+from dexlane.values.books import Lane
 
 
 @pytest.fixture
@@ -78,3 +84,85 @@ async def test_a_node_that_refuses_to_look_is_not_taken_for_a_token_that_gives_n
         bench.chain.answer_call = plain
         await bench.head()
         assert any(isinstance(event, AccountOpened) for event in await bench.events())
+
+
+STRANGER = "0x" + "5a" * 20
+SPAM = "0x" + "66" * 20
+
+
+def granted(token: str, spender: str) -> FakeLog:
+    """A log that names us as the one who let somebody take tokens; any contract can emit it."""
+    topics = (GRANT_TOPICS[0], "0x" + abi.address(ACCOUNT).hex(), "0x" + abi.address(spender).hex())
+    return FakeLog(address=token, topics=topics, data=abi.uint(5))
+
+
+def included(bench: Bench, data: bytes, to: str) -> list[int]:
+    """Blocks with such a transaction of ours."""
+    blocks = bench.chain.blocks
+    return [one.header.number for one in blocks for tx in one.transactions if (tx.to, tx.data) == (to, data)]
+
+
+def sticking(bench: Bench, token: str, spender: str, amount: int) -> None:
+    """The token's allowance for somebody is what it is, whatever its approve is told."""
+    plain = bench.chain.answer_call
+
+    def answered(to: str, data: bytes, header: Any) -> bytes:
+        return abi.uint(amount) if (to, data) == (token, allowance(ACCOUNT, spender)) else plain(to, data, header)
+
+    bench.chain.answer_call = answered
+
+
+async def test_a_contract_that_the_account_does_not_trade_with_makes_it_send_nothing(home: Home) -> None:
+    async with running(home) as bench:
+        sticking(bench, SPAM, STRANGER, 5)
+        for _ in range(6):
+            await bench.head(logs=[granted(SPAM, STRANGER)])
+        assert bench.world.included(SPAM) == []
+
+
+async def test_takings_back_that_have_no_effect_are_given_up_by_token_whoever_may_take_it(home: Home) -> None:
+    async with running(home) as bench:
+        spenders = ["0x" + f"{number:02x}" * 20 for number in range(0x51, 0x59)]
+        for spender in spenders:
+            sticking(bench, USDC.address, spender, 5)
+        await bench.head(logs=[granted(USDC.address, spender) for spender in spenders])
+        for _ in range(20):
+            await bench.head()
+        tried = [block for spender in spenders for block in included(bench, approve(spender, 0), USDC.address)]
+        assert len(tried) == 3
+
+
+async def test_an_approval_without_effect_is_asked_for_again_after_longer_and_longer_rests(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rest = 8
+    monkeypatch.setattr(allowances, "REST_BLOCKS", rest)
+    async with running(home) as bench:
+        sticking(bench, WETH.address, PERMIT2, 0)
+        await bench.executor.on_verdict(bench.verdict())
+        for _ in range(4 * rest):
+            await bench.head()
+        tried = [tx.nonce for tx in bench.world.included(WETH.address)]
+        assert len(tried) == 3
+
+
+async def test_a_token_that_takes_no_approval_above_another_is_approved_after_a_taking_back(home: Home) -> None:
+    async with running(home) as bench:
+        plain = bench.chain.execute
+
+        def like_tether(tx: Any) -> Outcome:
+            if tx.to == USDC.address and int.from_bytes(tx.data[36:68], "big"):
+                standing = bench.chain.answer_call(USDC.address, allowance(ACCOUNT, PERMIT2), bench.chain.tip)
+                if int.from_bytes(standing, "big"):
+                    return Outcome(success=False)
+            return plain(tx)
+
+        bench.chain.execute = like_tether
+        limits = bench.books[0].limits[Lane.FAST]
+        more = limits.model_copy(update={"capital": limits.capital * 50})
+        book = live_book(limits={Lane.FAST: more})
+        bench.side.take_book(a_book_changed(book, book_version=2))
+        bench.executor.books_changed()
+        for _ in range(12):
+            await bench.head()
+        assert bench.executor.live.objection_to_token(book, USDC.address, more.capital) is None

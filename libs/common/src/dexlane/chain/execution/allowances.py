@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.accounts import AccountFacts
@@ -65,7 +65,7 @@ ASKED_BLOCKS = 50
 """How long a book that is switched off keeps the allowance that an exit asked for."""
 BUDGET_FACTOR = 3
 REST_BLOCKS = 50
-"""How long a token that refused to be approved is left alone; twice as long after each further refusal."""
+"""How long a token that was approved in vain is left alone; twice as long after each further time."""
 MOST_DOUBLINGS = 8
 
 
@@ -85,26 +85,30 @@ def allowances_in_flight(live: LiveDesk, account: str) -> frozenset[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Refusals:
-    """How often in a row a token refused to be approved, and the block of the last time."""
+class _InVain:
+    """How often in a row a token was approved without an allowance that suffices, the block of the last time, and
+    whether what stood was taken back since."""
 
     times: int
     block: int
+    is_cleared: bool = False
 
-    def are_over(self, block: int) -> bool:
-        return block - self.block >= REST_BLOCKS << min(self.times - 1, MOST_DOUBLINGS)
+    def rests(self, block: int) -> bool:
+        return block - self.block < REST_BLOCKS << min(self.times - 1, MOST_DOUBLINGS)
 
 
 class Approvals:
-    """Which allowances to ask for now: never two at once for a token, and seldom one that was refused.
+    """Which allowances to ask for now: never two at once for a token, and seldom one that was asked for in vain: it was
+    refused, or the token said yes and allows no more than before.
 
     What only expired or was cancelled, as by a halt, is asked for again at once: it was not refused, and without it a
-    position could not be sold.
+    position could not be sold. A refusal above an allowance that still stands has that one taken back first, for some
+    tokens (Tether's) let none take the place of another.
     """
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
-        self._refusals: dict[tuple[str, str], _Refusals] = {}
+        self._in_vain: dict[tuple[str, str], _InVain] = {}
         self._penniless: set[str] = set()
         self._asked: dict[tuple[str, str], int] = {}
 
@@ -113,21 +117,22 @@ class Approvals:
         self._asked[account, token] = block
 
     def ended(self, slot: Slot) -> None:
-        """An intent came to its end. A token that refuses to be approved would burn gas at every block, so it is left
-        alone for a while."""
+        """An intent came to its end. A token that takes no approval would burn gas at every block, so it is left alone
+        for a while, unless its allowance turns out to be in place."""
         intent, included = slot.intent, slot.state.included
-        if intent.allowance_token is None or not intent.allowance_amount or included is None:
+        if intent.allowance_token is None or intent.allowance_spender is not None or included is None:
             return
         key = (intent.account, intent.allowance_token)
-        if slot.is_filled:
-            self._refusals.pop(key, None)
-        elif slot.was_refused:
-            before = self._refusals.get(key)
-            self._refusals[key] = _Refusals(1 if before is None else before.times + 1, included.block.number)
+        before = self._in_vain.get(key)
+        if intent.allowance_amount:
+            if slot.is_filled or slot.was_refused:
+                self._in_vain[key] = _InVain(1 if before is None else before.times + 1, included.block.number)
+        elif before is not None:
+            self._in_vain[key] = replace(before, is_cleared=True)
 
     def is_hopeless(self, account: str, token: str) -> bool:
         """Whether waiting will hardly bring the allowance: it was refused, or nothing is there to pay its gas with."""
-        return account in self._penniless or (account, token) in self._refusals
+        return account in self._penniless or (account, token) in self._in_vain
 
     def needed(self, book: Book, live: LiveDesk, block: int) -> frozenset[str]:
         """Tokens whose allowance to Permit2 the book needs: all it trades with, or what exits ask for when it is
@@ -154,15 +159,25 @@ class Approvals:
         block = terms.deadline_block - WAIT_BLOCKS
         needed = self.needed(book, live, block)
         in_flight, factor = allowances_in_flight(live, account), live.access.signing.allowance_factor
-        return [
-            WantedAllowance(Grant(account, token, PERMIT2), amount, terms)
-            for token, amount in missing_allowances(book, self._lane, facts, pools, factor)
-            if token in needed and token not in in_flight and not self._rests(account, token, block)
-        ]
+        lacking = dict(missing_allowances(book, self._lane, facts, pools, factor))
+        for token in facts.tokens.keys() - lacking.keys():
+            self._in_vain.pop((account, token), None)
+        found = []
+        for token in (needed & lacking.keys()) - in_flight:
+            amount = self._amount(account, token, lacking[token], facts.tokens[token].allowance_to_permit2, block)
+            if amount is not None:
+                found.append(WantedAllowance(Grant(account, token, PERMIT2), amount, terms))
+        return sorted(found, key=lambda wanted: wanted.grant)
 
-    def _rests(self, account: str, token: str, block: int) -> bool:
-        refusals = self._refusals.get((account, token))
-        return refusals is not None and not refusals.are_over(block)
+    def _amount(self, account: str, token: str, lacking: int, standing: int, block: int) -> int | None:
+        """What to approve now, zero to take back what stands, None to leave the token alone for a while."""
+        before = self._in_vain.get((account, token))
+        if before is None:
+            return lacking
+        if standing and not before.is_cleared:
+            return 0
+        is_way_free = before.is_cleared and not standing and before.times == 1
+        return lacking if is_way_free or not before.rests(block) else None
 
     @staticmethod
     def can_pay(account: str, live: LiveDesk, terms: SlotTerms) -> bool:
@@ -229,17 +244,18 @@ class AllowanceKeeper:
         intents = [slot.intent for slot in live.transactions.open_slots]
         residual = self._watchdog.residual(needs_of(needed, intents, self._watchdog.approved))
         self._moments.allowances_left(live.access.chain_id, residual)
+        if terms is None:
+            return []
         return [
             (books[grant.owner], WantedAllowance(grant, 0, terms))
-            for grant in residual
-            if terms is not None and self._may_take_back(grant, books[grant.owner], terms)
+            for grant in self._watchdog.worth_a_try(residual)
+            if self._may_take_back(grant, books[grant.owner], terms)
         ]
 
     def _may_take_back(self, grant: Grant, book: Book, terms: SlotTerms) -> bool:
         live = self._live
         return (
             grant.token not in allowances_in_flight(live, grant.owner)
-            and not self._watchdog.hopeless(grant)
             and live.objection_to_account(book, is_entry=False) is None
             and self.approvals.can_pay(grant.owner, live, terms)
         )

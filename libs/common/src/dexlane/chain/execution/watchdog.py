@@ -2,10 +2,14 @@
 
 Invariant: an allowance is zero outside the life of what needed it. New grants are found in the logs of each block,
 whoever made them; all known ones are read again when anything changed, and every few blocks in any case.
+
+Any contract can say in a log that we granted something, and go on saying so: therefore only what the accounts trade
+with, and what we granted ourselves, is looked at, and takings-back without effect come to an end.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -22,7 +26,8 @@ LOOK_BACK = 8
 """Blocks that are looked at again: a reorganisation may have put others in their place."""
 FULL_EVERY = 16
 MOST_TRIES = 3
-"""Takings-back of one grant that may fail; then it is left to people, and the metric goes on saying so."""
+"""Takings-back of an account's token that may fail or change nothing; then it is left to people, and the metric goes on
+saying so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +88,13 @@ class Watchdog:
         self._universal = universal
         self._known: set[Grant] = set()
         self._approved: dict[Grant, int] = {}
-        self._failures: dict[Grant, int] = {}
+        self._failures: Counter[tuple[str, str]] = Counter()
+        """By account and token."""
+        self._taken_back: set[Grant] = set()
+        """Successfully, by the receipt; what came of it is read at the next look."""
         self._scanned: dict[str, int] = {}
         self._amounts: Mapping[Grant, int] = {}
+        self._asked: set[Grant] = set()
         self._read_at = -FULL_EVERY
         self._is_due = True
         self._must_go = False
@@ -104,18 +113,26 @@ class Watchdog:
 
     def ended(self, slot: Slot) -> None:
         """An intent came to its end: what it leaves is looked at, and a taking-back that did not succeed is tried
-        again. Only a refusal counts as a failure; what expired, as in a long absence, was not tried."""
+        again. Only a refusal, or a success that changes nothing, counts as a failure; what expired, as in a long
+        absence, was not tried."""
         self._is_due = True
         grant = granted_by(slot.intent)
         if grant is not None and not slot.intent.allowance_amount:
             if slot.is_filled:
-                self._failures[grant] = 0
+                self._taken_back.add(grant)
             elif slot.was_refused:
-                self._failures[grant] = self._failures.get(grant, 0) + 1
+                self._failures[grant.owner, grant.token] += 1
 
-    def hopeless(self, grant: Grant) -> bool:
-        """Whether taking it back failed too often."""
-        return self._failures.get(grant, 0) >= MOST_TRIES
+    def worth_a_try(self, residual: Iterable[Grant]) -> list[Grant]:
+        """Those of which it did not fail too often to take the token back; together no more than may still fail."""
+        trying: Counter[tuple[str, str]] = Counter()
+        found = []
+        for grant in residual:
+            key = (grant.owner, grant.token)
+            if self._failures[key] + trying[key] < MOST_TRIES:
+                trying[key] += 1
+                found.append(grant)
+        return found
 
     async def look(
         self, rpc: Rpc, tip: BlockApplied, accounts: Mapping[str, frozenset[str]], since: int, routers: tuple[str, ...]
@@ -124,15 +141,24 @@ class Watchdog:
 
         Raises ``RpcError`` or ``RpcUnavailable``; the next look then begins where this one failed.
         """
-        before = len(self._known)
         for account, tokens in accounts.items():
             self._known |= usual_grants(account, tokens, routers, self._universal)
         found = await self._scan(rpc, tip.block.number, list(accounts), since)
         self._known |= found
+        asked = {one for one in self._known if one in self._approved or one.token in accounts.get(one.owner, ())}
         is_old = tip.block.number - self._read_at >= FULL_EVERY or tip.block.number < self._read_at
-        if self._is_due or is_old or found or len(self._known) != before or self._must_go:
-            self._amounts = await amounts_in_force(rpc, self._known, tip.timestamp_s)
-            self._read_at, self._is_due = tip.block.number, False
+        if self._is_due or is_old or not found.isdisjoint(asked) or asked != self._asked or self._must_go:
+            self._amounts = await amounts_in_force(rpc, asked, tip.timestamp_s)
+            self._read_at, self._is_due, self._asked = tip.block.number, False, asked
+            self._judge_takings_back()
+
+    def _judge_takings_back(self) -> None:
+        """A taking-back that succeeded and left the grant in force failed all the same; one with effect clears the
+        token's name."""
+        for grant in self._taken_back:
+            key = (grant.owner, grant.token)
+            self._failures[key] = self._failures[key] + 1 if self._amounts.get(grant) else 0
+        self._taken_back.clear()
 
     def residual(self, needs: Needs) -> list[Grant]:
         """What is in force and not needed, in a stable order."""
