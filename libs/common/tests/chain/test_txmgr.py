@@ -35,7 +35,7 @@ from dexlane.runtime.errors import Fatal, Transient
 from dexlane.testing.builders import USDC, WETH, a_book, a_book_changed, a_status
 from dexlane.testing.fake_chain import FakeLog, Outcome
 from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, live_book, reborn, running
-from dexlane.values.books import Mode
+from dexlane.values.books import Lane, Mode
 from dexlane_signer import DynamicFeeTransaction, NonceGuard, PrivateKey, SigningDenied
 
 
@@ -753,6 +753,26 @@ async def test_a_book_that_is_switched_off_or_gone_keeps_no_allowance(home: Home
             await bench.head()
         after = bench.world.included(USDC.address)[len(before) :]
         assert [tx.data for tx in after] == [approve(PERMIT2, 0)]
+
+
+OTHER_KEY = "0x" + "22" * 32
+OTHER_ACCOUNT = PrivateKey.from_hex(OTHER_KEY).address
+
+
+async def test_an_account_that_a_book_gave_up_while_nobody_ran_is_in_nobodys_way(home: Home) -> None:
+    home = Home(home.folder, home.database_url, {ACCOUNT: KEY, OTHER_ACCOUNT: OTHER_KEY})
+    async with running(home) as bench:
+        bench.chain.fund(OTHER_ACCOUNT, 10**18)
+        await bench.die()
+        bench.books = [live_book(accounts={Lane.FAST: OTHER_ACCOUNT})]
+        again = await reborn(bench)
+        for _ in range(6):
+            await again.head()
+        assert again.executor.live.objection_to_token(bench.books[0], USDC.address, 1) is None
+        await again.executor.on_verdict(again.verdict())
+        await again.head()
+        assert again.effects() == 1
+        await again.die()
 
 
 async def test_a_taking_back_that_fails_is_tried_three_times_and_then_left_to_people(home: Home) -> None:

@@ -137,10 +137,12 @@ class TokenWorld:
 
 @dataclass(frozen=True)
 class Home:
-    """What outlives a process: the folder of its key and of the signer's record, and the database of its journal."""
+    """What outlives a process: the folder of its keys and of the signer's record, and the database of its journal."""
 
     folder: Path
     database_url: str
+    keys: Mapping[str, str] = field(default_factory=lambda: {ACCOUNT: KEY})
+    """Account to private key."""
 
 
 @dataclass
@@ -297,7 +299,7 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
     home, clock, log = place.home, place.clock, configure_logging("bench", "ERROR")
     keys = home.folder / "keys.json"
     keys.touch(0o600)
-    keys.write_bytes(orjson.dumps({ACCOUNT: KEY}))
+    keys.write_bytes(orjson.dumps(dict(home.keys)))
     side, mirror = SideValues(), PoolMirror(CHAIN_ID)
     reservations = await restored(journal, CHAIN_ID, clock.now_ms())
 

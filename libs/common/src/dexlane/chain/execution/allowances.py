@@ -249,7 +249,8 @@ class AllowanceKeeper:
         return [
             (books[grant.owner], WantedAllowance(grant, 0, terms))
             for grant in self._watchdog.worth_a_try(residual)
-            if self._may_take_back(grant, books[grant.owner], terms)
+            # Of an account that a book gave up while nobody ran, we have no leave to send anything.
+            if grant.owner in books and self._may_take_back(grant, books[grant.owner], terms)
         ]
 
     def _may_take_back(self, grant: Grant, book: Book, terms: SlotTerms) -> bool:
