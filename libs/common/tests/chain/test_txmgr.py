@@ -610,6 +610,45 @@ async def test_a_live_book_off_the_devnet_is_refused_without_the_words(home: Hom
         assert not bench.executor.live.keys_loaded
 
 
+async def test_a_router_that_is_not_there_yet_is_looked_for_again(home: Home) -> None:
+    async with running(home) as bench:
+        await bench.executor.on_verdict(bench.verdict(blocks=40))
+        code = bench.chain.codes.pop(ROUTER)
+        again = await reborn(bench)
+        await again.head(only=())
+        assert again.executor.live.objection_to_account(again.books[0]) is not None
+        bench.chain.codes[ROUTER] = code
+        for _ in range(3):
+            await again.head()
+        assert again.effects() == 1
+        assert again.executor.live.objection_to_account(again.books[0]) is None
+        await again.die()
+
+
+async def test_a_node_that_does_not_say_which_further_routers_there_are_is_asked_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(home) as bench:
+        again = await reborn(bench)
+        object.__setattr__(again.executor.live.access, "others", routers_of(1)[1:])
+
+        async def busy(address: str, **_block: Any) -> bytes:
+            if address != ROUTER:
+                raise RpcError(-32005, "limit exceeded")
+            return b"\1"
+
+        with monkeypatch.context() as limited:
+            limited.setattr(again.rpc, "code", busy)
+            with pytest.raises(Transient, match="routers"):
+                await again.head()
+        for _ in range(2):
+            await again.head()
+        await again.executor.on_verdict(again.verdict())
+        await again.head()
+        assert again.effects() == 1
+        await again.die()
+
+
 async def test_an_exit_waits_while_halted_and_sells_afterwards(home: Home) -> None:
     from dexlane.testing.builders import an_exit
 

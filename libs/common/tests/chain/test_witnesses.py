@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,75 @@ async def test_without_any_provider_entries_stop_at_once_and_exits_after_three_h
         assert len(transactions.open_slots) == slots
         await bench.head(only=())
         assert transactions.objection(ACCOUNT, is_entry=True) is None
+
+
+@pytest.mark.parametrize(
+    "method", ["block_number", "transaction_count", "balance", "eth_calls", "code", "logs_between"]
+)
+async def test_an_answer_that_cannot_be_read_is_none_and_stops_nobody(
+    home: Home, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    async def nonsense(*_args: Any, **_kwargs: Any) -> Any:
+        raise ValueError("invalid literal for int() with base 16: 'soon'")
+
+    async with running(home, ready=False) as bench:
+        with monkeypatch.context() as babbling:
+            babbling.setattr(bench.rpc, method, nonsense)
+            for _ in range(3):
+                with contextlib.suppress(Transient):
+                    await bench.head()
+        for _ in range(4):
+            await bench.head()
+        await bench.executor.on_verdict(bench.verdict())
+        with monkeypatch.context() as babbling:
+            babbling.setattr(bench.rpc, method, nonsense)
+            for _ in range(3):
+                with contextlib.suppress(Transient):
+                    await bench.head()
+        await bench.head()
+        assert bench.effects() == 1
+
+
+async def test_a_node_that_lags_at_a_start_is_not_taken_for_a_chain_that_was_reset(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(home) as bench:
+        first_blocks = bench.chain.blocks[:1]
+        await bench.executor.on_verdict(bench.verdict())
+        for _ in range(4):
+            await bench.head()
+        again = await reborn(bench)
+        with monkeypatch.context() as lagging:
+
+            async def of_the_past(address: str, *, block: BlockId = "latest") -> int:
+                return first_blocks[0].nonces.get(address, 0)
+
+            async def far_behind() -> int:
+                return first_blocks[0].header.number
+
+            lagging.setattr(again.rpc, "transaction_count", of_the_past)
+            lagging.setattr(again.rpc, "block_number", far_behind)
+            with pytest.raises(Transient, match="behind"):
+                await again.head()
+        for _ in range(2):
+            await again.head()
+        await again.executor.on_verdict(again.verdict())
+        await again.head()
+        assert again.effects() == 2
+        await again.die()
+
+
+async def test_a_chain_that_was_reset_stops_trading(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(home) as bench:
+        again = await reborn(bench)
+
+        async def unused(_address: str, *, block: BlockId = "latest") -> int:
+            return 0
+
+        monkeypatch.setattr(again.rpc, "transaction_count", unused)
+        with pytest.raises(Fatal, match="was reset"):
+            await again.head()
+        await again.die()
 
 
 async def test_a_nonce_that_too_few_providers_tell_is_not_known(home: Home) -> None:

@@ -29,7 +29,9 @@ from dexlane.chain.calldata import (
 )
 from dexlane.chain.deployments import deployments
 from dexlane.chain.permit2 import SignedPermit
-from dexlane.chain.rpc import Rpc
+from dexlane.chain.providers import NOT_READABLE
+from dexlane.chain.rpc import Rpc, RpcError
+from dexlane.runtime.errors import Transient
 
 WHOLE_BALANCE = 0
 """SwapRouter02's name for all that it holds of the input token (``Constants.CONTRACT_BALANCE``)."""
@@ -47,8 +49,12 @@ _UNWRAP = bytes.fromhex("49404b7c")  # unwrapWETH9(uint256,address)
 
 
 async def deployed(rpc: Rpc, routers: Sequence[RouterDeployment]) -> tuple[RouterDeployment, ...]:
-    """The routers that are on the chain. A call to an address without code succeeds and keeps the coin sent along."""
-    return tuple([one for one in routers if await rpc.code(one.router)])
+    """The routers that are on the chain. A call to an address without code succeeds and keeps the coin sent along.
+    ``Transient`` when the node does not say."""
+    try:
+        return tuple([one for one in routers if await rpc.code(one.router)])
+    except (RpcError, *NOT_READABLE) as error:
+        raise Transient(f"the node does not say which routers there are: {error}") from error
 
 
 @cache

@@ -16,6 +16,7 @@ from dexlane.chain.execution.txmgr import SlotTerms
 from dexlane.chain.execution.watchdog import Watchdog, needs_of
 from dexlane.chain.grants import Grant
 from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT, PERMIT2
+from dexlane.chain.providers import NOT_READABLE
 from dexlane.chain.rpc import RpcError, RpcUnavailable
 from dexlane.domain.gas_value import WRAPPED_NATIVE, deepest
 from dexlane.events.execution import IntentCreated
@@ -237,7 +238,7 @@ class AllowanceKeeper:
         direct = tuple(router.router for router in live.payloads.others)
         try:
             await self._watchdog.look(live.rpc, tip, tokens, since, direct)
-        except (RpcError, RpcUnavailable) as error:
+        except (RpcError, RpcUnavailable, *NOT_READABLE) as error:
             raise Transient(f"the allowances could not be read: {error}") from error
         block = tip.block.number
         needed = [(of, token) for of, book in books.items() for token in self.approvals.needed(book, live, block)]

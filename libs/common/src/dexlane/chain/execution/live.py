@@ -269,18 +269,20 @@ class LiveDesk:
 
     async def _started(self) -> bool:
         """Reach the chain, once, when a live book or an open transaction needs it; whether live trading may go on."""
-        if self._transactions is not None or self._refusal is not None:
-            return self._refusal is None
+        if self._transactions is not None:
+            return True
         async with self._parts.journal.reading() as conn:
             has_open = await store.has_open_slots(conn, self.access.chain_id)
             opened = await store.opened_accounts(conn)
         if not self.held.all and not has_open:
             return False
         rpc = self.rpc = self.rpc or await self.access.connect()
-        self._refusal = await why_not_live(self.access, rpc)
-        if self._refusal is not None:
-            for book_id in self.held.all:
-                self._parts.moments.live_refused(self.access.chain_id, book_id, self._refusal)
+        refusal = await why_not_live(self.access, rpc)
+        # Asked again at each block: a node that is only catching up says the same, for a while.
+        is_new, self._refusal = refusal != self._refusal, refusal
+        if refusal is not None:
+            for book_id in self.held.all if is_new else ():
+                self._parts.moments.live_refused(self.access.chain_id, book_id, refusal)
             return False
         self.payloads = replace(self.payloads, others=await deployed(rpc, self.access.others))
         await self._source.load()

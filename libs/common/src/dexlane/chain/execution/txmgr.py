@@ -167,6 +167,10 @@ class Transactions:
         for account in wanted:
             given, final = known.get(account, (-1, -1))
             on_chain = await self._witnesses.nonce(account)
+            if final >= on_chain:
+                # A node that is behind says the same as a chain that was reset, until it has caught up.
+                await self._witnesses.reach(self._tip)
+                on_chain = await self._witnesses.nonce(account)
             signed = -1 if (highest := highest_signed(account)) is None else highest
             fault = nonce_fault(account, given=given, final=final, on_chain=on_chain, signed=signed)
             if fault is not None:

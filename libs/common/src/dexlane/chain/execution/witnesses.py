@@ -6,12 +6,14 @@ What their words amount to is decided in ``dexlane.domain.agreement``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Iterable, Sequence
 
 from dexlane.chain.execution.breaker_watch import NoWatch, Watch
 from dexlane.chain.execution.sending_moments import SendingMoments
 from dexlane.chain.execution.testimony import Questions, Testimony, Witness, hear
 from dexlane.chain.link import WrongChain
+from dexlane.chain.providers import NOT_READABLE
 from dexlane.chain.rpc import RpcError, RpcUnavailable
 from dexlane.domain.agreement import agreed_height
 from dexlane.domain.circumstances import Objection
@@ -62,12 +64,21 @@ class Witnesses:
                 continue
             try:
                 found.append(await witness.rpc.transaction_count(account))
-            except (RpcError, RpcUnavailable, WrongChain) as error:
+            except (RpcError, RpcUnavailable, WrongChain, *NOT_READABLE) as error:
                 fault = str(error)
         agreed = agreed_height(found, self.quorum)
         if agreed is None:
             raise Transient(f"the nonce of account {account} could not be read from {self.quorum} providers: {fault}")
         return agreed
+
+    async def reach(self, block: int) -> None:
+        """``Transient`` unless enough providers have come as far as this block."""
+        heads: list[int] = []
+        for witness in self.all:
+            with contextlib.suppress(RpcError, RpcUnavailable, WrongChain, *NOT_READABLE):
+                heads.append(await witness.rpc.block_number())
+        if (agreed_height(heads, self.quorum) or 0) < block:
+            raise Transient(f"{self.quorum} providers of chain {self._chain_id} are behind block {block} or silent")
 
     def dissent(self, names: Iterable[str], about: str, *, outvoted: bool) -> None:
         """Providers contradict each other about something final. Who is outvoted is left out; without a majority
@@ -96,7 +107,7 @@ class Witnesses:
         if not reason:
             try:
                 testimony = await hear(witness.name, witness.rpc, questions, with_trials=is_first)
-            except (RpcError, RpcUnavailable, WrongChain) as error:
+            except (RpcError, RpcUnavailable, WrongChain, *NOT_READABLE) as error:
                 reason = str(error)
         if testimony is not None:
             if testimony.fault:
