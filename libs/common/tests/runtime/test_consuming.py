@@ -276,6 +276,33 @@ async def test_a_follower_goes_on_after_its_consumer_was_deleted(nats_url: str, 
         Follower.IDLE_CHECK_S = before
 
 
+@pytest.mark.parametrize("error", [InvalidEvent("unusable"), RuntimeError("unforeseen")], ids=str)
+async def test_a_follower_goes_on_when_what_it_sets_aside_cannot_be_stored(
+    nats_url: str, bus: Bus, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    routes, seen = Routes(), list[int]()
+
+    @routes.follow(TradingStatus)
+    async def handle(event: TradingStatus) -> None:
+        seen.append(event.status_version)
+        if event.status_version == 1:
+            raise error
+
+    async def refused(*_args: object) -> None:
+        raise Transient("the dead letter was not stored")
+
+    async with consuming_service(nats_url, routes) as service:
+        monkeypatch.setattr(service.bus, "dead_letter", refused)
+        for number in range(100):  # the reader begins with what comes after it
+            await bus.publish(a_status(1, f"source-{number}"))
+            await asyncio.sleep(0.05)
+            if seen:
+                break
+        await bus.publish(a_status(2))
+        await until(lambda: 2 in seen)
+        assert not service.why_not_ready()
+
+
 async def test_a_slow_handler_keeps_its_message(
     nats_url: str, js: JetStreamContext, bus: Bus, monkeypatch: pytest.MonkeyPatch, direct: bool
 ) -> None:

@@ -229,7 +229,10 @@ class ConsumerPolicy:
             await self._run(route.event_type, route.handler, message, delivery)
         except (InvalidEvent, ValidationError) as error:
             outcome = "dead_letter"
-            await self._dead_letter(message, delivery, error)
+            try:
+                await self._dead_letter(message, delivery, error)
+            except Transient as lost:  # it stays in its stream, and what comes after it is wanted more
+                self._log.warning("dead_letter_lost", nats_subject=delivery.subject, reason=str(lost))
         except Transient as error:
             outcome = "skipped"
             self._log.warning("follower_skipped", handled_event=name, reason=str(error))
