@@ -342,6 +342,31 @@ async def test_a_direct_reader_goes_on_after_its_consumer_was_deleted(
         await until(lambda: "2" in seen)
 
 
+class Shut:
+    """A gate that stays closed, as of an executor whose database does not answer."""
+
+    is_open = False
+
+    async def until_open(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_messages_that_nobody_may_ask_for_are_no_sign_of_a_stuck_consumer(
+    nats_url: str, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dexlane.runtime.watchdogs.PROGRESS_CHECK_S", 0.02)
+    routes = Routes()
+
+    @routes.decide(DecisionRecorded, durable="test-gated", gate=lambda chain_id: Shut())
+    async def handle(event: DecisionRecorded) -> None:
+        raise AssertionError("the gate is closed")
+
+    async with consuming_service(nats_url, routes) as service:
+        await bus.publish(a_decision(1))
+        await asyncio.sleep(1)
+        assert not service.why_not_ready()
+
+
 async def test_two_direct_readers_share_the_work(nats_url: str, js: JetStreamContext, bus: Bus) -> None:
     assert js is not None
     seen: list[str] = []

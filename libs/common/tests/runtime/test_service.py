@@ -83,6 +83,19 @@ async def test_a_background_task_that_ends_with_an_error_ends_the_service(nats_u
     assert await asyncio.wait_for(asyncio.create_task(service.run()), 10) == 1
 
 
+async def test_a_background_task_that_ends_because_something_is_out_of_reach_halts_nobody(
+    nats_url: str, js: JetStreamContext
+) -> None:
+    service = Service("test", ServiceSettings(nats_url=nats_url, port=0), handles_money=True)
+
+    async def out_of_reach() -> None:
+        raise Transient("the database does not answer")
+
+    service.background("reader", out_of_reach)
+    assert await asyncio.wait_for(asyncio.create_task(service.run()), 10) == 1
+    assert (await js.stream_info("STATE")).state.messages == 0
+
+
 async def test_a_task_that_loses_its_cancellation_does_not_hold_up_a_stop(nats_url: str, js: JetStreamContext) -> None:
     assert js is not None
     service = Service("test", ServiceSettings(nats_url=nats_url, port=0))

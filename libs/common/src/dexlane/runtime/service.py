@@ -38,7 +38,7 @@ from dexlane.runtime.consuming import (
 from dexlane.runtime.endpoints import HttpServer, endpoints
 from dexlane.runtime.errors import DexlaneError, Fatal, Misconfigured, Transient
 from dexlane.runtime.observability import Log, Metrics, configure_logging, configure_tracing
-from dexlane.runtime.reading import Follower, Puller
+from dexlane.runtime.reading import Follower, Gate, Puller
 from dexlane.runtime.settings import ServiceSettings, load_settings
 from dexlane.runtime.settings_help import take_no_arguments
 from dexlane.runtime.watchdogs import ProgressWatchdog, watch_loop
@@ -68,6 +68,7 @@ class Service:
         )
         self._routes = Routes()
         self._pullers: list[Puller] = []
+        self._gates: dict[str, Gate] = {}
         self._background: list[tuple[str, Run]] = []
         self._start_hooks: list[Run] = []
         self._stop_hooks: list[Run] = []
@@ -155,7 +156,7 @@ class Service:
             tasks += [self._supervised(f"follow {r.event_type.NAME}", self._follow(r, c)) for r, c in self._followed()]
             broker = await self._start_decisions()
             tasks += self._start_pullers()
-            watchdog = ProgressWatchdog(self.bus, self.metrics, self.durables(), decision_config())
+            watchdog = ProgressWatchdog(self.bus, self.metrics, self.durables(), decision_config(), self._is_read)
             tasks.append(self._supervised("progress", watchdog.run))
             watch_loop(loop, self.log)
             # What was imported and built so far stays: no need to look at it again in the middle of a trade.
@@ -177,7 +178,8 @@ class Service:
 
     async def _drain(self, broker: NatsBroker | None, tasks: list[asyncio.Task[None]]) -> None:
         if self._unavailable is not None:
-            self.log.error("service_not_started", reason=str(self._unavailable))
+            reached = "service_interrupted" if self._started else "service_not_started"
+            self.log.error(reached, reason=str(self._unavailable))
         if self._failure is not None:
             self.log.error("service_failed", reason=str(self._failure), cause=self._failure.__cause__)
             await self._halt_if_money()
@@ -221,6 +223,11 @@ class Service:
                 raise
             except Fatal as error:
                 self.fail(error)
+            except Transient as error:
+                # Nothing is broken, only out of reach: to be started again, and no reason to halt anybody.
+                self._unavailable = Transient(f"background task {name!r} ended: {error}")
+                self._unavailable.__cause__ = error
+                self._stopping.set()
             except Exception as error:  # noqa: BLE001  a background task that ends must end the service, whatever it was
                 fatal = Fatal(f"background task {name!r} ended: {type(error).__name__}: {error}")
                 fatal.__cause__ = error
@@ -267,10 +274,15 @@ class Service:
             subjects = decision_subjects(route, self.settings.realm, self.settings.chains)
             for chain_id, (stream, subject, durable) in zip(self.settings.chains, subjects, strict=True):
                 puller = Puller(self.bus, stream, subject, durable, decision_config())
-                puller.gate = None if route.gate is None else route.gate(chain_id)
+                if route.gate is not None:
+                    puller.gate = self._gates[durable] = route.gate(chain_id)
                 self._pullers.append(puller)
                 tasks.append(self._supervised(f"decide {durable}", self._pull(puller, route)))
         return tasks
+
+    def _is_read(self, durable: str) -> bool:
+        gate = self._gates.get(durable)
+        return gate is None or gate.is_open
 
     def _pull(self, puller: Puller, route: DecisionRoute) -> Run:
         return lambda: puller.run(lambda message: self._policy.decide(route, message))

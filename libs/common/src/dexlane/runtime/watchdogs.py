@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import threading
+from collections.abc import Callable
 
 from nats.errors import Error as NatsError
 from nats.js.api import ConsumerConfig, ConsumerInfo
@@ -25,12 +26,19 @@ class ProgressWatchdog:
     """Ends the service when a durable consumer takes nothing while messages wait for it, and makes one anew that the
     server has no more (its stream was lost): what was handled before is known by its id.
 
-    ``consumers`` are (stream, subject, durable name). Their backlog is shown as a metric.
+    ``consumers`` are (stream, subject, durable name). Their backlog is shown as a metric. ``is_read`` says whether this
+    process asks a consumer for messages at this moment: what nobody asks for, as while a database is away, may wait.
     """
 
     def __init__(
-        self, bus: Bus, metrics: Metrics, consumers: list[tuple[str, str, str]], config: ConsumerConfig
+        self,
+        bus: Bus,
+        metrics: Metrics,
+        consumers: list[tuple[str, str, str]],
+        config: ConsumerConfig,
+        is_read: Callable[[str], bool] = lambda durable: True,
     ) -> None:
+        self._is_read = is_read
         self._bus = bus
         self._consumers = consumers
         self._config = config
@@ -53,7 +61,7 @@ class ProgressWatchdog:
         self._pending.labels(durable).set(waiting)
         delivered = info.delivered.consumer_seq if info.delivered else 0
         before, stale = self._seen.get(durable, (-1, 0))
-        stale = stale + 1 if info.num_pending and delivered == before else 0
+        stale = stale + 1 if info.num_pending and delivered == before and self._is_read(durable) else 0
         self._seen[durable] = (delivered, stale)
         if stale >= PROGRESS_CHECKS_BEFORE_RESTART:
             raise Fatal(f"consumer {durable} made no progress while {waiting} messages wait")
