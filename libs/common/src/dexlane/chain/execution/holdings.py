@@ -40,7 +40,7 @@ class AccountBook:
         return replace(
             self._of_account(cause, book, now_ms),
             elsewhere=tuple(self.side.exposure(book.id, lane) for lane in book.accounts if lane is not self.lane),
-            chain=self._chain(book, beside, now_ms),
+            chain=self._chain(book, beside),
             confirmed=None if confirmation is None else confirmation.max_amount_in,
         )
 
@@ -55,7 +55,7 @@ class AccountBook:
         facts = None if account is None else self.live.facts(account)
         return live_holdings(facts, book, sold, exposure, reserved)
 
-    def _chain(self, book: Book, beside: Beside, now_ms: int) -> ChainUse | None:
+    def _chain(self, book: Book, beside: Beside) -> ChainUse | None:
         """What this lane has at work for all books like this one; None where the book does not ask. A book that is
         switched off and was never heard of holds nothing."""
         if book.controls_in_force.max_chain_bps is None:
@@ -70,7 +70,7 @@ class AccountBook:
             if limits is None or not _is_alike(other, book) or (exposure is None and not other.enabled):
                 continue
             capital += limits.capital
-            reserved = self.reservations.capital_of(other.id, now_ms, exposure)
+            reserved = self.reservations.capital_of(other.id, exposure)
             used = None if exposure is None or used is None else used + exposure.at_work + reserved
         return ChainUse(used=used, capital=capital)
 

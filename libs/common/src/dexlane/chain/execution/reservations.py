@@ -15,8 +15,6 @@ from dexlane.events.portfolio import ExposureChanged
 MINUTE_MS = 60_000
 RECALL_MS = 15 * MINUTE_MS
 """How far back the journal is asked what was traded lately: longer than any guard against duplicates looks."""
-LINGER_MS = 5_000
-"""How long a filled intent goes on counting when no newer exposure arrives: portfolio may not have seen its fill."""
 MOST_DIRECTIONS = 1_024
 """So many directions of a book are remembered, those traded last."""
 ENTRIES = frozenset({Purpose.ENTRY, Purpose.GAP})
@@ -52,7 +50,8 @@ class Reservations:
         self._count(intent, now_ms)
 
     def release(self, intent_id: str, now_ms: int, *, filled: bool) -> None:
-        """An intent came to its end. After a fill it lingers until the exposure that contains it can have come."""
+        """An intent came to its end. After a fill it counts until an exposure comes that can contain it, however long
+        portfolio is away: it tells one every few blocks, and without one nobody knows what the book has at work."""
         held = self._held.pop(intent_id, None)
         if held is not None and filled and held.reserved:
             self._held[intent_id] = _Held(held.intent, held.reserved, now_ms)
@@ -74,7 +73,7 @@ class Reservations:
         entries = 0
         exits: set[str] = set()
         trades: list[OpenTrade] = []
-        counted = self._counting(book_id, now_ms, exposure)
+        counted = self._counting(book_id, exposure)
         for held in counted:
             if held.intent.purpose in ENTRIES:
                 trades.append(OpenTrade.of(held.intent, held.reserved))
@@ -93,21 +92,18 @@ class Reservations:
             recent=dict(self._traded.get(book_id, {})),
         )
 
-    def capital_of(self, book_id: str, now_ms: int, exposure: ExposureChanged | None) -> int:
-        """What a book's open intents hold of its capital now, quote units."""
-        return sum(held.reserved for held in self._counting(book_id, now_ms, exposure))
+    def capital_of(self, book_id: str, exposure: ExposureChanged | None) -> int:
+        """What a book's open intents hold of its capital, quote units."""
+        return sum(held.reserved for held in self._counting(book_id, exposure))
 
-    def _counting(self, book_id: str, now_ms: int, exposure: ExposureChanged | None) -> list[_Held]:
-        """What a book still holds and this exposure does not contain."""
-        self._forget(now_ms)
+    def _counting(self, book_id: str, exposure: ExposureChanged | None) -> list[_Held]:
+        """What a book still holds and this exposure does not contain; what it contains is forgotten."""
         told_ms = -1 if exposure is None else exposure.occurred_at_ms
-        mine = (held for held in self._held.values() if held.intent.book_id == book_id)
-        return [held for held in mine if held.released_ms is None or held.released_ms > told_ms]
-
-    def _forget(self, now_ms: int) -> None:
-        for key, held in list(self._held.items()):
-            if held.released_ms is not None and now_ms - held.released_ms > LINGER_MS:
+        mine = [(key, held) for key, held in self._held.items() if held.intent.book_id == book_id]
+        for key, held in mine:
+            if held.released_ms is not None and held.released_ms <= told_ms:
                 del self._held[key]
+        return [held for key, held in mine if key in self._held]
 
     def _count(self, intent: IntentCreated, at_ms: int) -> None:
         if intent.purpose in ENTRIES and intent.plan is not None:
