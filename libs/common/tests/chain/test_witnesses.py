@@ -18,7 +18,8 @@ from dexlane.events.risk import VerdictApproved
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.testing.fake_chain import FakeChain
 from dexlane.testing.fake_rpc import FakeRpc
-from dexlane.testing.live_bench import ACCOUNT, ROUTER, Bench, Home, reborn, running
+from dexlane.testing.live_bench import ACCOUNT, KEY, ROUTER, Bench, Home, reborn, running
+from dexlane_signer import DynamicFeeTransaction, PrivateKey
 
 
 @pytest.fixture
@@ -321,7 +322,24 @@ async def test_a_nonce_that_too_few_providers_tell_is_not_known(home: Home) -> N
         assert await witnesses.nonce(ACCOUNT) == await bench.rpc.transaction_count(ACCOUNT)
 
 
+@pytest.mark.parametrize("envelope", ["dynamic_fee", "legacy"])
+def test_the_call_of_signed_bytes_is_read_back_on_chains_with_and_without_a_base_fee(envelope: Any) -> None:
+    transaction = DynamicFeeTransaction(
+        chain_id=61,
+        nonce=3,
+        max_priority_fee_per_gas_wei=10**9,
+        max_fee_per_gas_wei=10**9,
+        gas_limit=90_000,
+        to=ROUTER,
+        value_wei=7,
+        data=b"\1\2\3",
+        envelope=envelope,
+    )
+    signed = PrivateKey.from_hex(KEY).sign_transaction(transaction)
+    assert signed_call(signed.raw) == SignedCall(ROUTER, 7, b"\1\2\3", 90_000, 10**9)
+
+
 def test_bytes_that_are_no_transaction_are_refused() -> None:
-    for raw in (b"", b"\x01\xc0", b"\x02\xc0"):
-        with pytest.raises(ValueError, match="no signed EIP-1559"):
+    for raw in (b"", b"\x01\xc0", b"\x02\xc0", b"\xc0"):
+        with pytest.raises(ValueError, match="no signed transaction"):
             signed_call(raw)
