@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -703,6 +704,33 @@ async def test_a_router_that_pulls_tokens_is_approved_for_exactly_one_trade_in_t
         assert sent[0].data == approve(direct.router, trade.amount_in)
 
 
+async def test_a_slot_that_cannot_be_brought_forward_now_holds_up_no_other(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(home) as bench:
+        direct = routers_of(1)[1]
+        object.__setattr__(bench.executor.live.payloads, "deployment", direct)
+        bench.executor.books_changed()
+        verdict = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(verdict)
+        whole = txmgr.whole_receipt
+
+        async def not_for_the_allowance(rpc: Any, chain_id: int, finding: Any, step: Any) -> Any:
+            if finding.slot.intent.purpose is Purpose.ALLOWANCE:
+                raise Transient("what the rollup charged cannot be read")
+            return await whole(rpc, chain_id, finding, step)
+
+        with monkeypatch.context() as unreadable:
+            unreadable.setattr(txmgr, "whole_receipt", not_for_the_allowance)
+            for _ in range(3):
+                with pytest.raises(Transient, match="rollup"):
+                    await bench.head()
+            assert (await bench.names(entry_id(verdict)))[-1] == "fill.confirmed"
+        for _ in range(2):
+            await bench.head()
+        assert all(slot.nonce > 1 for slot in bench.executor.live.transactions.open_slots)
+
+
 async def test_a_trade_is_not_tried_out_before_the_allowance_in_the_slot_below_is_in_a_block(home: Home) -> None:
     async with running(home) as bench:
         direct = routers_of(1)[1]
@@ -766,6 +794,28 @@ async def test_an_allowance_that_nobody_planned_is_taken_back_within_two_blocks(
         await bench.executor.on_verdict(bench.verdict())
         await bench.head()
         assert bench.effects() == 1
+
+
+async def test_a_past_that_a_provider_gives_in_small_pieces_only_is_caught_up_with(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(home) as bench:
+        await bench.die()
+        bench.chain.mine(300, logs=[approval(STRANGER, 5)])
+        again = await reborn(bench)
+        taken_back, plain = granting(again, STRANGER), again.rpc.logs_between
+
+        async def small_pieces(first: int, last: int, topics: Any) -> Any:
+            if last - first >= 100:
+                raise RpcError(-32000, "block range is too large")
+            return await plain(first, last, topics)
+
+        monkeypatch.setattr(again.rpc, "logs_between", small_pieces)
+        for _ in range(16):
+            with contextlib.suppress(Transient):
+                await again.head()
+        assert taken_back() == 1
+        await again.die()
 
 
 async def test_allowances_are_taken_back_while_only_exits_go_on_and_left_alone_while_halted(home: Home) -> None:

@@ -48,7 +48,7 @@ from dexlane.events.base import FeeCap
 from dexlane.events.execution import FailureReason, IntentCreated, TxState
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
-from dexlane.runtime.errors import Fatal
+from dexlane.runtime.errors import Fatal, Transient
 from dexlane.runtime.journal import Tx
 from dexlane_signer import GuardUnavailableError, SignedAttempt, SigningDenied
 
@@ -223,7 +223,7 @@ class Transactions:
         """Bring every open slot forward with what the providers say at this block.
 
         Raises ``Fatal`` when somebody else uses one of the accounts or what was final is undone, ``Transient`` when the
-        journal does not commit.
+        journal does not commit, or a slot could not be brought forward: that holds up no other.
         """
         is_new, self._tip = tip.block.number > self._tip, tip.block.number
         slots, final = self.open_slots, self._finals.newest(self._tip)
@@ -233,10 +233,14 @@ class Transactions:
             await self._reopen(tip)
         gaps = gaps_of(findings)
         hurried, self._gapped = self._gapped | {gap.intent.account for gap in gaps}, set()
+        faults: list[Transient] = []
         for finding in findings:
-            async with finding.slot.lock:
-                if finding.slot.record is finding.record and finding.slot.state.is_open:
-                    await self._advance(finding, hurried=finding.slot.intent.account in hurried)
+            try:
+                async with finding.slot.lock:
+                    if finding.slot.record is finding.record and finding.slot.state.is_open:
+                        await self._advance(finding, hurried=finding.slot.intent.account in hurried)
+            except Transient as error:
+                faults.append(error)
         self._moments.open_slots(len(self._open))
         self._moments.sending.looked_at(
             self._payloads.chain_id,
@@ -244,6 +248,8 @@ class Transactions:
             gaps=len(gaps),
             short_of_funds=len(_short_of_funds(self._open.values())),
         )
+        if faults:
+            raise faults[0]
 
     async def _reopen(self, tip: BlockApplied) -> None:
         """A reorganisation went deeper than finality: open again everything that it undid, and stop."""

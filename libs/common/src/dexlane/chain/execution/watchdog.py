@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.grants import Grant, amounts_in_force, find_grants, usual_grants
 from dexlane.chain.permit2 import PERMIT2
-from dexlane.chain.rpc import Rpc
+from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.events.execution import IntentCreated
 from dexlane.events.market import BlockApplied
 
 BLOCKS_A_LOOK = 2_000
-"""Blocks whose logs are asked for at once: providers refuse longer ranges."""
+"""Blocks whose logs are asked for at once: providers refuse longer ranges, and some of them shorter ones. After a refusal
+half as many are asked for."""
 LOOK_BACK = 8
 """Blocks that are looked at again: a reorganisation may have put others in their place."""
 FULL_EVERY = 16
@@ -96,6 +97,7 @@ class Watchdog:
         self._amounts: Mapping[Grant, int] = {}
         self._asked: set[Grant] = set()
         self._read_at = -FULL_EVERY
+        self._blocks_a_look = BLOCKS_A_LOOK
         self._is_due = True
         self._must_go = False
 
@@ -172,7 +174,12 @@ class Watchdog:
             return set()
         scanned = min(self._scanned.get(account, since - 1) for account in accounts)
         first = max(since, min(scanned, tip) - LOOK_BACK + 1, 0)
-        last = min(tip, first + BLOCKS_A_LOOK - 1)
-        found = await find_grants(rpc, accounts, first, last)
+        last = min(tip, first + self._blocks_a_look - 1)
+        try:
+            found = await find_grants(rpc, accounts, first, last)
+        except RpcError:
+            # No fewer than are looked at again, or nothing new would ever be seen.
+            self._blocks_a_look = max(LOOK_BACK + 1, (last - first + 1) // 2)
+            raise
         self._scanned.update(dict.fromkeys(accounts, last))
         return found
