@@ -156,7 +156,7 @@ class Service:
             tasks += [self._supervised(f"follow {r.event_type.NAME}", self._follow(r, c)) for r, c in self._followed()]
             broker = await self._start_decisions()
             tasks += self._start_pullers()
-            watchdog = ProgressWatchdog(self.bus, self.metrics, self.durables(), decision_config(), self._is_read)
+            watchdog = ProgressWatchdog(self.bus, self.metrics, self.durables(), decision_config(), self._gates)
             tasks.append(self._supervised("progress", watchdog.run))
             watch_loop(loop, self.log)
             # What was imported and built so far stays: no need to look at it again in the middle of a trade.
@@ -226,7 +226,6 @@ class Service:
             except Transient as error:
                 # Nothing is broken, only out of reach: to be started again, and no reason to halt anybody.
                 self._unavailable = Transient(f"background task {name!r} ended: {error}")
-                self._unavailable.__cause__ = error
                 self._stopping.set()
             except Exception as error:  # noqa: BLE001  a background task that ends must end the service, whatever it was
                 fatal = Fatal(f"background task {name!r} ended: {type(error).__name__}: {error}")
@@ -279,10 +278,6 @@ class Service:
                 self._pullers.append(puller)
                 tasks.append(self._supervised(f"decide {durable}", self._pull(puller, route)))
         return tasks
-
-    def _is_read(self, durable: str) -> bool:
-        gate = self._gates.get(durable)
-        return gate is None or gate.is_open
 
     def _pull(self, puller: Puller, route: DecisionRoute) -> Run:
         return lambda: puller.run(lambda message: self._policy.decide(route, message))

@@ -6,7 +6,8 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from nats.errors import Error as NatsError
 from nats.js.api import ConsumerConfig, ConsumerInfo
@@ -16,6 +17,7 @@ from nats.js.errors import NotFoundError
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.errors import Fatal
 from dexlane.runtime.observability import Log, Metrics
+from dexlane.runtime.reading import Gate
 
 LOOP_STALL_S = 10.0
 PROGRESS_CHECK_S = 15.0
@@ -26,8 +28,8 @@ class ProgressWatchdog:
     """Ends the service when a durable consumer takes nothing while messages wait for it, and makes one anew that the
     server has no more (its stream was lost): what was handled before is known by its id.
 
-    ``consumers`` are (stream, subject, durable name). Their backlog is shown as a metric. ``is_read`` says whether this
-    process asks a consumer for messages at this moment: what nobody asks for, as while a database is away, may wait.
+    ``consumers`` are (stream, subject, durable name). Their backlog is shown as a metric. While the gate of
+    one is closed, as without a database, this process asks it for nothing, and its messages may wait.
     """
 
     def __init__(
@@ -36,9 +38,9 @@ class ProgressWatchdog:
         metrics: Metrics,
         consumers: list[tuple[str, str, str]],
         config: ConsumerConfig,
-        is_read: Callable[[str], bool] = lambda durable: True,
+        gates: Mapping[str, Gate] = MappingProxyType({}),
     ) -> None:
-        self._is_read = is_read
+        self._gates = gates
         self._bus = bus
         self._consumers = consumers
         self._config = config
@@ -61,7 +63,8 @@ class ProgressWatchdog:
         self._pending.labels(durable).set(waiting)
         delivered = info.delivered.consumer_seq if info.delivered else 0
         before, stale = self._seen.get(durable, (-1, 0))
-        stale = stale + 1 if info.num_pending and delivered == before and self._is_read(durable) else 0
+        is_asked = durable not in self._gates or self._gates[durable].is_open
+        stale = stale + 1 if info.num_pending and delivered == before and is_asked else 0
         self._seen[durable] = (delivered, stale)
         if stale >= PROGRESS_CHECKS_BEFORE_RESTART:
             raise Fatal(f"consumer {durable} made no progress while {waiting} messages wait")

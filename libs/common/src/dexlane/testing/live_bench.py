@@ -137,12 +137,11 @@ class TokenWorld:
 
 @dataclass(frozen=True)
 class Home:
-    """What outlives a process: the folder of its keys and of the signer's record, and the database of its journal."""
+    """What outlives a process: the folder of the signer's record, the database of its journal, keys by account."""
 
     folder: Path
     database_url: str
     keys: Mapping[str, str] = field(default_factory=lambda: {ACCOUNT: KEY})
-    """Account to private key."""
 
 
 @dataclass
@@ -168,8 +167,7 @@ class Bench:
 
     async def follow(self) -> BlockApplied:
         """Tell the mirror the fake chain's tip as the next block, and take the executor's step."""
-        tip = await self.applied()
-        await self.executor.step(tip)
+        await self.executor.step(tip := await self.applied())
         return tip
 
     async def applied(self) -> BlockApplied:

@@ -48,7 +48,7 @@ from dexlane.events.base import FeeCap
 from dexlane.events.execution import FailureReason, IntentCreated, TxState
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
-from dexlane.runtime.errors import Fatal, Transient
+from dexlane.runtime.errors import Deferred, Fatal
 from dexlane.runtime.journal import Tx
 from dexlane_signer import GuardUnavailableError, SignedAttempt, SigningDenied
 
@@ -166,14 +166,9 @@ class Transactions:
             known = await store.highest_nonces(conn, self._payloads.chain_id)
         for account in wanted:
             given, final = known.get(account, (-1, -1))
-            on_chain = await self._witnesses.nonce(account)
-            if final >= on_chain:
-                # A node that is behind says the same as a chain that was reset, until it has caught up.
-                await self._witnesses.reach(self._tip)
-                on_chain = await self._witnesses.nonce(account)
+            on_chain = await self._witnesses.nonce(account, used=final, tip=self._tip)
             signed = -1 if (highest := highest_signed(account)) is None else highest
-            fault = nonce_fault(account, given=given, final=final, on_chain=on_chain, signed=signed)
-            if fault is not None:
+            if fault := nonce_fault(account, given=given, final=final, on_chain=on_chain, signed=signed):
                 raise Fatal(fault)
             self._next_nonce[account] = max(given + 1, on_chain)
 
@@ -233,14 +228,12 @@ class Transactions:
             await self._reopen(tip)
         gaps = gaps_of(findings)
         hurried, self._gapped = self._gapped | {gap.intent.account for gap in gaps}, set()
-        faults: list[Transient] = []
+        deferred = Deferred()
         for finding in findings:
-            try:
+            with deferred:
                 async with finding.slot.lock:
                     if finding.slot.record is finding.record and finding.slot.state.is_open:
                         await self._advance(finding, hurried=finding.slot.intent.account in hurried)
-            except Transient as error:
-                faults.append(error)
         self._moments.open_slots(len(self._open))
         self._moments.sending.looked_at(
             self._payloads.chain_id,
@@ -248,8 +241,7 @@ class Transactions:
             gaps=len(gaps),
             short_of_funds=len(_short_of_funds(self._open.values())),
         )
-        if faults:
-            raise faults[0]
+        deferred.raise_first()
 
     async def _reopen(self, tip: BlockApplied) -> None:
         """A reorganisation went deeper than finality: open again everything that it undid, and stop."""

@@ -21,8 +21,8 @@ from dexlane.events.execution import IntentCreated
 from dexlane.events.market import BlockApplied
 
 BLOCKS_A_LOOK = 2_000
-"""Blocks whose logs are asked for at once: providers refuse longer ranges, and some of them shorter ones. After a refusal
-half as many are asked for."""
+"""Blocks whose logs are asked for at once: providers refuse longer ranges, and some of them shorter ones. After a
+refusal half as many are asked for."""
 LOOK_BACK = 8
 """Blocks that are looked at again: a reorganisation may have put others in their place."""
 FULL_EVERY = 16

@@ -55,8 +55,19 @@ class Witnesses:
         self._moments.heard(self._chain_id, len(heard), self._missed)
         return heard
 
-    async def nonce(self, account: str) -> int:
-        """The account's next nonce as far as enough providers agree. ``Transient`` when too few answer."""
+    async def nonce(self, account: str, *, used: int = -1, tip: int = 0) -> int:
+        """The account's next nonce as far as enough providers agree. ``Transient`` when too few answer.
+
+        One that was used for good stays used: providers that say otherwise are behind the tip, and waited for, or serve
+        a chain that was reset, and have come as far as the tip.
+        """
+        agreed = await self._nonce(account)
+        if agreed > used:
+            return agreed
+        await self._reach(tip)
+        return await self._nonce(account)
+
+    async def _nonce(self, account: str) -> int:
         found: list[int] = []
         fault = ""
         for witness in self.all:
@@ -71,8 +82,7 @@ class Witnesses:
             raise Transient(f"the nonce of account {account} could not be read from {self.quorum} providers: {fault}")
         return agreed
 
-    async def reach(self, block: int) -> None:
-        """``Transient`` unless enough providers have come as far as this block."""
+    async def _reach(self, block: int) -> None:
         heads: list[int] = []
         for witness in self.all:
             with contextlib.suppress(RpcError, RpcUnavailable, WrongChain, *NOT_READABLE):
