@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -11,7 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from urllib.parse import urlsplit
 
 from dexlane_signer import PrivateKey, write_keystore
 from dexlane_signer.client import RemoteSigner
@@ -82,3 +84,52 @@ async def running(folder: Path, policy_text: str, key: PrivateKey) -> AsyncItera
         if process.returncode is None:
             os.kill(process.pid, signal.SIGTERM)
             await asyncio.wait_for(process.wait(), 10)
+
+
+class Line:
+    """A line to a server, that can be cut and mended."""
+
+    def __init__(self, url: str) -> None:
+        self._far = urlsplit(url)
+        self._server: asyncio.Server | None = None
+        self._port = 0
+        self._ends: set[asyncio.StreamWriter] = set()
+
+    @property
+    def url(self) -> str:
+        """Where the near end is; it stays the same."""
+        return f"nats://127.0.0.1:{self._port}"
+
+    async def __aenter__(self) -> Self:
+        await self.mend()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.cut()
+
+    async def mend(self) -> None:
+        """Connections go through."""
+        self._server = await asyncio.start_server(self._connect, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """What is connected is cut off, and nobody connects."""
+        if self._server is not None:
+            self._server.close()
+        for end in self._ends:
+            end.transport.abort()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(self._far.hostname, self._far.port)
+        ends = {writer, far_writer}
+        self._ends |= ends
+        await asyncio.gather(_carry(reader, far_writer), _carry(far_reader, writer))
+        self._ends -= ends
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while some := await reader.read(65_536):
+            writer.write(some)
+            await writer.drain()
+    writer.close()

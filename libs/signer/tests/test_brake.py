@@ -148,6 +148,24 @@ def test_a_blank_reason_does_not_keep_a_brake_from_being_pulled(guard: NonceGuar
     assert guard.latch().level is Level.HALTED
 
 
+def test_awaited_words_of_breakers_hold_entries_alone_and_only_until_they_were_read_once(guard: NonceGuard) -> None:
+    words = BreakerWords(are_awaited=True)
+    brake = Brake(guard, told=words.latch)
+
+    def denials() -> list[bool]:
+        kinds = ((False, True), (False, False), (True, False))
+        return [brake.refusal(is_cancel=cancel, is_entry=entry) is not None for cancel, entry in kinds]
+
+    assert denials() == [True, False, False]
+    words.hear("main.1.trading.status.breaker-a", Level.HALTED, "losses")
+    assert denials() == [True, True, False], "what is heard meanwhile holds"
+    words.hear("main.1.trading.status.breaker-a", Level.ACTIVE, "over")
+    assert denials() == [True, False, False], "one breaker's word says nothing of the others"
+    words.all_read()
+    assert denials() == [False, False, False]
+    assert guard.latch().level is Level.ACTIVE, "nothing is latched"
+
+
 def test_words_of_breakers_take_no_more_memory_than_there_can_be_breakers() -> None:
     words = BreakerWords()
     for number in range(MOST_BREAKERS):

@@ -12,18 +12,31 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import nats
 import pytest
+import pytest_asyncio
+from nats.aio.client import Client
+from nats.js.api import StorageType
 
-from dexlane_signer import DenialReason, GuardUnavailableError, NonceGuard, PrivateKey, SigningDenied, SignRequest
+from dexlane_signer import (
+    Brake,
+    DenialReason,
+    GuardUnavailableError,
+    Level,
+    NonceGuard,
+    PrivateKey,
+    SigningDenied,
+    SignRequest,
+)
+from dexlane_signer.bus import BreakerWords, BusListener
 from dexlane_signer.wire import dump
 
 from .conftest import KEY, US, program, v3
-from .running import Running, prepare, running
+from .running import Line, Running, prepare, running
 from .test_signer import STRANGER, permit_request, request
 
 
@@ -161,16 +174,61 @@ def on_bus(policy_text: str, folder: Path, url: str) -> str:
     return policy_text + f'[bus]\nurl_file = "{folder}/bus-url"\nrealm = "{realm_of(folder)}"\n'
 
 
+@pytest_asyncio.fixture
+async def kept(tmp_path: Path, nats_url: str) -> AsyncIterator[Client]:
+    """A client of a bus that keeps the last words of the test's realm."""
+    client = await nats.connect(nats_url)
+    await keep_last_words(client, realm_of(tmp_path))
+    yield client
+    await client.jetstream().delete_stream(realm_of(tmp_path))
+    await client.close()
+
+
+async def keep_last_words(client: Client, realm: str) -> None:
+    await client.jetstream().add_stream(
+        name=realm, subjects=[f"{realm}.*.trading.status.>"], max_msgs_per_subject=1, storage=StorageType.MEMORY
+    )
+
+
+async def say(client: Client, folder: Path, source: str, status: str) -> None:
+    """Returns when the bus keeps the word."""
+    word = f'{{"status": "{status}", "reason": "drill"}}'.encode()
+    await client.jetstream().publish(f"{realm_of(folder)}.1.trading.status.{source}", word)
+
+
+async def entries_held_by(signer: Running, wanted: str) -> None:
+    """Wait until it is that source, by the words of the bus, that holds entries; an empty one is nobody."""
+    for _ in range(1_000):
+        if (await signer.control({"do": "status"}))["breakers"]["source"] == wanted:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(await signer.control({"do": "status"}))
+
+
+async def bus_lost(signer: Running) -> None:
+    """Wait until the signer knows that its line is cut."""
+    while (await signer.control({"do": "status"}))["bus_connected"]:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+
+
+async def entry(signer: Running, nonce: int) -> DenialReason | None:
+    """Why an entry is denied with a sign of life that just came; ``None`` when it is signed."""
+    await signer.control({"do": "beat"})
+    return await reason_of(signer.signer.sign_transaction(fresh(intent_id=f"i{nonce}", nonce=nonce)))
+
+
 @pytest.mark.parametrize("path", [by_file, by_control, by_bus], ids=["file", "control", "bus"])
+@pytest.mark.usefixtures("kept")
 async def test_each_way_to_halt_works_with_the_other_two_dead(
     tmp_path: Path, policy_text: str, nats_url: str, path: Callable[[Running, str], Awaitable[None]]
 ) -> None:
-    """Dead means: no server is where the bus should be, the control socket is gone, the folder holds no file."""
-    url = nats_url if path is by_bus else "nats://127.0.0.1:9"
-    async with running(tmp_path, on_bus(policy_text, tmp_path, url), KEY) as signer:
+    """Dead means: the line to the bus is cut, the control socket is gone, the folder holds no file."""
+    async with Line(nats_url) as line, running(tmp_path, on_bus(policy_text, tmp_path, line.url), KEY) as signer:
+        await entries_held_by(signer, "")
+        if path is not by_bus:
+            await line.cut()
+            await bus_lost(signer)
         await signer.control({"do": "beat"})
-        if path is by_bus:
-            await signer.logged("bus_connected")
         if path is not by_control:
             (tmp_path / "control.sock").unlink()
         halted_at = last_at = 0.0
@@ -178,7 +236,7 @@ async def test_each_way_to_halt_works_with_the_other_two_dead(
         while True:
             nonce += 1
             if nonce == 20:
-                await path(signer, url)
+                await path(signer, nats_url)
                 halted_at = time.monotonic()
             if await reason_of(signer.signer.sign_transaction(fresh(intent_id=f"i{nonce}", nonce=nonce))) is not None:
                 break
@@ -186,6 +244,77 @@ async def test_each_way_to_halt_works_with_the_other_two_dead(
             assert nonce < 2_000, "it signs on"
         assert nonce > 19
         assert last_at - halted_at < 5.0, "a loaded machine; the figure is the bench's"
+
+
+async def test_after_a_start_no_entry_is_signed_until_the_last_words_of_the_bus_are_read(
+    tmp_path: Path, policy_text: str, nats_url: str, kept: Client
+) -> None:
+    """A breaker may hold since before the start. Exits and cancels do not wait; a line lost later changes nothing."""
+    await say(kept, tmp_path, "breaker-losses", "reducing")
+    sale = {"data": program(v3(US, 6, 1, path="sell"), deadline_s=int(time.time()) + 60), "purpose": "exit"}
+    async with Line(nats_url) as line:
+        await line.cut()
+        async with running(tmp_path, on_bus(policy_text, tmp_path, line.url), KEY) as signer:
+            await signer.logged("bus_error")
+            assert await entry(signer, 1) is DenialReason.HALTED
+            assert await reason_of(signer.signer.sign_transaction(fresh(intent_id="x", nonce=2, **sale))) is None
+            assert await reason_of(signer.signer.sign_transaction(fresh(kind="cancel", nonce=3))) is None
+            await line.mend()
+            await entries_held_by(signer, "breaker-losses")
+            assert await entry(signer, 4) is DenialReason.HALTED
+            await say(kept, tmp_path, "breaker-losses", "active")
+            await entries_held_by(signer, "")
+            assert await entry(signer, 5) is None
+            await line.cut()
+            await bus_lost(signer)
+            assert await entry(signer, 6) is None
+
+
+async def test_entries_wait_for_a_bus_that_keeps_no_last_words_yet_and_no_longer(
+    tmp_path: Path, policy_text: str, nats_url: str
+) -> None:
+    async with running(tmp_path, on_bus(policy_text, tmp_path, nats_url), KEY) as signer:
+        await signer.logged("last_words_unread")
+        assert await entry(signer, 1) is DenialReason.HALTED
+        client = await nats.connect(nats_url)
+        await keep_last_words(client, realm_of(tmp_path))
+        await entries_held_by(signer, "")
+        assert await entry(signer, 2) is None
+        assert signer.log().count('"bus_connected"') == 1, "the link on which halts are heard is not given up for it"
+        await client.jetstream().delete_stream(realm_of(tmp_path))
+        await client.close()
+
+
+async def test_last_words_count_as_read_when_each_of_them_was_heard(
+    tmp_path: Path, nats_url: str, kept: Client
+) -> None:
+    for number in range(50):
+        await say(kept, tmp_path, f"breaker-{number}", "active")
+    heard: list[str] = []
+
+    class Noting(BreakerWords):
+        def hear(self, subject: str, level: Level, reason: str) -> None:
+            heard.append(subject)
+            super().hear(subject, level, reason)
+
+        def all_read(self) -> None:
+            heard.append("all")
+            super().all_read()
+
+    (tmp_path / "bus-url").write_text(nats_url)
+    guard, words = NonceGuard(tmp_path / "guard.db"), Noting(are_awaited=True)
+    listener = BusListener(
+        Brake(guard), words, url_file=tmp_path / "bus-url", realm=realm_of(tmp_path), log=lambda *_: None
+    )
+    listening = asyncio.create_task(listener.run())
+    for _ in range(500):
+        if words.latch().level is Level.ACTIVE:
+            break
+        await asyncio.sleep(0.02)
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    guard.close()
+    assert (len(set(heard[:50])), heard[50:]) == (50, ["all"])
 
 
 async def test_the_bus_halts_by_its_last_words_and_never_loosens(
@@ -227,18 +356,17 @@ async def test_a_halt_on_the_bus_holds_whatever_its_reason_is_written_with(
 
 
 async def test_a_breaker_holds_entries_as_long_as_it_says_and_loosens_nothing_that_others_latched(
-    tmp_path: Path, policy_text: str, nats_url: str
+    tmp_path: Path, policy_text: str, nats_url: str, kept: Client
 ) -> None:
     async with running(tmp_path, on_bus(policy_text, tmp_path, nats_url), KEY) as signer:
-        client = await nats.connect(nats_url)
-        await signer.logged("bus_connected")
+        await entries_held_by(signer, "")
         subject = f"{realm_of(tmp_path)}.1.trading.status"
 
         async def said(source: str, status: str) -> None:
             word = f'{{"status": "{status}", "reason": "drill"}}'.encode()
-            await client.publish(f"{subject}.{source}", word)
-            await client.publish(f"{realm_of(tmp_path)}.control.alive", b"")
-            await client.flush()
+            await kept.publish(f"{subject}.{source}", word)
+            await kept.publish(f"{realm_of(tmp_path)}.control.alive", b"")
+            await kept.flush()
             await asyncio.sleep(0.3)
 
         await said("breaker-losses", "reducing")
@@ -251,7 +379,6 @@ async def test_a_breaker_holds_entries_as_long_as_it_says_and_loosens_nothing_th
         await said("operator", "reducing")
         await said("breaker-losses", "active")
         assert await reason_of(signer.signer.sign_transaction(fresh(intent_id="i3", nonce=3))) is DenialReason.HALTED
-        await client.close()
 
 
 def forms_of(secret: bytes) -> list[bytes]:

@@ -18,6 +18,7 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
 from nats.js.api import DeliverPolicy
 from nats.js.errors import Error as JetStreamError
 
@@ -39,8 +40,14 @@ class BreakerWords:
     """What breakers said last, by chain and source, where it stops anything. It is kept in memory alone: every new link
     reads it again."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, are_awaited: bool = False) -> None:
+        """``are_awaited``: a breaker may hold since before the process began, so entries wait for ``all_read``."""
         self._words: dict[str, Latch] = {}
+        self._unread = Latch(Level.REDUCING, "bus", "its last words were not read yet") if are_awaited else Latch()
+
+    def all_read(self) -> None:
+        """Every last word was heard. A link that is lost later takes nothing back: the words that were heard hold."""
+        self._unread = Latch()
 
     def hear(self, subject: str, level: Level, reason: str) -> None:
         """A breaker's word; ``subject`` names its chain and itself. Where too many speak, all is halted as long as the
@@ -54,7 +61,7 @@ class BreakerWords:
 
     def latch(self) -> Latch:
         """The strictest of them."""
-        return max(self._words.values(), key=lambda word: word.level.severity, default=Latch())
+        return max([self._unread, *self._words.values()], key=lambda word: word.level.severity)
 
 
 class BusListener:
@@ -110,26 +117,49 @@ class BusListener:
             await client.subscribe(f"{self._realm}.control.alive", cb=self._on_alive)
             await client.flush(timeout=2)
             self._log("bus_connected", "halts are heard")
-            await self._hear_last_words(client)
+            while not await self._hear_last_words(client) and not lost.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LAST_WORDS_S):
+                        await lost.wait()
             await lost.wait()
         finally:
             with contextlib.suppress(NatsError, OSError, TimeoutError):
                 await client.close()
 
-    async def _hear_last_words(self, client: Client) -> None:
-        """What was said before we listened is kept on the bus, one word for each source."""
+    async def _hear_last_words(self, client: Client) -> bool:
+        """What was said before we listened is kept there, one word for each source. Returns whether all were read."""
+        read = asyncio.Event()
+
+        def all_read() -> None:
+            read.set()
+            self._breakers.all_read()
+
+        async def on_last_word(message: Msg) -> None:
+            await self._on_status(message)
+            if message.metadata.num_pending == 0:
+                all_read()
+
+        words: JetStreamContext.PushSubscription | None = None
         try:
             words = await client.jetstream(timeout=LAST_WORDS_S).subscribe(
                 f"{self._realm}.*.trading.status.>",
-                cb=self._on_status,
+                cb=on_last_word,
                 ordered_consumer=True,
                 deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
             )
+            found = await words.consumer_info()
+            if found.num_pending == 0 and found.delivered is not None and found.delivered.consumer_seq == 0:
+                all_read()  # nobody ever said anything
+            await asyncio.sleep(LAST_WORDS_S)
         except (NatsError, JetStreamError, TimeoutError) as error:
             self._log("last_words_unread", type(error).__name__)
-            return
-        await asyncio.sleep(LAST_WORDS_S)
-        await words.unsubscribe()
+            return False
+        finally:
+            if words is not None:
+                # What is lost needs no goodbye; and an error here would take the place of a cancellation.
+                with contextlib.suppress(NatsError):
+                    await words.unsubscribe()
+        return read.is_set()
 
     async def _on_error(self, error: Exception) -> None:
         self._log("bus_error", type(error).__name__)

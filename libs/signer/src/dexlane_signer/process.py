@@ -73,7 +73,7 @@ def build(settings: ProcessSettings, *, close: Callable[[], None] = close_memory
     _require_own(settings.data_dir)
     guard = NonceGuard(settings.guard_path)
     silence_s = settings.max_silence_s
-    breakers = BreakerWords()
+    breakers = BreakerWords(are_awaited=settings.bus is not None)
     brake = Brake(
         guard,
         told=breakers.latch,
