@@ -17,9 +17,9 @@ from dexlane_cli import stack
 from dexlane_cli.default_books import roles, write_default_books
 from dexlane_cli.errors import CommandError
 from dexlane_cli.session import prepare
-from dexlane_cli.signer_files import live_books, policy_of_chain, with_signers, write_signer_files
+from dexlane_cli.signer_files import live_books, policy_of_chain, policy_text, with_signers, write_signer_files
 from dexlane_cli.stack import APPROVER_KEYS, StackOptions
-from dexlane_signer import load_keystore, read_password
+from dexlane_signer import Worth, load_keystore, read_password
 from dexlane_signer.key_stores.settings import KeystoreFiles
 from dexlane_signer.settings import read_settings
 
@@ -48,6 +48,32 @@ def test_the_policy_that_the_signer_reads_is_that_of_the_live_books(tmp_path: Pa
         for book in (book for book in books if book.chain_id in policy.chain_ids):
             assert policy.tokens[book.quote.address].max_trade == max(one.max_trade for one in book.limits.values())
             assert set(book.accounts.values()) == policy.book_accounts[book.id] <= policy.own_addresses
+
+
+def test_every_cap_of_the_rules_stands_in_the_policy_that_the_signer_reads(tmp_path: Path) -> None:
+    options = prepared(tmp_path, signer_process=True)
+    books = live_books(options)
+    rules = SigningRules(
+        approvers=read_approvers(options.approvals / APPROVER_KEYS),
+        capitals_per_hour=2,
+        capitals_per_day=5,
+        gas_wei_per_hour=10**30,
+        gas_wei_per_day=3 * 10**30,
+    )
+    wanted = policy_of_chain(1, books, rules)
+    token = next(iter(wanted.tokens))
+    valued = replace(wanted.tokens[token], worth=Worth(3, 10**18))
+    caps = replace(wanted.caps, value_per_trade=7, trades_per_day=9)
+    wanted = replace(wanted, tokens={**wanted.tokens, token: valued}, caps=caps)
+    file = options.signer / "policy.toml"
+    file.write_text(policy_text(options, wanted.own_addresses, [wanted]))
+    (read,) = read_settings(file).policies
+    assert (read.tokens, read.caps) == (wanted.tokens, wanted.caps)
+    assert (read.caps.gas_wei_per_hour, read.caps.gas_wei_per_day) == (10**30, 3 * 10**30)
+    for address, limit in read.tokens.items():
+        paid_with = [book for book in books if book.quote.address == address]
+        capital = sum(limits.capital for book in paid_with for limits in book.limits.values())
+        assert (limit.max_hour, limit.max_day) == (2 * capital, 5 * capital), "both lanes' capitals count together"
 
 
 def test_the_keys_are_those_of_the_books_accounts_and_every_file_is_private(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import orjson
@@ -96,11 +96,7 @@ def policy_of_chain(chain_id: int, books: Iterable[Book], rules: SigningRules) -
     tokens = dict(first.tokens)
     for policy in others:
         for token, limit in policy.tokens.items():
-            known = tokens.get(token, limit)
-            tokens[token] = TokenLimit(
-                max_allowance=max(known.max_allowance, limit.max_allowance),
-                max_trade=max(known.max_trade, limit.max_trade),
-            )
+            tokens[token] = _together(tokens[token], limit) if token in tokens else limit
     return replace(
         first,
         own_addresses=first.own_addresses.union(*(policy.own_addresses for policy in others)),
@@ -110,6 +106,22 @@ def policy_of_chain(chain_id: int, books: Iterable[Book], rules: SigningRules) -
         max_value_wei=max(policy.max_value_wei for policy in (first, *others)),
         wrapped_native=next((policy.wrapped_native for policy in (first, *others) if policy.wrapped_native), None),
     )
+
+
+def _together(one: TokenLimit, other: TokenLimit) -> TokenLimit:
+    """The larger amount for a single trade; over time both lanes' amounts add up, as those of a lane's books do."""
+    return replace(
+        one,
+        max_allowance=max(one.max_allowance, other.max_allowance),
+        max_trade=max(one.max_trade, other.max_trade),
+        max_hour=_sum(one.max_hour, other.max_hour),
+        max_day=_sum(one.max_day, other.max_day),
+    )
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    """``None`` is no limit."""
+    return None if one is None or other is None else one + other
 
 
 def policy_text(options: StackOptions, accounts: Iterable[str], policies: Iterable[Policy]) -> str:
@@ -151,6 +163,7 @@ def _chain(policy: Policy) -> Iterator[str]:
     )
     keys = {approver.name.lower(): key.hex() for approver, key in policy.approvers.items()}
     yield from ("[chains.approvers]", *_fields(keys))
+    yield from ("[chains.caps]", *_fields(_given(asdict(policy.caps))))
     for book, accounts in sorted(policy.book_accounts.items()):
         yield from _book(book, {account: policy.entry_caps[account] for account in sorted(accounts)})
     for router, selectors in sorted(policy.routers.items()):
@@ -169,7 +182,14 @@ def _book(book: str, caps: Mapping[str, EntryCap]) -> Iterator[str]:
 
 
 def _limit(limit: TokenLimit) -> Iterator[str]:
-    return _fields({"max_allowance": str(limit.max_allowance), "max_trade": str(limit.max_trade)})
+    fields = asdict(limit)
+    worth = fields.pop("worth") or {}
+    return _fields(_given({**fields, **{f"worth_{name}": number for name, number in worth.items()}}))
+
+
+def _given(amounts: Mapping[str, int | None]) -> dict[str, str]:
+    """What is limited, as texts: TOML's integers end at 64 bits."""
+    return {name: str(amount) for name, amount in amounts.items() if amount is not None}
 
 
 def _fields(table: Mapping[str, object]) -> Iterator[str]:
