@@ -87,6 +87,13 @@ selectors = ["0x3593564c"]
 address = "{TOKEN}"
 max_allowance = 10
 max_trade = 10
+[[chains.books]]
+id = "bench"
+level = 5
+quote = "{TOKEN}"
+[chains.books.fast]
+account = "{KEY.address}"
+capital = "1000"
 """)
     path.chmod(0o600)
     return path
