@@ -75,7 +75,7 @@ def _routed(live: LiveDesk, lane: Lane, book: Book, planned: Planned) -> Planned
     return replace(planned, plan=trade) if objection is None else refusal([objection])
 
 
-def _live_parts(parts: ExecutorParts, chain_id: int, on_final: Callable[[Slot], None]) -> LiveParts:
+def _live_parts(parts: ExecutorParts, chain_id: int, on_final: Callable[[Slot, int], None]) -> LiveParts:
     return LiveParts(
         journal=parts.journal,
         clock=parts.clock,
@@ -196,11 +196,11 @@ class Executor:
         is_end = isinstance(event, FillConfirmed) or event.final
         if event.mode is not Mode.PAPER or not is_end or not self._reservations.is_held(event.intent_id):
             return
-        intent = self._reservations.intent(event.intent_id)
+        intent, filled = self._reservations.intent(event.intent_id), isinstance(event, FillConfirmed)
         async with self._journal.transaction() as tx:
-            await store.close_intent(tx, event.intent_id)
+            await store.close_intent(tx, event.intent_id, filled=filled)
         self._brakes.ended(intent, event)
-        self._reservations.release(event.intent_id, self._clock.now_ms(), filled=isinstance(event, FillConfirmed))
+        self._reservations.release(event.intent_id, tx.now_ms if filled else None)
 
     def books_changed(self) -> None:
         """A book is new or different."""
@@ -246,8 +246,8 @@ class Executor:
     def _stamp(self) -> Stamp:
         return Stamp(self._parts.service, self._chain_id, self._parts.lane, self._clock.now_ns())
 
-    def _on_final(self, slot: Slot) -> None:
-        self._reservations.release(slot.intent.id, self._clock.now_ms(), filled=slot.is_filled)
+    def _on_final(self, slot: Slot, ended_ms: int) -> None:
+        self._reservations.release(slot.intent.id, ended_ms if slot.is_filled else None)
         self._allowances.ended(slot)
 
     def _decide(

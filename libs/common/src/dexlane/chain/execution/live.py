@@ -90,7 +90,7 @@ class LiveParts:
     journal: FencedJournal
     clock: Clock
     moments: ExecutionMoments
-    on_final: Callable[[Slot], None]
+    on_final: Callable[[Slot, int], None]
     brakes: Brakes
     status: Callable[[], Status] = lambda: Status.ACTIVE
 

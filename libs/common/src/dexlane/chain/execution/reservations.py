@@ -14,7 +14,8 @@ from dexlane.events.portfolio import ExposureChanged
 
 MINUTE_MS = 60_000
 RECALL_MS = 15 * MINUTE_MS
-"""How far back the journal is asked what was traded lately: longer than any guard against duplicates looks."""
+"""How far back the journal is asked what was traded and filled lately: longer than any guard against duplicates looks,
+and many times what lies between two exposures that portfolio tells."""
 MOST_DIRECTIONS = 1_024
 """So many directions of a book are remembered, those traded last."""
 ENTRIES = frozenset({Purpose.ENTRY, Purpose.GAP})
@@ -37,24 +38,25 @@ class Reservations:
         self._traded: dict[str, dict[str, int]] = {}
 
     def restore(self, stored: Iterable[StoredIntent]) -> None:
-        """Take up what the journal holds."""
+        """Take up what the journal holds. What ended in a fill is released as of then: it counts on unless the
+        exposure in force can contain it."""
         for row in sorted(stored, key=lambda row: row.created_ms):
-            if row.is_open:
-                self.hold(row.intent, row.reserved, row.created_ms)
-            else:
-                self._count(row.intent, row.created_ms)
+            self.hold(row.intent, row.reserved, row.created_ms)
+            if not row.is_open:
+                self.release(row.intent.id, row.filled_ms)
 
     def hold(self, intent: IntentCreated, reserved: int, now_ms: int) -> None:
         """An intent was committed."""
         self._held[intent.id] = _Held(intent, reserved)
         self._count(intent, now_ms)
 
-    def release(self, intent_id: str, now_ms: int, *, filled: bool) -> None:
-        """An intent came to its end. After a fill it counts until an exposure comes that can contain it, however long
-        portfolio is away: it tells one every few blocks, and without one nobody knows what the book has at work."""
+    def release(self, intent_id: str, filled_ms: int | None) -> None:
+        """An intent came to its end; ``filled_ms`` is when, as the journal has it, if that was a fill. After a fill it
+        counts until an exposure comes that can contain it, however long portfolio is away: it tells one every few
+        blocks, and without one nobody knows what the book has at work."""
         held = self._held.pop(intent_id, None)
-        if held is not None and filled and held.reserved:
-            self._held[intent_id] = _Held(held.intent, held.reserved, now_ms)
+        if held is not None and filled_ms is not None and held.reserved:
+            self._held[intent_id] = _Held(held.intent, held.reserved, filled_ms)
 
     def intent(self, intent_id: str) -> IntentCreated | None:
         """The intent, while it is open here."""

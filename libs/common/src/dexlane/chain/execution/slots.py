@@ -28,7 +28,9 @@ _SAVE_SLOT = (
 )
 
 _SET_INTENT = (
-    intents.update().where(intents.c.intent_id == sa.bindparam("of_intent")).values(is_open=sa.bindparam("is_open"))
+    intents.update()
+    .where(intents.c.intent_id == sa.bindparam("of_intent"))
+    .values(is_open=sa.bindparam("is_open"), filled_ms=sa.bindparam("filled_ms"))
 )
 _OPEN_ACCOUNT = accounts.insert()
 _EVERY_SLOT = sa.select(slots, intents.c.payload, intents.c.reserved).join(
@@ -48,6 +50,14 @@ class SlotRecord(Value):
     fallback_fee_wei: int = 0
     """Fee cap of the first attempt when the intent has no plan (an allowance)."""
     price_impact_bps: int | None = None
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether the trade, and not its cancel, is in a block and did what it should."""
+        included = self.state.included
+        return (
+            included is not None and included.success and self.state.attempt(included.number).kind is AttemptKind.TRADE
+        )
 
 
 @dataclass
@@ -71,11 +81,8 @@ class Slot:
 
     @property
     def is_filled(self) -> bool:
-        """Whether its trade, and not its cancel, is in a block and did what it should."""
-        included = self.state.included
-        return (
-            included is not None and included.success and self.state.attempt(included.number).kind is AttemptKind.TRADE
-        )
+        """As its record says."""
+        return self.record.is_filled
 
     @property
     def was_refused(self) -> bool:
@@ -95,12 +102,14 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class StoredIntent:
-    """An open intent of either mode, or a recent one, as the reservations need it."""
+    """An open intent of either mode, or a recent one, as the reservations need it. ``filled_ms`` says when it ended in
+    a fill; None for one that is open, or ended otherwise."""
 
     intent: IntentCreated
     reserved: int
     is_open: bool
     created_ms: int
+    filled_ms: int | None = None
 
 
 async def add_intent(tx: Tx, intent: IntentCreated, reserved: int) -> None:
@@ -152,7 +161,7 @@ async def add_attempt(tx: Tx, slot: Slot, attempt: Attempt, raw: bytes) -> None:
 
 async def save_slot(tx: Tx, slot: Slot, record: SlotRecord, calldata: bytes | None) -> None:
     """Write a slot's new record; the end of the slot is the end of its intent and of what it reserved, and a slot that
-    is open again opens both."""
+    is open again opens both. An end by a fill is noted with the time of the transaction."""
     row = {
         "of_intent": slot.intent.id,
         "record": record.model_dump_json(),
@@ -160,13 +169,19 @@ async def save_slot(tx: Tx, slot: Slot, record: SlotRecord, calldata: bytes | No
         "calldata": calldata,
     }
     await tx.run(_SAVE_SLOT, row)
-    if record.state.is_open != slot.state.is_open:
-        await tx.run(_SET_INTENT, {"of_intent": slot.intent.id, "is_open": record.state.is_open})
+    is_open = record.state.is_open
+    if is_open != slot.state.is_open:
+        await _set_intent(tx, slot.intent.id, is_open=is_open, filled=record.is_filled and not is_open)
 
 
-async def close_intent(tx: Tx, intent_id: str) -> None:
-    """The intent reserves nothing any more."""
-    await tx.run(_SET_INTENT, {"of_intent": intent_id, "is_open": False})
+async def close_intent(tx: Tx, intent_id: str, *, filled: bool) -> None:
+    """The intent is at its end, at the time of the transaction."""
+    await _set_intent(tx, intent_id, is_open=False, filled=filled)
+
+
+async def _set_intent(tx: Tx, intent_id: str, *, is_open: bool, filled: bool) -> None:
+    row = {"of_intent": intent_id, "is_open": is_open, "filled_ms": tx.now_ms if filled else None}
+    await tx.run(_SET_INTENT, row)
 
 
 async def open_account(tx: Tx, book_id: str, account: str, block: BlockRef) -> None:
@@ -240,10 +255,16 @@ async def highest_nonces(conn: AsyncConnection, chain_id: int) -> dict[str, tupl
 
 
 async def load_reservations(conn: AsyncConnection, chain_id: int, since_ms: int) -> list[StoredIntent]:
-    """Open intents of a chain in either mode, and those created since then."""
-    recent = sa.or_(intents.c.is_open, intents.c.created_ms >= since_ms)
+    """Open intents of a chain in either mode, and those created or filled since then."""
+    recent = sa.or_(intents.c.is_open, intents.c.created_ms >= since_ms, intents.c.filled_ms >= since_ms)
     query = sa.select(intents).where(intents.c.chain_id == chain_id, recent)
     return [
-        StoredIntent(IntentCreated.from_wire(row.payload), int(row.reserved), bool(row.is_open), row.created_ms)
+        StoredIntent(
+            intent=IntentCreated.from_wire(row.payload),
+            reserved=int(row.reserved),
+            is_open=bool(row.is_open),
+            created_ms=row.created_ms,
+            filled_ms=row.filled_ms,
+        )
         for row in await conn.execute(query)
     ]

@@ -18,6 +18,7 @@ intents = sa.Table(
     sa.Column("is_open", sa.Boolean),
     sa.Column("created_ms", sa.BigInteger),
     sa.Column("payload", sa.LargeBinary),
+    sa.Column("filled_ms", sa.BigInteger),
 )
 slots = sa.Table(
     "execution_slots",
