@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from dexlane.domain.ledger import AccountKind, LedgerAccount, Outcome
-from dexlane.domain.positions import fold_fills
+from dexlane.domain.positions import DAY_MS, fold_fills
 from dexlane.events.execution import Purpose
 from dexlane.events.portfolio import ExposureChanged, PositionChanged
 from dexlane.runtime.errors import Fatal, InvalidEvent
@@ -18,6 +18,7 @@ from dexlane.testing.builders import (
     BOOK_ID,
     ENTRY_IN,
     ENTRY_OUT,
+    NOW_MS,
     USDC,
     WETH,
     a_block_ref,
@@ -139,6 +140,20 @@ async def test_a_price_gap_realises_in_quote(portfolio: Portfolio) -> None:
     assert (changed.token, changed.quantity, changed.realised) == (USDC, 0, 5 * 10**6)
     exposure = (await portfolio.emitted(ExposureChanged))[-1]
     assert (exposure.realised_today, exposure.open_positions) == (5 * 10**6, 0)
+
+
+async def test_a_result_that_is_confirmed_after_midnight_is_no_fault_of_the_books(portfolio: Portfolio) -> None:
+    before_midnight = (NOW_MS // DAY_MS + 1) * DAY_MS - 1_000
+    gap, gain = an_intent(purpose=Purpose.GAP), (TokenDelta(token=USDC.address, amount=5 * 10**6),)
+    included = a_fill(gap, deltas=gain, occurred_at_ms=before_midnight)
+    await portfolio.book(included, a_confirmed_fill(gap, deltas=gain, occurred_at_ms=before_midnight + 12_000))
+    await portfolio.accounting.verify()
+    async with portfolio.journal.transaction() as tx:
+        await tx.conn.execute(sa.text("UPDATE daily_results SET realised = '1'"))
+    with pytest.raises(Fatal, match="differ from a rebuild"):
+        await portfolio.accounting.verify()
+    async with portfolio.journal.transaction() as tx:
+        await tx.conn.execute(sa.text("UPDATE daily_results SET realised = '5000000'"))
 
 
 async def test_contradicting_outcomes_of_one_version_are_set_aside(portfolio: Portfolio) -> None:

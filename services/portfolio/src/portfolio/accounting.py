@@ -228,20 +228,20 @@ def trial_sums(balances: dict[tuple[str, str], int]) -> dict[str, int]:
 def same_holdings(left: Holdings, right: Holdings) -> bool:
     """Whether two holdings are equal apart from positions and days in which nothing is left.
 
-    The time of a lot does not count: a confirmation says the same as the inclusion it confirms, only later, and which
-    of the two a lot was read from depends on when it was last rebuilt.
+    The time of a lot, and the day of a result, do not count: a confirmation says the same as the inclusion it confirms,
+    only later, perhaps after midnight, and which of the two was read depends on when all was last rebuilt.
     """
 
     def lots(position: Position) -> list[tuple[object, ...]]:
         return [(lot.quantity, lot.cost, lot.origin.block_number, lot.origin.strategy) for lot in position.lots]
 
-    def essence(holdings: Holdings) -> tuple[dict[str, tuple[object, ...]], dict[int, int]]:
+    def essence(holdings: Holdings) -> tuple[dict[str, tuple[object, ...]], int]:
         rows: dict[str, tuple[object, ...]] = {
             token: (lots(one), one.realised, one.cost_in, one.cost_sold)
             for token, one in holdings.positions.items()
             if one.lots or one.realised or one.cost_in or one.cost_sold
         }
-        return rows, {day: realised for day, realised in holdings.realised_by_day.items() if realised}
+        return rows, sum(holdings.realised_by_day.values())
 
     return essence(left) == essence(right)
 
