@@ -25,10 +25,12 @@ from dexlane.testing.builders import (
     a_fill,
     a_reversed_fill,
     a_status,
+    a_token,
     an_exit,
     an_exit_intent,
     an_opened_account,
 )
+from dexlane.values.chains import NATIVE
 from dexlane.values.tokens import TokenDelta
 from portfolio.handlers import routes
 from portfolio.marks import ExitWatch
@@ -57,6 +59,20 @@ async def test_a_rule_closes_the_whole_position(portfolio: Portfolio, usdc: int,
     (decision,) = await portfolio.emitted(DecisionRecorded)
     assert (decision.outcome, decision.subject_id) == ("exit_triggered", triggered.id)
     assert decision.reasons == (triggered.detail,)
+
+
+async def test_a_book_in_native_coin_is_valued_and_closed_where_the_coin_is_traded_wrapped(portfolio: Portfolio) -> None:
+    native = a_token(address=NATIVE, symbol="ETH", decimals=18)
+    portfolio.use(a_book(quote=native))
+    await portfolio.accounting.open_account(an_opened_account(quote=native))
+    paid, bought = TokenDelta(token=NATIVE, amount=-(10**18)), TokenDelta(token=USDC.address, amount=1_994 * 10**6)
+    await portfolio.book(a_fill(quote=native, deltas=(paid, bought)))
+    told = (await portfolio.emitted(ExposureChanged))[-1]
+    assert told.equity is not None
+    assert told.parts is not None
+    assert told.parts[0].worth is not None
+    await portfolio.block(101, usdc=SOARED)
+    assert [exit_.reason for exit_ in await portfolio.emitted(ExitTriggered)] == [ExitReason.STOP_LOSS]
 
 
 async def test_a_position_within_its_limits_stays_open(portfolio: Portfolio) -> None:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from dexlane.domain.pool_table import PoolTable
 from dexlane.domain.risk.depth import Priced, priced
+from dexlane.values.chains import NATIVE
 from dexlane.values.pools import Pool
 
 WRAPPED_NATIVE: Mapping[int, str] = MappingProxyType(
@@ -22,6 +23,11 @@ WRAPPED_NATIVE: Mapping[int, str] = MappingProxyType(
     }
 )
 """The wrapped native coin by chain id (WETH9 or its equivalent)."""
+
+
+def traded_as(chain_id: int, token: str) -> str:
+    """What pools know a token as: the native coin is traded wrapped."""
+    return WRAPPED_NATIVE.get(chain_id, token) if token == NATIVE else token
 
 
 @dataclass
