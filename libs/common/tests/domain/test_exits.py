@@ -152,3 +152,5 @@ def test_a_pool_that_takes_only_a_part_gives_no_value() -> None:
     empty = Pool(key=key, state=ConcentratedState(sqrt_price_x96=2**96, tick=0, liquidity=0))
     assert executable_value({key.address: empty}, WETH.address, USDC.address, 10**18) is None
     assert executable_value({}, WETH.address, USDC.address, 10**18) is None
+    # More than any order can sell, as a token may claim in its logs that we got.
+    assert executable_value({key.address: empty}, WETH.address, USDC.address, 2**256 - 1) is None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from dexlane.domain.amm.quoting import InsufficientLiquidity, quote_exact_in
+from dexlane.domain.amm.quoting import quote_exact_in
 from dexlane.domain.risk.canonical import canonical_symbol
 from dexlane.domain.risk.evidence import Flag
 from dexlane.events.portfolio import ExitReason
@@ -72,7 +72,8 @@ def executable_value(pools: Mapping[str, Pool], token: str, quote: str, quantity
             continue
         try:
             found = quote_exact_in(pool, token, quantity, quote)
-        except InsufficientLiquidity:
+        except ValueError:
+            # Too little liquidity, or a quantity that no order can have: a token may claim that we hold any.
             continue
         if not found.partial and (best is None or found.amount_out > best.proceeds):
             best = ExecutableValue(address, found.amount_out)
