@@ -61,7 +61,9 @@ async def test_a_rule_closes_the_whole_position(portfolio: Portfolio, usdc: int,
     assert decision.reasons == (triggered.detail,)
 
 
-async def test_a_book_in_native_coin_is_valued_and_closed_where_the_coin_is_traded_wrapped(portfolio: Portfolio) -> None:
+async def test_a_book_in_native_coin_is_valued_and_closed_where_the_coin_is_traded_wrapped(
+    portfolio: Portfolio,
+) -> None:
     native = a_token(address=NATIVE, symbol="ETH", decimals=18)
     portfolio.use(a_book(quote=native))
     await portfolio.accounting.open_account(an_opened_account(quote=native))

@@ -8,15 +8,20 @@ from typing import Any
 import pytest
 
 from dexlane.chain import abi
+from dexlane.chain.answers import RawLog, Receipt
 from dexlane.chain.execution import allowances
+from dexlane.chain.execution.outcomes import deltas_of
 from dexlane.chain.grants import GRANT_TOPICS
+from dexlane.chain.keccak import keccak256
 from dexlane.chain.permit2 import PERMIT2, allowance, approve
 from dexlane.chain.rpc import RpcError
 from dexlane.events.execution import AccountOpened
-from dexlane.testing.builders import USDC, WETH, a_book_changed
+from dexlane.testing.builders import USDC, WETH, a_block_ref, a_book_changed, an_intent
 from dexlane.testing.fake_chain import FakeLog, Outcome
 from dexlane.testing.live_bench import ACCOUNT, Bench, Home, live_book, running
 from dexlane.values.books import Lane
+
+TRANSFER = keccak256(b"Transfer(address,address,uint256)")
 
 
 @pytest.fixture
@@ -166,3 +171,24 @@ async def test_a_token_that_takes_no_approval_above_another_is_approved_after_a_
         for _ in range(12):
             await bench.head()
         assert bench.executor.live.objection_to_token(book, USDC.address, more.capital) is None
+
+
+def test_a_transfer_that_the_plan_does_not_trade_is_no_part_of_the_fill() -> None:
+    plan = an_intent().plan
+    assert plan is not None
+
+    def moved(token: str, sender: str, recipient: str, amount: int) -> RawLog:
+        topics = tuple("0x" + part.hex() for part in (TRANSFER, abi.address(sender), abi.address(recipient)))
+        return RawLog(token, topics, amount.to_bytes(32, "big"), 101, "0x" + "1" * 64, "0x" + "2" * 64, 0)
+
+    pool = plan.route.legs[0].pool
+    logs = (
+        moved("0x" + "0" * 39 + "1", pool, ACCOUNT, 2**256 - 1),
+        moved(USDC.address, ACCOUNT, pool, 7),
+        moved(WETH.address, pool, ACCOUNT, 3),
+    )
+    receipt = Receipt("0x" + "2" * 64, a_block_ref(101), 0, ACCOUNT, True, 21_000, 1, logs)
+    assert {delta.token: delta.amount for delta in deltas_of(receipt, 1, ACCOUNT, plan)} == {
+        USDC.address: -7,
+        WETH.address: 3,
+    }

@@ -128,13 +128,16 @@ def _failure(slot: Slot, change: Change, included: Inclusion, facts: dict[str, A
 
 
 def deltas_of(receipt: Receipt, chain_id: int, account: str, plan: Plan) -> tuple[TokenDelta, ...]:
-    """What the account gained and lost of each token, by the logs of one transaction; the gas is not in it.
+    """What the account gained and lost of each token of the plan, by the logs of one transaction; the gas is not in it.
 
+    Any contract that a hostile token calls may log a transfer to us. What the plan does not trade is no part of the
+    trade: it would take the cost of what was bought.
     Native coin leaves no log of its own: what the plan's router wrapped came from us, what it unwrapped came to us.
     """
     logs = [{"address": log.address, "topics": log.topics, "data": "0x" + log.data.hex()} for log in receipt.logs]
     flows = token_flows(logs, account)
-    nets = {token: flows.net(token) for token in {*flows.received, *flows.spent}}
+    traded = {token for path in plan.paths for leg in path.route.legs for token in (leg.token_in, leg.token_out)}
+    nets = {token: flows.net(token) for token in traded}
     wrapped_native = WRAPPED_NATIVE.get(chain_id)
     if wrapped_native is not None and (plan.native_in or plan.native_out):
         wrapped, unwrapped = native_flow(logs, wrapped_native, plan.router or router_of(chain_id).router)
