@@ -111,6 +111,21 @@ async def test_equity_says_no_data_when_a_price_is_missing(portfolio: Portfolio)
     assert (await portfolio.emitted(PositionChanged))[-1].unrealised is None
 
 
+async def test_dust_is_worth_nothing_and_hides_no_equity(portfolio: Portfolio) -> None:
+    dust = TokenDelta(token=WETH.address, amount=1)
+    opened = an_opened_account()
+    await portfolio.accounting.open_account(an_opened_account(balances=(*opened.balances, dust)))
+    assert (await portfolio.emitted(ExposureChanged))[-1].equity == 20_000 * 10**6
+
+
+async def test_a_token_that_lost_its_liquidity_adds_nothing_and_hides_no_equity(portfolio: Portfolio) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(a_fill())
+    for number in range(101, 107):
+        await portfolio.block(number, usdc=0)
+    assert (await portfolio.emitted(ExposureChanged))[-1].equity == 20_000 * 10**6 - ENTRY_IN
+
+
 async def test_an_account_opens_once(portfolio: Portfolio) -> None:
     await portfolio.accounting.open_account(an_opened_account())
     twice = an_opened_account(id=digest("another id"))

@@ -7,10 +7,10 @@ quantity cost, and compared as integers, so that the limit itself counts as reac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from dexlane.domain.amm.quoting import quote_exact_in
+from dexlane.domain.amm.quoting import Quote, quote_exact_in
 from dexlane.domain.risk.canonical import canonical_symbol
 from dexlane.domain.risk.evidence import Flag
 from dexlane.events.portfolio import ExitReason
@@ -66,18 +66,30 @@ def executable_value(pools: Mapping[str, Pool], token: str, quote: str, quantity
     the lower address is taken, so that everybody finds the same.
     """
     best: ExecutableValue | None = None
+    for address, found in _offers(pools, token, quote, quantity):
+        if found is not None and not found.partial and (best is None or found.amount_out > best.proceeds):
+            best = ExecutableValue(address, found.amount_out)
+    return best
+
+
+def least_value(pools: Mapping[str, Pool], token: str, quote: str, quantity: int) -> int | None:
+    """What selling now brings though no pool takes all of it, or gives one unit for it: what the one that pays most
+    gives for its part, nothing for dust and where the liquidity has gone. None when no pool trades it at all."""
+    offers = [0 if found is None else found.amount_out for _, found in _offers(pools, token, quote, quantity)]
+    return max(offers, default=None)
+
+
+def _offers(pools: Mapping[str, Pool], token: str, quote: str, quantity: int) -> Iterator[tuple[str, Quote | None]]:
+    """What each pool that trades the pair gives, lowest address first; None where it gives nothing."""
     for address in sorted(pools):
         pool = pools[address]
         if not pool.key.trades(token, quote):
             continue
         try:
-            found = quote_exact_in(pool, token, quantity, quote)
+            yield address, quote_exact_in(pool, token, quantity, quote)
         except ValueError:
             # Too little liquidity, or a quantity that no order can have: a token may claim that we hold any.
-            continue
-        if not found.partial and (best is None or found.amount_out > best.proceeds):
-            best = ExecutableValue(address, found.amount_out)
-    return best
+            yield address, None
 
 
 def evaluate_exit(rules: ExitRules, held: HeldPosition, value: ExecutableValue | None) -> ExitSignal | None:

@@ -13,6 +13,7 @@ from dexlane.domain.exits import (
     Warned,
     executable_value,
     judge_exit,
+    least_value,
     warned,
 )
 from dexlane.domain.gas_value import traded_as
@@ -90,6 +91,12 @@ class Marks:
         if quantity <= 0 or not self.is_current(account.chain_id):
             return None
         return executable_value(self.trading(account, token), token, traded_quote(account).address, quantity)
+
+    def least(self, account: AccountRef, token: str, quantity: int) -> int | None:
+        """What selling brings now where there is no price for all of it; None when nobody can tell."""
+        if quantity <= 0 or not self.is_current(account.chain_id):
+            return None
+        return least_value(self.trading(account, token), token, traded_quote(account).address, quantity)
 
     def trading(self, account: AccountRef, token: str) -> Mapping[str, Pool]:
         """The pools in which a token can be sold for the quote token of an account, as they are now."""
@@ -205,16 +212,18 @@ class Announcer:
             self.moments.exit_rearmed(triggered.exit_id, triggered.reason, why)
 
     def _equity(self, account: AccountRef, owned: Mapping[str, int], value_of: ValueOf) -> int | None:
-        """Quote balance and all other tokens at an executable quote, without native coin; None without a price."""
+        """Quote balance and what selling all other tokens brings now, without native coin; None without a price."""
         equity = owned.get(account.quote.address, 0)
         for token, amount in owned.items():
             if token in {NATIVE, account.quote.address}:
                 continue
             value = value_of(token, amount)
-            if value is None:
+            # Dust, or a token that lost its liquidity, must not hide what all else is worth for ever.
+            brings = self.marks.least(account, token, amount) if value is None else value.proceeds
+            if brings is None:
                 self.moments.price_missing(account.book_id, token)
                 return None
-            equity += value.proceeds
+            equity += brings
         return equity
 
 
