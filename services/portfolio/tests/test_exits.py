@@ -220,6 +220,18 @@ async def test_a_failed_exit_is_triggered_again_under_a_new_version(portfolio: P
     assert [event.id == first.id for event in events] == [True, False]
 
 
+async def test_exits_that_fail_again_and_again_are_tried_less_and_less_often(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    blocks: list[int] = []
+    for number in range(101, 141):
+        await portfolio.block(number, usdc=CRASHED)
+        for triggered in (await portfolio.emitted(ExitTriggered))[len(blocks) :]:
+            blocks.append(triggered.block.number)
+            await portfolio.book(a_failure(an_exit_intent(triggered)))
+    # The patience of this portfolio is ten blocks: it never rests for longer.
+    assert blocks == [101, 102, 103, 104, 106, 110, 118, 128, 138]
+
+
 async def test_the_final_word_on_a_failed_exit_does_not_arm_it_twice(portfolio: Portfolio) -> None:
     await holding(portfolio)
     await portfolio.block(101, usdc=CRASHED)

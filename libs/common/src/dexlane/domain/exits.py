@@ -116,6 +116,16 @@ def evaluate_exit(rules: ExitRules, held: HeldPosition, value: ExecutableValue |
     return None
 
 
+TRIES_WITHOUT_REST = 3
+
+
+def rest_after(failures: int, most_blocks: int) -> int:
+    """How many blocks a position rests after so many exits in a row came to nothing: none at first, then twice as long
+    after each. Every try may pay gas, and what fails again and again seldom goes well in the next block."""
+    beyond = failures - TRIES_WITHOUT_REST
+    return 0 if beyond < 0 else min(most_blocks, 1 << min(beyond, 20))
+
+
 def judge_exit(rules: ExitRules, held: HeldPosition, pools: Mapping[str, Pool]) -> ExitSignal | None:
     """What the rules say about a position at what these pools would give for it."""
     value = None

@@ -14,6 +14,7 @@ from dexlane.domain.exits import (
     executable_value,
     judge_exit,
     least_value,
+    rest_after,
     warned,
 )
 from dexlane.domain.gas_value import traded_as
@@ -315,8 +316,16 @@ class ExitWatch:
         pools = self.announcer.marks.trading(account, stored.token)
         arguments: dict[str, Any] = {"rules": book.exits, "held": replace(holding, warning=warning), "pools": pools}
         signal = judge_exit(**arguments)
-        if signal is not None:
+        if signal is not None and not await self._rests(stored, event):
             await self._trigger(stored, Judged(token, signal, arguments), event)
+
+    async def _rests(self, stored: StoredPosition, event: BlockApplied) -> bool:
+        """Whether exits came to nothing so often that the next one is not due yet."""
+        origin = stored.position.origin
+        since = 0 if origin is None or origin.block_number is None else origin.block_number
+        async with self.journal.reading() as conn:
+            failures, newest = await ExitStore(conn).in_vain(stored.account, stored.token, since)
+        return event.block.number < newest + rest_after(failures, self.exit_patience_blocks)
 
     async def _given_up(self, stored: StoredPosition, warning: Warned) -> bool:
         """Whether so many exits for this warning came to nothing that one more would not help."""

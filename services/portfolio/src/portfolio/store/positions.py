@@ -245,6 +245,19 @@ class ExitStore:
         )
         return int((await self._conn.execute(query)).scalar_one())
 
+    async def in_vain(self, account: AccountRef, token: str, since_block: int) -> tuple[int, int]:
+        """How many exits of a position came to nothing, from a block on and since one was filled; the newest's block."""
+        of_position = (exits.c.book_id == account.book_id, exits.c.address == account.address, exits.c.token == token)
+        filled = sa.select(sa.func.max(exits.c.position_version)).where(*of_position, exits.c.state == ExitState.FILLED)
+        query = sa.select(sa.func.count(), sa.func.max(exits.c.triggered_block)).where(
+            *of_position,
+            exits.c.state.in_([ExitState.FAILED, ExitState.EXPIRED]),
+            exits.c.triggered_block >= since_block,
+            exits.c.position_version > sa.func.coalesce(filled.scalar_subquery(), 0),
+        )
+        count, newest = (await self._conn.execute(query)).one()
+        return int(count), int(newest or 0)
+
     async def settle(self, exit_id: str, state: ExitState) -> None:
         """Note what became of an exit."""
         await self._conn.execute(exits.update().where(exits.c.exit_id == exit_id).values(state=state))
