@@ -130,3 +130,9 @@ def test_cost_and_money_are_conserved_to_the_last_unit(trades: list[tuple[int, i
         assert len({lot.quantity > 0 for lot in position.lots}) <= 1
     assert position.quantity == sum(quantity for quantity, _ in trades)
     assert sum(flow for _, flow in trades) == position.realised - position.cost
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_return_stays_within_what_a_ledger_can_hold(sign: int) -> None:
+    bought, sold = fill(1, (USDC.address, -1), (WETH, 5)), fill(2, (USDC.address, sign * 2**255), (WETH, -5))
+    assert fold_fills([bought, sold]).trades[sold.intent_id].return_bps == sign * 1_000_000_000

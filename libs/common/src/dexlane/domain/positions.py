@@ -79,7 +79,7 @@ class Position:
 
 
 MOST_RETURN_BPS = 1_000_000_000
-"""Returns are told up to this: what cost next to nothing may bring any multiple of it."""
+"""Returns are told up to this, either way: what cost next to nothing may bring, or take, any multiple of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Traded:
         """The result over what was sold had cost, rounded down; None when nothing was sold that had cost anything."""
         if self.cost_sold <= 0:
             return None
-        return min(self.realised * BPS_DENOMINATOR // self.cost_sold, MOST_RETURN_BPS)
+        return max(-MOST_RETURN_BPS, min(self.realised * BPS_DENOMINATOR // self.cost_sold, MOST_RETURN_BPS))
 
     @property
     def is_good(self) -> bool:
