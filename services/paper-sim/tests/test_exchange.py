@@ -367,6 +367,22 @@ async def test_reorganisation_after_a_restart_reverses_what_was_in_a_block_befor
     ]
 
 
+async def test_reorganisation_that_a_new_mirror_did_not_tell_is_seen_by_the_next_block(bench: Any) -> None:
+    await bench.exchange.accept(intent(deadline_block=110))
+    await bench.block(101)
+    await bench.kill()
+    await bench.start(101, fork="other")
+    await bench.block(102, fork="other")
+    await bench.block(103, fork="other")
+    assert [type(event) for event in await bench.told() if isinstance(event, (FillIncluded, FillReversed))] == [
+        FillIncluded,
+        FillReversed,
+        FillIncluded,
+    ]
+    assert (await bench.told_of(FillIncluded))[-1].block == a_block_ref(103, "other")
+    assert await balance(bench, WETH.address) == ENTRY_OUT
+
+
 async def test_exit_sells_what_the_entry_bought(bench: Any) -> None:
     await bench.exchange.accept(intent())
     await bench.block(101)

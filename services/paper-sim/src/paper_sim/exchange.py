@@ -165,17 +165,22 @@ class PaperExchange:
         """Everything that a block brings about, in ``world`` and as steps of trades."""
         scene = Scene(event, self._mirror.book.pools, self._market_tip_wei(), self._data_fee())
         now_ms = self._clock.now_ms()
-        followed = list(self._follow_up(scene, now_ms))
+        followed = list(self._follow_up(scene, world, now_ms))
         waiting = [trade.waiting for trade in self._open.values() if trade.status is Status.WAITING]
         outcomes = simulate_block(scene, waiting, world, self._terms.model)
         taken = [trades.ended(self._open[entry.intent.id], outcome, now_ms) for entry, outcome in outcomes]
         return [*followed, *taken]
 
-    def _follow_up(self, scene: Scene, now_ms: int) -> Iterator[Step]:
-        """Score and confirm what an earlier block took."""
+    def _follow_up(self, scene: Scene, world: PaperWorld, now_ms: int) -> Iterator[Step]:
+        """Score and confirm what an earlier block took, or take it back where this block does not follow that one: of a
+        reorganisation that a mirror passed over when it began anew nothing else is heard."""
         for trade in self._open.values():
             block, outcome, plan = trade.block, trade.outcome, trade.intent.plan
             if block is None or outcome is None or scene.block.block.number <= block.number:
+                continue
+            if scene.block.block.number == block.number + 1 and scene.block.parent_hash != block.hash:
+                take_back(world, trade.intent.account, outcome)
+                yield trades.reorged(trade, now_ms)
                 continue
             current = trade
             if plan is not None and outcome.result is Result.FILLED and not trade.scored:
