@@ -277,6 +277,18 @@ async def test_an_exit_of_which_nothing_is_heard_is_triggered_again(portfolio: P
     assert len(await portfolio.emitted(ExitTriggered)) == 2
 
 
+async def test_a_sale_that_moved_nothing_of_its_token_does_not_stop_the_watch(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    await portfolio.block(101, usdc=CRASHED)
+    intent = an_exit_intent((await portfolio.emitted(ExitTriggered))[0])
+    # The token's contract told of no transfer, so all of it seems to be held still.
+    got = (TokenDelta(token=USDC.address, amount=900 * 10**6),)
+    await portfolio.book(a_fill(intent, block=a_block_ref(102), deltas=got))
+    await portfolio.block(102, usdc=CRASHED)
+    first, second = await portfolio.emitted(ExitTriggered)
+    assert (first.id != second.id, second.quantity) == (True, ENTRY_OUT)
+
+
 async def test_what_an_exit_left_over_is_closed_by_another(portfolio: Portfolio) -> None:
     await holding(portfolio)
     await portfolio.block(101, usdc=CRASHED)

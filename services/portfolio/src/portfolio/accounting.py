@@ -161,8 +161,11 @@ class Accounting:
         if state is triggered.state:
             return
         await exits.settle(triggered.exit_id, state)
-        if state is ExitState.FAILED:
-            await self.announcer.rearm(tx, triggered, event.block, ExitState.FAILED)
+        stored = await PositionStore(tx.conn).position(triggered.book_id, triggered.address, triggered.token)
+        # A sale that moved nothing of its token, because the token tells of no transfer, left the version as it was.
+        is_unmoved = stored is not None and stored.version == triggered.position_version
+        if state is ExitState.FAILED or (state is ExitState.FILLED and is_unmoved):
+            await self.announcer.rearm(tx, triggered, event.block, state)
 
     async def _tell_exposure(self, tx: Tx, event: Outcome | AccountOpened) -> None:
         account = await PositionStore(tx.conn).account(event.book_id, event.account)

@@ -345,9 +345,10 @@ class ExitWatch:
         async with self.journal.transaction() as tx:
             account = stored.account
             now = await PositionStore(tx.conn).position(account.book_id, account.address, stored.token)
-            if now is None or now.version != stored.version:
+            exits, noted = ExitStore(tx.conn), noted_exit(exit_event, stored, ExitState.OPEN)
+            if now is None or now.version != stored.version or await exits.of_intent(noted.intent_id) is not None:
                 return
-            await ExitStore(tx.conn).add(noted_exit(exit_event, stored, ExitState.OPEN))
+            await exits.add(noted)
             await tx.emit(exit_event)
         self._records.later(exit_event, stored, judged)
         self.announcer.moments.exit_triggered(exit_event)

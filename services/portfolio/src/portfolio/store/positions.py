@@ -246,7 +246,7 @@ class ExitStore:
         return int((await self._conn.execute(query)).scalar_one())
 
     async def in_vain(self, account: AccountRef, token: str, since_block: int) -> tuple[int, int]:
-        """How many exits of a position came to nothing, from a block on and since one was filled; the newest's block."""
+        """How many exits of a position came to nothing from a block on and since one was filled; the newest block."""
         of_position = (exits.c.book_id == account.book_id, exits.c.address == account.address, exits.c.token == token)
         filled = sa.select(sa.func.max(exits.c.position_version)).where(*of_position, exits.c.state == ExitState.FILLED)
         query = sa.select(sa.func.count(), sa.func.max(exits.c.triggered_block)).where(
