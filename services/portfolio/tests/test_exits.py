@@ -327,6 +327,13 @@ async def test_exposure_is_told_every_few_blocks_and_not_on_each(portfolio: Port
     assert versions == list(range(1, len(versions) + 1))
 
 
+async def test_exposure_is_told_of_a_chain_that_began_again(portfolio: Portfolio) -> None:
+    await holding(portfolio)
+    before = len(await portfolio.emitted(ExposureChanged))
+    await portfolio.watch.on_block(a_block(3))
+    assert [event.block and event.block.number for event in (await portfolio.emitted(ExposureChanged))[before:]] == [3]
+
+
 async def test_a_sale_outside_of_an_exit_is_no_exit(portfolio: Portfolio) -> None:
     await holding(portfolio)
     await portfolio.book(a_failure(an_exit_intent(), purpose=Purpose.EXIT))

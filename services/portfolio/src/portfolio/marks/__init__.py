@@ -290,7 +290,9 @@ class ExitWatch:
                 if (stored.account.book_id, stored.account.address, stored.token) not in busy:
                     await self._look_at(stored, event)
         await self._records.write(event.chain_id)
-        if event.block.number - self._marked.get(event.chain_id, -self.mark_every_blocks) >= self.mark_every_blocks:
+        # Either way: a chain that began again is below what was marked.
+        marked = self._marked.get(event.chain_id, -self.mark_every_blocks)
+        if abs(event.block.number - marked) >= self.mark_every_blocks:
             await self._mark(event)
 
     async def _expire(self, triggered: StoredExit, event: BlockApplied) -> None:
