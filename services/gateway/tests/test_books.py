@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from dexlane.values.base import digest
 from dexlane.values.books import Book, Mode
 from gateway.books import refuse_unsafe_books
 from gateway.settings import Settings
-from gateway.statuses import StatusKeeper
+from gateway.statuses import StatusKeeper, StatusRefused
 
 REAL_MONEY = "I accept that real money can be lost"
 
@@ -194,6 +195,24 @@ async def test_the_halt_of_a_service_that_failed_is_told_again_when_the_bus_lost
     told = [word for word in await gateway.sent(TradingStatus) if word.source == "portfolio"]
     assert [(word.status, word.status_version) for word in told] == [(Status.HALTED, 7), (Status.ACTIVE, 8)]
     assert told[0].id == halt.id, "the bus drops it as a duplicate while it still has it"
+
+
+@pytest.mark.parametrize("source", ["operator", "portfolio"])
+async def test_a_halt_that_comes_while_a_resume_waits_is_not_released_with_the_one_before(
+    gateway: Any, source: str
+) -> None:
+    keeper = gateway.desk.statuses
+    first = keeper.words[1, "operator"].status_version + 1
+    await keeper.remember(a_status(Status.REDUCING, source, status_version=first))
+    async with gateway.desk.journal.transaction():
+        newer = asyncio.create_task(keeper.remember(a_status(Status.HALTED, source, status_version=first + 3)))
+        await asyncio.sleep(0)
+        resumed = asyncio.create_task(keeper.resume(Status.ACTIVE, "looked at the first", (1,), source))
+        await asyncio.sleep(0)
+    assert await newer
+    with pytest.raises(StatusRefused):
+        await resumed
+    assert keeper.words[1, source].status is Status.HALTED
 
 
 async def test_breakers_and_the_signer_say_their_own_words_again(gateway: Any) -> None:

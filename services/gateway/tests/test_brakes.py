@@ -263,6 +263,24 @@ async def test_the_loop_that_drives_it_lives_on_when_another_look_ends_it(gatewa
     await asyncio.gather(loop, return_exceptions=True)
 
 
+async def test_a_position_that_is_sold_while_the_stop_looks_does_not_end_it(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.desk.display.show(a_block())
+    held(gateway, token=LINK)
+    held(gateway, token=WETH)
+    (link,) = [one for one in gateway.desk.display.picture.positions.values() if one.token == LINK]
+    stop = gateway.desk.emergency
+
+    async def sold_meanwhile() -> list[Any]:
+        held(gateway, **_closed(link), position_version=9)
+        return []
+
+    monkeypatch.setattr(stop, "_open_transactions", sold_meanwhile)
+    await press(gateway, close_positions=True)
+    assert [one.token for one in await gateway.sent(ExitTriggered)] == [WETH]
+
+
 async def test_what_never_began_cannot_go_on(gateway: Gateway) -> None:
     with pytest.raises(StatusRefused, match="there never was"):
         await gateway.desk.emergency.look()

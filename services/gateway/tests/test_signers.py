@@ -12,6 +12,7 @@ import pytest
 
 from dexlane.events.control import TradingStatus
 from dexlane.runtime import signer_control
+from dexlane.runtime.errors import Transient
 from gateway.settings import Settings
 
 
@@ -38,6 +39,22 @@ async def test_a_halt_is_told_to_every_signer_before_it_is_published(
     await gateway.post("/halt", {"scope": "halted", "reason": "drill"})
     assert signer.said == [{"do": "halt", "level": "halted", "source": "api", "reason": "drill"}]
     assert (await gateway.sent(TradingStatus))[-1].reason == "drill", "a signer that is not there stops nothing else"
+    server.close()
+
+
+async def test_an_emergency_stop_reaches_the_signers_though_the_journal_commits_nothing(
+    open_gateway: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signer = Listening({"done": "halt", "level": "halted"})
+    server = await asyncio.start_unix_server(signer.serve, path=tmp_path / "s")
+    gateway = await open_gateway(signer_control_sockets=(tmp_path / "s",))
+
+    def full() -> Any:
+        raise Transient("the disk is full")
+
+    monkeypatch.setattr(gateway.desk.journal, "transaction", full)
+    await gateway.post("/emergency-stop", {"reason": "drill"}, 503)
+    assert [one["level"] for one in signer.said] == ["halted"]
     server.close()
 
 

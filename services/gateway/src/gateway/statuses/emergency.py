@@ -100,11 +100,12 @@ class EmergencyStop:
                 cancels_for_ms=cancels_within_s * 1_000,
                 positions_at_start=len(self.parts.display.picture.open_positions()),
             )
+            # First, because it needs no journal: a full disk must not keep signers signing.
+            await self.halt_signers(Status.REDUCING if close_positions else Status.HALTED, reason)
             async with self.parts.journal.transaction() as tx:
                 await _store(tx.conn, state)
             self.state = state
         self.parts.brakes.emergency_begun(reason, close_positions=close_positions)
-        await self.halt_signers(Status.REDUCING if close_positions else Status.HALTED, reason)
         return await self.look()
 
     async def run(self) -> None:
@@ -176,7 +177,9 @@ class EmergencyStop:
         asked = []
         now_ns = self.parts.clock.now_ns()
         for key in close:
-            position = positions[key]
+            position = positions.get(key)
+            if position is None or position.quantity < 0:
+                continue  # closed since it was seen
             head = heads.get(position.chain_id)
             if head is None:
                 continue

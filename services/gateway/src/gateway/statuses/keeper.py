@@ -88,7 +88,8 @@ class StatusKeeper:
     ) -> list[TradingStatus]:
         """Loosen a word: the operator's own, or that of a service which halted when it failed.
 
-        Breakers and the signer release themselves. ``StatusRefused`` for those, and where nothing is to be released.
+        Breakers and the signer release themselves. ``StatusRefused`` for those, where nothing is to be released, and
+        for a word that was said while this one waited: nobody has looked at it.
         """
         if source.startswith("breaker-"):
             raise StatusRefused(f"{source!r} releases its halt itself, or by `dexlane breakers reset {source}`")
@@ -102,6 +103,8 @@ class StatusKeeper:
         if not held:
             raise StatusRefused(f"{source} holds nothing back that {to.value!r} would release")
         async with self._journal.transaction() as tx:
+            if any(self._words[word.chain_id, source] is not word for word in held):
+                raise StatusRefused(f"{source} said something else in this moment; look at it and resume again")
             said = [await self._say(tx, word, to, reason) for word in held]
         self._keep(said)
         return said
