@@ -11,7 +11,7 @@ import pytest
 
 from dexlane_cli import supervisor as module
 from dexlane_cli.errors import CommandError
-from dexlane_cli.launching import ProcessSpec
+from dexlane_cli.launching import Executing, Process, ProcessSpec
 from dexlane_cli.probes import Probe, tcp
 from dexlane_cli.supervisor import Supervisor
 
@@ -132,6 +132,67 @@ async def test_a_stubborn_process_is_killed_with_its_children(tmp_path: Path, mo
     await asyncio.sleep(0.1)
     state = Path(f"/proc/{grandchild}/stat")
     assert not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+async def test_a_full_disk_or_an_endless_line_takes_no_process_its_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LINE_LIMIT_BYTES", 1_000)
+    (tmp_path / "worker.log").symlink_to("/dev/full")
+    code = "import time; time.sleep(0.2); print('x' * 100_000); print('goes on'); time.sleep(60)"
+    keeper, lines = supervise(tmp_path, python(code, "worker"))
+    await keeper.start()
+    async with asyncio.timeout(5):
+        while ("worker", "goes on") not in lines:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    await keeper.stop()
+
+
+class Reluctant(Executing):
+    """Has no memory for a process at times; says how often it was asked, and waits for its gate."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.fails: set[int] = set()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def start(self, spec: ProcessSpec, output: int) -> Process:
+        self.asked += 1
+        if self.asked in self.fails:
+            raise BlockingIOError("no memory for another process")
+        await self.gate.wait()
+        return await super().start(spec, output)
+
+
+async def test_a_process_that_could_not_be_started_again_is_tried_again(tmp_path: Path) -> None:
+    launcher = Reluctant()
+    launcher.fails = {2}
+    keeper = Supervisor([python("import sys; sys.exit(1)", "worker")], tmp_path, print, backoff_s=(0.05,), launcher=launcher)
+    await keeper.start()
+    async with asyncio.timeout(5):
+        while launcher.asked < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    await keeper.stop()
+
+
+async def test_what_is_started_again_during_the_stop_is_not_left_behind(tmp_path: Path) -> None:
+    launcher = Reluctant()
+    worker = python("import sys, time; time.sleep(0.1); sys.exit(1)", "worker")
+    keeper = Supervisor([worker], tmp_path, lambda *_: None, backoff_s=(0.05,), launcher=launcher)
+    await keeper.start()
+    launcher.gate.clear()
+    async with asyncio.timeout(5):
+        while launcher.asked < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    stopping = asyncio.create_task(keeper.children["worker"].stop())
+    await asyncio.sleep(0.05)
+    launcher.gate.set()
+    await asyncio.wait_for(stopping, 10)
+    assert keeper.children["worker"].pid is None
+    await keeper.children["worker"].start()
+    assert keeper.children["worker"].pid is None, "what was stopped stays so"
+    await keeper.stop()
 
 
 async def test_a_missing_binary_is_one_sentence(tmp_path: Path) -> None:

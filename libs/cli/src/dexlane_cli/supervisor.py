@@ -44,6 +44,8 @@ class Child:
         self._report = report
         self._process: Process | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
+        self._stopped = False
         self.restarts = 0
         self.last_words = ""
         """The reason of the last error it logged, else its last line."""
@@ -56,7 +58,12 @@ class Child:
         return process.pid if process is not None and process.returncode is None else None
 
     async def start(self) -> None:
-        """Start the process and read what it says."""
+        """Start the process and read what it says; nothing once it was stopped."""
+        async with self._changing:
+            if not self._stopped:
+                await self._start()
+
+    async def _start(self) -> None:
         reading, writing = os.pipe()
         with contextlib.ExitStack() as undo:
             undo.callback(os.close, reading)
@@ -68,19 +75,30 @@ class Child:
         self._reader = asyncio.create_task(self._read(os.fdopen(reading, "rb", buffering=0)))
 
     async def _read(self, output: BinaryIO) -> None:
+        """Read to the end, whatever becomes of what was read: a process whose output nobody reads fails with it."""
         lines = asyncio.StreamReader(limit=LINE_LIMIT_BYTES)
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(lines), output
         )
-        with contextlib.closing(transport), self._log_path.open("ab") as log:
-            async for line in lines:
-                if log.tell() < LOG_LIMIT_BYTES:
-                    log.write(line)
-                    log.flush()
+        with contextlib.closing(transport):
+            while True:
+                try:
+                    line = await lines.readline()
+                except ValueError:  # the line is too long, and dropped
+                    continue
+                if not line:
+                    return
+                self._keep(line)
                 text = line.decode(errors="replace").rstrip()
                 if text:
                     self._remember(text)
                     self._report(self.spec.name, text)
+
+    def _keep(self, line: bytes) -> None:
+        """Append to the log file while there is room in it, and on the disk."""
+        with contextlib.suppress(OSError), self._log_path.open("ab", buffering=0) as log:
+            if log.tell() < LOG_LIMIT_BYTES:
+                log.write(line)
 
     def _remember(self, text: str) -> None:
         reason = error_reason(text)
@@ -97,7 +115,9 @@ class Child:
         return code
 
     async def stop(self) -> None:
-        """Ask to end, then insist."""
+        """Ask to end, then insist. What is being started is waited for, and nothing is started after it."""
+        async with self._changing:
+            self._stopped = True
         process = self._process
         if process is None or process.returncode is not None:
             return
@@ -180,7 +200,16 @@ class Supervisor:
             child.restarts += 1
             self._report("supervisor", f"{child.spec.name} ended with exit code {code}; again in {delay:g} s")
             await asyncio.sleep(delay)
-            await child.start()
+            await self._start_again(child)
+
+    async def _start_again(self, child: Child) -> None:
+        """Also where the system has no memory or no descriptor left for a process at the moment."""
+        while True:
+            try:
+                return await child.start()
+            except (OSError, CommandError) as error:
+                self._report("supervisor", f"{child.spec.name} could not be started: {error}")
+                await asyncio.sleep(self._backoff_s[-1])
 
     def _fail(self, sentence: str) -> None:
         if not self.failed.done():
