@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import orjson
 import pytest
+from rich.table import Table
 
+from dexlane.events.control import Status
 from dexlane.events.execution import FillIncluded
 from dexlane.events.risk import VerdictApproved, VerdictRejected
 from dexlane.runtime.books_file import load_books
@@ -30,10 +34,11 @@ from dexlane.testing.builders import (
     an_opened_account,
     an_opportunity,
 )
-from dexlane_cli import doctor, journals, listening, rendering, session, stack
+from dexlane_cli import doctor, gateway_client, journals, listening, options, rendering, session, stack
 from dexlane_cli.default_books import books_text, roles, write_default_books
 from dexlane_cli.errors import CommandError
 from dexlane_cli.stack import Ports, StackOptions
+from dexlane_cli.whole_system import Screen
 
 COMMAND = str(Path(sys.executable).parent / "dexlane")
 
@@ -134,6 +139,41 @@ def test_a_second_stack_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     with session.lock(tmp_path):
         assert session.supervisor_pid(tmp_path) == os.getpid()
     assert session.supervisor_pid(tmp_path) is None
+
+
+def test_a_process_that_a_stale_file_names_is_not_ended(tmp_path: Path) -> None:
+    with session.lock(tmp_path):
+        pass
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    (tmp_path / "pid").write_text(str(stranger.pid))
+    try:
+        assert session.stop_supervisor(tmp_path, timeout_s=1) is False
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+HOSTILE = "[/x] [red]SAFE \x1b[2J\u202e"
+
+
+def test_what_strangers_wrote_is_shown_as_text_and_commands_no_terminal() -> None:
+    shown = options.PlainConsole(record=True, width=300, file=io.StringIO())
+    table = Table("why")
+    table.add_row(HOSTILE)
+    shown.print(HOSTILE, table, rendering.line(a_status(Status.HALTED, reason=HOSTILE)))
+    Screen(shown, verbose=True).process_line("nats", HOSTILE)
+    text = shown.export_text(styles=False)
+    assert text.count("[/x] [red]SAFE \ufffd[2J\ufffd") == 4
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+
+
+def test_an_answer_that_is_no_json_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    answer = httpx.Response(500, text="Internal Server Error")
+    monkeypatch.setattr(gateway_client.httpx, "request", lambda *_, **__: answer)
+    with pytest.raises(CommandError, match="may be done or not"):
+        gateway_client.call(StackOptions(home=tmp_path), "GET", "/status")
 
 
 def test_a_new_devnet_run_sets_the_journals_of_the_last_one_aside_and_keeps_a_few(tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ import httpx
 import orjson
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from dexlane.values.chains import NATIVE
 from dexlane_cli import reconcile
 from dexlane_cli.errors import CommandError
+from dexlane_cli.main import app
 from dexlane_cli.reconcile import TRANSFER, Report, examine, tables
 from dexlane_cli.stack import StackOptions
 
@@ -181,6 +183,25 @@ def test_a_person_and_a_program_read_the_same(world: World, tmp_path: Path) -> N
     assert difference["difference"] == "42000"
     assert difference["transactions"][0]["tx_hash"] == tx_hash(2)
     assert len(told["balances"]) == 2
+
+
+def test_live_accounts_on_a_chain_that_is_not_looked_at_are_no_agreement(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHAINS", "8453")
+    done = CliRunner().invoke(app, ["reconcile", "--home", str(tmp_path)])
+    assert done.exit_code != 0
+    assert "live accounts on chain 1 would not be compared" in str(done.exception)
+
+
+def test_the_key_in_the_url_of_a_silent_node_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(*_: Any, **__: Any) -> httpx.Response:
+        raise httpx.ConnectError("no")
+
+    monkeypatch.setattr(reconcile.httpx, "post", silent)
+    with pytest.raises(CommandError) as refused:
+        reconcile.Node("wss://node.example/v2/secret-key").block_number()
+    assert "secret-key" not in str(refused.value)
 
 
 def test_a_node_that_refuses_is_one_sentence(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

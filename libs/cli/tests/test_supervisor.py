@@ -168,7 +168,9 @@ class Reluctant(Executing):
 async def test_a_process_that_could_not_be_started_again_is_tried_again(tmp_path: Path) -> None:
     launcher = Reluctant()
     launcher.fails = {2}
-    keeper = Supervisor([python("import sys; sys.exit(1)", "worker")], tmp_path, print, backoff_s=(0.05,), launcher=launcher)
+    keeper = Supervisor(
+        [python("import sys; sys.exit(1)", "worker")], tmp_path, print, backoff_s=(0.05,), launcher=launcher
+    )
     await keeper.start()
     async with asyncio.timeout(5):
         while launcher.asked < 3:  # noqa: ASYNC110

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from dexlane.chain.deployments import deployments
 from dexlane.chain.direct_calls import routers_of
@@ -95,7 +96,7 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> Table | None:
     table = Table("chain", "book", "account", "token", "spender", "in", "amount", "expected")
     for row in rows:
         *texts, expected = row.values()
-        table.add_row(*map(str, texts), "yes" if expected else "[red]no[/]")
+        table.add_row(*map(str, texts), "yes" if expected else Text("no", "red"))
     return table
 
 

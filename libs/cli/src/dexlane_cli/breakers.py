@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from dexlane_cli import gateway_client
 from dexlane_cli.errors import EXIT_FAILED
@@ -65,7 +66,7 @@ def stop_everything(options: StackOptions, body: dict[str, Any], *, wait: bool) 
         state = gateway_client.call(options, "GET", "/emergency-stop")
     _show_progress(state, shown)
     for one in state["left"]:
-        console.print(f"[red]left[/] {one['what']}: {one['why']}", highlight=False)
+        console.print(Text("left", "red"), f"{one['what']}: {one['why']}", highlight=False)
     if state["left"]:
         raise typer.Exit(EXIT_FAILED)
 
@@ -92,7 +93,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
         what = row["venue"] or (f"{row['mode']} books" if row["mode"] else "all")
         figures = ", ".join(_figure(one) for one in row["readings"])
         asked = "" if row["status"] == "active" else f"{what}: {row['status']}"
-        phase = f"[{colour}]{row['phase']}[/]"
+        phase = Text(row["phase"], colour)
         table.add_row(str(row["chain_id"]), row["source"], phase, asked, figures, row["reason"], _next(row))
     return table
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
+from rich.text import Text
 
 from dexlane.chain.link import host_of
 from dexlane.runtime.declare import declare
@@ -162,7 +163,7 @@ def doctor_command(home: Home = DEFAULT_HOME, port_shift: Shift = 0) -> None:
     """Look at versions, servers, disk, ports and, when dexlane runs, at bus and chain. Exit code 1 on a fault."""
     findings = examine(options_for(home, port_shift))
     for finding in findings:
-        mark = "[green]ok  [/]" if finding.well else "[red]fault[/]"
-        console.print(f"{mark} {finding.name:<8} {finding.sentence}", highlight=False)
+        mark = Text("ok  ", "green") if finding.well else Text("fault", "red")
+        console.print(mark, f"{finding.name:<8} {finding.sentence}", highlight=False)
     if not all(finding.well for finding in findings):
         raise typer.Exit(EXIT_FAILED)

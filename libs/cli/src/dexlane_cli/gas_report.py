@@ -77,7 +77,7 @@ def _deadlines(text: str) -> list[int]:
 
 def _show(file: dict[str, Any], inclusion: Inclusion) -> None:
     rule = f"inclusion at {inclusion}" if file["has_tips"] else "base fees alone: only the timing is judged"
-    console.print(f"[bold]{file['file']}[/], {file['blocks']} blocks of chain {file['chain_id']}, {rule}")
+    console.print(f"{file['file']}, {file['blocks']} blocks of chain {file['chain_id']}, {rule}")
     entries, main = file["deadlines"], file["deadlines"][0]["main_baseline"]
     table = _table("blocks", "pays", "limit", "saves %, interval", "of limit", "delay, p95", "missed")
     for entry in entries:

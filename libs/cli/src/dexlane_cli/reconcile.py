@@ -14,6 +14,7 @@ import orjson
 import typer
 from rich.table import Table
 
+from dexlane.chain.link import host_of
 from dexlane.values.chains import NATIVE
 from dexlane_cli.errors import CommandError
 from dexlane_cli.options import DEFAULT_HOME, Home, Shift, console, options_for
@@ -126,7 +127,7 @@ class Node:
         try:
             answers = httpx.post(self._url, json=requests, timeout=30, trust_env=False).json()
         except (httpx.HTTPError, ValueError) as error:
-            raise CommandError(f"the node at {self._url} does not answer") from error
+            raise CommandError(f"the node at {host_of(self._url)} does not answer") from error
         by_id = {answer.get("id"): answer for answer in answers} if isinstance(answers, list) else {}
         for request in requests:
             answer = by_id.get(request["id"], {})
@@ -269,6 +270,17 @@ def tables(report: Report) -> Iterator[Table]:
         yield table
 
 
+def require_every_chain(options: StackOptions) -> None:
+    """``CommandError`` for live accounts on a chain that would not be looked at: they would be left out in silence."""
+    accounts = _asked(options, "/ledger/balances")["accounts"]
+    chains = {one["chain_id"] for one in accounts if one["mode"] == "live"}
+    if missing := chains - set(options.node_urls):
+        raise CommandError(
+            f"live accounts on chain {min(missing)} would not be compared; name its node in DEXLANE_RPC_WS_URLS, or "
+            "devnet's chains in CHAINS, as for `dexlane up`"
+        )
+
+
 def _live_accounts(options: StackOptions, chain_id: int, block: int) -> list[dict[str, Any]]:
     content = _asked(options, "/ledger/balances", block=block)
     return [one for one in content["accounts"] if one["mode"] == "live" and one["chain_id"] == chain_id]
@@ -293,6 +305,7 @@ def reconcile_command(
     """Compare the ledger of every live account with the chain, to the wei, and name the transactions behind a
     difference. Exit code 0 only without one."""
     options = options_for(home, port_shift)
+    require_every_chain(options)
     reports = [examine(options, chain_id) for chain_id in options.node_urls]
     if as_json:
         sys.stdout.write(orjson.dumps([report.as_json() for report in reports]).decode() + "\n")

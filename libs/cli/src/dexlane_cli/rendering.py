@@ -27,6 +27,7 @@ from dexlane.events.portfolio import ExitTriggered, ExposureChanged, PositionCha
 from dexlane.events.risk import DecisionRecorded, VerdictApproved, VerdictRejected
 from dexlane.values.amounts import decimal_text
 from dexlane.values.chains import NATIVE
+from dexlane_cli.options import plain
 
 WETH = "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
 
@@ -108,4 +109,4 @@ def line(event: Event) -> Text:
     seconds = event.occurred_at_ms // 1000 % 86_400
     stamp = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
     name = f"{event.NAME}"
-    return Text.assemble((stamp, "dim"), " ", (f"{name:<18}", style), " ", render(event))
+    return Text.assemble((stamp, "dim"), " ", (f"{name:<18}", style), " ", plain(render(event)))

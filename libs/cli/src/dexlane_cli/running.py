@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from dexlane_cli import gateway_client
 from dexlane_cli.errors import EXIT_FAILED
@@ -33,7 +34,7 @@ def status_command(home: Home = DEFAULT_HOME, port_shift: Shift = 0) -> None:
             told = answer["reasons"] or answer.get("notes", {})
             reasons = "; ".join(f"{key}: {value}" for key, value in told.items())
             all_ready = all_ready and answer["ready"]
-            table.add_row(name, "[green]ready[/]" if answer["ready"] else "[red]not ready[/]", reasons)
+            table.add_row(name, Text("ready", "green") if answer["ready"] else Text("not ready", "red"), reasons)
     console.print(table)
     running = supervisor_pid(options.home)
     console.print(f"supervisor: process {running}" if running else "supervisor: none runs here")

@@ -69,13 +69,17 @@ def lock(home: Path) -> Iterator[None]:
 
 
 def supervisor_pid(home: Path) -> int | None:
-    """The running supervisor's process id; None when none runs."""
+    """The running supervisor's process id; None when none runs. What holds the lock is alive: a file that a power cut
+    left behind may name a process of somebody else by now."""
     try:
-        pid = int((home / "pid").read_text())
-        os.kill(pid, 0)
-    except (FileNotFoundError, ValueError, ProcessLookupError):
+        with (home / "lock").open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
         return None
-    return pid
+    except BlockingIOError:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return int((home / "pid").read_text())
+    return None
 
 
 def stop_supervisor(home: Path, timeout_s: float) -> bool:

@@ -17,6 +17,7 @@ import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from dexlane.chain.link import LinkPolicy, RpcError, RpcUnavailable
 from dexlane.chain.rpc import RpcClient
@@ -163,7 +164,8 @@ def answer_of(trial: TokenTrial, verdict: TokenVerdict, ms: float) -> dict[str, 
 
 def _show(answer: dict[str, Any], verdict: TokenVerdict) -> None:
     colours = {"safe": "green", "unsafe": "red", "unknown": "yellow"}
-    console.print(f"{answer['token']} is [{colours[verdict.verdict]}]{verdict.verdict}[/] ({answer['ms']} ms)")
+    word = Text(verdict.verdict, colours[verdict.verdict])
+    console.print(f"{answer['token']} is", word, f"({answer['ms']} ms)")
     taxes = (("purchase", verdict.buy_tax_bps), ("sale", verdict.sell_tax_bps), ("transfer", verdict.transfer_tax_bps))
     console.print(f"traded in pool {verdict.pool or 'none'}")
     kept, largest = verdict.background.locked_bps(), verdict.background.top_holder_bps()

@@ -17,7 +17,7 @@ from dexlane.events.portfolio import ExitTriggered
 from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.declare import declare
 from dexlane_cli.default_books import write_default_books
-from dexlane_cli.gateway_client import token
+from dexlane_cli.gateway_client import token, token_file
 from dexlane_cli.launching import Forking, ForkServer
 from dexlane_cli.listening import connect, listen
 from dexlane_cli.nodes import require_nodes
@@ -52,7 +52,7 @@ class Screen:
         if self._verbose or level in {"error"} or name == "supervisor" or _is_progress(name, record, text):
             said = f"{record.get('event')} {record.get('reason', '')}" if record else text
             style = "red" if level == "error" else "dim"
-            self._console.print(f"[bold]{name:>14}[/bold] | {said}", style=style, highlight=False)
+            self._console.print(Text(f"{name:>14}", "bold"), f"| {said}", style=style, highlight=False)
 
     def say(self, text: str | Text, style: str = "") -> None:
         """One line of our own."""
@@ -136,10 +136,13 @@ async def _live(
         await cancelled([starting])
         return 0
     await starting
-    screen.say(f"ready after {time.monotonic() - began:.1f} s: [bold]{gateway_url(options.ports)}[/bold]", "green")
+    screen.say(f"ready after {time.monotonic() - began:.1f} s: {gateway_url(options.ports)}", "green")
     if options.uses_devnet:
         screen.say(HONESTY, "yellow")
-    screen.say(f"token of this run, asked for when you halt, resume or close: {token(options)}")
+    if console.is_terminal:
+        screen.say(f"token of this run, asked for when you halt, resume or close: {token(options)}")
+    else:  # output that is collected would be a token for whoever reads it
+        screen.say(f"the token of this run, asked for when you halt, resume or close, is in {token_file(options)}")
     screen.say("fills appear below; stop with Ctrl-C or `make stop`", "dim")
     fills = asyncio.create_task(_show_fills(nats_url, screen))
     ends: list[asyncio.Future[Any]] = [stopping, supervisor.failed, fills]
