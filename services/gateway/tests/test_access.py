@@ -15,6 +15,8 @@ from dexlane.runtime.errors import Fatal
 from gateway.api.access import RateLimit, TokenCheck, obtain_token
 from gateway.settings import Settings
 
+from .conftest import WRITE
+
 TOKEN = "t" * 43
 HALT = {"scope": "halted", "reason": "drill"}
 WRITES = (
@@ -111,7 +113,7 @@ async def test_the_eleventh_write_of_a_minute_waits(open_gateway: Any) -> None:
     gateway = await open_gateway(writes_per_minute=10)
     for _ in range(10):
         await gateway.put("/books/paper-main", {"level": 6})
-    late = await gateway.client.put("/api/v1/books/paper-main", json={"level": 6})
+    late = await gateway.client.put("/api/v1/books/paper-main", json={"level": 6}, headers=WRITE)
     assert late.status_code == 429
     assert late.headers["retry-after"] == "6"
     gateway.clock.advance(6_000)
@@ -121,7 +123,15 @@ async def test_the_eleventh_write_of_a_minute_waits(open_gateway: Any) -> None:
 async def test_stopping_never_waits_behind_other_writes(open_gateway: Any) -> None:
     gateway = await open_gateway(writes_per_minute=1)
     await gateway.put("/books/paper-main", {"level": 6})
-    assert (await gateway.client.put("/api/v1/books/paper-main", json={"level": 6})).status_code == 429
+    late = await gateway.client.put("/api/v1/books/paper-main", json={"level": 6}, headers=WRITE)
+    assert late.status_code == 429
+    await gateway.post("/halt", HALT)
+
+
+async def test_strangers_at_the_owners_address_do_not_keep_him_from_halting(open_gateway: Any) -> None:
+    gateway = await open_gateway(halts_per_minute=3)
+    answers = [(await gateway.client.post("/api/v1/halt", json=HALT)).status_code for _ in range(4)]
+    assert answers == [401, 401, 401, 429]
     await gateway.post("/halt", HALT)
 
 

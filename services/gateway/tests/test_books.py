@@ -63,6 +63,15 @@ async def test_the_file_wins_when_it_changed(open_gateway: Any) -> None:
     assert (book["book"]["level"], book["book_version"]) == (7, 3)
 
 
+async def test_a_change_of_one_book_in_the_file_releases_no_other(open_gateway: Any) -> None:
+    first = await open_gateway()
+    await first.put("/books/live-devnet", {"enabled": False})
+    await first.put("/books/paper-main", {"level": 2})
+    second = await open_gateway(a_file(("level = 6  ", "level = 7  ")))
+    assert (await second.get("/books/live-devnet"))["book"]["enabled"] is False
+    assert (await second.get("/books/paper-main"))["book"]["level"] == 7
+
+
 async def test_a_change_of_comments_is_no_change(open_gateway: Any) -> None:
     first = await open_gateway()
     await first.put("/books/paper-main", {"level": 2})

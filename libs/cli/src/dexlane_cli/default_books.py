@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dexlane.runtime.books_edit import with_book
+from dexlane.runtime.books_edit import replace_text, with_book
 from dexlane.runtime.books_file import KNOWN_QUOTES, default_books_text, paper_account, parse_books
 from dexlane.values.books import Book, Mode
 from dexlane.values.tokens import Token
@@ -25,7 +25,7 @@ def write_default_books(options: StackOptions) -> None:
     """Give a newcomer books: a paper one for each chain, and a live one where the chain is the devnet's."""
     if not options.books_file.exists():
         options.books_file.parent.mkdir(parents=True, exist_ok=True)
-        options.books_file.write_text(books_text(options))
+        replace_text(options.books_file, books_text(options))
 
 
 def books_text(options: StackOptions) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dexlane.runtime.books_edit import render_book, with_book, write_book
+from dexlane.runtime.books_edit import render_book, replace_text, with_book, write_book
 from dexlane.runtime.books_file import BooksFileError, default_books_text, load_books, paper_account, parse_books
 from dexlane.values.books import DEFAULT_RELAY_RULES, Book, Lane, Mode, RelayPolicy, RelayRules
 from dexlane.values.controls import USUAL_LIVE_CONTROLS, USUAL_PAPER_CONTROLS, Controls, WithoutReference, caps_of
@@ -371,3 +373,41 @@ def test_a_layout_that_cannot_be_edited_is_left_alone() -> None:
     book = parse(text)["paper-main"]
     with pytest.raises(BooksFileError):
         with_book(text, book.model_copy(update={"level": 2}), roles=ROLES)
+
+
+def test_of_two_writers_neither_loses_what_the_other_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "books.toml"
+    path.write_text(default_books_text())
+    (like,) = [book for book in load_books(path, roles=ROLES).books if book.id == "paper-main"]
+    names = [f"paper-{number}" for number in range(6)]
+
+    def add(name: str) -> None:
+        accounts = {lane: paper_account(name, lane) for lane in like.accounts}
+        write_book(path, like.model_copy(update={"id": name, "accounts": accounts}), roles=ROLES)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(add, names))
+    assert {book.id for book in load_books(path, roles=ROLES).books} >= set(names)
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "books.toml"
+    path.write_text("old")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        replace_text(path, "new")
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("books.toml", "old")]
+
+
+def test_a_link_to_the_books_stays_a_link(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.toml", tmp_path / "books.toml"
+    real.write_text(default_books_text())
+    link.symlink_to(real)
+    (like,) = [book for book in load_books(link, roles=ROLES).books if book.id == "paper-main"]
+    write_book(link, like.model_copy(update={"level": 2}), roles=ROLES)
+    assert link.is_symlink()
+    assert "level = 2" in real.read_text()

@@ -24,6 +24,7 @@ from gateway.settings import DEVNET_ACCOUNTS, Settings
 IDENTITY = ("chain_id", "mode", "quote", "accounts")
 """What a book's ledger is counted in; a book that changes it is another book and needs another id."""
 _FILE = "books"
+_OF_FILE = "file"
 
 
 class ChangeRefused(DexlaneError):  # noqa: N818
@@ -124,7 +125,8 @@ class BookKeeper:
     async def load(self, file: BooksFile, published: Mapping[str, int]) -> list[str]:
         """Merge the file into the journal; returns the ids of the books that changed.
 
-        The file wins when it says something else than at the last load; otherwise what was set through the API stays.
+        The file wins for each book of which it says something else than before; otherwise what was set through the API
+        stays.
         A book that left the file is disabled. ``published`` are the versions on the bus: what it lacks is told
         again, and a lost or restored journal continues above them.
 
@@ -132,10 +134,17 @@ class BookKeeper:
         """
         async with self._journal.transaction() as tx:
             self._current = await _newest(tx.conn)
-            changed = [] if await _digest(tx.conn) == file.digest else self._changes(file)
+            is_same = await _digest(tx.conn) == file.digest
+            changed = [] if is_same else self._changes(file, await _newest(tx.conn, source=_OF_FILE))
             behind = [old.book for old in self._current.values() if published.get(old.book.id, 0) > old.version]
-            changed += [book for book in behind if book.id not in {other.id for other in changed}]
-            versions = [await self._write(tx, book, source="file", above=published.get(book.id, 0)) for book in changed]
+            versions = [
+                await self._write(tx, book, source=_OF_FILE, above=published.get(book.id, 0)) for book in changed
+            ]
+            behind = [book for book in behind if book.id not in {other.id for other in changed}]
+            for book in behind:
+                above = published.get(book.id, 0)
+                versions.append(await self._write(tx, book, source="bus", above=above))
+            changed += behind
             for old in self._current.values():
                 if published.get(old.book.id, 0) < old.version and old.book.id not in {b.id for b in changed}:
                     await tx.emit(event_of(old, tx.now_ms))
@@ -143,23 +152,26 @@ class BookKeeper:
         self._current.update({version.book.id: version for version in versions})
         return [version.book.id for version in versions]
 
-    def _changes(self, file: BooksFile) -> list[Book]:
-        changed = [book for book in file.books if self._differs(book)]
+    def _changes(self, file: BooksFile, said: Mapping[str, BookVersion]) -> list[Book]:
+        """What the file says anew. A book that it says as ``said`` before keeps what was set through the API: somebody
+        who adds a book must not switch on another that was switched off meanwhile."""
+        for book in file.books:
+            self._refuse_another(book)
+        changed = [book for book in file.books if book.id not in said or said[book.id].book != book]
         gone = set(self._current) - {book.id for book in file.books}
         removed = [self._current[book_id].book for book_id in sorted(gone) if self._current[book_id].book.enabled]
         return changed + [book.model_copy(update={"enabled": False}) for book in removed]
 
-    def _differs(self, book: Book) -> bool:
+    def _refuse_another(self, book: Book) -> None:
         before = self._current.get(book.id)
         if before is None:
-            return True
+            return
         moved = [key for key in IDENTITY if getattr(before.book, key) != getattr(book, key)]
         if moved:
             raise Misconfigured(
                 f"book {book.id!r} changed its {' and '.join(moved)}; its ledger is counted in the old one, "
                 "so give the new book another id"
             )
-        return before.book != book
 
     async def change(self, book_id: str, change: BookChange) -> BookVersion:
         """Change a book; ``UnknownBook``, or ``ChangeRefused`` with the reason."""
@@ -198,8 +210,9 @@ def event_of(version: BookVersion, now_ms: int) -> BookChanged:
     )
 
 
-async def _newest(conn: AsyncConnection) -> dict[str, BookVersion]:
-    rows = await conn.execute(sa.select(book_versions).order_by(book_versions.c.version))
+async def _newest(conn: AsyncConnection, source: str | None = None) -> dict[str, BookVersion]:
+    query = sa.select(book_versions).order_by(book_versions.c.version)
+    rows = await conn.execute(query if source is None else query.where(book_versions.c.source == source))
     return {row.book_id: BookVersion(Book.model_validate_json(row.body), row.version) for row in rows}
 
 

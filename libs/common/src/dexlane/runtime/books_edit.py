@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import tempfile
@@ -55,20 +56,30 @@ def with_book(text: str, book: Book, *, roles: Mapping[str, str], source: str = 
 
 
 def write_book(path: Path, book: Book, *, roles: Mapping[str, str]) -> None:
-    """Add or replace a book in a file; the file is replaced as a whole, so a crash leaves the old or the new one."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    changed = with_book(text, book, roles=roles, source=path.name)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as temporary:
-        temporary.write(changed)
-        temporary.flush()
-        os.fsync(temporary.fileno())
-    new = Path(temporary.name)
+    """Add or replace a book in a file. Of two writers one waits for the other, so neither loses what the other wrote."""
+    path = path.resolve()  # where a link leads: the link stays
+    folder = os.open(path.parent, os.O_RDONLY)
     try:
-        new.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
-        new.replace(path)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        replace_text(path, with_book(text, book, roles=roles, source=path.name))
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            new.unlink()
+        os.close(folder)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file as a whole: a crash or a full disk leaves the old one or the new one, never a part."""
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as temporary:
+        new = Path(temporary.name)
+        try:
+            temporary.write(text)
+            temporary.flush()
+            os.fsync(temporary.fileno())
+            new.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
+            new.replace(path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                new.unlink()
 
 
 def _has_books(text: str) -> bool:

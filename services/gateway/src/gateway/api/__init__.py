@@ -68,4 +68,4 @@ def build_routes(desk: Desk) -> FastAPI:
 
 def build_api(desk: Desk) -> ASGIApp:
     """The application as it is served."""
-    return Guard(build_routes(desk), desk.settings, desk.clock, desk.moments)
+    return Guard(build_routes(desk), desk.settings, desk.clock, desk.moments, desk.token)

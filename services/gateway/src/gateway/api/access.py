@@ -85,10 +85,14 @@ class TokenCheck:
         """Whether this is the token."""
         return bool(self._token) and secrets.compare_digest(given.encode(), self._token)
 
+    def is_carried_by(self, authorization: str | None) -> bool:
+        """Whether an Authorization header carries the token."""
+        scheme, _, given = (authorization or "").partition(" ")
+        return scheme.lower() == "bearer" and self.accepts(given.strip())
+
     def require(self, authorization: str | None) -> None:
         """``Problem`` 401 unless the Authorization header carries the token."""
-        scheme, _, given = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not self.accepts(given.strip()):
+        if not self.is_carried_by(authorization):
             raise Problem(
                 401,
                 "Token needed",
@@ -134,8 +138,9 @@ class RateLimit:
 class Guard:
     """ASGI middleware at the door. Every refusal is a problem with a sentence, and is counted."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, clock: Clock, moments: Moments) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, clock: Clock, moments: Moments, token: TokenCheck) -> None:
         self._app = app
+        self._token = token
         self._hosts = LOOPBACK_NAMES | {name.lower() for name in settings.public_hosts}
         self._limits: Mapping[str, RateLimit] = {
             "read": RateLimit(settings.reads_per_minute, clock),
@@ -169,17 +174,21 @@ class Guard:
         if scope["type"] == "http" and method not in SAFE_METHODS:
             _check_size(headers)
         if "/api/" in scope["path"]:
-            self._check_rate(scope, method)
+            self._check_rate(scope, method, headers)
 
     def _check_host(self, headers: Headers) -> None:
         given = headers.get("host", "")
         if _without_port(given) not in self._hosts:
             raise Problem(403, "Foreign host", f"{given!r} is not a name of this gateway; open it as localhost")
 
-    def _check_rate(self, scope: Scope, method: str) -> None:
+    def _check_rate(self, scope: Scope, method: str, headers: Headers) -> None:
+        """Who has the token has buckets of his own: strangers share his address, behind a proxy or on this machine, and
+        could keep him from halting by asking often."""
         kind = "read" if method in SAFE_METHODS else "halt" if scope["path"].endswith(HALT_PATHS) else "write"
         client = scope.get("client")
-        wait_s = self._limits[kind].take(client[0] if client else "unknown")
+        address = client[0] if client else "unknown"
+        owner = self._token.is_carried_by(headers.get("authorization"))
+        wait_s = self._limits[kind].take(f"owner {address}" if owner else address)
         if wait_s:
             sentence = f"too many {kind} requests; try again in {wait_s} s"
             raise Problem(429, "Too many requests", sentence, {"Retry-After": str(wait_s)})
