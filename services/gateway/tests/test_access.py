@@ -75,6 +75,16 @@ async def test_a_foreign_page_cannot_write_even_with_the_token(gateway: Any, hea
     assert answer.status_code == 403
 
 
+async def test_an_origin_that_is_no_address_is_foreign(gateway: Any) -> None:
+    answer = await gateway.client.post("/api/v1/halt", json=HALT, headers={**WRITE, "origin": "http://["})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("query", ["opportunities?chain_id", "thoughts?chain_id", "thoughts?since_ms"])
+async def test_a_number_that_no_journal_holds_is_refused(gateway: Any, query: str) -> None:
+    assert (await gateway.client.get(f"/api/v1/{query}={10**30}")).status_code == 422
+
+
 async def test_our_own_page_can_write(gateway: Any) -> None:
     headers = {
         "Authorization": f"Bearer {TOKEN}",

@@ -30,7 +30,7 @@ class PlainConsole(Console):
     def __init__(self, **given: Any) -> None:
         super().__init__(soft_wrap=True, markup=False, emoji=False, **given)
 
-    def render_str(self, text: str, **given: Any) -> Text:  # type: ignore[override]
+    def render_str(self, text: str, **given: Any) -> Text:
         """Every string of a line or of a cell comes through here."""
         return super().render_str(plain(text), **given)
 

@@ -137,14 +137,12 @@ class BookKeeper:
             is_same = await _digest(tx.conn) == file.digest
             changed = [] if is_same else self._changes(file, await _newest(tx.conn, source=_OF_FILE))
             behind = [old.book for old in self._current.values() if published.get(old.book.id, 0) > old.version]
+            source = dict.fromkeys((book.id for book in changed), _OF_FILE)
+            changed += [book for book in behind if book.id not in source]
             versions = [
-                await self._write(tx, book, source=_OF_FILE, above=published.get(book.id, 0)) for book in changed
+                await self._write(tx, book, source=source.get(book.id, "bus"), above=published.get(book.id, 0))
+                for book in changed
             ]
-            behind = [book for book in behind if book.id not in {other.id for other in changed}]
-            for book in behind:
-                above = published.get(book.id, 0)
-                versions.append(await self._write(tx, book, source="bus", above=above))
-            changed += behind
             for old in self._current.values():
                 if published.get(old.book.id, 0) < old.version and old.book.id not in {b.id for b in changed}:
                     await tx.emit(event_of(old, tx.now_ms))

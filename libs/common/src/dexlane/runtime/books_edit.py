@@ -56,7 +56,7 @@ def with_book(text: str, book: Book, *, roles: Mapping[str, str], source: str = 
 
 
 def write_book(path: Path, book: Book, *, roles: Mapping[str, str]) -> None:
-    """Add or replace a book in a file. Of two writers one waits for the other, so neither loses what the other wrote."""
+    """Add or replace a book in a file. Of two writers one waits for the other, so neither loses anything."""
     path = path.resolve()  # where a link leads: the link stays
     folder = os.open(path.parent, os.O_RDONLY)
     try:

@@ -201,9 +201,16 @@ def _without_port(host: str) -> str:
 
 def _check_origin(headers: Headers) -> None:
     origin = headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+    foreign = origin is not None and _place_of(origin) != headers.get("host", "").lower()
     if foreign or headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
         raise Problem(403, "Foreign origin", "another site's page may not do this; use the gateway's own page")
+
+
+def _place_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _check_size(headers: Headers) -> None:

@@ -33,7 +33,9 @@ T = TypeVar("T")
 Limit = Annotated[int, Query(ge=1, le=200, description="at most this many entries")]
 Cursor = Annotated[str | None, Query(max_length=160, description="`next` of the page before")]
 BookFilter = Annotated[str | None, Query(max_length=32, description="id of a book")]
-ChainFilter = Annotated[int | None, Query(ge=1, description="chain id")]
+LARGEST = 2**63 - 1
+"""The largest number that a column of a journal holds."""
+ChainFilter = Annotated[int | None, Query(ge=1, le=LARGEST, description="chain id")]
 IdFilter = Annotated[str | None, Query(pattern="^[0-9a-f]{32}$")]
 DEFAULT_LIMIT = 50
 

@@ -12,13 +12,13 @@ from dexlane.domain.thoughts.words import Detail, told
 from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime import thought_archive
 from dexlane.runtime.thought_archive import Archived, Asked
-from gateway.api.desk import DEFAULT_LIMIT, BookFilter, ChainFilter, Cursor, Desk, Limit, sequence_of
+from gateway.api.desk import DEFAULT_LIMIT, LARGEST, BookFilter, ChainFilter, Cursor, Desk, Limit, sequence_of
 from gateway.api.envelope import Envelope, Problem
 
 SubjectFilter = Annotated[str | None, Query(max_length=64, description="id of what it is about")]
 Word = Annotated[str | None, Query(pattern="^[a-z_-]{1,32}$")]
 TokenFilter = Annotated[str | None, Query(pattern="^0x[0-9a-fA-F]{40}$", description="address of a token")]
-Moment = Annotated[int | None, Query(ge=0, description="Unix time in milliseconds")]
+Moment = Annotated[int | None, Query(ge=0, le=LARGEST, description="Unix time in milliseconds")]
 DecisionId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 ContentHash = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 
