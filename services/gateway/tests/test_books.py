@@ -11,11 +11,13 @@ import pytest
 
 from dexlane.events.control import BookChanged, Status, TradingStatus
 from dexlane.runtime.books_file import BooksFile, default_books_text, parse_books
-from dexlane.runtime.errors import Fatal
+from dexlane.runtime.consuming import Delivery
+from dexlane.runtime.errors import Fatal, Transient
 from dexlane.testing.builders import a_book, a_status
 from dexlane.values.base import digest
 from dexlane.values.books import Book, Mode
 from gateway.books import refuse_unsafe_books
+from gateway.handlers import Deps, routes
 from gateway.settings import Settings
 from gateway.statuses import StatusKeeper, StatusRefused
 
@@ -211,13 +213,18 @@ async def test_a_halt_that_comes_while_a_resume_waits_is_not_released_with_the_o
     gateway: Any, source: str
 ) -> None:
     keeper = gateway.desk.statuses
-    first = keeper.words[1, "operator"].status_version + 1
-    await keeper.remember(a_status(Status.REDUCING, source, status_version=first))
+    await keeper.remember(a_status(Status.REDUCING, source, status_version=5))
     async with gateway.desk.journal.transaction():
-        newer = asyncio.create_task(keeper.remember(a_status(Status.HALTED, source, status_version=first + 3)))
+        halt: Any = (
+            keeper.halt(Status.HALTED, "another person", (1,))
+            if source == "operator"
+            else keeper.remember(a_status(Status.HALTED, source, status_version=9))
+        )
+        said = [halt, keeper.resume(Status.ACTIVE, "looked at the first", (1,), source)]
+        order = said if source == "operator" else said[::-1]
+        tasks = {one: asyncio.create_task(one) for one in order}
         await asyncio.sleep(0)
-        resumed = asyncio.create_task(keeper.resume(Status.ACTIVE, "looked at the first", (1,), source))
-        await asyncio.sleep(0)
+    newer, resumed = (tasks[one] for one in said)
     assert await newer
     with pytest.raises(StatusRefused):
         await resumed
@@ -229,6 +236,29 @@ async def test_breakers_and_the_signer_say_their_own_words_again(gateway: Any) -
     for source in ("breaker-gas", "signer"):
         await keeper.remember(a_status(Status.REDUCING, source, status_version=2))
     assert {word.source for word in await gateway.sent(TradingStatus)} == {"operator"}
+
+
+async def test_a_halt_that_the_journal_does_not_keep_is_shown_once_and_can_be_released(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = gateway.desk
+    consumed = routes(Deps(desk.journal, desk.statuses, desk.display, desk.moments))
+    (hear,) = [route.handler for route in consumed.followers if route.event_type is TradingStatus]
+    halt = a_status(Status.HALTED, "portfolio", status_version=7)
+    delivery = Delivery(message_id="", subject=halt.subject(), deliveries=1, stream_sequence=1)
+
+    def full() -> Any:
+        raise Transient("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gateway.desk.journal, "transaction", full)
+        with pytest.raises(Transient):
+            await hear(halt, delivery)
+    await hear(halt, delivery)
+    assert desk.display.picture.status(1).effective is Status.HALTED
+    assert [item.headline for item in desk.display.picture.feed.items].count("portfolio says halted") == 1
+    (released,) = await gateway.desk.statuses.resume(Status.ACTIVE, "looked at it", (1,), "portfolio")
+    assert released.status_version == 8
 
 
 async def test_a_word_heard_twice_or_late_changes_nothing(gateway: Any) -> None:

@@ -58,8 +58,9 @@ def routes(deps: Deps) -> Routes:
 
     @routes.follow(TradingStatus, from_="last")
     async def remember(word: TradingStatus) -> None:
-        if await deps.statuses.remember(word):
+        if deps.statuses.is_news(word):
             deps.display.show(word)
+            await deps.statuses.remember(word)
 
     return routes
 

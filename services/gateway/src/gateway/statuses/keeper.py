@@ -55,21 +55,26 @@ class StatusKeeper:
                 if chain_id not in on_bus or on_bus[chain_id].status_version < word.status_version:
                     await tx.emit(word)
 
+    def is_news(self, word: TradingStatus) -> bool:
+        """Whether nothing as new is known of its source."""
+        known = self._words.get((word.chain_id, word.source))
+        return known is None or known.status_version < word.status_version
+
     async def remember(self, word: TradingStatus) -> bool:
-        """Keep what a source said; False when something as new is known already.
+        """Keep what a source said; False when something as new is known already. It is known at once, and stays so when
+        the journal does not commit (``Transient``): a halt that nobody sees, nobody can release.
 
         A service that halted when it failed is gone, and its word is nowhere but on the bus. It is put into the outbox
         here, before the release that may follow: when the bus loses what it stored, it is told again.
         """
         key = (word.chain_id, word.source)
-        known = self._words.get(key)
-        if known is not None and known.status_version >= word.status_version:
+        if not self.is_news(word):
             return False
+        self._words[key] = word
         async with self._journal.transaction() as tx:
             await _insert(tx.conn, word)
-            if word.source in SERVICES:
+            if word.source in SERVICES and self._words[key] is word:
                 await tx.emit(word)
-        self._words[key] = word
         return True
 
     async def halt(self, scope: Status, reason: str, chain_ids: tuple[int, ...]) -> list[TradingStatus]:
