@@ -93,6 +93,23 @@ def test_the_emergency_stop_shows_how_far_it_is_until_it_is_done(
     assert [path for _, path, _ in gateway.calls[1:]] == ["/emergency-stop"] * 2
 
 
+def test_a_halt_and_a_resume_say_what_holds_and_not_what_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    by_signer = {"source": "signer", "status": "halted", "reason": "too many", "since_ms": 1}
+    rows = [{"chain_id": 1, "effective": "halted", "sources": [by_signer]}]
+    done = run(monkeypatch, tmp_path, Gateway(rows), "halt", "drill")
+    assert "trading on chain 1 is halted: drill" in done.stdout
+    done = run(monkeypatch, tmp_path, Gateway(rows), "resume", "looked at it")
+    assert "trading on chain 1 is still halted by signer: too many" in done.stdout
+
+
+def test_a_symbol_with_brackets_ends_no_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    left = [{"what": "paper-main holds [/red]", "why": "[bold]safe"}]
+    done = run(monkeypatch, tmp_path, Gateway(a_stop("done", left=left, positions_left=1)), "emergency-stop")
+    assert "left paper-main holds [/red]: [bold]safe" in done.stdout
+
+
 def test_what_is_left_at_the_end_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     left = [{"what": "paper-main holds WETH", "why": "no known pool takes it"}]
     done = run(monkeypatch, tmp_path, Gateway(a_stop("done", left=left, positions_left=1)), "emergency-stop")

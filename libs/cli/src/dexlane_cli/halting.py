@@ -19,8 +19,9 @@ def halt_command(
 ) -> None:
     """Stop entries (REDUCING), or everything but cancels (HALTED) with --all. It holds until `dexlane resume`."""
     scope = Status.HALTED if everything else Status.REDUCING
-    gateway_client.call(options_for(home, port_shift), "POST", "/halt", {"scope": scope, "reason": reason})
-    console.print(f"trading is {scope}: {reason}")
+    rows = gateway_client.call(options_for(home, port_shift), "POST", "/halt", {"scope": scope, "reason": reason})
+    for row in rows:  # what holds may be stricter than what was asked for
+        console.print(f"trading on chain {row['chain_id']} is {row['effective']}: {reason}")
 
 
 def resume_command(
@@ -33,8 +34,13 @@ def resume_command(
 ) -> None:
     """Release the operator's halt, or with --source that of the gas oracle or of a service."""
     options = options_for(home, port_shift)
-    gateway_client.call(options, "POST", "/resume", {"reason": reason, "source": source})
+    rows = gateway_client.call(options, "POST", "/resume", {"reason": reason, "source": source})
     console.print(f"the halt of {source} is released")
+    for row in rows:
+        for word in row["sources"]:
+            if word["status"] != Status.ACTIVE:
+                held = f"trading on chain {row['chain_id']} is still {word['status']} by {word['source']}"
+                console.print(f"{held}: {word['reason']}")
     if options.signer.exists():
         console.print("the signer's process holds halts by itself: `dexlane signer resume` lets go of them")
 
