@@ -8,11 +8,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import orjson
 import pytest
 from rich.table import Table
+from typer.testing import CliRunner
 
 from dexlane.events.control import Status
 from dexlane.events.execution import FillIncluded
@@ -37,8 +39,9 @@ from dexlane.testing.builders import (
 from dexlane_cli import doctor, gateway_client, journals, listening, options, rendering, session, stack
 from dexlane_cli.default_books import books_text, roles, write_default_books
 from dexlane_cli.errors import CommandError
+from dexlane_cli.main import app
 from dexlane_cli.stack import Ports, StackOptions
-from dexlane_cli.whole_system import Screen
+from dexlane_cli.whole_system import Screen, token_line
 
 COMMAND = str(Path(sys.executable).parent / "dexlane")
 
@@ -112,6 +115,19 @@ def test_status_of_nothing_says_so_and_fails(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    "body", [{"ready": True, "reasons": {}}, {"service": "other", "ready": True}, [], "up"], ids=str
+)
+def test_another_program_at_a_services_port_is_not_ready(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: Any
+) -> None:
+    monkeypatch.setattr(httpx.Client, "get", lambda *_: httpx.Response(200, json=body))
+    monkeypatch.setattr(gateway_client, "call", lambda *_: {"notices": []})
+    done = CliRunner().invoke(app, ["status", "--home", str(tmp_path)], env={"COLUMNS": "200"})
+    assert done.exit_code == 1
+    assert "another program answers here" in done.stdout
+
+
 def test_stopping_nothing_is_no_error(tmp_path: Path) -> None:
     assert "nothing runs here" in run("down", home=tmp_path).stdout
 
@@ -167,6 +183,15 @@ def test_what_strangers_wrote_is_shown_as_text_and_commands_no_terminal() -> Non
     assert text.count("[/x] [red]SAFE \ufffd[2J\ufffd") == 4
     assert "\x1b" not in text
     assert "\u202e" not in text
+
+
+def test_output_that_is_collected_holds_no_token(tmp_path: Path) -> None:
+    stack_options = StackOptions(home=tmp_path)
+    path = gateway_client.token_file(stack_options)
+    path.parent.mkdir(parents=True)
+    path.write_text("secret-token")
+    assert "secret-token" in token_line(stack_options, to_a_person=True)
+    assert "secret-token" not in token_line(stack_options, to_a_person=False)
 
 
 def test_an_answer_that_is_no_json_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -30,7 +30,9 @@ def status_command(home: Home = DEFAULT_HOME, port_shift: Shift = 0) -> None:
             try:
                 answer = client.get(f"http://127.0.0.1:{options.ports.service(name)}/readyz").json()
             except (httpx.HTTPError, ValueError):
-                answer = {"ready": False, "reasons": {"process": "does not answer"}}
+                answer = {"service": name, "ready": False, "reasons": {"process": "does not answer"}}
+            if not isinstance(answer, dict) or answer.get("service") != name:
+                answer = {"ready": False, "reasons": {"process": "another program answers here"}}
             told = answer["reasons"] or answer.get("notes", {})
             reasons = "; ".join(f"{key}: {value}" for key, value in told.items())
             all_ready = all_ready and answer["ready"]

@@ -73,6 +73,13 @@ def _is_progress(name: str, record: dict[str, object] | None, text: str) -> bool
     return name.startswith("devnet") and record is None and text.startswith("devnet:")
 
 
+def token_line(options: StackOptions, *, to_a_person: bool) -> str:
+    """The token of this run for the person at the terminal. Output that is collected is told only where it lies: it
+    would be a token for whoever reads it."""
+    told = token(options) if to_a_person else f"in {token_file(options)}"
+    return f"token of this run, asked for when you halt, resume or close: {told}"
+
+
 async def declare_streams(url: str) -> list[str]:
     """Create what is missing on the server; returns the differences as lines."""
     client = await connect(url, attempts=3)
@@ -139,10 +146,7 @@ async def _live(
     screen.say(f"ready after {time.monotonic() - began:.1f} s: {gateway_url(options.ports)}", "green")
     if options.uses_devnet:
         screen.say(HONESTY, "yellow")
-    if console.is_terminal:
-        screen.say(f"token of this run, asked for when you halt, resume or close: {token(options)}")
-    else:  # output that is collected would be a token for whoever reads it
-        screen.say(f"the token of this run, asked for when you halt, resume or close, is in {token_file(options)}")
+    screen.say(token_line(options, to_a_person=console.is_terminal))
     screen.say("fills appear below; stop with Ctrl-C or `make stop`", "dim")
     fills = asyncio.create_task(_show_fills(nats_url, screen))
     ends: list[asyncio.Future[Any]] = [stopping, supervisor.failed, fills]

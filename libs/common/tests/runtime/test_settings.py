@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,10 @@ def test_a_service_takes_no_arguments(capsys: pytest.CaptureFixture[str]) -> Non
         take_no_arguments(GasOracleSettings, "The oracle.", ["start"])
     assert left.value.code == 2
     assert "unrecognized arguments: start" in capsys.readouterr().err
+
+
+def test_what_is_no_json_is_a_fault_of_the_settings_and_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEXLANE_RPC_WS_URLS", '{"1": "wss://node.example/secret-key')
+    with pytest.raises(Misconfigured, match="rpc_ws_urls") as refused:
+        load_settings(GasOracleSettings, {})
+    assert "secret-key" not in "".join(traceback.format_exception(refused.value))

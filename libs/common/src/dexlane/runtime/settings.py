@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic.functional_validators import BeforeValidator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from dexlane.domain.breakers.policy import policies
 from dexlane.runtime.errors import Misconfigured
@@ -232,3 +232,5 @@ def load_settings(settings_type: type[S], environment: Mapping[str, str]) -> S:
     except ValidationError as error:
         faults = [f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
         raise Misconfigured("settings: " + "; ".join(faults)) from error
+    except SettingsError as error:
+        raise Misconfigured(f"settings: {error}; it must be JSON") from None  # the cause would quote what was given
