@@ -108,13 +108,29 @@ async def test_a_gap_makes_the_mirror_begin_again_from_the_next_snapshot(bus: Bu
         assert await until_tip(mirror, a_block_ref(106)) == 1_106
 
 
+async def test_a_snapshot_of_a_block_that_left_the_chain_is_not_taken_for_the_new_branch(bus: Bus, log: Log) -> None:
+    ack = await bus.publish(a_change(102, 1_102))
+    await checkpoint(bus, a_block_ref(102), ack.seq, 1_102)
+    await bus.publish(a_reorg(a_block_ref(102), a_block_ref(100), a_block_ref(103, "b")))
+    await bus.publish(a_block(101, fork="b", parent_fork="main"))
+    await bus.publish(a_block(102, fork="b"))
+    last = await bus.publish(a_block(103, fork="b"))
+    mirror = PoolMirror(CHAIN_ID)
+    async with following(bus, mirror, log):
+        await asyncio.sleep(0.5)
+        assert mirror.tip is None
+        await checkpoint(bus, a_block_ref(103, "b"), last.seq, 1_000)
+        await bus.publish(a_block(104, fork="b"))
+        assert await until_tip(mirror, a_block_ref(104, "b")) == 1_000
+
+
 NEW = "0x" + "5" * 40
 
 
-def discovered(block: BlockRef, reserve0: int) -> PoolDiscovered:
-    pool = a_pool_v2(address=NEW, reserve0=reserve0, reserve1=10**21)
+def discovered(block: BlockRef, reserve0: int, address: str = NEW) -> PoolDiscovered:
+    pool = a_pool_v2(address=address, reserve0=reserve0, reserve1=10**21)
     return PoolDiscovered(
-        id=PoolDiscovered.make_id(CHAIN_ID, NEW, block.hash),
+        id=PoolDiscovered.make_id(CHAIN_ID, address, block.hash),
         chain_id=CHAIN_ID,
         occurred_at_ms=1,
         block=block,
@@ -163,3 +179,15 @@ async def test_a_pool_that_nobody_reports_any_more_is_forgotten(bus: Bus, log: L
         await bus.publish(a_block(103))
         assert await until_tip(mirror, a_block_ref(103)) == 1_001
         assert set(mirror.book.pools) == {V2_POOL}
+
+
+async def test_pools_that_the_feed_reads_anew_at_the_very_tip_replace_those_of_the_mirror(bus: Bus, log: Log) -> None:
+    await checkpoint(bus, a_block_ref(100), 0, 1_000)
+    mirror = PoolMirror(CHAIN_ID)
+    async with following(bus, mirror, log):
+        await bus.publish(a_change(101, 6_666))  # a lie, found out before the next block
+        assert await until_tip(mirror, a_block_ref(101)) == 6_666
+        ack = await bus.publish(discovered(a_block_ref(101), 1_001, V2_POOL))
+        await checkpoint(bus, a_block_ref(101), ack.seq, 1_001)
+        await bus.publish(a_block(102))
+        assert await until_tip(mirror, a_block_ref(102)) == 1_001

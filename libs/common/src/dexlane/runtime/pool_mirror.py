@@ -134,9 +134,14 @@ class PoolMirror:
             self.keep_only(PoolsWatched.from_wire(message.data))
 
     def join(self, event: PoolDiscovered) -> None:
-        """Watch a new pool from the tip on. Any other is of a feed that began anew: the next block shows the gap."""
-        if event.block == (self.book.tip or self._begun):
-            self.book.join(event.pool, event.block)
+        """Watch a new pool from the tip on. Any other is of a feed that began anew: the next block shows the gap, but not
+        where the feed began anew at this very tip, because what it held was wrong; then so is what is held here."""
+        if event.block != (self.book.tip or self._begun):
+            return
+        known = self.book.pools.get(event.pool.key.address)
+        if known is not None and known.state != event.pool.state:
+            raise _Reload(f"the feed read pool {event.pool.key.address} anew at block {event.block.number}")
+        self.book.join(event.pool, event.block)
 
     def keep_only(self, event: PoolsWatched) -> None:
         """Forget the pools that nobody reports any more."""
@@ -146,6 +151,9 @@ class PoolMirror:
     async def reorg(self, event: BlockReorged) -> None:
         """Undo to the common ancestor, then tell the callbacks."""
         tip = self.book.tip
+        if tip is None and self._begun is not None and self._begun.number > event.ancestor.number:
+            # The snapshot itself is of a block that left the chain: its states are of no block that follows.
+            raise _Reload(f"the snapshot of block {self._begun.number} is above the ancestor {event.ancestor.number}")
         if tip is not None and tip.number > event.ancestor.number:
             try:
                 self.book.undo_to(event.ancestor)
