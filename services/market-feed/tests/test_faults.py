@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from dexlane.chain import block_logs
 from dexlane.chain.answers import Header
 from dexlane.chain.checked_node import CheckedNode
 from dexlane.chain.link import LinkPolicy
@@ -289,6 +290,8 @@ LIES = {
         in_logs(lambda logs: [*logs, {**logs[0], "data": "0x" + "00" * 64}]),
         "two different logs with index",
     ),
+    "topics that are no hex": (in_logs(lambda logs: [{**log, "topics": ["0xzz"]} for log in logs]), "cannot be read"),
+    "topics that are no text": (in_logs(lambda logs: [{**log, "topics": [None]} for log in logs]), "cannot be read"),
     "data that is no hex": (in_logs(every_log(data="0xzz")), "cannot be read"),
     "data that is too short": (in_logs(every_log(data="0x00")), "than its receipts hold"),
     "logs that are no list": (in_logs(lambda logs: {"a": 1}), "cannot be read"),  # type: ignore[arg-type,return-value]
@@ -341,6 +344,28 @@ async def test_altered_data_is_found_by_the_receipts_root_and_taken_back(world: 
         assert faulty.depths or faulty.loads > 1
         assert "than its receipts hold" in faulty.told.drops[0][1]
         assert "refuted" in faulty.told.audits
+
+
+async def test_logs_that_are_asked_for_by_topic_are_believed_and_audited(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_logs, "MOST_ADDRESSES", 0)
+    async with world.feeds(audit_every=1) as (clean, faulty):
+        await world.trade(4)
+        await world.equal(clean, faulty)
+        await until(lambda: faulty.told.audits.count("proved") >= 4)
+        assert faulty.told.drops == []
+
+
+async def test_a_topic_in_upper_case_is_the_same_topic(world: World) -> None:
+    async with world.feeds(audit_every=1) as (clean, faulty):
+        world.proxy.lie = lambda method, result: (
+            [{**log, "topics": ["0x" + topic[2:].upper() for topic in log["topics"]]} for log in result]
+            if method == "eth_getLogs"
+            else result
+        )
+        await world.trade(4)
+        await world.equal(clean, faulty)
 
 
 async def test_unsorted_and_doubled_logs_are_put_right_and_counted(world: World) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import orjson
 import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 
 from dexlane.chain.link import LinkPolicy, host_of
 from dexlane.chain.network import network_of
@@ -212,6 +213,61 @@ async def test_a_node_that_changes_its_chain_stops_every_call(node: ScriptedNode
     await asyncio.sleep(0.2)
     with pytest.raises(Fatal):
         await client.call("eth_blockNumber")
+
+
+@pytest.mark.parametrize("babble", [None, "one", 1, ["0x1"]])
+async def test_a_node_that_does_not_say_its_chain_is_tried_again(
+    node: ScriptedNode, client: RpcClient, babble: object
+) -> None:
+    node.answers["eth_chainId"] = lambda params: babble
+    await node.cut()
+    await soon(lambda: node.accepted > 3)
+    with pytest.raises(RpcUnavailable):
+        await client.call("eth_blockNumber")
+    node.answers["eth_chainId"] = lambda params: "0x1"
+    await client.wait_connected(2)
+
+
+async def test_a_node_that_sends_us_to_a_page_for_people_is_tried_again() -> None:
+    def redirect(connection: ServerConnection, request: Request) -> Response:
+        response = connection.respond(302, "")
+        response.headers["Location"] = "https://status.example.org/maintenance"
+        return response
+
+    async def nobody(socket: ServerConnection) -> None:
+        raise AssertionError
+
+    async with serve(nobody, "127.0.0.1", 0, process_request=redirect) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        client = RpcClient(f"ws://127.0.0.1:{port}", name="test", policy=POLICY, chain_id=1)
+        await client.start()
+        with pytest.raises(RpcUnavailable):
+            await client.call("eth_blockNumber")
+        await client.stop()
+
+
+BABBLED: dict[str, Callable[[NodeRpc], Awaitable[object]]] = {
+    "eth_blockNumber": lambda rpc: rpc.block_number(),
+    "eth_getBlockByNumber": lambda rpc: rpc.block("latest"),
+    "eth_call": lambda rpc: rpc.eth_call("0x" + "1" * 40, b""),
+    "eth_getLogs": lambda rpc: rpc.logs("0x" + "1" * 64, []),
+    "eth_feeHistory": lambda rpc: rpc.fee_history(1, "latest", [50]),
+    "eth_getTransactionCount": lambda rpc: rpc.transaction_count("0x" + "1" * 40),
+    "eth_getBalance": lambda rpc: rpc.balance("0x" + "1" * 40),
+    "eth_getCode": lambda rpc: rpc.code("0x" + "1" * 40),
+    "eth_getTransactionReceipt": lambda rpc: rpc.receipt("0x" + "1" * 64),
+    "eth_getTransactionByHash": lambda rpc: rpc.transaction("0x" + "1" * 64),
+}
+
+
+@pytest.mark.parametrize("babble", [7, True, "zz", [None], {"hash": 5, "blockHash": 3}], ids=repr)
+@pytest.mark.parametrize("method", BABBLED)
+async def test_an_answer_that_cannot_be_read_is_none(
+    node: ScriptedNode, client: RpcClient, method: str, babble: object
+) -> None:
+    node.answers[method] = lambda params: babble
+    with pytest.raises(RpcUnavailable):
+        await BABBLED[method](NodeRpc(client))
 
 
 async def test_start_returns_when_no_node_is_there_yet(node: ScriptedNode) -> None:

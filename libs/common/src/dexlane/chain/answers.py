@@ -12,6 +12,10 @@ BlockId: TypeAlias = "int | str"
 """A block number, a tag (``latest``, ``pending``, ``safe``, ``finalized``, ``earliest``) or a 32-byte block hash."""
 
 
+NOT_READABLE = (KeyError, ValueError, TypeError, AttributeError, OverflowError)
+"""What reading an answer raises that is not of the form it must have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """A block header, as far as dexlane reads it. ``timestamp_s`` is Unix seconds, fees are wei per gas.
@@ -133,7 +137,8 @@ def parse_logs(answers: Iterable[Mapping[str, Any]]) -> list[RawLog]:
                     RawLog,
                     (
                         answer["address"].lower(),
-                        tuple(answer["topics"]),
+                        # In upper case nobody would know the event, and its change would be passed over.
+                        tuple([topic.lower() for topic in answer["topics"]]),
                         bytes.fromhex(answer["data"][2:]),
                         block_number,
                         block_hash,

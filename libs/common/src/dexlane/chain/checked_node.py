@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dexlane.chain.answers import BlockId, Header, RawLog, parse_log
+from dexlane.chain.answers import NOT_READABLE, BlockId, Header, RawLog, parse_log
 from dexlane.chain.block_proof import receipts_root
 from dexlane.chain.bloom import bloom_mask, may_log
-from dexlane.chain.node import NodeRpc, block_request
-from dexlane.chain.providers import NOT_READABLE, Provider, Providers
+from dexlane.chain.node import NodeRpc, block_request, logs_filter
+from dexlane.chain.pool_events import POOL_EVENTS
+from dexlane.chain.providers import Provider, Providers
 from dexlane.chain.rpc import RpcError, RpcUnavailable
 
 AUDITS_KEPT = 16
@@ -73,15 +74,15 @@ class CheckedNode(NodeRpc):
     async def logs(self, block_hash: str, addresses: Sequence[str]) -> list[RawLog]:
         """The logs of one block in order, each once. Raises ``ProviderLied`` when they cannot be that."""
         provider = self.providers.in_use()
-        answers = await provider.call("eth_getLogs", {"blockHash": block_hash, "address": list(addresses)})
+        answers = await provider.call("eth_getLogs", logs_filter(block_hash, addresses))
+        wanted, header = frozenset(addresses), self.providers.proved.get(block_hash)
         try:
             logs = [parse_log(answer) for answer in answers]
+            fault = _fault_of(logs, block_hash, wanted, header)
         except NOT_READABLE as error:
             raise self.providers.drop(
                 provider, f"gave logs that cannot be read ({type(error).__name__}: {error})"
             ) from error
-        wanted, header = frozenset(addresses), self.providers.proved.get(block_hash)
-        fault = _fault_of(logs, block_hash, wanted, header)
         if fault:
             raise self.providers.drop(provider, fault)
         logs = self._tidied(provider, logs)
@@ -133,7 +134,7 @@ class CheckedNode(NodeRpc):
         try:
             receipts = await provider.call("eth_getBlockReceipts", header.hash)
             root = await asyncio.to_thread(receipts_root, receipts)
-            logs = [log for log in _logs_of(receipts) if log.address in given.addresses]
+            logs = [log for log in _logs_of(receipts) if _is_wanted(log, given.addresses)]
         except (RpcError, RpcUnavailable):
             return "skipped"
         except NOT_READABLE:
@@ -169,13 +170,18 @@ def _fault_of(logs: Sequence[RawLog], block_hash: str, wanted: frozenset[str], h
     for log in logs:
         if log.block_hash != block_hash or (header is not None and log.block_number != header.number):
             return f"gave a log of block {log.block_number} {log.block_hash} for {block_hash}"
-        if log.address not in wanted:
+        if not _is_wanted(log, wanted):
             return f"gave a log of {log.address}, which was not asked for"
         if log.log_index < 0 or by_index.setdefault(log.log_index, log) != log:
             return f"gave two different logs with index {log.log_index} in block {log.block_number}"
         if header is not None and not _in_bloom(log, header.logs_bloom):
             return f"gave a log of {log.address} that the bloom of block {log.block_number} rules out"
     return ""
+
+
+def _is_wanted(log: RawLog, addresses: frozenset[str]) -> bool:
+    """Whether a log was asked for; without addresses the events of pools were, whoever emitted them."""
+    return log.address in addresses if addresses else log.topics[:1] != () and log.topics[0] in POOL_EVENTS
 
 
 def _in_bloom(log: RawLog, bloom: int) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Self
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.uri import parse_uri
 
 from dexlane.runtime.errors import Fatal, Transient
 
@@ -77,6 +78,10 @@ class Link:
     async def open(cls, url: str, policy: LinkPolicy, notify: Notify | None = None) -> Self:
         """Connect; ``RpcUnavailable`` when nobody answers there, ``Fatal`` when the address is none."""
         try:
+            parse_uri(url)
+        except InvalidURI as error:
+            raise Fatal("the node URL is not a ws:// or wss:// address; correct DEXLANE_RPC_WS_URLS") from error
+        try:
             socket = await connect(
                 url,
                 compression=None,
@@ -88,9 +93,8 @@ class Link:
                 close_timeout=1,
                 proxy=None,
             )
-        except InvalidURI as error:
-            raise Fatal("the node URL is not a ws:// or wss:// address; correct DEXLANE_RPC_WS_URLS") from error
-        except (OSError, TimeoutError, InvalidHandshake) as error:
+        except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
+            # An invalid address at this point is where the server sent us: to a page for people, say.
             raise RpcUnavailable(f"no node answers at {host_of(url)}: {error or type(error).__name__}") from error
         return cls(socket, url, notify)
 
@@ -203,10 +207,14 @@ def host_of(url: str) -> str:
 
 
 async def check_chain(link: Link, chain_id: int | None, url: str, policy: LinkPolicy) -> None:
-    """``WrongChain`` unless the node serves the expected chain."""
+    """``WrongChain`` when the node serves another chain than expected, ``RpcUnavailable`` when it does not say."""
     if chain_id is None:
         return
-    found = int(await link.request("eth_chainId", (), policy.call_timeout_s), 16)
+    answer = await link.request("eth_chainId", (), policy.call_timeout_s)
+    try:
+        found = int(answer, 16)
+    except (TypeError, ValueError) as error:
+        raise RpcUnavailable(f"the node at {host_of(url)} does not say which chain it serves") from error
     if found != chain_id:
         raise WrongChain(
             f"the node at {host_of(url)} serves chain {found}, not chain {chain_id}; correct DEXLANE_RPC_WS_URLS"

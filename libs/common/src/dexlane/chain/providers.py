@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from dexlane.chain.answers import Header, parse_header
+from dexlane.chain.answers import NOT_READABLE, Header, parse_header
 from dexlane.chain.block_proof import HeaderProof, prove_header
 from dexlane.chain.link import LinkPolicy, Request, RpcError, RpcUnavailable, host_of
 from dexlane.chain.node import block_request
@@ -21,6 +21,7 @@ from dexlane.chain.provider_health import HealthPolicy, ProviderHealth
 from dexlane.chain.rpc import RpcClient
 from dexlane.chain.subscriptions import Gap, Subscription, SubscriptionPolicy
 from dexlane.runtime.clock import Clock
+from dexlane.values.chains import BlockRef
 
 CAPACITY = 1_024
 REMEMBERED_HEADS = 64
@@ -31,8 +32,6 @@ VOTERS = 3
 LOOK_S = 0.25
 REFUSED_FOR_LOAD = (-32_005, 429)
 """Error codes with which providers refuse a client that asks too much."""
-
-NOT_READABLE = (KeyError, ValueError, TypeError, AttributeError, OverflowError)
 
 
 class ProviderLied(RpcUnavailable):
@@ -192,8 +191,11 @@ class Providers:
         """A header that a provider gave, checked against its hash. Raises ``ProviderLied``."""
         try:
             proof, header = prove_header(answer), parse_header(answer)
-            if min(header.number, header.timestamp_s, header.gas_used, header.gas_limit - 1) < 0:
+            quantities = (header.timestamp_s, header.gas_used, header.gas_limit - 1, header.base_fee_per_gas_wei)
+            if min(quantities) < 0:
                 raise ValueError("a negative quantity")
+            for named in (header.hash, header.parent_hash):
+                BlockRef(number=header.number, hash=named)
         except NOT_READABLE as error:
             raise self.drop(provider, f"gave a header that cannot be read ({type(error).__name__}: {error})") from error
         if proof is HeaderProof.REFUTED:
