@@ -52,6 +52,8 @@ class FakeToken:
     symbol: bytes = b""
     owner: str | None = None
     slots: dict[str, str] = field(default_factory=dict)
+    failure: str = "execution reverted"
+    """What the node says of a call that the token does not take."""
 
     def answer(self, method: str, params: Sequence[Any]) -> Any:
         """What the node answers about it."""
@@ -66,7 +68,7 @@ class FakeToken:
             return "0x" + self.symbol.hex()
         if selector == OWNER and self.owner is not None:
             return "0x" + "0" * 24 + self.owner[2:]
-        return RpcError(3, "execution reverted", "0x")
+        return RpcError(3 if self.failure == "execution reverted" else -32000, self.failure, "0x")
 
 
 @dataclass
@@ -77,11 +79,19 @@ class FakeNode:
     down: bool = False
     batches: int = 0
     refusal: RpcError | None = None
+    """Of everything but heads."""
+    head_refusal: RpcError | None = None
+    babble: Any = ()
+    """Given in the place of every answer, unless it is empty."""
 
     async def call(self, method: str, *params: Any, timeout_s: float | None = None) -> Any:
         """As ``RpcClient.call``; it knows only heads, at the block that the bench stands on."""
         if self.down:
             raise RpcUnavailable("not connected")
+        if self.head_refusal is not None:
+            raise self.head_refusal
+        if self.babble != ():
+            return self.babble
         if method != "eth_getBlockByNumber":
             raise RpcError(-32601, "method not found")
         word = "0x" + "0" * 64
@@ -101,6 +111,8 @@ class FakeNode:
             raise RpcUnavailable("not connected")
         if self.refusal is not None:
             return [self.refusal for _ in requests]
+        if self.babble != ():
+            return [self.babble for _ in requests]
         return [self._answer(method, params) for method, params in requests]
 
     def _answer(self, method: str, params: Sequence[Any]) -> Any:

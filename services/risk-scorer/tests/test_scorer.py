@@ -93,6 +93,39 @@ async def test_node_that_refuses_a_call_says_nothing_about_the_token(cold: Any) 
     assert cold.told == []
 
 
+@pytest.mark.parametrize("failure", ["out of gas", "invalid jump destination", "stack underflow (0 <=> 1)"])
+async def test_a_token_whose_code_fails_in_any_way_keeps_no_facts_of_others_back(cold: Any, failure: str) -> None:
+    cold.node.tokens[WETH.address].failure = failure
+    await cold.blocks(96, 100)
+    assert isinstance(await cold.scorer.judge(entry()), VerdictApproved)
+    assert cold.desk.facts([WETH.address])[WETH.address].value.owner is None
+
+
+@pytest.mark.parametrize("babble", [None, 7, "zz", "0xzz", {"number": 5}, [None]], ids=repr)
+async def test_a_node_that_stammers_is_a_veto_and_stops_nothing(cold: Any, babble: Any) -> None:
+    cold.node.babble = babble
+    running = [
+        asyncio.create_task(cold.scorer.keep_tokens_fresh()),
+        asyncio.create_task(cold.scorer.keep_tokens_tried()),
+    ]
+    await cold.blocks(96, 100)
+    assert isinstance(await cold.scorer.judge(entry()), VerdictRejected)
+    await asyncio.sleep(0.02)
+    assert not any(task.done() for task in running)
+    for task in running:
+        task.cancel()
+
+
+@pytest.mark.parametrize("babble", [RpcError(-32005, "too many requests"), {"number": 5}, {"number": "0x5"}], ids=repr)
+async def test_a_head_that_the_node_refuses_or_stammers_ends_no_check_but_this(cold: Any, babble: Any) -> None:
+    if isinstance(babble, RpcError):
+        cold.node.head_refusal = babble
+    else:
+        cold.node.babble = babble
+    await cold.blocks(96, 100)
+    assert await cold.scorer.trials.try_out((an_address("stranger"), V2_POOL), a_block_ref(100)) is False
+
+
 async def test_stale_facts_are_gathered_again(bench: Any) -> None:
     bench.clock.advance(1_800_001)
     await bench.mirror.apply(_block_now(bench, 101))

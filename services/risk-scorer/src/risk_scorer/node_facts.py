@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from dexlane.chain.abi import AbiError, Frame
 from dexlane.chain.link import Request, RpcError
+from dexlane.chain.token_facts import is_execution_failure
 from dexlane.domain.risk.bytecode.proxies import IMPLEMENTATION_SLOTS
 from dexlane.domain.risk.evidence import TokenFacts
 from dexlane.runtime.errors import Transient
@@ -41,7 +42,7 @@ async def read_facts(
     }
     for index, facts in enumerate(read.values()):
         if facts.code_hash is not None:
-            on_code(facts.code_hash, bytes.fromhex(answers[index * _PER_TOKEN][2:]))
+            on_code(facts.code_hash, _bytes(answers[index * _PER_TOKEN]))
     return read
 
 
@@ -56,7 +57,7 @@ def _questions(token: str) -> list[Request]:
 def _facts(token: str, answers: Sequence[Any]) -> TokenFacts:
     code, *rest = answers
     slots, calls = rest[: len(IMPLEMENTATION_SLOTS)], rest[len(IMPLEMENTATION_SLOTS) :]
-    runtime = bytes.fromhex(_required(code)[2:])
+    runtime = _bytes(_required(code))
     decimals, symbol, owner = (_returned(answer) for answer in calls)
     return TokenFacts(
         address=token,
@@ -68,19 +69,32 @@ def _facts(token: str, answers: Sequence[Any]) -> TokenFacts:
     )
 
 
-def _required(answer: Any) -> str:
+def _required(answer: Any) -> Any:
     if isinstance(answer, RpcError):
         raise Transient(f"the node refused to say what a token is: {answer}") from answer
-    return str(answer)
+    return answer
+
+
+def _bytes(answer: Any) -> bytes:
+    """Bytes in hex. ``Transient`` for anything else: the node stammers."""
+    try:
+        if answer.startswith("0x"):
+            return bytes.fromhex(answer[2:])
+    except (AttributeError, TypeError, ValueError) as error:
+        raise Transient(f"an answer of the node about a token cannot be read: {error}") from error
+    raise Transient("an answer of the node about a token is not in hex")
 
 
 def _returned(answer: Any) -> bytes:
-    """What a call returned; nothing when the contract reverted. Any other refusal says nothing about the contract."""
+    """What a call returned; nothing when the contract's code failed. Any other refusal says nothing about it.
+
+    However the code fails, it fails alone: a token must not keep the node's word on all others from us.
+    """
     if isinstance(answer, RpcError):
-        if answer.code == 3 or "revert" in answer.message.lower() or "invalid opcode" in answer.message.lower():
+        if is_execution_failure(answer):
             return b""
         raise Transient(f"the node refused a call: {answer}") from answer
-    return bytes.fromhex(str(answer)[2:])
+    return _bytes(answer)
 
 
 def _read(data: bytes, field: Callable[[Frame], Any]) -> Any:
@@ -99,6 +113,6 @@ def _symbol(data: bytes) -> str | None:
     return "".join(letter for letter in text if letter.isprintable())[:64] or None
 
 
-def _slot_address(word: str) -> str | None:
-    value = int(word, 16) & ((1 << 160) - 1)
+def _slot_address(word: Any) -> str | None:
+    value = int.from_bytes(_bytes(word), "big") & ((1 << 160) - 1)
     return f"0x{value:040x}" if value else None

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from dexlane.chain import abi
+from dexlane.chain.answers import NOT_READABLE
 from dexlane.chain.calldata import (
     ADDRESS_THIS,
     MSG_SENDER,
@@ -29,7 +30,6 @@ from dexlane.chain.calldata import (
 )
 from dexlane.chain.deployments import deployments
 from dexlane.chain.permit2 import SignedPermit
-from dexlane.chain.providers import NOT_READABLE
 from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.runtime.errors import Transient
 

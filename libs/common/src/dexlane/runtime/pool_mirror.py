@@ -134,8 +134,10 @@ class PoolMirror:
             self.keep_only(PoolsWatched.from_wire(message.data))
 
     def join(self, event: PoolDiscovered) -> None:
-        """Watch a new pool from the tip on. Any other is of a feed that began anew: the next block shows the gap, but not
-        where the feed began anew at this very tip, because what it held was wrong; then so is what is held here."""
+        """Watch a new pool from the tip on. Any other is of a feed that began anew: the next block shows the gap.
+
+        No gap shows where the feed began anew at this very tip, because what it held was wrong; so then is this.
+        """
         if event.block != (self.book.tip or self._begun):
             return
         known = self.book.pools.get(event.pool.key.address)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from dexlane.chain.abi import AbiError
-from dexlane.chain.answers import BlockId
+from dexlane.chain.answers import NOT_READABLE, BlockId
 from dexlane.chain.execution.testimony import is_revert
 from dexlane.chain.permit2 import (
     PERMIT2,
@@ -18,7 +18,6 @@ from dexlane.chain.permit2 import (
     decode_permit2_allowance,
     permit2_allowance,
 )
-from dexlane.chain.providers import NOT_READABLE
 from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.runtime.errors import Transient
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from dexlane.chain.answers import NOT_READABLE
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.accounts import AccountFacts
 from dexlane.chain.execution.fencing import FencedJournal
@@ -16,7 +17,6 @@ from dexlane.chain.execution.txmgr import SlotTerms
 from dexlane.chain.execution.watchdog import Watchdog, needs_of
 from dexlane.chain.grants import Grant
 from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT, PERMIT2
-from dexlane.chain.providers import NOT_READABLE
 from dexlane.chain.rpc import RpcError, RpcUnavailable
 from dexlane.domain.gas_value import WRAPPED_NATIVE, deepest
 from dexlane.events.execution import IntentCreated

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dexlane.chain.answers import NOT_READABLE
 from dexlane.chain.execution.accounts import read_balances
-from dexlane.chain.providers import NOT_READABLE
 from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.events.execution import AccountOpened
 from dexlane.runtime.errors import Transient

@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from dexlane.chain.answers import Receipt
-from dexlane.chain.providers import NOT_READABLE
+from dexlane.chain.answers import NOT_READABLE, Receipt
 from dexlane.chain.rpc import Rpc, RpcError, RpcUnavailable
 from dexlane.chain.signed_call import SignedCall
 from dexlane.values.chains import BlockRef

@@ -9,11 +9,11 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Iterable, Sequence
 
+from dexlane.chain.answers import NOT_READABLE
 from dexlane.chain.execution.breaker_watch import NoWatch, Watch
 from dexlane.chain.execution.sending_moments import SendingMoments
 from dexlane.chain.execution.testimony import Questions, Testimony, Witness, hear
 from dexlane.chain.link import WrongChain
-from dexlane.chain.providers import NOT_READABLE
 from dexlane.chain.rpc import RpcError, RpcUnavailable
 from dexlane.domain.agreement import agreed_height
 from dexlane.domain.circumstances import Objection

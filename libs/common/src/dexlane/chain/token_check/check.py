@@ -42,11 +42,13 @@ class Question:
 
 
 async def try_token(node: Node, question: Question, budget_s: float = BUDGET_S) -> TokenTrial:
-    """Make the trial. Raises ``RpcUnavailable`` only when the node gives no answer to the first request."""
+    """Make the trial. Raises ``RpcUnavailable`` only when the node gives no head that can be read."""
     try:
         head = await read_head(node, question.block, budget_s)
     except NoSubjectError as error:
         return TokenTrial(token=question.token, block=question.block or 0, missing=(str(error),))
+    except (RpcError, KeyError, TypeError, ValueError) as error:
+        raise RpcUnavailable(f"the node does not give the block to stand on: {error!r}") from error
     trial = TokenTrial(token=question.token, block=head.number)
     try:
         async with asyncio.timeout(budget_s) as whole:
