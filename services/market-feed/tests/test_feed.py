@@ -348,6 +348,36 @@ async def test_an_address_that_is_no_pool_stops_the_service() -> None:
         await world.start()
 
 
+async def test_a_pool_that_was_read_before_and_cannot_be_now_is_tried_again_and_stops_nothing(world: World) -> None:
+    answer, empty = world.chain.answer_call, 1
+
+    def once_empty(to: str, data: bytes, header: Header) -> bytes:
+        nonlocal empty
+        empty -= 1
+        return b"" if empty >= 0 else answer(to, data, header)
+
+    world.chain.answer_call = once_empty
+    world.chain.mine(300)
+    await run_until_at_tip(world, Script(Gap("a long silence")))
+    assert world.steps[-1] == ("loaded", 300)
+
+
+async def test_what_turned_out_to_be_wrong_does_not_stand_because_reading_it_anew_failed(world: World) -> None:
+    [head] = world.chain.mine(logs=[world.swap()])
+    world.chain.blocks[1].logs[0] = world.chain.blocks[1].logs[0]._replace(data=sync(6_666).data)
+    await world.follow(head)
+    world.chain.blocks[1].logs[0] = world.chain.blocks[1].logs[0]._replace(data=sync(101).data)
+    world.follower._recent = {head.hash: head}  # the block before it is not remembered
+    world.follower.distrust(head.hash)
+    world.rpc.fail_next("eth_call", RpcUnavailable("the connection was lost"))
+    world.rpc.fail_next("code", RpcUnavailable("the connection was lost"))
+    running = asyncio.create_task(world.follower.run(Script(Gap("a lie was found")), world, world.moments))
+    await asyncio.sleep(1)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert world.reserve_in_book() == 101
+
+
 class Script:
     """Heads as a test gives them; when they are used up the run is over."""
 

@@ -163,7 +163,9 @@ class BlockFollower:
         except (BrokenAnswer, UnreadableLog, InconsistentDelta, GapError) as error:
             reason = f"{type(error).__name__}: {error}"
         if reason:
+            self.corrections.begin_anew(reason)  # should reading fail now, what is held must not stand all the same
             tip = await self.load(handlers)
+            self.corrections.reason()
             moments.pools_loaded(self.chain_id, tip.number, len(self.book.pools), reason)
 
     def distrust(self, block_hash: str) -> None:
@@ -187,7 +189,8 @@ class BlockFollower:
     async def load(self, handlers: ChainHandlers) -> Header:
         """Read all pools at the newest block and begin from there.
 
-        Raises ``Fatal`` when a watched address is no pool, ``RpcError`` or ``RpcUnavailable`` when the node fails.
+        Raises ``Fatal`` when a watched address is no pool, ``RpcError`` or ``RpcUnavailable`` when the node fails: also
+        when it says that of a pool which was read before, for then the node is wrong and not the configuration.
         """
         tip, book = await self._read_newest()
         self.book, self.tip, self._recent = book, tip, {tip.hash: tip}
@@ -204,6 +207,10 @@ class BlockFollower:
                 break
             try:
                 return tip, await _read_pools(self._rpc, self._watched, tip, self._limits.undo_depth)
+            except PoolUnreadable as error:
+                if self.tip is None:
+                    raise Misconfigured(f"{error}; correct DEXLANE_MARKET_FEED_POOLS") from error
+                raise RpcUnavailable(f"a watched pool cannot be read any more: {error}") from error
             except RpcError:  # the block left the chain while it was read
                 if attempt == LOAD_ATTEMPTS - 1:
                     raise
@@ -339,10 +346,7 @@ async def _read_pools(rpc: Rpc, pools: Sequence[WatchedPool], tip: Header, undo_
     book = PoolBook(undo_depth)
     reader = await ChainReader.at(rpc, tip.hash)
     for watched in pools:
-        try:
-            book.put(await load_pool(reader, watched), tip.ref)
-        except PoolUnreadable as error:
-            raise Misconfigured(f"{error}; correct DEXLANE_MARKET_FEED_POOLS") from error
+        book.put(await load_pool(reader, watched), tip.ref)
     return book
 
 
