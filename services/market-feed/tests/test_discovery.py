@@ -15,7 +15,7 @@ from dexlane.chain import abi
 from dexlane.chain.answers import Header
 from dexlane.chain.factories import FACTORIES, V2_PAIR_CREATED_TOPIC, Factory
 from dexlane.chain.logs import V2_SYNC_TOPIC
-from dexlane.chain.pool_events.uniswap_v4 import INITIALIZE_TOPIC
+from dexlane.chain.pool_events.uniswap_v4 import INITIALIZE_TOPIC, MODIFY_LIQUIDITY_TOPIC
 from dexlane.chain.pool_loading import V4Key, WatchedPool
 from dexlane.chain.pool_loading.base import signed_word
 from dexlane.chain.pool_loading.uniswap_v4 import _slot
@@ -30,7 +30,7 @@ from dexlane.runtime.observability import Log, Metrics
 from dexlane.testing.fake_chain import FakeChain, FakeLog
 from dexlane.values.chains import ZERO_ADDRESS
 from dexlane.values.pools import Protocol
-from market_feed.discovery import Discovery
+from market_feed.discovery import Discovery, reading
 from market_feed.discovery.access import Access, AccessSources
 from market_feed.discovery.pools import Bounds, DiscoveryRules
 from market_feed.feed import AppliedBlock, BlockFollower, PoolsChange
@@ -250,6 +250,21 @@ async def test_a_pool_of_a_manager_is_watched_when_its_liquidity_is_worth_it(
     [found] = world.pools
     assert found == key.pool_id[:42]
     assert world.follower.book.pools[found].key.pool_id == key.pool_id
+
+
+async def test_a_pool_that_somebody_fills_with_ticks_leaves_before_its_snapshot_holds_up_all_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = world.contracts.managed(*sorted((TOKEN, USDC)), liquidity=10_000 * 10**18)
+    monkeypatch.setattr(reading, "MAX_TICKS", 3)
+    await world.block(initialised(key))
+    await world.block()
+    assert world.pools == {key.pool_id[:42]}
+    topics = (MODIFY_LIQUIDITY_TOPIC, key.pool_id, "0x" + word(1).hex())
+    data = signed_word(-SPACING) + signed_word(SPACING) + word(1) + word(0)
+    await world.block(FakeLog(address=MANAGER, topics=topics, data=data))
+    await world.block()
+    assert (world.pools, world.waiting) == (set(), set())
 
 
 async def test_a_pool_of_a_manager_without_active_liquidity_waits_and_is_not_read(world: World) -> None:

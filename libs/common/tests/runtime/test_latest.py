@@ -24,6 +24,16 @@ def test_a_value_is_fresh_up_to_its_age_and_stale_beyond() -> None:
         latest.fresh(2_001, 1_000)
 
 
+def test_a_value_from_before_the_clock_went_back_is_stale() -> None:
+    latest: Latest[int] = Latest("fee quote")
+    latest.set(7, at_ms=3_600_000)
+    assert latest.fresh(3_599_500, 1_000) == 7
+    with pytest.raises(Stale, match="before the clock went back"):
+        latest.fresh(1_000, 1_000)
+    latest.set(8, at_ms=1_000)
+    assert latest.fresh(1_500, 1_000) == 8
+
+
 def test_keys_age_by_themselves() -> None:
     latest: LatestByKey[str, int] = LatestByKey("book")
     latest.set("a", 1, at_ms=0)

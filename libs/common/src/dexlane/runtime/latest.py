@@ -10,13 +10,19 @@ from dexlane.runtime.errors import Transient
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
+CLOCK_STEP_MS = 1_000
+"""Clocks are put right by less than this without meaning anything."""
+
 
 class Stale(Transient):
     """A side value is missing or older than its reader accepts."""
 
 
 class Latest(Generic[T]):
-    """The last value of something, and when it was received (Unix milliseconds)."""
+    """The last value of something, and when it was received (Unix milliseconds).
+
+    A value from the future was received before the clock went back; nobody knows how old it is, so it is not fresh.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -40,6 +46,8 @@ class Latest(Generic[T]):
         if self._value is None:
             raise Stale(f"there is no {self._name} yet")
         age = now_ms - self._at_ms
+        if age < -CLOCK_STEP_MS:
+            raise Stale(f"the last {self._name} came before the clock went back by {-age} ms or more")
         if age > max_age_ms:
             raise Stale(f"the last {self._name} is {age} ms old, more than {max_age_ms} ms")
         return self._value

@@ -27,7 +27,7 @@ from dexlane.values.chains import ZERO_ADDRESS, BlockRef
 from dexlane.values.pools import Pool
 from market_feed.discovery.access import Access
 from market_feed.discovery.candidates import Candidate, Candidates
-from market_feed.discovery.reading import CandidateReader
+from market_feed.discovery.reading import CandidateReader, objection_to_size
 from market_feed.metrics import DiscoveryMoments
 
 RETRY_S = 0.5
@@ -194,6 +194,9 @@ class Discovery:
         for address in sorted(touched):
             await asyncio.sleep(0)  # the next block may be there
             if address not in self._book.pools or address not in self._filter.watched:
+                continue
+            if objection := objection_to_size(self._book.pools[address]):
+                self._leave(address, objection)
                 continue
             depth = anchor_depth(self._book.pools[address], prices) or 0
             if not self._filter.measure(address, depth).watched:

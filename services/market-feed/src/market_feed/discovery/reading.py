@@ -70,8 +70,8 @@ class CandidateReader:
         pool = await load_pool(reader, new.to_watch)
         if (pool.key.token0.address, pool.key.token1.address) != (new.token0, new.token1):
             raise ValueError("it trades other tokens than its factory said")
-        if isinstance(pool.state, ConcentratedState) and len(pool.state.ticks) > MAX_TICKS:
-            raise ValueError(f"it has {len(pool.state.ticks)} ticks, at most {MAX_TICKS} are carried")
+        if objection := objection_to_size(pool):
+            raise ValueError(objection)
         return pool
 
     async def _facts(self, address: str, tip: BlockRef) -> TokenFacts:
@@ -93,6 +93,13 @@ class CandidateReader:
         if listed is not None and facts.decimals is not None and listed.decimals != facts.decimals:
             reason = f"a list says {listed.decimals} decimals, the token says {facts.decimals}; the token counts"
             self._moments.token_doubtful(self._chain_id, facts.address, reason)
+
+
+def objection_to_size(pool: Pool) -> str:
+    """Why a pool is too large to be carried; empty when it is not. Anybody may add ticks to a pool."""
+    if isinstance(pool.state, ConcentratedState) and len(pool.state.ticks) > MAX_TICKS:
+        return f"it has {len(pool.state.ticks)} ticks, at most {MAX_TICKS} are carried"
+    return ""
 
 
 def _priced(pool: NewPool, prices: Mapping[str, Ratio]) -> list[str]:
