@@ -496,6 +496,23 @@ async def test_a_distrusted_block_is_undone_and_applied_anew(world: World) -> No
     assert [event.deltas[0].reserve0 for event in world.blocks[-2:]] == [50, 103]  # type: ignore[union-attr]
 
 
+async def test_a_pool_that_the_node_refuses_to_read_anew_holds_up_no_block(world: World) -> None:
+    answer = world.chain.answer_call
+
+    def refused(to: str, data: bytes, header: Header) -> bytes:
+        raise RpcError(-32000, "out of gas")
+
+    world.chain.answer_call = refused
+    world.follower.corrections.reread(world.follower.book.pools[PAIR].key)
+    [head] = world.chain.mine(logs=[world.swap()])
+    await world.follow(head)
+    assert world.reserve_in_book() == 101
+    world.chain.answer_call = answer
+    assert list(world.follower.corrections.to_reread) == [PAIR]
+    await world.follow(*world.chain.mine())
+    assert not world.follower.corrections.to_reread
+
+
 async def test_heads_that_were_announced_before_the_pools_were_read_change_nothing(world: World) -> None:
     old = world.chain.mine(5)
     await world.follower.load(world)

@@ -270,6 +270,28 @@ async def test_an_answer_that_cannot_be_read_is_none(
         await BABBLED[method](NodeRpc(client))
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"gasUsedRatio": [None]},
+        {"gasUsedRatio": [-0.5]},
+        {"reward": [["-0x5"]]},
+        {"reward": [["0x" + "f" * 64]]},
+        {"baseFeePerGas": ["-0x1", "0x1"]},
+    ],
+    ids=repr,
+)
+async def test_a_fee_history_with_impossible_numbers_is_none(
+    node: ScriptedNode, client: RpcClient, lie: dict[str, object]
+) -> None:
+    told = {"oldestBlock": "0x1", "baseFeePerGas": ["0x1", "0x1"], "gasUsedRatio": [0.5], "reward": [["0x1"]]}
+    node.answers["eth_feeHistory"] = lambda params: told
+    assert (await NodeRpc(client).fee_history(1, 1, [50])).tips_per_gas_wei == ((1,),)
+    node.answers["eth_feeHistory"] = lambda params: told | lie
+    with pytest.raises(RpcUnavailable):
+        await NodeRpc(client).fee_history(1, 1, [50])
+
+
 async def test_start_returns_when_no_node_is_there_yet(node: ScriptedNode) -> None:
     await node.stop()
     states: list[str] = []

@@ -16,6 +16,10 @@ NOT_READABLE = (KeyError, ValueError, TypeError, AttributeError, OverflowError)
 """What reading an answer raises that is not of the form it must have."""
 
 
+MOST_WEI = 10**27
+"""A billion ether, more than there are: no price per gas can be above it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """A block header, as far as dexlane reads it. ``timestamp_s`` is Unix seconds, fees are wei per gas.
@@ -208,13 +212,18 @@ def parse_transaction(answer: Mapping[str, Any]) -> ChainTransaction:
 
 
 def parse_fee_history(answer: Mapping[str, Any]) -> FeeHistory:
-    """Read a fee history; nodes leave ``reward`` out when no percentile was asked for."""
-    return FeeHistory(
+    """Read a fee history; nodes leave ``reward`` out when no percentile was asked for. Raises ``ValueError`` or
+    ``TypeError`` for what no block can have paid."""
+    found = FeeHistory(
         oldest_block=int(answer["oldestBlock"], 16),
         base_fees_per_gas_wei=tuple(int(fee, 16) for fee in answer["baseFeePerGas"]),
-        gas_used_ratios=tuple(answer["gasUsedRatio"]),
+        gas_used_ratios=tuple(float(ratio) for ratio in answer["gasUsedRatio"]),
         tips_per_gas_wei=tuple(tuple(int(tip, 16) for tip in row) for row in answer.get("reward") or ()),
     )
+    prices = (*found.base_fees_per_gas_wei, *(tip for row in found.tips_per_gas_wei for tip in row))
+    if any(not 0 <= price <= MOST_WEI for price in prices) or min(found.gas_used_ratios, default=0) < 0:
+        raise ValueError("a fee history with impossible numbers")
+    return found
 
 
 def block_parameter(block: BlockId) -> object:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from dexlane.chain.answers import Header
 from dexlane.chain.pool_loading import ChainReader, PoolUnreadable, WatchedPool, load_pool
-from dexlane.chain.rpc import Rpc
+from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.values.pools import PoolKey, PoolState
 
 
@@ -41,13 +41,13 @@ class Corrections:
     async def states_at(self, header: Header) -> dict[str, PoolState]:
         """The states of the pools that are to be read anew, after this block. Raises ``RpcError``, ``RpcUnavailable``.
 
-        A pool that cannot be read as one stays wanted.
+        A pool that cannot be read as one, or that the node refuses to read, stays wanted and holds up no block.
         """
         found: dict[str, PoolState] = {}
         if self.to_reread:
             reader = await ChainReader.at(self._rpc, header.hash)
             for address, pool in list(self.to_reread.items()):
-                with contextlib.suppress(PoolUnreadable):
+                with contextlib.suppress(PoolUnreadable, RpcError):
                     found[address] = (await load_pool(reader, pool)).state
         for address in found:
             del self.to_reread[address]
