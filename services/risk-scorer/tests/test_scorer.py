@@ -146,6 +146,13 @@ async def test_mirror_that_stands_still_is_a_veto(bench: Any) -> None:
     assert any("ms old" in veto for veto in verdict.vetoes)
 
 
+async def test_mirror_that_stands_still_is_a_veto_although_the_clock_went_back(bench: Any) -> None:
+    bench.clock.advance(-3_600_000)
+    verdict = await bench.scorer.judge(entry())
+    assert isinstance(verdict, VerdictRejected)
+    assert any("ms old" in veto for veto in verdict.vetoes)
+
+
 async def test_opportunity_waits_for_its_own_block(bench: Any) -> None:
     judging = asyncio.create_task(bench.scorer.judge(entry(101)))
     await asyncio.sleep(0)

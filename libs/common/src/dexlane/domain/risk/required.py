@@ -27,11 +27,15 @@ class Item:
     whole_bps: int = BPS_DENOMINATOR
 
     def fault(self, now_block: int, as_of_ms: int) -> str | None:
-        """Why this cannot be relied on; None when it can."""
+        """Why this cannot be relied on; None when it can.
+
+        Evidence from the future is of clocks that differ, or was had before this one went back: further off than it
+        may be old, nobody knows its age.
+        """
         if self.seen is None:
             return f"{self.name} cannot be checked: there is no evidence"
         blocks, age_ms = now_block - self.seen.block, as_of_ms - self.seen.at_ms
-        if blocks > self.max_age_blocks or age_ms > self.max_age_ms:
+        if blocks > self.max_age_blocks or abs(age_ms) > self.max_age_ms:
             return f"{self.name} cannot be checked: the evidence is {blocks} blocks and {age_ms} ms old"
         return None
 
