@@ -15,8 +15,10 @@ from websockets.http11 import Request, Response
 from dexlane.chain.link import LinkPolicy, host_of
 from dexlane.chain.network import network_of
 from dexlane.chain.node import NodeRpc
+from dexlane.chain.providers import ProviderPolicy, Providers
 from dexlane.chain.rpc import RpcClient, RpcError, RpcUnavailable
 from dexlane.chain.subscriptions import Gap, Subscription, SubscriptionPolicy
+from dexlane.runtime.clock import SystemClock
 from dexlane.runtime.errors import Fatal
 
 SILENT = object()
@@ -290,6 +292,42 @@ async def test_a_fee_history_with_impossible_numbers_is_none(
     node.answers["eth_feeHistory"] = lambda params: told | lie
     with pytest.raises(RpcUnavailable):
         await NodeRpc(client).fee_history(1, 1, [50])
+
+
+class Untold:
+    """Providers about which nobody wants to know anything."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_told, **_more: None
+
+
+@pytest.mark.parametrize("stray", [1, 2])
+async def test_a_provider_that_comes_back_as_another_chain_stops_nothing_while_another_serves_ours(stray: int) -> None:
+    nodes = [ScriptedNode(), ScriptedNode()]
+    for node in nodes:
+        await node.start()
+    policy = ProviderPolicy(link=POLICY)
+    providers = Providers(1, [node.url for node in nodes], policy, clock=SystemClock(), moments=Untold())
+    await providers.start()
+    tasks = [asyncio.ensure_future(run()) for run in providers.tasks().values()]
+    await soon(lambda: all(one.heads.subscribed for one in providers.all))
+    for node in nodes[:stray]:
+        node.answers["eth_chainId"] = lambda params: "0x5"
+        await node.cut()
+    await soon(lambda: all(one.client.fault for one in providers.all[:stray]))
+    await asyncio.sleep(0.3)
+    if stray == 1:
+        assert not any(task.done() and task.exception() for task in tasks)
+        assert providers.in_use() is providers.all[1]
+    else:
+        with pytest.raises(Fatal, match="serves chain 5"):
+            await providers.all[0].call("eth_blockNumber")
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await providers.stop()
+    for node in nodes:
+        await node.stop()
 
 
 async def test_start_returns_when_no_node_is_there_yet(node: ScriptedNode) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from dexlane.chain.answers import NOT_READABLE, Header, parse_header
 from dexlane.chain.block_proof import HeaderProof, prove_header
-from dexlane.chain.link import LinkPolicy, Request, RpcError, RpcUnavailable, host_of
+from dexlane.chain.link import LinkPolicy, Request, RpcError, RpcUnavailable, WrongChain, host_of
 from dexlane.chain.node import block_request
 from dexlane.chain.provider_health import HealthPolicy, ProviderHealth
 from dexlane.chain.rpc import RpcClient
@@ -162,7 +162,7 @@ class Providers:
         """What must run beside the readers, by name."""
         running: dict[str, Callable[[], Awaitable[None]]] = {f"providers {self.chain_id}": self._watch}
         for provider in self.all:
-            running[f"heads {self.chain_id} {provider.name}"] = provider.heads.run
+            running[f"heads {self.chain_id} {provider.name}"] = _bound(self._listen, provider)
             running[f"head reader {self.chain_id} {provider.name}"] = _bound(self._read_heads, provider)
         return running
 
@@ -242,6 +242,16 @@ class Providers:
             }
             for provider in self.all
         }
+
+    async def _listen(self, provider: Provider) -> None:
+        """Subscribe to heads for ever, or until it serves another chain: then it is left out while others serve ours.
+        Raises ``Fatal`` when none does."""
+        try:
+            await provider.heads.run()
+        except WrongChain as fault:
+            if all(other.client.fault for other in self.all if other is not provider):
+                raise
+            self.drop(provider, f"answers for another chain ({fault})")
 
     async def _read_heads(self, provider: Provider) -> None:
         while True:
