@@ -10,15 +10,32 @@ import nats
 import pytest
 from nats.js import JetStreamContext
 
+from dexlane.events.opportunity import OpportunityFound
+from dexlane.events.risk import TokenFlagged
 from dexlane.events.streams import BUCKETS, STREAMS
 from dexlane.runtime.bus import Bus
+from dexlane.runtime.consuming import Routes
 from dexlane.runtime.declare import declare
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.runtime.service import Service
 from dexlane.runtime.settings import ServiceSettings
+from dexlane.testing.builders import WETH, a_block_ref, an_opportunity
 from dexlane.testing.servers import free_port
 
 pytestmark = pytest.mark.integration
+
+
+def token_flagged(number: int) -> TokenFlagged:
+    flag, block = f"flag_{'abc'[number]}", a_block_ref(number + 1)
+    return TokenFlagged(
+        id=TokenFlagged.make_id(1, WETH.address, flag, block.number),
+        chain_id=1,
+        occurred_at_ms=1,
+        token=WETH.address,
+        flag=flag,
+        reason="told long ago",
+        block=block,
+    )
 
 
 async def started(service: Service) -> asyncio.Task[int]:
@@ -108,6 +125,51 @@ async def test_a_task_that_loses_its_cancellation_does_not_hold_up_a_stop(nats_u
     service.background("deaf", deaf)
     running = await started(service)
     await asyncio.sleep(0)
+    service.stop()
+    assert await asyncio.wait_for(running, 10) == 0
+
+
+async def test_nothing_is_decided_before_what_was_told_until_now_was_read(nats_url: str, js: JetStreamContext) -> None:
+    for number in range(3):
+        flag = token_flagged(number)
+        await js.publish(flag.subject(), flag.to_wire())
+    chance = an_opportunity()
+    await js.publish(chance.subject(), chance.to_wire())
+    service = Service("test", ServiceSettings(nats_url=nats_url, port=0))
+    routes, seen, decided = Routes(), list[str](), asyncio.Event()
+
+    @routes.follow(TokenFlagged, from_="all")
+    async def note(flag: TokenFlagged) -> None:
+        await asyncio.sleep(0.1)
+        seen.append(flag.flag)
+
+    @routes.decide(OpportunityFound, durable="test", direct=True)
+    async def judge(_chance: OpportunityFound) -> None:
+        seen.append("judged")
+        decided.set()
+
+    service.include(routes)
+    running = await started(service)
+    await asyncio.wait_for(decided.wait(), 10)
+    service.stop()
+    assert await asyncio.wait_for(running, 10) == 0
+    assert seen == ["flag_a", "flag_b", "flag_c", "judged"]
+
+
+async def test_a_service_that_is_stopped_while_it_reads_what_was_told_ends(nats_url: str, js: JetStreamContext) -> None:
+    flag = token_flagged(0)
+    await js.publish(flag.subject(), flag.to_wire())
+    service = Service("test", ServiceSettings(nats_url=nats_url, port=0))
+    routes, reading = Routes(), asyncio.Event()
+
+    @routes.follow(TokenFlagged, from_="all")
+    async def note(_flag: TokenFlagged) -> None:
+        reading.set()
+        await asyncio.Event().wait()
+
+    service.include(routes)
+    running = asyncio.create_task(service.run())
+    await asyncio.wait_for(reading.wait(), 10)
     service.stop()
     assert await asyncio.wait_for(running, 10) == 0
 

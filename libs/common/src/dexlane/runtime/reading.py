@@ -7,7 +7,7 @@ which is half of the time that a small handler takes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -21,6 +21,7 @@ from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
 from dexlane.runtime.bus import Bus
+from dexlane.runtime.cancelling import cancelled
 
 Start = Literal["last", "new", "all"]
 Handle = Callable[[Msg], Awaitable[None]]
@@ -57,6 +58,8 @@ class Follower:
         self._next_sequence = start_sequence
         self._made: datetime | None = None
         """When the stream was made that ``_next_sequence`` counts in."""
+        self.caught_up = asyncio.Event()
+        """Set when everything that was stored when it began was handled; of ``new`` that is nothing."""
 
     async def _begin_anew_on_a_new_stream(self) -> None:
         """Positions in a stream that the server lost mean nothing in the one that took its place."""
@@ -111,6 +114,12 @@ class Follower:
     ) -> None:
         """Return when the consumer is gone or left something out."""
         expected, seen = 1, 0
+        if not self.caught_up.is_set():
+            ahead = 0 if self._start == "new" else await _ahead(subscription)
+            if ahead is None:
+                return
+            if ahead == 0:
+                self.caught_up.set()
         while True:
             message = await arrived.get()
             if message is None:
@@ -125,6 +134,21 @@ class Follower:
             async with self._bus.giving_way.turn():
                 await handle(message)
             self._next_sequence = sequence.stream + 1
+            if not message.metadata.num_pending:
+                self.caught_up.set()
+
+
+async def read_or_stopped(followers: Sequence[Follower], stopped: asyncio.Event) -> None:
+    """Return when each has read what was stored when it began, or when all is over. Nothing is decided before: a
+    warning that is not read yet would be none."""
+
+    async def read() -> None:
+        for follower in followers:
+            await follower.caught_up.wait()
+
+    waiting = [asyncio.create_task(read()), asyncio.create_task(stopped.wait())]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    await cancelled(waiting)
 
 
 async def _tick(arrived: asyncio.Queue[Msg | None], every_s: float) -> None:
@@ -141,6 +165,16 @@ async def _alive(subscription: JetStreamContext.PushSubscription) -> bool:
     except (NatsError, JetStreamError, TimeoutError):
         return False
     return True
+
+
+async def _ahead(subscription: JetStreamContext.PushSubscription) -> int | None:
+    """How many stored messages a new consumer gives in all; None without an answer."""
+    try:
+        info = await subscription.consumer_info()
+    except (NatsError, JetStreamError, TimeoutError):
+        return None
+    given = 0 if info.delivered is None else info.delivered.consumer_seq
+    return (info.num_pending or 0) + given
 
 
 async def _forget(subscription: Subscription | JetStreamContext.PushSubscription) -> None:

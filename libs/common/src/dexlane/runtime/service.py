@@ -38,7 +38,7 @@ from dexlane.runtime.consuming import (
 from dexlane.runtime.endpoints import HttpServer, endpoints
 from dexlane.runtime.errors import DexlaneError, Fatal, Misconfigured, Transient
 from dexlane.runtime.observability import Log, Metrics, configure_logging, configure_tracing
-from dexlane.runtime.reading import Follower, Gate, Puller
+from dexlane.runtime.reading import Follower, Gate, Puller, read_or_stopped
 from dexlane.runtime.settings import ServiceSettings, load_settings
 from dexlane.runtime.settings_help import take_no_arguments
 from dexlane.runtime.watchdogs import ProgressWatchdog, watch_loop
@@ -67,6 +67,7 @@ class Service:
             self.bus, self.log, ConsumingMetrics(self.metrics), clock=self.clock, on_fatal=self.fail
         )
         self._routes = Routes()
+        self._followers: list[Follower] = []
         self._pullers: list[Puller] = []
         self._gates: dict[str, Gate] = {}
         self._background: list[tuple[str, Run]] = []
@@ -154,6 +155,7 @@ class Service:
                 await hook()
             tasks = [self._supervised(name, run) for name, run in self._background]
             tasks += [self._supervised(f"follow {r.event_type.NAME}", self._follow(r, c)) for r, c in self._followed()]
+            await read_or_stopped(self._followers, self._stopping)
             broker = await self._start_decisions()
             tasks += self._start_pullers()
             watchdog = ProgressWatchdog(self.bus, self.metrics, self.durables(), decision_config(), self._gates)
@@ -239,9 +241,9 @@ class Service:
 
     def _follow(self, route: FollowRoute, chain_id: int) -> Run:
         stream = stream_of(route.event_type).name_in(self.settings.realm)
-        follower = Follower(
-            self.bus, stream, route.event_type.pattern(self.settings.realm, chain_id), start=route.start
-        )
+        subject = route.event_type.pattern(self.settings.realm, chain_id)
+        follower = Follower(self.bus, stream, subject, start=route.start)
+        self._followers.append(follower)
         return lambda: follower.run(lambda message: self._policy.follow(route, message))
 
     def durables(self) -> list[tuple[str, str, str]]:
