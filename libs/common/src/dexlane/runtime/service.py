@@ -141,11 +141,8 @@ class Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stopping.set)
-        http = HttpServer(
-            endpoints(self, self.metrics.registry, self._mounted),
-            self.settings.host,
-            self.settings.port,
-        )
+        answers = endpoints(self, self.metrics.registry, self._mounted)
+        http = HttpServer(answers, self.settings.host, self.settings.port)
         serving = self._supervised("http", http.run)
         tasks: list[asyncio.Task[None]] = []
         broker: NatsBroker | None = None

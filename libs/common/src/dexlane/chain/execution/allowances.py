@@ -19,6 +19,7 @@ from dexlane.chain.grants import Grant
 from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT, PERMIT2
 from dexlane.chain.rpc import RpcError, RpcUnavailable
 from dexlane.domain.gas_value import WRAPPED_NATIVE, deepest
+from dexlane.domain.pool_table import PoolTable
 from dexlane.events.execution import IntentCreated
 from dexlane.events.fees import FeeQuoted, FeeTier
 from dexlane.events.market import BlockApplied
@@ -195,7 +196,8 @@ class AllowanceKeeper:
         self._lane = lane
         self._live = live
         self._moments = moments
-        self._watchdog = Watchdog(live.access.deployment.router)
+        self._pools = PoolTable()
+        self._watchdog = Watchdog(live.access.deployment.router, lambda token: bool(self._pools.trading(token)))
         self._recalled = False
 
     async def recall(self, journal: FencedJournal) -> None:
@@ -217,9 +219,10 @@ class AllowanceKeeper:
         self.approvals.ended(slot)
 
     async def wanted(
-        self, tip: BlockApplied, pools: Mapping[str, Pool], fee_quote: FeeQuoted | None
+        self, tip: BlockApplied, pools: PoolTable, fee_quote: FeeQuoted | None
     ) -> list[tuple[Book, WantedAllowance]]:
         """Everything to be set or taken back at this block. ``Transient`` when the node does not answer."""
+        self._pools = pools
         terms = None if fee_quote is None else _terms(fee_quote, tip)
         found = [
             (book, wanted)

@@ -3,14 +3,14 @@
 Invariant: an allowance is zero outside the life of what needed it. New grants are found in the logs of each block,
 whoever made them; all known ones are read again when anything changed, and every few blocks in any case.
 
-Any contract can say in a log that we granted something, and go on saying so: therefore only what the accounts trade
-with, and what we granted ourselves, is looked at, and takings-back without effect come to an end.
+Any contract can say in a log that we granted something, and go on saying so: therefore only what watched pools
+trade, and what we granted ourselves, is looked at, and takings-back without effect come to an end.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dexlane.chain.execution.slots import Slot
@@ -85,8 +85,9 @@ def granted_by(intent: IntentCreated) -> Grant | None:
 class Watchdog:
     """The grants of one chain's accounts, as far as they were ever seen."""
 
-    def __init__(self, universal: str) -> None:
+    def __init__(self, universal: str, is_traded: Callable[[str], bool]) -> None:
         self._universal = universal
+        self._is_traded = is_traded
         self._known: set[Grant] = set()
         self._approved: dict[Grant, int] = {}
         self._failures: Counter[tuple[str, str]] = Counter()
@@ -147,12 +148,17 @@ class Watchdog:
             self._known |= usual_grants(account, tokens, routers, self._universal)
         found = await self._scan(rpc, tip.block.number, list(accounts), since)
         self._known |= found
-        asked = {one for one in self._known if one in self._approved or one.token in accounts.get(one.owner, ())}
+        asked = {one for one in self._known if one in self._approved or self._concerns(one, accounts)}
         is_old = tip.block.number - self._read_at >= FULL_EVERY or tip.block.number < self._read_at
         if self._is_due or is_old or not found.isdisjoint(asked) or asked != self._asked or self._must_go:
             self._amounts = await amounts_in_force(rpc, asked, tip.timestamp_s)
             self._read_at, self._is_due, self._asked = tip.block.number, False, asked
             self._judge_takings_back()
+
+    def _concerns(self, grant: Grant, accounts: Mapping[str, frozenset[str]]) -> bool:
+        """Whether it is of an account's token, or of one that a watched pool trades and the account may buy."""
+        tokens = accounts.get(grant.owner)
+        return tokens is not None and (grant.token in tokens or self._is_traded(grant.token))
 
     def _judge_takings_back(self) -> None:
         """A taking-back that succeeded and left the grant in force failed all the same; one with effect clears the
