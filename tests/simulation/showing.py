@@ -104,7 +104,7 @@ _BEGIN_WITH = {
     "an_approval_that_expired_is_given_up": 2,
     "an_exit_that_was_left_out_waits": 2,
     "deadlines_are_ignored": 8,
-    "reorganisations_are_ignored": 3,
+    "reorganisations_are_ignored": 15,
     "the_last_outcome_to_arrive_holds": 3,
     "the_signer_forgets_epochs": 14,
     "what_is_private_goes_to_nodes": 5,
