@@ -18,12 +18,13 @@ import uvloop
 from bench.broker import started_bus
 from bench.floor import Spread, fsync_floor, reading_floor, spread
 from dexlane.chain.execution.keys import SigningRules
+from dexlane.events.portfolio import ExposureChanged
 from dexlane.events.risk import VerdictApproved
 from dexlane.events.seals import Approver
 from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.journal import Journal
 from dexlane.runtime.sealing import Approving, Sealer
-from dexlane.testing.builders import USDC
+from dexlane.testing.builders import USDC, an_exposure
 from dexlane.testing.live_bench import Home, TokenWorld, live_book, running
 from dexlane.testing.servers import nats_server
 from dexlane.values.books import Book, Lane
@@ -96,6 +97,7 @@ async def _trade(home: Home, url: str, pause_s: float, rounds: int) -> tuple[Spr
                 samples.append((handed_ns[0] - began) / 1e6)
             for _ in range(BLOCKS_OF_A_TRADE):
                 await bench.head()
+            bench.side.take_exposure(_all_sold(number, bench.clock.now_ms()))
     return spread(samples), wire
 
 
@@ -110,6 +112,11 @@ async def _published(journal: Journal, url: str) -> AsyncIterator[None]:
     finally:
         await cancelled([publishing])
         await bus.stop()
+
+
+def _all_sold(number: int, now_ms: int) -> ExposureChanged:
+    """What portfolio says after a trade: nothing is at work, so the next one finds the whole capital."""
+    return an_exposure(book_id=live_book().id, lane=Lane.FAST, exposure_version=number + 2, occurred_at_ms=now_ms)
 
 
 def _roomy_book() -> Book:
