@@ -43,8 +43,15 @@ def answering(bench: Bench, token: str, answer: bytes | RpcError) -> None:
     bench.chain.answer_call = answered
 
 
-NO_ANSWERS = [RpcError(3, "execution reverted", "0x"), RpcError(-32000, "out of gas"), b"", b"\1" * 7]
-IDS = ["reverts", "burns", "nothing", "garbage"]
+NO_ANSWERS = [
+    RpcError(3, "execution reverted", "0x"),
+    RpcError(-32000, "out of gas"),
+    RpcError(-32000, "invalid jump destination"),
+    RpcError(-32000, "stack underflow (0 <=> 1)"),
+    b"",
+    b"\1" * 7,
+]
+IDS = ["reverts", "burns", "jumps", "underflows", "nothing", "garbage"]
 
 
 @pytest.mark.parametrize("answer", NO_ANSWERS, ids=IDS)

@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from dexlane.chain.abi import AbiError
 from dexlane.chain.answers import NOT_READABLE, BlockId
-from dexlane.chain.execution.testimony import is_revert
 from dexlane.chain.permit2 import (
     PERMIT2,
     allowance,
@@ -19,6 +18,7 @@ from dexlane.chain.permit2 import (
     permit2_allowance,
 )
 from dexlane.chain.rpc import Rpc, RpcError
+from dexlane.chain.token_facts import is_execution_failure
 from dexlane.runtime.errors import Transient
 
 T = TypeVar("T")
@@ -83,10 +83,10 @@ def _token_facts(answers: Sequence[bytes | RpcError]) -> TokenFacts | None:
 
 
 def _said(answer: bytes | RpcError, decode: Callable[[bytes], T]) -> T | None:
-    """What a contract said; None when it reverts or talks nonsense: one token must not stand in the way of the others.
-    Raises the ``RpcError`` of a node that did not ask it."""
+    """What a contract said; None when its code fails or it talks nonsense: one token must not stand in the way of the
+    others. Raises the ``RpcError`` of a node that did not ask it."""
     if isinstance(answer, RpcError):
-        if is_revert(answer):
+        if is_execution_failure(answer):
             return None
         raise answer
     try:
