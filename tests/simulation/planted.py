@@ -301,7 +301,7 @@ def allowances_have_no_bound(stack: ExitStack) -> None:
 @_bug
 def an_approval_that_expired_is_given_up(stack: ExitStack) -> None:
     """What was never tried counts as the token's refusal, and its position cannot be sold any more."""
-    refused = property(lambda slot: slot.state.included is not None and not slot.is_filled)
+    refused = property(lambda slot: slot.state.included is not None and not slot.state.is_filled)
     stack.enter_context(patch.object(store.Slot, "was_refused", refused))
     stack.enter_context(patch.object(allowances, "REST_BLOCKS", 10**6))
 

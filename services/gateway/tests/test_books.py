@@ -200,8 +200,10 @@ async def test_the_halt_of_a_service_that_failed_is_told_again_when_the_bus_lost
 ) -> None:
     keeper = await load(gateway)
     halt = a_status(Status.HALTED, "portfolio", status_version=7)
-    assert await keeper.remember(halt)
-    assert not await keeper.remember(halt)
+    assert keeper.is_news(halt)
+    await keeper.remember(halt)
+    assert not keeper.is_news(halt)
+    await keeper.remember(halt)
     await keeper.resume(Status.ACTIVE, "looked at it", (1,), "portfolio")
     told = [word for word in await gateway.sent(TradingStatus) if word.source == "portfolio"]
     assert [(word.status, word.status_version) for word in told] == [(Status.HALTED, 7), (Status.ACTIVE, 8)]
@@ -225,7 +227,7 @@ async def test_a_halt_that_comes_while_a_resume_waits_is_not_released_with_the_o
         tasks = {one: asyncio.create_task(one) for one in order}
         await asyncio.sleep(0)
     newer, resumed = (tasks[one] for one in said)
-    assert await newer
+    await newer
     with pytest.raises(StatusRefused):
         await resumed
     assert keeper.words[1, source].status is Status.HALTED
@@ -263,7 +265,10 @@ async def test_a_halt_that_the_journal_does_not_keep_is_shown_once_and_can_be_re
 
 async def test_a_word_heard_twice_or_late_changes_nothing(gateway: Any) -> None:
     statuses = gateway.desk.statuses
-    assert await statuses.remember(a_status(Status.HALTED, "breaker-gas", status_version=2))
-    assert not await statuses.remember(a_status(Status.HALTED, "breaker-gas", status_version=2))
-    assert not await statuses.remember(a_status(Status.ACTIVE, "breaker-gas", status_version=1))
+    halt = a_status(Status.HALTED, "breaker-gas", status_version=2)
+    await statuses.remember(halt)
+    for word in (halt, a_status(Status.ACTIVE, "breaker-gas", status_version=1)):
+        assert not statuses.is_news(word)
+        await statuses.remember(word)
+    assert statuses.words[1, "breaker-gas"] == halt
     assert (await load(gateway)).words[1, "breaker-gas"].status is Status.HALTED

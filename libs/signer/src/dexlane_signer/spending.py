@@ -50,7 +50,7 @@ class Charge:
     is_way_out: bool = False
 
 
-_Account: TypeAlias = tuple[str, int]
+_Slot: TypeAlias = tuple[str, int]
 """Address and nonce: a slot of one chain."""
 
 
@@ -61,10 +61,10 @@ class _Window:
 
     def __init__(self, seconds: int) -> None:
         self._seconds = seconds
-        self._slots: dict[_Account, tuple[int, int]] = {}
+        self._slots: dict[_Slot, tuple[int, int]] = {}
         self._total = 0
 
-    def put(self, slot: _Account, at_s: int, amount: int) -> None:
+    def put(self, slot: _Slot, at_s: int, amount: int) -> None:
         """From now on the slot counts that much. Time never goes back here, so the oldest stay in front."""
         while self._slots:
             oldest = next(iter(self._slots))
@@ -74,7 +74,7 @@ class _Window:
         self._total += amount - self._slots.pop(slot, (0, 0))[1]
         self._slots[slot] = at_s, amount
 
-    def of(self, slot: _Account, now_s: int) -> int:
+    def of(self, slot: _Slot, now_s: int) -> int:
         """What the slot counts; nothing once it is older than the window."""
         at_s, amount = self._slots.get(slot, (0, 0))
         return amount if at_s > now_s - self._seconds else 0
@@ -94,7 +94,7 @@ class _Meter:
     hour: _Window = field(default_factory=lambda: _Window(HOUR_S))
     day: _Window = field(default_factory=lambda: _Window(DAY_S))
 
-    def add(self, slot: _Account, at_s: int, increase: int) -> None:
+    def add(self, slot: _Slot, at_s: int, increase: int) -> None:
         counted = self.day.of(slot, at_s) + increase
         self.hour.put(slot, at_s, counted)
         self.day.put(slot, at_s, counted)
@@ -155,7 +155,7 @@ def _over(policy: Policy, charge: Charge, name: str, meter: _Meter, at_s: int) -
     return None
 
 
-def _exceeds(window: _Window, slot: _Account, at_s: int, amount: int, cap: int | None) -> bool:
+def _exceeds(window: _Window, slot: _Slot, at_s: int, amount: int, cap: int | None) -> bool:
     more = amount - window.of(slot, at_s)
     return cap is not None and more > 0 and window.at(at_s) + more > cap
 

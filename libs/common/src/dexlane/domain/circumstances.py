@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dexlane.domain.controls.facts import ChainUse, OpenTrade
 from dexlane.domain.fee_bumps import LEAST_BUMP_PERCENT
-from dexlane.domain.gas_value import WRAPPED_NATIVE
+from dexlane.domain.gas_value import WRAPPED_NATIVE, traded_as
 from dexlane.domain.pool_book import PoolBook
 from dexlane.domain.pool_table import PoolTable
 from dexlane.domain.risk.compliance import ComplianceRules
@@ -17,7 +17,7 @@ from dexlane.events.execution import Plan, Purpose, Submission
 from dexlane.events.fees import DataFeeTerms, FeeQuoted
 from dexlane.events.portfolio import ExposureChanged, ExposurePart
 from dexlane.values.amounts import BPS_DENOMINATOR
-from dexlane.values.chains import NATIVE, BlockRef
+from dexlane.values.chains import BlockRef
 from dexlane.values.sizes import TradeSize
 
 
@@ -105,7 +105,7 @@ class Market:
 
     def traded_as(self, token: str) -> str:
         """What pools know a token as: the native coin is traded wrapped."""
-        return self.wrapped_native or token if token == NATIVE else token
+        return traded_as(self.chain_id, token)
 
     @property
     def pools(self) -> PoolTable:

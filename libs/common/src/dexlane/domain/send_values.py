@@ -102,6 +102,12 @@ class SendState(Value):
         """Whether anything can still change."""
         return self.stage is not Stage.FINAL
 
+    @property
+    def is_filled(self) -> bool:
+        """Whether the trade, and not its cancel, is in a block and did what it should."""
+        included = self.included
+        return included is not None and included.success and self.attempt(included.number).kind is AttemptKind.TRADE
+
     def attempt(self, number: int) -> Attempt:
         """The attempt of that number; numbers rise, but one that the signer alone knows is left out."""
         return next(attempt for attempt in self.attempts if attempt.number == number)

@@ -26,28 +26,6 @@ class Postponed(Transient):
         self.after_s = after_s
 
 
-class Deferred:
-    """Lets what comes next go on after something ``Transient``: enter it for each piece, and raise at the end."""
-
-    def __init__(self) -> None:
-        self._first: Transient | None = None
-
-    def __enter__(self) -> None:
-        """One more piece."""
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        """Keep the first ``Transient``, and let everything else through."""
-        if not isinstance(error, Transient):
-            return False
-        self._first = self._first or error
-        return True
-
-    def raise_first(self) -> None:
-        """Raise what was kept, if anything was."""
-        if self._first is not None:
-            raise self._first
-
-
 class InvalidEvent(DexlaneError):  # noqa: N818
     """The input breaks its contract and never will succeed."""
 

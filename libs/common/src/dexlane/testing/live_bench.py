@@ -167,7 +167,8 @@ class Bench:
 
     async def follow(self) -> BlockApplied:
         """Tell the mirror the fake chain's tip as the next block, and take the executor's step."""
-        await self.executor.step(tip := await self.applied())
+        tip = await self.applied()
+        await self.executor.step(tip)
         return tip
 
     async def applied(self) -> BlockApplied:
@@ -187,10 +188,9 @@ class Bench:
             gas_limit=header.gas_limit,
             received_at_ns=self.clock.now_ns(),
         )
-        mirror = self.mirror
-        mirror.book = _book_of_pools(event)
-        mirror.tip_event = event
-        mirror.book.apply(event)
+        self.mirror.book = _book_of_pools(event)
+        self.mirror.tip_event = event
+        self.mirror.book.apply(event)
         await self.executor.view.on_block(event)
         base_fee = header.base_fee_per_gas_wei
         cap = FeeCap(max_fee_per_gas_wei=2 * base_fee + GWEI // 10, max_priority_fee_per_gas_wei=GWEI // 10)

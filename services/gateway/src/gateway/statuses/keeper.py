@@ -60,22 +60,21 @@ class StatusKeeper:
         known = self._words.get((word.chain_id, word.source))
         return known is None or known.status_version < word.status_version
 
-    async def remember(self, word: TradingStatus) -> bool:
-        """Keep what a source said; False when something as new is known already. It is known at once, and stays so when
-        the journal does not commit (``Transient``): a halt that nobody sees, nobody can release.
+    async def remember(self, word: TradingStatus) -> None:
+        """Keep what a source said, if it is news. It is known at once, and stays so when the journal does not commit
+        (``Transient``): a halt that nobody sees, nobody can release.
 
         A service that halted when it failed is gone, and its word is nowhere but on the bus. It is put into the outbox
         here, before the release that may follow: when the bus loses what it stored, it is told again.
         """
         key = (word.chain_id, word.source)
         if not self.is_news(word):
-            return False
+            return
         self._words[key] = word
         async with self._journal.transaction() as tx:
             await _insert(tx.conn, word)
             if word.source in SERVICES and self._words[key] is word:
                 await tx.emit(word)
-        return True
 
     async def halt(self, scope: Status, reason: str, chain_ids: tuple[int, ...]) -> list[TradingStatus]:
         """Tighten the operator's word. It never loosens one: a halt stays a halt when less is asked for."""

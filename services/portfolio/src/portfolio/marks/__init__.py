@@ -17,7 +17,6 @@ from dexlane.domain.exits import (
     rest_after,
     warned,
 )
-from dexlane.domain.gas_value import traded_as
 from dexlane.domain.ledger import AccountKind, LedgerAccount
 from dexlane.domain.positions import DAY_MS
 from dexlane.events.control import Status, TradingStatus, strictest
@@ -54,11 +53,6 @@ RESULTS_EVERY = 20
 ValueOf = Callable[[str, int], ExecutableValue | None]
 
 
-def traded_quote(account: AccountRef) -> Token:
-    """The quote token of an account as pools trade it: the native coin wrapped."""
-    return account.quote.model_copy(update={"address": traded_as(account.chain_id, account.quote.address)})
-
-
 @dataclass(frozen=True)
 class Marks:
     """Values from the pool mirrors. Nothing is valued on a block older than ``max_block_age_ms``."""
@@ -91,18 +85,18 @@ class Marks:
         """What selling the quantity now would bring; None when there is no current price for all of it."""
         if quantity <= 0 or not self.is_current(account.chain_id):
             return None
-        return executable_value(self.trading(account, token), token, traded_quote(account).address, quantity)
+        return executable_value(self.trading(account, token), token, account.traded_quote.address, quantity)
 
     def least(self, account: AccountRef, token: str, quantity: int) -> int | None:
         """What selling brings now where there is no price for all of it; None when nobody can tell."""
         if quantity <= 0 or not self.is_current(account.chain_id):
             return None
-        return least_value(self.trading(account, token), token, traded_quote(account).address, quantity)
+        return least_value(self.trading(account, token), token, account.traded_quote.address, quantity)
 
     def trading(self, account: AccountRef, token: str) -> Mapping[str, Pool]:
         """The pools in which a token can be sold for the quote token of an account, as they are now."""
         pools = self.mirrors[account.chain_id].book.pools
-        return {at: pools[at] for at in pools.between(token, traded_quote(account).address)}
+        return {at: pools[at] for at in pools.between(token, account.traded_quote.address)}
 
     def unrealised(self, stored: StoredPosition) -> int | None:
         """Executable value less cost, quote units; zero when nothing is held, None when there is no price."""
@@ -311,7 +305,7 @@ class ExitWatch:
             return
         # Both times are those of the events, so that a replay comes to the same age.
         age_s = max(0, event.occurred_at_ms - position.origin.occurred_at_ms) // 1_000
-        holding = HeldPosition(token, traded_quote(account), position.quantity, position.cost, age_s)
+        holding = HeldPosition(token, account.traded_quote, position.quantity, position.cost, age_s)
         warning = self.sides.warning(account.chain_id, stored.token, position.origin.block_number)
         if warning is not None and book.exits.flagged_tokens and await self._given_up(stored, warning):
             warning = None

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from dexlane.domain.gas_value import traded_as
 from dexlane.domain.positions import Holdings, Lot, Origin, Position
 from dexlane.events.execution import AccountOpened
 from dexlane.events.portfolio import ExitReason
@@ -36,6 +37,11 @@ class AccountRef:
     lane: Lane
     mode: Mode
     quote: Token
+
+    @property
+    def traded_quote(self) -> Token:
+        """The quote token as pools trade it: the native coin wrapped."""
+        return self.quote.model_copy(update={"address": traded_as(self.chain_id, self.quote.address)})
 
     @property
     def key(self) -> dict[str, str]:

@@ -18,14 +18,13 @@ from dexlane.chain.execution.watchdog import Watchdog, needs_of
 from dexlane.chain.grants import Grant
 from dexlane.chain.permit2 import MAX_PERMIT_AMOUNT, PERMIT2
 from dexlane.chain.rpc import RpcError, RpcUnavailable
-from dexlane.domain.gas_value import WRAPPED_NATIVE, deepest
+from dexlane.domain.gas_value import deepest, traded_as
 from dexlane.domain.pool_table import PoolTable
 from dexlane.events.execution import IntentCreated
 from dexlane.events.fees import FeeQuoted, FeeTier
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.errors import Transient
 from dexlane.values.books import Book, Lane
-from dexlane.values.chains import NATIVE
 from dexlane.values.pools import Pool
 
 
@@ -58,8 +57,7 @@ def _capital_in(token: str, book: Book, lane: Lane, pools: Mapping[str, Pool]) -
 
 def traded_quote(book: Book) -> str:
     """The book's quote token as pools trade it: the native coin wrapped."""
-    quote = book.quote.address
-    return WRAPPED_NATIVE.get(book.chain_id, quote) if quote == NATIVE else quote
+    return traded_as(book.chain_id, book.quote.address)
 
 
 WAIT_BLOCKS = 25
@@ -127,7 +125,7 @@ class Approvals:
         key = (intent.account, intent.allowance_token)
         before = self._in_vain.get(key)
         if intent.allowance_amount:
-            if slot.is_filled or slot.was_refused:
+            if slot.state.is_filled or slot.was_refused:
                 self._in_vain[key] = _InVain(1 if before is None else before.times + 1, included.block.number)
         elif before is not None:
             self._in_vain[key] = replace(before, is_cleared=True)

@@ -247,7 +247,7 @@ class Executor:
         return Stamp(self._parts.service, self._chain_id, self._parts.lane, self._clock.now_ns())
 
     def _on_final(self, slot: Slot, ended_ms: int) -> None:
-        self._reservations.release(slot.intent.id, ended_ms if slot.is_filled else None)
+        self._reservations.release(slot.intent.id, ended_ms if slot.state.is_filled else None)
         self._allowances.ended(slot)
 
     def _decide(

@@ -37,7 +37,7 @@ from dexlane.chain.execution.txmgr import Equipment, Transactions
 from dexlane.chain.network import identify_network
 from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.domain.circumstances import Objection
-from dexlane.domain.gas_value import WRAPPED_NATIVE
+from dexlane.domain.gas_value import traded_as
 from dexlane.domain.relay_holds import RacePolicy
 from dexlane.domain.send_values import SendPolicy
 from dexlane.events.control import Status
@@ -390,7 +390,7 @@ _KEYS_HERE = (
 
 def paired_tokens(book: Book, pools: Mapping[str, Pool]) -> list[str]:
     """Tokens that a known pool trades against the book's quote token, sorted."""
-    quote = WRAPPED_NATIVE.get(book.chain_id, NATIVE) if book.quote.address == NATIVE else book.quote.address
+    quote = traded_as(book.chain_id, book.quote.address)
     keys = (pool.key for pool in pools.values())
     traded = [{token.address for token in key.tokens} for key in keys]
     return sorted(set().union(*(found for found in traded if quote in found)) - {quote})[:MAX_WATCHED]

@@ -93,7 +93,7 @@ def _outcome(slot: Slot, change: Change, record: SlotRecord, receipt: Receipt | 
     if receipt is None or included is None:
         raise ValueError(f"the receipt of intent {slot.intent.id} is missing at {change.state}")
     facts = {**_common(slot, now_ns), **_paid(receipt), "outcome_version": version}
-    if record.state.attempt(included.number).kind is AttemptKind.TRADE and included.success:
+    if record.state.is_filled:
         return _fill(slot, change, record, facts, receipt)
     return _failure(slot, change, included, facts)
 

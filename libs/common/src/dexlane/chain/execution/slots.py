@@ -51,14 +51,6 @@ class SlotRecord(Value):
     """Fee cap of the first attempt when the intent has no plan (an allowance)."""
     price_impact_bps: int | None = None
 
-    @property
-    def is_filled(self) -> bool:
-        """Whether the trade, and not its cancel, is in a block and did what it should."""
-        included = self.state.included
-        return (
-            included is not None and included.success and self.state.attempt(included.number).kind is AttemptKind.TRADE
-        )
-
 
 @dataclass
 class Slot:
@@ -80,16 +72,11 @@ class Slot:
         return self.record.state
 
     @property
-    def is_filled(self) -> bool:
-        """As its record says."""
-        return self.record.is_filled
-
-    @property
     def was_refused(self) -> bool:
         """Whether its trade reverted, or was given up because it would have. One that expired, was halted or cancelled
         says nothing about what the chain would have made of it."""
         included = self.state.included
-        if included is None or self.is_filled:
+        if included is None or self.state.is_filled:
             return False
         return self.state.attempt(included.number).kind is AttemptKind.TRADE or self.state.giving_up in _REFUSALS
 
@@ -171,7 +158,7 @@ async def save_slot(tx: Tx, slot: Slot, record: SlotRecord, calldata: bytes | No
     await tx.run(_SAVE_SLOT, row)
     is_open = record.state.is_open
     if is_open != slot.state.is_open:
-        await _set_intent(tx, slot.intent.id, is_open=is_open, filled=record.is_filled and not is_open)
+        await _set_intent(tx, slot.intent.id, is_open=is_open, filled=record.state.is_filled and not is_open)
 
 
 async def close_intent(tx: Tx, intent_id: str, *, filled: bool) -> None:

@@ -48,7 +48,7 @@ from dexlane.events.base import FeeCap
 from dexlane.events.execution import FailureReason, IntentCreated, TxState
 from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
-from dexlane.runtime.errors import Deferred, Fatal
+from dexlane.runtime.errors import Fatal, Transient
 from dexlane.runtime.journal import Tx
 from dexlane_signer import GuardUnavailableError, SignedAttempt, SigningDenied
 
@@ -228,20 +228,20 @@ class Transactions:
             await self._reopen(tip)
         gaps = gaps_of(findings)
         hurried, self._gapped = self._gapped | {gap.intent.account for gap in gaps}, set()
-        deferred = Deferred()
+        failed: list[Transient] = []
         for finding in findings:
-            with deferred:
-                async with finding.slot.lock:
-                    if finding.slot.record is finding.record and finding.slot.state.is_open:
+            async with finding.slot.lock:
+                if finding.slot.record is finding.record and finding.slot.state.is_open:
+                    try:
                         await self._advance(finding, hurried=finding.slot.intent.account in hurried)
+                    except Transient as error:
+                        failed.append(error)
         self._moments.open_slots(len(self._open))
-        self._moments.sending.looked_at(
-            self._payloads.chain_id,
-            oldest_blocks=max((self._tip - slot.intent.block.number for slot in slots), default=0),
-            gaps=len(gaps),
-            short_of_funds=len(_short_of_funds(self._open.values())),
-        )
-        deferred.raise_first()
+        oldest = max((self._tip - slot.intent.block.number for slot in slots), default=0)
+        short, chain_id = len(_short_of_funds(self._open.values())), self._payloads.chain_id
+        self._moments.sending.looked_at(chain_id, oldest_blocks=oldest, gaps=len(gaps), short_of_funds=short)
+        if failed:
+            raise failed[0]
 
     async def _reopen(self, tip: BlockApplied) -> None:
         """A reorganisation went deeper than finality: open again everything that it undid, and stop."""

@@ -121,7 +121,7 @@ class Watchdog:
         self._is_due = True
         grant = granted_by(slot.intent)
         if grant is not None and not slot.intent.allowance_amount:
-            if slot.is_filled:
+            if slot.state.is_filled:
                 self._taken_back.add(grant)
             elif slot.was_refused:
                 self._failures[grant.owner, grant.token] += 1
