@@ -109,7 +109,12 @@ class FlowPlayer:
         await self._rewind(rpc, outbox)
         await outbox.drained()
         started = monotonic_s()
+        limit = self._settings.max_swaps
         for step in steps(self._tape, self._seed, synthetic=self._settings.synthetic):
+            if limit is not None and self._stats.swaps_sent >= limit:
+                # Nothing follows the last swap: how far the tape came must not depend on when that one is mined.
+                await self._finished.wait()
+                return
             early = started + step.at_ms / 1000 / self._speed - monotonic_s()
             if early > 0:
                 await asyncio.sleep(early)
@@ -133,9 +138,6 @@ class FlowPlayer:
                 await self._change_liquidity(outbox, event)
 
     async def _swap(self, outbox: Outbox, event: TapeEvent) -> None:
-        limit = self._settings.max_swaps
-        if limit is not None and self._stats.swaps_sent >= limit:
-            return
         token, amount = (ADDRESSES.usdc, event.amount0) if event.amount0 > 0 else (ADDRESSES.weth, event.amount1)
         data = exact_in_calldata(V3_POOL_005, token, amount, account("flow").address)
         await outbox.send(ADDRESSES.swap_router02, data, event)
