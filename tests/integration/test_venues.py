@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing, suppress
 
 import httpx
 import pytest
@@ -23,7 +25,7 @@ from dexlane.events.execution import (
 from dexlane.events.portfolio import ExitTriggered, PositionChanged
 from dexlane.events.risk import DecisionRecorded, TokenFlagged
 from dexlane.testing.devnet_verdicts import USDC, WETH
-from dexlane.testing.stack import Stack, Witness
+from dexlane.testing.stack import Stack, StackError, Witness
 from dexlane.values.books import Lane
 from verdicts import BOOKS, a_verdict, fills, gained, head
 
@@ -143,6 +145,40 @@ async def test_a_killed_service_comes_back_and_nothing_is_lost_or_doubled(
     await until_ready(quiet_stack)
     reconciled = await asyncio.to_thread(quiet_stack.command, "reconcile")
     assert reconciled.returncode == 0, reconciled.stdout + reconciled.stderr
+
+
+async def test_an_older_journal_is_filled_in_and_nothing_is_lost_or_doubled(
+    quiet_stack: Stack, witness: Witness
+) -> None:
+    journal = next(quiet_stack.home.rglob("fast-executor.db"))
+    with closing(sqlite3.connect(journal)) as live, closing(sqlite3.connect(journal.with_suffix(".copy"))) as copy:
+        live.backup(copy)
+    lost = await a_verdict(quiet_stack, witness)
+    await witness.publish(lost)
+    await witness.until(FillConfirmed, fills(lost, "live-devnet"), timeout_s=60)
+    # Frozen first, so that nothing of it is written into the file that takes its journal's place.
+    os.kill(quiet_stack.pid_of("fast-executor"), signal.SIGSTOP)
+    frozen = quiet_stack.pid_of("fast-executor")
+    for file in journal.parent.glob(f"{journal.name}*"):
+        file.unlink()
+    journal.with_suffix(".copy").rename(journal)
+    os.kill(frozen, signal.SIGKILL)
+    await traded_again(quiet_stack, witness)
+    told = [fill for fill in await witness.stored(FillConfirmed) if fills(lost, "live-devnet")(fill)]
+    assert len(told) == 1
+    reconciled = await asyncio.to_thread(quiet_stack.command, "reconcile")
+    assert reconciled.returncode == 0, reconciled.stdout + reconciled.stderr
+
+
+async def traded_again(stack: Stack, witness: Witness) -> None:
+    """A verdict that comes while the journal is being read is refused, so there are some."""
+    for _ in range(10):
+        verdict = await a_verdict(stack, witness)
+        await witness.publish(verdict)
+        with suppress(StackError):
+            await witness.until(FillConfirmed, fills(verdict, "live-devnet"), timeout_s=10)
+            return
+    pytest.fail(f"nothing was traded any more:\n{stack.tails()}")
 
 
 async def until_ready(stack: Stack, timeout_s: float = 60) -> None:

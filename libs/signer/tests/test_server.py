@@ -19,7 +19,9 @@ from dexlane_signer import (
     LocalSigner,
     NonceGuard,
     Policy,
+    RecordRequest,
     RemoteSigner,
+    SignedBefore,
     SignerUnreachableError,
     SigningDenied,
 )
@@ -28,7 +30,7 @@ from dexlane_signer.sockets import SocketTakenError, listen
 from dexlane_signer.wire import MAX_FRAME_BYTES, dump, to_frame, to_object
 
 from .conftest import KEY, NOW_S
-from .test_signer import STRANGER, permit_request, request
+from .test_signer import STRANGER, of_record, permit_request, request
 
 OWN = (os.getuid(),)
 
@@ -65,6 +67,8 @@ async def test_a_signature_over_the_socket_is_the_one_on_record(place: Place, re
     assert await remote.sign_permit(permit_request()) == place.signer.sign_permit(permit_request())
     assert await remote.highest_nonces(1) == {KEY.address: 7}
     assert await remote.highest_nonces(8453) == {KEY.address: None}
+    assert await remote.signed_before(of_record(0)) == SignedBefore("a", signed)
+    assert await remote.signed_before(of_record(8)) is None
 
 
 async def test_a_denial_keeps_its_reason_and_its_sentence(remote: RemoteSigner) -> None:
@@ -273,6 +277,37 @@ async def test_an_answer_in_another_language_is_no_signature(tmp_path: Path, odd
         await client.sign_transaction(request())
     await client.close()
     server.close()
+
+
+@pytest.mark.parametrize("asked_for", [of_record(8), of_record(7, 2), of_record(7, chain_id=10)], ids=str)
+async def test_an_attempt_of_another_place_is_not_taken_for_the_record(
+    place: Place, tmp_path: Path, asked_for: RecordRequest
+) -> None:
+    signed = place.signer.sign_transaction(request())
+    found = {"intent_id": "a", "signed": {"raw": dump(signed.raw), "number": 1, "kind": "trade"}}
+    assert await answered_with(tmp_path, {"record": found}, of_record(7)) == SignedBefore("a", signed)
+    with pytest.raises(SignerUnreachableError, match="another place"):
+        await answered_with(tmp_path, {"record": found}, asked_for)
+
+
+@pytest.mark.parametrize("odd", [{}, {"intent_id": "a"}, {"intent_id": 1, "signed": {}}, [], "a"], ids=str)
+async def test_a_record_in_another_language_is_none(tmp_path: Path, odd: Any) -> None:
+    with pytest.raises(SignerUnreachableError):
+        await answered_with(tmp_path, {"record": odd}, of_record(7))
+
+
+async def answered_with(folder: Path, answer: dict[str, Any], asked_for: RecordRequest) -> SignedBefore | None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4)
+        writer.write(to_frame({"id": 1, **answer}))
+
+    server = await asyncio.start_unix_server(speak, sock=listen(folder / "other"))
+    client = RemoteSigner(folder / "other", time_limit_s=1)
+    try:
+        return await client.signed_before(asked_for)
+    finally:
+        await client.close()
+        server.close()
 
 
 async def test_an_answer_for_another_slot_is_refused(place: Place, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from dexlane_signer import (
     PermitRequest,
     PermitSingle,
     Policy,
+    RecordRequest,
+    SignedBefore,
     SigningDenied,
     SignRequest,
     TokenLimit,
@@ -154,7 +156,8 @@ def test_signer_offers_no_way_to_sign_a_hash_or_a_message(signer: LocalSigner) -
     public = {name for name in dir(signer) if not name.startswith("_")}
     signing = {"sign_permit", "sign_transaction"}
     steps = {"begin_permit", "begin_transaction", "counted", "end_permit", "end_transaction", "is_local"}
-    assert public == signing | steps | {"addresses", "clock_s", "counts", "halt", "highest_nonces", "latch", "resume"}
+    record = {"counts", "highest_nonces", "latch", "signed_before"}
+    assert public == signing | steps | record | {"addresses", "clock_s", "halt", "resume"}
     assert signer.addresses == (KEY.address,)
 
 
@@ -165,10 +168,40 @@ def test_a_bump_with_another_fee_than_was_signed_gives_what_was_signed(signer: L
     assert again.transaction.max_fee_per_gas_wei == 20 * 10**9
 
 
+def of_record(nonce: int, number: int = 0, **changes: Any) -> RecordRequest:
+    return RecordRequest(**{"owner": KEY.address, "chain_id": 1, "nonce": nonce, "number": number, **changes})
+
+
+def test_the_record_is_read_attempt_by_attempt_in_the_order_of_nonces_and_numbers(signer: LocalSigner) -> None:
+    later = signer.sign_transaction(request(intent_id="b", nonce=8))
+    first = signer.sign_transaction(request())
+    bump = signer.sign_transaction(request(max_fee_per_gas_wei=23 * 10**9))
+    assert signer.signed_before(of_record(0)) == SignedBefore("a", first)
+    assert signer.signed_before(of_record(7, 2)) == SignedBefore("a", bump)
+    assert signer.signed_before(of_record(7, 3)) == SignedBefore("b", later)
+    assert signer.signed_before(of_record(8, 2)) is None
+
+
+def test_the_record_of_a_foreign_account_and_of_a_foreign_chain_is_not_told(signer: LocalSigner) -> None:
+    assert denied(signer.signed_before, of_record(0, owner=STRANGER)) is DenialReason.UNKNOWN_SENDER
+    assert denied(signer.signed_before, of_record(0, chain_id=5)) is DenialReason.WRONG_CHAIN
+    assert denied(signer.signed_before, of_record(-1)) is DenialReason.MALFORMED_REQUEST
+
+
+@pytest.mark.parametrize("level", [Level.REDUCING, Level.HALTED])
+def test_bytes_of_the_past_are_not_handed_out_while_entries_are_not_signed(signer: LocalSigner, level: Level) -> None:
+    signer.sign_transaction(request())
+    signer.halt("looked at", level=level)
+    assert denied(signer.signed_before, of_record(0)) is DenialReason.HALTED
+    signer.resume("all is well")
+    assert signer.signed_before(of_record(0)) is not None
+
+
 def test_a_stale_epoch_signs_neither_transactions_nor_permits(signer: LocalSigner) -> None:
     signer.sign_transaction(request(epoch=3))
     assert denied(signer.sign_transaction, request(intent_id="b", nonce=8, epoch=2)) is DenialReason.STALE_EPOCH
     assert denied(signer.sign_permit, replace(permit_request(), epoch=2)) is DenialReason.STALE_EPOCH
+    assert denied(signer.signed_before, of_record(0, epoch=2)) is DenialReason.STALE_EPOCH
 
 
 def sale(amount: int = 100) -> bytes:

@@ -2,7 +2,7 @@
 
 from dexlane_signer.addresses import checksum_address, normal_address
 from dexlane_signer.approvals import Approval, ApprovedKind, Approver, Statement, read_statement
-from dexlane_signer.attempts import Asked, Attempt, SignedAttempt, Slot
+from dexlane_signer.attempts import Asked, Attempt, SignedAttempt, SignedBefore, Slot
 from dexlane_signer.brake import HALT_FILE, Brake, DeadManLease
 from dexlane_signer.call_rules import check
 from dexlane_signer.client import RemoteSigner, SignerUnreachableError
@@ -17,7 +17,7 @@ from dexlane_signer.keystore import KeystoreError, load_keystore, read_password,
 from dexlane_signer.latch import Latch, Level
 from dexlane_signer.levels import POSITION_BPS, EntryCap
 from dexlane_signer.policy import CheckContext, Kind, Policy, SpendingCaps, TokenLimit, Worth
-from dexlane_signer.signer import LocalSigner, PermitRequest, SignRequest
+from dexlane_signer.signer import LocalSigner, PermitRequest, RecordRequest, SignRequest
 from dexlane_signer.sockets import SocketTakenError
 from dexlane_signer.swap_rules import check_permit
 from dexlane_signer.transactions import DynamicFeeTransaction, SignedTransaction
@@ -54,9 +54,11 @@ __all__ = [
     "PermitSingle",
     "Policy",
     "PrivateKey",
+    "RecordRequest",
     "RemoteSigner",
     "SignRequest",
     "SignedAttempt",
+    "SignedBefore",
     "SignedTransaction",
     "SignerUnreachableError",
     "SigningDenied",

@@ -65,6 +65,14 @@ class SignedAttempt(SignedTransaction):
 
 
 @dataclass(frozen=True, slots=True)
+class SignedBefore:
+    """What the record has of one attempt: whose slot it is of, and what was signed."""
+
+    intent_id: str
+    attempt: SignedAttempt
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One signed transaction of an intent, in short; numbers count from 1."""
 

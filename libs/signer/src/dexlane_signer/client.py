@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from dexlane_signer.attempts import SignedAttempt
+from dexlane_signer.attempts import SignedAttempt, SignedBefore
 from dexlane_signer.denials import Denial, DenialReason, SigningDenied
 from dexlane_signer.guard_file import GuardUnavailableError
 from dexlane_signer.policy import Kind
-from dexlane_signer.signer import PermitRequest, SignRequest
+from dexlane_signer.signer import PermitRequest, RecordRequest, SignRequest
 from dexlane_signer.wire import Frames, MalformedFrameError, dump, load, to_frame, to_object
 
 TIME_LIMIT_S = 2.0
@@ -42,14 +42,9 @@ class RemoteSigner:
     async def sign_transaction(self, request: SignRequest) -> SignedAttempt:
         """What is on record for the attempt. Raises ``SigningDenied``, ``GuardUnavailableError``, and as a case of it
         ``SignerUnreachableError``."""
-        signed = await self._ask("transaction", dump(request), "signed")
-        try:
-            kind, number = signed["kind"], signed["number"]
-            attempt = SignedAttempt.from_raw(load(bytes, signed["raw"]), number=number, kind=kind)
-        except (KeyError, TypeError, ValueError) as error:
-            raise SignerUnreachableError(f"the signer's answer is no signed transaction: {error}") from None
+        attempt = _attempt(await self._ask("transaction", dump(request), "signed"))
         asked, given = request.transaction, attempt.transaction
-        if (given.chain_id, given.nonce) != (asked.chain_id, asked.nonce) or kind not in get_args(Kind):
+        if (given.chain_id, given.nonce) != (asked.chain_id, asked.nonce):
             raise SignerUnreachableError("the signer answered with a transaction of another slot")
         return attempt
 
@@ -59,6 +54,20 @@ class RemoteSigner:
         if len(signature) != 65:
             raise SignerUnreachableError("the signer's answer is no signature")
         return signature
+
+    async def signed_before(self, request: RecordRequest) -> SignedBefore | None:
+        """The first attempt on record at or after a nonce and a number. Raises as ``sign_transaction``."""
+        found = await self._ask("record", dump(request), "record")
+        if found is None:
+            return None
+        try:
+            intent_id, attempt = load(str, found["intent_id"]), _attempt(found["signed"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise SignerUnreachableError(f"the signer's answer is no attempt: {error}") from None
+        place = (attempt.transaction.nonce, attempt.number)
+        if attempt.transaction.chain_id != request.chain_id or place < (request.nonce, request.number):
+            raise SignerUnreachableError("the signer answered with an attempt of another place")
+        return SignedBefore(intent_id, attempt)
 
     async def highest_nonces(self, chain_id: int) -> Mapping[str, int | None]:
         """Each account the signer has a key of, and the highest nonce it ever signed for it on that chain."""
@@ -105,6 +114,17 @@ class RemoteSigner:
                 loop = asyncio.get_running_loop()
                 _, self._link = await loop.create_unix_connection(_Link, str(self._path))
             return self._link
+
+
+def _attempt(signed: Any) -> SignedAttempt:
+    try:
+        kind, number = signed["kind"], signed["number"]
+        attempt = SignedAttempt.from_raw(load(bytes, signed["raw"]), number=number, kind=kind)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SignerUnreachableError(f"the signer's answer is no signed transaction: {error}") from None
+    if kind not in get_args(Kind) or type(number) is not int:
+        raise SignerUnreachableError("the signer's answer is no attempt that it could have signed")
+    return attempt
 
 
 def _denied(answer: Mapping[str, Any]) -> Exception:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from dexlane_signer.addresses import normal_address
-from dexlane_signer.attempts import Asked, Attempt, SignedAttempt, Slot
+from dexlane_signer.attempts import Asked, Attempt, SignedAttempt, SignedBefore, Slot
 from dexlane_signer.denials import Denial, DenialReason
-from dexlane_signer.guard_file import open_guard_file, unavailable
+from dexlane_signer.guard_file import GuardUnavailableError, open_guard_file, unavailable
 from dexlane_signer.guard_log import LogCopying
 from dexlane_signer.latch import Latch, Level
 from dexlane_signer.policy import Kind
@@ -46,6 +46,10 @@ FROM (SELECT 1) LEFT JOIN slots AS here ON here.chain_id = ? AND here.address = 
 LEFT JOIN slots AS own ON own.intent_id = ?
 """
 """Whose a slot is and whether it was cancelled, which slot an intent has, and the highest nonce of the account."""
+_FROM = """
+SELECT intent_id, number, kind, raw, nonce FROM slots JOIN attempts USING (intent_id)
+WHERE chain_id = ? AND address = ? AND (nonce, number) >= (?, ?) ORDER BY nonce, number LIMIT 1
+"""
 _RAISE_EPOCH = "INSERT INTO epochs VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET epoch = excluded.epoch"
 
 
@@ -187,6 +191,18 @@ class NonceGuard:
                 "SELECT number, kind, hash FROM attempts WHERE intent_id = ? ORDER BY number", (intent_id,)
             ).fetchall()
         return tuple(Attempt(*row) for row in rows)
+
+    def signed_from(self, first: Slot, number: int) -> SignedBefore | None:
+        """The first attempt of an account at or after one, in the order of nonces and numbers; ``None`` when there is
+        none. ``GuardUnavailableError`` for one of the first form, of which there are no bytes."""
+        with self._lock, unavailable():
+            row = self._db.execute(_FROM, (first.chain_id, first.address, first.nonce, number)).fetchone()
+        if row is None:
+            return None
+        intent_id, number, kind, raw, nonce = row
+        if raw is None:
+            raise GuardUnavailableError(f"what was signed for nonce {nonce} is on record without its bytes")
+        return SignedBefore(intent_id, SignedAttempt.from_raw(raw, number=number, kind=kind))
 
     def highest_nonce(self, chain_id: int, address: str) -> int | None:
         """The highest nonce ever signed for an account, or ``None``: a restored backup must agree with it."""

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Collection, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from dexlane_signer.attempts import SignedAttempt
+from dexlane_signer.attempts import SignedAttempt, SignedBefore
 from dexlane_signer.denials import DenialReason, SigningDenied
 from dexlane_signer.guard_file import GuardUnavailableError
-from dexlane_signer.signer import LocalSigner, PermitRequest, SignRequest
+from dexlane_signer.signer import LocalSigner, PermitRequest, RecordRequest, SignRequest
 from dexlane_signer.sockets import is_known, listen
 from dexlane_signer.waiting import WaitingSigner
 from dexlane_signer.wire import Frames, MalformedFrameError, OversizedFrameError, dump, load, to_frame, to_object
@@ -121,7 +121,9 @@ class SigningServer:
             return self._permit_elsewhere(permit)
         if ask == "nonces":
             return {"nonces": self._signer.highest_nonces(_chain_id(request))}
-        raise MalformedFrameError("ask is none of transaction, permit, nonces")
+        if ask == "record":
+            return _on_record(self._signer.signed_before(load(RecordRequest, request)))
+        raise MalformedFrameError("ask is none of transaction, permit, nonces, record")
 
     async def _transaction_elsewhere(self, request: SignRequest) -> Answer:
         return _signed(await self._waiting.sign_transaction(request))
@@ -132,6 +134,12 @@ class SigningServer:
 
 def _signed(attempt: SignedAttempt) -> Answer:
     return {"signed": {"raw": dump(attempt.raw), "number": attempt.number, "kind": attempt.kind}}
+
+
+def _on_record(found: SignedBefore | None) -> Answer:
+    if found is None:
+        return {"record": None}
+    return {"record": {"intent_id": found.intent_id, **_signed(found.attempt)}}
 
 
 def _chain_id(given: Any) -> int:

@@ -14,7 +14,7 @@ from dexlane_signer.addresses import normal_address
 from dexlane_signer.approval_record import use_approval
 from dexlane_signer.approval_rules import check_permit_approval
 from dexlane_signer.approvals import Approval
-from dexlane_signer.attempts import Asked, SignedAttempt, Slot
+from dexlane_signer.attempts import Asked, SignedAttempt, SignedBefore, Slot
 from dexlane_signer.brake import Brake
 from dexlane_signer.decisions import Allowed, charge_for, decide
 from dexlane_signer.denials import Denial, DenialReason, SigningDenied
@@ -66,6 +66,18 @@ class PermitRequest:
     epoch: int = 0
     purpose: Purpose = "entry"
     approval: Approval | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordRequest:
+    """What was signed for ``owner`` on one chain: the first attempt at or after a nonce and a number. For an asker
+    whose own record is older than the signer's."""
+
+    owner: str
+    chain_id: int
+    nonce: int
+    number: int
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +267,16 @@ class LocalSigner:
         if not self.is_local(request.owner):
             self.begin_permit(request)
         return signature
+
+    def signed_before(self, request: RecordRequest) -> SignedBefore | None:
+        """What the record has; ``None`` when there is nothing more. Bytes that were signed are given back only while
+        entries may be signed, whatever they are: nobody judges them anew. Raises as ``sign_transaction``."""
+        with self.counted("record"):
+            first = Slot(request.chain_id, request.owner, request.nonce)
+            self._find(first.chain_id, first.address)
+            _require(self._brake.refusal(is_cancel=False, is_entry=True))
+            _require(self._guard.refusal(first.chain_id, first.address, request.epoch, is_entry=True))
+            return self._guard.signed_from(first, request.number)
 
     def is_local(self, address: str) -> bool:
         """Whether asking for this account's signature never blocks; so it is for accounts that nobody has a key of."""

@@ -26,6 +26,7 @@ from dexlane.chain.execution.relay_board import RelayBoard
 from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.testimony import Witness
+from dexlane.chain.execution.told_before import ToldFacts
 from dexlane.chain.permit2 import PERMIT2
 from dexlane.chain.rpc import Rpc
 from dexlane.domain.breakers.policy import BreakerPolicy
@@ -101,6 +102,7 @@ class TokenWorld:
         self.signing = SigningRules()
         self.relays: RelayBoard | None = None
         self.race = RacePolicy()
+        self.told: ToldFacts | None = None
         self.policies: Mapping[BreakerKind, BreakerPolicy] | None = None
         """Of the breakers that executors host; None: they host none."""
         self.losses_counted = True
@@ -311,10 +313,7 @@ async def taken_up(place: Place, journal: Journal, term: Term, rpc: Any) -> Benc
         connect=connect,
         key_files=KeyFiles(plain=keys),
         guard_path=home.folder / "guard.db",
-        signing=place.world.signing,
-        sending=place.world.sending,
-        relays=place.world.relays,
-        race=place.world.race,
+        **{name: getattr(place.world, name) for name in ("signing", "sending", "relays", "race", "told")},
         witnesses=lambda: [_witness(place.world, index, one) for index, one in enumerate((rpc, *place.world.others))],
     )
     moments = ExecutionMoments(Metrics("bench"), log)

@@ -23,6 +23,7 @@ from dexlane.chain.execution.routes import ExecutionDeps
 from dexlane.chain.execution.seat import Seat
 from dexlane.chain.execution.settings import ExecutorSettings
 from dexlane.chain.execution.side_values import SideValues
+from dexlane.chain.execution.told_before import ToldOnBus
 from dexlane.chain.network import is_loopback
 from dexlane.chain.relays.auth import AuthKey
 from dexlane.chain.relays.catalogue import connected, named
@@ -160,6 +161,7 @@ def _access(chain_id: int, shared: _Shared, node: NodeConnections) -> LiveAccess
         signing=settings.signing_rules(),
         sending=replace(settings.send_policy(), least_tip_wei=fee_parameters(chain_id).minimum_tip_wei),
         relays=_relays(chain_id, shared),
+        told=ToldOnBus(shared.service.bus),
         race=settings.race_policy(),
     )
 

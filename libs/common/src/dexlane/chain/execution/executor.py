@@ -75,8 +75,13 @@ def _routed(live: LiveDesk, lane: Lane, book: Book, planned: Planned) -> Planned
     return replace(planned, plan=trade) if objection is None else refusal([objection])
 
 
+def _consumer(parts: ExecutorParts, chain_id: int) -> str:
+    return f"{parts.service}-{chain_id}"
+
+
 def _live_parts(parts: ExecutorParts, chain_id: int, on_final: Callable[[Slot, int], None]) -> LiveParts:
     return LiveParts(
+        consumer=_consumer(parts, chain_id),
         journal=parts.journal,
         clock=parts.clock,
         moments=parts.moments,
@@ -96,7 +101,7 @@ class Executor:
         self._clock = parts.clock
         self._reservations = parts.reservations
         self._brakes = parts.brakes
-        self._consumer = f"{parts.service}-{access.chain_id}"
+        self._consumer = _consumer(parts, access.chain_id)
         self._chain_id = access.chain_id
         self.view = parts.view
         self.live = LiveDesk(access, _live_parts(parts, access.chain_id, self._on_final))

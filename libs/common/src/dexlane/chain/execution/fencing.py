@@ -141,6 +141,12 @@ class Term:
         if self._lease.epoch == self.epoch:
             self._lease.resign()
 
+    def followed(self) -> Deposed:
+        """The signer knows a later epoch, so this term is over: another instance acts, or the lease is read from a
+        journal that is older than the signer's record, and a few terms on its numbers are past those."""
+        self.end()
+        return self._deposed()
+
     async def prove(self, tx: Tx) -> None:
         """Ask the database within a transaction; ``Deposed``, and the end of the term, when the row is not ours."""
         if not await tx.finds(_IS_OURS, self._row):

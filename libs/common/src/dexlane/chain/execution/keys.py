@@ -41,7 +41,9 @@ from dexlane_signer import (
     PermitRequest,
     Policy,
     PrivateKey,
+    RecordRequest,
     SignedAttempt,
+    SignedBefore,
     SignRequest,
     SocketTakenError,
     SpendingCaps,
@@ -201,6 +203,10 @@ class SignerHere:
     async def sign_permit(self, request: PermitRequest) -> bytes:
         """Sign a permit; raises ``SigningDenied`` or ``GuardUnavailableError``."""
         return self._local.sign_permit(request)
+
+    async def signed_before(self, request: RecordRequest) -> SignedBefore | None:
+        """What is on record; raises ``SigningDenied`` or ``GuardUnavailableError``."""
+        return self._local.signed_before(request)
 
 
 class SignerSource(Protocol):

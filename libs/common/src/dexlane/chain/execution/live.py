@@ -25,19 +25,20 @@ from dexlane.chain.execution.keys import (
     policy_for,
 )
 from dexlane.chain.execution.live_books import LiveBooks
+from dexlane.chain.execution.lost_slots import LostSlots
 from dexlane.chain.execution.moments import ExecutionMoments
-from dexlane.chain.execution.opening import OpeningPlace, account_opened
+from dexlane.chain.execution.opening import OpeningPlace, account_opened, paired_tokens
 from dexlane.chain.execution.payloads import Payloads, Signer
 from dexlane.chain.execution.private_sending import PrivateSending
 from dexlane.chain.execution.relay_board import RelayBoard
 from dexlane.chain.execution.signer_elsewhere import SignerElsewhere
 from dexlane.chain.execution.slots import Slot
 from dexlane.chain.execution.testimony import Witness
+from dexlane.chain.execution.told_before import ToldFacts
 from dexlane.chain.execution.txmgr import Equipment, Transactions
 from dexlane.chain.network import identify_network
 from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.domain.circumstances import Objection
-from dexlane.domain.gas_value import traded_as
 from dexlane.domain.relay_holds import RacePolicy
 from dexlane.domain.send_values import SendPolicy
 from dexlane.events.control import Status
@@ -49,9 +50,6 @@ from dexlane.runtime.settings import REAL_MONEY_WORDS
 from dexlane.values.books import Book, Lane
 from dexlane.values.chains import NATIVE
 from dexlane.values.pools import Pool
-
-MAX_WATCHED = 200
-"""Tokens of an account that are looked at when it is opened or taken up again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +78,8 @@ class LiveAccess:
     jitter_bps: Callable[[], int] = lambda: 5_000
     relays: RelayBoard | None = None
     """The chain's private relays; they outlive a term."""
+    told: ToldFacts | None = None
+    """Where it can be read what was told before; without it an account whose journal is too old is refused."""
     race: RacePolicy = field(default_factory=RacePolicy)
 
 
@@ -92,6 +92,8 @@ class LiveParts:
     moments: ExecutionMoments
     on_final: Callable[[Slot, int], None]
     brakes: Brakes
+    consumer: str
+    """The name under which verdicts and exits are noted as consumed."""
     status: Callable[[], Status] = lambda: Status.ACTIVE
 
 
@@ -306,7 +308,7 @@ class LiveDesk:
         if account not in self._source.addresses or self.rpc is None:
             return
         if not self.transactions.knows(account):
-            await self.transactions.watch([account], (await self._source.highest_signed()).get)
+            await self.transactions.watch(account, (await self._source.highest_signed()).get(account, -1))
         if (book.id, account) not in self.held.opened:
             await self._open(self.rpc, book, tip, pools)
         if account not in self._watched:
@@ -339,6 +341,7 @@ def _equipment(access: LiveAccess, parts: LiveParts, rpc: Rpc, payloads: Payload
         jitter_bps=access.jitter_bps,
         watch=parts.brakes.watch,
         why_held=parts.brakes.why_held,
+        fill_in=None if access.told is None else LostSlots(payloads, parts, access.told).fill_in,
     )
 
 
@@ -386,11 +389,3 @@ async def why_not_live(access: LiveAccess, rpc: Rpc) -> str | None:
 _KEYS_HERE = (
     "keys of accounts with real money do not lie in an executor; run dexlane-signer and set signer_socket to its socket"
 )
-
-
-def paired_tokens(book: Book, pools: Mapping[str, Pool]) -> list[str]:
-    """Tokens that a known pool trades against the book's quote token, sorted."""
-    quote = traded_as(book.chain_id, book.quote.address)
-    keys = (pool.key for pool in pools.values())
-    traded = [{token.address for token in key.tokens} for key in keys]
-    return sorted(set().union(*(found for found in traded if quote in found)) - {quote})[:MAX_WATCHED]

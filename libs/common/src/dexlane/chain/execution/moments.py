@@ -97,6 +97,10 @@ class ExecutionMoments:
         self._changes_of_holder.labels("lost").inc()
         self._log.warning("lease_lost", chain_id=chain_id, epoch=epoch, holder=holder)
 
+    def slots_filled_in(self, chain_id: int, account: str, nonces: Sequence[int]) -> None:
+        """An older journal was brought up to what the signer has on record."""
+        self._log.warning("slots_filled_in", chain_id=chain_id, account=account, nonces=list(nonces))
+
     def live_refused(self, chain_id: int, book_id: str, reason: str) -> None:
         """A live book may not trade here."""
         self._log.error("live_book_refused", chain_id=chain_id, book_id=book_id, reason=reason)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dexlane.chain.answers import NOT_READABLE
 from dexlane.chain.execution.accounts import read_balances
 from dexlane.chain.rpc import Rpc, RpcError
+from dexlane.domain.gas_value import traded_as
 from dexlane.events.execution import AccountOpened
 from dexlane.runtime.errors import Transient
 from dexlane.values.books import Book, Lane
 from dexlane.values.chains import NATIVE, BlockRef
+from dexlane.values.pools import Pool
 from dexlane.values.tokens import TokenDelta
+
+MAX_WATCHED = 200
+"""Tokens of an account that are looked at when it is opened or taken up again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +60,11 @@ async def account_opened(rpc: Rpc, book: Book, paired: Sequence[str], at: Openin
             TokenDelta(token=NATIVE, amount=native),
         ),
     )
+
+
+def paired_tokens(book: Book, pools: Mapping[str, Pool]) -> list[str]:
+    """Tokens that a known pool trades against the book's quote token, sorted."""
+    quote = traded_as(book.chain_id, book.quote.address)
+    keys = (pool.key for pool in pools.values())
+    traded = [{token.address for token in key.tokens} for key in keys]
+    return sorted(set().union(*(found for found in traded if quote in found)) - {quote})[:MAX_WATCHED]

@@ -20,7 +20,15 @@ from dexlane.domain.fees import fee_parameters
 from dexlane.domain.send_values import CANCEL_GAS, AttemptKind
 from dexlane.events.base import FeeCap
 from dexlane.events.execution import IntentCreated, Plan, Purpose
-from dexlane_signer import Approval, DynamicFeeTransaction, PermitRequest, SignedAttempt, SignRequest
+from dexlane_signer import (
+    Approval,
+    DynamicFeeTransaction,
+    PermitRequest,
+    RecordRequest,
+    SignedAttempt,
+    SignedBefore,
+    SignRequest,
+)
 
 if TYPE_CHECKING:  # who makes keys and policies needs no database
     from dexlane.chain.execution.slots import Slot
@@ -38,6 +46,10 @@ class Signer(Protocol):
 
     async def sign_permit(self, request: PermitRequest) -> bytes:
         """Sign a Permit2 permit; raises ``SigningDenied``."""
+        ...
+
+    async def signed_before(self, request: RecordRequest) -> SignedBefore | None:
+        """What is on record; raises ``SigningDenied`` or ``GuardUnavailableError``."""
         ...
 
 

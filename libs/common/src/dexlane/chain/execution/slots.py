@@ -12,10 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from dexlane.chain.execution.tables import accounts, attempts, intents, slots
 from dexlane.domain.resending import Patience
 from dexlane.domain.send_values import Attempt, AttemptKind, SendState, Stage
+from dexlane.events.base import FeeCap
 from dexlane.events.execution import FailureReason, IntentCreated, Purpose
 from dexlane.runtime.journal import Tx
 from dexlane.values.base import Value
 from dexlane.values.chains import BlockRef
+from dexlane_signer import SignedAttempt
 
 # Built once: on the way of a trade, putting a statement together costs more than running it.
 _ADD_INTENT = intents.insert()
@@ -99,9 +101,23 @@ class StoredIntent:
     filled_ms: int | None = None
 
 
+def attempt_of(signed: SignedAttempt, block: int) -> Attempt:
+    """What the send state remembers of signed bytes; ``block`` is the tip they were signed at."""
+    fee = FeeCap(
+        max_fee_per_gas_wei=signed.transaction.max_fee_per_gas_wei,
+        max_priority_fee_per_gas_wei=signed.transaction.max_priority_fee_per_gas_wei,
+    )
+    return Attempt(number=signed.number, kind=AttemptKind(signed.kind), tx_hash=signed.hash, fee=fee, block=block)
+
+
 async def add_intent(tx: Tx, intent: IntentCreated, reserved: int) -> None:
     """Write an intent with what it reserves, and its event."""
     wire = intent.to_wire()
+    await _add_intent(tx, intent, reserved, wire)
+    await tx.emit(intent, wire)
+
+
+async def _add_intent(tx: Tx, intent: IntentCreated, reserved: int, wire: bytes) -> None:
     row = {
         "intent_id": intent.id,
         "chain_id": intent.chain_id,
@@ -114,7 +130,11 @@ async def add_intent(tx: Tx, intent: IntentCreated, reserved: int) -> None:
         "payload": wire,
     }
     await tx.run(_ADD_INTENT, row)
-    await tx.emit(intent, wire)
+
+
+async def add_told_intent(tx: Tx, intent: IntentCreated, reserved: int) -> None:
+    """Write an intent that was told before, with what it reserves."""
+    await _add_intent(tx, intent, reserved, intent.to_wire())
 
 
 async def add_slot(tx: Tx, slot: Slot) -> None:

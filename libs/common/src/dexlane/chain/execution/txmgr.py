@@ -7,7 +7,7 @@ and learns from receipts what happened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dexlane.chain.abi import AbiError
@@ -34,7 +34,6 @@ from dexlane.domain.circumstances import Objection
 from dexlane.domain.publish_answers import PublishAnswer
 from dexlane.domain.resending import after_answer
 from dexlane.domain.send_values import (
-    Attempt,
     AttemptKind,
     Resend,
     SendPolicy,
@@ -50,7 +49,7 @@ from dexlane.events.market import BlockApplied
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.runtime.journal import Tx
-from dexlane_signer import GuardUnavailableError, SignedAttempt, SigningDenied
+from dexlane_signer import DenialReason, GuardUnavailableError, SigningDenied
 
 MOST_WATCHED = 256
 """Final slots per account that are taken up again after a restart."""
@@ -60,8 +59,8 @@ LOST = frozenset({TxState.DROPPED, TxState.REORGED})
 NOT_ANSWERED = frozenset({PublishAnswer.UNKNOWN, PublishAnswer.RATE_LIMITED})
 """What counts against the nodes."""
 
-HighestSigned = Callable[[str], int | None]
-"""Account to the highest nonce the signer ever signed for it."""
+FillIn = Callable[[str, int], Awaitable[None]]
+"""Fill in what the journal lost of an account above the nonce it knows last; does not return."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +85,8 @@ class Equipment:
     watch: Watch = field(default_factory=NoWatch)
     why_held: Callable[[IntentCreated], str] = lambda intent: ""
     """Why an entry may not be signed any more; empty when it may."""
+    fill_in: FillIn | None = None
+    """What to do about an older journal; without it such an account is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,7 @@ class Transactions:
         self._on_final = equipment.on_final
         self._policy = policy or SendPolicy()
         self._jitter_bps = equipment.jitter_bps
-        self._watch, self._why_held = equipment.watch, equipment.why_held
+        self._watch, self._why_held, self._fill_in = equipment.watch, equipment.why_held, equipment.fill_in
         providers = equipment.witnesses or (Witness(name="node", rpc=equipment.rpc),)
         self._witnesses = Witnesses(self._payloads.chain_id, providers, self._moments.sending, self._watch)
         self._evidence = Evidence(self._witnesses, self._policy)
@@ -141,8 +142,8 @@ class Transactions:
     def objection(self, account: str, *, is_entry: bool) -> Objection | None:
         """Why nothing new may be sent from an account just now; None when something may."""
         if account in _short_of_funds(self._open.values()):
-            sentence = f"a transaction of account {account} waits for native coin to pay its gas with"
-            return Objection("no_gas_funds", sentence, passing=True)
+            waits = f"a transaction of account {account} waits for native coin to pay its gas with"
+            return Objection("no_gas_funds", waits, passing=True)
         return self._witnesses.objection(is_entry=is_entry)
 
     async def recover(self) -> None:
@@ -154,23 +155,21 @@ class Transactions:
         self._open.update({slot.intent.id: slot for slot in found})
         self._moments.open_slots(len(self._open))
 
-    async def watch(self, accounts: Iterable[str], highest_signed: HighestSigned) -> None:
-        """Find the next nonce of accounts, and refuse to go on when chain, journal and signer disagree.
+    async def watch(self, account: str, signed: int) -> None:
+        """Find an account's next nonce, and refuse to go on when chain, journal and signer disagree. ``signed`` is the
+        highest nonce ever signed for it, -1 for none; a journal that does not know it is old, and is filled in.
 
-        Raises ``Fatal`` with one sentence, or ``Transient`` while the node does not answer.
+        Raises ``Fatal`` with one sentence, or ``Transient`` while the node does not answer and after filling in.
         """
-        wanted = [account for account in accounts if account not in self._next_nonce]
-        if not wanted:
-            return
         async with self._journal.reading() as conn:
             known = await store.highest_nonces(conn, self._payloads.chain_id)
-        for account in wanted:
-            given, final = known.get(account, (-1, -1))
-            on_chain = await self._witnesses.nonce(account, used=final, tip=self._tip)
-            signed = -1 if (highest := highest_signed(account)) is None else highest
-            if fault := nonce_fault(account, given=given, final=final, on_chain=on_chain, signed=signed):
-                raise Fatal(fault)
-            self._next_nonce[account] = max(given + 1, on_chain)
+        given, final = known.get(account, (-1, -1))
+        if signed > given and self._fill_in is not None:
+            await self._fill_in(account, given)
+        on_chain = await self._witnesses.nonce(account, used=final, tip=self._tip)
+        if fault := nonce_fault(account, given=given, final=final, on_chain=on_chain, signed=signed):
+            raise Fatal(fault)
+        self._next_nonce[account] = max(given + 1, on_chain)
 
     def draft(self, intent: IntentCreated, reserved: int, terms: SlotTerms) -> Slot:
         """A slot for an intent at the account's next nonce; it exists once ``write`` is committed and it is adopted."""
@@ -290,6 +289,8 @@ class Transactions:
                 calldata = await self._payloads.calldata(slot.intent)
             signed = await self._payloads.sign(slot, kind, fee or _first_fee(slot), calldata)
         except (SigningDenied, UnroutableError, AbiError) as error:
+            if isinstance(error, SigningDenied) and error.reason is DenialReason.STALE_EPOCH:
+                raise self._journal.term.followed() from error
             self._moments.denied(slot.intent.id, error)
             await self._commit(slot, send_state.give_up(slot.state, FailureReason.DENIED))
             return
@@ -300,7 +301,7 @@ class Transactions:
             await self._send(slot, signed.number)
             return
         # What the signer has on record counts, and it may be older than what was asked for just now.
-        attempt = _attempt(signed, self._tip)
+        attempt = store.attempt_of(signed, self._tip)
         calldata = signed.transaction.data if attempt.kind is AttemptKind.TRADE else calldata
         step = send_state.signed(slot.state, attempt)
         told = tell(slot, step, self._clock.now_ns())
@@ -372,14 +373,6 @@ def _is_undone(finding: Finding, policy: SendPolicy) -> bool:
     if finding.record.state.is_open:
         return False
     return isinstance(send_state.at_head(finding.record.state, finding.head, policy).action, StopDeepReorg)
-
-
-def _attempt(signed: SignedAttempt, tip: int) -> Attempt:
-    fee = FeeCap(
-        max_fee_per_gas_wei=signed.transaction.max_fee_per_gas_wei,
-        max_priority_fee_per_gas_wei=signed.transaction.max_priority_fee_per_gas_wei,
-    )
-    return Attempt(number=signed.number, kind=AttemptKind(signed.kind), tx_hash=signed.hash, fee=fee, block=tip)
 
 
 def _first_fee(slot: Slot) -> FeeCap:
