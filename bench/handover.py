@@ -24,7 +24,7 @@ from dexlane.events.seals import Approver
 from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.journal import Journal
 from dexlane.runtime.sealing import Approving, Sealer
-from dexlane.testing.builders import USDC, an_exposure
+from dexlane.testing.builders import USDC, all_booked, an_exposure
 from dexlane.testing.live_bench import Home, TokenWorld, live_book, running
 from dexlane.testing.servers import nats_server
 from dexlane.values.books import Book, Lane
@@ -97,7 +97,7 @@ async def _trade(home: Home, url: str, pause_s: float, rounds: int) -> tuple[Spr
                 samples.append((handed_ns[0] - began) / 1e6)
             for _ in range(BLOCKS_OF_A_TRADE):
                 await bench.head()
-            bench.side.take_exposure(_all_sold(number, bench.clock.now_ms()))
+            bench.side.take_exposure(_all_sold(number, bench.chain.tip.number))
     return spread(samples), wire
 
 
@@ -114,9 +114,9 @@ async def _published(journal: Journal, url: str) -> AsyncIterator[None]:
         await bus.stop()
 
 
-def _all_sold(number: int, now_ms: int) -> ExposureChanged:
+def _all_sold(number: int, block: int) -> ExposureChanged:
     """What portfolio says after a trade: nothing is at work, so the next one finds the whole capital."""
-    return an_exposure(book_id=live_book().id, lane=Lane.FAST, exposure_version=number + 2, occurred_at_ms=now_ms)
+    return an_exposure(book_id=live_book().id, exposure_version=number + 2, results=all_booked(block))
 
 
 def _roomy_book() -> Book:

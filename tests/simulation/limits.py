@@ -31,7 +31,7 @@ class Controlled:
 
     def _of_token(self, service: str, entry: Any) -> Iterator[str]:
         """What is held of the token, and what is under way, stays within the limit. An entry whose fill portfolio has
-        booked is among what is held, whether or not it is final."""
+        booked is among what is held, whether or not it is final; until then it is under way, even if it is filled."""
         if self._shape.max_token_bps is None:
             return
         token = entry["plan"]["route"]["legs"][-1]["token_out"]
@@ -39,7 +39,8 @@ class Controlled:
         query = "SELECT cost FROM positions WHERE book_id = ? AND token = ?"
         held = sum(int(cost) for (cost,) in self._rows("portfolio", query, LIVE, token))
         filled = self._rows("portfolio", "SELECT intent_id FROM outcomes WHERE holds AND event LIKE 'fill.%'")
-        query = "SELECT intent_id, reserved FROM execution_intents WHERE book_id = ? AND purpose = 'entry' AND is_open"
+        query = """SELECT intent_id, reserved FROM execution_intents WHERE book_id = ? AND purpose = 'entry'
+            AND (is_open OR filled_ms IS NOT NULL)"""
         under_way = sum(int(amount) for intent, amount in self._rows(service, query, LIVE) if (intent,) not in filled)
         if held + under_way > limit:
             yield f"{service} holds {held} of {token} and buys for {under_way}, of {limit}"

@@ -28,6 +28,7 @@ from dexlane.domain.send_values import AttemptKind, Stage, Step
 from dexlane.events.base import FeeCap
 from dexlane.events.control import Status
 from dexlane.events.execution import FillConfirmed
+from dexlane.events.portfolio import TradeResults
 from dexlane.events.streams import STATE, stream_of
 from dexlane.runtime import consuming, journal
 from dexlane.runtime.consuming import ConsumerPolicy
@@ -221,6 +222,12 @@ def reservations_are_forgotten_by_a_restart(stack: ExitStack) -> None:
         return []
 
     stack.enter_context(patch.object(store, "load_reservations", nothing))
+
+
+@_bug
+def every_exposure_is_believed_to_contain_what_was_filled(stack: ExitStack) -> None:
+    """A fill counts no longer once it is final, whether or not portfolio has heard of it."""
+    stack.enter_context(patch.object(TradeResults, "contain", lambda *_: True))
 
 
 @_bug

@@ -78,6 +78,9 @@ _SHOWN_BY: dict[str, Shape] = {
     "a_bump_lowers_the_tip": TWO,
     "a_cancel_takes_a_new_slot": TWO,
     "reservations_are_forgotten_by_a_restart": _shape(crash=0.0, killed=0.5, late=0.0, send_fault=0.0),
+    "every_exposure_is_believed_to_contain_what_was_filled": _shape(
+        crash=0.0, killed=0.2, late=0.4, confirmations=2, max_token_bps=1_500, **ROOM
+    ),
     "an_exit_that_was_left_out_waits": IN_A_RUSH,
     "the_last_outcome_to_arrive_holds": UNDONE,
     "a_confirmed_fill_counts_again": UNDONE,

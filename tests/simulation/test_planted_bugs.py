@@ -16,6 +16,7 @@ pytestmark = pytest.mark.long
 ONLY_BY = {
     "an_exit_that_was_left_out_waits": "exits: ",
     "controls_forget_what_is_under_way_with_every_start": "I5: ",
+    "every_exposure_is_believed_to_contain_what_was_filled": "I5: ",
     "a_later_last_value_passes_by_the_outbox": "I10: ",
     "a_trade_that_a_crash_cut_off_is_never_explained": "nothing lost: ",
 }

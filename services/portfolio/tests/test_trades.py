@@ -9,8 +9,9 @@ import sqlalchemy as sa
 
 from dexlane.domain.exits import ExecutableValue
 from dexlane.events.execution import Purpose
-from dexlane.events.portfolio import ExposureChanged, TradeResults
+from dexlane.events.portfolio import FILLS_TOLD, ExposureChanged, TradeResults
 from dexlane.runtime.errors import Fatal, InvalidEvent
+from dexlane.runtime.migrate import upgrade
 from dexlane.testing.builders import (
     BOOK_ID,
     ENTRY_IN,
@@ -29,6 +30,7 @@ from dexlane.testing.builders import (
     an_intent,
     an_opened_account,
 )
+from dexlane.values.base import digest
 from dexlane.values.tokens import TokenDelta
 from portfolio.marks import RESULTS_EVERY, Marks
 from portfolio.store.positions import AccountRef, PositionStore
@@ -177,8 +179,57 @@ async def test_what_a_reorganisation_takes_back_was_no_trade(portfolio: Portfoli
     await portfolio.book(a_fill(intent))
     assert (await results(portfolio)).trades == 1
     await portfolio.book(a_reversed_fill(intent))
-    assert await results(portfolio) == TradeResults(trades=0, good=0)
+    assert await results(portfolio) == TradeResults(trades=0, good=0, fills=())
     assert (await told(portfolio)).parts == ()
+
+
+async def test_the_fills_that_are_named_are_final_and_hold(portfolio: Portfolio) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    intent = an_intent()
+    first, last = a_confirmed_fill(intent, outcome_version=2), a_confirmed_fill(intent, outcome_version=5)
+    outcomes = (
+        (a_fill(intent), ()),
+        (first, (first.fill,)),
+        (first, (first.fill,)),
+        (a_reversed_fill(intent, outcome_version=3), ()),
+        (last, (last.fill,)),
+        (a_fill(intent, outcome_version=4), (last.fill,)),
+    )
+    for event, named in outcomes:
+        await portfolio.book(event)
+        assert (await results(portfolio)).fills == named
+
+
+async def test_every_final_fill_that_is_booked_is_contained_and_no_other(portfolio: Portfolio) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    fills = [
+        a_confirmed_fill(an_intent(id=digest(number)), block=a_block_ref(101 + number // 2))
+        for number in range(FILLS_TOLD + 4)
+    ]
+    late, *others = fills
+    unbooked = a_confirmed_fill(an_intent(id=digest("unbooked")), block=a_block_ref(110))
+    for one in others[:-3]:
+        await portfolio.book(one)
+        assert not (await results(portfolio)).contain(unbooked.fill)
+    assert not (await results(portfolio)).contain(others[-1].fill)
+    await portfolio.book(*others[-3:], late)
+    found = await results(portfolio)
+    assert [one.block for one in found.fills or ()] == [one.fill.block for one in reversed(fills[4:])]
+    assert all(found.contain(one.fill) for one in fills)
+    assert not found.contain(unbooked.fill)
+
+
+async def test_the_first_exposure_after_an_update_names_the_fills(portfolio: Portfolio, database_url: str) -> None:
+    await portfolio.accounting.open_account(an_opened_account())
+    await portfolio.book(a_confirmed_fill(an_intent()))
+    assert (await told(portfolio)).results is None
+    async with portfolio.journal.transaction() as tx:
+        before = "UPDATE alembic_version SET version_num = 'portfolio_0003' WHERE version_num = 'portfolio_0004'"
+        await tx.conn.execute(sa.text(before))
+    await upgrade(database_url, "portfolio")
+    found = (await told(portfolio)).results
+    assert found is not None
+    assert found.fills == (a_confirmed_fill(an_intent()).fill,)
 
 
 async def test_results_do_not_depend_on_the_order_of_arrival(portfolio: Portfolio) -> None:

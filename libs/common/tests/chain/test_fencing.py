@@ -22,7 +22,7 @@ from dexlane.runtime.errors import Transient
 from dexlane.runtime.journal import CommitUnknown, Journal, Tx, outbox
 from dexlane.runtime.lease import Conflict, Entry, Lease, LeasePolicy
 from dexlane.runtime.observability import Log
-from dexlane.testing.builders import CHAIN_ID, USDC, an_exposure
+from dexlane.testing.builders import CHAIN_ID, USDC, all_booked, an_exposure
 from dexlane.testing.fake_chain import FakeChain
 from dexlane.testing.journals import migrated
 from dexlane.testing.live_bench import ACCOUNT, Bench, Home, Place, TokenWorld, live_book, taken_up
@@ -244,7 +244,8 @@ class Process:
         self.epoch = term.epoch
         self.bench = await taken_up(self.place, self.journal, term, FreezingRpc(self.place.chain.rpc(), self.freeze))
         # Portfolio is there all the time: without a word of it, fills would use up the book's capital in twenty rounds.
-        told = an_exposure(book_id="live-one", exposure_version=2, occurred_at_ms=self.place.clock.now_ms())
+        results = all_booked(self.place.chain.tip.number)
+        told = an_exposure(book_id="live-one", exposure_version=2, results=results)
         self.bench.side.take_exposure(told)
         return self.bench
 

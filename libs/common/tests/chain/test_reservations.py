@@ -6,21 +6,33 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from dexlane.chain.execution.assembly import restored
 from dexlane.chain.execution.reservations import RECALL_MS, Reservations
-from dexlane.chain.execution.slots import StoredIntent
+from dexlane.chain.execution.slots import StoredIntent, load_reservations
 from dexlane.chain.execution.tables import intents
 from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed, Purpose
-from dexlane.events.portfolio import ExposureChanged
-from dexlane.runtime.clock import ManualClock
+from dexlane.events.portfolio import FILLS_TOLD, ExposureChanged, FinalFill, TradeResults
 from dexlane.runtime.errors import Fatal
-from dexlane.testing.builders import CHAIN_ID, a_book, a_confirmed_fill, a_failure, an_exposure, an_intent
+from dexlane.testing.builders import (
+    CHAIN_ID,
+    a_block_ref,
+    a_book,
+    a_confirmed_fill,
+    a_failure,
+    all_booked,
+    an_exposure,
+    an_intent,
+)
 from dexlane.testing.live_bench import ROUTER, Bench, Home, live_book, reborn, running
+from dexlane.values.base import digest
 from dexlane.values.books import Lane
 
 HOUR_MS = 3_600_000
 LIVE, PAPER = "live-one", "paper-one"
+FILL = FinalFill(intent_id=an_intent().id, version=2, block=101)
+ANOTHER = FinalFill(intent_id="5e" * 16, version=2, block=101)
 
 
 @pytest.fixture
@@ -28,44 +40,72 @@ def home(tmp_path: Path, database_url: str) -> Home:
     return Home(tmp_path, database_url)
 
 
-def held(reservations: Reservations, now_ms: int, exposure: ExposureChanged | None) -> int:
+def naming(*fills: FinalFill, **fields: object) -> ExposureChanged:
+    """An exposure, told long after all of them, whose ledger has booked these fills."""
+    results = TradeResults(trades=len(fills), good=0, fills=fills)
+    return an_exposure(**({"occurred_at_ms": 10**15, "results": results} | fields))
+
+
+def held(reservations: Reservations, exposure: ExposureChanged | None) -> int:
     intent = an_intent()
-    capital = reservations.of(intent.book_id, now_ms, exposure, frozenset()).capital
+    capital = reservations.of(intent.book_id, 1, exposure, frozenset()).capital
     assert capital == reservations.capital_of(intent.book_id, exposure)
     return capital
 
 
-def test_a_filled_intent_counts_until_an_exposure_that_can_contain_it_however_long_portfolio_is_away() -> None:
+def filled() -> Reservations:
+    """Of the default intent, by a fill."""
     reservations, intent = Reservations(), an_intent()
     reservations.hold(intent, 1_000, 0)
-    before = an_exposure(occurred_at_ms=500)
-    reservations.release(intent.id, 1_000)
-    assert held(reservations, 1_001, before) == 1_000
-    assert held(reservations, HOUR_MS, before) == 1_000
-    assert held(reservations, HOUR_MS, None) == 1_000
-    after = an_exposure(occurred_at_ms=HOUR_MS, exposure_version=2)
-    assert held(reservations, HOUR_MS + 1, after) == 0
-    assert held(reservations, HOUR_MS + 2, before) == 0, "it is forgotten then"
+    reservations.release(intent.id, FILL)
+    return reservations
+
+
+def test_an_exposure_told_after_a_fill_that_portfolio_has_not_booked_frees_nothing() -> None:
+    reservations = filled()
+    for version, booked in enumerate(((), (ANOTHER,), ()), 2):
+        assert held(reservations, naming(*booked, exposure_version=version)) == 1_000
+    assert held(reservations, None) == 1_000
+    assert held(reservations, naming(ANOTHER, FILL, occurred_at_ms=0)) == 0, "when it was told does not matter"
+    assert held(reservations, None) == 0, "it is forgotten then"
+
+
+def test_a_fill_that_a_reorganisation_took_back_is_not_the_one_that_counts() -> None:
+    for version, expected in ((1, 1_000), (2, 0), (3, 0)):
+        assert held(filled(), naming(FILL.model_copy(update={"version": version}))) == expected, version
+
+
+@pytest.mark.parametrize("others", [FILLS_TOLD - 1, FILLS_TOLD])
+def test_a_fill_older_than_all_that_can_be_named_counts_no_longer(others: int) -> None:
+    """Only a full list can have left it out."""
+    for block, is_left_out in ((FILL.block - 1, False), (FILL.block, True), (FILL.block + 1, True)):
+        fills = (all_booked(block).fills or ())[:others]
+        expected = 0 if is_left_out and others == FILLS_TOLD else 1_000
+        assert held(filled(), naming(*fills)) == expected, block
+
+
+def test_an_exposure_that_names_no_fills_shows_nothing() -> None:
+    """An older portfolio's has no names, and one whose results are still on their way has no results."""
+    for results in (None, TradeResults(trades=9, good=9)):
+        assert held(filled(), an_exposure(occurred_at_ms=10**15, results=results)) == 1_000
 
 
 def test_an_intent_that_was_not_filled_counts_no_longer_than_it_is_open() -> None:
     reservations, intent = Reservations(), an_intent()
     reservations.hold(intent, 1_000, 0)
-    assert held(reservations, 1, None) == 1_000
+    assert held(reservations, naming(FILL)) == 1_000, "it is open, whatever is told"
     reservations.release(intent.id, None)
-    assert held(reservations, 3, None) == 0
+    assert held(reservations, None) == 0
 
 
 def test_what_the_journal_says_was_filled_counts_like_what_was_seen_to_be() -> None:
-    intent, other = an_intent(), an_intent(book_id="another", id="5e" * 16)
-    stored = [StoredIntent(one, 1_000, is_open=False, created_ms=0, filled_ms=1_000) for one in (intent, other)]
-    for told_ms, expected in ((None, 1_000), (999, 1_000), (1_000, 0), (1_001, 0)):
-        exposure = None if told_ms is None else an_exposure(occurred_at_ms=told_ms)
-        seen, read = Reservations(), Reservations()
-        seen.hold(intent, 1_000, 0)
-        seen.release(intent.id, 1_000)
+    intent, other = an_intent(), an_intent(book_id="another", id=ANOTHER.intent_id)
+    fills = ((intent, FILL), (other, ANOTHER))
+    stored = [StoredIntent(one, 1_000, is_open=False, created_ms=0, fill=fill) for one, fill in fills]
+    for exposure, expected in ((None, 1_000), (naming(), 1_000), (naming(ANOTHER), 1_000), (naming(FILL), 0)):
+        read = Reservations()
         read.restore(stored)
-        assert (held(seen, HOUR_MS, exposure), held(read, HOUR_MS, exposure)) == (expected, expected), told_ms
+        assert (held(filled(), exposure), held(read, exposure)) == (expected, expected)
         assert read.capital_of("another", None) == 1_000, "what a book was told says nothing of another"
         assert not read.is_held(intent.id)
         assert read.of(intent.book_id, 1_001, None, frozenset()).orders_last_minute == 1
@@ -76,10 +116,8 @@ def counted(bench: Bench, book_id: str = LIVE) -> int:
     return bench.reservations.capital_of(book_id, bench.side.exposure(book_id, Lane.FAST))
 
 
-def tell_exposure(bench: Bench, at_ms: int, version: int, book_id: str = LIVE, lane: Lane = Lane.FAST) -> None:
-    bench.side.take_exposure(
-        an_exposure(book_id=book_id, lane=lane, occurred_at_ms=at_ms, exposure_version=version, at_work=0)
-    )
+def tell(bench: Bench, version: int, *fills: FinalFill, book_id: str = LIVE, lane: Lane = Lane.FAST) -> None:
+    bench.side.take_exposure(naming(*fills, book_id=book_id, lane=lane, exposure_version=version))
 
 
 async def filled_ms(bench: Bench, intent_id: str) -> int | None:
@@ -89,71 +127,103 @@ async def filled_ms(bench: Bench, intent_id: str) -> int | None:
         return at_ms
 
 
-async def traded(bench: Bench, *, wait_ms: int = 0) -> tuple[str, int]:
+async def traded(bench: Bench) -> tuple[FinalFill, int]:
     """An entry that was filled, to finality, and what it reserved."""
     verdict = bench.verdict(blocks=40)
     await bench.executor.on_verdict(verdict)
     reserved = counted(bench)
     assert reserved > 0
-    bench.clock.advance(wait_ms)
     for _ in range(3):
         await bench.head()
-    intent_id = IntentCreated.make_id(LIVE, verdict.id, Purpose.ENTRY)
-    assert len(await bench.of_intent(intent_id, FillConfirmed)) == 1
-    return intent_id, reserved
+    (confirmed,) = await bench.of_intent(IntentCreated.make_id(LIVE, verdict.id, Purpose.ENTRY), FillConfirmed)
+    return confirmed.fill, reserved
 
 
-async def test_a_fill_counts_after_a_restart_while_portfolio_is_away_and_until_it_is_back(home: Home) -> None:
+async def test_a_fill_counts_after_restarts_until_portfolio_has_booked_it_however_long_that_takes(home: Home) -> None:
     async with running(home) as bench:
-        intent_id, reserved = await traded(bench)
+        fill, reserved = await traded(bench)
+        tell(bench, 2)
         assert counted(bench) == reserved
-        bench.clock.advance(RECALL_MS // 2)
+        bench.clock.advance(2 * RECALL_MS)
         again = await reborn(await reborn(bench))
-        at_ms = await filled_ms(again, intent_id)
-        assert at_ms is not None
-        assert counted(again) == reserved
-        tell_exposure(again, at_ms - 1, 2)
-        tell_exposure(again, at_ms + 1, 3, lane=Lane.SMART)
-        tell_exposure(again, at_ms + 1, 3, book_id="another")
-        assert counted(again) == reserved, "none of them can contain it"
-        tell_exposure(again, at_ms + 1, 3)
+        tell(again, 3)
+        tell(again, 4, fill, lane=Lane.SMART)
+        tell(again, 4, fill, book_id="another")
+        assert counted(again) == reserved, "none of them contains it"
+        tell(again, 4, fill)
         assert counted(again) == 0
         last = await reborn(again)
-        tell_exposure(last, at_ms + 1, 3)
-        assert counted(last) == 0, "what the exposure in force can contain blocks nobody who takes over"
+        tell(last, 4, fill)
+        assert counted(last) == 0, "what the exposure in force contains blocks nobody who takes over"
         await last.die()
 
 
-async def test_a_fill_counts_after_a_restart_by_when_it_ended_and_not_by_when_it_began(home: Home) -> None:
-    async with running(home) as bench:
-        _, reserved = await traded(bench, wait_ms=RECALL_MS + 1)
-        again = await reborn(bench)
-        assert counted(again) == reserved
-        await again.die()
-
-
-async def test_the_end_of_a_fill_is_one_moment_in_memory_and_in_the_journal(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now_ns = ManualClock.now_ns
-
-    def ticking(clock: ManualClock) -> int:
-        clock.advance(1)
-        return now_ns(clock) // 1_000_000
-
+async def test_the_fill_that_ends_an_intent_is_one_in_memory_and_in_the_journal(home: Home) -> None:
     async with running(home, live_book(), a_book(id=PAPER)) as bench:
-        monkeypatch.setattr(ManualClock, "now_ms", ticking)  # no two looks at it give the same time
-        intent_id, _ = await traded(bench)
+        live, _ = await traded(bench)
         (paper,) = [one for one in await bench.events() if isinstance(one, IntentCreated) and one.book_id == PAPER]
-        await bench.executor.on_outcome(a_confirmed_fill(paper))
-        for one, book_id in ((intent_id, LIVE), (paper.id, PAPER)):
-            at_ms = await filled_ms(bench, one)
-            assert at_ms is not None
-            read = await restored(bench.journal, CHAIN_ID, bench.clock.now_ms())
-            for told_ms, counts in ((at_ms - 1, True), (at_ms, False)):
-                exposure = an_exposure(book_id=book_id, occurred_at_ms=told_ms)
-                assert bool(bench.reservations.capital_of(book_id, exposure)) is counts, (book_id, told_ms)
-                assert bool(read.capital_of(book_id, exposure)) is counts, (book_id, told_ms)
+        confirmed = a_confirmed_fill(paper, outcome_version=3)
+        await bench.executor.on_outcome(confirmed)
+        for at in (bench.reservations, await restored(bench.journal, CHAIN_ID, bench.clock.now_ms())):
+            for book_id, fill in ((LIVE, live), (PAPER, confirmed.fill)):
+                earlier = fill.model_copy(update={"version": fill.version - 1})
+                assert at.capital_of(book_id, naming(earlier, *(all_booked(fill.block - 1).fills or ())[1:])) > 0
+                assert at.capital_of(book_id, naming(fill)) == 0
+
+
+async def changed(home: Home, *statements: sa.Executable) -> None:
+    """The journal, behind the back of whoever has it."""
+    engine = create_async_engine(home.database_url)
+    async with engine.begin() as conn:
+        for one in statements:
+            await conn.execute(one)
+    await engine.dispose()
+
+
+async def test_as_many_fills_of_each_book_are_recalled_as_can_be_named(home: Home) -> None:
+    async with running(home, ready=False) as bench:
+        rows = [
+            {
+                "intent_id": (intent := an_intent(id=digest(book_id, at_ms), book_id=book_id)).id,
+                "payload": intent.to_wire(),
+                "reserved": "0" if at_ms > FILLS_TOLD else "1",
+                "filled_ms": at_ms,
+                **{name: getattr(intent, name) for name in ("chain_id", "book_id", "mode", "purpose")},
+                "is_open": False,
+                "created_ms": at_ms,
+                "filled_version": 1,
+                "filled_block": at_ms,
+            }
+            for book_id in (LIVE, PAPER)
+            for at_ms in range(FILLS_TOLD + 2)
+        ]
+        await changed(home, intents.insert().values(rows))
+        async with bench.journal.reading() as conn:
+            found = await load_reservations(conn, CHAIN_ID, since_ms=10**15)
+        newest = {(book_id, block) for book_id in (LIVE, PAPER) for block in range(1, FILLS_TOLD + 1)}
+        assert {(one.intent.book_id, one.fill.block) for one in found if one.fill} == newest, "exits reserve nothing"
+
+
+async def test_a_fill_that_an_older_executor_noted_counts_until_it_is_named(home: Home) -> None:
+    async with running(home) as bench:
+        fill, reserved = await traded(bench)
+        columns = ("filled_version", "filled_block")
+        await changed(
+            home,
+            *(sa.text(f"ALTER TABLE execution_intents DROP COLUMN {name}") for name in columns),
+            sa.text("UPDATE alembic_version SET version_num = 'execution_0003' WHERE version_num = 'execution_0004'"),
+        )
+        again = await reborn(bench)
+        tell(again, 2)
+        assert counted(again) == reserved
+        tell(again, 3, fill)
+        assert counted(again) == 0
+        last = await reborn(again)
+        planned_on = fill.block - 1
+        for version, block, expected in ((2, planned_on - 1, reserved), (3, planned_on, 0)):
+            tell(last, version, *(all_booked(block).fills or ()))
+            assert counted(last) == expected, "nothing says that it was left out"
+        await last.die()
 
 
 async def test_a_paper_fill_counts_after_a_restart_and_a_paper_failure_does_not(home: Home) -> None:
@@ -161,18 +231,22 @@ async def test_a_paper_fill_counts_after_a_restart_and_a_paper_failure_does_not(
         for number in (1, 2):
             await bench.executor.on_verdict(bench.verdict(blocks=40, strategy_version=number))
             await bench.head()
-        filled, failed = [one for one in await bench.events() if isinstance(one, IntentCreated)]
-        both = counted(bench, PAPER)
-        await bench.executor.on_outcome(a_confirmed_fill(filled))
+        intent, failed = [one for one in await bench.events() if isinstance(one, IntentCreated)]
+        both, confirmed = counted(bench, PAPER), a_confirmed_fill(intent, outcome_version=3, block=a_block_ref(107))
+        await bench.executor.on_outcome(confirmed)
         assert counted(bench, PAPER) == both
         await bench.executor.on_outcome(a_failure(failed, final=True))
         left = counted(bench, PAPER)
         assert 0 < left < both
         again = await reborn(bench)
         assert counted(again, PAPER) == left
-        await again.executor.on_outcome(a_confirmed_fill(filled))  # the broker delivers it again
+        await again.executor.on_outcome(confirmed)  # the broker delivers it again
+        tell(again, 2, confirmed.fill.model_copy(update={"version": 2}), book_id=PAPER)
+        tell(again, 3, *(all_booked(106).fills or ()), book_id=PAPER)
         assert counted(again, PAPER) == left
-        tell_exposure(again, again.clock.now_ms(), 2, PAPER)
+        tell(again, 4, confirmed.fill, book_id=PAPER)
+        assert counted(again, PAPER) == 0
+        await again.executor.on_outcome(confirmed)
         assert counted(again, PAPER) == 0
         await again.die()
 
@@ -191,28 +265,25 @@ async def test_a_trade_that_reverted_counts_no_longer_after_a_restart_either(hom
         await again.die()
 
 
-async def test_a_fill_that_a_reorganisation_opened_again_counts_once_and_from_its_new_end(home: Home) -> None:
+async def test_a_fill_that_was_opened_again_counts_once_and_until_its_new_end_is_booked(home: Home) -> None:
     async with running(home) as bench:
-        intent_id, reserved = await traded(bench)
-        first_ms = await filled_ms(bench, intent_id)
-        assert first_ms is not None
+        first, reserved = await traded(bench)
         bench.chain.reorg(3, longer=1)
         with pytest.raises(Fatal, match="a reorganisation undid"):
             await bench.follow()
         again = await reborn(bench)
-        assert await filled_ms(again, intent_id) is None
-        tell_exposure(again, first_ms, 2)
-        assert again.reservations.is_held(intent_id)
-        assert counted(again) == reserved, "it is open, whatever was told when it had ended"
+        assert await filled_ms(again, first.intent_id) is None
+        tell(again, 2, first)
+        assert again.reservations.is_held(first.intent_id)
+        assert counted(again) == reserved, "it is open, whatever was booked when it had ended"
         for _ in range(2):
             await again.head()
-        assert not again.reservations.is_held(intent_id)
+        assert not again.reservations.is_held(first.intent_id)
         last = await reborn(again)
-        last_ms = await filled_ms(last, intent_id)
-        assert last_ms is not None
-        assert last_ms > first_ms
-        tell_exposure(last, first_ms, 2)
-        assert counted(last) == reserved
-        tell_exposure(last, last_ms, 3)
+        tell(last, 2, first)
+        assert counted(last) == reserved, "portfolio has not heard of the reorganisation yet"
+        newest = (await last.of_intent(first.intent_id, FillConfirmed))[-1].fill
+        assert newest.version > first.version
+        tell(last, 3, newest)
         assert counted(last) == 0
         await last.die()

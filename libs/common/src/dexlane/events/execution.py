@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 
 from dexlane.events.base import Event, FeeCap, is_absent
-from dexlane.events.portfolio import ExitTriggered
+from dexlane.events.portfolio import ExitTriggered, FinalFill
 from dexlane.events.risk import VerdictApproved
 from dexlane.values.amounts import Amount
 from dexlane.values.base import Value, digest
@@ -277,6 +277,12 @@ class FillConfirmed(_Fill):
     """The fill is final."""
 
     NAME: ClassVar[str] = "fill.confirmed"
+
+    @property
+    def fill(self) -> FinalFill:
+        """What an exposure that contains it names."""
+        block = 0 if self.block is None else self.block.number
+        return FinalFill(intent_id=self.intent_id, version=self.outcome_version, block=block)
 
     @staticmethod
     def make_id(intent_id: str, outcome_version: int) -> str:

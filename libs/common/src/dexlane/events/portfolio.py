@@ -68,6 +68,18 @@ class ExposurePart(Value):
     newest_block: int | None = Field(default=None, ge=0, description="block of its newest purchase")
 
 
+FILLS_TOLD = 64
+"""So many final fills of an account are named at most."""
+
+
+class FinalFill(Value):
+    """A fill that is final: of which intent, in which version of its outcome, in which block."""
+
+    intent_id: str = Field(pattern="^[0-9a-f]{32}$")
+    version: int = Field(ge=1)
+    block: int = Field(ge=0)
+
+
 class TradeResults(Value):
     """What the trades of an account amount to, from the ledger."""
 
@@ -77,6 +89,20 @@ class TradeResults(Value):
         default=(), max_length=250, description="results of the newest sales over what was sold had cost, newest first"
     )
     tokens: tuple[Address, ...] = Field(default=(), max_length=256, description="tokens bought, newest first")
+    fills: tuple[FinalFill, ...] | None = Field(
+        default=None,
+        max_length=FILLS_TOLD,
+        exclude_if=is_absent,
+        description="final fills that are booked, in the highest blocks, highest first; None where nobody said it",
+    )
+
+    def contain(self, fill: FinalFill) -> bool:
+        """Whether this fill is booked: it is named, in this version or a later one, or as many as can be named are all
+        in its block or higher ones. Without the names nothing shows it."""
+        named = self.fills or ()
+        if len(named) == FILLS_TOLD and fill.block <= named[-1].block:
+            return True
+        return any(one.intent_id == fill.intent_id and one.version >= fill.version for one in named)
 
 
 class ExposureChanged(Event):

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dexlane.domain.positions import Traded
-from dexlane.events.execution import Purpose
-from dexlane.events.portfolio import TradeResults
+from dexlane.events.execution import FillConfirmed, Purpose
+from dexlane.events.portfolio import FILLS_TOLD, FinalFill, TradeResults
 from portfolio.store.positions import AccountRef
 from portfolio.store.tables import of_account, outcomes, trades
 
@@ -75,7 +75,19 @@ class TradeStore:
             good=int((await self._conn.execute(proven)).scalar_one()),
             returns_bps=tuple((await self._conn.execute(returns.limit(NEWEST_RETURNS))).scalars()),
             tokens=tuple((await self._conn.execute(bought.limit(NEWEST_TOKENS))).scalars()),
+            fills=await self._fills(account),
         )
+
+    async def _fills(self, account: AccountRef) -> tuple[FinalFill, ...]:
+        """The final fills of an account that hold, in the highest blocks."""
+        block = sa.func.coalesce(outcomes.c.block_number, 0)
+        query = sa.select(outcomes.c.intent_id, outcomes.c.outcome_version, block).where(
+            of_account(outcomes, account.book_id, account.address),
+            outcomes.c.holds.is_(sa.true()),
+            outcomes.c.event == FillConfirmed.NAME,
+        )
+        rows = await self._conn.execute(query.order_by(block.desc(), outcomes.c.intent_id).limit(FILLS_TOLD))
+        return tuple(FinalFill(intent_id=intent, version=version, block=at) for intent, version, at in rows)
 
 
 def _essence(one: Any) -> tuple[object, ...]:

@@ -79,7 +79,7 @@ def _consumer(parts: ExecutorParts, chain_id: int) -> str:
     return f"{parts.service}-{chain_id}"
 
 
-def _live_parts(parts: ExecutorParts, chain_id: int, on_final: Callable[[Slot, int], None]) -> LiveParts:
+def _live_parts(parts: ExecutorParts, chain_id: int, on_final: Callable[[Slot], None]) -> LiveParts:
     return LiveParts(
         consumer=_consumer(parts, chain_id),
         journal=parts.journal,
@@ -197,15 +197,16 @@ class Executor:
         await self._thoughts.follow(self._journal, exit_, [decided] if written else (), self._stamp())
 
     async def on_outcome(self, event: FillConfirmed | IntentFailed) -> None:
-        """A paper intent of ours came to its end: it reserves nothing any more. Live ones are seen on the chain."""
+        """A paper intent of ours came to its end. Live ones are seen on the chain."""
         is_end = isinstance(event, FillConfirmed) or event.final
         if event.mode is not Mode.PAPER or not is_end or not self._reservations.is_held(event.intent_id):
             return
-        intent, filled = self._reservations.intent(event.intent_id), isinstance(event, FillConfirmed)
+        intent = self._reservations.intent(event.intent_id)
+        fill = event.fill if isinstance(event, FillConfirmed) else None
         async with self._journal.transaction() as tx:
-            await store.close_intent(tx, event.intent_id, filled=filled)
+            await store.close_intent(tx, event.intent_id, fill)
         self._brakes.ended(intent, event)
-        self._reservations.release(event.intent_id, tx.now_ms if filled else None)
+        self._reservations.release(event.intent_id, fill)
 
     def books_changed(self) -> None:
         """A book is new or different."""
@@ -251,8 +252,8 @@ class Executor:
     def _stamp(self) -> Stamp:
         return Stamp(self._parts.service, self._chain_id, self._parts.lane, self._clock.now_ns())
 
-    def _on_final(self, slot: Slot, ended_ms: int) -> None:
-        self._reservations.release(slot.intent.id, ended_ms if slot.state.is_filled else None)
+    def _on_final(self, slot: Slot) -> None:
+        self._reservations.release(slot.intent.id, slot.fill)
         self._allowances.ended(slot)
 
     def _decide(

@@ -90,7 +90,7 @@ class LiveParts:
     journal: FencedJournal
     clock: Clock
     moments: ExecutionMoments
-    on_final: Callable[[Slot, int], None]
+    on_final: Callable[[Slot], None]
     brakes: Brakes
     consumer: str
     """The name under which verdicts and exits are noted as consumed."""

@@ -10,12 +10,11 @@ from dexlane.chain.execution.slots import StoredIntent
 from dexlane.domain.circumstances import Reserved
 from dexlane.domain.controls.facts import OpenTrade, direction_of
 from dexlane.events.execution import IntentCreated, Purpose
-from dexlane.events.portfolio import ExposureChanged
+from dexlane.events.portfolio import ExposureChanged, FinalFill
 
 MINUTE_MS = 60_000
 RECALL_MS = 15 * MINUTE_MS
-"""How far back the journal is asked what was traded and filled lately: longer than any guard against duplicates looks,
-and many times what lies between two exposures that portfolio tells."""
+"""How far back the journal is asked what was traded lately: longer than any guard against duplicates looks."""
 MOST_DIRECTIONS = 1_024
 """So many directions of a book are remembered, those traded last."""
 ENTRIES = frozenset({Purpose.ENTRY, Purpose.GAP})
@@ -26,7 +25,8 @@ ORDERS = frozenset({Purpose.ENTRY, Purpose.GAP, Purpose.EXIT})
 class _Held:
     intent: IntentCreated
     reserved: int
-    released_ms: int | None = None
+    fill: FinalFill | None = None
+    """In which it ended; None while it is open."""
 
 
 class Reservations:
@@ -38,35 +38,33 @@ class Reservations:
         self._traded: dict[str, dict[str, int]] = {}
 
     def restore(self, stored: Iterable[StoredIntent]) -> None:
-        """Take up what the journal holds. What ended in a fill is released as of then: it counts on unless the
-        exposure in force can contain it."""
+        """Take up what the journal holds. What ended in a fill counts on unless the exposure in force contains it."""
         for row in sorted(stored, key=lambda row: row.created_ms):
             self.hold(row.intent, row.reserved, row.created_ms)
             if not row.is_open:
-                self.release(row.intent.id, row.filled_ms)
+                self.release(row.intent.id, row.fill)
 
     def hold(self, intent: IntentCreated, reserved: int, now_ms: int) -> None:
         """An intent was committed."""
         self._held[intent.id] = _Held(intent, reserved)
         self._count(intent, now_ms)
 
-    def release(self, intent_id: str, filled_ms: int | None) -> None:
-        """An intent came to its end; ``filled_ms`` is when, as the journal has it, if that was a fill. After a fill it
-        counts until an exposure comes that can contain it, however long portfolio is away: it tells one every few
-        blocks, and without one nobody knows what the book has at work."""
+    def release(self, intent_id: str, fill: FinalFill | None) -> None:
+        """An intent came to its end, perhaps in a fill. That counts until an exposure contains it, however many are
+        told before portfolio has heard of it: nothing but its name shows that it is among what is at work."""
         held = self._held.pop(intent_id, None)
-        if held is not None and filled_ms is not None and held.reserved:
-            self._held[intent_id] = _Held(held.intent, held.reserved, filled_ms)
+        if held is not None and fill is not None and held.reserved:
+            self._held[intent_id] = _Held(held.intent, held.reserved, fill)
 
     def intent(self, intent_id: str) -> IntentCreated | None:
         """The intent, while it is open here."""
         held = self._held.get(intent_id)
-        return None if held is None or held.released_ms is not None else held.intent
+        return None if held is None or held.fill is not None else held.intent
 
     def is_held(self, intent_id: str) -> bool:
         """Whether the intent is open here."""
         held = self._held.get(intent_id)
-        return held is not None and held.released_ms is None
+        return held is not None and held.fill is None
 
     def of(
         self, book_id: str, now_ms: int, exposure: ExposureChanged | None, tokens_in_flight: frozenset[str]
@@ -79,7 +77,7 @@ class Reservations:
         for held in counted:
             if held.intent.purpose in ENTRIES:
                 trades.append(OpenTrade.of(held.intent, held.reserved))
-            if held.released_ms is None:
+            if held.fill is None:
                 entries += held.intent.purpose is Purpose.ENTRY
                 if held.intent.exit is not None:
                     exits.add(held.intent.exit.token.address)
@@ -100,10 +98,10 @@ class Reservations:
 
     def _counting(self, book_id: str, exposure: ExposureChanged | None) -> list[_Held]:
         """What a book still holds and this exposure does not contain; what it contains is forgotten."""
-        told_ms = -1 if exposure is None else exposure.occurred_at_ms
+        results = None if exposure is None else exposure.results
         mine = [(key, held) for key, held in self._held.items() if held.intent.book_id == book_id]
         for key, held in mine:
-            if held.released_ms is not None and held.released_ms <= told_ms:
+            if held.fill is not None and results is not None and results.contain(held.fill):
                 del self._held[key]
         return [held for key, held in mine if key in self._held]
 

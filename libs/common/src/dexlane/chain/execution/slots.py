@@ -14,6 +14,7 @@ from dexlane.domain.resending import Patience
 from dexlane.domain.send_values import Attempt, AttemptKind, SendState, Stage
 from dexlane.events.base import FeeCap
 from dexlane.events.execution import FailureReason, IntentCreated, Purpose
+from dexlane.events.portfolio import FILLS_TOLD, FinalFill
 from dexlane.runtime.journal import Tx
 from dexlane.values.base import Value
 from dexlane.values.chains import BlockRef
@@ -32,7 +33,7 @@ _SAVE_SLOT = (
 _SET_INTENT = (
     intents.update()
     .where(intents.c.intent_id == sa.bindparam("of_intent"))
-    .values(is_open=sa.bindparam("is_open"), filled_ms=sa.bindparam("filled_ms"))
+    .values({name: sa.bindparam(name) for name in ("is_open", "filled_ms", "filled_version", "filled_block")})
 )
 _OPEN_ACCOUNT = accounts.insert()
 _EVERY_SLOT = sa.select(slots, intents.c.payload, intents.c.reserved).join(
@@ -74,6 +75,11 @@ class Slot:
         return self.record.state
 
     @property
+    def fill(self) -> FinalFill | None:
+        """The fill in which it ended; None while it is open, or where it ended otherwise."""
+        return _fill(self.intent.id, self.record)
+
+    @property
     def was_refused(self) -> bool:
         """Whether its trade reverted, or was given up because it would have. One that expired, was halted or cancelled
         says nothing about what the chain would have made of it."""
@@ -89,16 +95,23 @@ class Slot:
         return self.intent.plan is not None and self.state.stage not in {Stage.INCLUDED, Stage.FINAL}
 
 
+def _fill(intent_id: str, record: SlotRecord) -> FinalFill | None:
+    state = record.state
+    if state.is_open or state.included is None or not state.is_filled:
+        return None
+    return FinalFill(intent_id=intent_id, version=record.outcome_version, block=state.included.block.number)
+
+
 @dataclass(frozen=True, slots=True)
 class StoredIntent:
-    """An open intent of either mode, or a recent one, as the reservations need it. ``filled_ms`` says when it ended in
-    a fill; None for one that is open, or ended otherwise."""
+    """An open intent of either mode, or a recent one, as the reservations need it. ``fill`` is how it ended; None for
+    one that is open, or ended otherwise."""
 
     intent: IntentCreated
     reserved: int
     is_open: bool
     created_ms: int
-    filled_ms: int | None = None
+    fill: FinalFill | None = None
 
 
 def attempt_of(signed: SignedAttempt, block: int) -> Attempt:
@@ -168,7 +181,7 @@ async def add_attempt(tx: Tx, slot: Slot, attempt: Attempt, raw: bytes) -> None:
 
 async def save_slot(tx: Tx, slot: Slot, record: SlotRecord, calldata: bytes | None) -> None:
     """Write a slot's new record; the end of the slot is the end of its intent and of what it reserved, and a slot that
-    is open again opens both. An end by a fill is noted with the time of the transaction."""
+    is open again opens both. An end by a fill is noted with it."""
     row = {
         "of_intent": slot.intent.id,
         "record": record.model_dump_json(),
@@ -176,18 +189,23 @@ async def save_slot(tx: Tx, slot: Slot, record: SlotRecord, calldata: bytes | No
         "calldata": calldata,
     }
     await tx.run(_SAVE_SLOT, row)
-    is_open = record.state.is_open
-    if is_open != slot.state.is_open:
-        await _set_intent(tx, slot.intent.id, is_open=is_open, filled=record.state.is_filled and not is_open)
+    if record.state.is_open != slot.state.is_open:
+        await _set_intent(tx, slot.intent.id, record.state.is_open, _fill(slot.intent.id, record))
 
 
-async def close_intent(tx: Tx, intent_id: str, *, filled: bool) -> None:
-    """The intent is at its end, at the time of the transaction."""
-    await _set_intent(tx, intent_id, is_open=False, filled=filled)
+async def close_intent(tx: Tx, intent_id: str, fill: FinalFill | None) -> None:
+    """The intent is at its end, perhaps in a fill."""
+    await _set_intent(tx, intent_id, is_open=False, fill=fill)
 
 
-async def _set_intent(tx: Tx, intent_id: str, *, is_open: bool, filled: bool) -> None:
-    row = {"of_intent": intent_id, "is_open": is_open, "filled_ms": tx.now_ms if filled else None}
+async def _set_intent(tx: Tx, intent_id: str, is_open: bool, fill: FinalFill | None) -> None:
+    row = {
+        "of_intent": intent_id,
+        "is_open": is_open,
+        "filled_ms": None if fill is None else tx.now_ms,
+        "filled_version": None if fill is None else fill.version,
+        "filled_block": None if fill is None else fill.block,
+    }
     await tx.run(_SET_INTENT, row)
 
 
@@ -262,16 +280,21 @@ async def highest_nonces(conn: AsyncConnection, chain_id: int) -> dict[str, tupl
 
 
 async def load_reservations(conn: AsyncConnection, chain_id: int, since_ms: int) -> list[StoredIntent]:
-    """Open intents of a chain in either mode, and those created or filled since then."""
-    recent = sa.or_(intents.c.is_open, intents.c.created_ms >= since_ms, intents.c.filled_ms >= since_ms)
+    """Open intents of a chain in either mode, those created since then, and of each book those filled last: as many as
+    an exposure names, whenever that was."""
+    place = sa.func.row_number().over(partition_by=intents.c.book_id, order_by=intents.c.filled_ms.desc())
+    filled = (intents.c.chain_id == chain_id, intents.c.filled_ms.is_not(None), intents.c.reserved != "0")
+    ranked = sa.select(intents.c.intent_id, place.label("place")).where(*filled).subquery()
+    last = sa.select(ranked.c.intent_id).where(ranked.c.place <= FILLS_TOLD)
+    recent = sa.or_(intents.c.is_open, intents.c.created_ms >= since_ms, intents.c.intent_id.in_(last))
     query = sa.select(intents).where(intents.c.chain_id == chain_id, recent)
-    return [
-        StoredIntent(
-            intent=IntentCreated.from_wire(row.payload),
-            reserved=int(row.reserved),
-            is_open=bool(row.is_open),
-            created_ms=row.created_ms,
-            filled_ms=row.filled_ms,
-        )
-        for row in await conn.execute(query)
-    ]
+    return [_stored(row) for row in await conn.execute(query)]
+
+
+def _stored(row: sa.Row[Any]) -> StoredIntent:
+    intent, fill = IntentCreated.from_wire(row.payload), None
+    if row.filled_ms is not None:
+        # Noted by an executor that kept the time alone: any version of it is the one, in a block after the planned one.
+        version, block = row.filled_version or 1, row.filled_block or intent.block.number
+        fill = FinalFill(intent_id=intent.id, version=version, block=block)
+    return StoredIntent(intent, int(row.reserved), bool(row.is_open), row.created_ms, fill)

@@ -19,6 +19,8 @@ intents = sa.Table(
     sa.Column("created_ms", sa.BigInteger),
     sa.Column("payload", sa.LargeBinary),
     sa.Column("filled_ms", sa.BigInteger),
+    sa.Column("filled_version", sa.BigInteger),
+    sa.Column("filled_block", sa.BigInteger),
 )
 slots = sa.Table(
     "execution_slots",

@@ -76,8 +76,8 @@ class Equipment:
     journal: FencedJournal
     clock: Clock
     moments: ExecutionMoments
-    on_final: Callable[[Slot, int], None] = lambda slot, ended_ms: None
-    """Told of every slot that came to its end, and when by the journal, after that was committed."""
+    on_final: Callable[[Slot], None] = lambda slot: None
+    """Told of every slot that came to its end, after that was committed."""
     witnesses: Sequence[Witness] = ()
     jitter_bps: Callable[[], int] = lambda: 5_000
     private: PrivateSending | None = None
@@ -310,7 +310,7 @@ class Transactions:
             await _write(tx, slot, told, calldata)
         slot.calldata = calldata
         slot.raws[attempt.number] = signed.raw
-        self._take(slot, step, told, tx.now_ms)
+        self._take(slot, step, told)
         await self._send(slot, attempt.number)
 
     async def _send(self, slot: Slot, number: int) -> None:
@@ -336,9 +336,9 @@ class Transactions:
         told = tell(slot, step, self._clock.now_ns(), receipt)
         async with self._journal.transaction() as tx:
             await _write(tx, slot, told, slot.calldata)
-        self._take(slot, step, told, tx.now_ms)
+        self._take(slot, step, told)
 
-    def _take(self, slot: Slot, step: Step, told: Told, at_ms: int) -> None:
+    def _take(self, slot: Slot, step: Step, told: Told) -> None:
         """Memory follows the journal, never the other way round."""
         slot.record = told.record
         self._watch.ended(slot.intent, told.events)
@@ -351,7 +351,7 @@ class Transactions:
             self._open.pop(slot.intent.id, None)
             self._finals.take([slot])
             self._moments.sending.ended(slot.intent.id, len(slot.state.attempts))
-            self._on_final(slot, at_ms)
+            self._on_final(slot)
 
 
 async def _write(tx: Tx, slot: Slot, told: Told, calldata: bytes | None) -> None:

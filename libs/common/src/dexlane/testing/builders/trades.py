@@ -19,10 +19,12 @@ from dexlane.events.execution import (
     TxState,
 )
 from dexlane.events.portfolio import (
+    FILLS_TOLD,
     ExitReason,
     ExitTriggered,
     ExposureChanged,
     ExposurePart,
+    FinalFill,
     PositionChanged,
     TradeResults,
 )
@@ -40,6 +42,7 @@ from dexlane.testing.builders.pools import (
     a_route,
     an_address,
 )
+from dexlane.values.base import digest
 from dexlane.values.books import Lane, Mode
 from dexlane.values.chains import NATIVE
 from dexlane.values.tokens import TokenDelta
@@ -274,6 +277,12 @@ def an_exposure(**fields: Any) -> ExposureChanged:
         "results": TradeResults(trades=0, good=0),
     }
     return ExposureChanged(**(defaults | fields))
+
+
+def all_booked(block: int) -> TradeResults:
+    """What portfolio says that has booked every fill up to a block: as many as it can name are in that block."""
+    named = (FinalFill(intent_id=digest("fill", number), version=1, block=block) for number in range(FILLS_TOLD))
+    return TradeResults(trades=FILLS_TOLD, good=0, fills=tuple(named))
 
 
 def a_confirmation_request(**fields: Any) -> ConfirmationRequested:
