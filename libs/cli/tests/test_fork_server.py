@@ -18,7 +18,7 @@ import pytest
 
 from dexlane_cli import launching
 from dexlane_cli.fork_server import Request
-from dexlane_cli.launching import Executing, Forking, ForkServer, Launcher, ProcessSpec
+from dexlane_cli.launching import Executing, Forking, ForkServer, Launcher, Output, ProcessSpec
 from dexlane_cli.supervisor import Supervisor
 
 pytestmark = [
@@ -65,7 +65,7 @@ def script(folder: Path, code: str, name: str = "dexlane-example") -> ProcessSpe
 async def output_of(launcher: Launcher, spec: ProcessSpec) -> tuple[int, str]:
     reading, writing = os.pipe()
     try:
-        process = await launcher.start(spec, writing)
+        process = await launcher.start(spec, Output(reading, writing, Path(os.devnull)))
     finally:
         os.close(writing)
     with os.fdopen(reading) as output:

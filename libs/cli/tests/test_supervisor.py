@@ -11,7 +11,7 @@ import pytest
 
 from dexlane_cli import supervisor as module
 from dexlane_cli.errors import CommandError
-from dexlane_cli.launching import Executing, Process, ProcessSpec
+from dexlane_cli.launching import Executing, Output, Process, ProcessSpec
 from dexlane_cli.probes import Probe, tcp
 from dexlane_cli.supervisor import Supervisor
 
@@ -152,12 +152,13 @@ class Reluctant(Executing):
     """Has no memory for a process at times; says how often it was asked, and waits for its gate."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked = 0
         self.fails: set[int] = set()
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def start(self, spec: ProcessSpec, output: int) -> Process:
+    async def start(self, spec: ProcessSpec, output: Output) -> Process:
         self.asked += 1
         if self.asked in self.fails:
             raise BlockingIOError("no memory for another process")

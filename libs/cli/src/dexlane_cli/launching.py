@@ -1,4 +1,5 @@
-"""How a process comes into being: executed, or forked from a process that has imported what it needs."""
+"""How a process comes into being: executed, or forked from a process that has imported what it needs; and to whom it is
+made known before it does anything."""
 
 from __future__ import annotations
 
@@ -6,13 +7,16 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
+from dexlane_cli.caretaker import Charge
 from dexlane_cli.errors import CommandError
 from dexlane_cli.fork_server import READY, Request
 from dexlane_cli.probes import Probe
@@ -25,6 +29,10 @@ IMPORTED_WITHIN_S = 60.0
 FORKED_WITHIN_S = 5.0
 ROOM_FOR_NAMES = "." * 250
 """A forked process can show no longer command than the fork server's own."""
+WHEN_KNOWN = 'read -r go && exec "$@"'
+"""A shell's word for: wait for a line, then be the command; end where nobody will say it."""
+STOPPED_WITHIN_S = 35.0
+"""More than a caretaker takes for three tiers that are all stubborn."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,15 @@ class ProcessSpec:
     niceness: int = 0
     ready_timeout_s: float = 60.0
     forkable: bool = False
+
+
+@dataclass(frozen=True)
+class Output:
+    """The pipe that a process speaks into, by the descriptors of its two ends, and the log that is written of it."""
+
+    reading: int
+    writing: int
+    log: Path
 
 
 class Process(Protocol):
@@ -68,10 +85,10 @@ class Process(Protocol):
 class Launcher(Protocol):
     """Makes processes."""
 
-    async def start(self, spec: ProcessSpec, output: int) -> Process:
+    async def start(self, spec: ProcessSpec, output: Output) -> Process:
         """Start it in a process group of its own, so that a Ctrl-C reaches only the supervisor. A session of its own
-        would do that, too, but Linux weighs sessions before it looks at niceness (sched(7), autogroups). What it says
-        goes to the descriptor ``output``."""
+        would do that, too, but Linux weighs sessions before it looks at niceness (sched(7), autogroups). The
+        caretaker, if there is one, knows it before it does anything."""
 
     def close(self) -> None:
         """Nothing more will be started."""
@@ -80,19 +97,32 @@ class Launcher(Protocol):
 class Executing:
     """Executes the command."""
 
-    async def start(self, spec: ProcessSpec, output: int) -> Process:
+    def __init__(self, caretaker: Caretaker | None = None) -> None:
+        self._caretaker = caretaker
+
+    async def start(self, spec: ProcessSpec, output: Output) -> Process:
         """``CommandError`` when there is no such program."""
+        if shutil.which(spec.command[0]) is None:
+            raise CommandError(f"{spec.command[0]} is not installed; run `make setup`")
+        waiting, go = os.pipe()
         try:
-            return await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
+                *("sh", "-c", WHEN_KNOWN, "sh"),
                 *(("nice", "-n", str(spec.niceness)) if spec.niceness else ()),
                 *spec.command,
                 env={**os.environ, **spec.environment},
-                stdout=output,
+                stdin=waiting,
+                stdout=output.writing,
                 stderr=subprocess.STDOUT,
                 process_group=0,
             )
-        except FileNotFoundError as error:
-            raise CommandError(f"{spec.command[0]} is not installed; run `make setup`") from error
+            if self._caretaker is not None:
+                self._caretaker.keep(process.pid, spec, output)
+            os.write(go, b"\n")
+            return process
+        finally:
+            os.close(waiting)
+            os.close(go)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -169,17 +199,17 @@ class ForkServer:
             self.link.settimeout(FORKED_WITHIN_S)
             self._is_ready = True
 
-    def fork(self, spec: ProcessSpec, output: int) -> Adopted:
+    def fork(self, spec: ProcessSpec, output: Output, caretaker: Caretaker | None) -> Adopted:
         """A new process. ``OSError`` when there is none; then there will be none later, either.
 
         This blocks for the milliseconds of a fork, so that nothing can come between question and answer.
         """
         waiting, go = os.pipe()
         try:
-            request = Request(spec.command, {**os.environ, **spec.environment}, spec.niceness, output, waiting)
+            request = Request(spec.command, {**os.environ, **spec.environment}, spec.niceness, output.writing, waiting)
             text = request.encoded()
             with _adopting():
-                sent = socket.send_fds(self.link, [text], [output, waiting])
+                sent = socket.send_fds(self.link, [text], [output.writing, waiting])
                 self.link.sendall(text[sent:])
                 answer = self.link.recv(4096).decode().split(maxsplit=1)
             if not answer or answer[0] == "0":
@@ -187,6 +217,8 @@ class ForkServer:
             pid = int(answer[0])
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # an error unless it is our child
             process = Adopted(pid)
+            if caretaker is not None:
+                caretaker.keep(pid, spec, output)
             os.write(go, b"!")
             return process
         finally:
@@ -214,18 +246,19 @@ def _adopting() -> Iterator[None]:
 class Forking:
     """Has what can be forked forked, and executes everything else; all of it once the fork server does not answer."""
 
-    def __init__(self, server: ForkServer, report: Report) -> None:
+    def __init__(self, server: ForkServer, report: Report, caretaker: Caretaker | None = None) -> None:
         self._server: ForkServer | None = server
         self._report = report
-        self._executing = Executing()
+        self._caretaker = caretaker
+        self._executing = Executing(caretaker)
 
-    async def start(self, spec: ProcessSpec, output: int) -> Process:
+    async def start(self, spec: ProcessSpec, output: Output) -> Process:
         """As of ``Launcher``."""
         server = self._server
         if server is not None and spec.forkable:
             try:
                 await server.ready()
-                return server.fork(spec, output)
+                return server.fork(spec, output, self._caretaker)
             except OSError as error:
                 if self._server is server:
                     self._report("supervisor", f"the fork server is of no use ({error}); services start without it")
@@ -237,3 +270,47 @@ class Forking:
         if self._server is not None:
             self._server.close()
             self._server = None
+
+
+class Caretaker:
+    """The caretaker's process and the line to it. The descriptor ``lock`` is one more that it holds until its end."""
+
+    def __init__(self, lock: int, pid_file: Path, report: Report) -> None:
+        self._link, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "dexlane_cli.caretaker", str(theirs.fileno()), str(pid_file)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), lock),
+                process_group=0,
+            )
+        self._report = report
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._link, self._lost)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def _lost(self) -> None:
+        self._loop.remove_reader(self._link)
+        self._report(
+            "supervisor",
+            "the caretaker ended: if this process is killed, too, what it started goes on; start anew to have one",
+        )
+
+    def keep(self, pid: int, spec: ProcessSpec, output: Output) -> None:
+        """Have a process stopped once this one is gone."""
+        charge = Charge(pid, spec.tier, output.log)
+        with contextlib.suppress(ConnectionError):  # it ended, and that was told
+            socket.send_fds(self._link, [charge.encoded()], [output.reading])
+
+    def close(self) -> None:
+        """End it, when there is nothing left to take care of; what outlived its own parent is ended, too."""
+        self._loop.remove_reader(self._link)
+        self._link.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOPPED_WITHIN_S)
+        self._process.kill()
+        self._process.wait()

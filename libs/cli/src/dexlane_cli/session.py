@@ -51,8 +51,8 @@ def require_free_ports(ports: Ports, *, devnets: Iterable[int]) -> None:
 
 
 @contextlib.contextmanager
-def lock(home: Path) -> Iterator[None]:
-    """At most one stack for each home folder."""
+def lock(home: Path) -> Iterator[int]:
+    """At most one stack for each home folder. Whoever inherits the descriptor holds the lock, too."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as handle:
         try:
@@ -61,11 +61,16 @@ def lock(home: Path) -> Iterator[None]:
             raise CommandError(
                 f"dexlane already runs here ({home}); stop it with `dexlane down` or `make stop`"
             ) from error
-        (home / "pid").write_text(str(os.getpid()))
+        pid_file(home).write_text(str(os.getpid()))
         try:
-            yield
+            yield handle.fileno()
         finally:
-            (home / "pid").unlink(missing_ok=True)
+            pid_file(home).unlink(missing_ok=True)
+
+
+def pid_file(home: Path) -> Path:
+    """Names the supervisor, or the caretaker that stops what a lost supervisor kept."""
+    return home / "pid"
 
 
 def supervisor_pid(home: Path) -> int | None:
@@ -78,7 +83,7 @@ def supervisor_pid(home: Path) -> int | None:
         return None
     except BlockingIOError:
         with contextlib.suppress(FileNotFoundError, ValueError):
-            return int((home / "pid").read_text())
+            return int(pid_file(home).read_text())
     return None
 
 
@@ -87,10 +92,11 @@ def stop_supervisor(home: Path, timeout_s: float) -> bool:
     pid = supervisor_pid(home)
     if pid is None:
         return False
-    os.kill(pid, signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):  # lost this moment, and its caretaker stops everything by itself
+        os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        if supervisor_pid(home) != pid:
+        if supervisor_pid(home) is None:
             return True
         time.sleep(0.1)
     raise CommandError(f"the supervisor (process {pid}) did not stop within {timeout_s:.0f} s")

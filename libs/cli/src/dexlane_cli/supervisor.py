@@ -13,13 +13,12 @@ from typing import BinaryIO
 
 import orjson
 
+from dexlane_cli.caretaker import GRACE_S, append
 from dexlane_cli.errors import CommandError
-from dexlane_cli.launching import Executing, Launcher, Process, ProcessSpec, Report
+from dexlane_cli.launching import Executing, Launcher, Output, Process, ProcessSpec, Report
 
 RESTART_BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
 STABLE_AFTER_S = 60.0
-GRACE_S = 8.0
-LOG_LIMIT_BYTES = 64 * 1024 * 1024
 LINE_LIMIT_BYTES = 4 * 1024 * 1024
 
 
@@ -68,7 +67,7 @@ class Child:
         with contextlib.ExitStack() as undo:
             undo.callback(os.close, reading)
             try:
-                self._process = await self._launcher.start(self.spec, writing)
+                self._process = await self._launcher.start(self.spec, Output(reading, writing, self._log_path))
             finally:
                 os.close(writing)
             undo.pop_all()
@@ -88,17 +87,11 @@ class Child:
                     continue
                 if not line:
                     return
-                self._keep(line)
+                append(self._log_path, line)
                 text = line.decode(errors="replace").rstrip()
                 if text:
                     self._remember(text)
                     self._report(self.spec.name, text)
-
-    def _keep(self, line: bytes) -> None:
-        """Append to the log file while there is room in it, and on the disk."""
-        with contextlib.suppress(OSError), self._log_path.open("ab", buffering=0) as log:
-            if log.tell() < LOG_LIMIT_BYTES:
-                log.write(line)
 
     def _remember(self, text: str) -> None:
         reason = error_reason(text)

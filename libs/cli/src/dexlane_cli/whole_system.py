@@ -18,12 +18,12 @@ from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.declare import declare
 from dexlane_cli.default_books import write_default_books
 from dexlane_cli.gateway_client import token, token_file
-from dexlane_cli.launching import Forking, ForkServer
+from dexlane_cli.launching import Caretaker, Executing, Forking, ForkServer
 from dexlane_cli.listening import connect, listen
 from dexlane_cli.nodes import require_nodes
 from dexlane_cli.options import console
 from dexlane_cli.rendering import line
-from dexlane_cli.session import lock, prepare, require_free_ports
+from dexlane_cli.session import lock, pid_file, prepare, require_free_ports
 from dexlane_cli.signer_files import live_books, with_signers, write_signer_files
 from dexlane_cli.stack import (
     SERVICE_PORTS,
@@ -91,7 +91,7 @@ async def declare_streams(url: str) -> list[str]:
 
 async def up(options: StackOptions, server: ForkServer | None, *, verbose: bool, console: Console) -> int:
     """Run until Ctrl-C or ``dexlane down``; returns the exit code. Services come of the fork server, if any."""
-    with lock(options.home):
+    with lock(options.home) as held:
         require_free_ports(options.ports, devnets=options.devnets)
         await require_nodes(options.rpc_ws_urls)
         write_default_books(options)
@@ -100,11 +100,13 @@ async def up(options: StackOptions, server: ForkServer | None, *, verbose: bool,
         if options.signer_process:
             write_signer_files(options, live_books(options))
         screen = Screen(console, verbose=verbose)
+        report = screen.process_line
+        caretaker = Caretaker(held, pid_file(options.home), report)
         supervisor = Supervisor(
             [*infrastructure(options), *signer(options), *services(options)],
             options.session / "logs",
-            screen.process_line,
-            launcher=None if server is None else Forking(server, screen.process_line),
+            report,
+            launcher=Executing(caretaker) if server is None else Forking(server, report, caretaker),
         )
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -117,6 +119,7 @@ async def up(options: StackOptions, server: ForkServer | None, *, verbose: bool,
         finally:
             screen.say("stopping ...", "dim")
             await supervisor.stop()
+            caretaker.close()
             screen.say("stopped", "dim")
 
 

@@ -105,8 +105,8 @@ class Stack:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another ``dexlane`` command against this system."""
-        # What reads journals knows no ports.
-        ports = () if arguments[0] == "thoughts" else ("--port-shift", str(self.shift))
+        # What reads journals, or a process id, knows no ports.
+        ports = () if arguments[0] in {"thoughts", "down"} else ("--port-shift", str(self.shift))
         placed = [*arguments, "--home", str(self.home), *ports]
         return subprocess.run([COMMAND, *placed], capture_output=True, text=True, timeout=120, check=False)
 
