@@ -5,7 +5,6 @@ has that."""
 from __future__ import annotations
 
 import asyncio
-import gc
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -22,6 +21,7 @@ from dexlane.events.portfolio import ExposureChanged
 from dexlane.events.risk import VerdictApproved
 from dexlane.events.seals import Approver
 from dexlane.runtime.cancelling import cancelled
+from dexlane.runtime.collector import keep_for_good
 from dexlane.runtime.journal import Journal
 from dexlane.runtime.sealing import Approving, Sealer
 from dexlane.testing.builders import USDC, all_booked, an_exposure
@@ -83,8 +83,7 @@ async def _trade(home: Home, url: str, pause_s: float, rounds: int) -> tuple[Spr
 
     samples: list[float] = []
     async with running(home, _roomy_book(), furnish=furnish) as bench, _published(bench.journal, url):
-        gc.collect()
-        gc.freeze()
+        keep_for_good()
         for number in range(rounds + rounds // TRADES_AT_ONCE):
             is_first = number % (TRADES_AT_ONCE + 1) == 0
             await asyncio.sleep(BOOKKEEPING_S if is_first else pause_s)

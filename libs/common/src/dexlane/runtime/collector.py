@@ -1,4 +1,4 @@
-"""The garbage collector in processes that hold a whole market: out of the way of what lives long.
+"""The garbage collector in services: out of the way of what lives long.
 
 Values are immutable trees, so counting references frees them; the collector is for the few cycles of tasks and errors.
 With Python's defaults it walks every young object of every block and, each time the survivors have grown by a quarter,

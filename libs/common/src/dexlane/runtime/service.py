@@ -8,7 +8,6 @@ progress while messages wait, ends itself so that the supervisor can start it an
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -25,6 +24,7 @@ from dexlane.events.streams import stream_of
 from dexlane.runtime.bus import CONNECTION_POLICY, Bus
 from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.clock import Clock, SystemClock
+from dexlane.runtime.collector import keep_for_good
 from dexlane.runtime.consuming import (
     ConsumerPolicy,
     ConsumingMetrics,
@@ -159,8 +159,7 @@ class Service:
             tasks.append(self._supervised("progress", watchdog.run))
             watch_loop(loop, self.log)
             # What was imported and built so far stays: no need to look at it again in the middle of a trade.
-            gc.collect()
-            gc.freeze()
+            keep_for_good()
             self._started = True
             self.log.info("service_started", chains=list(self.settings.chains), realm=self.settings.realm)
             await self._stopping.wait()
