@@ -13,7 +13,7 @@ import pytest
 
 from dexlane.chain import abi
 from dexlane.chain.answers import Header
-from dexlane.chain.factories import FACTORIES, V2_PAIR_CREATED_TOPIC, Factory
+from dexlane.chain.factories import FACTORIES, V2_PAIR_CREATED_TOPIC, Factory, NewPool
 from dexlane.chain.logs import V2_SYNC_TOPIC
 from dexlane.chain.pool_events.uniswap_v4 import INITIALIZE_TOPIC, MODIFY_LIQUIDITY_TOPIC
 from dexlane.chain.pool_loading import V4Key, WatchedPool
@@ -24,14 +24,17 @@ from dexlane.domain.liquidity_filter import Thresholds
 from dexlane.domain.listing import parse_token_list
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.market import BlockReorged
+from dexlane.events.portfolio import ExposureChanged, ExposurePart
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.errors import Fatal
 from dexlane.runtime.observability import Log, Metrics
+from dexlane.testing.builders import a_block_ref, an_exposure, an_intent
 from dexlane.testing.fake_chain import FakeChain, FakeLog
 from dexlane.values.chains import ZERO_ADDRESS
 from dexlane.values.pools import Protocol
 from market_feed.discovery import Discovery, reading
 from market_feed.discovery.access import Access, AccessSources
+from market_feed.discovery.holdings import POOLS_PER_TOKEN, SETTLING_BLOCKS, Held, Holdings
 from market_feed.discovery.pools import Bounds, DiscoveryRules
 from market_feed.feed import AppliedBlock, BlockFollower, PoolsChange
 from market_feed.metrics import DiscoveryMoments
@@ -131,6 +134,8 @@ class World:
             bounds=bounds,
         )
         self.discovery = Discovery(rules, self.rpc, self.follower, self.access, moments)
+        self.held = Held(frozenset(), complete=True)
+        self.discovery.holdings.at = lambda number: self.held  # type: ignore[method-assign]
         self.changes: list[PoolsChange] = []
         self.reasons: list[str] = []
         moments.refused = lambda chain_id, address, reason: self.reasons.append(reason)  # type: ignore[method-assign]
@@ -164,6 +169,19 @@ class World:
     async def follow(self, head: Header) -> None:
         assert await self.follower.follow(head, self) == ""
         await self.discovery.work()
+
+    async def watch(self, number: int, token: str) -> str:
+        """A pool of USDC and a token, watched for its depth."""
+        new = self.contracts.pair(number, token, MILLION)
+        await self.block(created(new, token))
+        await self.block()
+        assert new in self.pools
+        return new
+
+    async def drain(self, number: int, token: str) -> None:
+        """Somebody takes the liquidity of such a pool, all but one USDC."""
+        pool = self.contracts.pair(number, token, 10**6)
+        await self.block(synced(pool, *self.contracts.pairs[pool][2:]))
 
     @property
     def waiting(self) -> set[str]:
@@ -380,6 +398,190 @@ async def test_after_everything_was_read_anew_the_discovered_pools_join_again(wo
     await world.discovery.work()
     await world.block()
     assert world.pools == {new}
+
+
+# ---------------------------------------------------------------- what is held
+
+
+NOTHING = Held(frozenset(), complete=True)
+UNKNOWN = Held(frozenset(), complete=False)
+TOKEN_HELD = Held(frozenset({TOKEN}), complete=True)
+
+
+async def test_a_pool_that_lost_its_depth_is_watched_as_long_as_its_token_is_held(world: World) -> None:
+    pool, dust = await world.watch(1, TOKEN), await world.watch(2, address(0xD057))
+    world.held = TOKEN_HELD
+    await world.drain(1, TOKEN)
+    await world.drain(2, address(0xD057))
+    for _ in range(3):
+        await world.block()
+    assert [change.left for change in world.changes if change.left] == [(dust,)]
+    assert dust in world.waiting
+    assert world.discovery.only_for_exits == {pool}
+    world.held = NOTHING
+    await world.block()
+    await world.block()
+    assert (world.pools, world.discovery.only_for_exits) == (set(), frozenset())
+
+
+async def test_a_pool_of_a_held_token_makes_no_room_for_a_deeper_one() -> None:
+    world = await World(capacity=1).start()
+    pool = await world.watch(1, TOKEN)
+    world.held = TOKEN_HELD
+    deeper = world.contracts.pair(2, address(2), 100 * MILLION)
+    await world.block(created(deeper, address(2)))
+    await world.block()
+    assert world.pools == {pool}
+    world.held = NOTHING
+    await world.block()
+    await world.block()
+    assert world.pools == {deeper}
+
+
+async def test_nothing_leaves_while_it_is_not_known_what_is_held(world: World) -> None:
+    pool = await world.watch(1, TOKEN)
+    world.held = UNKNOWN
+    await world.drain(1, TOKEN)
+    await world.block()
+    assert world.pools == {pool}
+
+
+async def test_a_restart_watches_a_drained_pool_again_until_it_is_known_that_its_token_is_not_held() -> None:
+    world = World()
+    pool = world.contracts.pair(1, TOKEN, 10**6)
+    world.held = UNKNOWN
+    world.discovery.remember([NewPool(pool, Protocol.UNISWAP_V2, *sorted((USDC, TOKEN)))])
+    await world.start()
+    await world.block()
+    assert world.pools == {pool}
+    world.held = TOKEN_HELD
+    await world.block()
+    await world.block()
+    assert world.pools == {pool}
+    world.held = NOTHING
+    await world.block()
+    await world.block()
+    assert world.pools == set()
+
+
+async def test_a_drained_pool_of_a_held_token_joins_again_first_when_everything_is_read_anew() -> None:
+    world = await World(bounds=Bounds(loaded=1)).start()
+    for number in range(3):
+        await world.watch(number, address(0xF00 + number))
+    pool = await world.watch(9, TOKEN)
+    world.held = TOKEN_HELD
+    await world.drain(9, TOKEN)
+    await world.follower.load(world)
+    await world.discovery.work()
+    await world.block()
+    assert pool in world.pools
+
+
+async def test_a_pool_that_the_node_cannot_give_is_not_given_up_while_its_token_is_held() -> None:
+    world = await World(bounds=Bounds(attempts=1)).start()
+    pool = await world.watch(1, TOKEN)
+    world.held = TOKEN_HELD
+    await world.drain(1, TOKEN)
+    answer = world.chain.answer_call
+
+    def refused(to: str, data: bytes, header: Header) -> bytes:
+        if to == pool:
+            raise RpcError(-32000, "out of gas")
+        return answer(to, data, header)
+
+    await world.follower.load(world)
+    world.chain.answer_call = refused
+    for _ in range(3):
+        await world.block()
+    world.chain.answer_call = answer
+    await world.block()
+    await world.block()
+    assert world.pools == {pool}
+
+
+async def test_a_token_that_is_bought_as_its_pool_leaves_brings_the_pool_back(world: World) -> None:
+    pool = await world.watch(1, TOKEN)
+    await world.drain(1, TOKEN)
+    world.held = TOKEN_HELD
+    await world.block()
+    await world.block()
+    assert world.pools == {pool}
+
+
+async def test_of_many_drained_pools_of_a_held_token_only_the_deepest_stay() -> None:
+    world = await World(capacity=100).start()
+    deep = await world.watch(99, TOKEN)
+    pools = [await world.watch(number, TOKEN) for number in range(POOLS_PER_TOKEN + 4)]
+    world.held = TOKEN_HELD
+    for number in range(len(pools)):
+        await world.drain(number, TOKEN)
+    for _ in range(5):
+        await world.block()
+        assert deep in world.pools
+    assert len(world.pools) == POOLS_PER_TOKEN
+
+
+async def test_a_blocked_pool_stays_for_exits_until_its_token_is_sold(tmp_path: Path) -> None:
+    blocked = tmp_path / "blocked.txt"
+    blocked.write_text("")
+    world = await World(AccessSources(blocked=blocked)).start()
+    pool = await world.watch(1, TOKEN)
+    world.held = Held(frozenset({TOKEN, WETH}), complete=True)
+    blocked.write_text(f"{TOKEN}\n{CONFIGURED}")
+    world.access._read_again()
+    await world.block()
+    await world.block()
+    assert set(world.follower.book.pools) == world.discovery.only_for_exits == {pool, CONFIGURED}
+    world.held = NOTHING
+    await world.block()
+    await world.block()
+    assert set(world.follower.book.pools) == set()
+
+
+def an_exposure_of(token: str | None, version: int, number: int) -> ExposureChanged:
+    parts = (ExposurePart(token=token, strategy="momentum", cost=1),) if token else ()
+    return an_exposure(exposure_version=version, parts=parts, block=a_block_ref(number))
+
+
+def listening(*, since: int = 0) -> Holdings:
+    holdings = Holdings()
+    holdings.at(since)
+    return holdings
+
+
+def test_what_is_held_is_known_when_exposures_were_told_and_earlier_entries_are_over() -> None:
+    holdings = listening()
+    assert not holdings.at(SETTLING_BLOCKS).complete
+    holdings.note_exposure(an_exposure_of(TOKEN, 1, SETTLING_BLOCKS))
+    assert holdings.at(SETTLING_BLOCKS - 1) == Held(frozenset({TOKEN}), complete=False)
+    assert holdings.at(SETTLING_BLOCKS) == Held(frozenset({TOKEN}), complete=True)
+    assert not holdings.at(2 * SETTLING_BLOCKS + 1).complete, "portfolio is silent"
+
+
+def test_what_is_at_work_without_anybody_saying_of_what_is_not_known() -> None:
+    holdings = listening()
+    holdings.note_exposure(an_exposure(parts=None, block=a_block_ref(200)))
+    assert not holdings.at(200).complete
+
+
+def test_a_sold_token_counts_as_held_until_no_reorganisation_brings_it_back() -> None:
+    holdings = listening()
+    holdings.note_exposure(an_exposure_of(TOKEN, 1, 200))
+    holdings.note_exposure(an_exposure_of(None, 2, 205))
+    holdings.note_exposure(an_exposure_of(TOKEN, 1, 200))  # came late
+    assert TOKEN in holdings.at(200 + SETTLING_BLOCKS).tokens
+    assert TOKEN not in holdings.at(201 + SETTLING_BLOCKS).tokens
+
+
+def test_an_entry_counts_until_its_fill_must_have_been_told() -> None:
+    holdings = listening()
+    entry = an_intent()
+    assert entry.plan is not None
+    holdings.note_intent(entry)
+    holdings.note_exposure(an_exposure_of(None, 1, entry.plan.deadline_block))
+    bought, last = entry.plan.route.token_out, entry.plan.deadline_block + SETTLING_BLOCKS
+    assert bought in holdings.at(last).tokens
+    assert bought not in holdings.at(last + 1).tokens
 
 
 # ---------------------------------------------------------------- lists

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,20 +14,25 @@ from redis.asyncio import Redis
 from dexlane.chain.answers import Header
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.base import Event
+from dexlane.events.execution import IntentCreated
 from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
+from dexlane.events.portfolio import ExposureChanged
 from dexlane.runtime.clock import ManualClock
+from dexlane.runtime.consuming import Delivery
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.runtime.market_cache import MarketCache, writer
 from dexlane.runtime.market_cache.forms import Keys
 from dexlane.runtime.observability import Log, Metrics
+from dexlane.testing.builders import an_exposure, an_exposure_part, an_intent
 from dexlane.values.chains import BlockRef
 from dexlane.values.pools import ConstantProductState, Pool, PoolKey, Protocol, ReservesDelta
 from dexlane.values.tokens import Token
 from market_feed.app import build
+from market_feed.discovery import Holdings
 from market_feed.feed import AppliedBlock, MarketWriter, PoolsChange
-from market_feed.handlers import FeedHandlers, OpportunityFinder
+from market_feed.handlers import FeedHandlers, OpportunityFinder, routes
 from market_feed.metrics import FeedMoments
 from market_feed.settings import Settings
 from market_feed.snapshots import SnapshotWriter
@@ -189,6 +195,24 @@ async def test_the_block_is_stored_before_the_opportunity_it_offers(feed: Feed) 
 async def test_a_block_that_is_only_caught_up_with_offers_nothing(feed: Feed) -> None:
     await feed.step(applied(1, gap(), newest=False))
     assert feed.bus.kinds == [BlockApplied.NAME]
+
+
+async def test_a_pool_that_is_watched_for_exits_only_offers_nothing(feed: Feed) -> None:
+    watching = SimpleNamespace(only_for_exits=frozenset({DEAR}), note=lambda event: None)
+    feed.handlers.discovery = watching  # type: ignore[assignment]
+    await feed.step(applied(1, gap()))
+    assert feed.bus.kinds == [BlockApplied.NAME]
+
+
+async def test_what_is_held_comes_from_the_last_exposures_and_from_every_new_entry() -> None:
+    holdings, entry = Holdings(), an_intent()
+    assert entry.plan is not None
+    consumed = {route.event_type: route for route in routes({}, {1: holdings}).followers}
+    assert (consumed[ExposureChanged].start, consumed[IntentCreated].start) == ("last", "new")
+    delivery = Delivery(message_id="", subject="", deliveries=1, stream_sequence=1)
+    await consumed[ExposureChanged].handler(an_exposure(parts=(an_exposure_part(token=DEAR),)), delivery)
+    await consumed[IntentCreated].handler(entry, delivery)
+    assert holdings.at(entry.plan.deadline_block).tokens == {DEAR, entry.plan.route.token_out}
 
 
 async def test_a_block_is_published_until_the_bus_takes_it(feed: Feed) -> None:

@@ -46,6 +46,16 @@ def test_nothing_enters_where_there_is_no_room_at_all() -> None:
     assert not _filter(capacity=0).measure("a", 10**30).watched
 
 
+def test_a_kept_pool_comes_in_and_stays_whatever_its_depth_and_the_bound_say() -> None:
+    pools = _filter(capacity=1)
+    pools.measure("a", 100)
+    assert pools.measure("b", 1, kept={"b"}) == Judgement(True)
+    assert (pools.watched, pools.shallow, pools.room) == ({"a", "b"}, {"b"}, 0)
+    assert pools.measure("c", 1_000, kept={"a", "b"}) == Judgement(False)
+    assert pools.measure("c", 1_000, kept={"b"}) == Judgement(True, ("a",))
+    assert pools.measure("b", 1) == Judgement(False, ("b",))
+
+
 @pytest.mark.parametrize("thresholds", [(50, 100, 1), (0, 0, 1), (10, -1, 1), (10, 5, -1)])
 def test_thresholds_that_contradict_each_other_are_refused(thresholds: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="leaves at no more depth"):

@@ -26,7 +26,7 @@ def build(settings: Settings) -> Service:
     moments = FeedMoments(metrics, log), NodeMoments(metrics, log), TripwireMoments(metrics, log)
     beside = Beside(DiscoveryAssembly(service, settings), BreakerAssembly(service, settings))
     chains = {chain_id: add_chain(service, settings, chain_id, moments, beside) for chain_id in settings.chains}
-    service.include(routes(beside.breakers.chains))
+    service.include(routes(beside.breakers.chains, beside.discoveries.holdings))
     service.mount(_provider_page(chains))
     return service
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,15 +12,17 @@ from dexlane.domain.pool_book import PoolBook
 from dexlane.domain.strategies import BlockContext, Strategy, build_strategies
 from dexlane.events.base import Event
 from dexlane.events.breakers import BreakerReset
+from dexlane.events.execution import IntentCreated
 from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched
 from dexlane.events.opportunity import OpportunityFound
+from dexlane.events.portfolio import ExposureChanged
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.consuming import Routes
 from dexlane.runtime.errors import Misconfigured, Transient
 from dexlane.runtime.market_cache import MarketCache
 from dexlane.values.chains import BlockRef
 from dexlane.values.pools import Pool
-from market_feed.discovery import Discovery
+from market_feed.discovery import Discovery, Holdings
 from market_feed.feed import AppliedBlock, MarketWriter, PoolsChange, Publisher
 from market_feed.feed.breakers import FeedBreakers
 from market_feed.metrics import FeedMoments
@@ -30,9 +32,17 @@ RETRY_S = 0.1
 LONGEST_RETRY_S = 2.0
 
 
-def routes(breakers: Mapping[int, FeedBreakers]) -> Routes:
-    """An operator's resets of the feed's breakers, by chain."""
+def routes(breakers: Mapping[int, FeedBreakers], holdings: Mapping[int, Holdings]) -> Routes:
+    """An operator's resets of the feed's breakers, and what is held or about to be; each by chain."""
     routes = Routes()
+
+    @routes.follow(ExposureChanged, from_="last")
+    async def on_exposure(event: ExposureChanged) -> None:
+        holdings[event.chain_id].note_exposure(event)
+
+    @routes.follow(IntentCreated)
+    async def on_intent(event: IntentCreated) -> None:
+        holdings[event.chain_id].note_intent(event)
 
     @routes.follow(BreakerReset, from_="last")
     async def on_breaker_reset(word: BreakerReset) -> None:
@@ -60,10 +70,11 @@ class OpportunityFinder:
         except ValueError as error:
             raise Misconfigured(f"DEXLANE_MARKET_FEED_STRATEGIES: {error}") from error
 
-    def find(self, event: BlockApplied, book: PoolBook, now_ms: int) -> list[OpportunityFound]:
-        """What the block offers, in the order of the strategies."""
+    def find(self, event: BlockApplied, book: PoolBook, now_ms: int, without: Set[str]) -> list[OpportunityFound]:
+        """What the block offers, in the order of the strategies, ``without`` pools that are only for exits."""
         context = BlockContext.of(event, book, now_ms)
-        return [found for strategy in self._strategies for found in strategy.on_block(context)]
+        found = [each for strategy in self._strategies for each in strategy.on_block(context)]
+        return [each for each in found if without.isdisjoint(leg.pool for leg in each.route.legs)]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,7 +142,8 @@ class FeedHandlers:
         """
         event = block.event
         self._shown, self._timestamp_s = (book, event.block), event.timestamp_s
-        found = self.finder.find(event, book, self.clock.now_ms())
+        exits = frozenset[str]() if self.discovery is None else self.discovery.only_for_exits
+        found = self.finder.find(event, book, self.clock.now_ms(), exits)
         offers = [self._offer(opportunity) for opportunity in found if block.newest]
         await asyncio.gather(self._store(event), *offers)
         self.moments.block_applied(event, self.clock.now_ns() if self.writer.seated else None)

@@ -204,6 +204,10 @@ class DiscoveryMoments:
         """A pool is watched no longer."""
         self._log.info("pool_left", chain_id=chain_id, pool=address, reason=reason)
 
+    def pool_kept(self, chain_id: int, address: str) -> None:
+        """A pool would leave, and stays for exits, because something held can be sold in it or may be."""
+        self._log.warning("pool_kept", chain_id=chain_id, pool=address)
+
     def token_unusable(self, chain_id: int, address: str, reason: str) -> None:
         """A token does not say how many decimals it has; it is never traded."""
         self._tokens.labels(str(chain_id)).inc()

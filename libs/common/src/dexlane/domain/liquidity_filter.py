@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from dexlane.domain.amm.quoting import InsufficientLiquidity, spot_price_ratio, virtual_reserves
@@ -29,7 +29,8 @@ class LiquidityFilter:
     """A state machine without a clock: measured depths in, who enters and who leaves out.
 
     At the bound the shallowest pool makes room for one that is deeper by the same factor that lies between leaving and
-    entering, so two equal pools do not take turns.
+    entering, so two equal pools do not take turns. Pools that are to be kept come in whatever their depth and the bound
+    say, and neither leave for their depth nor make room.
     """
 
     def __init__(self, thresholds: Thresholds) -> None:
@@ -43,30 +44,41 @@ class LiquidityFilter:
         """Who is in."""
         return frozenset(self._depths)
 
+    @property
+    def shallow(self) -> frozenset[str]:
+        """Who is in only because it was kept: it has too little depth to stay."""
+        return frozenset(pool for pool, depth in self._depths.items() if depth < self._thresholds.leave)
+
+    @property
+    def room(self) -> int:
+        """How many more come in until the bound is reached."""
+        return max(0, self._thresholds.capacity - len(self._depths))
+
     def by_depth(self) -> list[str]:
         """Who is in, deepest first; equal ones by address."""
         return sorted(self._depths, key=lambda pool: (-self._depths[pool], pool))
 
-    def measure(self, pool: str, depth: int) -> Judgement:
-        """Take in a pool's depth. Measuring the same depth again changes nothing."""
-        if pool in self._depths:
-            if depth < self._thresholds.leave:
+    def measure(self, pool: str, depth: int, kept: Collection[str] = ()) -> Judgement:
+        """Take in a pool's depth. Measuring the same depth again changes nothing, unless others are ``kept``."""
+        if pool in self._depths or pool in kept:
+            if depth < self._thresholds.leave and pool not in kept:
                 del self._depths[pool]
                 return Judgement(False, (pool,))
             self._depths[pool] = depth
             return Judgement(True)
         if depth < self._thresholds.enter:
             return Judgement(False)
-        return self._enter(pool, depth)
+        return self._enter(pool, depth, kept)
 
     def remove(self, pool: str) -> None:
         """Forget a pool for another reason than its depth."""
         self._depths.pop(pool, None)
 
-    def _enter(self, pool: str, depth: int) -> Judgement:
+    def _enter(self, pool: str, depth: int, kept: Collection[str]) -> Judgement:
         leaving: tuple[str, ...] = ()
-        if len(self._depths) >= self._thresholds.capacity:
-            shallowest = min(self._depths, key=lambda known: (self._depths[known], known), default=None)
+        if not self.room:
+            others = [known for known in self._depths if known not in kept]
+            shallowest = min(others, key=lambda known: (self._depths[known], known), default=None)
             if shallowest is None or not self._clearly_deeper(depth, self._depths[shallowest]):
                 return Judgement(False)
             del self._depths[shallowest]

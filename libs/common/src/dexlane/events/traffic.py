@@ -78,7 +78,7 @@ PUBLISHED: Mapping[str, Types] = {
 """Executors and portfolio publish a ``trading.status`` of their own when they stop for a broken invariant, too."""
 
 _CONSUMED: Mapping[str, Types] = {
-    "market-feed": (BreakerReset,),
+    "market-feed": (BreakerReset, ExposureChanged, IntentCreated),
     "gas-oracle": (BlockApplied, BreakerReset),
     "risk-scorer": (OpportunityFound, TokenFlagged, PositionChanged, *_MIRROR),
     "fast-executor": _EXECUTOR_INPUT,

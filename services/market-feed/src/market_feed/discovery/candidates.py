@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from dexlane.chain.factories import NewPool
@@ -10,9 +10,11 @@ from dexlane.chain.factories import NewPool
 
 @dataclass(slots=True)
 class Candidate:
-    """A pool, how often it was looked at, and how often in a row the node could not give it."""
+    """A pool, whether it was watched before, how often it was looked at, and how often in a row the node could not give
+    it."""
 
     new: NewPool
+    followed: bool = False
     screened: int = 0
     failed: int = 0
 
@@ -33,7 +35,7 @@ class Candidates:
     def __iter__(self) -> Iterator[Candidate]:
         return iter(list(self._line.values()))
 
-    def add(self, new: NewPool) -> bool:
+    def add(self, new: NewPool, *, followed: bool = False) -> bool:
         """Put a pool at the end. Where there is no room the one at the front goes, unless nobody looked at it yet: then
         the new one is refused."""
         if new.address in self._line:
@@ -43,12 +45,13 @@ class Candidates:
             if front is None or not self._line[front].screened:
                 return False
             del self._line[front]
-        self._line[new.address] = Candidate(new)
+        self._line[new.address] = Candidate(new, followed)
         return True
 
-    def put_first(self, new: NewPool) -> None:
-        """Put a pool at the front, room or not: it was watched a moment ago."""
-        self._line = {new.address: Candidate(new)} | self._line
+    def put_first(self, followed: Iterable[NewPool]) -> None:
+        """Put pools at the front, room or not: they were watched a moment ago."""
+        first = {new.address: Candidate(new, followed=True) for new in followed}
+        self._line = first | {address: each for address, each in self._line.items() if address not in first}
 
     def looked_at(self, candidate: Candidate) -> None:
         """Send one to the end of the line."""

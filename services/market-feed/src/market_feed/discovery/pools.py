@@ -4,20 +4,20 @@ A pool goes from its factory's event through these doors: it trades a token of t
 has a price), no list objects, it holds enough of its anchors, its tokens say how many decimals they have, its whole
 state can be read, and its depth passes the liquidity filter. A pool with too little stays a candidate and is looked at
 again in turn. Every stage has a bound, so a flood of new pools is worked off slowly and delays nothing else.
+
+Whatever the reason for which a pool would leave: as long as something held can be sold in it, or may be, it stays, for
+exits only. One that nobody could carry any more is the exception.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
-from dexlane.chain.answers import RawLog
-from dexlane.chain.factories import Factory, NewPool, by_address, decode_creation
-from dexlane.chain.logs import UnreadableLog
+from dexlane.chain.factories import Factory, NewPool
 from dexlane.chain.rpc import Rpc, RpcError, RpcUnavailable
 from dexlane.chain.token_facts import TokenFacts
 from dexlane.domain.liquidity_filter import LiquidityFilter, Ratio, Thresholds, anchor_depth, anchor_prices
@@ -27,7 +27,8 @@ from dexlane.values.chains import ZERO_ADDRESS, BlockRef
 from dexlane.values.pools import Pool
 from market_feed.discovery.access import Access
 from market_feed.discovery.candidates import Candidate, Candidates
-from market_feed.discovery.reading import CandidateReader, objection_to_size
+from market_feed.discovery.holdings import Held, Holdings, pools_to_keep, to_bring_back
+from market_feed.discovery.reading import Announcements, CandidateReader, objection_to_size
 from market_feed.metrics import DiscoveryMoments
 
 RETRY_S = 0.5
@@ -82,20 +83,25 @@ class Discovery:
     def __init__(
         self, rules: DiscoveryRules, rpc: Rpc, watcher: Watcher, access: Access, moments: DiscoveryMoments
     ) -> None:
+        self.holdings = Holdings()
+        """What is held; whoever reads the bus feeds it."""
         self.candidates = Candidates(rules.bounds.candidates)
         """Pools that may be watched one day, the one that waited longest first."""
+        self.only_for_exits: frozenset[str] = frozenset()
+        """Pools that would have left, were nothing held that can be sold in them."""
         self._rules = rules
-        self._rpc = rpc
+        self._held = Held(frozenset(), complete=False)
+        self._kept: frozenset[str] = frozenset()
+        self._objected: frozenset[str] = frozenset()
         self._watcher = watcher
         self._access = access
         self._reader = CandidateReader(rules.chain_id, rpc, access, moments)
         self._moments = moments
-        self._factories = by_address(rules.factories)
+        self._announced = Announcements(rules.chain_id, rpc, rules.factories, rules.bounds.blocks, moments)
         self._filter = LiquidityFilter(rules.thresholds)
         self._origins: dict[str, NewPool] = {}
         self._joining: dict[str, BlockRef] = {}
         self._touched: set[str] = set()
-        self._unscanned: deque[BlockRef] = deque(maxlen=rules.bounds.blocks)
         self._configured: frozenset[str] = frozenset()
         self._book = PoolBook()
         self._tip: BlockRef | None = None
@@ -123,20 +129,18 @@ class Discovery:
         self._book, self._tip = book, tip
         self._joining.clear()
         self._touched.clear()
-        for address in self._filter.by_depth():
+        watched = self._filter.by_depth()
+        again = [*(self._origins.pop(address) for address in watched), *self._earlier]
+        for address in watched:
             self._filter.remove(address)
-            self._add(self._origins.pop(address))
-        for new in self._earlier:
-            self._add(new)
+        self.candidates.put_first(new for new in again if new.address not in self._configured)
         self._earlier = ()
         self._lists_version = -1
         self._wake.set()
 
     def note(self, event: BlockApplied) -> None:
         """A block was applied to the book."""
-        if len(self._unscanned) == self._unscanned.maxlen:
-            self._moments.block_unscanned(self._rules.chain_id, self._unscanned[0].number)
-        self._unscanned.append(event.block)
+        self._announced.note(event.block)
         self._tip = event.block
         self._touched.update(delta.pool for delta in event.deltas if delta.pool in self._origins)
         self._wake.set()
@@ -156,14 +160,21 @@ class Discovery:
     async def work(self) -> None:
         """One piece of work. Raises ``RpcError`` or ``RpcUnavailable``; what was not done is done the next time."""
         self._settle_joins()
+        self._see_what_is_held()
         self._obey_lists()
         configured = [self._book.pools[address] for address in self._configured & self._book.pools.keys()]
         prices = _with_coin(anchor_prices(configured, self._rules.quote), self._rules.wrapped_native)
         await self._measure_touched(prices)
-        await self._scan()
+        kept = [new for address, new in self._origins.items() if address in self._kept]
+        lost = to_bring_back(self._held, self.candidates, kept, self._filter.room)
+        for candidate in lost[: self._rules.bounds.loaded]:
+            self._kept |= {candidate.new.address}
+            await self._take(candidate, prices)
+        async for new in self._announced.read():
+            self._announce(new)
         for candidate in await self._screen(prices):
             await self._take(candidate, prices)
-        self._moments.counted(self._rules.chain_id, len(self._filter.watched), len(self.candidates))
+        self._tell_kept()
 
     def _settle_joins(self) -> None:
         """See who really joined, and who was taken out by a reorganisation: they are candidates again."""
@@ -175,22 +186,37 @@ class Discovery:
             elif at != self._tip:
                 self._let_go(address, first=True)
 
+    def _see_what_is_held(self) -> None:
+        if self._tip is not None:
+            self._held = self.holdings.at(self._tip.number)
+        trading = {address for token in self._held.tokens for address in self._book.pools.trading(token)}
+        configured = self._configured & trading if self._held.complete else self._configured
+        self._kept = configured | pools_to_keep(self._held, self._filter.by_depth(), self._origins)
+
     def _obey_lists(self) -> None:
-        if self._access.version == self._lists_version:
+        """Take out what the lists object to, as soon as it is not needed any more."""
+        if self._access.version == self._lists_version and not self._objected:
             return
-        self._lists_version = self._access.version
+        self._lists_version, kept = self._access.version, set[str]()
         lists = self._access.lists(self._rules.chain_id)
         for address, pool in self._book.pools.items():
             objection = lists.objection(address, (pool.key.token0.address, pool.key.token1.address))
-            if objection is not None:
+            if objection is not None and address in self._kept:
+                kept.add(address)
+            elif objection is not None:
                 self._leave(address, objection)
         for candidate in self.candidates:
             new = candidate.new
-            if lists.objection(new.address, (new.token0, new.token1)) is not None:
+            if lists.objection(new.address, (new.token0, new.token1)) is None:
+                continue
+            if candidate.followed and self._held.may_be(new):
+                kept.add(new.address)
+            else:
                 self.candidates.remove(new.address)
+        self._objected = frozenset(kept)
 
     async def _measure_touched(self, prices: Mapping[str, Ratio]) -> None:
-        touched, self._touched = self._touched, set()
+        touched, self._touched = self._touched | self._filter.shallow, set()
         for address in sorted(touched):
             await asyncio.sleep(0)  # the next block may be there
             if address not in self._book.pools or address not in self._filter.watched:
@@ -199,36 +225,10 @@ class Discovery:
                 self._leave(address, objection)
                 continue
             depth = anchor_depth(self._book.pools[address], prices) or 0
-            if not self._filter.measure(address, depth).watched:
+            if not self._filter.measure(address, depth, self._kept).watched:
                 self._watcher.unwatch(address)
                 self._let_go(address)
                 self._moments.pool_left(self._rules.chain_id, address, "it has too little depth left")
-
-    async def _scan(self) -> None:
-        """Read the factories' events of the blocks that were applied. A block that left the chain has none."""
-        addresses = list(self._factories)
-        while self._unscanned and addresses:
-            block = self._unscanned[0]
-            for log in await self._logs(block, addresses):
-                try:
-                    new = decode_creation(log, self._factories)
-                except UnreadableLog as error:
-                    self._moments.refused(self._rules.chain_id, log.address, str(error))
-                    continue
-                if new is not None:
-                    self._announce(new)
-            if self._unscanned and self._unscanned[0] == block:
-                self._unscanned.popleft()
-
-    async def _logs(self, block: BlockRef, addresses: list[str]) -> list[RawLog]:
-        """Logs of a block; none when it left the chain, ``RpcError`` when the node refuses for another reason."""
-        try:
-            return list(await self._rpc.logs(block.hash, addresses))
-        except RpcError:
-            now = await self._rpc.block(block.number)
-            if now is not None and now.hash == block.hash:
-                raise
-            return []
 
     def _announce(self, new: NewPool) -> None:
         """A factory announced a pool."""
@@ -238,19 +238,13 @@ class Discovery:
             self._moments.refused(self._rules.chain_id, new.address, objection)
         elif not {new.token0, new.token1} & self._anchors():
             self._moments.refused(self._rules.chain_id, new.address, "it trades no token whose price is known")
-        else:
-            self._add(new)
+        elif not (new.address in self._book.pools or new.address in self._filter.watched or self.candidates.add(new)):
+            self._moments.refused(self._rules.chain_id, new.address, "there are too many candidates")
 
     def _anchors(self) -> set[str]:
         keys = [self._book.pools[address].key for address in self._configured & self._book.pools.keys()]
         anchors = {self._rules.quote} | {token.address for key in keys for token in (key.token0, key.token1)}
         return anchors | {ZERO_ADDRESS} if self._rules.wrapped_native in anchors else anchors
-
-    def _add(self, new: NewPool) -> None:
-        if new.address in self._book.pools or new.address in self._filter.watched:
-            return
-        if not self.candidates.add(new):
-            self._moments.refused(self._rules.chain_id, new.address, "there are too many candidates")
 
     async def _screen(self, prices: Mapping[str, Ratio]) -> list[Candidate]:
         """The candidates in turn that hold enough of their anchors to have the depth; the balance bounds it from above.
@@ -281,10 +275,10 @@ class Discovery:
             return
         except RpcError as error:
             candidate.failed += 1
-            if candidate.failed >= self._rules.bounds.attempts:
+            if candidate.failed >= self._rules.bounds.attempts and not candidate.followed:
                 self._give_up(new.address, str(error))
             return
-        judgement = self._filter.measure(new.address, anchor_depth(pool, prices) or 0)
+        judgement = self._filter.measure(new.address, anchor_depth(pool, prices) or 0, self._kept)
         for leaving in judgement.leaving:
             self._watcher.unwatch(leaving)
             self._let_go(leaving)
@@ -304,9 +298,17 @@ class Discovery:
         if origin is None:
             return
         if first:
-            self.candidates.put_first(origin)
-        elif not self.candidates.add(origin):
+            self.candidates.put_first([origin])
+        elif not self.candidates.add(origin, followed=True):
             self._moments.refused(self._rules.chain_id, address, "there are too many candidates")
+
+    def _tell_kept(self) -> None:
+        """Say how many pools there are, and which are watched for no other reason than that something is held."""
+        kept = self._filter.shallow | self._objected
+        for address in kept - self.only_for_exits:
+            self._moments.pool_kept(self._rules.chain_id, address)
+        self.only_for_exits = kept
+        self._moments.counted(self._rules.chain_id, len(self._filter.watched), len(self.candidates))
 
     def _give_up(self, address: str, reason: str) -> None:
         """Not a candidate any more; another event of its factory makes it one again."""

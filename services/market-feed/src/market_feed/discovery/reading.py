@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from dexlane.chain import abi
-from dexlane.chain.factories import NewPool
+from dexlane.chain.answers import RawLog
+from dexlane.chain.factories import Factory, NewPool, by_address, decode_creation
+from dexlane.chain.logs import UnreadableLog
 from dexlane.chain.multicall import Call
 from dexlane.chain.pool_loading import ChainReader, load_pool
 from dexlane.chain.pool_loading.uniswap_v4 import NATIVE, head_calls, virtual_amounts
-from dexlane.chain.rpc import Rpc
+from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.chain.token_facts import TokenFacts, read_token
 from dexlane.domain.liquidity_filter import Ratio
 from dexlane.values.chains import ZERO_ADDRESS, BlockRef
@@ -93,6 +96,52 @@ class CandidateReader:
         if listed is not None and facts.decimals is not None and listed.decimals != facts.decimals:
             reason = f"a list says {listed.decimals} decimals, the token says {facts.decimals}; the token counts"
             self._moments.token_doubtful(self._chain_id, facts.address, reason)
+
+
+class Announcements:
+    """What the factories of one chain announced in the blocks that were applied. Of a flood of blocks the last ``most``
+    are read."""
+
+    def __init__(
+        self, chain_id: int, rpc: Rpc, factories: Sequence[Factory], most: int, moments: DiscoveryMoments
+    ) -> None:
+        self._chain_id = chain_id
+        self._rpc = rpc
+        self._factories = by_address(factories)
+        self._unread: deque[BlockRef] = deque(maxlen=most)
+        self._moments = moments
+
+    def note(self, block: BlockRef) -> None:
+        """A block was applied."""
+        if len(self._unread) == self._unread.maxlen:
+            self._moments.block_unscanned(self._chain_id, self._unread[0].number)
+        self._unread.append(block)
+
+    async def read(self) -> AsyncIterator[NewPool]:
+        """The pools that were announced since the last time. Raises ``RpcError`` or ``RpcUnavailable``; what was not
+        read is read the next time."""
+        while self._unread and self._factories:
+            block = self._unread[0]
+            for log in await self._logs(block):
+                try:
+                    new = decode_creation(log, self._factories)
+                except UnreadableLog as error:
+                    self._moments.refused(self._chain_id, log.address, str(error))
+                    continue
+                if new is not None:
+                    yield new
+            if self._unread and self._unread[0] == block:
+                self._unread.popleft()
+
+    async def _logs(self, block: BlockRef) -> list[RawLog]:
+        """Logs of a block; none when it left the chain, ``RpcError`` when the node refuses for another reason."""
+        try:
+            return list(await self._rpc.logs(block.hash, list(self._factories)))
+        except RpcError:
+            now = await self._rpc.block(block.number)
+            if now is not None and now.hash == block.hash:
+                raise
+            return []
 
 
 def objection_to_size(pool: Pool) -> str:
