@@ -26,6 +26,7 @@ from dexlane.runtime.observability import Log, Metrics
 from dexlane.testing.rpc_proxy import FaultProxy, Faults
 from dexlane_devnet import V2_POOL, V3_POOL_005, V3_POOL_030, Devnet, DevnetConfig, free_port, start_devnet
 from market_feed.feed import AppliedBlock, BlockFollower, FollowLimits
+from market_feed.feed import block_logs as patience
 from market_feed.metrics import FeedMoments, NodeMoments
 from market_feed.settings import DEFAULT_POOLS
 
@@ -83,6 +84,7 @@ class Feed:
         self.node = CheckedNode(self.providers, audit_every=audit_every)
         self.follower = BlockFollower(1, self.node, DEFAULT_POOLS[1], clock=SystemClock(), limits=limits)
         self.follower.logs.doubt, self.node.on_lie = self.node.doubt, self.follower.distrust
+        self.follower.logs.suspect = self.node.suspect
         self.held: list[BlockApplied] = []
         self.loads = 0
         self.depths: list[int] = []
@@ -344,6 +346,57 @@ async def test_altered_data_is_found_by_the_receipts_root_and_taken_back(world: 
         assert faulty.depths or faulty.loads > 1
         assert "than its receipts hold" in faulty.told.drops[0][1]
         assert "refuted" in faulty.told.audits
+
+
+async def test_logs_that_come_late_in_a_block_whose_bloom_cannot_tell_are_made_up_for_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only provider announces a block long before its logs can be searched, its receipts are there: the block is
+    undone and applied anew before another one comes, and nobody is called a liar for being late."""
+    monkeypatch.setattr(patience, "CERTAIN", 0.0)
+    async with world.feeds() as (clean, faulty):
+        await world.trade(1)
+        await world.equal(clean, faulty)
+        asked = 0
+
+        def late(method: str, result: Any) -> Any:
+            nonlocal asked
+            asked += method == "eth_getLogs"
+            return [] if method == "eth_getLogs" and asked <= patience.LOGS_ATTEMPTS else result
+
+        world.proxy.lie = late
+        await world.trade(1)
+        await until(lambda: faulty.depths == [1])
+        await until(lambda: faulty.digest() == clean.digest())
+        assert faulty.told.audits[0] == "late"
+        assert (faulty.told.drops, faulty.loads) == ([], 1)
+
+
+async def test_a_provider_that_keeps_logs_back_where_the_bloom_cannot_tell_is_dropped_for_the_third_time_in_a_row(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "CERTAIN", 0.0)
+    async with world.feeds([world.proxy.url, world.devnet.ws_url]) as (clean, faulty):
+        liar = faulty.providers.all[0]
+        world.proxy.lie = in_logs(lambda logs: [])
+        await world.trade(1)
+        await until(lambda: faulty.told.drops)
+        assert faulty.told.audits[:3] == ["late", "late", "refuted"]
+        assert [name for name, _ in faulty.told.drops] == [liar.name]
+        assert "than its receipts hold" in faulty.told.drops[0][1]
+        await world.trade(1)
+        await world.equal(clean, faulty)
+
+
+async def test_receipts_that_the_accused_does_not_give_are_asked_of_another_provider(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "CERTAIN", 0.0)
+    async with world.feeds([world.proxy.url, world.devnet.ws_url]) as (_, faulty):
+        hidden = {"eth_getLogs": [], "eth_getBlockReceipts": None}
+        world.proxy.lie = lambda method, result: hidden.get(method, result) if result else result
+        await world.trade(1)
+        await until(lambda: "late" in faulty.told.audits)
 
 
 async def test_logs_that_are_asked_for_by_topic_are_believed_and_audited(

@@ -157,9 +157,14 @@ async def test_a_head_announced_before_its_logs_can_be_read_loses_none(
 
 
 async def test_a_bloom_that_names_a_pool_by_chance_delays_but_never_stops_the_feed(world: World) -> None:
-    [head] = world.chain.mine()
-    await world.follow(dataclasses.replace(head, logs_bloom=bloom_mask(PAIR)))
-    assert [event.deltas for event in world.blocks] == [()]
+    suspected: list[int] = []
+    world.follower.logs.suspect = lambda header: suspected.append(header.number)
+    full = 2**2_048 - 1
+    for bloom in (bloom_mask(PAIR), full, 0):
+        [head] = world.chain.mine()
+        await world.follow(dataclasses.replace(head, logs_bloom=bloom, proved=bloom == full))
+    assert [event.deltas for event in world.blocks] == [(), (), ()]
+    assert suspected == [1, 2], "the receipts are to tell; a bloom that does not name the pool leaves no doubt"
 
 
 async def test_a_log_of_a_pool_that_was_not_asked_for_is_refused(world: World) -> None:

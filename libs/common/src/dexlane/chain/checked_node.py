@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dexlane.chain.answers import NOT_READABLE, BlockId, Header, RawLog, parse_log
@@ -17,6 +17,9 @@ from dexlane.chain.providers import Provider, Providers
 from dexlane.chain.rpc import RpcError, RpcUnavailable
 
 AUDITS_KEPT = 16
+AUDIT_ROUNDS = 3
+AUDIT_RETRY_S = 0.5
+"""Receipts that no provider gives are asked for in so many rounds, so far apart."""
 DOUBTS_BEFORE_DROP = 3
 BLOCKS_DISTRUSTED = 128
 """The last blocks whose logs came from a provider: all of them are in doubt when one turns out to be a lie."""
@@ -27,20 +30,22 @@ OnLie = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """Logs that a provider gave for a block, to be audited."""
+    """Logs that a provider gave for a block, to be audited. ``doubted`` ones were of no use to the reader; of others
+    some may be missing because the provider was asked too early."""
 
     provider: Provider
     header: Header
     addresses: frozenset[str]
     logs: tuple[RawLog, ...]
+    doubted: bool = False
 
 
 class CheckedNode(NodeRpc):
     """``dexlane.chain.rpc.Rpc`` over several providers. What contradicts itself raises ``ProviderLied``.
 
-    Of a proved header, every log must be in its bloom. Every ``audit_every``-th block is compared with its receipts in
-    the background: only that finds a log that is altered but well formed, or one that is kept back where the bloom is
-    too full to tell.
+    Of a proved header, every log must be in its bloom. Every ``audit_every``-th block and every one that the reader
+    suspects is compared with its receipts in the background: only that finds a log that is altered but well formed, or
+    one that is missing where the bloom is too full to tell.
     """
 
     def __init__(self, providers: Providers, *, audit_every: int = 16, on_lie: OnLie = lambda block_hash: None) -> None:
@@ -53,6 +58,8 @@ class CheckedNode(NodeRpc):
         self._receipts_provable = False
         """Whether receipts of this chain hash to their root by the rules known here; seen once is enough."""
         self._doubted = ("", "", 0)
+        self._late: dict[str, int] = {}
+        """How often in a row a provider's logs turned out not to be all."""
         self._given: _Given | None = None
         self._given_by: dict[str, deque[str]] = {}
 
@@ -98,7 +105,7 @@ class CheckedNode(NodeRpc):
         same about the same block a third time is a lie."""
         provider = self.providers.current
         if self._given is not None and self._given.header.hash == header.hash:
-            self._want_audit(self._given)
+            self._want_audit(replace(self._given, doubted=True))
         name, block_hash, times = self._doubted
         times = times + 1 if (name, block_hash) == (provider.name, header.hash) else 1
         self._doubted = (provider.name, header.hash, times)
@@ -106,8 +113,14 @@ class CheckedNode(NodeRpc):
             self._doubted = ("", "", 0)
             self.providers.drop(provider, reason)
 
+    def suspect(self, header: Header) -> None:
+        """The reader goes on with fewer logs than the bloom names, be it by chance or because the provider is late: the
+        receipts tell."""
+        if self._given is not None and self._given.header.hash == header.hash:
+            self._want_audit(self._given)
+
     async def audit(self) -> None:
-        """Compare sampled logs with the receipts of their block, for ever."""
+        """Compare sampled and suspected logs with the receipts of their block, for ever."""
         while True:
             await self._wanted.wait()
             self._wanted.clear()
@@ -126,17 +139,18 @@ class CheckedNode(NodeRpc):
         return [by_index[index] for index in sorted(by_index)]
 
     def _want_audit(self, given: _Given) -> None:
+        if len(self._to_audit) == AUDITS_KEPT:
+            self.providers.moments.audit_done(self.providers.chain_id, self._to_audit[0].provider.name, "skipped")
         self._to_audit.append(given)
         self._wanted.set()
 
     async def _audited(self, given: _Given) -> str:
-        provider, header = given.provider, given.header
+        header, (provider, receipts) = given.header, await self._receipts(given)
+        if receipts is None:
+            return "skipped"
         try:
-            receipts = await provider.call("eth_getBlockReceipts", header.hash)
             root = await asyncio.to_thread(receipts_root, receipts)
             logs = [log for log in _logs_of(receipts) if _is_wanted(log, given.addresses)]
-        except (RpcError, RpcUnavailable):
-            return "skipped"
         except NOT_READABLE:
             return "unprovable"
         if root == header.receipts_root:
@@ -147,11 +161,33 @@ class CheckedNode(NodeRpc):
         self.providers.drop(provider, f"gave receipts of block {header.number} that are not those of its header")
         return "refuted"
 
+    async def _receipts(self, given: _Given) -> tuple[Provider, Any]:
+        """The receipts of a block and who gave them: whoever gave its logs, or another one. They prove themselves."""
+        others = [one for one in self.providers.all if one is not given.provider]
+        for attempt in range(AUDIT_ROUNDS):
+            if attempt:
+                await asyncio.sleep(AUDIT_RETRY_S)
+            for provider in (given.provider, *others):
+                try:
+                    receipts = await provider.call("eth_getBlockReceipts", given.header.hash)
+                except (RpcError, RpcUnavailable):
+                    continue
+                if receipts is not None:
+                    return provider, receipts
+        return given.provider, None
+
     def _judged(self, given: _Given, logs: Sequence[RawLog]) -> str:
-        if _content(logs) == _content(given.logs):
+        held, told, name = _content(logs), _content(given.logs), given.provider.name
+        if held == told:
+            self._late.pop(name, None)
             return "proved"
+        self._late[name] = self._late.get(name, 0) + 1
+        if not given.doubted and set(told) <= set(held) and self._late[name] < DOUBTS_BEFORE_DROP:
+            self.on_lie(given.header.hash)
+            self.providers.look_again(f"{name} did not give all logs of block {given.header.number}")
+            return "late"
         self.providers.drop(given.provider, f"gave other logs of block {given.header.number} than its receipts hold")
-        for block_hash in self._given_by.pop(given.provider.name, ()):
+        for block_hash in self._given_by.pop(name, ()):
             self.on_lie(block_hash)
         return "refuted"
 

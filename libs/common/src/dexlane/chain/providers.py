@@ -62,7 +62,8 @@ class ProviderMoments(Protocol):
         ...
 
     def audit_done(self, chain_id: int, provider: str, outcome: str) -> None:
-        """Logs were compared with the receipts root: ``proved``, ``unprovable``, ``skipped`` or ``refuted``."""
+        """Logs were compared with the receipts root: ``proved``, ``unprovable``, ``skipped``,
+        ``late`` (some were missing) or ``refuted``."""
         ...
 
 
@@ -219,6 +220,10 @@ class Providers:
             if provider is self.current:  # nobody else is left: the reader asks again until its cool-down has passed
                 self._put(Gap(f"{provider.name} {reason}"))
         return ProviderLied(f"{provider.name} {reason}")
+
+    def look_again(self, reason: str) -> None:
+        """Let the reader look at the chain before the next head comes."""
+        self._put(Gap(reason))
 
     def why_not_ready(self) -> bool | str:
         """A readiness probe: True, or what is wrong with each provider while none is fit."""

@@ -15,6 +15,8 @@ LOGS_ATTEMPTS = 4
 CERTAIN = 1e-4
 """Below this chance of an error a bloom that names a pool is taken at its word: the pool has logs in the block."""
 
+Suspect = Callable[[Header], None]
+"""Is told of a block whose logs are gone on with although the bloom names more, be it by chance."""
 Doubt = Callable[[Header, str], None]
 """Is told of a block whose logs cannot be right, and why: a clause whose subject is the provider."""
 
@@ -25,6 +27,7 @@ class BlockLogs:
     def __init__(self, rpc: Rpc, wanted: Callable[[], LogsWanted]) -> None:
         """``wanted`` is asked anew for each block: pools join and leave."""
         self.doubt: Doubt = lambda header, reason: None
+        self.suspect: Suspect = lambda header: None
         self._rpc = rpc
         self._wanted = wanted
 
@@ -33,7 +36,8 @@ class BlockLogs:
 
         A node may announce a head before its logs can be read, and then answers with none of them. The header's bloom
         tells: it names every pool that has logs, and by chance one that has none. Where chance is out of the question
-        the block is not applied without them; elsewhere the number of attempts is bounded.
+        the block is not applied without them. Elsewhere the number of attempts is bounded, and what is gone on with is
+        suspect: in the blocks of large chains the bloom names nearly every pool, and cannot tell late from quiet.
         """
         wanted = self._wanted()
         if not wanted.addresses and not wanted.by_topic:
@@ -54,3 +58,4 @@ class BlockLogs:
         if header.proved and chance_of_error(header.logs_bloom) < CERTAIN:
             self.doubt(header, f"keeps back logs that the bloom of block {header.number} names")
             raise RpcUnavailable(f"logs of block {header.number} are missing that its bloom names")
+        self.suspect(header)

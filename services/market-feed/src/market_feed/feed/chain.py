@@ -55,7 +55,7 @@ def add_chain(service: Service, settings: Settings, chain_id: int, moments: Mome
         limits=FollowLimits(undo_depth=settings.undo_depth_blocks, backfill=settings.backfill_max_blocks),
     )
     _listen_to_pending(service, settings, node, moments[1])
-    follower.logs.doubt, node.on_lie = node.doubt, follower.distrust
+    follower.logs.doubt, follower.logs.suspect, node.on_lie = node.doubt, node.suspect, follower.distrust
     lease = _lease(service, settings, chain_id, lambda: providers.why_not_ready() is True)
     row = SequencedPublisher(service.bus, chain_id, (BlockApplied, BlockReorged))
     writer = MarketWriter(chain_id, service.bus, row, lease, depth=2 * settings.undo_depth_blocks)
