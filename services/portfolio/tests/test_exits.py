@@ -13,16 +13,19 @@ from dexlane.events.portfolio import ExitReason, ExitTriggered, ExposureChanged,
 from dexlane.events.risk import DecisionRecorded, TokenFlagged
 from dexlane.runtime.errors import Transient
 from dexlane.testing.builders import (
+    BOOK_ID,
     CHAIN_ID,
     ENTRY_OUT,
     NOW_MS,
     USDC,
+    V2_POOL,
     WETH,
     a_block,
     a_block_ref,
     a_book,
     a_failure,
     a_fill,
+    a_pool_v2,
     a_reversed_fill,
     a_status,
     a_token,
@@ -75,6 +78,32 @@ async def test_a_book_in_native_coin_is_valued_and_closed_where_the_coin_is_trad
     assert told.parts[0].worth is not None
     await portfolio.block(101, usdc=SOARED)
     assert [exit_.reason for exit_ in await portfolio.emitted(ExitTriggered)] == [ExitReason.STOP_LOSS]
+
+
+async def test_a_position_whose_pool_is_gone_is_told_as_unsellable_without_a_price_and_closed_once_there_is_one(
+    portfolio: Portfolio,
+) -> None:
+    def unsellable() -> float | None:
+        return portfolio.metrics.registry.get_sample_value("dexlane_portfolio_unsellable_total", {"book": BOOK_ID})
+
+    async def blocks(first: int, last: int, usdc: int = 20_000_000) -> None:
+        for number in range(first, last + 1):
+            await portfolio.block(number, usdc=usdc)
+
+    await holding(portfolio)
+    await blocks(101, 105)
+    assert unsellable() is None
+    portfolio.mirror.book.leave(V2_POOL)
+    await blocks(106, 110, CRASHED)
+    told = (await portfolio.emitted(ExposureChanged))[-1]
+    assert told.parts is not None
+    assert [(part.pool, part.worth) for part in told.parts] == [(None, None)]
+    assert (told.equity, told.block, unsellable()) == (None, a_block_ref(110), 1)
+    assert await portfolio.emitted(ExitTriggered) == []
+    portfolio.mirror.book.join(a_pool_v2(), a_block_ref(110))
+    await blocks(111, 115, CRASHED)
+    assert [exit_.reason for exit_ in await portfolio.emitted(ExitTriggered)] == [ExitReason.STOP_LOSS]
+    assert unsellable() == 1
 
 
 async def test_a_position_within_its_limits_stays_open(portfolio: Portfolio) -> None:

@@ -23,6 +23,10 @@ class Moments:
         self._refolds = metrics.counter("refolds_total", "Accounts whose positions were folded anew")
         self._exits = metrics.counter("exits_total", "Exits by reason and step", ("reason", "step"))
         self._unpriced = metrics.counter("unpriced_total", "Valuations left out because a price was missing")
+        self._unsellable = metrics.counter(
+            "unsellable_total", "Valuations that found no watched pool to take all of a position", ("book",)
+        )
+        self._stuck: dict[tuple[str, str], set[str]] = {}
         self._unnamed = metrics.counter("unnamed_tokens_total", "Position changes not told: token unknown")
         self._late = metrics.counter("final_changed_total", "Outcomes that changed after they were final")
         # Whole quote tokens as floats: for the eye only. Exact amounts are in the ledger and in exposure.changed.
@@ -71,6 +75,7 @@ class Moments:
             self._equity.remove(*labels)
         else:
             self._equity.labels(*labels).set(event.equity / scale)
+        self._positions_valued(event)
         self._log.debug("exposure_told", book_id=event.book_id, lane=event.lane, version=event.exposure_version)
 
     def exit_triggered(self, event: ExitTriggered) -> None:
@@ -97,6 +102,15 @@ class Moments:
         """A holding has no executable price, so the equity of its account is not told."""
         self._unpriced.inc()
         self._log.debug("price_missing", book_id=book_id, token=token)
+
+    def _positions_valued(self, event: ExposureChanged) -> None:
+        """Positions of which no watched pool is known to take all: no price rule can close them. Logged once."""
+        stuck = {part.token for part in event.parts or () if part.pool is None}
+        for token in stuck:
+            self._unsellable.labels(event.book_id).inc()
+            if token not in self._stuck.get((event.book_id, event.lane), ()):
+                self._log.error("position_unsellable", book_id=event.book_id, lane=event.lane, token=token)
+        self._stuck[event.book_id, event.lane] = stuck
 
     def token_unknown(self, book_id: str, token: str) -> None:
         """No watched pool trades a token, so its symbol is unknown and its position is booked but not told."""
