@@ -472,9 +472,11 @@ async def test_a_drained_pool_of_a_held_token_joins_again_first_when_everything_
     world.held = TOKEN_HELD
     await world.drain(9, TOKEN)
     await world.follower.load(world)
+    assert pool in world.discovery.awaited, "the checkpoint of this moment names the configured pools alone"
     await world.discovery.work()
     await world.block()
     assert pool in world.pools
+    assert world.discovery.awaited == ()
 
 
 async def test_a_pool_that_the_node_cannot_give_is_not_given_up_while_its_token_is_held() -> None:

@@ -35,7 +35,7 @@ from market_feed.feed import AppliedBlock, MarketWriter, PoolsChange
 from market_feed.handlers import FeedHandlers, OpportunityFinder, routes
 from market_feed.metrics import FeedMoments
 from market_feed.settings import Settings
-from market_feed.snapshots import SnapshotWriter
+from market_feed.snapshots import SnapshotWriter, watched_before
 
 USDC = Token(address="0x" + "a" * 40, symbol="USDC", decimals=6)
 WETH = Token(address="0x" + "c" * 40, symbol="WETH", decimals=18)
@@ -302,6 +302,33 @@ async def test_after_a_gap_a_new_writer_announces_everything_with_snapshots(feed
 def checkpoint(*pools: str) -> bytes:
     made = PoolCheckpoint(chain_id=1, block=header(0).ref, market_sequence=0, pools=pools)
     return made.model_dump_json().encode()
+
+
+async def test_a_restart_remembers_what_was_watched_and_what_is_still_to_be_watched_again(feed: Feed) -> None:
+    third, unreadable = "0x" + "3" * 40, "0x" + "4" * 40
+    entry = PoolSnapshot(chain_id=1, block=header(0).ref, pool=pool(third, 1)).model_dump_json().encode()
+    await feed.bus.kv_put(PoolSnapshot.key("main", 1, third), entry)
+    await feed.bus.kv_put(PoolSnapshot.key("main", 1, unreadable), b"{}")
+    feed.snapshots.awaited = lambda: (third, unreadable)
+    troubles: list[str] = []
+    await feed.snapshots.write(await feed.snapshots.capture(feed.book, header(1).ref))
+    assert feed.bus.kinds[-2:] == ["awaited", "checkpoint"]
+    before = await watched_before(feed.bus, 1, troubles.append)
+    assert ([key.address for key in before], len(troubles)) == ([CHEAP, DEAR, third], 1)
+    feed.snapshots.awaited = tuple
+    await feed.snapshots.write(await feed.snapshots.capture(feed.book, header(2).ref))
+    assert [key.address for key in await watched_before(feed.bus, 1, troubles.append)] == [CHEAP, DEAR]
+
+
+async def test_a_pool_that_joined_is_in_a_checkpoint_within_two_blocks(feed: Feed) -> None:
+    feed.handlers.snapshot_every_blocks = 1_000
+    running = asyncio.create_task(feed.snapshots.run())
+    await feed.handlers.pools_changed(PoolsChange(header(0).ref, (pool("0x" + "3" * 40, 1),)), feed.book)
+    for number in (1, 2):
+        await feed.step(applied(number))
+    await asyncio.sleep(0.01)
+    running.cancel()
+    assert "checkpoint" in feed.bus.kinds
 
 
 async def test_an_older_capture_never_overwrites_a_newer_one(feed: Feed) -> None:

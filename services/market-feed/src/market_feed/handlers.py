@@ -30,6 +30,8 @@ from market_feed.snapshots import SnapshotWriter
 
 RETRY_S = 0.1
 LONGEST_RETRY_S = 2.0
+JOINED_WAIT_BLOCKS = 2
+"""Pools that joined wait so long for a checkpoint that names them."""
 
 
 def routes(breakers: Mapping[int, FeedBreakers], holdings: Mapping[int, Holdings]) -> Routes:
@@ -162,6 +164,8 @@ class FeedHandlers:
         """Announce who joined and left before the next block can be published."""
         for pool in change.joined:
             await self._store(self._discovered(pool, change.block))
+        if change.joined:  # soon in a checkpoint too: a restart knows no other pools
+            self._since_snapshot = max(self._since_snapshot, self.snapshot_every_blocks - JOINED_WAIT_BLOCKS)
         if change.left:
             await self._store(self._watched(book, change.block))
         self.cache.expect(pool.key.address for pool in change.joined)

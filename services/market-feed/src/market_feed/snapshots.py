@@ -11,12 +11,12 @@ from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
 
 from dexlane.domain.pool_book import PoolBook
-from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
+from dexlane.events.pools import PoolCheckpoint, PoolsAwaited, PoolSnapshot
 from dexlane.events.streams import MARKET
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.errors import Transient
 from dexlane.values.chains import BlockRef
-from dexlane.values.pools import Pool
+from dexlane.values.pools import Pool, PoolKey
 
 RETRY_S = 0.5
 
@@ -37,12 +37,14 @@ class Bucket(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """All pools after one block, and the position in MARKET just behind that block's event. ``number`` grows."""
+    """All pools after one block, and the position in MARKET just behind that block's event. ``number`` grows.
+    ``awaited``: addresses of pools that are to be watched again."""
 
     number: int
     block: BlockRef
     market_sequence: int
     pools: tuple[Pool, ...]
+    awaited: tuple[str, ...]
 
 
 class SnapshotWriter:
@@ -52,6 +54,9 @@ class SnapshotWriter:
         self.chain_id = chain_id
         self.published: BlockRef | None = None
         """The block of the last checkpoint written; None before the first."""
+        self.awaited: Callable[[], tuple[str, ...]] = tuple
+        """Pools that are not in the book and must not be forgotten all the same."""
+        self._told_awaited: tuple[str, ...] = ()
         self._bucket = bucket
         self._market_sequence = market_sequence
         self._wanted: asyncio.Queue[Capture] = asyncio.Queue(1)
@@ -67,7 +72,8 @@ class SnapshotWriter:
     async def capture(self, book: PoolBook, block: BlockRef) -> Capture:
         """Take the pools as they are now. The caller publishes nothing meanwhile, so that the position is right."""
         self._captured += 1
-        return Capture(self._captured, block, await self._market_sequence(), tuple(book.pools.values()))
+        pools, awaited = tuple(book.pools.values()), self.awaited()
+        return Capture(self._captured, block, await self._market_sequence(), pools, awaited)
 
     def request(self, capture: Capture) -> None:
         """Let it be written in the background."""
@@ -97,6 +103,10 @@ class SnapshotWriter:
                 snapshot = PoolSnapshot(chain_id=self.chain_id, block=capture.block, pool=pool)
                 key = PoolSnapshot.key(realm, self.chain_id, pool.key.address)
                 await self._bucket.kv_put(key, snapshot.model_dump_json().encode())
+            if capture.awaited != self._told_awaited:
+                awaited = PoolsAwaited(chain_id=self.chain_id, pools=capture.awaited)
+                await self._bucket.kv_put(PoolsAwaited.key(realm, self.chain_id), awaited.model_dump_json().encode())
+                self._told_awaited = capture.awaited
             checkpoint = PoolCheckpoint(
                 chain_id=self.chain_id,
                 block=capture.block,
@@ -106,6 +116,27 @@ class SnapshotWriter:
             await self._bucket.kv_put(PoolCheckpoint.key(realm, self.chain_id), checkpoint.model_dump_json().encode())
             self._written = capture.number
             self.published = capture.block
+
+
+async def watched_before(bucket: Bucket, chain_id: int, on_unreadable: Callable[[str], None]) -> list[PoolKey]:
+    """The pools that an earlier life of the process watched or waited for, as far as they can be read. Raises
+    ``Transient``."""
+    marks = ((PoolCheckpoint, PoolCheckpoint.key), (PoolsAwaited, PoolsAwaited.key))
+    addresses: dict[str, None] = {}
+    found = []
+    for kind, key in marks:
+        raw = await bucket.kv_get(key(bucket.realm, chain_id))
+        try:
+            addresses |= dict.fromkeys(kind.model_validate_json(raw).pools if raw else ())
+        except ValueError as error:
+            on_unreadable(str(error))
+    for address in addresses:
+        raw = await bucket.kv_get(PoolSnapshot.key(bucket.realm, chain_id, address))
+        try:
+            found += [PoolSnapshot.model_validate_json(raw).pool.key] if raw else []
+        except ValueError as error:
+            on_unreadable(str(error))
+    return found
 
 
 async def last_market_sequence(bus: Bus) -> int:

@@ -38,3 +38,16 @@ class PoolCheckpoint(Value):
     def key(realm: str, chain_id: int) -> str:
         """The bucket key."""
         return f"{realm}.{chain_id}.checkpoint"
+
+
+class PoolsAwaited(Value):
+    """Pools that were watched before and may be again soon. No mirror holds them, but the next start of market-feed has
+    to know them. Key in the bucket: ``<realm>.<chain_id>.awaited``."""
+
+    chain_id: ChainId
+    pools: tuple[str, ...]
+
+    @staticmethod
+    def key(realm: str, chain_id: int) -> str:
+        """The bucket key."""
+        return f"{realm}.{chain_id}.awaited"

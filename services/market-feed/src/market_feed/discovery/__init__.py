@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from dexlane.chain.deployments import deployments
 from dexlane.chain.factories import NewPool, known_pool
 from dexlane.chain.rpc import Rpc
 from dexlane.domain.liquidity_filter import Thresholds
-from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.service import Service
+from dexlane.values.pools import PoolKey
 from market_feed.discovery.access import Access, AccessSources
 from market_feed.discovery.holdings import Holdings
 from market_feed.discovery.pools import Discovery, DiscoveryRules, Watcher
 from market_feed.metrics import DiscoveryMoments
 from market_feed.settings import Settings
+from market_feed.snapshots import watched_before
 
 __all__ = ["Discovery", "DiscoveryAssembly", "Holdings"]
 
@@ -63,26 +65,24 @@ class DiscoveryAssembly:
         return discovery
 
     async def _earlier(self, chain_id: int) -> list[NewPool]:
-        """The pools of the last checkpoint. Waits for the bus: what is not asked for again would be lost."""
-        bus = self._service.bus
+        """The pools that were watched before. Waits for the bus: what is not asked for again would be lost."""
+
+        def unknown(reason: str) -> None:
+            self._moments.troubled(chain_id, f"an earlier pool is not known: {reason}")
+
         while True:
             try:
-                raw = await bus.kv_get(PoolCheckpoint.key(bus.realm, chain_id))
-                addresses = PoolCheckpoint.model_validate_json(raw).pools if raw else ()
-                entries = [await bus.kv_get(PoolSnapshot.key(bus.realm, chain_id, each)) for each in addresses]
+                keys = await watched_before(self._service.bus, chain_id, unknown)
             except Transient as error:
-                self._moments.troubled(chain_id, f"the earlier pools are not known: {error}")
+                unknown(str(error))
                 await asyncio.sleep(RETRY_S)
-            except ValueError as error:
-                self._moments.troubled(chain_id, f"the earlier pools cannot be read: {error}")
-                return []
             else:
-                return [new for entry in entries if entry for new in self._readable(chain_id, entry)]
+                return [new for key in keys for new in self._named(chain_id, key, unknown)]
 
-    def _readable(self, chain_id: int, entry: bytes) -> list[NewPool]:
-        """The pool of an entry; none where it cannot be read, or by a manager that is not known."""
+    def _named(self, chain_id: int, key: PoolKey, unknown: Callable[[str], None]) -> list[NewPool]:
+        """A pool as its factory announced it; none by a manager that is unknown."""
         try:
-            return [known_pool(chain_id, PoolSnapshot.model_validate_json(entry).pool.key)]
-        except (ValueError, KeyError) as error:
-            self._moments.troubled(chain_id, f"an earlier pool is not known: {error}")
+            return [known_pool(chain_id, key)]
+        except KeyError as error:
+            unknown(str(error))
             return []

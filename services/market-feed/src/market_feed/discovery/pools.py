@@ -107,7 +107,6 @@ class Discovery:
         self._tip: BlockRef | None = None
         self._lists_version = -1
         self._wake = asyncio.Event()
-        self._earlier: tuple[NewPool, ...] = ()
 
     @property
     def tokens(self) -> Mapping[str, TokenFacts]:
@@ -119,9 +118,14 @@ class Discovery:
         """Discovered pools that are watched or about to be."""
         return self._filter.watched
 
+    @property
+    def awaited(self) -> tuple[str, ...]:
+        """Pools that are not watched at this moment, but were and may be needed."""
+        return tuple(each.new.address for each in self.candidates if each.followed and self._held.may_be(each.new))
+
     def remember(self, earlier: Iterable[NewPool]) -> None:
         """Look at these pools as well when the feed begins: they were watched in an earlier life of the process."""
-        self._earlier = tuple(earlier)
+        self.candidates.put_first(earlier)
 
     def begin(self, book: PoolBook, tip: BlockRef) -> None:
         """The feed begins (anew) at ``tip`` with the configured pools; what was watched before must earn it again."""
@@ -129,12 +133,10 @@ class Discovery:
         self._book, self._tip = book, tip
         self._joining.clear()
         self._touched.clear()
-        watched = self._filter.by_depth()
-        again = [*(self._origins.pop(address) for address in watched), *self._earlier]
-        for address in watched:
-            self._filter.remove(address)
-        self.candidates.put_first(new for new in again if new.address not in self._configured)
-        self._earlier = ()
+        self.candidates.put_first([self._origins.pop(address) for address in self._filter.by_depth()])
+        self._filter = LiquidityFilter(self._rules.thresholds)
+        for address in self._configured:
+            self.candidates.remove(address)
         self._lists_version = -1
         self._wake.set()
 
@@ -207,11 +209,10 @@ class Discovery:
                 self._leave(address, objection)
         for candidate in self.candidates:
             new = candidate.new
-            if lists.objection(new.address, (new.token0, new.token1)) is None:
-                continue
-            if candidate.followed and self._held.may_be(new):
+            objection = lists.objection(new.address, (new.token0, new.token1))
+            if objection is not None and candidate.followed and self._held.may_be(new):
                 kept.add(new.address)
-            else:
+            elif objection is not None:
                 self.candidates.remove(new.address)
         self._objected = frozenset(kept)
 

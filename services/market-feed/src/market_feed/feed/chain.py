@@ -61,6 +61,9 @@ def add_chain(service: Service, settings: Settings, chain_id: int, moments: Mome
     writer = MarketWriter(chain_id, service.bus, row, lease, depth=2 * settings.undo_depth_blocks)
     snapshots = SnapshotWriter(chain_id, service.bus, functools.partial(last_market_sequence, service.bus))
     cache = _market_cache(service, settings, chain_id, moments[0])
+    discovery = beside.discoveries.add_chain(chain_id, NodeRpc(providers), follower) if settings.discovery else None
+    if discovery is not None:
+        snapshots.awaited = lambda: discovery.awaited
     handlers = FeedHandlers(
         chain_id=chain_id,
         writer=writer,
@@ -70,7 +73,7 @@ def add_chain(service: Service, settings: Settings, chain_id: int, moments: Mome
         clock=service.clock,
         moments=moments[0],
         snapshot_every_blocks=settings.snapshot_every_blocks,
-        discovery=beside.discoveries.add_chain(chain_id, NodeRpc(providers), follower) if settings.discovery else None,
+        discovery=discovery,
         breakers=beside.breakers.add_chain(chain_id, lambda: writer.seated),
     )
     service.on_stop(cache.close)
