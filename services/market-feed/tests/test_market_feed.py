@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from dexlane.chain.answers import Header
+from dexlane.chain.factories import NewPool
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.base import Event
 from dexlane.events.execution import IntentCreated
@@ -294,9 +295,21 @@ async def test_a_new_writer_announces_only_pools_that_readers_do_not_know(feed: 
     assert (discovered.pool, set(watched.pools)) == (third, {CHEAP, DEAR, third.key.address})
 
 
+@pytest.mark.parametrize("is_gap", [False, True])
+async def test_a_new_writer_remembers_the_pools_that_only_the_one_before_it_watched(feed: Feed, is_gap: bool) -> None:
+    third, remembered = pool("0x" + "3" * 40, 2_000), list[NewPool]()
+    entry = PoolSnapshot(chain_id=1, block=header(0).ref, pool=third).model_dump_json().encode()
+    await feed.bus.kv_put(PoolSnapshot.key("main", 1, third.key.address), entry)
+    await feed.bus.kv_put(PoolCheckpoint.key("main", 1), checkpoint(CHEAP, DEAR, third.key.address))
+    feed.handlers.discovery = SimpleNamespace(remember=remembered.extend)  # type: ignore[assignment]
+    await feed.handlers.announce(feed.bus, is_gap)
+    assert [new.address for new in remembered] == [third.key.address]
+
+
 async def test_after_a_gap_a_new_writer_announces_everything_with_snapshots(feed: Feed) -> None:
+    feed.bus.stored = [(PoolCheckpoint.key("main", 1), b"unreadable")]
     await feed.handlers.announce(feed.bus, True)
-    assert feed.bus.kinds == [*[PoolDiscovered.NAME] * 2, PoolsWatched.NAME, "pool", "pool", "checkpoint"]
+    assert feed.bus.kinds[1:] == [*[PoolDiscovered.NAME] * 2, PoolsWatched.NAME, "pool", "pool", "checkpoint"]
 
 
 def checkpoint(*pools: str) -> bytes:
@@ -314,10 +327,10 @@ async def test_a_restart_remembers_what_was_watched_and_what_is_still_to_be_watc
     await feed.snapshots.write(await feed.snapshots.capture(feed.book, header(1).ref))
     assert feed.bus.kinds[-2:] == ["awaited", "checkpoint"]
     before = await watched_before(feed.bus, 1, troubles.append)
-    assert ([key.address for key in before], len(troubles)) == ([CHEAP, DEAR, third], 1)
+    assert ([new.address for new in before], len(troubles)) == ([CHEAP, DEAR, third], 1)
     feed.snapshots.awaited = tuple
     await feed.snapshots.write(await feed.snapshots.capture(feed.book, header(2).ref))
-    assert [key.address for key in await watched_before(feed.bus, 1, troubles.append)] == [CHEAP, DEAR]
+    assert [new.address for new in await watched_before(feed.bus, 1, troubles.append)] == [CHEAP, DEAR]
 
 
 async def test_a_pool_that_joined_is_in_a_checkpoint_within_two_blocks(feed: Feed) -> None:

@@ -123,6 +123,8 @@ class FeedHandlers:
         if self._shown is None:
             return
         book, block = self._shown
+        if self.discovery is not None:
+            self.discovery.remember(await self.snapshots.watched_by_others(book))
         known = frozenset[str]() if is_gap else await self.snapshots.known_pools()
         for address, pool in book.pools.items():
             if address not in known:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
 
+from dexlane.chain.factories import NewPool, known_pool
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.pools import PoolCheckpoint, PoolsAwaited, PoolSnapshot
 from dexlane.events.streams import MARKET
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.errors import Transient
 from dexlane.values.chains import BlockRef
-from dexlane.values.pools import Pool, PoolKey
+from dexlane.values.pools import Pool
 
 RETRY_S = 0.5
 
@@ -65,9 +67,17 @@ class SnapshotWriter:
         self._written = 0
 
     async def known_pools(self) -> frozenset[str]:
-        """The pools that the last checkpoint names, whoever wrote it. Raises ``Transient``."""
+        """The pools of the last checkpoint, none of an unreadable one, whoever wrote it. Raises ``Transient``."""
         raw = await self._bucket.kv_get(PoolCheckpoint.key(self._bucket.realm, self.chain_id))
-        return frozenset() if raw is None else frozenset(PoolCheckpoint.model_validate_json(raw).pools)
+        with contextlib.suppress(ValueError):
+            return frozenset(PoolCheckpoint.model_validate_json(raw or b"").pools)
+        return frozenset()
+
+    async def watched_by_others(self, book: PoolBook) -> list[NewPool]:
+        """The pools that the last checkpoint names and this book lacks, as far as they can be read. Raises
+        ``Transient``."""
+        others = await self.known_pools() - book.pools.keys()
+        return await origins_of(self._bucket, self.chain_id, others, lambda reason: None)
 
     async def capture(self, book: PoolBook, block: BlockRef) -> Capture:
         """Take the pools as they are now. The caller publishes nothing meanwhile, so that the position is right."""
@@ -118,24 +128,31 @@ class SnapshotWriter:
             self.published = capture.block
 
 
-async def watched_before(bucket: Bucket, chain_id: int, on_unreadable: Callable[[str], None]) -> list[PoolKey]:
-    """The pools that an earlier life of the process watched or waited for, as far as they can be read. Raises
-    ``Transient``."""
-    marks = ((PoolCheckpoint, PoolCheckpoint.key), (PoolsAwaited, PoolsAwaited.key))
+async def watched_before(bucket: Bucket, chain_id: int, unknown: Callable[[str], None]) -> list[NewPool]:
+    """The pools that an earlier life of the process watched or waited for; ``unknown`` is told why one is left out.
+    Raises ``Transient``."""
     addresses: dict[str, None] = {}
-    found = []
-    for kind, key in marks:
-        raw = await bucket.kv_get(key(bucket.realm, chain_id))
+    for kind in (PoolCheckpoint, PoolsAwaited):
+        raw = await bucket.kv_get(kind.key(bucket.realm, chain_id))
         try:
             addresses |= dict.fromkeys(kind.model_validate_json(raw).pools if raw else ())
         except ValueError as error:
-            on_unreadable(str(error))
+            unknown(str(error))
+    return await origins_of(bucket, chain_id, addresses, unknown)
+
+
+async def origins_of(
+    bucket: Bucket, chain_id: int, addresses: Iterable[str], unknown: Callable[[str], None]
+) -> list[NewPool]:
+    """Pools as their factories announced them, from their last snapshots; ``unknown`` is told why one is left out.
+    Raises ``Transient``."""
+    found = []
     for address in addresses:
         raw = await bucket.kv_get(PoolSnapshot.key(bucket.realm, chain_id, address))
         try:
-            found += [PoolSnapshot.model_validate_json(raw).pool.key] if raw else []
-        except ValueError as error:
-            on_unreadable(str(error))
+            found += [known_pool(chain_id, PoolSnapshot.model_validate_json(raw).pool.key)] if raw else []
+        except (ValueError, KeyError) as error:
+            unknown(str(error))
     return found
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from dexlane.chain.deployments import deployments
-from dexlane.chain.factories import NewPool, known_pool
+from dexlane.chain.factories import NewPool
 from dexlane.chain.rpc import Rpc
 from dexlane.domain.liquidity_filter import Thresholds
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.service import Service
-from dexlane.values.pools import PoolKey
 from market_feed.discovery.access import Access, AccessSources
 from market_feed.discovery.holdings import Holdings
 from market_feed.discovery.pools import Discovery, DiscoveryRules, Watcher
@@ -72,17 +70,7 @@ class DiscoveryAssembly:
 
         while True:
             try:
-                keys = await watched_before(self._service.bus, chain_id, unknown)
+                return await watched_before(self._service.bus, chain_id, unknown)
             except Transient as error:
                 unknown(str(error))
                 await asyncio.sleep(RETRY_S)
-            else:
-                return [new for key in keys for new in self._named(chain_id, key, unknown)]
-
-    def _named(self, chain_id: int, key: PoolKey, unknown: Callable[[str], None]) -> list[NewPool]:
-        """A pool as its factory announced it; none by a manager that is unknown."""
-        try:
-            return [known_pool(chain_id, key)]
-        except KeyError as error:
-            unknown(str(error))
-            return []

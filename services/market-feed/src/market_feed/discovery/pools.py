@@ -93,8 +93,7 @@ class Discovery:
         self._held = Held(frozenset(), complete=False)
         self._kept: frozenset[str] = frozenset()
         self._objected: frozenset[str] = frozenset()
-        self._watcher = watcher
-        self._access = access
+        self._watcher, self._access = watcher, access
         self._reader = CandidateReader(rules.chain_id, rpc, access, moments)
         self._moments = moments
         self._announced = Announcements(rules.chain_id, rpc, rules.factories, rules.bounds.blocks, moments)
@@ -124,8 +123,9 @@ class Discovery:
         return tuple(each.new.address for each in self.candidates if each.followed and self._held.may_be(each.new))
 
     def remember(self, earlier: Iterable[NewPool]) -> None:
-        """Look at these pools as well when the feed begins: they were watched in an earlier life of the process."""
+        """Look at these pools as well: they were watched in an earlier life of the process, or by another one."""
         self.candidates.put_first(earlier)
+        self._lists_version = -1
 
     def begin(self, book: PoolBook, tip: BlockRef) -> None:
         """The feed begins (anew) at ``tip`` with the configured pools; what was watched before must earn it again."""
