@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 from dexlane.events.breakers import BreakerPhase, BreakerReading
 from dexlane.testing.builders import a_breaker
 from dexlane_cli import breakers, gateway_client
+from dexlane_cli.errors import CommandError
 from dexlane_cli.main import app
 from dexlane_cli.stack import StackOptions
 
+BUS = {"path": "bus", "confirmed": True, "why": ""}
 Call = tuple[str, str, Any]
 
 
@@ -76,7 +78,14 @@ def test_a_reset_carries_its_reason_and_needs_one(monkeypatch: pytest.MonkeyPatc
 
 
 def a_stop(phase: str, **fields: Any) -> dict[str, Any]:
-    return {"phase": phase, "positions_left": 0, "positions_at_start": 2, "transactions_open": 0, "left": []} | fields
+    return {
+        "phase": phase,
+        "positions_left": 0,
+        "positions_at_start": 2,
+        "transactions_open": 0,
+        "left": [],
+        "unconfirmed": [],
+    } | fields
 
 
 def test_the_emergency_stop_shows_how_far_it_is_until_it_is_done(
@@ -98,10 +107,47 @@ def test_a_halt_and_a_resume_say_what_holds_and_not_what_was_asked_for(
 ) -> None:
     by_signer = {"source": "signer", "status": "halted", "reason": "too many", "since_ms": 1}
     rows = [{"chain_id": 1, "effective": "halted", "sources": [by_signer]}]
-    done = run(monkeypatch, tmp_path, Gateway(rows), "halt", "drill")
+    done = run(monkeypatch, tmp_path, Gateway({"chains": rows, "paths": [BUS]}), "halt", "drill")
+    assert done.exit_code == 0
     assert "trading on chain 1 is halted: drill" in done.stdout
+    assert "confirmed by bus" in done.stdout
     done = run(monkeypatch, tmp_path, Gateway(rows), "resume", "looked at it")
     assert "trading on chain 1 is still halted by signer: too many" in done.stdout
+
+
+def test_a_halt_that_not_everybody_confirmed_ends_with_3_and_says_what_to_do_by_hand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    record = tmp_path / "session" / "signer" / "data" / "guard.db"
+    record.parent.mkdir(parents=True)
+    record.touch()
+    signer = {"path": "/run/signer.sock", "confirmed": False, "why": "no signer answers"}
+    done = run(monkeypatch, tmp_path, Gateway({"chains": [], "paths": [signer, BUS]}), "halt", "fire", "--all")
+    assert done.exit_code == 3
+    assert "confirmed by bus\nNOT CONFIRMED by /run/signer.sock: no signer answers\n" in done.stdout
+    assert f"touch {record.with_name('HALT')}" in done.stdout.splitlines()[-1]
+
+
+def test_where_no_gateway_answers_a_halt_says_what_to_do_by_hand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    record = tmp_path / "session" / "data" / "fast-executor-guard-1.db"
+    record.parent.mkdir(parents=True)
+    record.touch()
+    (record.parent / "gateway-token").write_text("t" * 43)
+    done = CliRunner().invoke(app, ["halt", "fire", "--home", str(tmp_path), "--port-shift", "41000"])
+    assert isinstance(done.exception, CommandError)
+    assert f"touch {record.with_name('HALT')}" in done.stdout.replace("\n", "")
+
+
+def test_a_stop_that_a_signer_did_not_confirm_says_so_at_once_and_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    unconfirmed = [{"what": "halt of /run/signer.sock", "why": "no signer answers"}]
+    gateway = Gateway(a_stop("cancelling", unconfirmed=unconfirmed), a_stop("done", unconfirmed=unconfirmed))
+    done = run(monkeypatch, tmp_path, gateway, "emergency-stop")
+    assert done.exit_code == 1
+    assert done.stdout.splitlines()[0] == "NOT CONFIRMED halt of /run/signer.sock: no signer answers"
 
 
 def test_a_symbol_with_brackets_ends_no_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -275,7 +275,7 @@ async def test_a_change_of_an_unknown_book_is_refused(gateway: Any) -> None:
 
 
 async def test_a_halt_is_stored_published_and_shown_at_once(gateway: Any) -> None:
-    (status,) = (await gateway.post("/halt", {"scope": "halted", "reason": "drill"}))["data"]
+    (status,) = (await gateway.post("/halt", {"scope": "halted", "reason": "drill"}))["data"]["chains"]
     assert status["effective"] == "halted"
     word = (await gateway.sent(TradingStatus))[-1]
     assert (word.status, word.source, word.reason, word.status_version) == (Status.HALTED, "operator", "drill", 2)
@@ -284,7 +284,7 @@ async def test_a_halt_is_stored_published_and_shown_at_once(gateway: Any) -> Non
 
 async def test_a_halt_never_loosens(gateway: Any) -> None:
     await gateway.post("/halt", {"scope": "halted", "reason": "drill"})
-    (status,) = (await gateway.post("/halt", {"scope": "reducing", "reason": "less"}))["data"]
+    (status,) = (await gateway.post("/halt", {"scope": "reducing", "reason": "less"}))["data"]["chains"]
     assert status["effective"] == "halted"
 
 

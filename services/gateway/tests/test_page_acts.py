@@ -231,6 +231,37 @@ async def test_who_works_with_the_keyboard_stays_where_they_are(page: Page) -> N
     assert told == {"redrawn": True, "same": True, "pressed": True, "inDialog": True, "back": "level-paper-main"}
 
 
+PRESS_HALT = """
+    await press(document.querySelectorAll("button").find((one) => one.dataset.action === "halted"));
+    await submit("fire");
+    const again = !byId("dialog-confirm").disabled;
+    const told = { open: byId("dialog").open, problem: text(byId("dialog-problem")), again };
+"""
+
+
+async def test_a_halt_that_everybody_confirmed_closes_the_dialog(page: Page) -> None:
+    told = await page(f"{PRESS_HALT} return {{ ...told, alarm: byId('alarms').hidden }};")
+    assert told == {"open": False, "problem": "", "again": False, "alarm": True}
+
+
+async def test_a_halt_that_a_signer_did_not_confirm_stays_open_and_stands_on_the_page(
+    page: Page, gateway: Gateway, tmp_path: Path
+) -> None:
+    gateway.desk.paths._signers = (tmp_path / "nobody",)
+    told = await page(
+        PRESS_HALT
+        + """
+        say("overview", await answer("/overview"));
+        await press(byId("dialog-cancel"));
+        return { ...told, alarm: byId("alarms").hidden ? "" : text(byId("alarms")) };
+        """
+    )
+    assert (told["open"], told["again"]) == (True, True)
+    assert told["problem"].startswith("HALTED, BUT NOT EVERYWHERE. Confirmed by bus. Not confirmed: ")
+    assert str(tmp_path / "nobody") in told["problem"]
+    assert "touch HALT" in told["alarm"]
+
+
 async def test_nothing_is_shown_where_nothing_waits(page: Page) -> None:
     assert await page('return [byId("waiting").hidden, document.title];') == [True, "dexlane"]
 

@@ -12,8 +12,10 @@ import pytest
 
 from dexlane.events.control import TradingStatus
 from dexlane.runtime import signer_control
+from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.errors import Transient
 from gateway.settings import Settings
+from gateway.statuses import telling
 
 
 class Listening:
@@ -36,10 +38,85 @@ async def test_a_halt_is_told_to_every_signer_before_it_is_published(
     signer = Listening({"done": "halt", "level": "halted"})
     server = await asyncio.start_unix_server(signer.serve, path=tmp_path / "s")
     gateway = await open_gateway(signer_control_sockets=(tmp_path / "s", tmp_path / "nobody"))
-    await gateway.post("/halt", {"scope": "halted", "reason": "drill"})
+    answer = await gateway.post("/halt", {"scope": "halted", "reason": "drill"}, 207)
     assert signer.said == [{"do": "halt", "level": "halted", "source": "api", "reason": "drill"}]
     assert (await gateway.sent(TradingStatus))[-1].reason == "drill", "a signer that is not there stops nothing else"
+    assert [(one["path"], one["confirmed"]) for one in answer["data"]["paths"]] == [
+        (str(tmp_path / "s"), True),
+        (str(tmp_path / "nobody"), False),
+        ("bus", True),
+    ]
+    assert "touch HALT" in answer["data"]["paths"][1]["why"]
     server.close()
+
+
+async def test_a_halt_that_everybody_confirmed_is_plain_success(
+    open_gateway: Callable[..., Any], tmp_path: Path
+) -> None:
+    server = await asyncio.start_unix_server(Listening({"done": "halt"}).serve, path=tmp_path / "s")
+    gateway = await open_gateway(signer_control_sockets=(tmp_path / "s",))
+    answer = await gateway.post("/halt", {"scope": "reducing", "reason": "drill"}, 200)
+    assert [one["confirmed"] for one in answer["data"]["paths"]] == [True, True]
+    assert (await gateway.get("/overview"))["alarms"] == []
+    server.close()
+
+
+async def test_who_did_not_confirm_stays_on_the_page_until_a_halt_arrives_there_or_people_resume(
+    open_gateway: Callable[..., Any], tmp_path: Path
+) -> None:
+    gateway = await open_gateway(signer_control_sockets=(tmp_path / "s",))
+    halt = {"scope": "halted", "reason": "drill"}
+
+    async def alarms() -> list[str]:
+        told: list[str] = (await gateway.get("/overview"))["alarms"]
+        return told
+
+    await gateway.post("/halt", halt, 207)
+    (alarm,) = await alarms()
+    assert str(tmp_path / "s") in alarm
+    server = await asyncio.start_unix_server(Listening({"done": "halt"}).serve, path=tmp_path / "s")
+    await gateway.post("/halt", halt, 200)
+    assert await alarms() == []
+    server.close()
+    await gateway.post("/halt", halt, 207)
+    await gateway.post("/resume", {"reason": "over"})
+    assert await alarms() == []
+
+
+async def test_a_halt_that_the_bus_did_not_take_says_so(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    await cancelled([gateway.relay])
+    monkeypatch.setattr(telling, "PUBLISHED_WITHIN_S", 0.05)
+    answer = await gateway.post("/halt", {"scope": "halted", "reason": "drill"}, 207)
+    (bus,) = answer["data"]["paths"]
+    assert (bus["path"], bus["confirmed"]) == ("bus", False)
+    assert "stop the executors" in bus["why"]
+
+
+@pytest.mark.parametrize(("path", "more"), [("/halt", {"scope": "halted"}), ("/emergency-stop", {})])
+async def test_where_the_journal_takes_no_halt_the_refusal_says_which_signers_are_halted(
+    open_gateway: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, more: dict[str, str]
+) -> None:
+    server = await asyncio.start_unix_server(Listening({"done": "halt"}).serve, path=tmp_path / "s")
+    gateway = await open_gateway(signer_control_sockets=(tmp_path / "s", tmp_path / "nobody"))
+
+    def full() -> Any:
+        raise Transient("the disk is full")
+
+    monkeypatch.setattr(gateway.desk.journal, "transaction", full)
+    detail = (await gateway.post(path, {"reason": "drill", **more}, 503))["detail"]
+    assert f"{tmp_path / 's'} is halted" in detail
+    assert f"{tmp_path / 'nobody'} is NOT halted" in detail
+    server.close()
+
+
+async def test_an_emergency_stop_names_the_signer_that_did_not_confirm_at_once_and_at_its_end(
+    open_gateway: Callable[..., Any], tmp_path: Path
+) -> None:
+    gateway = await open_gateway(signer_control_sockets=(tmp_path / "nobody",))
+    begun = (await gateway.post("/emergency-stop", {"reason": "drill"}, 202))["data"]
+    assert [one["what"] for one in begun["unconfirmed"]] == [f"halt of {tmp_path / 'nobody'}"]
+    ended = await gateway.desk.emergency.look()
+    assert [one.what for one in ended.left] == [f"halt of {tmp_path / 'nobody'}"]
 
 
 async def test_an_emergency_stop_reaches_the_signers_though_the_journal_commits_nothing(

@@ -60,6 +60,8 @@ def stop_everything(options: StackOptions, body: dict[str, Any], *, wait: bool) 
     """Press the button and show how far it is; ``Exit`` 1 when something is left at the end."""
     state = gateway_client.call(options, "POST", "/emergency-stop", body)
     shown = ""
+    for one in state["unconfirmed"]:
+        console.print(Text("NOT CONFIRMED", "bold red"), f"{one['what']}: {one['why']}", highlight=False)
     while wait and state["phase"] != "done":
         shown = _show_progress(state, shown)
         time.sleep(LOOK_EVERY_S)
@@ -67,7 +69,7 @@ def stop_everything(options: StackOptions, body: dict[str, Any], *, wait: bool) 
     _show_progress(state, shown)
     for one in state["left"]:
         console.print(Text("left", "red"), f"{one['what']}: {one['why']}", highlight=False)
-    if state["left"]:
+    if state["left"] or state["unconfirmed"]:
         raise typer.Exit(EXIT_FAILED)
 
 

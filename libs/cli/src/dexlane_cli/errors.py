@@ -4,6 +4,8 @@ from __future__ import annotations
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_UNCONFIRMED = 3
+"""Done, but not everybody confirmed it: somebody has to act by hand."""
 
 
 class CommandError(Exception):

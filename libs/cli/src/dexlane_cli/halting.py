@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from dexlane.events.control import Status
 from dexlane_cli import breakers, gateway_client
+from dexlane_cli.errors import EXIT_UNCONFIRMED, CommandError
 from dexlane_cli.options import DEFAULT_HOME, Home, Shift, console, options_for
+from dexlane_cli.stack import StackOptions
+from dexlane_signer import HALT_FILE
 
 
 def halt_command(
@@ -17,11 +22,33 @@ def halt_command(
     home: Home = DEFAULT_HOME,
     port_shift: Shift = 0,
 ) -> None:
-    """Stop entries (REDUCING), or everything but cancels (HALTED) with --all. It holds until `dexlane resume`."""
+    """Stop entries (REDUCING), or everything but cancels (HALTED) with --all. It holds until `dexlane resume`.
+    Exit code 3 when a signer or the bus did not confirm it."""
     scope = Status.HALTED if everything else Status.REDUCING
-    rows = gateway_client.call(options_for(home, port_shift), "POST", "/halt", {"scope": scope, "reason": reason})
-    for row in rows:  # what holds may be stricter than what was asked for
+    options = options_for(home, port_shift)
+    try:
+        answer = gateway_client.call(options, "POST", "/halt", {"scope": scope, "reason": reason})
+    except CommandError:
+        show_by_hand(options)
+        raise
+    for row in answer["chains"]:  # what holds may be stricter than what was asked for
         console.print(f"trading on chain {row['chain_id']} is {row['effective']}: {reason}")
+    for path in answer["paths"]:
+        if path["confirmed"]:
+            console.print(f"confirmed by {path['path']}")
+    missing = [path for path in answer["paths"] if not path["confirmed"]]
+    for path in missing:
+        console.print(Text("NOT CONFIRMED", "bold red"), f"by {path['path']}: {path['why']}", highlight=False)
+    if missing:
+        show_by_hand(options)
+        raise typer.Exit(EXIT_UNCONFIRMED)
+
+
+def show_by_hand(options: StackOptions) -> None:
+    """What stops the signers of this stack though nobody answers."""
+    files = " ".join(shlex.quote(str(record.with_name(HALT_FILE))) for record in options.signer_records())
+    if files:
+        console.print(f"signers of this stack halt, exits too, by: touch {files}", highlight=False)
 
 
 def resume_command(

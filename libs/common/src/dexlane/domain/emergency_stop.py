@@ -60,7 +60,8 @@ class StopState(Value):
     positions_left: int = 0
     transactions_open: int = 0
     asked: tuple[AskedExit, ...] = ()
-    left: tuple[LeftOver, ...] = Field(default=(), description="what could not be closed or cancelled, and why")
+    unconfirmed: tuple[LeftOver, ...] = Field(default=(), description="paths on which the halt may not have arrived")
+    left: tuple[LeftOver, ...] = Field(default=(), description="what could not be closed, cancelled or halted, and why")
 
     @property
     def is_over(self) -> bool:

@@ -27,6 +27,7 @@ from gateway.settings import Settings
 from gateway.statuses import StatusKeeper
 from gateway.statuses.confirmations import ConfirmationQueue
 from gateway.statuses.emergency import EmergencyStop, StopParts
+from gateway.statuses.telling import Paths
 
 T = TypeVar("T")
 
@@ -72,6 +73,7 @@ class Desk:
     markets: Mapping[int, MarketReader]
     approving: Approving
     emergency: EmergencyStop
+    paths: Paths
     confirmations: ConfirmationQueue
 
     def wrap(self, data: T, following: str | None = None) -> Envelope[T]:
@@ -132,16 +134,16 @@ def make_desk(settings: Settings, given: Surroundings) -> Desk:
     statuses, display = StatusKeeper(journal, settings.chains), Display(picture, hub, health, given.clock)
     approving = Approving(Approver.GATEWAY, sealer_from(settings.approval_key_file), settings.approval_valid_s)
     moments, brakes = Moments(given.metrics, given.log), BrakeMoments(given.metrics, given.log)
+    paths = Paths(settings.signer_control_sockets, journal, picture, moments)
     stop = StopParts(
         journal=journal,
         statuses=statuses,
         display=display,
         approving=approving,
         clock=given.clock,
-        moments=moments,
         brakes=brakes,
         chains=settings.chains,
-        signers=settings.signer_control_sockets,
+        paths=paths,
     )
 
     def head_of(chain_id: int) -> int | None:
@@ -163,6 +165,7 @@ def make_desk(settings: Settings, given: Surroundings) -> Desk:
         markets={chain: MarketReader(redis, settings.realm, chain, given.clock) for chain in settings.chains},
         approving=approving,
         emergency=EmergencyStop(stop),
+        paths=paths,
         confirmations=ConfirmationQueue(journal, head_of, picture.tokens.token, moments),
     )
 

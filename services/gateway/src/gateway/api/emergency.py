@@ -32,7 +32,8 @@ def router(desk: Desk) -> APIRouter:
     @api.post("/emergency-stop", status_code=202, dependencies=[Depends(desk.may_write)])
     async def stop(request: StopRequest) -> Envelope[StopState]:
         """No entries from now on. Positions are closed if that is asked for, then all is halted and what is not in a
-        block is cancelled in its own slot. It goes on by itself, also after a restart, and says what is left."""
+        block is cancelled in its own slot. It goes on by itself, also after a restart, and says what is left.
+        ``unconfirmed`` names paths on which the halt may not have arrived: act there by hand."""
         state = await desk.emergency.begin(
             request.reason,
             close_positions=request.close_positions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
 from dexlane.events.control import Status, TradingStatus
@@ -13,6 +13,7 @@ from gateway.api.desk import ChainFilter, Desk
 from gateway.api.envelope import Envelope, Problem
 from gateway.projections.picture import StatusView
 from gateway.statuses import OPERATOR
+from gateway.statuses.telling import Told, stored_after
 
 
 class HaltRequest(Value):
@@ -32,33 +33,52 @@ class ResumeRequest(Value):
     chain_id: int | None = Field(default=None, description="every chain when left out")
 
 
+class HaltAnswer(Value):
+    """What holds now on each chain, and on which paths the halt arrived."""
+
+    chains: tuple[StatusView, ...]
+    paths: tuple[Told, ...]
+
+
+NOT_EVERYWHERE: dict[int | str, dict[str, object]] = {
+    207: {
+        "model": Envelope[HaltAnswer],
+        "description": "Halted, but not everywhere: `paths` says who did not confirm, and what to do by hand",
+    }
+}
+
+
 def router(desk: Desk) -> APIRouter:
     """Read and set the trading status."""
     api = APIRouter(tags=["trading"])
 
-    def told(words: list[TradingStatus], chains: tuple[int, ...]) -> Envelope[list[StatusView]]:
+    def shown(words: list[TradingStatus], chains: tuple[int, ...]) -> list[StatusView]:
         for word in words:
             desk.display.show(word)
-        return desk.wrap([desk.display.picture.status(chain_id) for chain_id in chains])
+        return [desk.display.picture.status(chain_id) for chain_id in chains]
 
     @api.get("/status", dependencies=[Depends(desk.may_read)])
     async def read_status(chain_id: ChainFilter = None) -> Envelope[list[StatusView]]:
         """What holds on each chain, and which source says what."""
-        return told([], desk.chain_ids(chain_id))
+        return desk.wrap(shown([], desk.chain_ids(chain_id)))
 
-    @api.post("/halt", dependencies=[Depends(desk.may_write)])
-    async def halt(request: HaltRequest) -> Envelope[list[StatusView]]:
+    @api.post("/halt", dependencies=[Depends(desk.may_write)], responses=NOT_EVERYWHERE)
+    async def halt(request: HaltRequest, response: Response) -> Envelope[HaltAnswer]:
         """Tighten at once. It never loosens: to go from halted to reducing, resume to reducing.
 
         Signers on this host are halted first and directly; they know no chains, and only a person on the host resumes
-        them.
+        them. 200 means that all of them and the bus confirmed it; 207 that somebody must act by hand. Saying it again
+        tells all of them again.
         """
-        chains = desk.chain_ids(request.chain_id)
-        await desk.emergency.halt_signers(Status(request.scope), request.reason)
-        words = await desk.statuses.halt(Status(request.scope), request.reason, chains)
+        chains, scope = desk.chain_ids(request.chain_id), Status(request.scope)
+        signers = await desk.paths.signers(scope, request.reason)
+        with stored_after(signers):
+            words = await desk.statuses.halt(scope, request.reason, chains)
         if words:
-            desk.moments.halted(request.scope, request.reason)
-        return told(words, chains)
+            desk.moments.halted(scope, request.reason)
+        paths = (*signers, await desk.paths.bus())
+        response.status_code = 200 if all(path.confirmed for path in paths) else 207
+        return desk.wrap(HaltAnswer(chains=tuple(shown(words, chains)), paths=paths))
 
     @api.post("/resume", dependencies=[Depends(desk.may_write)])
     async def resume(request: ResumeRequest) -> Envelope[list[StatusView]]:
@@ -68,6 +88,8 @@ def router(desk: Desk) -> APIRouter:
             raise Problem(409, "Emergency stop", "an emergency stop is under way; resume when it says that it is done")
         words = await desk.statuses.resume(Status(request.to), request.reason, chains, request.source)
         desk.moments.resumed(request.source, request.to, request.reason)
-        return told(words, chains)
+        if request.source == OPERATOR:
+            desk.paths.resumed()
+        return desk.wrap(shown(words, chains))
 
     return api

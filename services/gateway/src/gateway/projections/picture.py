@@ -80,6 +80,8 @@ class Overview(Value):
 
     realm: str
     network: str
+    alarms: tuple[str, ...] = ()
+    """What a person must do by hand, now."""
     notices: tuple[str, ...]
     chains: tuple[ChainView, ...]
     books: tuple[BookView, ...]
@@ -119,6 +121,8 @@ class LivePicture:
         self.positions: dict[tuple[str, str, str], PositionChanged] = {}
         self.words: dict[tuple[int, str], TradingStatus] = {}
         self.breakers: dict[tuple[int, str], BreakerChanged] = {}
+        self.not_halted: dict[str, str] = {}
+        """Signers that did not confirm the last halt, and why."""
         self._appliers: dict[type[Event], Callable[[Any, int], None]] = {
             BlockApplied: self._head,
             PoolDiscovered: self._pool,
@@ -273,6 +277,7 @@ class LivePicture:
         return Overview(
             realm=self.place.realm,
             network=self.place.network,
+            alarms=tuple(f"A signer did not confirm that it is halted: {why}." for why in self.not_halted.values()),
             notices=(
                 *((DEVNET_NOTICE,) if self.place.network == "devnet" else ()),
                 *self.top_ups(),

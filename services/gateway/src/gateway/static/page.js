@@ -35,9 +35,12 @@ let lastMessageAt = 0;
 
 function draw(overview) {
   byId("network").textContent = overview.realm === "main" ? overview.network : `${overview.network}, ${overview.realm}`;
-  const notices = byId("notices");
-  notices.hidden = overview.notices.length === 0;
-  notices.textContent = overview.notices.join(" ");
+  for (const name of ["alarms", "notices"]) {
+    byId(name).hidden = overview[name].length === 0;
+    const told = overview[name].join(" ");
+    // Written only when it is another one: an alert is read aloud each time.
+    if (byId(name).textContent !== told) byId(name).textContent = told;
+  }
   drawStatus(overview.chains.map((chain) => chain.status));
   byId("services").replaceChildren(...overview.services.map(serviceItem));
   const books = [...overview.books].sort((a, b) => (a.book.mode === b.book.mode ? 0 : a.book.mode === "live" ? -1 : 1));
@@ -63,7 +66,6 @@ function drawStatus(statuses) {
   );
   const operator = statuses.flatMap((s) => s.sources.filter((x) => x.source === "operator"));
   document.querySelector('[data-action="reducing"]').disabled = operator.every((s) => s.status !== "active");
-  document.querySelector('[data-action="halted"]').disabled = operator.every((s) => s.status === "halted");
   document.querySelector('[data-action="resume"]').disabled = operator.every((s) => s.status === "active");
 }
 
@@ -247,11 +249,20 @@ function askToClose(position) {
     action: (reason) => write("POST", "/positions/close", { book_id: position.book_id, token: position.token.address, account: position.account, reason }) });
 }
 
+// A halt that not everybody confirmed is no success: the dialog stays open, says who, and can say it again.
+async function halt(scope, reason) {
+  const { paths } = await write("POST", "/halt", { scope, reason });
+  const missing = paths.filter((path) => !path.confirmed);
+  if (!missing.length) return;
+  const confirmed = paths.filter((path) => path.confirmed).map((path) => path.path).join(", ") || "nobody";
+  throw new Error(`HALTED, BUT NOT EVERYWHERE. Confirmed by ${confirmed}. Not confirmed: ${missing.map((path) => `${path.path}: ${path.why}`).join(". ")}. Act there by hand, or say it again.`);
+}
+
 const ACTIONS = {
   reducing: { title: "Exits only", text: "No new entries on any chain. Open positions are still closed by their rules.", confirm: "Stop entries",
-    action: (reason) => write("POST", "/halt", { scope: "reducing", reason }) },
+    action: (reason) => halt("reducing", reason) },
   halted: { title: "Halt", text: "Nothing is sent on any chain but cancels. Open positions are not closed.", confirm: "Halt trading",
-    action: (reason) => write("POST", "/halt", { scope: "halted", reason }) },
+    action: (reason) => halt("halted", reason) },
   resume: { title: "Resume", text: "Releases your halt. Trading goes on when no other source holds it back.", confirm: "Resume trading",
     action: (reason) => write("POST", "/resume", { reason }) },
 };

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,14 +30,14 @@ from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.journal import Journal, Tx
 from dexlane.runtime.sealing import Approving
-from dexlane.runtime.signer_control import halt_all
 from dexlane.values.base import digest
 from dexlane.values.chains import NATIVE
-from gateway.metrics import BrakeMoments, Moments
+from gateway.metrics import BrakeMoments
 from gateway.projections.display import Display
 from gateway.records import Search, emergency_stops, find, open_transactions
 from gateway.statuses.closing import manual_exit
 from gateway.statuses.keeper import StatusKeeper, StatusRefused
+from gateway.statuses.telling import Paths, Told, stored_after
 
 LOOK_EVERY_S = 0.5
 
@@ -52,11 +51,9 @@ class StopParts:
     display: Display
     approving: Approving
     clock: Clock
-    moments: Moments
     brakes: BrakeMoments
     chains: tuple[int, ...]
-    signers: tuple[Path, ...] = ()
-    """Control sockets of signers on this host."""
+    paths: Paths
 
 
 @dataclass
@@ -101,12 +98,15 @@ class EmergencyStop:
                 positions_at_start=len(self.parts.display.picture.open_positions()),
             )
             # First, because it needs no journal: a full disk must not keep signers signing.
-            await self.halt_signers(Status.REDUCING if close_positions else Status.HALTED, reason)
-            async with self.parts.journal.transaction() as tx:
-                await _store(tx.conn, state)
+            told = await self.parts.paths.signers(Status.REDUCING if close_positions else Status.HALTED, reason)
+            state = state.model_copy(update={"unconfirmed": _unconfirmed(told)})
+            with stored_after(told):
+                async with self.parts.journal.transaction() as tx:
+                    await _store(tx.conn, state)
             self.state = state
         self.parts.brakes.emergency_begun(reason, close_positions=close_positions)
-        return await self.look()
+        looked, bus = await self.look(), await self.parts.paths.bus()
+        return looked.model_copy(update={"unconfirmed": (*looked.unconfirmed, *_unconfirmed((bus,)))})
 
     async def run(self) -> None:
         """Go on with it for ever."""
@@ -135,10 +135,11 @@ class EmergencyStop:
             return self.state or state
 
     async def _do(self, before: StopState, taken: StopStep) -> None:
-        if taken.halt:
-            await self.halt_signers(Status.HALTED, before.reason)
-            await self._halt(Status.HALTED, before.reason)
         after = taken.state
+        if taken.halt:
+            told = await self.parts.paths.signers(Status.HALTED, before.reason)
+            after = after.model_copy(update={"unconfirmed": _unconfirmed(told)})
+            await self._halt(Status.HALTED, before.reason)
         if taken.ended:
             after = after.model_copy(update={"left": await self._left(after)})
         async with self.parts.journal.transaction() as tx:
@@ -152,11 +153,6 @@ class EmergencyStop:
     async def _halt(self, scope: Status, reason: str) -> None:
         for word in await self.parts.statuses.halt(scope, f"emergency stop: {reason}", self.parts.chains):
             self.parts.display.show(word)
-
-    async def halt_signers(self, scope: Status, reason: str) -> None:
-        """Halt the signers of this host directly, without the bus; who does not confirm it is told in the log."""
-        for socket, why in (await halt_all(self.parts.signers, scope, reason)).items():
-            self.parts.moments.signer_not_halted(socket, why)
 
     async def _seen(self) -> Seen:
         held = [(key, one) for key, one in self._positions().items() if one.quantity > 0]
@@ -200,7 +196,7 @@ class EmergencyStop:
     async def _left(self, state: StopState) -> tuple[LeftOver, ...]:
         """What is still there, and the newest reason that anybody gave for it."""
         asked = {one.position: one for one in state.asked}
-        left = []
+        left = [*state.unconfirmed, *_unconfirmed((await self.parts.paths.bus(),))]
         for key, position in self._positions().items():
             what = f"{position.book_id} holds {position.token.symbol} in account {position.account}"
             if not state.close_positions:
@@ -236,6 +232,10 @@ class EmergencyStop:
 
 def _is_refusal(decision: DecisionRecorded) -> bool:
     return decision.outcome not in {TRADED, EXIT_TRIGGERED}
+
+
+def _unconfirmed(told: tuple[Told, ...]) -> tuple[LeftOver, ...]:
+    return tuple(LeftOver(what=f"halt of {one.path}", why=one.why) for one in told if not one.confirmed)
 
 
 def worth(position: PositionChanged) -> int:
