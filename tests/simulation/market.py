@@ -282,7 +282,8 @@ class Operator:
     async def _release(keeper: Any) -> None:
         held = [word.source for word in keeper.words.values() if word.status is not Status.ACTIVE]
         for source in held:
-            await keeper.resume(Status.ACTIVE, "the drill is over", (CHAIN_ID,), source)
+            seen = {CHAIN_ID: keeper.words[CHAIN_ID, source].status_version}
+            await keeper.resume(Status.ACTIVE, "the drill is over", seen, source)
 
     async def _say(self, word: Any) -> None:
         process = self._world.processes.get("gateway")

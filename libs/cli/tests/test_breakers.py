@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from dexlane.events.breakers import BreakerPhase, BreakerReading
 from dexlane.testing.builders import a_breaker
-from dexlane_cli import breakers, gateway_client
+from dexlane_cli import breakers, gateway_client, halting
 from dexlane_cli.errors import CommandError
 from dexlane_cli.main import app
 from dexlane_cli.stack import StackOptions
@@ -105,14 +105,40 @@ def test_the_emergency_stop_shows_how_far_it_is_until_it_is_done(
 def test_a_halt_and_a_resume_say_what_holds_and_not_what_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    by_signer = {"source": "signer", "status": "halted", "reason": "too many", "since_ms": 1}
+    by_signer = {"source": "signer", "status": "halted", "version": 2, "reason": "too many", "since_ms": 1}
     rows = [{"chain_id": 1, "effective": "halted", "sources": [by_signer]}]
     done = run(monkeypatch, tmp_path, Gateway({"chains": rows, "paths": [BUS]}), "halt", "drill")
     assert done.exit_code == 0
     assert "trading on chain 1 is halted: drill" in done.stdout
     assert "confirmed by bus" in done.stdout
-    done = run(monkeypatch, tmp_path, Gateway(rows), "resume", "looked at it")
+    done = run(monkeypatch, tmp_path, Gateway(rows, rows), "resume", "looked at it")
     assert "trading on chain 1 is still halted by signer: too many" in done.stdout
+
+
+def held_by_operator() -> list[dict[str, Any]]:
+    word = {"source": "operator", "status": "halted", "version": 7, "reason": "fire", "since_ms": 1}
+    return [{"chain_id": 1, "effective": "halted", "sources": [word]}]
+
+
+def test_a_resume_shows_what_it_releases_and_names_its_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gateway = Gateway(held_by_operator(), [])
+    done = run(monkeypatch, tmp_path, gateway, "resume", "it is out")
+    assert "to be released: operator on chain 1 says halted: fire" in done.stdout
+    assert gateway.calls == [
+        ("GET", "/status", None),
+        ("POST", "/resume", {"reason": "it is out", "source": "operator", "seen": {1: 7}}),
+    ]
+
+
+@pytest.mark.parametrize(("answer", "asked", "calls"), [("y\n", (), 2), ("n\n", (), 1), ("", ("--yes",), 2)])
+def test_a_person_at_a_terminal_is_asked_before_anything_is_released(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str, asked: tuple[str, ...], calls: int
+) -> None:
+    gateway = Gateway(held_by_operator(), [])
+    monkeypatch.setattr(gateway_client, "call", gateway.call)
+    monkeypatch.setattr(halting, "is_person", lambda: True)
+    CliRunner().invoke(app, ["resume", "it is out", *asked, "--home", str(tmp_path)], input=answer)
+    assert len(gateway.calls) == calls
 
 
 def test_a_halt_that_not_everybody_confirmed_ends_with_3_and_says_what_to_do_by_hand(

@@ -15,7 +15,6 @@ import sqlalchemy as sa
 
 from dexlane.events.base import Event
 from dexlane.runtime.books_file import BooksFile, default_books_text, parse_books
-from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.endpoints import HttpServer
 from dexlane.runtime.journal import outbox
@@ -39,18 +38,6 @@ def books_file(text: str | None = None) -> BooksFile:
     return BooksFile(books=books, digest=digest(*(book.model_dump(mode="json") for book in books)))
 
 
-class Taking:
-    """A bus that takes everything that is published."""
-
-    links = 0
-
-    def on_link(self, _wake: Callable[[], None]) -> None:
-        """It never breaks."""
-
-    async def publish_raw(self, *_said: Any, **_more: Any) -> None:
-        """Taken."""
-
-
 @dataclass
 class Gateway:
     """The parts of a running gateway, and what a test wants to know about them."""
@@ -59,7 +46,6 @@ class Gateway:
     clock: ManualClock
     client: httpx.AsyncClient
     metrics: Metrics
-    relay: asyncio.Task[None]
 
     def gauge(self, name: str) -> float | None:
         """What a gauge without labels shows."""
@@ -91,11 +77,22 @@ class Gateway:
         assert answer.status_code == status, answer.text
         return answer.json()
 
+    async def resume(self, reason: str, **more: Any) -> Any:
+        """Release the operator's halt as somebody does who has just looked at it; the data."""
+        words = [(row["chain_id"], word) for row in await self.get("/status") for word in row["sources"]]
+        seen = {chain: word["version"] for chain, word in words if word["source"] == "operator"}
+        return (await self.post("/resume", {"reason": reason, "seen": seen, **more}))["data"]
+
     async def put(self, path: str, body: Any, status: int = 200) -> Any:
         """The same for PUT."""
         answer = await self.client.put(f"/api/v1{path}", json=body, headers=WRITE)
         assert answer.status_code == status, answer.text
         return answer.json()
+
+
+async def taken(_within_s: float) -> bool:
+    """What a bus says that takes everything."""
+    return True
 
 
 Make = Callable[..., Any]
@@ -132,14 +129,13 @@ async def open_gateway(settings_for: Callable[..., Settings], log: Log) -> Async
         desk.door.is_open = True
         transport = httpx.ASGITransport(build_api(desk), client=("127.0.0.1", 50_000))
         client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080")
-        relay = asyncio.create_task(desk.journal.relay(Taking()))  # type: ignore[arg-type]
-        gateway = Gateway(desk, clock, client, metrics, relay)
+        desk.paths.published = taken
+        gateway = Gateway(desk, clock, client, metrics)
         opened.append(gateway)
         return gateway
 
     yield make
     for gateway in opened:
-        await cancelled([gateway.relay])
         await gateway.client.aclose()
         await gateway.desk.journal.stop()
 

@@ -290,9 +290,9 @@ async def test_a_halt_never_loosens(gateway: Any) -> None:
 
 async def test_resume_goes_back_in_steps_and_says_when_nothing_is_held(gateway: Any) -> None:
     await gateway.post("/halt", {"scope": "halted", "reason": "drill"})
-    (status,) = (await gateway.post("/resume", {"reason": "let exits go", "to": "reducing"}))["data"]
+    (status,) = await gateway.resume("let exits go", to="reducing")
     assert status["effective"] == "reducing"
-    await gateway.post("/resume", {"reason": "all is well"})
+    await gateway.resume("all is well")
     refused = await gateway.post("/resume", {"reason": "again"}, 409)
     assert refused["detail"] == "operator holds nothing back that 'active' would release"
 
@@ -301,7 +301,7 @@ async def test_trading_goes_on_only_when_no_other_source_holds_it(gateway: Any) 
     await gateway.desk.statuses.remember(a_status(Status.REDUCING, "breaker-losses"))
     gateway.desk.display.show(a_status(Status.REDUCING, "breaker-losses"))
     await gateway.post("/halt", {"scope": "halted", "reason": "drill"})
-    (status,) = (await gateway.post("/resume", {"reason": "over"}))["data"]
+    (status,) = await gateway.resume("over")
     assert status["effective"] == "reducing"
     assert status["sources"][0]["source"] == "breaker-losses"
 
@@ -316,10 +316,64 @@ async def test_a_breaker_is_not_released_from_outside(gateway: Any) -> None:
 async def test_the_halt_of_a_failed_service_or_for_dear_gas_can_be_released(gateway: Any, source: str) -> None:
     word = a_status(Status.HALTED, source, status_version=1_700_000_000_000)
     await gateway.desk.statuses.remember(word)
-    await gateway.post("/resume", {"reason": "looked at and understood", "source": source})
+    seen = {word.chain_id: word.status_version}
+    await gateway.post("/resume", {"reason": "looked at and understood", "source": source, "seen": seen})
     told = (await gateway.sent(TradingStatus))[-1]
     assert (told.source, told.status, told.status_version) == (source, Status.ACTIVE, 1_700_000_000_001)
     assert told.reason == "looked at and understood"
+
+
+async def test_a_resume_releases_only_the_halt_that_was_seen(gateway: Any) -> None:
+    await gateway.post("/halt", {"scope": "halted", "reason": "a drill"})
+    ((seen,),) = [row["sources"] for row in await gateway.get("/status")]
+    await gateway.post("/halt", {"scope": "halted", "reason": "a second operator saw fire"})
+    resume = {"reason": "the drill is over", "seen": {1: seen["version"]}}
+    refused = await gateway.post("/resume", resume, 409)
+    assert "operator on chain 1 says halted (version 3): a second operator saw fire; and before" in refused["detail"]
+    assert (await gateway.get("/status"))[0]["effective"] == "halted"
+    (status,) = await gateway.resume("the fire is out, too")
+    assert status["effective"] == "active"
+
+
+async def test_a_resume_that_does_not_say_what_was_seen_is_refused_and_told_what_holds(gateway: Any) -> None:
+    await gateway.post("/halt", {"scope": "reducing", "reason": "a drill"})
+    refused = await gateway.post("/resume", {"reason": "go"}, 428)
+    assert refused["detail"].endswith("now operator on chain 1 says reducing (version 2): a drill")
+    assert "`seen`" in refused["detail"]
+    assert (await gateway.get("/status"))[0]["effective"] == "reducing"
+
+
+async def test_a_chain_that_was_halted_unseen_is_not_released_with_the_others(open_gateway: Any) -> None:
+    gateway = await open_gateway(chains=(1, 8453))
+    await gateway.post("/halt", {"scope": "halted", "reason": "a drill", "chain_id": 1})
+    seen = {row["chain_id"]: row["sources"][0]["version"] for row in await gateway.get("/status")}
+    await gateway.post("/halt", {"scope": "reducing", "reason": "reorgs", "chain_id": 8453})
+    for unseen in (seen, {1: seen[1]}):
+        refused = await gateway.post("/resume", {"reason": "over", "seen": unseen}, 409)
+        assert "operator on chain 8453 says reducing (version 2): reorgs" in refused["detail"]
+    await gateway.post("/resume", {"reason": "over", "seen": seen, "chain_id": 1})
+    assert [row["effective"] for row in await gateway.get("/status")] == ["active", "reducing"]
+
+
+async def test_a_service_that_failed_again_is_not_released_with_the_failure_before(gateway: Any) -> None:
+    for version in (7, 9):
+        await gateway.desk.statuses.remember(a_status(Status.HALTED, "portfolio", status_version=version))
+    refused = await gateway.post("/resume", {"reason": "looked at 7", "source": "portfolio", "seen": {1: 7}}, 409)
+    assert "portfolio on chain 1 says halted (version 9)" in refused["detail"]
+
+
+async def test_a_halt_on_top_of_another_keeps_both_reasons_and_the_stricter_level(gateway: Any) -> None:
+    for scope, reason in (("halted", "fire"), ("reducing", "lunch"), ("reducing", "lunch"), ("halted", "fire")):
+        (status,) = (await gateway.post("/halt", {"scope": scope, "reason": reason}))["data"]["chains"]
+    (word,) = status["sources"]
+    assert (word["status"], word["version"], word["reason"]) == ("halted", 3, "lunch; and before that: fire")
+
+
+async def test_reasons_of_halts_do_not_grow_for_ever(gateway: Any) -> None:
+    for number in range(20):
+        await gateway.post("/halt", {"scope": "halted", "reason": f"reason {number}"})
+    (word,) = (await gateway.get("/status"))[0]["sources"]
+    assert word["reason"].split("; and before that: ") == [f"reason {number}" for number in range(19, 11, -1)]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from gateway.books import refuse_unsafe_books
 from gateway.handlers import Deps, routes
 from gateway.settings import Settings
 from gateway.statuses import StatusKeeper, StatusRefused
+from gateway.statuses import keeper as keeper_module
 
 REAL_MONEY = "I accept that real money can be lost"
 
@@ -184,7 +185,7 @@ async def test_a_halt_survives_a_restart(open_gateway: Any) -> None:
 async def test_a_lost_journal_never_lifts_a_halt(gateway: Any) -> None:
     keeper = await load(gateway, a_status(Status.HALTED, status_version=5))
     assert keeper.words[1, "operator"].status is Status.HALTED
-    (resumed,) = await keeper.resume(Status.ACTIVE, "looked at it", (1,))
+    (resumed,) = await keeper.resume(Status.ACTIVE, "looked at it", {1: 5})
     assert resumed.status_version == 6
 
 
@@ -204,7 +205,7 @@ async def test_the_halt_of_a_service_that_failed_is_told_again_when_the_bus_lost
     await keeper.remember(halt)
     assert not keeper.is_news(halt)
     await keeper.remember(halt)
-    await keeper.resume(Status.ACTIVE, "looked at it", (1,), "portfolio")
+    await keeper.resume(Status.ACTIVE, "looked at it", {1: 7}, "portfolio")
     told = [word for word in await gateway.sent(TradingStatus) if word.source == "portfolio"]
     assert [(word.status, word.status_version) for word in told] == [(Status.HALTED, 7), (Status.ACTIVE, 8)]
     assert told[0].id == halt.id, "the bus drops it as a duplicate while it still has it"
@@ -216,13 +217,14 @@ async def test_a_halt_that_comes_while_a_resume_waits_is_not_released_with_the_o
 ) -> None:
     keeper = gateway.desk.statuses
     await keeper.remember(a_status(Status.REDUCING, source, status_version=5))
+    seen = {1: 5}
     async with gateway.desk.journal.transaction():
         halt: Any = (
             keeper.halt(Status.HALTED, "another person", (1,))
             if source == "operator"
             else keeper.remember(a_status(Status.HALTED, source, status_version=9))
         )
-        said = [halt, keeper.resume(Status.ACTIVE, "looked at the first", (1,), source)]
+        said = [halt, keeper.resume(Status.ACTIVE, "looked at the first", seen, source)]
         order = said if source == "operator" else said[::-1]
         tasks = {one: asyncio.create_task(one) for one in order}
         await asyncio.sleep(0)
@@ -231,6 +233,28 @@ async def test_a_halt_that_comes_while_a_resume_waits_is_not_released_with_the_o
     with pytest.raises(StatusRefused):
         await resumed
     assert keeper.words[1, source].status is Status.HALTED
+
+
+async def test_a_halt_that_a_service_says_while_its_release_is_stored_stays(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = gateway.desk.statuses
+    await keeper.remember(a_status(Status.HALTED, "portfolio", status_version=5))
+    insert, hearing = keeper_module._insert, []
+
+    async def heard_meanwhile(conn: Any, word: TradingStatus) -> None:
+        await insert(conn, word)
+        if not hearing:
+            newer = a_status(Status.HALTED, "portfolio", status_version=9)
+            hearing.append(asyncio.create_task(keeper.remember(newer)))
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(keeper_module, "_insert", heard_meanwhile)
+    await keeper.resume(Status.ACTIVE, "looked at the first", {1: 5}, "portfolio")
+    await hearing[0]
+    assert keeper.words[1, "portfolio"].status_version == 9
+    said = [word.status_version for word in await gateway.sent(TradingStatus) if word.source == "portfolio"]
+    assert said == [5, 6, 9], "the newest is told last, so that it is the last value"
 
 
 async def test_breakers_and_the_signer_say_their_own_words_again(gateway: Any) -> None:
@@ -259,7 +283,7 @@ async def test_a_halt_that_the_journal_does_not_keep_is_shown_once_and_can_be_re
     await hear(halt, delivery)
     assert desk.display.picture.status(1).effective is Status.HALTED
     assert [item.headline for item in desk.display.picture.feed.items].count("portfolio says halted") == 1
-    (released,) = await gateway.desk.statuses.resume(Status.ACTIVE, "looked at it", (1,), "portfolio")
+    (released,) = await gateway.desk.statuses.resume(Status.ACTIVE, "looked at it", {1: 7}, "portfolio")
     assert released.status_version == 8
 
 

@@ -216,7 +216,7 @@ async def test_it_goes_on_after_the_gateway_was_killed_in_the_middle(open_gatewa
     ended = await second.desk.emergency.look()
     assert ended.is_over
     assert (await words(second))[-1][0] == "halted"
-    await second.post("/resume", {"reason": "looked into"})
+    await second.resume("looked into")
 
 
 async def test_at_the_end_it_says_why_a_position_could_not_be_closed(gateway: Gateway) -> None:

@@ -262,6 +262,35 @@ async def test_a_halt_that_a_signer_did_not_confirm_stays_open_and_stands_on_the
     assert "touch HALT" in told["alarm"]
 
 
+PRESS_RESUME = """
+    await press(document.querySelectorAll("button").find((one) => one.dataset.action === "resume"));
+    const shown = text(byId("dialog-extra"));
+"""
+
+
+async def test_a_resume_shows_what_it_releases_and_releases_nothing_else(page: Page, gateway: Gateway) -> None:
+    await gateway.post("/halt", {"scope": "reducing", "reason": "a drill"})
+    told = await page(
+        PRESS_RESUME
+        + """
+        await elsewhere("/halt", { scope: "halted", reason: "fire" });
+        say("overview", await answer("/overview"));
+        await submit("the drill is over");
+        return { shown, open: byId("dialog").open, problem: text(byId("dialog-problem")) };
+        """
+    )
+    assert told["shown"] == "reducing on chain 1: a drill"
+    assert told["open"]
+    assert "operator on chain 1 says halted (version 3): fire" in told["problem"]
+
+
+async def test_what_was_shown_is_released(page: Page, gateway: Gateway) -> None:
+    await gateway.post("/halt", {"scope": "reducing", "reason": "a drill"})
+    told = await page(f"{PRESS_RESUME} await submit('over'); return {{ shown, open: byId('dialog').open }};")
+    assert told == {"shown": "reducing on chain 1: a drill", "open": False}
+    assert (await gateway.get("/status"))[0]["effective"] == "active"
+
+
 async def test_nothing_is_shown_where_nothing_waits(page: Page) -> None:
     assert await page('return [byId("waiting").hidden, document.title];') == [True, "dexlane"]
 

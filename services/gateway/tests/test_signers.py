@@ -12,7 +12,6 @@ import pytest
 
 from dexlane.events.control import TradingStatus
 from dexlane.runtime import signer_control
-from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.errors import Transient
 from gateway.settings import Settings
 from gateway.statuses import telling
@@ -79,12 +78,12 @@ async def test_who_did_not_confirm_stays_on_the_page_until_a_halt_arrives_there_
     assert await alarms() == []
     server.close()
     await gateway.post("/halt", halt, 207)
-    await gateway.post("/resume", {"reason": "over"})
+    await gateway.resume("over")
     assert await alarms() == []
 
 
 async def test_a_halt_that_the_bus_did_not_take_says_so(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    await cancelled([gateway.relay])
+    gateway.desk.paths.published = gateway.desk.journal.drained
     monkeypatch.setattr(telling, "PUBLISHED_WITHIN_S", 0.05)
     answer = await gateway.post("/halt", {"scope": "halted", "reason": "drill"}, 207)
     (bus,) = answer["data"]["paths"]

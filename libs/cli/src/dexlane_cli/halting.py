@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -56,20 +58,38 @@ def resume_command(
     source: Annotated[
         str, typer.Option(help="Whose word to release: operator, gas, or the service that stopped.")
     ] = "operator",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask a person at the terminal.")] = False,
     home: Home = DEFAULT_HOME,
     port_shift: Shift = 0,
 ) -> None:
-    """Release the operator's halt, or with --source that of the gas oracle or of a service."""
+    """Show the operator's halt, or with --source that of the gas oracle or of a service, and release it. What is said
+    meanwhile is not released: then the command is refused and says what holds."""
     options = options_for(home, port_shift)
-    rows = gateway_client.call(options, "POST", "/resume", {"reason": reason, "source": source})
+    words = {row["chain_id"]: word for row, word in _words(gateway_client.call(options, "GET", "/status"), source)}
+    held = {chain: word for chain, word in words.items() if word["status"] != Status.ACTIVE}
+    for chain, word in held.items():
+        console.print(f"to be released: {source} on chain {chain} says {word['status']}: {word['reason']}")
+    if held and not yes and is_person():
+        typer.confirm("release this?", abort=True)
+    body = {"reason": reason, "source": source, "seen": {chain: word["version"] for chain, word in words.items()}}
+    rows = gateway_client.call(options, "POST", "/resume", body)
     console.print(f"the halt of {source} is released")
     for row in rows:
         for word in row["sources"]:
             if word["status"] != Status.ACTIVE:
-                held = f"trading on chain {row['chain_id']} is still {word['status']} by {word['source']}"
-                console.print(f"{held}: {word['reason']}")
+                still = f"trading on chain {row['chain_id']} is still {word['status']} by {word['source']}"
+                console.print(f"{still}: {word['reason']}")
     if options.signer.exists():
         console.print("the signer's process holds halts by itself: `dexlane signer resume` lets go of them")
+
+
+def is_person() -> bool:
+    """Whether somebody at a terminal can be asked."""
+    return sys.stdin.isatty()
+
+
+def _words(rows: list[dict[str, Any]], source: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    return ((row, word) for row in rows for word in row["sources"] if word["source"] == source)
 
 
 def emergency_stop_command(

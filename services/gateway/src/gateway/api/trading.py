@@ -13,6 +13,7 @@ from gateway.api.desk import ChainFilter, Desk
 from gateway.api.envelope import Envelope, Problem
 from gateway.projections.picture import StatusView
 from gateway.statuses import OPERATOR
+from gateway.statuses.keeper import told
 from gateway.statuses.telling import Told, stored_after
 
 
@@ -31,6 +32,10 @@ class ResumeRequest(Value):
     to: Literal["active", "reducing"] = Field(default="active", description="what to go back to")
     source: str = Field(default=OPERATOR, pattern="^[a-z][a-z0-9-]{0,47}$", description="whose halt to release")
     chain_id: int | None = Field(default=None, description="every chain when left out")
+    seen: dict[int, int] | None = Field(
+        default=None,
+        description="by chain id, the `version` of that source in the status that was looked at; refused without it",
+    )
 
 
 class HaltAnswer(Value):
@@ -46,6 +51,15 @@ NOT_EVERYWHERE: dict[int | str, dict[str, object]] = {
         "description": "Halted, but not everywhere: `paths` says who did not confirm, and what to do by hand",
     }
 }
+
+
+def _seen(request: ResumeRequest, desk: Desk, chains: tuple[int, ...]) -> dict[int, int]:
+    """The version that was seen on each chain, 0 for none."""
+    held = desk.statuses.held(Status(request.to), chains, request.source)
+    if request.seen is None:
+        hint = "say what you saw: `seen` has by chain id the `version` that GET /status shows of the source"
+        raise Problem(428, "Not seen", f"{hint}; now {told(held)}")
+    return {chain: request.seen.get(chain, 0) for chain in chains}
 
 
 def router(desk: Desk) -> APIRouter:
@@ -82,11 +96,15 @@ def router(desk: Desk) -> APIRouter:
 
     @api.post("/resume", dependencies=[Depends(desk.may_write)])
     async def resume(request: ResumeRequest) -> Envelope[list[StatusView]]:
-        """Release one source's halt. Trading goes on only when no other source holds it back."""
+        """Release one source's halt. Trading goes on only when no other source holds it back.
+
+        What is released must have been seen: 428 without ``seen``, 409 when another word holds, each with what holds.
+        """
         chains = desk.chain_ids(request.chain_id)
         if desk.emergency.is_running and request.source == OPERATOR:
             raise Problem(409, "Emergency stop", "an emergency stop is under way; resume when it says that it is done")
-        words = await desk.statuses.resume(Status(request.to), request.reason, chains, request.source)
+        seen = _seen(request, desk, chains)
+        words = await desk.statuses.resume(Status(request.to), request.reason, seen, request.source)
         desk.moments.resumed(request.source, request.to, request.reason)
         if request.source == OPERATOR:
             desk.paths.resumed()

@@ -31,6 +31,7 @@ class SourceView(Value):
 
     source: str
     status: Status
+    version: int
     reason: str
     since_ms: int
 
@@ -202,7 +203,13 @@ class LivePicture:
             chain_id=chain_id,
             effective=strictest([word.status for word in words]),
             sources=tuple(
-                SourceView(source=word.source, status=word.status, reason=word.reason, since_ms=word.occurred_at_ms)
+                SourceView(
+                    source=word.source,
+                    status=word.status,
+                    version=word.status_version,
+                    reason=word.reason,
+                    since_ms=word.occurred_at_ms,
+                )
                 for word in words
             ),
         )

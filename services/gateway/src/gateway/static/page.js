@@ -30,6 +30,7 @@ const FILTERS = {
 let filter = "all";
 let feed = [];
 let lastMessageAt = 0;
+let operator = [];
 
 // ---------------------------------------------------------------- drawing
 
@@ -53,6 +54,7 @@ function draw(overview) {
 }
 
 function drawStatus(statuses) {
+  operator = statuses.flatMap((s) => s.sources.filter((x) => x.source === "operator").map((x) => ({ chain: s.chain_id, ...x })));
   const order = ["active", "reducing", "halted"];
   const worst = statuses.reduce((a, s) => (order.indexOf(s.effective) > order.indexOf(a) ? s.effective : a), "active");
   const word = byId("status");
@@ -64,7 +66,6 @@ function drawStatus(statuses) {
     ...holding.map(([chain, s]) =>
       el("li", "", el("span", `tag ${TONES[s.status]}`, s.status), ` ${s.source} on chain ${chain}: ${s.reason}`)),
   );
-  const operator = statuses.flatMap((s) => s.sources.filter((x) => x.source === "operator"));
   document.querySelector('[data-action="reducing"]').disabled = operator.every((s) => s.status !== "active");
   document.querySelector('[data-action="resume"]').disabled = operator.every((s) => s.status === "active");
 }
@@ -263,11 +264,20 @@ const ACTIONS = {
     action: (reason) => halt("reducing", reason) },
   halted: { title: "Halt", text: "Nothing is sent on any chain but cancels. Open positions are not closed.", confirm: "Halt trading",
     action: (reason) => halt("halted", reason) },
-  resume: { title: "Resume", text: "Releases your halt. Trading goes on when no other source holds it back.", confirm: "Resume trading",
-    action: (reason) => write("POST", "/resume", { reason }) },
+  resume: { title: "Resume", text: "Releases this, and nothing that is said meanwhile. Trading goes on when no other source holds it back.", confirm: "Resume trading" },
 };
+
+// What is released is what stands in the dialog: its versions go with the request.
+function askToResume() {
+  const seen = Object.fromEntries(operator.map((word) => [word.chain, word.version]));
+  const held = operator.filter((word) => word.status !== "active").map((word) =>
+    el("li", "", el("span", `tag ${TONES[word.status]}`, word.status), ` on chain ${word.chain}: ${word.reason}`));
+  ask({ ...ACTIONS.resume, extra: el("ul", "sources", ...held), action: (reason) => write("POST", "/resume", { reason, seen }) });
+}
+
 for (const chosen of document.querySelectorAll("[data-action]")) {
-  chosen.addEventListener("click", () => ask(ACTIONS[chosen.dataset.action]));
+  const { action } = chosen.dataset;
+  chosen.addEventListener("click", action === "resume" ? askToResume : () => ask(ACTIONS[action]));
 }
 for (const chosen of document.querySelectorAll("[data-filter]")) {
   chosen.addEventListener("click", () => {

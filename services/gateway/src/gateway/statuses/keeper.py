@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dexlane.events.control import Status, TradingStatus
+from dexlane.events.control import Status, TradingStatus, strictest
 from dexlane.runtime.errors import DexlaneError
 from dexlane.runtime.journal import Journal, Tx
 from dexlane.runtime.settings import SERVICES
@@ -18,6 +18,9 @@ BEFORE_THE_BREAKER = "gas"
 """Said by gas oracles before they had a breaker; such a word may still be stored."""
 RELEASABLE = frozenset({OPERATOR, BEFORE_THE_BREAKER, *SERVICES})
 """Sources whose word a person ends here."""
+EARLIER = "; and before that: "
+MOST_REASONS = 8
+"""Of halts that came one on top of the other, the newest are told."""
 
 
 class StatusRefused(DexlaneError):  # noqa: N818
@@ -77,41 +80,50 @@ class StatusKeeper:
                 await tx.emit(word)
 
     async def halt(self, scope: Status, reason: str, chain_ids: tuple[int, ...]) -> list[TradingStatus]:
-        """Tighten the operator's word. It never loosens one: a halt stays a halt when less is asked for."""
+        """Tighten the operator's word. It never loosens one: a halt stays a halt when less is asked for.
+
+        A halt for another reason is said though nothing becomes stricter: who saw only the one before must not release
+        it unseen.
+        """
         async with self._journal.transaction() as tx:
             said = [
-                await self._say(tx, self._words[chain_id, OPERATOR], scope, reason)
-                for chain_id in chain_ids
-                if self._words[chain_id, OPERATOR].status.severity < scope.severity
+                await self._say(tx, word, strictest([word.status, scope]), _with(word, reason))
+                for word in (self._words[chain_id, OPERATOR] for chain_id in chain_ids)
+                if word.status.severity < scope.severity or not _tells(word, reason)
             ]
         self._keep(said)
         return said
 
     async def resume(
-        self, to: Status, reason: str, chain_ids: tuple[int, ...], source: str = OPERATOR
+        self, to: Status, reason: str, seen: Mapping[int, int], source: str = OPERATOR
     ) -> list[TradingStatus]:
-        """Loosen a word: the operator's own, or that of a service which halted when it failed.
+        """Loosen a word: the operator's own, or that of a service which halted when it failed. ``seen`` has the version
+        that was looked at, by chain.
 
-        Breakers and the signer release themselves. ``StatusRefused`` for those, where nothing is to be released, and
-        for a word that was said while this one waited: nobody has looked at it.
+        ``StatusRefused`` where ``held`` refuses, and where another word holds than was seen: nobody has looked at it.
+        """
+        async with self._journal.transaction() as tx:
+            held = self.held(to, seen, source)
+            if unseen := [word for word in held if word.status_version != seen[word.chain_id]]:
+                raise StatusRefused(f"this is not what you saw, look at it and resume again: {told(unseen)}")
+            said = [await self._say(tx, word, to, reason) for word in held]
+        self._keep(said)
+        return said
+
+    def held(self, to: Status, chain_ids: Iterable[int], source: str) -> list[TradingStatus]:
+        """What a resume of a source would release.
+
+        Breakers and the signer release themselves. ``StatusRefused`` for those, and where nothing is to be released.
         """
         if source.startswith("breaker-"):
             raise StatusRefused(f"{source!r} releases its halt itself, or by `dexlane breakers reset {source}`")
         if source not in RELEASABLE:
             raise StatusRefused(f"{source!r} releases its halt itself; look there for the cause")
-        held = [
-            word
-            for chain_id in chain_ids
-            if (word := self._words.get((chain_id, source))) is not None and word.status.severity > to.severity
-        ]
+        words = [self._words.get((chain_id, source)) for chain_id in chain_ids]
+        held = [word for word in words if word is not None and word.status.severity > to.severity]
         if not held:
             raise StatusRefused(f"{source} holds nothing back that {to.value!r} would release")
-        async with self._journal.transaction() as tx:
-            if any(self._words[word.chain_id, source] is not word for word in held):
-                raise StatusRefused(f"{source} said something else in this moment; look at it and resume again")
-            said = [await self._say(tx, word, to, reason) for word in held]
-        self._keep(said)
-        return said
+        return held
 
     async def _say(self, tx: Tx, before: TradingStatus, status: Status, reason: str) -> TradingStatus:
         version = before.status_version + 1
@@ -129,7 +141,27 @@ class StatusKeeper:
         return word
 
     def _keep(self, words: Iterable[TradingStatus]) -> None:
-        self._words.update({(word.chain_id, word.source): word for word in words})
+        # What a service said while this was stored is newer, and stays.
+        self._words.update({(word.chain_id, word.source): word for word in words if self.is_news(word)})
+
+
+def told(words: Iterable[TradingStatus]) -> str:
+    """Words for people, with the version that a resume names."""
+    return "; ".join(
+        f"{one.source} on chain {one.chain_id} says {one.status.value} (version {one.status_version}): {one.reason}"
+        for one in words
+    )
+
+
+def _tells(word: TradingStatus, reason: str) -> bool:
+    return f"{EARLIER}{reason}{EARLIER}" in f"{EARLIER}{word.reason}{EARLIER}"
+
+
+def _with(before: TradingStatus, reason: str) -> str:
+    if before.status is Status.ACTIVE:
+        return reason
+    earlier = [one for one in before.reason.split(EARLIER) if one != reason]
+    return EARLIER.join([reason, *earlier[: MOST_REASONS - 1]])
 
 
 def _first_word(chain_id: int, now_ms: int) -> TradingStatus:

@@ -37,7 +37,7 @@ class Paths:
 
     def __init__(self, signers: tuple[Path, ...], journal: Journal, picture: LivePicture, moments: Moments) -> None:
         self._signers = signers
-        self._journal = journal
+        self.published = journal.drained
         self._picture = picture
         self._moments = moments
 
@@ -53,7 +53,7 @@ class Paths:
 
     async def bus(self) -> Told:
         """Wait a moment until everything the journal keeps is published."""
-        confirmed = await self._journal.drained(PUBLISHED_WITHIN_S)
+        confirmed = await self.published(PUBLISHED_WITHIN_S)
         return Told(path="bus", confirmed=confirmed, why="" if confirmed else BUS_BY_HAND)
 
     def resumed(self) -> None:
