@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from dexlane.runtime.connections import MOST_CONNECTIONS
 from dexlane.testing.builders import a_block, a_fill, an_opportunity
 
 Serve = Callable[..., Any]
@@ -133,6 +135,52 @@ async def test_beyond_loopback_the_first_message_must_carry_the_token(open_gatew
             assert "token" in closed.value.rcvd.reason
     async with subscribed(url, "overview", token="t" * 43) as socket:
         assert (await received(socket))["event"] == "overview"
+
+
+REMOTE = {"host": "0.0.0.0", "allow_remote": "yes, behind TLS", "public_hosts": ("desk.example",)}
+
+
+async def test_strangers_who_do_not_sign_in_take_no_place_and_the_oldest_of_them_goes(
+    open_gateway: Any, serve: Serve
+) -> None:
+    gateway = await open_gateway(**REMOTE, stream_clients=1)
+    url = await stream_of(serve, gateway)
+    strangers = [await connect(url) for _ in range(12)]
+    async with subscribed(url, "overview", token="t" * 43) as socket:
+        assert (await received(socket))["event"] == "overview"
+        for stranger in strangers[:7]:
+            with pytest.raises(ConnectionClosed) as closed:
+                await asyncio.wait_for(stranger.recv(), 2)
+            assert closed.value.rcvd is not None
+            assert "token" in closed.value.rcvd.reason
+        assert gateway.desk.display.hub.size == 1
+    for stranger in strangers:
+        await stranger.close()
+
+
+async def test_one_address_does_not_take_all_places(open_gateway: Any, serve: Serve) -> None:
+    gateway = await open_gateway(stream_clients=3, stream_clients_per_address=1)
+    url = await stream_of(serve, gateway)
+    async with subscribed(url, "feed"):
+        await until_subscribed(gateway, "feed")
+        with pytest.raises(InvalidStatus):
+            await connect(url)
+        async with connect(url, local_addr=("127.0.0.2", 0)):
+            assert gateway.desk.display.hub.size == 2
+
+
+async def test_idle_strangers_do_not_keep_the_owner_from_halting(gateway: Any, serve: Serve) -> None:
+    url = await serve(gateway)
+    port = int(url.rsplit(":", 1)[1])
+    strangers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MOST_CONNECTIONS + 40)]
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as owner:
+        halt = {"scope": "halted", "reason": "strangers at the door"}
+        answer = await owner.post("/api/v1/halt", json=halt, headers={"Authorization": f"Bearer {'t' * 43}"})
+    assert answer.status_code == 200
+    ended = [await asyncio.wait_for(reader.read(), 2) for reader, _ in strangers[:41]]
+    assert ended == [b""] * 41, "they went, and not the owner"
+    for _, writer in strangers:
+        writer.close()
 
 
 async def test_a_client_that_reads_nothing_does_not_hold_up_the_others(open_gateway: Any, serve: Serve) -> None:

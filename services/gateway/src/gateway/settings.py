@@ -81,6 +81,7 @@ class Settings(MoneySettings):
     writes_per_minute: int = Field(default=10, ge=1, description="per client address")
     halts_per_minute: int = Field(default=60, ge=1, description="stopping must never wait behind other writes")
     stream_clients: int = Field(default=50, ge=1, le=1_000, description="live clients at once, at most")
+    stream_clients_per_address: int = Field(default=25, ge=1, le=1_000, description="of them from one address, at most")
     stream_queue: int = Field(default=1_000, ge=10, le=100_000, description="messages kept for a slow client")
     archive_rows_per_event: int = Field(default=20_000, ge=100, description="events kept of each kind, at most")
     archive_decisions: int = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 import uvicorn
@@ -12,7 +13,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
+from dexlane.runtime.connections import MOST_CONNECTIONS, Connections, HttpConnection
 from dexlane.runtime.errors import Fatal
+
+MOST_MESSAGE_BYTES = 65_536
+"""That a client may say at once over a WebSocket."""
 
 
 class Described(Protocol):
@@ -52,14 +57,24 @@ def endpoints(service: Described, registry: CollectorRegistry, mounted: ASGIApp 
 class _Server(uvicorn.Server):
     """Signals belong to the service, which stops this server last."""
 
+    def __init__(self, config: uvicorn.Config, most_connections: int) -> None:
+        super().__init__(config)
+        self._connections = self.server_state = Connections(most_connections)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second."""
+        self._connections.end_overdue(asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
     def install_signal_handlers(self) -> None:
         """Leave the process's signal handlers alone."""
 
 
 class HttpServer:
-    """Serves one application on one address until ``stop``."""
+    """Serves one application on one address until ``stop``. Idle and slow clients use up neither places nor
+    descriptors."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, *, most_connections: int = MOST_CONNECTIONS) -> None:
         self._where = f"{host}:{port}"
         self._server = _Server(
             uvicorn.Config(
@@ -69,9 +84,12 @@ class HttpServer:
                 log_config=None,
                 access_log=False,
                 lifespan="off",
-                ws="websockets-sansio",
+                http=HttpConnection,
+                ws="dexlane.runtime.stream_connection:StreamConnection",
+                ws_max_size=MOST_MESSAGE_BYTES,
                 timeout_graceful_shutdown=3,
-            )
+            ),
+            most_connections,
         )
 
     async def run(self) -> None:

@@ -128,7 +128,11 @@ def make_desk(settings: Settings, given: Surroundings) -> Desk:
     url = settings.database("gateway")
     journal = Journal(url, clock=given.clock, log=given.log, realm=settings.realm)
     picture = LivePicture(Place(settings.realm, settings.network, settings.chains))
-    hub = Hub(max_clients=settings.stream_clients, queue_size=settings.stream_queue)
+    hub = Hub(
+        max_clients=settings.stream_clients,
+        max_per_address=settings.stream_clients_per_address,
+        queue_size=settings.stream_queue,
+    )
     health = HealthPoller(settings.service_urls, given.clock, own=given.own, interval_ms=settings.health_interval_ms)
     redis = Redis.from_url(settings.redis_url, socket_timeout=1, socket_connect_timeout=1)
     statuses, display = StatusKeeper(journal, settings.chains), Display(picture, hub, health, given.clock)

@@ -1,13 +1,16 @@
 """``/stream``: live events over WebSocket.
 
 The client says which it wants, as often as it likes: ``{"subscribe": ["fill.included", "feed"]}``. Beyond loopback its
-first message must also carry ``"token"``. A client that reads too slowly loses its oldest messages and is told so by
+first message must also carry ``"token"``, at once: few connections may wait for it, and the oldest goes. A client that
+reads too slowly loses its oldest messages and is told so by
 ``{"event": "gap", "data": {"dropped": n}}``; it should then read the REST resources again.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from fastapi import APIRouter, WebSocket
 from pydantic import Field, ValidationError
@@ -20,6 +23,7 @@ from gateway.projections.hub import OVERVIEW, Client
 
 MAX_REQUEST_CHARS = 4_096
 TOKEN_WITHIN_S = 5.0
+MOST_WAITING, MOST_WAITING_PER_ADDRESS = 20, 5
 POLICY_VIOLATION = 1008
 TRY_AGAIN_LATER = 1013
 
@@ -39,28 +43,64 @@ def router(desk: Desk) -> APIRouter:
     """The one WebSocket."""
     api = APIRouter()
 
+    waiting = Waiting()
+
     @api.websocket("/stream")
     async def stream(socket: WebSocket) -> None:
-        client = desk.display.hub.join() if desk.door.is_open else None
-        if client is None:
-            await socket.close(TRY_AGAIN_LATER, "starting, or too many clients; try again later")
-            return
+        address = socket.client.host if socket.client else ""
+        client, wish = None, None
         try:
-            await socket.accept()
+            if desk.door.is_open and not desk.settings.is_loopback:
+                await socket.accept()
+                wish = await _authenticated(desk, socket, waiting.place(address))
+            client = desk.display.hub.join(address) if desk.door.is_open else None
+            if client is None:
+                await socket.close(TRY_AGAIN_LATER, "starting, or too many clients; try again later")
+                return
+            if wish is None:
+                await socket.accept()
+            else:
+                _follow(desk, client, wish)
             await _serve(desk, socket, client)
         except _Refused as refusal:
             await socket.close(POLICY_VIOLATION, str(refusal))
         except WebSocketDisconnect:
             pass
         finally:
-            desk.display.hub.leave(client)
+            if client is not None:
+                desk.display.hub.leave(client)
 
     return api
 
 
+class Waiting:
+    """Connections whose token was not heard yet, oldest first. The owner says it at once, so it is never the newest who
+    has to go."""
+
+    def __init__(self) -> None:
+        self._limits: dict[asyncio.Timeout, str] = {}
+
+    @asynccontextmanager
+    async def place(self, address: str) -> AsyncIterator[None]:
+        """Wait a few seconds at most; ``TimeoutError`` when they are over, or others need the place."""
+        async with asyncio.timeout(TOKEN_WITHIN_S) as limit:
+            self._limits[limit] = address
+            self._make_room(address)
+            try:
+                yield
+            finally:
+                self._limits.pop(limit, None)
+
+    def _make_room(self, address: str) -> None:
+        same = [limit for limit, other in self._limits.items() if other == address]
+        many = same if len(same) > MOST_WAITING_PER_ADDRESS else list(self._limits)
+        if many is same or len(many) > MOST_WAITING:
+            del self._limits[many[0]]
+            with suppress(RuntimeError):  # its own time is over in this moment
+                many[0].reschedule(asyncio.get_running_loop().time())
+
+
 async def _serve(desk: Desk, socket: WebSocket, client: Client) -> None:
-    if not desk.settings.is_loopback:
-        await _authenticate(desk, socket, client)
     sending = asyncio.create_task(_send(desk, socket, client))
     reading = asyncio.create_task(_read(desk, socket, client))
     done, pending = await asyncio.wait({sending, reading}, return_when=asyncio.FIRST_COMPLETED)
@@ -71,15 +111,16 @@ async def _serve(desk: Desk, socket: WebSocket, client: Client) -> None:
         task.result()
 
 
-async def _authenticate(desk: Desk, socket: WebSocket, client: Client) -> None:
+async def _authenticated(desk: Desk, socket: WebSocket, place: AbstractAsyncContextManager[None]) -> Subscribe:
     try:
-        wish = await asyncio.wait_for(_wish(socket), TOKEN_WITHIN_S)
+        async with place:
+            wish = await _wish(socket)
     except TimeoutError as error:
         raise _Refused("the first message must carry the token") from error
     if wish.token is None or not desk.token.accepts(wish.token):
         desk.moments.denied("Token needed", "/stream")
         raise _Refused("the first message must carry the token")
-    _follow(desk, client, wish)
+    return wish
 
 
 async def _wish(socket: WebSocket) -> Subscribe:

@@ -23,7 +23,8 @@ def frame(name: str, data: bytes, at_ms: int) -> bytes:
 class Client:
     """One connected client. Messages under a conflated name replace the one that still waits."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, address: str = "") -> None:
+        self.address = address
         self.names: frozenset[str] = frozenset()
         self._size = size
         self._queue: deque[bytes] = deque()
@@ -63,8 +64,9 @@ class Client:
 class Hub:
     """All connected clients."""
 
-    def __init__(self, *, max_clients: int, queue_size: int) -> None:
+    def __init__(self, *, max_clients: int, queue_size: int, max_per_address: int | None = None) -> None:
         self._max_clients = max_clients
+        self._max_per_address = max_per_address or max_clients
         self._queue_size = queue_size
         self._clients: set[Client] = set()
         self.dropped = 0
@@ -74,11 +76,12 @@ class Hub:
         """How many clients are connected."""
         return len(self._clients)
 
-    def join(self) -> Client | None:
-        """A new client; None when there are too many."""
-        if len(self._clients) >= self._max_clients:
+    def join(self, address: str = "") -> Client | None:
+        """A new client; None when there are too many, at all or of its address."""
+        of_address = sum(client.address == address for client in self._clients)
+        if len(self._clients) >= self._max_clients or of_address >= self._max_per_address:
             return None
-        client = Client(self._queue_size)
+        client = Client(self._queue_size, address)
         self._clients.add(client)
         return client
 
