@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from itertools import pairwise
 
 import pytest
 from pydantic import ValidationError
 
-from dexlane.chain.answers import FeeHistory, Header
+from dexlane.chain.answers import Header
 from dexlane.chain.keccak import keccak256
 from dexlane.chain.rollup_terms import GAS_PRICE_ORACLE, L1_BLOCK
 from dexlane.chain.rpc import RpcError, RpcUnavailable
@@ -201,25 +201,6 @@ async def test_without_the_node_the_last_quote_stays_and_readiness_says_how_old_
     await oracle.see(*oracle.chain.mine())
     assert ready() is True
     assert oracle.bus.stored[-1].sampled_blocks == 4
-
-
-@pytest.mark.parametrize("blocks", [-1, 1])
-async def test_a_fee_history_of_other_blocks_gives_no_quote_and_is_not_remembered(oracle: Oracle, blocks: int) -> None:
-    await oracle.see(*oracle.chain.mine(3))
-    known, asked = oracle.window.rows, oracle.rpc.fee_history
-    header, later = oracle.chain.mine(2)
-
-    async def strayed(count: int, newest: int, percentiles: Sequence[int]) -> FeeHistory:
-        return await asked(count, newest + blocks, percentiles)
-
-    oracle.rpc.fee_history = strayed
-    await oracle.see(header)
-    assert len(oracle.bus.stored) == 3
-    assert oracle.window.rows == known
-    oracle.rpc.fee_history = asked
-    await oracle.see(later)
-    assert oracle.bus.stored[-1].block == later.ref
-    assert [row.number for row in oracle.window.rows] == list(range(later.number + 1))
 
 
 async def test_a_quote_that_the_bus_did_not_take_is_not_called_fresh(oracle: Oracle) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dexlane.chain.answers import FeeHistory
 from dexlane.domain.fees import BlockFees, FeeOutlook, FeeParameters, FeeWindows
 from dexlane.events.market import BlockApplied
-from dexlane.runtime.errors import Transient
 from dexlane.values.chains import BlockRef
 
 
@@ -44,21 +43,17 @@ class FeeWindow:
         return [row.base_fee_wei for row in recent if row.base_fee_wei is not None]
 
     def extend(self, event: BlockApplied, history: FeeHistory) -> None:
-        """Take what the node answered for ``missing`` blocks. It may know fewer, as after a fresh start.
-
-        ``Transient`` for rows that end at another block, as those of a node do that lags or strays.
-        """
-        last = history.oldest_block + len(history.gas_used_ratios) - 1
-        if last != event.block.number:
-            raise Transient(f"the node's fee history ends at block {last} and not at {event.block.number}")
+        """Take what the node answered for ``missing`` blocks. It may know fewer, as after a fresh start."""
         if self.newest is None or event.parent_hash != self.newest.hash:
             self._rows.clear()
             self.outlook = FeeOutlook(self._params, self._windows)
         tips, base_fees = history.tips_per_gas_wei, history.base_fees_per_gas_wei
         for index, ratio in enumerate(history.gas_used_ratios):
-            row_tips = tips[index] if index < len(tips) else ()
-            base_fee = base_fees[index] if index < len(base_fees) else None
-            self._take(BlockFees(history.oldest_block + index, ratio, row_tips, base_fee))
+            number = history.oldest_block + index
+            if number <= event.block.number:
+                row_tips = tips[index] if index < len(tips) else ()
+                base_fee = base_fees[index] if index < len(base_fees) else None
+                self._take(BlockFees(number, ratio, row_tips, base_fee))
         self.newest = event.block
 
     def _take(self, row: BlockFees) -> None:
