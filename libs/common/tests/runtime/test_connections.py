@@ -221,6 +221,14 @@ async def test_what_the_server_works_on_is_not_ended_for_a_newcomer(served: Serv
     assert await answered(reader) == b"HTTP/1.1 200 OK"
 
 
+async def test_what_the_server_works_on_for_long_is_answered(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "EXCHANGE_S", 0.3)
+    reader, _ = await served.open(b"GET /work HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await asyncio.sleep(1.0)
+    served.work.set()
+    assert await answered(reader) == b"HTTP/1.1 200 OK"
+
+
 async def test_where_all_are_worked_on_the_newcomer_goes(served: Served) -> None:
     for _ in range(MOST):
         await served.open(b"GET /work HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 MOST_CONNECTIONS = 256
 """Of HTTP at once. The usual limit of descriptors is 1,024, and bus, journal and nodes need some."""
 EXCHANGE_S = 15.0
-"""So long a request may take from its first byte, or from the answer before, until its own answer is read."""
+"""So long a client may take to ask, from the first byte or from the answer before, and then to read its answer."""
 
 
 class HttpConnection(H11Protocol):
@@ -40,7 +40,9 @@ class HttpConnection(H11Protocol):
         return cycle is None or cycle.response_complete or cycle.more_body or self.flow.write_paused
 
     def is_overdue(self, now_s: float) -> bool:
-        """Whether its time is over."""
+        """Whether its time is over. While the server works it stands still, and begins anew with the answer."""
+        if not self.is_waiting:
+            self.since_s = now_s
         return now_s - self.since_s > EXCHANGE_S
 
     def connection_made(self, transport: BaseTransport) -> None:
