@@ -43,7 +43,11 @@ class Source:
     @cached_property
     def tree(self) -> ast.Module:
         """Its syntax tree."""
-        return ast.parse(self.text)
+        try:
+            return ast.parse(self.text)
+        except SystemError:
+            # CPython 3.11 keeps the depth of syntax trees for all threads together, and says so when two parse at once.
+            return ast.parse(self.text)
 
     @property
     def where(self) -> str:

@@ -94,13 +94,10 @@ def a_timeout_gets_a_new_slot(stack: ExitStack) -> None:
 def _next_nonce_after_watch(stack: ExitStack, change: Callable[[int, int], int]) -> None:
     watch = Transactions.watch
 
-    async def careless(self: Any, accounts: Any, highest: Any) -> None:
-        accounts = list(accounts)
-        fresh = [account for account in accounts if account not in self._next_nonce]
-        await watch(self, accounts, highest)
-        for account in fresh:
-            latest = _node(self)._real.blocks[-1].nonces.get(account, 0)
-            self._next_nonce[account] = change(self._next_nonce[account], latest)
+    async def careless(self: Any, account: str, signed: int) -> None:
+        await watch(self, account, signed)
+        latest = _node(self)._real.blocks[-1].nonces.get(account, 0)
+        self._next_nonce[account] = change(self._next_nonce[account], latest)
 
     stack.enter_context(patch.object(Transactions, "watch", careless))
 

@@ -260,9 +260,8 @@ async def test_a_provider_that_was_dropped_is_not_asked_while_the_others_are(log
 def an_access(urls: Sequence[str], log: Log, folder: Path) -> LiveAccess:
     """How a chain with these providers is reached, put together as the services do it."""
     settings = ExecutorSettings(rpc_ws_urls={1: tuple(urls)}, data_dir=folder, port=1)
-    shared: Any = SimpleNamespace(
-        settings=settings, lane=Lane.FAST, service=SimpleNamespace(name="fast-executor", clock=SystemClock(), log=log)
-    )
+    service = SimpleNamespace(name="fast-executor", clock=SystemClock(), log=log, bus=None)
+    shared: Any = SimpleNamespace(settings=settings, lane=Lane.FAST, service=service)
     return assembly._access(1, shared, NodeConnections(1, urls, SystemClock(), log))
 
 
