@@ -28,6 +28,10 @@ class Purpose(StrEnum):
     ALLOWANCE = "allowance"
 
 
+ENTRIES = frozenset({Purpose.ENTRY, Purpose.GAP})
+"""What puts capital at risk that was not."""
+
+
 class FailureReason(StrEnum):
     """Why an intent ended without a fill."""
 

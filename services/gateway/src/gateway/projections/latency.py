@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from dexlane.events.execution import Purpose, TxChanged, TxState
+from dexlane.events.execution import ENTRIES, TxChanged, TxState
 from dexlane.values.base import Value
 from dexlane.values.books import Lane, Mode
 
 KEPT = 1_000
-MEASURED = frozenset({Purpose.ENTRY, Purpose.GAP})
 
 
 class LaneLatency(Value):
@@ -40,7 +39,7 @@ class Latency:
     def apply(self, event: TxChanged) -> None:
         """Take the measurement of a signed entry or gap. Nothing else counts: allowances and exits by hand do
         not begin with the logs of a block."""
-        if event.state is TxState.SIGNED and event.purpose in MEASURED and event.elapsed_ms is not None:
+        if event.state is TxState.SIGNED and event.purpose in ENTRIES and event.elapsed_ms is not None:
             self._samples[event.mode, event.lane].append(event.elapsed_ms)
 
     def view(self) -> tuple[LaneLatency, ...]:

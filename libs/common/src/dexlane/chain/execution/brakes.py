@@ -14,7 +14,7 @@ from dexlane.chain.execution.side_values import SideValues
 from dexlane.domain.breakers.admission import FREE, Admission, ProbeRound
 from dexlane.domain.circumstances import Market, Objection, Planned, Refused, refusal
 from dexlane.events.control import Status
-from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed, Purpose
+from dexlane.events.execution import ENTRIES, FillConfirmed, IntentCreated, IntentFailed
 from dexlane.runtime.breaker_board import BoardPlace, BreakerBoard
 from dexlane.runtime.breaker_store import load_states
 from dexlane.runtime.clock import Clock
@@ -23,8 +23,6 @@ from dexlane.values.books import Lane, Mode
 from dexlane.values.routes import PlannedPath
 
 T = TypeVar("T")
-
-ENTRIES = frozenset({Purpose.ENTRY, Purpose.GAP})
 
 
 @dataclass(frozen=True, kw_only=True)

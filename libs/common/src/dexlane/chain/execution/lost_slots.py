@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, NoReturn
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.payloads import Payloads
 from dexlane.chain.execution.slots import Slot, SlotRecord
-from dexlane.chain.execution.told_before import Outcome, ToldBefore, ToldFacts
+from dexlane.chain.execution.told_before import ToldBefore, ToldFacts
 from dexlane.domain import send_state
+from dexlane.domain.ledger import Outcome
 from dexlane.domain.send_values import AttemptKind, Inclusion, SendState, Stage
 from dexlane.events.execution import (
+    ENTRIES,
     FailureReason,
     FillConfirmed,
     FillReversed,
     IntentCreated,
     IntentFailed,
-    Purpose,
 )
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.runtime.journal import Tx
@@ -39,8 +40,6 @@ from dexlane_signer import (
 
 if TYPE_CHECKING:
     from dexlane.chain.execution.live import LiveParts
-
-RESERVING = frozenset({Purpose.ENTRY, Purpose.GAP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +155,7 @@ def _new(nonce: int, intent: IntentCreated, attempts: Sequence[SignedAttempt]) -
         submission=intent.submission,
         gas_limit=0 if plan is None else plan.gas_limit,
     ).state
-    reserved = plan.amount_in if plan is not None and intent.purpose in RESERVING else 0
+    reserved = plan.amount_in if plan is not None and intent.purpose in ENTRIES else 0
     return Slot(intent=intent, nonce=nonce, reserved=reserved, record=SlotRecord(state=state))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dexlane.chain.execution.slots import StoredIntent
 from dexlane.domain.circumstances import Reserved
 from dexlane.domain.controls.facts import OpenTrade, direction_of
-from dexlane.events.execution import IntentCreated, Purpose
+from dexlane.events.execution import ENTRIES, IntentCreated, Purpose
 from dexlane.events.portfolio import ExposureChanged, FinalFill
 
 MINUTE_MS = 60_000
@@ -17,8 +17,7 @@ RECALL_MS = 15 * MINUTE_MS
 """How far back the journal is asked what was traded lately: longer than any guard against duplicates looks."""
 MOST_DIRECTIONS = 1_024
 """So many directions of a book are remembered, those traded last."""
-ENTRIES = frozenset({Purpose.ENTRY, Purpose.GAP})
-ORDERS = frozenset({Purpose.ENTRY, Purpose.GAP, Purpose.EXIT})
+ORDERS = ENTRIES | {Purpose.EXIT}
 
 
 @dataclass(frozen=True, slots=True)

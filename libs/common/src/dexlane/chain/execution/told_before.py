@@ -5,22 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeVar, get_args
 
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
 from pydantic import ValidationError
 
+from dexlane.domain.ledger import Outcome
 from dexlane.events.base import Event
-from dexlane.events.execution import (
-    FillConfirmed,
-    FillIncluded,
-    FillReversed,
-    IntentCreated,
-    IntentFailed,
-    TxChanged,
-)
+from dexlane.events.execution import IntentCreated, TxChanged
 from dexlane.events.streams import stream_of
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.cancelling import cancelled
@@ -29,9 +23,6 @@ from dexlane.runtime.reading import Follower
 
 READ_S = 300.0
 """How long reading one type of fact may take: the stream keeps 90 days of them."""
-
-Outcome: TypeAlias = FillIncluded | FillConfirmed | FillReversed | IntentFailed
-OUTCOMES: tuple[type[Outcome], ...] = (FillIncluded, FillConfirmed, FillReversed, IntentFailed)
 
 E = TypeVar("E", bound=Event)
 
@@ -63,7 +54,7 @@ class ToldOnBus:
         """As ``ToldFacts.of``."""
         try:
             facts: list[Event] = []
-            for event_type in (IntentCreated, TxChanged, *OUTCOMES):
+            for event_type in (IntentCreated, TxChanged, *get_args(Outcome)):
                 facts += await self._stored(event_type, chain_id, intent_ids)
         except (NatsError, JetStreamError, TimeoutError) as error:
             raise Transient(f"what was told of chain {chain_id} could not be read: {error}") from error
@@ -99,7 +90,7 @@ def last_told(facts: list[Event], intent_ids: AbstractSet[str]) -> dict[str, Tol
         if isinstance(fact, TxChanged) and fact.intent_id in told:
             known = told[fact.intent_id]
             told[fact.intent_id] = replace(known, sequence=max(known.sequence, fact.sequence))
-        elif isinstance(fact, OUTCOMES) and fact.intent_id in told:
+        elif isinstance(fact, Outcome) and fact.intent_id in told:
             known = told[fact.intent_id]
             if known.outcome is None or known.outcome.outcome_version < fact.outcome_version:
                 told[fact.intent_id] = replace(known, outcome=fact)
