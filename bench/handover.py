@@ -21,7 +21,7 @@ from dexlane.events.portfolio import ExposureChanged
 from dexlane.events.risk import VerdictApproved
 from dexlane.events.seals import Approver
 from dexlane.runtime.cancelling import cancelled
-from dexlane.runtime.collector import keep_for_good
+from dexlane.runtime.collector import keep_for_good, uncollected
 from dexlane.runtime.journal import Journal
 from dexlane.runtime.sealing import Approving, Sealer
 from dexlane.testing.builders import USDC, all_booked, an_exposure
@@ -91,7 +91,8 @@ async def _trade(home: Home, url: str, pause_s: float, rounds: int) -> tuple[Spr
             wire = sealed.to_wire()
             handed_ns.clear()
             began = time.perf_counter_ns()
-            await bench.executor.on_verdict(VerdictApproved.from_wire(wire))
+            with uncollected():
+                await bench.executor.on_verdict(VerdictApproved.from_wire(wire))
             if not is_first:
                 samples.append((handed_ns[0] - began) / 1e6)
             for _ in range(BLOCKS_OF_A_TRADE):

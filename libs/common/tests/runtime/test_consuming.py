@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -126,6 +127,27 @@ async def test_a_transient_error_redelivers_until_it_succeeds(
         await until(lambda: deliveries[-1:] == [5])
     assert deliveries == [1, 2, 3, 4, 5]
     assert await dead_letters(js) == []
+
+
+@pytest.mark.usefixtures("_quick_retries")
+async def test_nothing_is_collected_while_a_trade_is_waited_for_and_everything_is_again_after_it(
+    nats_url: str, js: JetStreamContext, bus: Bus, direct: bool
+) -> None:
+    collects: list[bool] = []
+    routes = Routes()
+
+    @routes.decide(DecisionRecorded, durable="test-collector", direct=direct)
+    async def handle(_event: DecisionRecorded, delivery: Delivery) -> None:
+        await asyncio.sleep(0)
+        collects.append(gc.isenabled())
+        if delivery.deliveries == 1:
+            raise Transient("the node is down")
+
+    async with consuming_service(nats_url, routes):
+        await bus.publish(a_decision(1))
+        await until(lambda: len(collects) == 2)
+        await until(gc.isenabled)
+    assert collects == [not direct, not direct]
 
 
 async def test_what_is_postponed_comes_again_when_it_asked_for_it(

@@ -8,6 +8,8 @@ all pools: a third of the cost of applying a block, rising with the number of po
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 YOUNG_OBJECTS = 50_000
 """Net new objects before a collection: several blocks' worth, so that what one block needs for a moment is gone."""
@@ -21,3 +23,16 @@ def keep_for_good() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, 10, 10)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Nothing is collected while this lasts: one collection takes as long as a whole trade. Whoever switched it off
+    switches it on again, so of those that overlap the first decides when."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

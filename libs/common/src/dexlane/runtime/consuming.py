@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -27,6 +27,7 @@ from dexlane.events.base import Event
 from dexlane.events.streams import stream_of
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import Clock
+from dexlane.runtime.collector import uncollected
 from dexlane.runtime.errors import Fatal, InvalidEvent, Postponed, Transient
 from dexlane.runtime.observability import Log, Metrics, trace_context
 from dexlane.runtime.reading import Gate, Start
@@ -177,9 +178,10 @@ class ConsumerPolicy:
     async def decide(self, route: DecisionRoute, message: Msg) -> None:
         """Handle one durable delivery and settle it, or begin what its handler leaves for later."""
         delivery = delivery_of(message)
-        rest = await self._settle(
-            route, message, delivery, lambda: self._run(route.event_type, route.handler, message, delivery)
-        )
+        with uncollected() if route.direct else nullcontext():
+            rest = await self._settle(
+                route, message, delivery, lambda: self._run(route.event_type, route.handler, message, delivery)
+            )
         if rest is None:
             return
         settling = self._settle(route, message, delivery, rest)

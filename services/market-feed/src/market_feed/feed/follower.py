@@ -21,7 +21,7 @@ from dexlane.domain.fees import fee_parameters, next_base_fee
 from dexlane.domain.pool_book import GapError, PoolBook
 from dexlane.events.market import BlockApplied, BlockReorged
 from dexlane.runtime.clock import Clock
-from dexlane.runtime.collector import keep_for_good
+from dexlane.runtime.collector import keep_for_good, uncollected
 from dexlane.runtime.errors import Misconfigured
 from dexlane.values.chains import BlockRef
 from dexlane.values.pools import Pool, PoolDelta
@@ -234,7 +234,8 @@ class BlockFollower:
         if ancestor.hash != tip.hash:
             await self._undo(tip, ancestor, head, handlers)
         for header in branch:
-            await self._apply(header, handlers, newest=header is head)
+            with uncollected():
+                await self._apply(header, handlers, newest=header is head)
         return ""
 
     async def _still_stands(self, tip: Header) -> bool:
