@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from dexlane.domain.amm.tick_math import sqrt_ratio_at_tick, tick_at_sqrt_ratio
 from dexlane.domain.pool_table import PoolTable
 from dexlane.domain.risk import pool_evidence
 from dexlane.domain.risk.depth import TokenDepth, depth_between, depth_of, priced
-from dexlane.domain.risk.evidence import Flag, TokenFacts
+from dexlane.domain.risk.evidence import Flag, TokenFacts, Volatility
 from dexlane.domain.risk.pool_evidence import PoolEvidence
 from dexlane.domain.risk.price_history import Price, PriceHistory, move_pips
 from dexlane.domain.risk.token_changes import findings
@@ -119,7 +120,7 @@ def test_move_is_relative_and_without_sign() -> None:
 def test_history_follows_a_reorganisation_and_refuses_gaps() -> None:
     history = PriceHistory(window=3)
     for number, price in enumerate([100, 101, 102, 103, 200], start=1):
-        history.record(number, {A: Price(price, 1)})
+        history.record(number, {A: Price(price, 1)}, [A])
     volatility = history.volatility(A)
     assert volatility is not None
     assert volatility.samples == 3
@@ -127,18 +128,63 @@ def test_history_follows_a_reorganisation_and_refuses_gaps() -> None:
     history.undo_to(4)
     calm = history.volatility(A)
     assert calm is not None
-    assert calm.peak_move_pips < 10_000
-    history.record(9, {A: Price(500, 1)})
+    assert calm.samples == 3
+    assert calm.peak_move_pips == 10_000
+    history.record(9, {A: Price(500, 1)}, [A])
     assert history.volatility(A) is None
 
 
 def test_history_ignores_a_block_it_already_has() -> None:
     history = PriceHistory()
-    history.record(1, {A: Price(100, 1)})
-    history.record(2, {A: Price(101, 1)})
+    history.record(1, {A: Price(100, 1)}, [A])
+    history.record(2, {A: Price(101, 1)}, [A])
     before = history.volatility(A)
-    history.record(2, {A: Price(150, 1)})
+    history.record(2, {A: Price(150, 1)}, [A])
     assert history.volatility(A) == before
+
+
+PRICES = st.sampled_from([None, *(Price(number, 7) for number in range(1, 10))])
+MOVED = st.dictionaries(st.sampled_from([A, B]), PRICES, min_size=1, max_size=2)
+UNDONE, AHEAD = st.integers(-6, -1), st.integers(2, 3)
+STEPS = st.lists(st.one_of(MOVED, MOVED, MOVED, MOVED, MOVED, UNDONE, AHEAD), min_size=10, max_size=40)
+"""A block with its prices, so many blocks undone, or a block so many ahead of the last."""
+
+
+@given(STEPS, st.integers(1, 4))
+def test_history_of_changes_says_what_all_prices_of_all_blocks_say(
+    steps: list[dict[str, Price | None] | int], window: int
+) -> None:
+    history, said = PriceHistory(window, undo_depth=6), dict[int, dict[str, Price]]()
+    prices, tip, highest, seen = dict[str, Price](), 0, 0, set[str]()
+    for step in steps:
+        if isinstance(step, int) and step < 0:
+            tip = max(0, tip + step, highest - 6)
+            history.undo_to(tip)
+            said = {number: known for number, known in said.items() if number <= tip}
+            back = said.get(tip, prices)
+            seen, prices = {pool for pool in (A, B) if prices.get(pool) != back.get(pool)}, dict(back)
+        else:
+            if isinstance(step, int):
+                tip, said = tip + step, {}
+            else:
+                tip += 1
+                prices = {pool: price for pool, price in {**prices, **step}.items() if price is not None}
+                seen |= step.keys()
+            history.record(tip, prices, seen)
+            said[tip], seen, highest = dict(prices), set(), max(highest, tip)
+        for pool in (A, B):
+            assert history.volatility(pool) == volatility_of(said, pool, window)
+
+
+def volatility_of(said: dict[int, dict[str, Price]], pool: str, window: int) -> Volatility | None:
+    """By the definition: the moves between blocks in a row, up to the last one with a price."""
+    newest = max((number for number, prices in said.items() if pool in prices), default=0)
+    first = newest
+    while first - 1 in said and pool in said[first - 1] and newest - first < window:
+        first -= 1
+    rows = [said[number][pool] for number in range(first, newest + 1) if number in said]
+    moves = [move_pips(before, after) for before, after in pairwise(rows)]
+    return Volatility(-(-sum(moves) // len(moves)), max(moves), len(moves)) if moves else None
 
 
 def test_depth_is_given_in_the_quote_token_on_both_sides() -> None:
@@ -294,3 +340,20 @@ def test_a_block_that_changes_nothing_measures_nothing(monkeypatch: pytest.Monke
     pools.put(v2(B, 2_000, 10**18))
     evidence.applied(block(10), pools, at_ms=10)
     assert measured[2:] == [B]
+
+
+def test_of_a_pool_that_has_left_nothing_is_kept_and_it_begins_anew_when_it_comes_back() -> None:
+    pools = PoolTable([v2(A, 2_000_000_000, 10**18), v2(B, 1_000, 10**18)])
+    evidence = PoolEvidence(USDC.address)
+    for number in (1, 2):
+        evidence.applied(block(number), pools, at_ms=0)
+    left = pools[B]
+    pools.remove(B)
+    evidence.applied(block(3), pools, at_ms=0)
+    assert evidence.depth(left, pools) is None
+    assert evidence.volatility(B) is None
+    pools.put(left)
+    for number, samples in ((4, None), (5, 1)):
+        evidence.applied(block(number), pools, at_ms=0)
+        found = evidence.volatility(B)
+        assert (None if found is None else found.value.samples) == samples

@@ -25,6 +25,8 @@ class PoolEvidence:
         self._measured: dict[str, PoolState] = {}
         self._depths: dict[str, TokenDepth] = {}
         self._prices: dict[str, Price] = {}
+        self._moved: set[str] = set()
+        """Measured anew since the last block."""
         self._valuing: dict[str, Pool | None] = {}
         self._block = -1
         self._at_ms = 0
@@ -40,7 +42,8 @@ class PoolEvidence:
             self.undone(event.block.number - 1, pools)
         self._measure(pools)
         self._block, self._at_ms = event.block.number, at_ms
-        self._history.record(self._block, self._prices)
+        self._history.record(self._block, self._prices, self._moved)
+        self._moved.clear()
 
     def undone(self, ancestor: int, pools: PoolTable) -> None:
         """Go back to a block. The next block gives the evidence its date again."""
@@ -74,7 +77,8 @@ class PoolEvidence:
         return Seen(impact, self._block, self._at_ms)
 
     def _measure(self, pools: PoolTable) -> None:
-        """Measure every pool whose state is another value than the one measured last, however it came to change."""
+        """Measure every pool whose state is another value than the one measured last, however it came to change, and
+        forget those that have left."""
         self._valuing.clear()
         for address, state in pools.states.items():
             if self._measured.get(address) is state:
@@ -82,10 +86,17 @@ class PoolEvidence:
             pool = pools[address]
             depth = depth_of(pool)
             self._measured[address], self._depths[address] = state, depth
+            self._moved.add(address)
             if depth.out0 and depth.out1:
                 self._prices[address] = Price(*spot_price_ratio(pool, pool.key.token0.address, pool.key.token1.address))
             else:
                 self._prices.pop(address, None)
+        if len(self._measured) > len(pools):
+            for address in self._measured.keys() - pools.states.keys():
+                for kept in (self._measured, self._depths, self._prices):
+                    kept.pop(address, None)
+                self._moved.discard(address)
+                self._history.forget(address)
 
     def _quote_value(self, token: str, amount: int, pools: PoolTable) -> int | None:
         if token == self._quote_token:

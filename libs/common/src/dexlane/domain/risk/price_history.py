@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from dexlane.domain.risk.evidence import Volatility
@@ -24,53 +23,90 @@ def move_pips(before: Price, after: Price) -> int:
     return -(-abs(new - old) * PIPS_DENOMINATOR // old)
 
 
-class PriceHistory:
-    """Prices per pool and block over a sliding window; a state machine without a clock.
+class _Change(NamedTuple):
+    """The price from a block on, None where the pool has lost it, and how far it lies from the one before."""
 
-    ``window`` counts moves, so ``window + 1`` prices are kept. A reorganisation is followed with :meth:`undo_to`; after
-    a gap between blocks the history of a pool begins anew.
+    block: int
+    price: Price | None
+    move_pips: int = 0
+
+
+class PriceHistory:
+    """Prices per pool over the last blocks; a state machine without a clock.
+
+    Of many pools a block moves few, so only changes are kept; between them a price moves by zero. ``window`` counts
+    moves, one per block. A reorganisation of up to ``undo_depth`` blocks is followed with :meth:`undo_to`; after a gap
+    between blocks everything begins anew.
     """
 
-    def __init__(self, window: int = 32) -> None:
+    def __init__(self, window: int = 32, undo_depth: int = 128) -> None:
         self._window = window
-        self._prices: dict[str, deque[tuple[int, Price]]] = {}
-        self._memory: dict[str, Volatility] = {}
+        self._kept = window + undo_depth
+        self._changes: dict[str, deque[_Change]] = {}
+        self._begun = self._tip = -1
 
-    def record(self, block: int, prices: Mapping[str, Price]) -> None:
-        """Remember the price of every pool after ``block``. An older or repeated block changes nothing."""
-        for pool, price in prices.items():
-            kept = self._prices.setdefault(pool, deque(maxlen=self._window + 1))
-            if kept and kept[-1][0] >= block:
-                continue
-            if kept and kept[-1][0] != block - 1:
-                kept.clear()
-            kept.append((block, price))
-            self._memory.pop(pool, None)
+    def record(self, block: int, prices: Mapping[str, Price], moved: Iterable[str]) -> None:
+        """Remember the prices after ``block``, of which those of ``moved`` alone may have changed since the block
+        before. An older or repeated block changes nothing."""
+        if block <= self._tip:
+            return
+        if block != self._tip + 1:
+            self._changes.clear()
+            self._begun, moved = block, prices
+        self._tip = block
+        for pool in moved:
+            self._note(pool, block, prices.get(pool))
 
     def undo_to(self, block: int) -> None:
         """Forget everything above ``block``."""
-        for kept in self._prices.values():
-            while kept and kept[-1][0] > block:
-                kept.pop()
-        self._memory.clear()
+        if block < self._begun:
+            self._changes.clear()
+            self._begun = self._tip = -1
+        elif block < self._tip:
+            self._tip = block
+            for pool, changes in list(self._changes.items()):
+                while changes and changes[-1].block > block:
+                    changes.pop()
+                if not changes:
+                    del self._changes[pool]
+
+    def forget(self, pool: str) -> None:
+        """Nobody reports the pool any more."""
+        self._changes.pop(pool, None)
 
     def newest(self, pool: str) -> int:
         """The last block with a price of the pool; -1 when there is none."""
-        kept = self._prices.get(pool)
-        return kept[-1][0] if kept else -1
+        changes = self._changes.get(pool)
+        if changes is None:
+            return -1
+        return self._tip if changes[-1].price is not None else changes[-1].block - 1
 
     def volatility(self, pool: str) -> Volatility | None:
         """Mean (rounded up) and peak move per block; None while no move of the pool is known."""
-        known = self._memory.get(pool)
-        if known is None:
-            known = self._measure(pool)
-            if known is not None:
-                self._memory[pool] = known
-        return known
-
-    def _measure(self, pool: str) -> Volatility | None:
-        prices = [price for _, price in self._prices.get(pool, ())]
-        moves = [move_pips(before, after) for before, after in pairwise(prices)]
-        if not moves:
+        end = began = self.newest(pool)
+        moves: list[int] = []
+        for change in reversed(self._changes.get(pool, ())):
+            if change.block > end:
+                continue  # the price was lost here
+            if change.price is None:
+                break
+            began = max(change.block, end - self._window)
+            if change.block <= end - self._window:
+                break
+            moves.append(change.move_pips)
+        if began == end:
             return None
-        return Volatility(mean_move_pips=-(-sum(moves) // len(moves)), peak_move_pips=max(moves), samples=len(moves))
+        samples = end - began
+        return Volatility(
+            mean_move_pips=-(-sum(moves) // samples), peak_move_pips=max(moves, default=0), samples=samples
+        )
+
+    def _note(self, pool: str, block: int, price: Price | None) -> None:
+        changes = self._changes.get(pool)
+        before = None if changes is None else changes[-1].price
+        if price is before:
+            return
+        changes = self._changes.setdefault(pool, deque())
+        changes.append(_Change(block, price, move_pips(before, price) if before and price else 0))
+        while len(changes) > 1 and changes[1].block < block - self._kept:
+            changes.popleft()
