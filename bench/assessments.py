@@ -36,6 +36,7 @@ from risk_scorer.tokens import ComplianceDesk
 
 WARM_UP, ROUNDS = 1_000, 20_000
 LIMIT_MS = 0.5
+POOLS, CHANGES, BLOCKS = 1_000, 5, 400
 UNLISTED = a_pool_v2(address=an_address("a pool"), token1=a_token("NEW", address="0x" + "f" * 40))
 
 
@@ -47,6 +48,8 @@ class AssessmentsResult:
     processor: Spread
     lists: Spread
     profile: Spread
+    block: Spread
+    """For the pools of one block, which an opportunity found in it waits for."""
 
 
 def run() -> AssessmentsResult:
@@ -66,7 +69,20 @@ def run() -> AssessmentsResult:
     lists = [_clocked(lambda t=t: (law.screened(t, NOW_MS), law.judged(t, NOW_MS))) for t in tokens * 3_000]  # type: ignore[misc]
     verdict, book = a_verdict(), a_book()
     profile = [_clocked(lambda: list(beyond_profile(verdict, book))) for _ in range(9_000)]
-    return AssessmentsResult(spread(clock), spread(processor), spread(lists), spread(profile))
+    return AssessmentsResult(spread(clock), spread(processor), spread(lists), spread(profile), spread(_blocks()))
+
+
+def _blocks() -> list[float]:
+    """Evidence about ``POOLS`` pools, of which ``CHANGES`` change in each block."""
+    pools = PoolTable([a_pool_v2(address=an_address(f"pool {number}")) for number in range(POOLS)])
+    addresses, evidence = list(pools), PoolEvidence(USDC.address)
+    took: list[float] = []
+    for number in range(1, BLOCKS):
+        for address in addresses[number % 100 :: POOLS // CHANGES][:CHANGES]:
+            pools.put(a_pool_v2(address=address, reserve0=20_000_000 * 10**6 + number))
+        block = a_block(number)
+        took.append(_clocked(lambda b=block, n=number: evidence.applied(b, pools, n)))  # type: ignore[misc]
+    return took[50:]
 
 
 def show(result: AssessmentsResult) -> None:
@@ -74,6 +90,7 @@ def show(result: AssessmentsResult) -> None:
     print(f"assess, from held evidence (p99 at most {LIMIT_MS} ms): {result.clock}")
     print(f"  of the processor alone: {result.processor}")
     print(f"  sanctions and rules looked up for it: {result.lists}")
+    print(f"  a block that changes {CHANGES} of {POOLS:,} pools, before it: {result.block}")
     print(f"  thresholds of a profile, when a book plans: {result.profile}")
 
 

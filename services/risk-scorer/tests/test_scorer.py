@@ -9,8 +9,10 @@ import pytest
 
 from dexlane.chain.deployments import counterparties
 from dexlane.chain.link import RpcError
+from dexlane.domain.pool_table import PoolTable
 from dexlane.domain.risk.bytecode.proxies import IMPLEMENTATION_SLOTS
 from dexlane.domain.risk.compliance import ComplianceRules
+from dexlane.domain.risk.pool_trials import TokenInPool, pairs_in
 from dexlane.domain.risk.sanctions import SanctionsList
 from dexlane.domain.thoughts.recording import decided_again
 from dexlane.events.opportunity import OpportunityFound
@@ -34,8 +36,15 @@ from dexlane.testing.builders import (
     an_opportunity,
 )
 from dexlane.values.books import Lane
+from risk_scorer import scorer
 from risk_scorer.handlers import routes
 from risk_scorer.node_facts import read_facts
+
+
+@pytest.fixture
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing gives way to a trade."""
+    monkeypatch.setattr(scorer, "GIVES_WAY_S", 0)
 
 
 def entry(number: int = 100, **fields: Any) -> OpportunityFound:
@@ -101,6 +110,7 @@ async def test_a_token_whose_code_fails_in_any_way_keeps_no_facts_of_others_back
     assert cold.desk.facts([WETH.address])[WETH.address].value.owner is None
 
 
+@pytest.mark.usefixtures("_at_once")
 @pytest.mark.parametrize("babble", [None, 7, "zz", "0xzz", {"number": 5}, [None]], ids=repr)
 async def test_a_node_that_stammers_is_a_veto_and_stops_nothing(cold: Any, babble: Any) -> None:
     cold.node.babble = babble
@@ -298,6 +308,7 @@ async def test_facts_are_read_in_full_in_one_message(bench: Any) -> None:
     assert nothing.code_hash is None
 
 
+@pytest.mark.usefixtures("_at_once")
 async def test_background_task_reads_all_tokens_and_survives_a_silent_node(cold: Any) -> None:
     cold.node.down = True
     task = asyncio.create_task(cold.scorer.keep_tokens_fresh())
@@ -312,6 +323,28 @@ async def test_background_task_reads_all_tokens_and_survives_a_silent_node(cold:
     await cold.blocks(99, 101)
     await asyncio.sleep(0.01)
     assert cold.node.batches == read
+    task.cancel()
+
+
+async def test_what_looks_at_all_pools_lets_a_judgement_on_the_block_go_first(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    def counted(pools: PoolTable) -> tuple[TokenInPool, ...]:
+        looked.append(bench.mirror.tip.number)
+        return pairs_in(pools)
+
+    monkeypatch.setattr(scorer, "pairs_in", counted)
+    monkeypatch.setattr(scorer, "GIVES_WAY_S", 0.05)
+    task = asyncio.create_task(bench.scorer.keep_tokens_tried())
+    await asyncio.sleep(0)
+    await bench.blocks(101, 101)
+    await asyncio.sleep(0.01)
+    await bench.scorer.judge(entry(101))
+    assert looked == []
+    await asyncio.sleep(0.1)
+    assert looked[:1] == [101]
     task.cancel()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from dexlane.domain.pool_book import PoolBook
 from dexlane.domain.risk.assessment import Assessment, assess
-from dexlane.domain.risk.evidence import Evidence, Seen, TokenFacts
+from dexlane.domain.risk.evidence import Evidence
 from dexlane.domain.risk.factors import RiskLimits, pools_of, tokens_of
 from dexlane.domain.risk.pool_evidence import PoolEvidence
 from dexlane.domain.risk.pool_trials import TokenInPool, pairs_in, pairs_of
@@ -34,8 +34,9 @@ from risk_scorer.tokens import Publish, TokenDesk, TrialDesk, tokens_in
 
 Verdict = VerdictApproved | VerdictRejected
 SERVICE = "risk-scorer"
-RECORD_GIVES_WAY_S = 0.1
-"""The record of a verdict waits so long: the trade that follows from it needs the processors now."""
+GIVES_WAY_S = 0.1
+"""What looks at all pools waits so long after a block, and the record of a verdict after that: the trade that follows
+from them needs the processors now."""
 MANY_UNTOLD = 32
 """From so many records on none waits: the server gives out no more than twice as many messages at once."""
 
@@ -91,50 +92,57 @@ class Scorer:
         self._untold: dict[str, Judged] = {}
 
     async def on_block(self, event: BlockApplied) -> None:
-        """Keep the evidence about pools at the tip; ask for token facts when it is time."""
+        """Keep the evidence about pools at the tip."""
         self._pools.applied(event, self._mirror.book.pools, event.received_at_ns // 1_000_000)
         arrived, self._next_block = self._next_block, asyncio.Event()
         arrived.set()
+        self._refresh.set()
         self._came.set()
-        due = not 0 <= event.block.number - self._refreshed_at < self._policy.refresh_blocks
-        if due or len(self._known()) < len(tokens_in(self._mirror.book.pools)):
-            self._refreshed_at = event.block.number
-            self._refresh.set()
 
     async def on_reorg(self, event: BlockReorged) -> None:
         """Go back with the mirror."""
         self._pools.undone(event.ancestor.number, self._mirror.book.pools)
 
     async def keep_tokens_fresh(self) -> None:
-        """Read the facts of all known tokens again whenever a block asks for it, for ever."""
+        """Read the facts of all tokens when it is time, and when there is a new one, for ever."""
         await self.desk.recall()
         while True:
-            await self._refresh.wait()
-            self._refresh.clear()
-            tip = self._mirror.tip
-            if tip is None:
+            tip = await self._tip_after(self._refresh)
+            if tip is None or self._are_fresh(tip):
                 continue
-            if not await self._read_all(tip):
-                self._refreshed_at = -1
+            self._refreshed_at = tip.number if await self._read_all(tip) else -1
             await self.desk.shares.gather(tuple(self._mirror.book.pools.values()), tip)
 
     async def keep_tokens_tried(self) -> None:
         """Make executed checks, one after the other, for ever: held tokens first, then new ones, then the others."""
         await self.trials.recall()
         while True:
-            await self._came.wait()
-            self._came.clear()
-            tip = self._mirror.tip
-            pair = self.trials.next_due(pairs_in(self._mirror.book.pools), self._newest)
-            if tip is None or pair is None:
-                continue
-            try:
-                made = await self.trials.try_out(pair, tip)
-            except Transient as error:
-                self._moments.trial_failed(pair[0], str(error))
-            else:
-                if made:
-                    self._came.set()
+            await self._tip_after(self._came)
+            while await self._try_next():
+                pass
+
+    async def _tip_after(self, came: asyncio.Event) -> BlockRef | None:
+        await came.wait()
+        await asyncio.sleep(GIVES_WAY_S)
+        came.clear()
+        return self._mirror.tip
+
+    def _are_fresh(self, tip: BlockRef) -> bool:
+        tokens = self._mirror.book.pools.tokens
+        is_due = not 0 <= tip.number - self._refreshed_at < self._policy.refresh_blocks
+        return not is_due and len(self.desk.facts(tokens)) == len(tokens)
+
+    async def _try_next(self) -> bool:
+        """Make the check that is due first; False when there is none, or it was not made."""
+        tip = self._mirror.tip
+        pair = self.trials.next_due(pairs_in(self._mirror.book.pools), self._newest)
+        if tip is None or pair is None:
+            return False
+        try:
+            return await self.trials.try_out(pair, tip)
+        except Transient as error:
+            self._moments.trial_failed(pair[0], str(error))
+            return False
 
     async def judge(self, opportunity: OpportunityFound) -> Verdict:
         """The verdict on an opportunity."""
@@ -182,7 +190,7 @@ class Scorer:
 
     async def _record(self, judged: Judged, publish: Publish) -> None:
         if len(self._untold) < MANY_UNTOLD:
-            await asyncio.sleep(RECORD_GIVES_WAY_S)
+            await asyncio.sleep(GIVES_WAY_S)
         recorded = self._recorder.recorded([self._thought(judged)], self._clock.now_ms())
         for event in recorded.events:
             await publish(event)
@@ -215,9 +223,6 @@ class Scorer:
     @property
     def _newest(self) -> int:
         return self._pools.block
-
-    def _known(self) -> dict[str, Seen[TokenFacts]]:
-        return self.desk.facts(tokens_in(self._mirror.book.pools))
 
     async def _read_all(self, tip: BlockRef) -> bool:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
 
 from dexlane.values.pools import Pool, PoolKey, PoolState
 
@@ -30,15 +30,24 @@ class PoolTable(Mapping[str, Pool]):
         """The states by address: a view that lives until the table is copied and then changed."""
         return self._states
 
+    @property
+    def tokens(self) -> KeysView[str]:
+        """The addresses of all tokens that some pool holds, to read only."""
+        return self._trading.keys()
+
     def trading(self, token: str) -> Sequence[str]:
         """The addresses of the pools that hold a token, to read only. Which pools hold what changes seldom: it is found
         anew when somebody asks after a pool joined or left."""
+        return self._trading.get(token, ())
+
+    @property
+    def _trading(self) -> dict[str, list[str]]:
         if self._by_token is None:
             self._by_token, self._between = {}, {}
             for address, key in self._keys.items():
                 for one in key.tokens:
                     self._by_token.setdefault(one.address, []).append(address)
-        return self._by_token.get(token, ())
+        return self._by_token
 
     def between(self, one: str, other: str) -> Sequence[str]:
         """The addresses of the pools that trade two tokens, lowest first. Found once, as long as no pool joins or
