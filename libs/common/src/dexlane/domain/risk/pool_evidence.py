@@ -112,15 +112,16 @@ class PoolEvidence:
         return amount * denominator // numerator
 
     def _deepest_against_quote(self, token: str, pools: PoolTable) -> Pool | None:
-        """The pool that values a token: of those against the quote token, the one deepest in the quote token."""
+        """The pool that values a token: of those against the quote token, the one deepest in the quote token;
+        of equal ones that with the lowest address."""
         best: Pool | None = None
         best_depth = 0
-        for address in pools.trading(token):
+        for address in pools.between(token, self._quote_token):
             key = pools.key(address)
             if address not in self._prices or {key.token0.address, key.token1.address} != {token, self._quote_token}:
                 continue
             pool, depth = pools[address], self._depths[address]
             quote_depth = depth.out0 if pool.key.token0.address == self._quote_token else depth.out1
-            if quote_depth > best_depth or (quote_depth == best_depth and best and address < best.key.address):
+            if quote_depth > best_depth:
                 best, best_depth = pool, quote_depth
         return best
