@@ -15,7 +15,7 @@ from dexlane.events.risk import TokenFlagged
 from dexlane.testing.builders import USDC as KNOWN
 from dexlane.testing.builders import a_block_ref, an_address
 from dexlane.values.books import ExitRules
-from dexlane.values.pools import ConcentratedState, ConstantProductState, Pool, PoolKey, Protocol
+from dexlane.values.pools import ConstantProductState, Pool, PoolKey, Protocol
 from dexlane.values.tokens import Token
 
 USDC = Token(address="0x" + "a" * 40, symbol="USDC", decimals=6)
@@ -140,17 +140,11 @@ def test_the_value_has_our_own_impact_in_it() -> None:
     assert large.proceeds < 100 * small.proceeds
 
 
-def test_a_pool_that_takes_only_a_part_gives_no_value() -> None:
-    key = PoolKey(
-        address="0x" + "3" * 40,
-        protocol=Protocol.UNISWAP_V3,
-        token0=USDC,
-        token1=WETH,
-        fee_pips=500,
-        tick_spacing=10,
-    )
-    empty = Pool(key=key, state=ConcentratedState(sqrt_price_x96=2**96, tick=0, liquidity=0))
-    assert executable_value({key.address: empty}, WETH.address, USDC.address, 10**18) is None
-    assert executable_value({}, WETH.address, USDC.address, 10**18) is None
-    # More than any order can sell, as a token may claim in its logs that we got.
-    assert executable_value({key.address: empty}, WETH.address, USDC.address, 2**256 - 1) is None
+def test_a_part_is_judged_as_what_all_of_it_brings_and_the_sentence_says_what_nobody_takes() -> None:
+    signal = evaluate_exit(RULES, held(), replace(worth(950_000_000), pool=None, rest=3 * 10**17))
+    assert signal is not None
+    assert "(-5 %), and nobody takes 0.3 of it; stop loss at -3 %." in signal.detail
+
+
+def test_what_nobody_takes_any_of_is_closed_by_no_price() -> None:
+    assert evaluate_exit(RULES, held(age_s=None), replace(worth(0), pool=None, rest=10**18)) is None

@@ -22,7 +22,8 @@ from dexlane.events.execution import AccountOpened, IntentCreated, IntentFailed,
 from dexlane.events.portfolio import ExitTriggered
 from dexlane.runtime.errors import Fatal, InvalidEvent
 from dexlane.runtime.journal import Journal, Tx
-from portfolio.marks import Announcer, noted_exit
+from portfolio.marks import Announcer
+from portfolio.marks.records import noted_exit
 from portfolio.marks.results import Result
 from portfolio.metrics import Moments
 from portfolio.store.entries import EntryStore

@@ -24,7 +24,7 @@ class Moments:
         self._exits = metrics.counter("exits_total", "Exits by reason and step", ("reason", "step"))
         self._unpriced = metrics.counter("unpriced_total", "Valuations left out because a price was missing")
         self._unsellable = metrics.counter(
-            "unsellable_total", "Valuations that found no watched pool to take all of a position", ("book",)
+            "unsellable_total", "Valuations in which watched pools did not take all of a position", ("book",)
         )
         self._stuck: dict[tuple[str, str], set[str]] = {}
         self._unnamed = metrics.counter("unnamed_tokens_total", "Position changes not told: token unknown")
@@ -64,7 +64,7 @@ class Moments:
         self._refolds.inc()
         self._log.info("positions_refolded", book_id=book_id, account=account)
 
-    def exposure_told(self, event: ExposureChanged, mode: Mode) -> None:
+    def exposure_told(self, event: ExposureChanged, mode: Mode, stuck: set[str]) -> None:
         """What an account has at work was announced. Its equity shows no value at all while a price is missing."""
         labels = (event.book_id, event.lane, mode, event.quote.symbol)
         scale = 10**event.quote.decimals
@@ -75,7 +75,7 @@ class Moments:
             self._equity.remove(*labels)
         else:
             self._equity.labels(*labels).set(event.equity / scale)
-        self._positions_valued(event)
+        self._positions_valued(event, stuck)
         self._log.debug("exposure_told", book_id=event.book_id, lane=event.lane, version=event.exposure_version)
 
     def exit_triggered(self, event: ExitTriggered) -> None:
@@ -103,9 +103,8 @@ class Moments:
         self._unpriced.inc()
         self._log.debug("price_missing", book_id=book_id, token=token)
 
-    def _positions_valued(self, event: ExposureChanged) -> None:
-        """Positions of which no watched pool is known to take all: no price rule can close them. Logged once."""
-        stuck = {part.token for part in event.parts or () if part.pool is None}
+    def _positions_valued(self, event: ExposureChanged, stuck: set[str]) -> None:
+        """Tokens of positions that the watched pools do not take all of, as far as is known. Logged once."""
         for token in stuck:
             self._unsellable.labels(event.book_id).inc()
             if token not in self._stuck.get((event.book_id, event.lane), ()):

@@ -3,16 +3,23 @@
 Prices are never looked at in isolation. A position is worth what selling *all of it now* would bring, computed exactly
 on current pool states, with the fee and our own price impact in it. Distances are in basis points of what the held
 quantity cost, and compared as integers, so that the limit itself counts as reached.
+
+Where no pool takes all of it, it is sold in parts, over every route of at most two pools: what one pool gives for its
+part is no price of the whole, and what was bought over several pools is worth what it brings in several. A rest that
+nobody takes is worth nothing. Whether that is so, or only not known yet, no block can tell by itself: a value with a
+rest is a price only once it has stood for some blocks, which portfolio sees to. Of what nobody takes anything there is
+no price at all, for there is nothing that an exit could do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from dexlane.domain.amm.quoting import Quote, quote_exact_in
 from dexlane.domain.risk.canonical import canonical_symbol
 from dexlane.domain.risk.evidence import Flag
+from dexlane.domain.selling import routes_between, sold_in_parts
 from dexlane.events.portfolio import ExitReason
 from dexlane.events.risk import TokenFlagged
 from dexlane.values.amounts import BPS_DENOMINATOR, decimal_text
@@ -23,10 +30,12 @@ from dexlane.values.tokens import Token
 
 @dataclass(frozen=True, slots=True)
 class ExecutableValue:
-    """What selling a quantity now would bring: the pool that pays most, and its exact output in quote units."""
+    """What selling a quantity now would bring, in quote units. ``pool`` is the one that takes all of it, None when it
+    is sold in parts; ``rest`` is what nobody takes."""
 
-    pool: str
+    pool: str | None
     proceeds: int
+    rest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,51 +69,55 @@ class ExitSignal:
 
 
 def executable_value(pools: Mapping[str, Pool], token: str, quote: str, quantity: int) -> ExecutableValue | None:
-    """Sell ``quantity`` of ``token`` for ``quote`` through the single pool that pays most.
+    """Sell ``quantity`` of ``token`` for ``quote``: through the single pool that pays most for all of it; in parts
+    where none takes all, or others give more than that for parts, as beside a thin pool that takes anything.
 
-    None when no pool can take the whole quantity: a part of it is no price for all of it. Of equal pools the one with
-    the lower address is taken, so that everybody finds the same.
+    None when no route leads there. Of equal pools the one with the lower address is taken, so that everybody finds the
+    same.
     """
     best: ExecutableValue | None = None
-    for address, found in _offers(pools, token, quote, quantity):
-        if found is not None and not found.partial and (best is None or found.amount_out > best.proceeds):
-            best = ExecutableValue(address, found.amount_out)
-    return best
-
-
-def least_value(pools: Mapping[str, Pool], token: str, quote: str, quantity: int) -> int | None:
-    """What selling now brings though no pool takes all of it, or gives one unit for it: what the one that pays most
-    gives for its part, nothing for dust and where the liquidity has gone. None when no pool trades it at all."""
-    offers = [0 if found is None else found.amount_out for _, found in _offers(pools, token, quote, quantity)]
-    return max(offers, default=None)
-
-
-def _offers(pools: Mapping[str, Pool], token: str, quote: str, quantity: int) -> Iterator[tuple[str, Quote | None]]:
-    """What each pool that trades the pair gives, lowest address first; None where it gives nothing."""
+    for_parts = 0
     for address in sorted(pools):
-        pool = pools[address]
-        if not pool.key.trades(token, quote):
-            continue
-        try:
-            yield address, quote_exact_in(pool, token, quantity, quote)
-        except ValueError:
-            # Too little liquidity, or a quantity that no order can have: a token may claim that we hold any.
-            yield address, None
+        found = _offer(pools[address], token, quote, quantity)
+        if found is not None and found.partial:
+            for_parts += found.amount_out
+        elif found is not None and (best is None or found.amount_out > best.proceeds):
+            best = ExecutableValue(address, found.amount_out)
+    if best is not None and best.proceeds >= for_parts:
+        return best
+    routes = routes_between(pools, token, quote)
+    if not routes:
+        return None
+    sold = sold_in_parts(pools, routes, quantity)
+    if best is not None and best.proceeds >= sold.proceeds:
+        return best
+    return ExecutableValue(None, sold.proceeds, sold.rest)
+
+
+def _offer(pool: Pool, token: str, quote: str, quantity: int) -> Quote | None:
+    """What a pool that trades the pair gives; None where it gives nothing."""
+    if not pool.key.trades(token, quote):
+        return None
+    try:
+        return quote_exact_in(pool, token, quantity, quote)
+    except ValueError:
+        # Too little liquidity, or a quantity that no order can have: a token may claim that we hold any.
+        return None
 
 
 def evaluate_exit(rules: ExitRules, held: HeldPosition, value: ExecutableValue | None) -> ExitSignal | None:
     """The first rule that fires, in the order unsafe token, stop loss, take profit, maximum age; None when the position
     stays open.
 
-    Without an executable value, or when the position cost nothing, the price rules cannot be judged and stay silent;
-    the age rule needs no price.
+    Without an executable value, when nobody takes any of it, or when the position cost nothing, the price rules cannot
+    be judged and stay silent; the age rule needs no price.
     """
     if held.quantity <= 0:
         return None
     if rules.flagged_tokens and held.warning is not None:
         detail = f"{held.token.symbol} is unsafe since block {held.warning.block_number}: {held.warning.reason}"
         return ExitSignal(ExitReason.TOKEN_FLAGGED, detail, held.warning.sell_tax_bps)
-    if value is not None and held.cost > 0:
+    if value is not None and value.proceeds > 0 and held.cost > 0:
         signal = _price_rule(rules, held, value)
         if signal is not None:
             return signal
@@ -149,10 +162,12 @@ def _sentence(held: HeldPosition, value: ExecutableValue, limit: str) -> str:
     difference = value.proceeds - held.cost
     distance = abs(difference) * BPS_DENOMINATOR // held.cost
     sign = "-" if difference < 0 else "+"
+    rest = f", and nobody takes {decimal_text(value.rest, held.token.decimals)} of it" if value.rest else ""
     return (
         f"Selling {decimal_text(held.quantity, held.token.decimals)} {held.token.symbol} now brings "
         f"{decimal_text(value.proceeds, held.quote.decimals)} {held.quote.symbol} for a cost of "
-        f"{decimal_text(held.cost, held.quote.decimals)} {held.quote.symbol} ({sign}{_percent(distance)}); {limit}."
+        f"{decimal_text(held.cost, held.quote.decimals)} {held.quote.symbol} ({sign}{_percent(distance)}){rest}; "
+        f"{limit}."
     )
 
 

@@ -180,7 +180,7 @@ class _Desk:
 def plan_exit(
     exit_: ExitTriggered, book: Book, holdings: Holdings, market: Market, rules: PlanningRules
 ) -> Planned | Refused:
-    """Plan to sell a position whole, for the book's quote token, where it brings most."""
+    """Plan to sell a position for the book's quote token, where it brings most: whole, or as much as a route takes."""
     objections = against_exit(exit_, book, holdings, market, rules)
     market = _with_tax(market, exit_, book)
     fee_quote = market.fee_quote
@@ -194,10 +194,10 @@ def plan_exit(
     native = NativePrice(market.pools, market.chain_id, market.traded_as(book.quote.address))
     desk = _Desk(book, market, rules, TradeSearch(market, rules, terms.dearest_gas_wei), native)
     waits = market.block.number - exit_.block.number <= rules.exit_retry_blocks
-    found = desk.search.best(exit_.token.address, desk.quote_token, amount)
+    found = desk.search.most(exit_.token.address, desk.quote_token, amount, tolerance)
     if found is None:
         quantity = decimal_text(amount, exit_.token.decimals)
-        sentence = f"no known pool takes {quantity} {exit_.token.symbol} for {book.quote.symbol}"
+        sentence = f"no known pool takes any of {quantity} {exit_.token.symbol} for {book.quote.symbol}"
         return refusal([Objection("no_route", sentence, passing=waits)])
     trade = _trade(_Offer(found, _less(found.amount_out, tolerance), terms), desk, tolerance)
     share = rules.urgent_exit_budget_bps if urgent else rules.exit_budget_bps

@@ -1,16 +1,19 @@
-"""The best way to sell an amount, as the routers can trade it: one path, or several when they bring more after gas."""
+"""The best way to sell an amount, or the most of it, as the routers can trade it: one path, or several when they bring
+more after gas."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from dexlane.domain.amm.quoting import InsufficientLiquidity
 from dexlane.domain.circumstances import Market, PlanningRules
 from dexlane.domain.rollup_fees import PERMIT_BYTES, dearest_rollup_fee_wei, expected_size
 from dexlane.domain.routing import Errand, GasTerms, PoolGraph, best_on, best_split, out_per_wei
+from dexlane.domain.selling import most_taken, pools_between, routes_between, sold_in_parts
 from dexlane.domain.trade_quotes import TradeQuote, quote_trade
-from dexlane.values.pools import Protocol
+from dexlane.values.amounts import apply_bps
+from dexlane.values.pools import Pool, Protocol
 from dexlane.values.routes import Route
 
 ROUTABLE = frozenset({Protocol.UNISWAP_V2, Protocol.UNISWAP_V3})
@@ -34,8 +37,7 @@ class TradeSearch:
         they are never split.
         """
         errand = Errand(token_in, token_out, amount, self._rules.max_legs)
-        taxed = any(self._market.taxes.get(token) for token in (token_in, token_out))
-        single = best_on(self._measuring if taxed else self._graph, errand)
+        single = best_on(self._measuring if self._taxed(token_in, token_out) else self._graph, errand)
         found = [] if single is None else self._quoted([(single.route, amount)])
         gas = self._gas_terms(token_out)
         if self._rules.max_paths > 1 and gas is not None and not self._market.taxes.keys() & {token_in, token_out}:
@@ -45,12 +47,54 @@ class TradeSearch:
                 found += self._quoted(routes)
         return max(found, key=lambda quote: (self._net(quote, gas), -len(quote.paths)), default=None)
 
+    def most(self, token_in: str, token_out: str, amount: int, spare_bps: int) -> TradeQuote | None:
+        """As ``best``; where no route takes the whole amount, or a part of it brings more than all of it does, that
+        part which brings most.
+
+        What goes to the very end of a pool's liquidity no longer fits when others sell a little before us, so a part is
+        smaller than the most that its routes take by ``spare_bps``. A taxed token is sold whole: the pools in which it
+        can be sold take any amount.
+        """
+        whole = self.best(token_in, token_out, amount)
+        if self._taxed(token_in, token_out) or (whole is not None and not self._is_short(token_in, token_out, amount)):
+            return whole
+        part = self._part(token_in, token_out, amount, spare_bps)
+        return part if part is not None and (whole is None or part.amount_out > whole.amount_out) else whole
+
     def is_better(self, found: TradeQuote, than: TradeQuote, token_out: str) -> bool:
         """Whether one trade brings more than another; after gas when one of them is split."""
         if len(found.paths) == len(than.paths):
             return found.amount_out > than.amount_out
         gas = self._gas_terms(token_out)
         return self._net(found, gas) > self._net(than, gas)
+
+    def _part(self, token_in: str, token_out: str, amount: int, spare_bps: int) -> TradeQuote | None:
+        """What the routes that bring most for a part take together, as many as a trade may have paths."""
+        legs = min(2, self._rules.max_legs)
+        pools = self._routable(pools_between(self._market.pools, token_in, token_out, legs))
+        parts = sold_in_parts(pools, routes_between(pools, token_in, token_out, legs), amount).parts
+        kept = [part.route for part in parts[: self._rules.max_paths]]
+        sold = sold_in_parts(pools, kept, amount)
+        # Sold at once, what fills a pool may be a few units too much for it: then it needs room as well.
+        for spare in (spare_bps,) if sold.rest else (0, spare_bps):
+            amounts = [(part.route, part.amount_in - apply_bps(part.amount_in, spare)) for part in sold.parts]
+            found = self._quoted([one for one in amounts if one[1]]) if amounts else []
+            if found:
+                return found[0]
+        return None
+
+    def _is_short(self, token_in: str, token_out: str, amount: int) -> bool:
+        """Whether a pool takes less than the whole amount, so that a part may bring more in it."""
+        pools = self._routable(pools_between(self._market.pools, token_in, token_out, 1))
+        found = [most_taken(pools, route, amount) for route in routes_between(pools, token_in, token_out, 1)]
+        return any(quote is not None and quote.amount_in < amount for quote in found)
+
+    @staticmethod
+    def _routable(pools: Mapping[str, Pool]) -> dict[str, Pool]:
+        return {address: pool for address, pool in pools.items() if pool.key.protocol in ROUTABLE}
+
+    def _taxed(self, *tokens: str) -> bool:
+        return any(self._market.taxes.get(token) for token in tokens)
 
     @cached_property
     def _graph(self) -> PoolGraph:

@@ -63,7 +63,9 @@ class ExposurePart(Value):
     token: Address
     strategy: str
     cost: Amount
-    pool: Address | None = Field(default=None, description="where all of the token would be sold now; None: nowhere")
+    pool: Address | None = Field(
+        default=None, description="the one pool that takes all of the token now; None: none does"
+    )
     worth: Amount | None = Field(default=None, description="its share of what that would bring; None: not known")
     newest_block: int | None = Field(default=None, ge=0, description="block of its newest purchase")
 

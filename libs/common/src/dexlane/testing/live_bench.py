@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,6 +67,7 @@ from dexlane.testing.fake_mempool import PooledTransaction
 from dexlane.testing.journals import migrated
 from dexlane.values.books import Book, Lane, Mode
 from dexlane.values.chains import BlockRef
+from dexlane.values.pools import Pool
 from dexlane_signer import PrivateKey
 
 E = TypeVar("E", bound=Event)
@@ -93,6 +94,7 @@ class TokenWorld:
         self.spent = 1_000 * 10**6
         self.bought = BOUGHT
         self.reverts: set[str] = set()
+        self.pools: Sequence[Pool] = (a_pool_v2(), a_pool_v3())
         self.others: Sequence[Rpc] = ()
         """Further providers beside the bench's own."""
         self.left_out: dict[str, str] = {}
@@ -112,10 +114,8 @@ class TokenWorld:
 
     def execute(self, tx: PooledTransaction) -> Outcome:
         """A router call buys WETH; an approval and a cancel succeed."""
-        if tx.hash in self.reverts:
-            return Outcome(success=False)
-        if tx.to != ROUTER:
-            return Outcome()
+        if tx.hash in self.reverts or tx.to != ROUTER:
+            return Outcome(success=tx.hash not in self.reverts)
         pool = "0x" + "77" * 20
         paid = transfer(USDC.address, ACCOUNT, pool, self.spent)
         return Outcome(logs=(paid, transfer(WETH.address, pool, ACCOUNT, self.bought)))
@@ -190,7 +190,7 @@ class Bench:
             gas_limit=header.gas_limit,
             received_at_ns=self.clock.now_ns(),
         )
-        self.mirror.book = _book_of_pools(event)
+        self.mirror.book = _book_of_pools(event, self.world.pools)
         self.mirror.tip_event = event
         self.mirror.book.apply(event)
         await self.executor.view.on_block(event)
@@ -251,10 +251,10 @@ def _name(subject: str, names: dict[str, Any]) -> str:
     return next(name for name in names if rest == name or rest.startswith(name + "."))
 
 
-def _book_of_pools(event: BlockApplied) -> PoolBook:
+def _book_of_pools(event: BlockApplied, pools: Iterable[Pool]) -> PoolBook:
     book = PoolBook()
     before = BlockRef(number=event.block.number - 1, hash=event.parent_hash)
-    for pool in (a_pool_v2(), a_pool_v3()):
+    for pool in pools:
         book.put(pool, before)
     return book
 

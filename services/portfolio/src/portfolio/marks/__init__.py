@@ -8,21 +8,19 @@ from typing import Any
 
 from dexlane.domain.exits import (
     ExecutableValue,
-    ExitSignal,
     HeldPosition,
     Warned,
+    evaluate_exit,
     executable_value,
-    judge_exit,
-    least_value,
     rest_after,
     warned,
 )
 from dexlane.domain.ledger import AccountKind, LedgerAccount
 from dexlane.domain.positions import DAY_MS
+from dexlane.domain.selling import pools_between
 from dexlane.events.control import Status, TradingStatus, strictest
-from dexlane.events.execution import IntentCreated, Purpose
 from dexlane.events.market import BlockApplied
-from dexlane.events.portfolio import ExitReason, ExitTriggered, ExposureChanged, PositionChanged, TradeResults
+from dexlane.events.portfolio import ExitReason, ExposureChanged, PositionChanged, TradeResults
 from dexlane.events.risk import TokenFlagged
 from dexlane.events.seals import Approver
 from dexlane.runtime.clock import Clock
@@ -35,7 +33,8 @@ from dexlane.values.chains import NATIVE, BlockRef
 from dexlane.values.pools import Pool
 from dexlane.values.tokens import Token
 from portfolio.marks.parts import parts_of
-from portfolio.marks.records import ExitRecords, Judged
+from portfolio.marks.records import ExitRecords, Judged, exit_event, noted_exit
+from portfolio.marks.shortfalls import Shortfalls
 from portfolio.metrics import Moments
 from portfolio.store.entries import EntryStore
 from portfolio.store.positions import (
@@ -82,21 +81,23 @@ class Marks:
         return next(token for token in key.tokens if token.address == address)
 
     def value(self, account: AccountRef, token: str, quantity: int) -> ExecutableValue | None:
-        """What selling the quantity now would bring; None when there is no current price for all of it."""
+        """What selling the quantity now would bring; None when there is no current price for it."""
         if quantity <= 0 or not self.is_current(account.chain_id):
             return None
-        return executable_value(self.trading(account, token), token, account.traded_quote.address, quantity)
+        return self.valued(account, token, quantity)[1]
 
-    def least(self, account: AccountRef, token: str, quantity: int) -> int | None:
-        """What selling brings now where there is no price for all of it; None when nobody can tell."""
-        if quantity <= 0 or not self.is_current(account.chain_id):
-            return None
-        return least_value(self.trading(account, token), token, account.traded_quote.address, quantity)
-
-    def trading(self, account: AccountRef, token: str) -> Mapping[str, Pool]:
-        """The pools in which a token can be sold for the quote token of an account, as they are now."""
-        pools = self.mirrors[account.chain_id].book.pools
-        return {at: pools[at] for at in pools.between(token, account.traded_quote.address)}
+    def valued(
+        self, account: AccountRef, token: str, quantity: int
+    ) -> tuple[Mapping[str, Pool], ExecutableValue | None]:
+        """What selling the quantity for the quote token of an account would bring on the states as they are, and the
+        pools that say so: those that trade the pair, and others only where none of them takes it all."""
+        table, quote = self.mirrors[account.chain_id].book.pools, account.traded_quote.address
+        pools = pools_between(table, token, quote, 1)
+        value = executable_value(pools, token, quote, quantity)
+        if value is None or value.pool is None:
+            pools = pools_between(table, token, quote)
+            value = executable_value(pools, token, quote, quantity)
+        return pools, value
 
     def unrealised(self, stored: StoredPosition) -> int | None:
         """Executable value less cost, quote units; zero when nothing is held, None when there is no price."""
@@ -185,7 +186,9 @@ class Announcer:
             results_version=told,
         )
         await tx.emit(event)
-        self.moments.exposure_told(event, account.mode)
+        worth = {one.token: value(one.token, one.position.quantity) for one in stored if one.position.quantity > 0}
+        stuck = {token for token, found in worth.items() if found is None or found.rest}
+        self.moments.exposure_told(event, account.mode, stuck)
         self.on_exposure(event, account.mode)
 
     async def _results(self, tx: Tx, account: AccountRef, version: int) -> tuple[TradeResults | None, int]:
@@ -213,12 +216,11 @@ class Announcer:
             if token in {NATIVE, account.quote.address}:
                 continue
             value = value_of(token, amount)
-            # Dust, or a token that lost its liquidity, must not hide what all else is worth for ever.
-            brings = self.marks.least(account, token, amount) if value is None else value.proceeds
-            if brings is None:
+            if value is None:
                 self.moments.price_missing(account.book_id, token)
                 return None
-            equity += brings
+            # Dust, and what lost its liquidity, brings nothing, which must not hide what all else is worth for ever.
+            equity += value.proceeds
         return equity
 
 
@@ -261,11 +263,13 @@ class ExitWatch:
     flagged_attempts: int = 8
     approving: Approving = field(default_factory=lambda: Approving(Approver.PORTFOLIO))
     _records: ExitRecords = field(init=False)
+    _shortfalls: Shortfalls = field(init=False)
     _marked: dict[int, int] = field(default_factory=dict)
     _given_up_on: set[tuple[str, str, str, int]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._records = ExitRecords(self.journal)
+        self._shortfalls = Shortfalls(self.exit_patience_blocks)
 
     async def on_block(self, event: BlockApplied) -> None:
         """Exits first, because they are urgent, then their records; nothing at all on a block too old to act on."""
@@ -274,6 +278,7 @@ class ExitWatch:
         async with self.journal.reading() as conn:
             held = await PositionStore(conn).held(event.chain_id)
             waiting = await ExitStore(conn).open(event.chain_id)
+        self._shortfalls.keep_only(held)
         for triggered in waiting:
             if event.block.number - triggered.triggered_block > self.exit_patience_blocks:
                 await self._expire(triggered, event)
@@ -309,9 +314,13 @@ class ExitWatch:
         warning = self.sides.warning(account.chain_id, stored.token, position.origin.block_number)
         if warning is not None and book.exits.flagged_tokens and await self._given_up(stored, warning):
             warning = None
-        pools = self.announcer.marks.trading(account, stored.token)
-        arguments: dict[str, Any] = {"rules": book.exits, "held": replace(holding, warning=warning), "pools": pools}
-        signal = judge_exit(**arguments)
+        pools, value = self.announcer.marks.valued(account, stored.token, position.quantity)
+        price = self._shortfalls.price(stored, pools, value, event.block.number)
+        held = replace(holding, warning=warning)
+        signal = evaluate_exit(book.exits, held, price)
+        # What is on record is decided again by ``judge_exit``: without pools where there was no price.
+        seen = {} if price is None else pools
+        arguments: dict[str, Any] = {"rules": book.exits, "held": held, "pools": seen}
         if signal is not None and not await self._rests(stored, event):
             await self._trigger(stored, Judged(token, signal, arguments), event)
 
@@ -337,58 +346,20 @@ class ExitWatch:
         return True
 
     async def _trigger(self, stored: StoredPosition, judged: Judged, event: BlockApplied) -> None:
-        exit_event = self.approving.exit(_exit_event(stored, judged.token, judged.signal, event), event)
+        triggered = self.approving.exit(exit_event(stored, judged, event), event)
         async with self.journal.transaction() as tx:
             account = stored.account
             now = await PositionStore(tx.conn).position(account.book_id, account.address, stored.token)
-            exits, noted = ExitStore(tx.conn), noted_exit(exit_event, stored, ExitState.OPEN)
+            exits, noted = ExitStore(tx.conn), noted_exit(triggered, stored, ExitState.OPEN)
             if now is None or now.version != stored.version or await exits.of_intent(noted.intent_id) is not None:
                 return
             await exits.add(noted)
-            await tx.emit(exit_event)
-        self._records.later(exit_event, stored, judged)
-        self.announcer.moments.exit_triggered(exit_event)
+            await tx.emit(triggered)
+        self._records.later(triggered, stored, judged)
+        self.announcer.moments.exit_triggered(triggered)
 
     async def _mark(self, event: BlockApplied) -> None:
         async with self.journal.transaction() as tx:
             for account in await PositionStore(tx.conn).accounts(event.chain_id):
                 await self.announcer.exposure(tx, account, event.block)
         self._marked[event.chain_id] = event.block.number
-
-
-def _exit_event(stored: StoredPosition, token: Token, signal: ExitSignal, event: BlockApplied) -> ExitTriggered:
-    account = stored.account
-    return ExitTriggered(
-        id=ExitTriggered.make_id(account.book_id, account.address, stored.token, stored.version, signal.reason),
-        chain_id=account.chain_id,
-        occurred_at_ms=event.occurred_at_ms,
-        book_id=account.book_id,
-        mode=account.mode,
-        lane=account.lane,
-        account=account.address,
-        token=token,
-        quote=account.quote,
-        quantity=stored.position.quantity,
-        reason=signal.reason,
-        detail=signal.detail,
-        strategy=stored.position.strategy,
-        block=event.block,
-        received_at_ns=event.received_at_ns,
-        sell_tax_bps=signal.sell_tax_bps,
-    )
-
-
-def noted_exit(event: ExitTriggered, stored: StoredPosition, state: ExitState) -> StoredExit:
-    """A triggered exit as it is kept with the position that it closes."""
-    return StoredExit(
-        exit_id=event.id,
-        intent_id=IntentCreated.make_id(event.book_id, event.id, Purpose.EXIT),
-        chain_id=event.chain_id,
-        book_id=event.book_id,
-        address=event.account,
-        token=event.token.address,
-        position_version=stored.version,
-        reason=event.reason,
-        state=state,
-        triggered_block=event.block.number,
-    )

@@ -10,12 +10,14 @@ from dexlane.domain.exits import ExitSignal
 from dexlane.domain.thoughts.calls import Occasion, Thought
 from dexlane.domain.thoughts.recording import Recorder
 from dexlane.domain.thoughts.saying import EXIT_TRIGGERED
+from dexlane.events.execution import IntentCreated, Purpose
+from dexlane.events.market import BlockApplied
 from dexlane.events.portfolio import ExitReason, ExitTriggered
 from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime.code_version import code_version
 from dexlane.runtime.journal import Journal
 from dexlane.values.tokens import Token
-from portfolio.store.positions import ExitStore, StoredExit, StoredPosition
+from portfolio.store.positions import ExitState, ExitStore, StoredExit, StoredPosition
 
 CONSUMER = "portfolio-exit-records"
 LOOKED_AT = 100
@@ -83,6 +85,45 @@ class ExitRecords:
             for one in await ExitStore(tx.conn).newest(chain_id, LOOKED_AT):
                 if one.reason not in BY_PEOPLE and await tx.first_time(CONSUMER, one.exit_id):
                     await tx.emit(_without_reasons(one, tx.now_ms))
+
+
+def exit_event(stored: StoredPosition, judged: Judged, event: BlockApplied) -> ExitTriggered:
+    """The exit of a whole position, on the block that it was judged on."""
+    account, signal = stored.account, judged.signal
+    return ExitTriggered(
+        id=ExitTriggered.make_id(account.book_id, account.address, stored.token, stored.version, signal.reason),
+        chain_id=account.chain_id,
+        occurred_at_ms=event.occurred_at_ms,
+        book_id=account.book_id,
+        mode=account.mode,
+        lane=account.lane,
+        account=account.address,
+        token=judged.token,
+        quote=account.quote,
+        quantity=stored.position.quantity,
+        reason=signal.reason,
+        detail=signal.detail,
+        strategy=stored.position.strategy,
+        block=event.block,
+        received_at_ns=event.received_at_ns,
+        sell_tax_bps=signal.sell_tax_bps,
+    )
+
+
+def noted_exit(event: ExitTriggered, stored: StoredPosition, state: ExitState) -> StoredExit:
+    """A triggered exit as it is kept with the position that it closes."""
+    return StoredExit(
+        exit_id=event.id,
+        intent_id=IntentCreated.make_id(event.book_id, event.id, Purpose.EXIT),
+        chain_id=event.chain_id,
+        book_id=event.book_id,
+        address=event.account,
+        token=event.token.address,
+        position_version=stored.version,
+        reason=event.reason,
+        state=state,
+        triggered_block=event.block.number,
+    )
 
 
 def _without_reasons(triggered: StoredExit, now_ms: int) -> DecisionRecorded:

@@ -27,6 +27,9 @@ class ExitState(StrEnum):
     EXPIRED = "expired"
 
 
+IN_VAIN = (ExitState.FAILED, ExitState.EXPIRED)
+
+
 @dataclass(frozen=True, slots=True)
 class AccountRef:
     """An account of a book, and what all its positions share."""
@@ -244,10 +247,13 @@ class ExitStore:
         return [_exit(row) for row in await self._conn.execute(query.limit(most))]
 
     async def count(self, account: AccountRef, token: str, reason: ExitReason, since_block: int) -> int:
-        """How many exits of a position were triggered for a reason, from a block on."""
+        """How many exits of a position for a reason came to nothing, from a block on."""
         of_position = (exits.c.book_id == account.book_id, exits.c.address == account.address, exits.c.token == token)
         query = sa.select(sa.func.count()).where(
-            *of_position, exits.c.reason == reason, exits.c.triggered_block >= since_block
+            *of_position,
+            exits.c.reason == reason,
+            exits.c.state.in_(IN_VAIN),
+            exits.c.triggered_block >= since_block,
         )
         return int((await self._conn.execute(query)).scalar_one())
 
@@ -257,7 +263,7 @@ class ExitStore:
         filled = sa.select(sa.func.max(exits.c.position_version)).where(*of_position, exits.c.state == ExitState.FILLED)
         query = sa.select(sa.func.count(), sa.func.max(exits.c.triggered_block)).where(
             *of_position,
-            exits.c.state.in_([ExitState.FAILED, ExitState.EXPIRED]),
+            exits.c.state.in_(IN_VAIN),
             exits.c.triggered_block >= since_block,
             exits.c.position_version > sa.func.coalesce(filled.scalar_subquery(), 0),
         )

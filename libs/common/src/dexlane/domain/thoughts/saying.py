@@ -103,6 +103,8 @@ def _why_traded(cause: VerdictApproved | ExitTriggered, book: Book, planned: Pla
     paid, brought = str(trade.amount_in), str(trade.minimum_out)
     if isinstance(cause, ExitTriggered):
         paid = f"{decimal_text(trade.amount_in, cause.token.decimals)} {cause.token.symbol}"
+        if trade.amount_in < cause.quantity:
+            paid += f" of {decimal_text(cause.quantity, cause.token.decimals)}"
         brought = f"{decimal_text(trade.minimum_out, quote.decimals)} {quote.symbol}"
     else:
         paid = f"{decimal_text(trade.amount_in, quote.decimals)} {quote.symbol}"

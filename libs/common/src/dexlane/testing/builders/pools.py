@@ -78,11 +78,11 @@ def a_pool_v3(**fields: Any) -> Pool:
     )
 
 
-def a_one_tick_pool(tick: int = 200_311, liquidity: int = 5 * 10**17) -> Pool:
+def a_one_tick_pool(tick: int = 200_311, liquidity: int = 5 * 10**17, name: str = "one tick") -> Pool:
     """USDC/WETH with all its money within one tick: some 500 dollars on either side by default, and virtual reserves
     far beyond those of ``a_pool_v2``."""
     return a_pool_v3(
-        address=an_address("one tick"),
+        address=an_address(name),
         fee_pips=100,
         tick_spacing=1,
         tick=tick,
