@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dexlane.domain.amm.quoting import InsufficientLiquidity, quote_exact_in, quote_route
@@ -86,6 +86,7 @@ def test_a_rest_is_left_only_when_every_pool_has_taken_what_it_takes(pools: list
 
 
 @given(st.lists(st.integers(10**10, 10**13), min_size=1, max_size=4), st.integers(1, 10**22))
+@example([10**12, 10**12], 10**20)
 def test_where_every_pool_takes_all_the_value_is_that_of_the_best_single_one(
     reserves: list[int], quantity: int
 ) -> None:
