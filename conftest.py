@@ -1,3 +1,3 @@
-"""Fixtures and the order of files, shared by all members; they live in the test kit so that all tests find the same."""
+"""Fixtures, the order of files and the place of what they write; they live in the test kit, the same for all."""
 
-pytest_plugins = ("dexlane.testing.fixtures", "dexlane.testing.turns")
+pytest_plugins = ("dexlane.testing.temporary", "dexlane.testing.fixtures", "dexlane.testing.turns")

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-
 import pytest
 
 from simulation.planted import BUGS, planted
-from simulation.processes import remove_home, simulated_surroundings
 from simulation.showing import WORLDS, worlds_for
 from simulation.world import run_world
 
@@ -25,19 +21,11 @@ MISFITS = ("TypeError", "AttributeError", "NameError")
 """What a planted bug raises whose patch no longer fits the code: noticed for nothing."""
 
 
-@pytest.fixture(scope="module")
-def _surroundings() -> Iterator[None]:
-    with simulated_surroundings():
-        yield
-    remove_home()
-    gc.collect()
-
-
 def test_there_are_at_least_twenty_of_them() -> None:
     assert len(BUGS) >= 20
 
 
-@pytest.mark.usefixtures("_surroundings")
+@pytest.mark.usefixtures("_worlds")
 @pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_is_noticed(name: str) -> None:
     with planted(name):

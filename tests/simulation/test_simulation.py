@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,6 @@ from dexlane.domain.fees import fee_parameters, next_base_fee
 from simulation.clockwork import StalledError, VirtualLoop
 from simulation.demand import FULL_BPS, GWEI, Demand, base_fee_after
 from simulation.pairs import ALL_PAIRS, enumerate_pairs
-from simulation.processes import remove_home, simulated_surroundings
 from simulation.shape import Shape
 from simulation.shrinking import shrink
 from simulation.world import run_world
@@ -24,15 +21,7 @@ SEEDS = range(1, 5)
 """Those that every run of the tests lives through; ``make simulate`` takes as many as one wants."""
 
 
-@pytest.fixture(scope="module")
-def _surroundings() -> Iterator[None]:
-    with simulated_surroundings():
-        yield
-    remove_home()
-    gc.collect()
-
-
-@pytest.mark.usefixtures("_surroundings")
+@pytest.mark.usefixtures("_worlds")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_rule_is_broken_in_the_world_of_a_seed(seed: int) -> None:
     outcome = run_world(seed)
@@ -40,14 +29,14 @@ def test_no_rule_is_broken_in_the_world_of_a_seed(seed: int) -> None:
     assert outcome.counts["crashes"] > 0
 
 
-@pytest.mark.usefixtures("_surroundings")
+@pytest.mark.usefixtures("_worlds")
 def test_a_trade_survives_a_crash_at_every_boundary_under_every_outcome_of_its_send() -> None:
     outcomes = enumerate_pairs()
     assert [outcome.violations for outcome in outcomes] == [[]] * len(outcomes)
     assert set().union(*(outcome.pairs for outcome in outcomes)) >= ALL_PAIRS
 
 
-@pytest.mark.usefixtures("_surroundings")
+@pytest.mark.usefixtures("_worlds")
 @pytest.mark.parametrize(
     ("series", "what"),
     [
@@ -69,7 +58,7 @@ def test_no_rule_is_broken_when_what_a_series_is_about_goes_wrong(series: str, w
     pytest.fail(f"in none of the worlds there were {what}")
 
 
-@pytest.mark.usefixtures("_surroundings")
+@pytest.mark.usefixtures("_worlds")
 def test_the_books_equal_the_chain_after_trades_were_undone_again_and_again() -> None:
     counts = run_world(1, Shape.of_reorgs(1)).counts
     assert counts["undone"] >= 10
@@ -78,7 +67,7 @@ def test_the_books_equal_the_chain_after_trades_were_undone_again_and_again() ->
     assert counts["off_by"] == 0
 
 
-@pytest.mark.usefixtures("_surroundings")
+@pytest.mark.usefixtures("_worlds")
 def test_a_seed_gives_the_same_world_every_time() -> None:
     first, again = run_world(5, trace=True), run_world(5, trace=True)
     assert again.trace == first.trace
@@ -86,7 +75,7 @@ def test_a_seed_gives_the_same_world_every_time() -> None:
     assert run_world(7).digest != first.digest
 
 
-@pytest.mark.usefixtures("_surroundings")
+@pytest.mark.usefixtures("_worlds")
 def test_a_world_without_its_faults_is_another_one_in_which_nothing_dies() -> None:
     calm = run_world(5, allowed=frozenset())
     assert calm.fired == []

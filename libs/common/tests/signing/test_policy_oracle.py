@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dexlane.testing.signing_drafts import TERMS
+from dexlane.testing.signing_oracle import Ask, Oracle
 from dexlane.testing.signing_requests import Generator
 from dexlane.testing.signing_trial import Trial, compare
 from dexlane_signer import (
@@ -91,20 +95,39 @@ WEAKNESSES: tuple[tuple[Any, str, DenialReason, object], ...] = (
 )
 
 
+@pytest.fixture(scope="module")
+def judged() -> Callable[[], Iterator[tuple[Ask, str | None]]]:
+    """Requests from the first on, each with the oracle's answer. No answer depends on the signer that is asked the
+    same, so all signers are compared with one oracle."""
+    requests, oracle = Generator(7).requests(), Oracle(TERMS)
+    known: list[tuple[Ask, str | None]] = []
+
+    def from_the_first() -> Iterator[tuple[Ask, str | None]]:
+        for place in itertools.count():
+            if place == len(known):
+                ask = next(requests)
+                known.append((ask, oracle.answer(ask)))
+            yield known[place]
+
+    return from_the_first
+
+
 @pytest.mark.parametrize(
     "weakness",
     WEAKNESSES,
     ids=[f"{name} without {reason}" for _, name, reason, _ in WEAKNESSES],
 )
 def test_a_rule_that_is_taken_away_is_missed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weakness: tuple[Any, str, DenialReason, object]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    judged: Callable[[], Iterator[tuple[Ask, str | None]]],
+    weakness: tuple[Any, str, DenialReason, object],
 ) -> None:
     place, name, reason, passed = weakness
     monkeypatch.setattr(place, name, without(getattr(place, name), reason, passed))
     trial = Trial(tmp_path)
-    requests = Generator(7).requests()
-    for _ in range(ENOUGH):
-        trial.put(next(requests))
+    for ask, why_not in itertools.islice(judged(), ENOUGH):
+        trial.judge(ask, why_not)
         if trial.found.out_of_policy:
             break
     trial.guard.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -31,8 +32,9 @@ def ran(folder: Path, *options: str, **files: tuple[str, int]) -> list[tuple[str
         line = f"@pytest.mark.{mark}" if mark else ""
         text = TEST.format(mark=line, count=count, diary=str(diary), name=name, lasts_s=0.1)
         (folder / f"test_{name}.py").write_text(text)
-    command = [sys.executable, "-m", "pytest", "-q", *options]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", *options]
+    alike = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(command, cwd=folder, env=alike, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return [(what, name) for what, name in (line.split() for line in diary.read_text().splitlines())]
 

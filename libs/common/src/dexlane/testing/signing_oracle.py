@@ -305,9 +305,9 @@ class Oracle:
         else:
             caps |= {"trades": (t.trades_per_hour, t.trades_per_day), "value": (t.value_per_hour, t.value_per_day)}
         largest = {name: max(amount, self.spent.get((name, nonce), (0, 0))[1]) for name, amount in wanted.items()}
+        windows = [{s: held for s, (at, held) in self.spent.items() if at > now_s - most} for most in (3_600, 86_400)]
         for name, amount in largest.items():
-            for window, length_s in enumerate((3_600, 86_400)):
-                young = {slot: held for slot, (at, held) in self.spent.items() if at > now_s - length_s}
+            for window, young in enumerate(windows):
                 others = sum(held for (what, slot), held in young.items() if what == name and slot != nonce)
                 is_held = young.get((name, nonce), 0) == amount
                 require(is_held or name not in caps or others + amount <= caps[name][window], f"cap on {name}")

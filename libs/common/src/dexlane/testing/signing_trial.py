@@ -124,8 +124,11 @@ class Trial:
 
     def put(self, ask: Ask) -> None:
         """Ask both."""
+        self.judge(ask, self.oracle.answer(ask))
+
+    def judge(self, ask: Ask, why_not: str | None) -> None:
+        """Ask the signer and compare: None is the oracle's yes."""
         self.now_s = ask.now_s
-        why_not = self.oracle.answer(ask)
         reason = self._sign(ask)
         self.found.requests += 1
         self.found.signed += reason is None
