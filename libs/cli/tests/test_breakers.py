@@ -66,13 +66,26 @@ def test_the_table_says_what_a_breaker_holds_and_what_comes_next(fields: dict[st
     assert shown in console.export_text()
 
 
-def test_a_reset_carries_its_reason_and_needs_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    gateway = Gateway({"before": rows(a_breaker(BreakerPhase.OPEN, source="breaker-losses"))})
-    done = run(monkeypatch, tmp_path, gateway, "breakers", "reset", "breaker-losses", "--reason", "looked into")
+RESET = ("breakers", "reset", "breaker-losses", "--reason", "looked into")
+
+
+def open_losses(*more: Any) -> list[dict[str, Any]]:
+    return rows(a_breaker(BreakerPhase.OPEN, source="breaker-losses", opened_at_ms=7, reason="five losses"), *more)
+
+
+def test_a_reset_shows_what_it_resets_and_names_that_opening_and_a_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    elsewhere = a_breaker(source="breaker-losses", chain_id=8_453)
+    gateway = Gateway(open_losses(elsewhere, a_breaker()), {"before": open_losses()})
+    done = run(monkeypatch, tmp_path, gateway, *RESET)
     assert done.exit_code == 0
-    assert gateway.calls == [
-        ("POST", "/breakers/breaker-losses/reset", {"reason": "looked into", "chain_id": None}),
-    ]
+    assert "to be reset: breaker-losses on chain 1 is open: five losses" in done.stdout
+    body = {"reason": "looked into", "chain_id": None, "seen": {1: 7, 8_453: 0}}
+    assert gateway.calls == [("GET", "/breakers", None), ("POST", "/breakers/breaker-losses/reset", body)]
+    gateway = Gateway(open_losses(elsewhere), {"before": open_losses()})
+    run(monkeypatch, tmp_path, gateway, *RESET, "--chain", "1")
+    assert gateway.calls[-1][-1] == {"reason": "looked into", "chain_id": 1, "seen": {1: 7}}
     refused = run(monkeypatch, tmp_path, Gateway(), "breakers", "reset", "breaker-losses")
     assert refused.exit_code == 2
 
@@ -138,6 +151,11 @@ def test_a_person_at_a_terminal_is_asked_before_anything_is_released(
     monkeypatch.setattr(gateway_client, "call", gateway.call)
     monkeypatch.setattr(halting, "is_person", lambda: True)
     CliRunner().invoke(app, ["resume", "it is out", *asked, "--home", str(tmp_path)], input=answer)
+    assert len(gateway.calls) == calls
+    gateway = Gateway(open_losses(), {"before": open_losses()})
+    monkeypatch.setattr(gateway_client, "call", gateway.call)
+    monkeypatch.setattr(breakers, "is_person", lambda: True)
+    CliRunner().invoke(app, [*RESET, *asked, "--home", str(tmp_path)], input=answer)
     assert len(gateway.calls) == calls
 
 

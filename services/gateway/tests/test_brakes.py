@@ -32,6 +32,7 @@ from gateway.statuses.keeper import StatusRefused
 from .conftest import Gateway, Make
 
 LINK = a_token("LINK")
+SEEN = {1: NOW_MS}
 
 
 def open_losses(**fields: Any) -> Any:
@@ -50,13 +51,14 @@ async def test_breakers_are_listed_with_their_figures_and_those_that_hold_come_f
 
 async def test_a_reset_is_a_fact_with_its_reason_and_is_recorded(gateway: Gateway) -> None:
     gateway.desk.display.show(open_losses(reset_version=7))
-    answer = await gateway.post("/breakers/breaker-losses/reset", {"reason": "the feed was wrong"}, 202)
+    answer = await gateway.post("/breakers/breaker-losses/reset", {"reason": "the feed was wrong", "seen": SEEN}, 202)
     assert answer["data"]["before"][0]["phase"] == "open"
     (word,) = await gateway.sent(BreakerReset)
-    assert (word.source, word.reason, word.reset_version) == (
+    assert (word.source, word.reason, word.reset_version, word.opened_at_ms) == (
         "breaker-losses",
         "the feed was wrong",
         gateway.clock.now_ms(),
+        NOW_MS,
     )
     (record,) = await gateway.sent(DecisionRecorded)
     assert (record.service, record.outcome) == ("gateway", "breaker_reset")
@@ -72,6 +74,20 @@ async def test_a_reset_needs_the_token_a_reason_and_a_breaker_that_is_known(gate
     await gateway.post("/breakers/breaker-luck/reset", {"reason": "x"}, 404)
     await gateway.post("/breakers/operator/reset", {"reason": "x"}, 422)
     assert await gateway.sent(BreakerReset) == []
+
+
+async def test_a_reset_releases_the_opening_that_was_seen_and_none_that_came_meanwhile(gateway: Gateway) -> None:
+    path = "/breakers/breaker-losses/reset"
+    gateway.desk.display.show(open_losses(reason="five losses"))
+    unsaid = await gateway.post(path, {"reason": "x"}, 428)
+    assert f"breaker-losses on chain 1 is open (opened_at_ms {NOW_MS}): five losses" in unsaid["detail"]
+    gateway.desk.display.show(open_losses(breaker_version=5, reason="the loss of the day", opened_at_ms=NOW_MS + 1))
+    for seen in (SEEN, {}, {8_453: NOW_MS + 1}):
+        missed = await gateway.post(path, {"reason": "x", "seen": seen}, 409)
+        assert "the loss of the day" in missed["detail"]
+    assert await gateway.sent(BreakerReset) == []
+    gateway.desk.display.show(open_losses(breaker_version=9, reason="the loss of the day", opened_at_ms=NOW_MS + 1))
+    await gateway.post(path, {"reason": "x", "seen": {1: NOW_MS + 1}}, 202)
 
 
 async def test_resume_sends_people_to_the_reset(gateway: Gateway) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from dexlane_cli import gateway_client
 from dexlane_cli.errors import EXIT_FAILED
-from dexlane_cli.options import DEFAULT_HOME, Home, Shift, console, options_for
+from dexlane_cli.options import DEFAULT_HOME, Home, Shift, console, is_person, options_for
 from dexlane_cli.stack import StackOptions
 
 app = typer.Typer(help="List circuit breakers, and reset one with a reason.", invoke_without_command=True)
@@ -45,12 +45,22 @@ def reset(
     source: Annotated[str, typer.Argument(help="The breaker, as it is listed: breaker-losses.")],
     reason: Annotated[str, typer.Option("--reason", help="What was found and done; it is recorded.")],
     chain: Annotated[int | None, typer.Option("--chain", help="Only on this chain.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask a person at the terminal.")] = False,
     home: Home = DEFAULT_HOME,
     port_shift: Shift = 0,
 ) -> None:
-    """Close a breaker. Where what opened it still holds, such as a drawdown, it opens again at once."""
-    body = {"reason": reason, "chain_id": chain}
-    answer = gateway_client.call(options_for(home, port_shift), "POST", f"/breakers/{source}/reset", body)
+    """Show a breaker and close it. Where what opened it still holds, such as a drawdown, it opens again at once. When
+    it opened once more meanwhile, the command is refused and says why it did."""
+    options = options_for(home, port_shift)
+    rows = [row for row in gateway_client.call(options, "GET", "/breakers") if row["source"] == source]
+    found = [row for row in rows if chain in {None, row["chain_id"]}]
+    for row in found:
+        console.print(f"to be reset: {source} on chain {row['chain_id']} is {row['phase']}: {row['reason']}")
+    if any(row["phase"] != "closed" for row in found) and not yes and is_person():
+        typer.confirm("reset this?", abort=True)
+    seen = {row["chain_id"]: row["opened_at_ms"] or 0 for row in found}
+    body = {"reason": reason, "chain_id": chain, "seen": seen}
+    answer = gateway_client.call(options, "POST", f"/breakers/{source}/reset", body)
     for before in answer["before"]:
         console.print(f"reset {source} on chain {before['chain_id']}; it was {before['phase']}: {before['reason']}")
     console.print("`dexlane breakers` shows what it says now")

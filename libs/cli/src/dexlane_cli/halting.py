@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ from rich.text import Text
 from dexlane.events.control import Status
 from dexlane_cli import breakers, gateway_client
 from dexlane_cli.errors import EXIT_UNCONFIRMED, CommandError
-from dexlane_cli.options import DEFAULT_HOME, Home, Shift, console, options_for
+from dexlane_cli.options import DEFAULT_HOME, Home, Shift, console, is_person, options_for
 from dexlane_cli.stack import StackOptions
 from dexlane_signer import HALT_FILE
 
@@ -81,11 +80,6 @@ def resume_command(
                 console.print(f"{still}: {word['reason']}")
     if options.signer.exists():
         console.print("the signer's process holds halts by itself: `dexlane signer resume` lets go of them")
-
-
-def is_person() -> bool:
-    """Whether somebody at a terminal can be asked."""
-    return sys.stdin.isatty()
 
 
 def _words(rows: list[dict[str, Any]], source: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,6 +37,11 @@ class PlainConsole(Console):
 
 
 console = PlainConsole()
+
+
+def is_person() -> bool:
+    """Whether somebody at a terminal can be asked."""
+    return sys.stdin.isatty()
 
 
 def options_for(home: Path, shift: int = 0) -> StackOptions:

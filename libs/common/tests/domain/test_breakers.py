@@ -67,7 +67,7 @@ class Running:
         assert self.state.until_ms is not None
         return self.look(self.state.until_ms - self.now_ms)
 
-    def reset(self, version: int = 1) -> Running:
+    def reset(self, version: int = 1, opened_at_ms: int | None = None) -> Running:
         word = BreakerReset(
             id=BreakerReset.make_id(1, self.state.source, version),
             chain_id=1,
@@ -75,6 +75,7 @@ class Running:
             source=self.state.source,
             reset_version=version,
             reason="looked into",
+            opened_at_ms=opened_at_ms,
         )
         self.state = reset(self.state, self.policy, word, self.now_ms, "a seed")
         return self
@@ -243,6 +244,29 @@ def test_a_reset_that_comes_twice_is_taken_once() -> None:
     assert running.state.phase is OPEN
     assert running.reset(7).state.phase is OPEN
     assert running.reset(8).state.phase is CLOSED
+
+
+def test_a_reset_releases_only_the_opening_that_was_looked_at() -> None:
+    running = Running().see(*[1] * 5)
+    seen = running.state.opened_at_ms
+    running.reset(1).look(1).see(*[1] * 5)
+    opened = running.state
+    assert opened.phase is OPEN
+    assert running.reset(2, opened_at_ms=seen).state.phase is OPEN
+    assert running.state.reset_version == 2
+    assert running.state.version > opened.version, "others hear that it was taken in"
+    assert running.reset(3, opened_at_ms=0).state.phase is OPEN
+    assert running.reset(4, opened_at_ms=opened.opened_at_ms).state.phase is CLOSED
+    assert Running().reset(1, opened_at_ms=0).state.history[-1].reason == "reset: looked into"
+
+
+def test_what_was_left_to_an_operator_is_not_released_by_who_saw_it_before() -> None:
+    running = Running(BreakerKind.GAS)
+    running.policy = gas
+    seen = running.see(100).state.opened_at_ms
+    running.look(1).see(1_000).look(1).see(10)
+    assert running.reset(1, opened_at_ms=seen).state.needs_operator
+    assert running.reset(2, opened_at_ms=running.state.opened_at_ms).state.phase is CLOSED
 
 
 def test_a_win_ends_a_run_of_losses_and_books_lose_by_themselves() -> None:

@@ -137,7 +137,7 @@ def test_an_error_while_a_sample_is_taken_opens_the_breaker(log: Log, monkeypatc
     assert "a sample could not be taken: RuntimeError: a fault" in fact.reason
 
 
-def a_reset(version: int, source: str = SOURCE, chain_id: int = 1) -> BreakerReset:
+def a_reset(version: int, source: str = SOURCE, chain_id: int = 1, opened_at_ms: int | None = None) -> BreakerReset:
     return BreakerReset(
         id=BreakerReset.make_id(chain_id, source, version),
         chain_id=chain_id,
@@ -145,6 +145,7 @@ def a_reset(version: int, source: str = SOURCE, chain_id: int = 1) -> BreakerRes
         source=source,
         reset_version=version,
         reason="looked into",
+        opened_at_ms=opened_at_ms,
     )
 
 
@@ -161,6 +162,23 @@ def test_resets_of_others_and_of_other_chains_change_nothing(log: Log) -> None:
     fact = said(board)[0]
     assert isinstance(fact, BreakerChanged)
     assert (fact.phase, fact.reset_version) == (BreakerPhase.CLOSED, 1)
+
+
+def test_a_reset_of_an_opening_that_another_one_followed_is_counted_and_closes_nothing(log: Log) -> None:
+    metrics, clock = Metrics("board"), ManualClock()
+    place = BoardPlace(
+        service="portfolio", chain_id=1, policies=LIMITS, clock=clock, moments=BreakerMoments(metrics, log)
+    )
+    board = BreakerBoard(place)
+    board.add(SPEC)
+    board.see(SOURCE, 1)
+    board.see(SOURCE, 1)
+    for _ in range(2):
+        board.take(a_reset(1, opened_at_ms=clock.now_ms() - 1))
+    fact = said(board)[0]
+    assert isinstance(fact, BreakerChanged)
+    assert (fact.phase, fact.reset_version) == (BreakerPhase.OPEN, 1)
+    assert metrics.registry.get_sample_value("dexlane_board_breaker_resets_missed_total") == 1
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from dexlane.events.base import Event
+from dexlane.events.base import Event, is_absent
 from dexlane.events.control import Status
 from dexlane.values.base import Value, digest
 from dexlane.values.books import Mode
@@ -84,7 +84,10 @@ class BreakerChanged(Event):
     mode: Mode | None = Field(default=None, description="paper: it holds paper books alone")
     venue: str | None = Field(default=None, description="it holds trades in pools of this protocol alone")
     readings: tuple[BreakerReading, ...] = Field(default=(), max_length=8)
-    opened_at_ms: int | None = Field(default=None, description="when it last opened; None when it never did")
+    opened_at_ms: int | None = Field(
+        default=None,
+        description="when it last opened, or was left to an operator; None when it never did. A reset names it",
+    )
     next_probe_at_ms: int | None = Field(
         default=None, description="when it will be half-open; None when it is not open or waits for an operator"
     )
@@ -121,13 +124,18 @@ class BreakerChanged(Event):
 
 class BreakerReset(Event):
     """An operator reset a breaker; last value per source. The breaker closes, and opens again at once where what
-    opened it still holds."""
+    opened it still holds. An opening that the operator did not look at stays."""
 
     NAME: ClassVar[str] = "breaker.reset"
 
     source: str = Field(pattern=SOURCE_PATTERN)
     reset_version: int = Field(ge=1)
     reason: str = Field(min_length=1)
+    opened_at_ms: int | None = Field(
+        default=None,
+        exclude_if=is_absent,
+        description="the opening that was looked at, 0 for none; None in resets of earlier versions, for any",
+    )
 
     @classmethod
     def tails(cls) -> tuple[str, ...]:
@@ -137,6 +145,10 @@ class BreakerReset(Event):
     def tail(self) -> str:
         """The source."""
         return self.source
+
+    def releases(self, opened_at_ms: int | None) -> bool:
+        """Whether this opening is the one that was looked at."""
+        return self.opened_at_ms in {None, opened_at_ms or 0}
 
     @staticmethod
     def make_id(chain_id: int, source: str, reset_version: int) -> str:

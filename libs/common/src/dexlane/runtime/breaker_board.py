@@ -36,6 +36,7 @@ class BreakerMoments:
             "1 while a breaker stays open until somebody resets it",
             ("chain_id", "source"),
         )
+        self._missed = metrics.counter("breaker_resets_missed_total", "Resets of an opening that another one followed")
         self._phase = metrics.gauge(
             "breaker_phase", "0 closed, 1 half-open, 2 open or unable to judge", ("chain_id", "source")
         )
@@ -59,6 +60,11 @@ class BreakerMoments:
             reason=fact.reason,
             escalation=fact.escalation,
         )
+
+    def reset_missed(self, word: BreakerReset) -> None:
+        """A breaker opened once more while an operator reset the opening before; nobody looked at this one."""
+        self._missed.inc()
+        self._log.warning("breaker_reset_missed", chain_id=word.chain_id, source=word.source, reason=word.reason)
 
 
 FIGURES_AFTER_MS = 30_000
@@ -159,6 +165,8 @@ class BreakerBoard:
         state = self._states.get(word.source)
         if state is None or word.chain_id != self._place.chain_id:
             return
+        if word.reset_version > state.reset_version and not word.releases(state.opened_at_ms):
+            self._place.moments.reset_missed(word)
         now_ms = self._place.clock.now_ms()
         self._states[word.source] = machine.reset(state, self._policy(word.source), word, now_ms, self._seed)
         self._judge(word.source)

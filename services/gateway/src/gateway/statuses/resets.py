@@ -9,9 +9,18 @@ from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime.journal import Journal
 
 
+def openings(breakers: Iterable[BreakerChanged]) -> str:
+    """Breakers for people, with what a reset names of each."""
+    return "; ".join(
+        f"{one.source} on chain {one.chain_id} is {one.phase.value} "
+        f"(opened_at_ms {one.opened_at_ms or 0}): {one.reason}"
+        for one in breakers
+    )
+
+
 async def reset_breakers(journal: Journal, breakers: Iterable[BreakerChanged], reason: str) -> list[BreakerReset]:
-    """Say it, and record who said why, in one transaction. Versions grow with time, so that a restored journal never
-    says something old."""
+    """Say it, of the openings that were looked at, and record who said why, in one transaction. Versions grow with
+    time, so that a restored journal never says something old."""
     words: list[BreakerReset] = []
     async with journal.transaction() as tx:
         for breaker in breakers:
@@ -23,6 +32,7 @@ async def reset_breakers(journal: Journal, breakers: Iterable[BreakerChanged], r
                 source=breaker.source,
                 reset_version=version,
                 reason=reason,
+                opened_at_ms=breaker.opened_at_ms or 0,
             )
             await tx.emit(word)
             await tx.emit(

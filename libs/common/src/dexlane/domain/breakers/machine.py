@@ -96,9 +96,12 @@ def _judged(state: BreakerState, policy: BreakerPolicy, now_ms: int, seed: str) 
 
 def reset(state: BreakerState, policy: BreakerPolicy, word: BreakerReset, now_ms: int, seed: str) -> BreakerState:
     """An operator's reset: what happened is forgiven, what still holds opens the breaker again at once. A reset that
-    was taken in before does nothing. The clock is believed, also when it is behind."""
+    was taken in before does nothing, and one of another opening releases nothing. The clock is believed, also when it
+    is behind."""
     if word.reset_version <= state.reset_version:
         return state
+    if not word.releases(state.opened_at_ms):
+        return state.model_copy(update={"reset_version": word.reset_version, "version": next_version(state)})
     update = {"reset_version": word.reset_version, "now_ms": now_ms, "streak": 0}
     closed = _closed(state.model_copy(update=update), f"reset: {word.reason}")
     return judged(closed, policy, now_ms, seed)
@@ -197,7 +200,9 @@ def _left_to_operator(state: BreakerState, policy: BreakerPolicy) -> BreakerStat
     why = "" if state.needs_operator else _beyond_repair(state, policy)
     if not why:
         return state
-    return _told(state.model_copy(update={"needs_operator": True, "until_ms": None}), BreakerPhase.OPEN, why)
+    # A matter of its own: who saw only the opening before has not seen this.
+    update = {"needs_operator": True, "until_ms": None, "opened_at_ms": state.now_ms}
+    return _told(state.model_copy(update=update), BreakerPhase.OPEN, why)
 
 
 def _own(state: BreakerState) -> list[Sample]:
