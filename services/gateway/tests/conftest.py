@@ -121,6 +121,7 @@ async def open_gateway(settings_for: Callable[..., Settings], log: Log) -> Async
         await migrated(settings.database("gateway"), "gateway")
         await desk.books.load(file or books_file(), published or {})
         await desk.statuses.load(())
+        await desk.paths.load(desk.statuses.operator_level)
         for version in desk.books.current.values():
             desk.display.show(event_of(version, clock.now_ms()))
         for word in desk.statuses.words.values():

@@ -170,7 +170,15 @@ async def test_a_journal_from_before_knows_its_open_transactions_out_of_the_arch
     )
     step_back = "UPDATE alembic_version SET version_num = 'gateway_0002' WHERE version_num LIKE 'gateway_%'"
     async with first.desk.journal.transaction() as tx:
-        for table in ("thought_documents", "thought_tokens", "thought_chain", "confirmations", "live_transactions"):
+        newer = (
+            "thought_documents",
+            "thought_tokens",
+            "thought_chain",
+            "confirmations",
+            "live_transactions",
+            "untold_halts",
+        )
+        for table in newer:
             await tx.conn.execute(sa.text(f"DROP TABLE {table}"))
         await tx.conn.execute(sa.text(step_back))
     second: Gateway = await open_gateway()

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from dexlane.events.control import TradingStatus
+from dexlane.events.execution import TxState
 from dexlane.runtime import signer_control
 from dexlane.runtime.errors import Transient
+from dexlane.testing.builders import a_tx, an_intent
+from dexlane.values.books import Mode
 from gateway.settings import Settings
 from gateway.statuses import telling
 
@@ -80,6 +83,108 @@ async def test_who_did_not_confirm_stays_on_the_page_until_a_halt_arrives_there_
     await gateway.post("/halt", halt, 207)
     await gateway.resume("over")
     assert await alarms() == []
+
+
+def level_told(signer: Listening) -> list[str]:
+    return [one["level"] for one in signer.said]
+
+
+async def test_a_signer_that_did_not_confirm_is_told_again_until_it_does(
+    open_gateway: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling, "TELL_AGAIN_S", 0.01)
+    gateway = await open_gateway(signer_control_sockets=(tmp_path / "s",))
+    await gateway.post("/halt", {"scope": "reducing", "reason": "drill"}, 207)
+    (row,) = await gateway.get("/status")
+    assert [(one["path"], one["confirmed"]) for one in row["unconfirmed"]] == [(str(tmp_path / "s"), False)]
+    telling_again = asyncio.create_task(gateway.desk.paths.run())
+    signer = Listening({"done": "halt"})
+    server = await asyncio.start_unix_server(signer.serve, path=tmp_path / "s")
+    await asyncio.sleep(0.5)
+    assert (await gateway.get("/status"))[0]["unconfirmed"] == []
+    assert signer.said == [{"do": "halt", "level": "reducing", "source": "api", "reason": "drill"}], "and not again"
+    assert (await gateway.get("/overview"))["alarms"] == []
+    telling_again.cancel()
+    server.close()
+
+
+async def test_a_restart_forgets_no_unconfirmed_halt_and_a_resume_ends_it(
+    open_gateway: Callable[..., Any], tmp_path: Path
+) -> None:
+    places = {"signer_control_sockets": (tmp_path / "s",)}
+    gateway = await open_gateway(**places)
+    await gateway.post("/halt", {"scope": "halted", "reason": "drill"}, 207)
+    again = await open_gateway(**places)
+    assert (await again.get("/status"))[0]["unconfirmed"]
+    await again.resume("exits only", to="reducing")
+    third = await open_gateway(**places)
+    signer = Listening({"done": "halt"})
+    server = await asyncio.start_unix_server(signer.serve, path=tmp_path / "s")
+    await third.desk.paths.again()
+    assert level_told(signer) == ["reducing"], "what people still hold back, and not more"
+    fourth = await open_gateway(**places)
+    await fourth.desk.paths.again()
+    assert len(signer.said) == 1, "who confirmed before a restart is not told after it: people may have resumed it"
+    server.close()
+    await fourth.post("/halt", {"scope": "halted", "reason": "drill"}, 207)
+    await fourth.resume("over")
+    fifth = await open_gateway(**places)
+    assert (await fifth.get("/status"))[0]["unconfirmed"] == []
+
+
+async def test_a_halt_of_less_does_not_tell_less_to_who_did_not_confirm_more(
+    open_gateway: Callable[..., Any], tmp_path: Path
+) -> None:
+    gateway = await open_gateway(signer_control_sockets=(tmp_path / "s",))
+    await gateway.post("/halt", {"scope": "halted", "reason": "fire"}, 207)
+    signer = Listening({"done": "halt"})
+    server = await asyncio.start_unix_server(signer.serve, path=tmp_path / "s")
+    await gateway.post("/halt", {"scope": "reducing", "reason": "drill"}, 200)
+    assert level_told(signer) == ["halted"]
+    server.close()
+
+
+async def test_no_signer_is_halted_after_a_resume_by_what_was_on_its_way(
+    open_gateway: Callable[..., Any], tmp_path: Path
+) -> None:
+    gateway = await open_gateway(signer_control_sockets=(tmp_path / "s",))
+    await gateway.post("/halt", {"scope": "halted", "reason": "fire"}, 207)
+    heard, answers = asyncio.Event(), asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        heard.set()
+        await answers.wait()
+        writer.write(b'{"done": "halt"}\n')
+        writer.close()
+
+    server = await asyncio.start_unix_server(slow, path=tmp_path / "s")
+    again = asyncio.create_task(gateway.desk.paths.again())
+    await heard.wait()
+    resumed = asyncio.create_task(gateway.resume("over"))
+    await asyncio.sleep(0.1)
+    assert not resumed.done()
+    answers.set()
+    await asyncio.gather(again, resumed)
+    server.close()
+
+
+async def test_a_signer_that_confirmed_late_is_not_left_over_at_the_end_of_an_emergency_stop(
+    open_gateway: Callable[..., Any], tmp_path: Path
+) -> None:
+    gateway = await open_gateway(signer_control_sockets=(tmp_path / "s",))
+    intent = an_intent(mode=Mode.LIVE)
+    await gateway.archive(intent, a_tx(TxState.PENDING, intent, sequence=3, nonce=4))
+    begun = (await gateway.post("/emergency-stop", {"reason": "drill", "cancels_within_s": 60}, 202))["data"]
+    assert begun["unconfirmed"]
+    server = await asyncio.start_unix_server(Listening({"done": "halt"}).serve, path=tmp_path / "s")
+    await gateway.desk.paths.again()
+    assert (await gateway.desk.emergency.look()).unconfirmed == ()
+    gateway.clock.advance(61_000)
+    ended = await gateway.desk.emergency.look()
+    assert ended.is_over
+    assert [one.what for one in ended.left if one.what.startswith("halt of")] == []
+    server.close()
 
 
 async def test_a_halt_that_the_bus_did_not_take_says_so(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:

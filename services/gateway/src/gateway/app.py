@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from dexlane.events.control import BookChanged, TradingStatus
 from dexlane.runtime.books_file import BooksFile, load_books
-from dexlane.runtime.errors import Transient
 from dexlane.runtime.migrate import upgrade
 from dexlane.runtime.service import Service, run
-from dexlane.runtime.signer_control import BEAT_EVERY_S, beat
 from gateway.api import build_api
 from gateway.api.access import obtain_token
 from gateway.api.desk import Desk, Surroundings, make_desk
@@ -50,7 +46,8 @@ def build(settings: Settings) -> Service:
     service.on_stop(stop)
     service.background("outbox", lambda: journal.relay(service.bus))
     service.background("health", display.health.run)
-    service.background("signs of life", lambda: give_signs_of_life(desk, service))
+    service.background("signs of life", lambda: desk.paths.give_signs_of_life(service.bus))
+    service.background("halts told again", desk.paths.run)
     service.background("emergency stop", desk.emergency.run)
     service.background("confirmations", desk.confirmations.run)
     service.background("archive", lambda: keep_bounded(journal, settings, moments))
@@ -67,18 +64,7 @@ async def load(desk: Desk, service: Service) -> None:
     refuse_unsafe_books((version.book for version in desk.books.current.values()), settings)
     words = [await last_value(service.bus, TradingStatus, chain, OPERATOR) for chain in settings.chains]
     await desk.statuses.load(word for word in words if word)
-
-
-async def give_signs_of_life(desk: Desk, service: Service) -> None:
-    """Signers sign entries only while they hear that people could stop them."""
-    while True:
-        for reason in await beat(desk.settings.signer_control_sockets):
-            desk.moments.signer_not_reached(reason)
-        try:
-            await service.bus.say_alive()
-        except Transient as error:
-            desk.moments.signer_not_reached(str(error))
-        await asyncio.sleep(BEAT_EVERY_S)
+    await desk.paths.load(desk.statuses.operator_level)
 
 
 async def _published(file: BooksFile, service: Service) -> dict[str, int]:

@@ -15,7 +15,6 @@ class Moments:
         self._other_chains = metrics.counter("other_chains_total", "Heads told that are not of our chain of decisions")
         self._writes = metrics.counter("writes_total", "Changes made by people", ("kind",))
         self._denied = metrics.counter("denied_total", "Requests that were refused", ("reason",))
-        self._signers = metrics.counter("signer_unanswered_total", "Words a signer did not confirm", ("word",))
         self._clients = metrics.gauge("stream_clients", "Connected live clients")
         self._dropped = metrics.gauge("stream_dropped_messages", "Messages that slow clients lost")
 
@@ -54,16 +53,6 @@ class Moments:
         self._writes.labels("halt").inc()
         self._log.warning("trading_halted", scope=scope, reason=reason)
 
-    def signer_not_halted(self, socket: str, reason: str) -> None:
-        """A signer on this host did not confirm a halt; the bus still carries it."""
-        self._signers.labels("halt").inc()
-        self._log.error("signer_not_halted", socket=socket, reason=reason)
-
-    def signer_not_reached(self, reason: str) -> None:
-        """A signer or the bus did not take a sign of life; after some seconds entries are not signed."""
-        self._signers.labels("beat").inc()
-        self._log.debug("signer_not_reached", reason=reason)
-
     def resumed(self, source: str, to: str, reason: str) -> None:
         """A person released a halt."""
         self._writes.labels("resume").inc()
@@ -93,6 +82,29 @@ class Moments:
         self._clients.set(connected)
         self._dropped.set(dropped)
         self._log.debug("stream_clients", connected=connected)
+
+
+class SignerMoments:
+    """What signers on this host do not confirm."""
+
+    def __init__(self, metrics: Metrics, log: Log) -> None:
+        self._log = log
+        self._signers = metrics.counter("signer_unanswered_total", "Words a signer did not confirm", ("word",))
+
+    def signer_not_halted(self, socket: str, reason: str, *, is_news: bool = True) -> None:
+        """A signer on this host did not confirm a halt; the bus still carries it. It is told again and again."""
+        self._signers.labels("halt").inc()
+        say = self._log.error if is_news else self._log.debug
+        say("signer_not_halted", socket=socket, reason=reason)
+
+    def signer_halted_late(self, socket: str) -> None:
+        """A signer that was told again confirmed the halt."""
+        self._log.warning("signer_halted_late", socket=socket)
+
+    def signer_not_reached(self, reason: str) -> None:
+        """A signer or the bus did not take a sign of life; after some seconds entries are not signed."""
+        self._signers.labels("beat").inc()
+        self._log.debug("signer_not_reached", reason=reason)
 
 
 class BrakeMoments:

@@ -69,6 +69,14 @@ emergency_stops = sa.Table(
     sa.Column("began_ms", sa.BigInteger, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
 )
+untold_halts = sa.Table(
+    "untold_halts",
+    metadata,
+    sa.Column("socket", sa.Text, primary_key=True),
+    sa.Column("level", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+)
 confirmations = sa.Table(
     "confirmations",
     metadata,

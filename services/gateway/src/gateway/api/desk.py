@@ -18,7 +18,7 @@ from dexlane.runtime.sealing import Approving, sealer_from
 from gateway.api.access import TokenCheck
 from gateway.api.envelope import AsOf, BlockAge, Envelope, Problem
 from gateway.books import BookKeeper
-from gateway.metrics import BrakeMoments, Moments
+from gateway.metrics import BrakeMoments, Moments, SignerMoments
 from gateway.projections.display import Display
 from gateway.projections.health import HealthPoller
 from gateway.projections.hub import Hub
@@ -138,7 +138,8 @@ def make_desk(settings: Settings, given: Surroundings) -> Desk:
     statuses, display = StatusKeeper(journal, settings.chains), Display(picture, hub, health, given.clock)
     approving = Approving(Approver.GATEWAY, sealer_from(settings.approval_key_file), settings.approval_valid_s)
     moments, brakes = Moments(given.metrics, given.log), BrakeMoments(given.metrics, given.log)
-    paths = Paths(settings.signer_control_sockets, journal, picture, moments)
+    signers = SignerMoments(given.metrics, given.log)
+    paths = Paths(settings.signer_control_sockets, journal, picture, signers)
     stop = StopParts(
         journal=journal,
         statuses=statuses,

@@ -11,10 +11,9 @@ from dexlane.events.control import Status, TradingStatus
 from dexlane.values.base import Value
 from gateway.api.desk import ChainFilter, Desk
 from gateway.api.envelope import Envelope, Problem
-from gateway.projections.picture import StatusView
+from gateway.projections.picture import StatusView, Told
 from gateway.statuses import OPERATOR
 from gateway.statuses.keeper import told
-from gateway.statuses.telling import Told, stored_after
 
 
 class HaltRequest(Value):
@@ -81,12 +80,12 @@ def router(desk: Desk) -> APIRouter:
         """Tighten at once. It never loosens: to go from halted to reducing, resume to reducing.
 
         Signers on this host are halted first and directly; they know no chains, and only a person on the host resumes
-        them. 200 means that all of them and the bus confirmed it; 207 that somebody must act by hand. Saying it again
-        tells all of them again.
+        them. 200 means that all of them and the bus confirmed it; 207 that somebody must act by hand. A signer that did
+        not is told again every two seconds until it does or people resume; saying it again tells all of them again.
         """
         chains, scope = desk.chain_ids(request.chain_id), Status(request.scope)
         signers = await desk.paths.signers(scope, request.reason)
-        with stored_after(signers):
+        async with desk.paths.stored(signers):
             words = await desk.statuses.halt(scope, request.reason, chains)
         if words:
             desk.moments.halted(scope, request.reason)
@@ -107,7 +106,7 @@ def router(desk: Desk) -> APIRouter:
         words = await desk.statuses.resume(Status(request.to), request.reason, seen, request.source)
         desk.moments.resumed(request.source, request.to, request.reason)
         if request.source == OPERATOR:
-            desk.paths.resumed()
+            await desk.paths.resumed(desk.statuses.operator_level)
         return desk.wrap(shown(words, chains))
 
     return api

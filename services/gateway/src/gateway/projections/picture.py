@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import Field
+
 from dexlane.events.base import Event
 from dexlane.events.breakers import BreakerChanged, BreakerPhase
 from dexlane.events.control import BookChanged, Status, TradingStatus, strictest
@@ -36,12 +38,23 @@ class SourceView(Value):
     since_ms: int
 
 
+class Told(Value):
+    """One path of a halt."""
+
+    path: str = Field(description="'bus', which all services hear, or the control socket of a signer on this host")
+    confirmed: bool = Field(description="false: act by hand, this path may not be halted")
+    why: str = Field(default="", description="why it is not confirmed, and what to do")
+
+
 class StatusView(Value):
-    """Whether a chain is traded: the strictest word of all sources holds."""
+    """Whether a chain is traded: the strictest word of all sources holds. Signers know no chains."""
 
     chain_id: int
     effective: Status
     sources: tuple[SourceView, ...]
+    unconfirmed: tuple[Told, ...] = Field(
+        default=(), description="signers that did not confirm the operator's halt; they are told again until they do"
+    )
 
 
 class ChainView(Value):
@@ -123,7 +136,7 @@ class LivePicture:
         self.words: dict[tuple[int, str], TradingStatus] = {}
         self.breakers: dict[tuple[int, str], BreakerChanged] = {}
         self.not_halted: dict[str, str] = {}
-        """Signers that did not confirm the last halt, and why."""
+        """Signers that did not confirm a halt yet, and why."""
         self._appliers: dict[type[Event], Callable[[Any, int], None]] = {
             BlockApplied: self._head,
             PoolDiscovered: self._pool,
@@ -195,6 +208,10 @@ class LivePicture:
         found = [breaker for (chain_id, _), breaker in self.breakers.items() if chain_id in chosen]
         return sorted(found, key=lambda one: (-one.status.severity, one.probes == 0, one.chain_id, one.source))
 
+    def unconfirmed(self) -> tuple[Told, ...]:
+        """Signers that may not be halted."""
+        return tuple(Told(path=path, confirmed=False, why=why) for path, why in self.not_halted.items())
+
     def status(self, chain_id: int) -> StatusView:
         """What holds on a chain, and who says what, strictest first."""
         words = [word for (chain, _), word in sorted(self.words.items()) if chain == chain_id]
@@ -212,6 +229,7 @@ class LivePicture:
                 )
                 for word in words
             ),
+            unconfirmed=self.unconfirmed(),
         )
 
     def chain(self, chain_id: int, now_ms: int) -> ChainView:

@@ -34,10 +34,11 @@ from dexlane.values.base import digest
 from dexlane.values.chains import NATIVE
 from gateway.metrics import BrakeMoments
 from gateway.projections.display import Display
+from gateway.projections.picture import Told
 from gateway.records import Search, emergency_stops, find, open_transactions
 from gateway.statuses.closing import manual_exit
 from gateway.statuses.keeper import StatusKeeper, StatusRefused
-from gateway.statuses.telling import Paths, Told, stored_after
+from gateway.statuses.telling import Paths
 
 LOOK_EVERY_S = 0.5
 
@@ -100,9 +101,8 @@ class EmergencyStop:
             # First, because it needs no journal: a full disk must not keep signers signing.
             told = await self.parts.paths.signers(Status.REDUCING if close_positions else Status.HALTED, reason)
             state = state.model_copy(update={"unconfirmed": _unconfirmed(told)})
-            with stored_after(told):
-                async with self.parts.journal.transaction() as tx:
-                    await _store(tx.conn, state)
+            async with self.parts.paths.stored(told), self.parts.journal.transaction() as tx:
+                await _store(tx.conn, state)
             self.state = state
         self.parts.brakes.emergency_begun(reason, close_positions=close_positions)
         looked, bus = await self.look(), await self.parts.paths.bus()
@@ -137,9 +137,10 @@ class EmergencyStop:
     async def _do(self, before: StopState, taken: StopStep) -> None:
         after = taken.state
         if taken.halt:
-            told = await self.parts.paths.signers(Status.HALTED, before.reason)
-            after = after.model_copy(update={"unconfirmed": _unconfirmed(told)})
-            await self._halt(Status.HALTED, before.reason)
+            async with self.parts.paths.stored(await self.parts.paths.signers(Status.HALTED, before.reason)):
+                await self._halt(Status.HALTED, before.reason)
+        # Who did not confirm is told again meanwhile, and may have.
+        after = after.model_copy(update={"unconfirmed": _unconfirmed(self.parts.display.picture.unconfirmed())})
         if taken.ended:
             after = after.model_copy(update={"left": await self._left(after)})
         async with self.parts.journal.transaction() as tx:

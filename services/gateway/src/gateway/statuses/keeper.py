@@ -58,6 +58,11 @@ class StatusKeeper:
                 if chain_id not in on_bus or on_bus[chain_id].status_version < word.status_version:
                     await tx.emit(word)
 
+    @property
+    def operator_level(self) -> Status:
+        """The strictest that the operator says of any chain."""
+        return strictest([self._words[chain_id, OPERATOR].status for chain_id in self._chains])
+
     def is_news(self, word: TradingStatus) -> bool:
         """Whether nothing as new is known of its source."""
         known = self._words.get((word.chain_id, word.source))
