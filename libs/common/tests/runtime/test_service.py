@@ -9,10 +9,12 @@ import httpx
 import nats
 import pytest
 from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
 
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.risk import TokenFlagged
 from dexlane.events.streams import BUCKETS, STREAMS
+from dexlane.runtime import bus as bus_module
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.consuming import Routes
 from dexlane.runtime.declare import declare
@@ -186,12 +188,45 @@ async def test_a_taken_port_ends_the_service(nats_url: str, js: JetStreamContext
     assert await asyncio.wait_for(running, 10) == 0
 
 
-async def test_without_declared_streams_a_service_refuses_to_start(nats_url: str, js: JetStreamContext) -> None:
+async def test_without_declared_streams_a_service_refuses_to_start(
+    nats_url: str, js: JetStreamContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await js.delete_stream("TRADING")
+    monkeypatch.setattr(bus_module, "DECLARED_WITHIN_S", 2 * bus_module.ASK_AGAIN_S)
     bus = Bus(nats_url, "main", "test", Service("test", ServiceSettings(nats_url=nats_url, port=0)).log)
-    with pytest.raises(Fatal, match="stream TRADING is missing; declare the streams with `make streams`"):
+    with pytest.raises(Fatal, match="missing: stream TRADING; declare the streams with `make streams`"):
         await bus.start()
     await bus.stop()
+
+
+async def test_a_start_waits_for_streams_that_are_being_declared_and_says_which(
+    nats_url: str, js: JetStreamContext, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("TRADING", "KV_POOLS"):
+        await js.delete_stream(name)
+    service = Service("test", ServiceSettings(nats_url=nats_url, port=0), handles_money=True)
+    running = asyncio.create_task(service.run())
+    await asyncio.sleep(0.5)
+    assert not running.done()
+    assert "service" in service.why_not_ready()
+    assert "missing: stream TRADING, bucket POOLS; declare the streams with `make streams`" in capsys.readouterr().out
+    await declare(js, apply=True)
+    async with asyncio.timeout(10):
+        while service.why_not_ready():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    service.stop()
+    assert await asyncio.wait_for(running, 10) == 0
+    with pytest.raises(NotFoundError):
+        await js.get_last_msg("STATE", "main.*.trading.status.>")
+
+
+async def test_a_start_that_waits_for_streams_can_be_ended_at_once(nats_url: str, js: JetStreamContext) -> None:
+    await js.delete_stream("TRADING")
+    service = Service("test", ServiceSettings(nats_url=nats_url, port=0))
+    running = asyncio.create_task(service.run())
+    await asyncio.sleep(0.5)
+    service.stop()
+    assert await asyncio.wait_for(running, 3) == 0
 
 
 async def test_declaring_prints_the_difference_and_a_second_time_nothing(nats_url: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import nats
@@ -13,8 +13,8 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import PubAck
+from nats.js.errors import BucketNotFoundError, KeyNotFoundError, NotFoundError
 from nats.js.errors import Error as JetStreamError
-from nats.js.errors import KeyNotFoundError, NotFoundError
 from nats.js.kv import KeyValue
 
 from dexlane.events.base import Event
@@ -25,6 +25,9 @@ from dexlane.runtime.observability import Log, trace_headers
 
 PUBLISH_TIMEOUT_S = 2.0
 FIRST_CONNECTION_S = 30.0
+DECLARED_WITHIN_S = 60
+"""A broker that is set up beside us, or lost its store, gets its streams one after the other."""
+ASK_AGAIN_S = 1.0
 CONNECTION_POLICY: Mapping[str, object] = {
     # With a finite number of attempts the client closes for good and pull loops freeze the process.
     "max_reconnect_attempts": -1,
@@ -72,7 +75,7 @@ class Bus:
     async def start(self) -> None:
         """Connect, and refuse to go on unless every declared stream and bucket is there.
 
-        ``Fatal`` when nobody lets us in or one is missing, ``Transient`` when the server does not say.
+        ``Fatal`` when nobody lets us in or one is missing for a minute, ``Transient`` when the server does not say.
         """
 
         async def on_error(error: Exception) -> None:
@@ -115,18 +118,29 @@ class Bus:
         return int(made.timestamp() * 1_000)
 
     async def _require_declared(self) -> None:
-        for spec in STREAMS:
-            name = spec.name_in(self.realm)
+        waited_s, told = 0.0, ""
+        while missing := ", ".join([name async for name in self._missing()]):
+            what = f"missing: {missing}; declare the streams with `make streams`"
+            if waited_s >= DECLARED_WITHIN_S:
+                raise Fatal(what)
+            if what != told:
+                self._log.warning("streams_missing", reason=what, waits_s=DECLARED_WITHIN_S - waited_s)
+            told = what
+            await asyncio.sleep(ASK_AGAIN_S)
+            waited_s += ASK_AGAIN_S
+        self._pools = await self.js.key_value(POOLS.name)
+
+    async def _missing(self) -> AsyncIterator[str]:
+        for name in (spec.name_in(self.realm) for spec in STREAMS):
             try:
                 await self.js.stream_info(name)
-            except NotFoundError as error:
-                raise Fatal(f"stream {name} is missing; declare the streams with `make streams`") from error
+            except NotFoundError:
+                yield f"stream {name}"
         for bucket in BUCKETS:
             try:
                 await self.js.key_value(bucket.name)
-            except NotFoundError as error:
-                raise Fatal(f"bucket {bucket.name} is missing; declare the streams with `make streams`") from error
-        self._pools = await self.js.key_value(POOLS.name)
+            except (BucketNotFoundError, NotFoundError):
+                yield f"bucket {bucket.name}"
 
     async def subscribe_inbox(self, take: Callable[[Msg], Awaitable[None]]) -> Subscription:
         """A subscription of one's own to an address that nobody else knows."""

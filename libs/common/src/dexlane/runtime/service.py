@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from dexlane.events.control import Status, TradingStatus
 from dexlane.events.streams import stream_of
 from dexlane.runtime.bus import CONNECTION_POLICY, Bus
-from dexlane.runtime.cancelling import cancelled
+from dexlane.runtime.cancelling import cancelled, done_or_stopped
 from dexlane.runtime.clock import Clock, SystemClock
 from dexlane.runtime.collector import keep_for_good
 from dexlane.runtime.consuming import (
@@ -77,6 +77,7 @@ class Service:
         self._notes: dict[str, Callable[[], str]] = {}
         self._mounted: ASGIApp | None = None
         self._started = False
+        self._broker: NatsBroker | None = None
         self._failure: Fatal | None = None
         self._unavailable: Transient | None = None
         self._stopping = asyncio.Event()
@@ -138,41 +139,42 @@ class Service:
     async def run(self) -> int:
         """Live until a signal, ``stop`` or a fatal error; returns the exit code (see ``_exit_code``)."""
         self._policy.use_tracer(configure_tracing(self.name, self.settings.otlp_endpoint, self.settings.trace_ratio))
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stopping.set)
-        answers = endpoints(self, self.metrics.registry, self._mounted)
-        http = HttpServer(answers, self.settings.host, self.settings.port)
+            asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
+        http = HttpServer(endpoints(self, self.metrics.registry, self._mounted), self.settings.host, self.settings.port)
         serving = self._supervised("http", http.run)
         tasks: list[asyncio.Task[None]] = []
-        broker: NatsBroker | None = None
         try:
-            await self.bus.start()
-            for hook in self._start_hooks:
-                await hook()
-            tasks = [self._supervised(name, run) for name, run in self._background]
-            tasks += [self._supervised(f"follow {r.event_type.NAME}", self._follow(r, c)) for r, c in self._followed()]
-            await read_or_stopped(self._followers, self._stopping)
-            broker = await self._start_decisions()
-            tasks += self._start_pullers()
-            watchdog = ProgressWatchdog(self.bus, self.metrics, self.durables(), decision_config(), self._gates)
-            tasks.append(self._supervised("progress", watchdog.run))
-            watch_loop(loop, self.log)
-            # What was imported and built so far stays: no need to look at it again in the middle of a trade.
-            keep_for_good()
-            self._started = True
-            self.log.info("service_started", chains=list(self.settings.chains), realm=self.settings.realm)
-            await self._stopping.wait()
+            if await done_or_stopped(self.bus.start(), self._stopping):
+                await self._live(tasks)
         except Fatal as error:
             self.fail(error)
         except Transient as error:
             # What it needs at its start is not there yet: to be started again, and no reason to halt anybody.
             self._unavailable = error
-        await self._drain(broker, tasks)
+        await self._drain(self._broker, tasks)
         http.stop()
         await asyncio.gather(serving, return_exceptions=True)
         self.log.info("service_stopped")
         return _exit_code(self._failure or self._unavailable)
+
+    async def _live(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Start what the service consists of, and wait for its end."""
+        for hook in self._start_hooks:
+            await hook()
+        tasks += [self._supervised(name, run) for name, run in self._background]
+        tasks += [self._supervised(f"follow {r.event_type.NAME}", self._follow(r, c)) for r, c in self._followed()]
+        await read_or_stopped(self._followers, self._stopping)
+        self._broker = await self._start_decisions()
+        tasks += self._start_pullers()
+        watchdog = ProgressWatchdog(self.bus, self.metrics, self.durables(), decision_config(), self._gates)
+        tasks.append(self._supervised("progress", watchdog.run))
+        watch_loop(asyncio.get_running_loop(), self.log)
+        # What was imported and built so far stays: no need to look at it again in the middle of a trade.
+        keep_for_good()
+        self._started = True
+        self.log.info("service_started", chains=list(self.settings.chains), realm=self.settings.realm)
+        await self._stopping.wait()
 
     async def _drain(self, broker: NatsBroker | None, tasks: list[asyncio.Task[None]]) -> None:
         if self._unavailable is not None:
