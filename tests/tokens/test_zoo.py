@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +26,8 @@ from dexlane.domain.risk.token_background import Keeper
 from dexlane.domain.risk.token_verdict import STRICT, TrialLimits, judge
 from dexlane_devnet import ADDRESSES, Devnet
 from dexlane_devnet.contracts import calldata
-from dexlane_devnet.zoo import FAMILIES, SURROUNDINGS, Exchange, Family, Surroundings, bring_to, release
+from dexlane_devnet.errors import DevnetError
+from dexlane_devnet.zoo import FAMILIES, SURROUNDINGS, Exchange, Family, Surroundings, bring_to, live, release
 from dexlane_devnet.zoo.release import send
 from tokens.zoo_run import USDC, V2, Stage, examine, examine_surroundings, zoo_chain
 
@@ -293,6 +295,20 @@ async def test_what_a_trap_does_in_a_pool_of_uniswap_v3_is_lived_and_judged_so(
     assert result.lived is not None
     assert result.lived.springs is springs, result.lived
     assert result.verdict.verdict == ("unsafe" if springs else "safe"), result.verdict.findings
+
+
+async def test_where_chance_refuses_each_sale_no_life_comes_off_well(chain: Chain) -> None:
+    devnet, _ = chain
+    specimen = None
+    for seed in range(404, 424):
+        with suppress(DevnetError):  # chance decides over bringing it to a pool as well
+            specimen = specimen or await release(devnet, BY_NAME["RebaseUp"], seed, "uniswap_v3")
+    assert specimen is not None
+    for _ in range(12):
+        await devnet.rpc("evm_increaseTime", 7)
+        await devnet.mine(1)
+        lived = await live(devnet, specimen, "uniswap_v3")
+        assert lived.springs, lived
 
 
 async def test_the_pool_that_is_named_decides_and_only_pools_of_known_factories_count(chain: Chain) -> None:
