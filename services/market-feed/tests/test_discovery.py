@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,16 @@ from dexlane.domain.liquidity_filter import Thresholds
 from dexlane.domain.listing import parse_token_list
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.market import BlockReorged
+from dexlane.events.pools import PoolSnapshot
 from dexlane.events.portfolio import ExposureChanged, ExposurePart
+from dexlane.events.streams import POOLS
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.errors import Fatal
 from dexlane.runtime.observability import Log, Metrics
-from dexlane.testing.builders import a_block_ref, an_exposure, an_intent
+from dexlane.testing.builders import a_block_ref, a_pool_v3, an_exposure, an_intent
 from dexlane.testing.fake_chain import FakeChain, FakeLog
 from dexlane.values.chains import ZERO_ADDRESS
-from dexlane.values.pools import Protocol
+from dexlane.values.pools import ConcentratedState, Protocol, Tick
 from market_feed.discovery import Discovery, reading
 from market_feed.discovery.access import Access, AccessSources
 from market_feed.discovery.holdings import POOLS_PER_TOKEN, SETTLING_BLOCKS, Held, Holdings
@@ -138,7 +141,15 @@ class World:
         self.discovery.holdings.at = lambda number: self.held  # type: ignore[method-assign]
         self.changes: list[PoolsChange] = []
         self.reasons: list[str] = []
-        moments.refused = lambda chain_id, address, reason: self.reasons.append(reason)  # type: ignore[method-assign]
+        self.lost: list[tuple[str, str]] = []
+        told = moments.refused
+        moments._held_pool_lost = lambda _, address, reason: self.lost.append((address, reason))  # type: ignore[method-assign]
+
+        def refused(chain_id: int, address: str, reason: str, *, held: bool = False) -> None:
+            self.reasons.append(reason)
+            told(chain_id, address, reason, held=held)
+
+        moments.refused = refused  # type: ignore[method-assign]
 
     async def loaded(self, book: PoolBook, tip: Header) -> None:
         self.discovery.begin(book, tip.ref)
@@ -376,8 +387,8 @@ async def test_a_chain_that_is_faster_than_the_loading_only_delays_it(world: Wor
     new = world.contracts.pair(1, TOKEN, MILLION)
     load = world.discovery._reader.load
 
-    async def slow(*arguments: Any) -> Any:
-        pool = await load(*arguments)
+    async def slow(*arguments: Any, **more: Any) -> Any:
+        pool = await load(*arguments, **more)
         if len(world.follower.book.pools) == 1 and world.chain.tip.number < 3:
             assert await world.follower.follow(world.chain.mine()[0], world) == ""
         return pool
@@ -422,6 +433,55 @@ async def test_a_pool_that_lost_its_depth_is_watched_as_long_as_its_token_is_hel
     await world.block()
     await world.block()
     assert (world.pools, world.discovery.only_for_exits) == (set(), frozenset())
+
+
+async def filled_with_ticks(world: World, monkeypatch: pytest.MonkeyPatch, most: int) -> str:
+    """A pool of the token that is held, to which somebody added two ticks more than others may have."""
+    key = world.contracts.managed(*sorted((TOKEN, USDC)), liquidity=10_000 * 10**18)
+    monkeypatch.setattr(reading, "MAX_TICKS", 3)
+    monkeypatch.setattr(reading, "HELD_TICKS", most)
+    await world.block(initialised(key))
+    await world.block()
+    world.held = TOKEN_HELD
+    topics = (MODIFY_LIQUIDITY_TOPIC, key.pool_id, "0x" + word(1).hex())
+    data = signed_word(-SPACING) + signed_word(SPACING) + word(1) + word(0)
+    await world.block(FakeLog(address=MANAGER, topics=topics, data=data))
+    await world.block()
+    return key.pool_id[:42]
+
+
+async def test_a_pool_that_somebody_fills_with_ticks_stays_for_exits_while_its_token_is_held(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = await filled_with_ticks(world, monkeypatch, most=5)
+    assert world.pools == world.discovery.only_for_exits == {pool}
+    monkeypatch.setattr(reading, "MAX_TICKS", 1)  # of the two that the node still tells
+    await world.follower.load(world)
+    for _ in range(2):
+        await world.block()
+    assert world.pools == world.discovery.only_for_exits == {pool}, "also when all is read anew"
+    assert world.lost == []
+    world.held = NOTHING
+    await world.block()
+    await world.block()
+    assert world.pools == set()
+    assert world.lost == []
+
+
+async def test_a_pool_of_a_held_token_that_nobody_can_carry_is_told_as_such(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = await filled_with_ticks(world, monkeypatch, most=3)
+    assert world.pools == set()
+    assert world.lost == [(pool, "it has 4 ticks, at most 3 are carried")]
+
+
+def test_a_snapshot_has_room_for_as_many_ticks_as_are_carried_of_a_held_pool() -> None:
+    state = ConcentratedState.unchecked(2**160 - 1, -887_272, 2**128 - 1, ())
+    widest = [Tick(-887_272 + number, 2**128 - 1, -(2**127)) for number in range(reading.HELD_TICKS)]
+    pool = replace(a_pool_v3(), state=replace(state, ticks=tuple(widest)))
+    snapshot = PoolSnapshot(chain_id=2**53, block=a_block_ref(2**40), pool=pool)
+    assert len(snapshot.model_dump_json()) < POOLS.max_value_bytes
 
 
 async def test_a_pool_of_a_held_token_makes_no_room_for_a_deeper_one() -> None:

@@ -180,6 +180,7 @@ class DiscoveryMoments:
         chain = ("chain",)
         self._announced = metrics.counter("pools_announced_total", "Pools that factories announced", chain)
         self._refused = metrics.counter("pools_refused_total", "Announced pools that are not looked at further", chain)
+        self._lost = metrics.counter("held_pools_lost_total", "Pools of held tokens that could not be carried", chain)
         self._unscanned = metrics.counter("blocks_unscanned_total", "Blocks whose new pools were not looked for", chain)
         self._troubles = metrics.counter("discovery_troubles_total", "Node calls of the discovery that failed", chain)
         self._tokens = metrics.counter("tokens_unusable_total", "Tokens without usable decimals", chain)
@@ -191,18 +192,27 @@ class DiscoveryMoments:
         """A factory announced a pool."""
         self._announced.labels(str(chain_id)).inc()
 
-    def refused(self, chain_id: int, address: str, reason: str) -> None:
+    def refused(self, chain_id: int, address: str, reason: str, *, held: bool = False) -> None:
         """A pool is not looked at further."""
         self._refused.labels(str(chain_id)).inc()
+        if held:
+            self._held_pool_lost(chain_id, address, reason)
         self._log.debug("pool_refused", chain_id=chain_id, pool=address, reason=reason)
 
     def pool_watched(self, chain_id: int, address: str) -> None:
         """A discovered pool joined."""
         self._log.info("pool_watched", chain_id=chain_id, pool=address)
 
-    def pool_left(self, chain_id: int, address: str, reason: str) -> None:
+    def pool_left(self, chain_id: int, address: str, reason: str, *, held: bool = False) -> None:
         """A pool is watched no longer."""
+        if held:
+            self._held_pool_lost(chain_id, address, reason)
         self._log.info("pool_left", chain_id=chain_id, pool=address, reason=reason)
+
+    def _held_pool_lost(self, chain_id: int, address: str, reason: str) -> None:
+        """Something held can be sold in a pool, or may be, and nobody can carry it any more."""
+        self._lost.labels(str(chain_id)).inc()
+        self._log.error("held_pool_lost", chain_id=chain_id, pool=address, reason=reason)
 
     def pool_kept(self, chain_id: int, address: str) -> None:
         """A pool would leave, and stays for exits, because something held can be sold in it or may be."""

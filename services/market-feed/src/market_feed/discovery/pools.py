@@ -6,7 +6,7 @@ state can be read, and its depth passes the liquidity filter. A pool with too li
 again in turn. Every stage has a bound, so a flood of new pools is worked off slowly and delays nothing else.
 
 Whatever the reason for which a pool would leave: as long as something held can be sold in it, or may be, it stays, for
-exits only. One that nobody could carry any more is the exception.
+exits only. One that nobody could carry any more is the exception, and is told as such.
 """
 
 from __future__ import annotations
@@ -217,12 +217,12 @@ class Discovery:
         self._objected = frozenset(kept)
 
     async def _measure_touched(self, prices: Mapping[str, Ratio]) -> None:
-        touched, self._touched = self._touched | self._filter.shallow, set()
+        touched, self._touched = self._touched | _unfit(self._filter, self._book.pools), set()
         for address in sorted(touched):
             await asyncio.sleep(0)  # the next block may be there
             if address not in self._book.pools or address not in self._filter.watched:
                 continue
-            if objection := objection_to_size(self._book.pools[address]):
+            if objection := objection_to_size(self._book.pools[address], held=address in self._kept):
                 self._leave(address, objection)
                 continue
             depth = anchor_depth(self._book.pools[address], prices) or 0
@@ -270,7 +270,7 @@ class Discovery:
         if tip is None:
             return
         try:
-            pool = await self._reader.load(new, tip)
+            pool = await self._reader.load(new, tip, held=new.address in self._kept)
         except ValueError as error:
             self._give_up(new.address, str(error))
             return
@@ -305,7 +305,7 @@ class Discovery:
 
     def _tell_kept(self) -> None:
         """Say how many pools there are, and which are watched for no other reason than that something is held."""
-        kept = self._filter.shallow | self._objected
+        kept = self._objected | _unfit(self._filter, self._book.pools)
         for address in kept - self.only_for_exits:
             self._moments.pool_kept(self._rules.chain_id, address)
         self.only_for_exits = kept
@@ -314,7 +314,7 @@ class Discovery:
     def _give_up(self, address: str, reason: str) -> None:
         """Not a candidate any more; another event of its factory makes it one again."""
         self.candidates.remove(address)
-        self._moments.refused(self._rules.chain_id, address, reason)
+        self._moments.refused(self._rules.chain_id, address, reason, held=address in self._kept)
 
     def _leave(self, address: str, reason: str) -> None:
         """Watched no longer, and no candidate either."""
@@ -322,7 +322,13 @@ class Discovery:
         self._filter.remove(address)
         self._joining.pop(address, None)
         self._origins.pop(address, None)
-        self._moments.pool_left(self._rules.chain_id, address, reason)
+        self._moments.pool_left(self._rules.chain_id, address, reason, held=address in self._kept)
+
+
+def _unfit(watched: LiquidityFilter, pools: Mapping[str, Pool]) -> set[str]:
+    """Pools that are too shallow or too large to be watched for another reason than that something is held."""
+    large = {each for each in watched.watched if each in pools and objection_to_size(pools[each])}
+    return large | watched.shallow
 
 
 def _with_coin(prices: dict[str, Ratio], wrapped: str | None) -> dict[str, Ratio]:

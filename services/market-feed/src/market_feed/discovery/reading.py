@@ -22,7 +22,9 @@ from market_feed.metrics import DiscoveryMoments
 
 TOKENS_REMEMBERED = 10_000
 MAX_TICKS = 20_000
-"""With more, a snapshot outgrows its entry in the bucket, which would hold up those of all other pools."""
+HELD_TICKS = 43_000
+"""Of a pool in which something held can be sold. With more, whatever they say, a snapshot outgrows its entry in the
+bucket, which would hold up those of all other pools."""
 
 NATIVE_FACTS = TokenFacts(address=NATIVE.address, symbol=NATIVE.symbol, decimals=NATIVE.decimals)
 """The chain's coin is no contract that could be asked."""
@@ -60,8 +62,8 @@ class CandidateReader:
             worth[pool.address] = min(values, default=0)
         return worth
 
-    async def load(self, new: NewPool, tip: BlockRef) -> Pool:
-        """A pool with its whole state after ``tip``.
+    async def load(self, new: NewPool, tip: BlockRef, *, held: bool) -> Pool:
+        """A pool with its whole state after ``tip``; ``held`` says that something held can be sold in it.
 
         Raises ``ValueError`` for a pool that can never be traded, ``RpcError`` or ``RpcUnavailable``.
         """
@@ -73,7 +75,7 @@ class CandidateReader:
         pool = await load_pool(reader, new.to_watch)
         if (pool.key.token0.address, pool.key.token1.address) != (new.token0, new.token1):
             raise ValueError("it trades other tokens than its factory said")
-        if objection := objection_to_size(pool):
+        if objection := objection_to_size(pool, held=held):
             raise ValueError(objection)
         return pool
 
@@ -144,10 +146,11 @@ class Announcements:
             return []
 
 
-def objection_to_size(pool: Pool) -> str:
+def objection_to_size(pool: Pool, *, held: bool = False) -> str:
     """Why a pool is too large to be carried; empty when it is not. Anybody may add ticks to a pool."""
-    if isinstance(pool.state, ConcentratedState) and len(pool.state.ticks) > MAX_TICKS:
-        return f"it has {len(pool.state.ticks)} ticks, at most {MAX_TICKS} are carried"
+    most = HELD_TICKS if held else MAX_TICKS
+    if isinstance(pool.state, ConcentratedState) and len(pool.state.ticks) > most:
+        return f"it has {len(pool.state.ticks)} ticks, at most {most} are carried"
     return ""
 
 
