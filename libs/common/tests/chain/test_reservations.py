@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from dexlane.chain.execution import slots as slots_module
 from dexlane.chain.execution.assembly import restored
 from dexlane.chain.execution.reservations import RECALL_MS, Reservations
 from dexlane.chain.execution.slots import StoredIntent, load_reservations
@@ -15,6 +18,7 @@ from dexlane.chain.execution.tables import intents
 from dexlane.events.execution import FillConfirmed, IntentCreated, IntentFailed, Purpose
 from dexlane.events.portfolio import FILLS_TOLD, ExposureChanged, FinalFill, TradeResults
 from dexlane.runtime.errors import Fatal
+from dexlane.runtime.migrate import upgrade
 from dexlane.testing.builders import (
     CHAIN_ID,
     a_block_ref,
@@ -204,6 +208,74 @@ async def test_as_many_fills_of_each_book_are_recalled_as_can_be_named(home: Hom
         assert {(one.intent.book_id, one.fill.block) for one in found if one.fill} == newest, "exits reserve nothing"
 
 
+def many_intents(number: int) -> list[dict[str, Any]]:
+    """Trades of three books, long over; every second was filled, and every other of these an entry."""
+    return [
+        {
+            "intent_id": digest("many", each),
+            "payload": b"",
+            "reserved": "1" if each % 4 else "0",
+            "filled_ms": None if each % 2 else each,
+            "chain_id": CHAIN_ID,
+            "book_id": f"book-{each % 3}",
+            "mode": "paper",
+            "purpose": "entry",
+            "is_open": False,
+            "created_ms": each,
+        }
+        for each in range(number)
+    ]
+
+
+async def test_what_is_recalled_is_found_without_a_look_at_every_intent(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(home, ready=False) as bench:
+        rows = many_intents(6_000)
+        await changed(home, *(intents.insert().values(rows[at : at + 500]) for at in range(0, len(rows), 500)))
+        asked: list[tuple[str, Any]] = []
+        monkeypatch.setattr(slots_module, "_stored", lambda row: row)
+
+        def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            if statement.startswith("SELECT"):
+                asked.append((statement, parameters))
+
+        async with bench.journal.reading() as conn:
+            sa.event.listen(conn.sync_engine, "before_cursor_execute", note)
+            found = await load_reservations(conn, CHAIN_ID, since_ms=10**15)
+            sa.event.remove(conn.sync_engine, "before_cursor_execute", note)
+            assert len(found) == 3 * FILLS_TOLD
+            is_sqlite = conn.dialect.name == "sqlite"
+            if not is_sqlite:  # as its own vacuum does; a SQLite journal is never analysed
+                await conn.exec_driver_sql("ANALYZE execution_intents")
+            explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"
+            for statement, parameters in asked:
+                lines = await conn.exec_driver_sql(f"{explain} {statement}", parameters)
+                plan = "\n".join(str(tuple(line)) for line in lines)
+                assert "SCAN execution_intents" not in plan, plan
+                assert "Seq Scan" not in plan, plan
+        assert len(asked) == 2 + 2 * 3 + 1
+
+
+async def test_an_intent_that_is_written_changes_no_page_of_the_index_of_fills(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    await upgrade(f"sqlite+aiosqlite:///{path}", "dexlane.chain")
+    pages = []
+    with sqlite3.connect(path, isolation_level=None) as conn:
+        conn.execute("PRAGMA journal_mode = WAL")
+        conn.execute("PRAGMA wal_autocheckpoint = 0")
+        page = conn.execute("PRAGMA page_size").fetchone()[0]
+        for rows in (many_intents(400)[:200], many_intents(400)[200:]):
+            conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            for row in rows:
+                values = row | {"filled_ms": None, "is_open": True, "intent_id": digest(row["intent_id"])}
+                conn.execute(str(intents.insert().values(values)), values)
+            pages.append(Path(f"{path}-wal").stat().st_size // (page + 24))
+            conn.execute("DELETE FROM execution_intents")
+            conn.execute("DROP INDEX IF EXISTS execution_intents_filled")
+    assert pages[0] <= pages[1] > 200
+
+
 async def test_a_fill_that_an_older_executor_noted_counts_until_it_is_named(home: Home) -> None:
     async with running(home) as bench:
         fill, reserved = await traded(bench)
@@ -211,7 +283,8 @@ async def test_a_fill_that_an_older_executor_noted_counts_until_it_is_named(home
         await changed(
             home,
             *(sa.text(f"ALTER TABLE execution_intents DROP COLUMN {name}") for name in columns),
-            sa.text("UPDATE alembic_version SET version_num = 'execution_0003' WHERE version_num = 'execution_0004'"),
+            sa.text("DROP INDEX execution_intents_filled"),
+            sa.text("UPDATE alembic_version SET version_num = 'execution_0003' WHERE version_num = 'execution_0005'"),
         )
         again = await reborn(bench)
         tell(again, 2)

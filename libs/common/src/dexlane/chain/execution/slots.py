@@ -40,6 +40,9 @@ _EVERY_SLOT = sa.select(slots, intents.c.payload, intents.c.reserved).join(
     intents, intents.c.intent_id == slots.c.intent_id
 )
 
+_FILLED = (intents.c.filled_ms.is_not(None), intents.c.reserved != sa.literal_column("'0'"))
+"""What the index of fills has, in its words."""
+
 _REFUSALS = frozenset({FailureReason.WOULD_REVERT, FailureReason.DENIED, FailureReason.OVER_BLOCK_GAS})
 """Why a trade is given up that would not have done what it should, whenever it had been included."""
 
@@ -282,13 +285,21 @@ async def highest_nonces(conn: AsyncConnection, chain_id: int) -> dict[str, tupl
 async def load_reservations(conn: AsyncConnection, chain_id: int, since_ms: int) -> list[StoredIntent]:
     """Open intents of a chain in either mode, those created since then, and of each book those filled last: as many as
     an exposure names, whenever that was."""
-    place = sa.func.row_number().over(partition_by=intents.c.book_id, order_by=intents.c.filled_ms.desc())
-    filled = (intents.c.chain_id == chain_id, intents.c.filled_ms.is_not(None), intents.c.reserved != "0")
-    ranked = sa.select(intents.c.intent_id, place.label("place")).where(*filled).subquery()
-    last = sa.select(ranked.c.intent_id).where(ranked.c.place <= FILLS_TOLD)
-    recent = sa.or_(intents.c.is_open, intents.c.created_ms >= since_ms, intents.c.intent_id.in_(last))
-    query = sa.select(intents).where(intents.c.chain_id == chain_id, recent)
-    return [_stored(row) for row in await conn.execute(query)]
+    mine = sa.select(intents).where(intents.c.chain_id == chain_id)
+    rows = [*await conn.execute(mine.where(intents.c.is_open))]
+    rows += await conn.execute(mine.where(~intents.c.is_open, intents.c.created_ms >= since_ms))
+    newest = mine.where(*_FILLED).order_by(intents.c.filled_ms.desc()).limit(FILLS_TOLD)
+    book = ""
+    while (book := await _book_after(conn, chain_id, book) or "") != "":
+        rows += await conn.execute(newest.where(intents.c.book_id == book))
+    return [_stored(row) for row in {row.intent_id: row for row in rows}.values()]
+
+
+async def _book_after(conn: AsyncConnection, chain_id: int, book_id: str) -> str | None:
+    """The next book of a chain that was filled. To ask for one after the other is to look at none of their intents."""
+    query = sa.select(intents.c.book_id).where(intents.c.chain_id == chain_id, *_FILLED, intents.c.book_id > book_id)
+    found: str | None = (await conn.execute(query.order_by(intents.c.book_id).limit(1))).scalar()
+    return found
 
 
 def _stored(row: sa.Row[Any]) -> StoredIntent:
