@@ -104,7 +104,10 @@ def test_with_a_process_executors_get_its_socket_and_no_key(tmp_path: Path) -> N
     assert not list((tmp_path / "session" / "keys").iterdir())
 
 
-def test_without_a_process_the_gateway_knows_the_control_socket_of_each_live_lane(tmp_path: Path) -> None:
+def test_without_a_process_the_gateway_knows_the_control_socket_of_each_live_lane(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("home")  # a socket's path is short
     options = prepared(tmp_path, signer_process=False)
     assert stack.signer(options) == []
     run = tmp_path / "session" / "run"
