@@ -24,11 +24,11 @@ from dexlane.domain.liquidity_filter import LiquidityFilter, Ratio, Thresholds, 
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.market import BlockApplied
 from dexlane.values.chains import ZERO_ADDRESS, BlockRef
-from dexlane.values.pools import Pool
+from dexlane.values.pools import Pool, PoolState
 from market_feed.discovery.access import Access
 from market_feed.discovery.candidates import Candidate, Candidates
 from market_feed.discovery.holdings import Held, Holdings, pools_to_keep, to_bring_back
-from market_feed.discovery.reading import Announcements, CandidateReader, objection_to_size
+from market_feed.discovery.reading import Announcements, CandidateReader, has_many_ticks, objection_to_size
 from market_feed.metrics import DiscoveryMoments
 
 RETRY_S = 0.5
@@ -217,7 +217,7 @@ class Discovery:
         self._objected = frozenset(kept)
 
     async def _measure_touched(self, prices: Mapping[str, Ratio]) -> None:
-        touched, self._touched = self._touched | _unfit(self._filter, self._book.pools), set()
+        touched, self._touched = self._touched | _unfit(self._filter, self._book.pools.states), set()
         for address in sorted(touched):
             await asyncio.sleep(0)  # the next block may be there
             if address not in self._book.pools or address not in self._filter.watched:
@@ -305,7 +305,7 @@ class Discovery:
 
     def _tell_kept(self) -> None:
         """Say how many pools there are, and which are watched for no other reason than that something is held."""
-        kept = self._objected | _unfit(self._filter, self._book.pools)
+        kept = self._objected | _unfit(self._filter, self._book.pools.states)
         for address in kept - self.only_for_exits:
             self._moments.pool_kept(self._rules.chain_id, address)
         self.only_for_exits = kept
@@ -325,9 +325,9 @@ class Discovery:
         self._moments.pool_left(self._rules.chain_id, address, reason, held=address in self._kept)
 
 
-def _unfit(watched: LiquidityFilter, pools: Mapping[str, Pool]) -> set[str]:
+def _unfit(watched: LiquidityFilter, states: Mapping[str, PoolState]) -> set[str]:
     """Pools that are too shallow or too large to be watched for another reason than that something is held."""
-    large = {each for each in watched.watched if each in pools and objection_to_size(pools[each])}
+    large = {each for each in watched.watched if each in states and has_many_ticks(states[each])}
     return large | watched.shallow
 
 

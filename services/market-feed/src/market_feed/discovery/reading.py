@@ -16,7 +16,7 @@ from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.chain.token_facts import TokenFacts, read_token
 from dexlane.domain.liquidity_filter import Ratio
 from dexlane.values.chains import ZERO_ADDRESS, BlockRef
-from dexlane.values.pools import ConcentratedState, Pool
+from dexlane.values.pools import ConcentratedState, Pool, PoolState
 from market_feed.discovery.access import Access
 from market_feed.metrics import DiscoveryMoments
 
@@ -152,6 +152,11 @@ def objection_to_size(pool: Pool, *, held: bool = False) -> str:
     if isinstance(pool.state, ConcentratedState) and len(pool.state.ticks) > most:
         return f"it has {len(pool.state.ticks)} ticks, at most {most} are carried"
     return ""
+
+
+def has_many_ticks(state: PoolState) -> bool:
+    """Whether a pool has more ticks than one in which nothing is held may have."""
+    return isinstance(state, ConcentratedState) and len(state.ticks) > MAX_TICKS
 
 
 def _priced(pool: NewPool, prices: Mapping[str, Ratio]) -> list[str]:
