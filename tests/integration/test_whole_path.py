@@ -63,10 +63,7 @@ async def test_the_status_page_and_the_interface_show_what_happens(flowing_stack
 
 def test_the_other_commands_answer(flowing_stack: Stack) -> None:
     assert flowing_stack.command("status").returncode == 0
-    for _ in range(5):  # a head that comes late on a busy machine makes an executor unready for a moment
-        doctor = flowing_stack.command("doctor")
-        if doctor.returncode == 0:
-            break
+    doctor = flowing_stack.command("doctor")
     assert doctor.returncode == 0, doctor.stdout
     second = flowing_stack.command("up")
     assert second.returncode == 1

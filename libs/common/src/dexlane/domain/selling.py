@@ -7,14 +7,15 @@ sold. Selling the amount of each route at once never brings less, but for single
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from dexlane.domain.amm.quoting import RouteQuote, quote_exact_in, quote_route
 from dexlane.domain.pool_table import PoolTable
+from dexlane.domain.routing import PoolGraph
 from dexlane.values.pools import Pool
-from dexlane.values.routes import Leg, Route
+from dexlane.values.routes import Route
 
 PIECES = 16
 MOST_ROUTES = 24
@@ -60,9 +61,11 @@ def pools_between(table: PoolTable, token: str, quote: str, max_legs: int = 2) -
 
 def routes_between(pools: Mapping[str, Pool], token: str, quote: str, max_legs: int = 2) -> list[Route]:
     """Every route of one leg, then, where allowed, every route over one other token; lowest addresses first."""
-    ordered = [pools[address] for address in sorted(pools)]
-    direct = [Route(legs=(_leg(pool, token, quote),)) for pool in ordered if pool.key.trades(token, quote)]
-    return direct if max_legs < 2 else [*direct, *_over_another(ordered, token, quote)]
+    graph = PoolGraph(pools.values())
+    found = [path for legs in range(1, min(max_legs, 2) + 1) for path in graph.paths(token, quote, legs)]
+    found.sort(key=lambda path: (len(path), [(edge.address, edge.token_out) for edge in path]))
+    once_each = (path for path in found if len({edge.address for edge in path}) == len(path))
+    return [Route(legs=tuple(edge.leg for edge in path)) for path in once_each]
 
 
 def sold_in_parts(pools: Mapping[str, Pool], routes: Sequence[Route], amount: int) -> SoldInParts:
@@ -143,23 +146,6 @@ class _Desk:
                 del self._offers[other]
         paid, brought = self._sold.get(index, (0, 0))
         self._sold[index] = paid + quote.amount_in, brought + quote.amount_out
-
-
-def _over_another(ordered: Sequence[Pool], token: str, quote: str) -> Iterator[Route]:
-    for first in ordered:
-        for other in first.key.tokens:
-            if other.address in {token, quote} or not first.key.trades(token, other.address):
-                continue
-            for second in ordered:
-                if second is not first and second.key.trades(other.address, quote):
-                    yield Route(legs=(_leg(first, token, other.address), _leg(second, other.address, quote)))
-
-
-def _leg(pool: Pool, token_in: str, token_out: str) -> Leg:
-    key = pool.key
-    return Leg(
-        pool=key.address, protocol=key.protocol, fee_pips=key.fee_pips, token_in=token_in, token_out=token_out
-    )  # fmt: skip
 
 
 def _whole(pools: Mapping[str, Pool], route: Route, amount: int) -> RouteQuote | None:

@@ -87,27 +87,11 @@ def _cycles(graph: PoolGraph, question: CycleQuestion, touched: Iterable[str]) -
     for address in touched:
         for edge in graph.directions(address):
             for position in range(question.legs):
-                for before in _paths(graph, start, edge.token_in, position):
-                    for after in _paths(graph, edge.token_out, start, question.legs - position - 1):
+                for before in graph.paths(start, edge.token_in, position):
+                    for after in graph.paths(edge.token_out, start, question.legs - position - 1):
                         edges = (*before, edge, *after)
                         if len({one.address for one in edges}) == question.legs:
                             yield edges
-
-
-def _paths(graph: PoolGraph, token_in: str, token_out: str, legs: int) -> Iterator[tuple[Edge, ...]]:
-    """Paths of exactly so many legs (0 to 2) that touch their ends only once."""
-    if legs == 0:
-        if token_in == token_out:
-            yield ()
-    elif token_in == token_out:
-        return
-    elif legs == 1:
-        yield from ((edge,) for edge in graph.edges(token_in).get(token_out, ()))
-    else:
-        around, back = graph.edges(token_in), graph.edges(token_out)
-        for middle in around.keys() & back.keys():
-            for first in around[middle]:
-                yield from ((first, second) for second in graph.edges(middle).get(token_out, ()))
 
 
 def _slopes(pool: Pool | None, edge: Edge) -> tuple[float, float]:

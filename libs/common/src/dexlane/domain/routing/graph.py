@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dexlane.domain.amm.adapters import Pair
 from dexlane.domain.routing.curves import Curve, curve_of
@@ -104,6 +104,21 @@ class PoolGraph:
     def directions(self, address: str) -> Sequence[Edge]:
         """All directions of one pool; none when it is not known."""
         return self._of_pool.get(address, ())
+
+    def paths(self, token_in: str, token_out: str, legs: int) -> Iterator[tuple[Edge, ...]]:
+        """Paths of exactly so many legs (0 to 2) that touch their ends only once, in no order."""
+        if legs == 0:
+            if token_in == token_out:
+                yield ()
+        elif token_in == token_out:
+            return
+        elif legs == 1:
+            yield from ((edge,) for edge in self.edges(token_in).get(token_out, ()))
+        else:
+            around, back = self.edges(token_in), self.edges(token_out)
+            for middle in around.keys() & back.keys():
+                for first in around[middle]:
+                    yield from ((first, second) for second in self.edges(middle).get(token_out, ()))
 
     def within(self, token: str, legs: int) -> list[frozenset[str]]:
         """The tokens from which at most 0, 1, ... ``legs`` legs lead to a token."""
