@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 UV_VERSION := 0.13.9
 
-.PHONY: help setup run stop test check bench bytecode crash drill fee-paths schemas streams migrate lock simulate zoo
+.PHONY: help setup run stop test check explore bench bytecode crash drill fee-paths schemas streams migrate lock simulate zoo
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-9s\033[0m %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ stop: $(STAMP) ## Stop what `make run` started
 
 test: $(STAMP) ## Run all tests (real broker, cache, database and devnet): WORKERS=2 files at a time; or ARGS=...
 	@$(BIN)/python -m pytest $(or $(ARGS),-n $(WORKERS) --dist loadfile --no-loadscope-reorder)
+
+explore: $(STAMP) ## Try the rules of property tests on examples that no run had before (WORKERS=2, or ARGS=...)
+	@$(BIN)/python -m pytest -q -m hypothesis --hypothesis-profile=explore $(or $(ARGS),-n $(WORKERS) --dist loadfile)
 
 check: $(STAMP) ## Lint, types, import contracts, architecture, pinned schemas
 	@$(BIN)/ruff check .

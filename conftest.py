@@ -1,3 +1,9 @@
-"""Fixtures, the order of files and the place of what they write; they live in the test kit, the same for all."""
+"""Fixtures, examples, the order of files, and where they write; they live in the test kit, the same for all."""
 
-pytest_plugins = ("dexlane.testing.temporary", "dexlane.testing.fixtures", "dexlane.testing.turns")
+pytest_plugins = (
+    "dexlane.testing.temporary",
+    "dexlane.testing.examples",
+    "dexlane.testing.fixtures",
+    "dexlane.testing.turns",
+    "dexlane.testing.long_runs",
+)

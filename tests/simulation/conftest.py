@@ -26,4 +26,3 @@ def _worlds(_surroundings: None) -> Iterator[None]:
     yield
     gc.collect()
     gc.enable()
-    gc.unfreeze()

@@ -8,7 +8,7 @@ from itertools import combinations
 from math import isqrt
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dexlane.domain.amm.quoting import InsufficientLiquidity, quote_exact_in
@@ -86,6 +86,11 @@ def test_a_split_replays_exactly_and_never_brings_less_than_the_best_single_rout
     st.lists(st.tuples(st.integers(10**20, 10**24), st.integers(95, 105)), min_size=2, max_size=4),
     st.integers(10**18, 10**23),
     st.sampled_from([0, 500, 3000]),
+)
+@example(
+    [(10**20, 95), (10**20, 95), (40_133_848_770_275_589_830_091, 95), (40_133_848_770_275_589_830_161, 95)],
+    7_018_264_430_174_718_324_510,
+    0,
 )
 def test_parallel_constant_products_are_split_as_the_convex_optimum_splits_them(
     depths: list[tuple[int, int]], amount: int, fee_pips: int

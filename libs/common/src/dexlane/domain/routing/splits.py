@@ -158,11 +158,18 @@ class _Search:
     def _improved(self, mix: _Mix) -> _Mix:
         """The mix after the best changes of one path each, until none helps."""
         while True:
-            rough = max(self._changes(mix), key=lambda change: change.worth, default=mix)
-            better = self._shared(rough.paths, rough.amounts)
-            if better.worth <= mix.worth:
+            better = next((closely for closely in self._looked_at(mix) if closely.worth > mix.worth), None)
+            if better is None:
                 return mix
             mix = better
+
+    def _looked_at(self, mix: _Mix) -> Iterator[_Mix]:
+        """The changes that are shared out with care: what looks best, and the further path that does. With amounts
+        roughly shared out, one that would have a thousandth of them looks worse than none."""
+        changes = sorted(self._changes(mix), key=lambda change: -change.worth)
+        further = [change for change in changes if len(change.paths) > len(mix.paths)]
+        for change in dict.fromkeys((*changes[:1], *further[:1])):
+            yield self._shared(change.paths, change.amounts)
 
     def _changes(self, mix: _Mix) -> Iterator[_Mix]:
         """Mixes with one path fewer, one more or, when there may be no more, another one; roughly shared out."""
