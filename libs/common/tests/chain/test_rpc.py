@@ -24,10 +24,10 @@ from dexlane.runtime.errors import Fatal
 SILENT = object()
 POLICY = LinkPolicy(
     jitter=lambda: 0.5,
-    connect_timeout_s=1,
-    call_timeout_s=1,
+    connect_timeout_s=5,
+    call_timeout_s=5,
     ping_interval_s=0.1,
-    ping_timeout_s=0.2,
+    ping_timeout_s=0.5,
     first_wait_s=0.01,
     longest_wait_s=0.05,
 )
@@ -133,7 +133,7 @@ async def heads(node: ScriptedNode) -> AsyncIterator[Subscription]:
 
 
 async def soon(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110  the condition belongs to the code under test
             await asyncio.sleep(0.005)
 
