@@ -20,7 +20,8 @@ from dexlane_cli.errors import CommandError
 from dexlane_cli.options import DEFAULT_HOME, Home, Shift, console, options_for
 from dexlane_cli.stack import StackOptions
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
+"""So long the ledger may be behind, on a machine that has much else to do, before a difference is one."""
 BALANCE_OF = "0x70a08231"
 TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
 """keccak-256 of ``Transfer(address,address,uint256)`` (ERC-20)."""

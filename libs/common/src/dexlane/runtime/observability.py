@@ -39,6 +39,7 @@ class _CalmHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._lines: list[str] = []
+        self._later: asyncio.TimerHandle | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a line."""
@@ -51,10 +52,13 @@ class _CalmHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic 
         if record.levelno >= logging.WARNING or loop is None:
             self.flush()
         elif len(self._lines) == 1:
-            loop.call_later(WRITE_AFTER_S, self.flush)
+            self._later = loop.call_later(WRITE_AFTER_S, self.flush)
 
     def flush(self) -> None:
         """Write what waits."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         if self._lines:
             lines, self._lines = self._lines, []
             self.stream.write("".join(lines))

@@ -191,8 +191,18 @@ def _local_postgres(folder: Path) -> Iterator[str]:
     server = subprocess.Popen(prepared.command, user=prepared.user, cwd=folder, stdout=quiet, stderr=quiet)
     try:
         wait_for_port(int(prepared.url.rsplit(":", 1)[1].partition("/")[0]), server)
+        _wait_until_it_serves(folder / "data" / "postmaster.pid", server)
         yield prepared.url
     finally:
         # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
         server.send_signal(signal.SIGINT)
         server.wait(10)
+
+
+def _wait_until_it_serves(status: Path, server: subprocess.Popen[bytes]) -> None:
+    """PostgreSQL listens before it lets anybody in; the last line of its file says when it does."""
+    while server.poll() is None:
+        if status.read_text().rstrip().endswith("ready"):
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"PostgreSQL ended with {server.returncode} at its start")
