@@ -20,12 +20,11 @@ def use_approval(
 ) -> Denial | None:
     """Give an approval to an intent of an account, inside the transaction of ``db``; or say who had it before."""
     key = (chain_id, address, statement.id)
-    row = db.execute(
+    if db.execute("INSERT INTO approvals VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (*key, intent_id)).rowcount:
+        return None
+    [user] = db.execute(
         "SELECT intent_id FROM approvals WHERE chain_id = ? AND address = ? AND approval_id = ?", key
     ).fetchone()
-    if row is None:
-        db.execute("INSERT INTO approvals VALUES (?, ?, ?, ?)", (*key, intent_id))
+    if user == intent_id:
         return None
-    if row[0] != intent_id:
-        return Denial(DenialReason.APPROVAL_USED, f"the approval was used by intent {row[0]}")
-    return None
+    return Denial(DenialReason.APPROVAL_USED, f"the approval was used by intent {user}")

@@ -8,7 +8,6 @@ that one set of rules judges all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
@@ -97,7 +96,7 @@ def _multicall(words: Words, value_wei: int, wrapped_native: str | None) -> Rout
 
 def _paid_by_value(step: RouterStep, wrapped_native: str | None) -> RouterStep:
     if isinstance(step, RouterSwap) and step.token_in == wrapped_native:
-        return replace(step, payer_is_user=False)
+        return step._replace(payer_is_user=False)
     return step
 
 

@@ -7,8 +7,9 @@ with raw ``calldataload``; with one spelling per call, signer and router cannot 
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from dexlane_signer.typed_data import PermitSingle
 
@@ -30,6 +31,13 @@ UNWRAP_WETH = 0x0C
 _MAX_COMMANDS = 16
 _V3_HOP = 23  # 20 bytes of address and 3 of fee
 _ADDRESS_PADDING = bytes(12)
+_CALL_HEAD = struct.Struct("32s 32s 32s")
+_SWAP_HEAD = struct.Struct("12s 20s 32s 32s 32s 32s")
+_THREE_WORDS, _FIVE_WORDS = (0x60).to_bytes(32), (0xA0).to_bytes(32)
+_FLAGS = {bytes(32): False, (1).to_bytes(32): True}
+_LONG_ADDRESS = "an address has more than 20 bytes"
+_TOO_SHORT = "the calldata is shorter than its fields"
+_MISPLACED = "an offset or length is not where the canonical encoding puts it"
 
 
 class MalformedCalldataError(ValueError):
@@ -40,8 +48,7 @@ class UnknownCommandError(ValueError):
     """A command or call outside the list: exact-in swaps, Permit2 permits, wrapping; or one that may fail silently."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouterSwap:
+class RouterSwap(NamedTuple):
     """One exact-input swap along ``path`` (tokens in order); amounts in the smallest units of its ends."""
 
     version: Literal["v2", "v3"]
@@ -89,8 +96,7 @@ class RouterUnwrap:
 RouterStep: TypeAlias = RouterSwap | RouterPermit | RouterWrap | RouterUnwrap
 
 
-@dataclass(frozen=True, slots=True)
-class RouterCall:
+class RouterCall(NamedTuple):
     """A decoded call: its steps in order and its deadline in Unix seconds. Whatever the router, an amount in of
     ``CONTRACT_BALANCE`` is all that it holds, and ``MSG_SENDER`` and ``ADDRESS_THIS`` are its caller and itself."""
 
@@ -106,52 +112,51 @@ class Words:
     def __init__(self, data: bytes) -> None:
         self.data = data
 
+    def head(self, layout: struct.Struct) -> tuple[Any, ...]:
+        """The first words, cut as ``layout`` says."""
+        if len(self.data) < layout.size:
+            raise MalformedCalldataError(_TOO_SHORT)
+        return layout.unpack_from(self.data)
+
     def uint(self, index: int) -> int:
         """The unsigned integer in word ``index``."""
-        return int.from_bytes(self._word(index), "big")
+        word = self.data[index * 32 : index * 32 + 32]
+        if len(word) != 32:
+            raise MalformedCalldataError(_TOO_SHORT)
+        return int.from_bytes(word)
 
     def expect(self, index: int, value: int) -> None:
         """Refuse any other value in word ``index``."""
-        if self._word(index) != value.to_bytes(32, "big"):
-            raise MalformedCalldataError("an offset or length is not where the canonical encoding puts it")
+        if self.data[index * 32 : index * 32 + 32] != value.to_bytes(32):
+            raise MalformedCalldataError(_MISPLACED)
 
     def address(self, index: int) -> str:
         """The address in word ``index``."""
-        word = self._word(index)
-        if not word.startswith(_ADDRESS_PADDING):
-            raise MalformedCalldataError("an address has more than 20 bytes")
-        return "0x" + word[12:].hex()
-
-    def flag(self, index: int) -> bool:
-        """The boolean in word ``index``."""
-        value = self.uint(index)
-        if value > 1:
-            raise MalformedCalldataError("a boolean is neither 0 nor 1")
-        return value == 1
-
-    def _word(self, index: int) -> bytes:
         word = self.data[index * 32 : index * 32 + 32]
         if len(word) != 32:
-            raise MalformedCalldataError("the calldata is shorter than its fields")
-        return word
+            raise MalformedCalldataError(_TOO_SHORT)
+        if not word.startswith(_ADDRESS_PADDING):
+            raise MalformedCalldataError(_LONG_ADDRESS)
+        return "0x" + word[12:].hex()
 
     def tail(self, index: int) -> tuple[bytes, int]:
         """Return the byte string whose length stands at word ``index``, and the index of the word after it."""
-        length, start = self.uint(index), index * 32 + 32
-        end = start + length
-        padded_end = (end + 31) // 32 * 32
-        if padded_end > len(self.data) or any(self.data[end:padded_end]):
+        start = index * 32 + 32
+        end = start + int.from_bytes(self.data[start - 32 : start])  # a length that is cut off lies at the end
+        after = (end + 31) // 32
+        padded_end = after * 32
+        if padded_end > len(self.data) or self.data[end:padded_end] != bytes(padded_end - end):
             raise MalformedCalldataError("a byte string is truncated or its padding is not zero")
-        return self.data[start:end], padded_end // 32
+        return self.data[start:end], after
 
     def addresses(self, index: int) -> tuple[str, ...]:
         """The ``address[]`` whose length stands at word ``index``, which must end the frame: a path of V2."""
         count = self.uint(index)
         if not 2 <= count <= _MAX_COMMANDS:
             raise MalformedCalldataError("a V2 path has too few or too many tokens")
-        tokens = tuple(self.address(index + 1 + position) for position in range(count))
-        self.finished(index + 1 + count)
-        return tokens
+        end = index + 1 + count
+        self.finished(end)
+        return tuple([self.address(at) for at in range(index + 1, end)])
 
     def packed_path(self, index: int) -> tuple[str, ...]:
         """The tokens of the packed V3 path whose length stands at word ``index``, which must end the frame: token,
@@ -160,7 +165,7 @@ class Words:
         self.finished(end)
         if len(path) < _V3_HOP + 20 or (len(path) - 20) % _V3_HOP:
             raise MalformedCalldataError("a V3 path is not token, fee, token and so on")
-        return tuple("0x" + path[at : at + 20].hex() for at in range(0, len(path), _V3_HOP))
+        return tuple(["0x" + path[at : at + 20].hex() for at in range(0, len(path), _V3_HOP)])
 
     def byte_strings(self, index: int) -> list[bytes]:
         """The ``bytes[]`` whose length stands at word ``index``, which must end the frame."""
@@ -170,8 +175,8 @@ class Words:
         heads = index + 1
         cursor = heads + count
         found: list[bytes] = []
-        for position in range(count):
-            self.expect(heads + position, (cursor - heads) * 32)
+        for head in range(heads, cursor):
+            self.expect(head, (cursor - heads) * 32)
             payload, cursor = self.tail(cursor)
             found.append(payload)
         self.finished(cursor)
@@ -188,14 +193,13 @@ def decode_execute(data: bytes) -> RouterCall:
 
     Raises ``MalformedCalldataError`` or ``UnknownCommandError``.
     """
-    words = Words(data[4:])
-    words.expect(0, 0x60)
-    deadline_s = words.uint(2)
-    commands, at = words.tail(3)
-    words.expect(1, at * 32)
-    words.expect(at, len(commands))
-    steps = tuple(_decode_step(*step) for step in zip(commands, words.byte_strings(at), strict=True))
-    return RouterCall(steps=steps, deadline_s=deadline_s)
+    frame = Words(data[4:])
+    commands_at, inputs_at, deadline = frame.head(_CALL_HEAD)
+    commands, at = frame.tail(3)
+    inputs = frame.byte_strings(at)
+    if commands_at != _THREE_WORDS or inputs_at != (at * 32).to_bytes(32) or len(inputs) != len(commands):
+        raise MalformedCalldataError(_MISPLACED)
+    return RouterCall(tuple(map(_decode_step, commands, inputs)), int.from_bytes(deadline))
 
 
 def _decode_step(command: int, payload: bytes) -> RouterStep:
@@ -212,13 +216,19 @@ def _decode_step(command: int, payload: bytes) -> RouterStep:
 
 def _decode_swap(version: Literal["v2", "v3"], words: Words) -> RouterSwap:
     """``(address recipient, uint256 amountIn, uint256 amountOutMin, path, bool payerIsUser)``."""
-    words.expect(3, 0xA0)
+    padding, recipient, amount_in, minimum_out, path_at, payer_is_user = words.head(_SWAP_HEAD)
+    if padding != _ADDRESS_PADDING:
+        raise MalformedCalldataError(_LONG_ADDRESS)
+    if path_at != _FIVE_WORDS:
+        raise MalformedCalldataError(_MISPLACED)
+    if payer_is_user not in _FLAGS:
+        raise MalformedCalldataError("a boolean is neither 0 nor 1")
     return RouterSwap(
         version=version,
-        recipient=words.address(0),
-        amount_in=words.uint(1),
-        minimum_out=words.uint(2),
-        payer_is_user=words.flag(4),
+        recipient="0x" + recipient.hex(),
+        amount_in=int.from_bytes(amount_in),
+        minimum_out=int.from_bytes(minimum_out),
+        payer_is_user=_FLAGS[payer_is_user],
         path=words.packed_path(5) if version == "v3" else words.addresses(5),
     )
 

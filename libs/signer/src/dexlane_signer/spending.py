@@ -9,6 +9,7 @@ counts its gas alone. Nothing is given back when a trade fails: the caps bound w
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -79,14 +80,20 @@ class _Window:
         at_s, amount = self._slots.get(slot, (0, 0))
         return amount if at_s > now_s - self._seconds else 0
 
-    def at(self, now_s: int) -> int:
-        """The sum of what is younger than the window. Looking forgets nothing: the clock may have been wrong."""
-        total = self._total
-        for at_s, amount in self._slots.values():
+    def is_over(self, cap: int | None, slot: _Slot, now_s: int, amount: int) -> bool:
+        """Whether the sum would exceed a cap if the slot counted that much. What it counts already is not asked again.
+        Looking forgets nothing: the clock may have been wrong."""
+        if cap is None:
+            return False
+        more = amount - self.of(slot, now_s)
+        if more <= 0:
+            return False
+        total = self._total + more
+        for at_s, old in self._slots.values():
             if at_s > now_s - self._seconds:
                 break
-            total -= amount
-        return total
+            total -= old
+        return total > cap
 
 
 @dataclass(slots=True)
@@ -105,7 +112,7 @@ class Spending:
 
     def __init__(self) -> None:
         self._read_to = 0
-        self._meters: dict[tuple[int, str], _Meter] = {}
+        self._meters: defaultdict[tuple[int, str], _Meter] = defaultdict(_Meter)
         self._latest_s: dict[int, int] = {}
 
     def charge(self, db: sqlite3.Connection, policy: Policy, charge: Charge) -> Denial | None:
@@ -138,7 +145,7 @@ class Spending:
             (self._read_to,),
         )
         for number, chain_id, address, nonce, at_s, name, amount in rows:
-            self._meters.setdefault((chain_id, name), _Meter()).add((address, nonce), at_s, int(amount))
+            self._meters[chain_id, name].add((address, nonce), at_s, int(amount))
             self._latest_s[chain_id] = max(at_s, self._latest_s.get(chain_id, 0))
             self._read_to = number
 
@@ -148,16 +155,11 @@ def _over(policy: Policy, charge: Charge, name: str, meter: _Meter, at_s: int) -
     per_hour, per_day = _caps_on(policy, charge, name)
     slot = (charge.address, charge.nonce)
     amount = max(charge.amounts[name], meter.day.of(slot, at_s))
-    if _exceeds(meter.hour, slot, at_s, amount, per_hour):
+    if meter.hour.is_over(per_hour, slot, at_s, amount):
         return _over_cap(_HOUR, name, per_hour, "hour")
-    if _exceeds(meter.day, slot, at_s, amount, per_day):
+    if meter.day.is_over(per_day, slot, at_s, amount):
         return _over_cap(_DAY, name, per_day, "day")
     return None
-
-
-def _exceeds(window: _Window, slot: _Slot, at_s: int, amount: int, cap: int | None) -> bool:
-    more = amount - window.of(slot, at_s)
-    return cap is not None and more > 0 and window.at(at_s) + more > cap
 
 
 _HOUR = {

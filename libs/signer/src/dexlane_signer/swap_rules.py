@@ -8,8 +8,7 @@ caller may take them. Each chain has a minimum of its own, so the least that a s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from dexlane_signer.denials import Denial, DenialReason
 from dexlane_signer.direct_calls import DIRECT_SELECTORS, decode_direct
@@ -41,14 +40,16 @@ def check_swaps(policy: Policy, transaction: DynamicFeeTransaction, context: Che
         return Denial(DenialReason.MALFORMED_CALLDATA, str(error))
     except UnknownCommandError as error:
         return Denial(DenialReason.UNKNOWN_COMMAND, str(error))
-    program = _Program.of(call)
+    program = _Program(call)
     denial = (
         _check_deadline(policy, call.deadline_s, context.now_s)
         or _check_wrapping(policy, program, transaction.value_wei, context.sender)
         or _check_chains(program, policy.wrapped_native, context.sender)
-        or _check_inputs(policy, transaction.to, context, program)
     )
-    return denial or _effect(program)
+    if denial is not None:
+        return denial
+    effect = _effect(program)
+    return _check_inputs(policy, transaction.to, context, program.permits, effect) or effect
 
 
 def decode_swaps(policy: Policy, transaction: DynamicFeeTransaction) -> RouterCall:
@@ -61,24 +62,31 @@ def decode_swaps(policy: Policy, transaction: DynamicFeeTransaction) -> RouterCa
     raise UnknownCommandError(f"{selector} is no call of a router that is read here")
 
 
-@dataclass(frozen=True, slots=True)
 class _Program:
-    """The steps of a call by kind. ``in_order`` says that they come as permits, wrap, swaps, unwrap."""
+    """The steps of a call by kind."""
 
-    permits: tuple[RouterPermit, ...]
-    wraps: tuple[RouterWrap, ...]
-    swaps: tuple[RouterSwap, ...]
-    unwraps: tuple[RouterUnwrap, ...]
-    in_order: bool
+    __slots__ = ("_steps", "permits", "swaps", "unwraps", "wraps")
 
-    @classmethod
-    def of(cls, call: RouterCall) -> _Program:
-        permits = tuple([step for step in call.steps if isinstance(step, RouterPermit)])
-        wraps = tuple([step for step in call.steps if isinstance(step, RouterWrap)])
-        swaps = tuple([step for step in call.steps if isinstance(step, RouterSwap)])
-        unwraps = tuple([step for step in call.steps if isinstance(step, RouterUnwrap)])
-        in_order = call.steps == permits + wraps + swaps + unwraps
-        return cls(permits, wraps, swaps, unwraps, in_order)
+    def __init__(self, call: RouterCall) -> None:
+        self._steps = call.steps
+        self.permits: list[RouterPermit] = []
+        self.wraps: list[RouterWrap] = []
+        self.swaps: list[RouterSwap] = []
+        self.unwraps: list[RouterUnwrap] = []
+        for step in call.steps:
+            if isinstance(step, RouterSwap):
+                self.swaps.append(step)
+            elif isinstance(step, RouterPermit):
+                self.permits.append(step)
+            elif isinstance(step, RouterWrap):
+                self.wraps.append(step)
+            else:
+                self.unwraps.append(step)
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the steps come as permits, wrap, swaps, unwrap."""
+        return self._steps == (*self.permits, *self.wraps, *self.swaps, *self.unwraps)
 
 
 def check_permit(policy: Policy, permit: PermitSingle, context: CheckContext) -> Denial | None:
@@ -117,10 +125,11 @@ def _check_deadline(policy: Policy, deadline_s: int, now_s: int) -> Denial | Non
 
 def _check_wrapping(policy: Policy, program: _Program, value_wei: int, sender: str) -> Denial | None:
     wraps, unwraps = program.wraps, program.unwraps
-    if wraps or unwraps:
-        sound = policy.wrapped_native is not None and program.in_order and len(wraps) <= 1 and len(unwraps) <= 1
-        if not sound:
-            return Denial(DenialReason.BROKEN_CHAIN, "a program wraps first and unwraps last, and each once at most")
+    if not (wraps or unwraps or value_wei):
+        return None
+    sound = policy.wrapped_native is not None and program.in_order and len(wraps) <= 1 and len(unwraps) <= 1
+    if (wraps or unwraps) and not sound:
+        return Denial(DenialReason.BROKEN_CHAIN, "a program wraps first and unwraps last, and each once at most")
     return _check_value(policy, program, value_wei) or _check_unwraps(program, sender)
 
 
@@ -132,7 +141,7 @@ def _check_value(policy: Policy, program: _Program, value_wei: int) -> Denial | 
         return Denial(DenialReason.VALUE_NOT_ALLOWED, "a swap carries exactly the value that it wraps")
     if any(wrap.recipient != ADDRESS_THIS for wrap in program.wraps):
         return Denial(DenialReason.WRONG_RECIPIENT, "what is wrapped must stay in the router for the swaps")
-    if _taken(program.swaps, payer_is_user=False) != {policy.wrapped_native: value_wei}:
+    if _spent_by_router(program.swaps) != {policy.wrapped_native: value_wei}:
         return Denial(DenialReason.BROKEN_CHAIN, "the swaps must spend exactly what was wrapped")
     wrapped = policy.tokens.get(policy.wrapped_native or "")
     if wrapped is not None and value_wei > wrapped.max_trade:
@@ -197,21 +206,24 @@ def _check_end(first: RouterSwap, swap: RouterSwap, recipients: Sequence[str]) -
         return Denial(DenialReason.WRONG_RECIPIENT, f"the output would go to {swap.recipient}")
     if swap.minimum_out <= 0:
         return Denial(DenialReason.NO_MINIMUM_OUT, "the final swap accepts any output, even none")
-    if first.token_in == swap.token_out and swap.minimum_out < first.amount_in:
+    if first.path[0] == swap.path[-1] and swap.minimum_out < first.amount_in:
         return Denial(DenialReason.LOSING_ROUND_TRIP, "a round trip must return at least what it took")
     return None
 
 
-def _check_inputs(policy: Policy, router: str, context: CheckContext, program: _Program) -> Denial | None:
-    """What is taken from us is within its limits, and a permit allows no more than that."""
-    inputs = _taken(program.swaps, payer_is_user=True)
+def _check_inputs(
+    policy: Policy, router: str, context: CheckContext, permits: Sequence[RouterPermit], effect: Effect
+) -> Denial | None:
+    """What is taken from us is within its limits, and a permit allows no more than that. Where native coin is wrapped
+    it pays for all chains, and no token is taken."""
+    inputs: Mapping[str, int] = {} if effect.wraps else effect.paid
     for token, amount in inputs.items():
         limit = policy.limit_of(token)
         if limit is None:
             return _unknown_token(token)
         if amount > limit.max_trade:
             return Denial(DenialReason.AMOUNT_OVER_CAP, f"the swap of {amount} exceeds {limit.max_trade}")
-    for step in program.permits:
+    for step in permits:
         permit = step.permit
         if permit.spender != router:
             return Denial(DenialReason.UNKNOWN_SPENDER, "the permit names another contract than the router called")
@@ -231,15 +243,16 @@ def _effect(program: _Program) -> Effect:
         if trades and swap.amount_in == CONTRACT_BALANCE:
             trades[-1] = Trade(trades[-1].tokens + swap.path[1:], trades[-1].amount_in)
         else:
+            token = swap.path[0]
             trades.append(Trade(swap.path, swap.amount_in))
-            paid[swap.token_in] = paid.get(swap.token_in, 0) + swap.amount_in
+            paid[token] = paid.get(token, 0) + swap.amount_in
     return Effect(trades=tuple(trades), paid=paid, wraps=bool(program.wraps), unwraps=bool(program.unwraps))
 
 
-def _taken(swaps: Sequence[RouterSwap], *, payer_is_user: bool) -> dict[str, int]:
-    """How much of each token the program takes from our account, or from what the router was given in this call."""
+def _spent_by_router(swaps: Sequence[RouterSwap]) -> dict[str, int]:
+    """How much of each token the program takes from what the router was given in this call, by stated amounts."""
     totals: dict[str, int] = {}
     for swap in swaps:
-        if swap.payer_is_user is payer_is_user and swap.amount_in != CONTRACT_BALANCE:
+        if not swap.payer_is_user and swap.amount_in != CONTRACT_BALANCE:
             totals[swap.token_in] = totals.get(swap.token_in, 0) + swap.amount_in
     return totals

@@ -19,6 +19,7 @@ _NAME = keccak256(b"Permit2")
 _DETAILS = b"PermitDetails(address token,uint160 amount,uint48 expiration,uint48 nonce)"
 _DETAILS_TYPE = keccak256(_DETAILS)
 _SINGLE_TYPE = keccak256(b"PermitSingle(PermitDetails details,address spender,uint256 sigDeadline)" + _DETAILS)
+_BITS = (("amount", 160), ("expiration_s", 48), ("nonce", 48), ("sig_deadline_s", 256))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +41,8 @@ class PermitSingle:
     def __post_init__(self) -> None:
         object.__setattr__(self, "token", normal_address(self.token))
         object.__setattr__(self, "spender", normal_address(self.spender))
-        for name, bits in (("amount", 160), ("expiration_s", 48), ("nonce", 48), ("sig_deadline_s", 256)):
-            if not 0 <= getattr(self, name) < 1 << bits:
+        for name, bits in _BITS:
+            if getattr(self, name) >> bits:  # of a negative number that is -1
                 raise ValueError(f"{name} must fit {bits} bits")
 
     def digest(self, *, chain_id: int, verifying_contract: str = PERMIT2) -> bytes:
@@ -64,7 +65,7 @@ class PermitSingle:
 
 @lru_cache(maxsize=64)
 def _domain(chain_id: int, verifying_contract: str) -> bytes:
-    return keccak256(_DOMAIN_TYPE + _NAME + _word(chain_id) + _address_word(verifying_contract))
+    return keccak256(_DOMAIN_TYPE + _NAME + _word(chain_id) + _address_word(normal_address(verifying_contract)))
 
 
 def _word(value: int) -> bytes:
@@ -72,4 +73,4 @@ def _word(value: int) -> bytes:
 
 
 def _address_word(address: str) -> bytes:
-    return bytes.fromhex(normal_address(address)[2:]).rjust(32, b"\0")
+    return bytes.fromhex(address[2:]).rjust(32, b"\0")
