@@ -99,7 +99,9 @@ def _check_addressee(policy: Policy, statement: Statement, chain_id: int, sender
 
 def _check_trades(policy: Policy, statement: Statement, trades: Sequence[Trade]) -> Denial | None:
     """Routers know native coin by its wrapped form only, so an approval of the one is one of the other."""
-    approved = tuple([policy.wrapped_native or token if token == NATIVE else token for token in statement.tokens])
+    approved = statement.tokens
+    if NATIVE in approved:
+        approved = tuple([policy.wrapped_native or token if token == NATIVE else token for token in approved])
     covers = _is_round_trip if statement.kind is ApprovedKind.GAP else _is_same_pair
     paid, amount = trades[0].tokens[0], 0
     for trade in trades:

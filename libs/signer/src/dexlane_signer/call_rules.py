@@ -58,11 +58,12 @@ def _check_envelope(policy: Policy, transaction: DynamicFeeTransaction, context:
 
 
 def _check_gas(policy: Policy, transaction: DynamicFeeTransaction, kind: Kind) -> Denial | None:
-    if transaction.max_fee_per_gas_wei > policy.fee_cap_wei(kind):
+    fee_cap, tip_cap = policy.gas_price_caps_wei(kind)
+    if transaction.max_fee_per_gas_wei > fee_cap:
         return Denial(DenialReason.FEE_OVER_CAP, f"{transaction.max_fee_per_gas_wei} wei per gas is over the cap")
     if transaction.gas_limit > policy.max_gas_limit:
         return Denial(DenialReason.GAS_OVER_CAP, f"{transaction.gas_limit} gas is over {policy.max_gas_limit}")
-    if transaction.max_priority_fee_per_gas_wei > policy.tip_cap_wei(kind):
+    if transaction.max_priority_fee_per_gas_wei > tip_cap:
         tip = transaction.max_priority_fee_per_gas_wei
         return Denial(DenialReason.TIP_OVER_CAP, f"a tip of {tip} wei per gas is over the cap")
     if policy.max_cost_wei is not None and transaction.max_cost_wei > policy.max_cost_wei:
@@ -77,7 +78,7 @@ def _check_call(policy: Policy, transaction: DynamicFeeTransaction, context: Che
     if target == policy.wrapped_native and selector in (WRAP, UNWRAP):
         return _check_wrapping(transaction, selector)
     if selector in policy.routers.get(target, ()):
-        return check_swaps(policy, transaction, context)
+        return check_swaps(policy, transaction, selector, context)
     if transaction.value_wei:
         return Denial(DenialReason.VALUE_NOT_ALLOWED, "only wrapping may carry value")
     if target == PERMIT2 and selector in REVOCATIONS:

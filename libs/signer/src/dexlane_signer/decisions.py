@@ -16,10 +16,12 @@ from dexlane_signer.transactions import DynamicFeeTransaction
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """A transaction that may be signed once the record agrees: what it does, and which approval covers it."""
+    """A transaction that may be signed once the record agrees: what it does, which approval covers it, and what it pays
+    in the policy's unit of account."""
 
     effect: Effect
     statement: Statement | None
+    value: int
 
 
 def decide(
@@ -32,20 +34,20 @@ def decide(
     statement = check_approval(policy, approval, effect, transaction.chain_id, context)
     if isinstance(statement, Denial):
         return statement
-    cap = policy.caps.value_per_trade
-    if cap is not None and not _is_exit(statement) and value_of(policy, effect.paid) > cap:
+    cap, value = policy.caps.value_per_trade, value_of(policy, effect.paid)
+    if cap is not None and value > cap and not _is_exit(statement):
         return Denial(DenialReason.TRADE_VALUE_CAP, f"the trade is worth more than the cap of {cap}")
-    return Allowed(effect, statement)
+    return Allowed(effect, statement, value)
 
 
-def charge_for(policy: Policy, transaction: DynamicFeeTransaction, allowed: Allowed, context: CheckContext) -> Charge:
+def charge_for(transaction: DynamicFeeTransaction, allowed: Allowed, context: CheckContext) -> Charge:
     """What signing an allowed transaction counts."""
     return Charge(
         chain_id=transaction.chain_id,
         address=context.sender,
         nonce=transaction.nonce,
         at_s=context.now_s,
-        amounts=amounts_of(policy, allowed.effect.paid, cost_wei=transaction.max_cost_wei),
+        amounts=amounts_of(allowed.effect.paid, allowed.value, cost_wei=transaction.max_cost_wei),
         is_way_out=context.kind == "cancel" or _is_exit(allowed.statement),
     )
 

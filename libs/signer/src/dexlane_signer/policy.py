@@ -125,7 +125,8 @@ class Policy:
     caps: SpendingCaps = SpendingCaps()
     legacy_chain_ids: frozenset[int] = frozenset()
     """Chains without EIP-1559, of those above: only type 0 is signed there, and only there."""
-    _cancel_fee_cap: int = field(init=False, repr=False, compare=False, default=0)
+    _trade_caps: tuple[int, int] = field(init=False, repr=False, compare=False, default=(0, 0))
+    _cancel_caps: tuple[int, int] = field(init=False, repr=False, compare=False, default=(0, 0))
 
     def __post_init__(self) -> None:
         unread = {selector for selectors in self.routers.values() for selector in selectors}
@@ -138,7 +139,8 @@ class Policy:
             raise ValueError("an Ed25519 public key has 32 bytes")
         routers = {normal_address(router): selectors for router, selectors in self.routers.items()}
         tokens = {normal_address(token): limit for token, limit in self.tokens.items()}
-        cancel_cap = self.max_cancel_fee_per_gas_wei
+        fee, tip, cancel_fee = self.max_fee_per_gas_wei, self.max_tip_per_gas_wei, self.max_cancel_fee_per_gas_wei
+        cancel_fee = fee * 5 // 4 if cancel_fee is None else cancel_fee
         normal: dict[str, object] = {
             "routers": MappingProxyType(routers),
             "tokens": MappingProxyType(tokens),
@@ -153,7 +155,8 @@ class Policy:
             "permit_spenders": frozenset(map(normal_address, self.permit_spenders)),
             "direct_spenders": frozenset(map(normal_address, self.direct_spenders)),
             "wrapped_native": normal_address(self.wrapped_native) if self.wrapped_native else None,
-            "_cancel_fee_cap": self.max_fee_per_gas_wei * 5 // 4 if cancel_cap is None else cancel_cap,
+            "_trade_caps": (fee, fee if tip is None else tip),
+            "_cancel_caps": (cancel_fee, cancel_fee if tip is None else tip * 5 // 4),
         }
         for name, value in normal.items():
             object.__setattr__(self, name, value)
@@ -166,15 +169,9 @@ class Policy:
             listed = self.tokens.get(NATIVE)
         return self.unlisted_token_limit if listed is None else listed
 
-    def fee_cap_wei(self, kind: Kind) -> int:
-        """The largest ``max_fee_per_gas_wei`` for a trade or a cancel."""
-        return self._cancel_fee_cap if kind == "cancel" else self.max_fee_per_gas_wei
-
-    def tip_cap_wei(self, kind: Kind) -> int:
-        """The largest ``max_priority_fee_per_gas_wei`` for a trade or a cancel."""
-        if self.max_tip_per_gas_wei is None:
-            return self.fee_cap_wei(kind)
-        return self.max_tip_per_gas_wei * 5 // 4 if kind == "cancel" else self.max_tip_per_gas_wei
+    def gas_price_caps_wei(self, kind: Kind) -> tuple[int, int]:
+        """The largest ``max_fee_per_gas_wei`` and ``max_priority_fee_per_gas_wei`` for a trade or a cancel."""
+        return self._cancel_caps if kind == "cancel" else self._trade_caps
 
 
 def _normal(cap: EntryCap) -> EntryCap:

@@ -11,9 +11,10 @@ Item: TypeAlias = "bytes | Sequence[Item]"
 
 def encode_bytes(value: bytes) -> bytes:
     """Encode one byte string."""
-    if len(value) == 1 and value[0] < 0x80:
+    length = len(value)
+    if length == 1 and value[0] < 0x80:
         return value
-    return _prefix(len(value), 0x80) + value
+    return (bytes((0x80 + length,)) if length < 56 else _prefix(length, 0x80)) + value
 
 
 def encode_uint(value: int) -> bytes:

@@ -142,7 +142,8 @@ class Words:
     def tail(self, index: int) -> tuple[bytes, int]:
         """Return the byte string whose length stands at word ``index``, and the index of the word after it."""
         start = index * 32 + 32
-        end = start + int.from_bytes(self.data[start - 32 : start])  # a length that is cut off lies at the end
+        # A length that is itself cut off puts its string behind the frame.
+        end = start + int.from_bytes(self.data[start - 32 : start])
         after = (end + 31) // 32
         padded_end = after * 32
         if padded_end > len(self.data) or self.data[end:padded_end] != bytes(padded_end - end):

@@ -232,7 +232,7 @@ class LocalSigner:
         """What the record must still agree to: the approval is used by no other intent, and no cap is exceeded."""
         policy, allowed, context = wanted.policy, wanted.allowed, wanted.context
         chain_id, statement = request.transaction.chain_id, allowed.statement
-        charge = charge_for(policy, request.transaction, allowed, context)
+        charge = charge_for(request.transaction, allowed, context)
 
         def is_within_caps(db: sqlite3.Connection) -> Denial | None:
             return self._guard.spending.charge(db, policy, charge)

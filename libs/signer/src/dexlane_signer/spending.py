@@ -195,13 +195,12 @@ def _quarter_more(cap: int | None) -> int | None:
     return None if cap is None else cap * 5 // 4
 
 
-def amounts_of(policy: Policy, paid: Mapping[str, int], *, cost_wei: int) -> dict[str, int]:
+def amounts_of(paid: Mapping[str, int], value: int, *, cost_wei: int) -> dict[str, int]:
     """What to count for a transaction: its gas at most; for one that pays, each token, their value and one trade."""
     amounts = {GAS: cost_wei}
     if paid:
         amounts |= paid
         amounts[TRADES] = 1
-        value = value_of(policy, paid)
         if value:
             amounts[VALUE] = value
     return amounts

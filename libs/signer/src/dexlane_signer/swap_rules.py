@@ -32,10 +32,12 @@ from dexlane_signer.transactions import DynamicFeeTransaction
 from dexlane_signer.typed_data import PermitSingle
 
 
-def check_swaps(policy: Policy, transaction: DynamicFeeTransaction, context: CheckContext) -> Effect | Denial:
+def check_swaps(
+    policy: Policy, transaction: DynamicFeeTransaction, selector: str, context: CheckContext
+) -> Effect | Denial:
     """Return what this call of a listed router does, or why it may not be signed."""
     try:
-        call = decode_swaps(policy, transaction)
+        call = _decoded(policy, transaction, selector)
     except MalformedCalldataError as error:
         return Denial(DenialReason.MALFORMED_CALLDATA, str(error))
     except UnknownCommandError as error:
@@ -52,9 +54,7 @@ def check_swaps(policy: Policy, transaction: DynamicFeeTransaction, context: Che
     return _check_inputs(policy, transaction.to, context, program.permits, effect) or effect
 
 
-def decode_swaps(policy: Policy, transaction: DynamicFeeTransaction) -> RouterCall:
-    """Read a router call by its selector. Raises ``MalformedCalldataError`` or ``UnknownCommandError``."""
-    selector = "0x" + transaction.data[:4].hex()
+def _decoded(policy: Policy, transaction: DynamicFeeTransaction, selector: str) -> RouterCall:
     if selector == EXECUTE:
         return decode_execute(transaction.data)
     if selector in DIRECT_SELECTORS:

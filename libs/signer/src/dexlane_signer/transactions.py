@@ -13,6 +13,7 @@ from dexlane_signer.keccak import keccak256
 
 _TYPE = b"\x02"
 _EMPTY_ACCESS_LIST = b"\xc0"
+_Y_PARITY = (rlp.encode_uint(0), rlp.encode_uint(1))
 _UINT256 = 2**256
 _UINT64 = 2**64
 _FIRST_V = 35
@@ -94,7 +95,7 @@ class DynamicFeeTransaction:
             v = rlp.encode_uint(2 * self.chain_id + _FIRST_V + y_parity)
             raw = rlp.encode_list(self._fields + v + curve)
         else:
-            raw = _TYPE + rlp.encode_list(self._fields + rlp.encode_uint(y_parity) + curve)
+            raw = _TYPE + rlp.encode_list(self._fields + _Y_PARITY[y_parity] + curve)
         return SignedTransaction(raw=raw, hash="0x" + keccak256(raw).hex())
 
     def is_signed_in(self, raw: bytes) -> bool:

@@ -69,7 +69,7 @@ def array(elements: Sequence[Field]) -> Dynamic:
 
 def frame(*fields: Field) -> bytes:
     """Encode a tuple, or the arguments of a call."""
-    tail_at = sum(WORD if isinstance(field, Dynamic) else len(field) for field in fields)
+    tail_at = sum([WORD if isinstance(field, Dynamic) else len(field) for field in fields])
     heads: list[bytes] = []
     tails: list[bytes] = []
     for field in fields:

@@ -251,6 +251,8 @@ def check_trade(trade: Trade, deployment: RouterDeployment) -> None:
 def _check_native(trade: Trade, ends: Collection[tuple[str, str]], wrapped_native: str | None) -> None:
     """Between commands the router spends all it holds of a token: wrapped native coin of other chains may not lie
     there then."""
+    if not (trade.native_in or trade.native_out):
+        return
     wrapped = {token_in for token_in, _ in ends if trade.native_in} | {out for _, out in ends if trade.native_out}
     if wrapped - {wrapped_native}:
         raise UnroutableError("only the wrapped native coin of the chain can be wrapped and unwrapped")
