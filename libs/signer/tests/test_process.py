@@ -22,6 +22,7 @@ import pytest_asyncio
 from nats.aio.client import Client
 from nats.js.api import StorageType
 
+from dexlane.runtime.cancelling import cancelled
 from dexlane_signer import (
     Brake,
     DenialReason,
@@ -31,6 +32,7 @@ from dexlane_signer import (
     PrivateKey,
     SigningDenied,
     SignRequest,
+    process,
 )
 from dexlane_signer.bus import BreakerWords, BusListener
 from dexlane_signer.wire import dump
@@ -311,8 +313,7 @@ async def test_last_words_count_as_read_when_each_of_them_was_heard(
         if words.latch().level is Level.ACTIVE:
             break
         await asyncio.sleep(0.02)
-    listening.cancel()
-    await asyncio.gather(listening, return_exceptions=True)
+    await cancelled([listening])
     guard.close()
     assert (len(set(heard[:50])), heard[50:]) == (50, ["all"])
 
@@ -488,3 +489,17 @@ async def test_the_process_can_neither_be_dumped_nor_read(tmp_path: Path) -> Non
     )
     said, _ = await told.communicate()
     assert said.split() == [b"0", b"0", b"0", str(0o077).encode()]
+
+
+async def test_what_takes_a_cancellation_for_its_own_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "CANCEL_AGAIN_S", 0.01)
+
+    async def hard_of_hearing() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(hard_of_hearing())
+    await asyncio.sleep(0)
+    await process._ended([task])
+    assert task.cancelled()

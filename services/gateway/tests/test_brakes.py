@@ -14,6 +14,7 @@ from dexlane.events.control import Status, TradingStatus
 from dexlane.events.execution import TxState
 from dexlane.events.portfolio import ExitTriggered
 from dexlane.events.risk import DecisionRecorded
+from dexlane.runtime.cancelling import cancelled
 from dexlane.testing.builders import (
     NOW_MS,
     WETH,
@@ -283,8 +284,7 @@ async def test_the_loop_that_drives_it_lives_on_when_another_look_ends_it(gatewa
     assert (await ending).is_over, "while the loop, which saw it running, waits for its turn"
     await asyncio.sleep(0.05)
     assert not loop.done()
-    loop.cancel()
-    await asyncio.gather(loop, return_exceptions=True)
+    await cancelled([loop])
 
 
 async def test_a_position_that_is_sold_while_the_stop_looks_does_not_end_it(

@@ -21,6 +21,7 @@ from dexlane.chain.provider_health import HealthPolicy
 from dexlane.chain.providers import ProviderPolicy, Providers
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.market import BlockApplied, BlockReorged
+from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.clock import SystemClock
 from dexlane.runtime.observability import Log, Metrics
 from dexlane.testing.rpc_proxy import FaultProxy, Faults
@@ -118,9 +119,7 @@ class Feed:
             yield self
             assert not any(task.done() for task in tasks)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancelled(tasks)
             await self.providers.stop()
 
 

@@ -22,6 +22,7 @@ from dexlane.chain.subscriptions import Gap
 from dexlane.domain.fees import fee_parameters, next_base_fee
 from dexlane.domain.pool_book import PoolBook
 from dexlane.events.market import BlockApplied, BlockReorged
+from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.clock import ManualClock
 from dexlane.runtime.errors import Fatal
 from dexlane.runtime.observability import Log, Metrics
@@ -378,8 +379,7 @@ async def test_what_turned_out_to_be_wrong_does_not_stand_because_reading_it_ane
     world.rpc.fail_next("code", RpcUnavailable("the connection was lost"))
     running = asyncio.create_task(world.follower.run(Script(Gap("a lie was found")), world, world.moments))
     await asyncio.sleep(1)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await cancelled([running])
     assert world.reserve_in_book() == 101
 
 
@@ -405,8 +405,7 @@ async def run_until_at_tip(world: World, script: Script) -> None:
                     running.result()
                 await asyncio.sleep(0.01)
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await cancelled([running])
 
 
 async def test_a_gap_looks_at_the_chain_and_fills_in() -> None:

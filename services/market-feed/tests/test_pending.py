@@ -14,6 +14,7 @@ from dexlane.chain.pool_loading import ChainReader, WatchedPool, load_pool
 from dexlane.chain.rpc import RpcClient
 from dexlane.chain.subscriptions import SubscriptionPolicy
 from dexlane.chain.swap_calls import ROUTERS
+from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.clock import SystemClock
 from dexlane.runtime.observability import Log, Metrics
 from dexlane.values.pools import Protocol
@@ -57,6 +58,5 @@ async def test_swaps_that_wait_on_a_real_node_are_seen_with_the_pools_they_may_t
                 break
             await asyncio.sleep(0.05)
         await asyncio.gather(*sends)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await cancelled([running])
         await client.stop()

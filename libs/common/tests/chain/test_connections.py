@@ -25,6 +25,7 @@ from dexlane.chain.execution.testimony import Questions
 from dexlane.chain.execution.witnesses import Witnesses
 from dexlane.chain.link import WrongChain
 from dexlane.chain.rpc import RpcUnavailable
+from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.clock import SystemClock
 from dexlane.runtime.errors import Fatal
 from dexlane.runtime.observability import Log, Metrics
@@ -121,8 +122,7 @@ async def fleet(log: Log, *nodes: NodeDouble, connected: bool = True) -> AsyncIt
             await found.connections.connect()
         yield found
     finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        await cancelled([watching])
         await found.connections.stop()
         for node in nodes:
             await node.stop()

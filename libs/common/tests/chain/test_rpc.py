@@ -18,6 +18,7 @@ from dexlane.chain.node import NodeRpc
 from dexlane.chain.providers import ProviderPolicy, Providers
 from dexlane.chain.rpc import RpcClient, RpcError, RpcUnavailable
 from dexlane.chain.subscriptions import Gap, Subscription, SubscriptionPolicy
+from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.clock import SystemClock
 from dexlane.runtime.errors import Fatal
 
@@ -128,8 +129,7 @@ async def heads(node: ScriptedNode) -> AsyncIterator[Subscription]:
     subscription = Subscription(node.url, "newHeads", policy=policy, chain_id=1)
     running = asyncio.create_task(subscription.run())
     yield subscription
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await cancelled([running])
 
 
 async def soon(condition: Callable[[], bool]) -> None:
@@ -322,9 +322,7 @@ async def test_a_provider_that_comes_back_as_another_chain_stops_nothing_while_a
     else:
         with pytest.raises(Fatal, match="serves chain 5"):
             await providers.all[0].call("eth_blockNumber")
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await cancelled(tasks)
     await providers.stop()
     for node in nodes:
         await node.stop()

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from dexlane.chain.execution.fencing import JournalLeaseStore, LeaseKey
 from dexlane.events.risk import DecisionRecorded
 from dexlane.runtime.bus import Bus
+from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.clock import SystemClock
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.journal import Journal, outbox
@@ -118,8 +119,7 @@ async def test_the_outbox_outlives_its_database(database: Database, bus: Bus, lo
     else:
         pytest.fail("what was published is not marked")
     assert not relay.done()
-    relay.cancel()
-    await asyncio.gather(relay, return_exceptions=True)
+    await cancelled([relay])
     await journal.stop()
 
 
@@ -143,7 +143,5 @@ async def test_a_lease_is_pursued_through_an_outage_of_its_database(database: Da
             break
         await asyncio.sleep(0.1)
     assert lease.held != standby.held
-    for task in pursuing:
-        task.cancel()
-    await asyncio.gather(*pursuing, return_exceptions=True)
+    await cancelled(pursuing)
     await journal.stop()

@@ -18,6 +18,7 @@ from dexlane.events.streams import STREAMS, THOUGHTS, TRADING
 from dexlane.events.thoughts import DocumentsRecorded
 from dexlane.runtime import outbox_pruning
 from dexlane.runtime.bus import Bus
+from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.clock import Clock, ManualClock, SystemClock
 from dexlane.runtime.journal import Journal, outbox
 from dexlane.runtime.lost_streams import MADE_MARGIN_MS, unmark
@@ -219,8 +220,7 @@ async def test_a_journal_that_hears_of_no_new_link_prunes_by_the_clock(
     monkeypatch.setattr(journal._pruning, "_next_ns", 0)
     journal._wake.set()
     await until_kept(journal, 1)
-    relay.cancel()
-    await asyncio.gather(relay, return_exceptions=True)
+    await cancelled([relay])
 
 
 async def test_a_value_older_than_one_that_the_new_stream_has_is_never_published_again(journal: Journal) -> None:
@@ -241,5 +241,4 @@ async def test_a_journal_prunes_at_every_new_link_when_nothing_waits(journal: Jo
     relay = asyncio.create_task(journal.relay(bus))
     await until_kept(journal, 1)
     assert await kept(journal) == [a_value("one", 2).id]
-    relay.cancel()
-    await asyncio.gather(relay, return_exceptions=True)
+    await cancelled([relay])

@@ -11,6 +11,7 @@ import pytest
 from dexlane.events.market import BlockApplied, BlockReorged, PoolDiscovered, PoolsWatched
 from dexlane.events.pools import PoolCheckpoint, PoolSnapshot
 from dexlane.runtime.bus import Bus
+from dexlane.runtime.cancelling import cancelled
 from dexlane.runtime.clock import SystemClock
 from dexlane.runtime.observability import Log
 from dexlane.runtime.pool_mirror import PoolMirror
@@ -40,8 +41,7 @@ async def following(bus: Bus, mirror: PoolMirror, log: Log) -> AsyncIterator[Non
     try:
         yield
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await cancelled([running])
 
 
 async def until_tip(mirror: PoolMirror, block: BlockRef) -> int:

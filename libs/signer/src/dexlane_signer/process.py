@@ -8,7 +8,7 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from dexlane_signer.server import SigningServer
 from dexlane_signer.settings import ProcessSettings
 from dexlane_signer.signer import LocalSigner, wall_clock_s
 from dexlane_signer.tables import PolicyFileError
+
+CANCEL_AGAIN_S = 2.0
 
 
 def say(event: str, sentence: str) -> None:
@@ -115,14 +117,21 @@ async def serve(parts: Parts) -> None:
     finally:
         await signing.stop()
         await control.stop()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _ended(tasks)
         parts.keys.close()
         parts.guard.close()
         settings.socket.unlink(missing_ok=True)
         settings.control_socket.unlink(missing_ok=True)
         say("signer_stopped", "no more signatures")
+
+
+async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended: the client of the bus can take a cancellation for one of its own and go on."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
 
 
 def _more(parts: Parts) -> dict[str, object]:
