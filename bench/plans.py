@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dexlane.chain.execution.thoughts import kept_market
 from dexlane.domain.circumstances import Holdings, Market, Planned, PlanningRules, Refused
 from dexlane.domain.planning import plan
 from dexlane.domain.pool_book import PoolBook
@@ -37,7 +36,7 @@ LEVELS = (1, 5, 10)
 
 def run() -> list[str]:
     """One line for each kind of verdict, and one for a refusal."""
-    market = kept_market(_market())  # as an executor plans: on a market that later blocks do not change
+    market = _market()
     entry = a_verdict(an_entry_opportunity(edge_bps=400, expected_out=1), risk_score=5)
     gap = a_verdict(an_opportunity(route=a_gap_route(a_pool_v3(), a_pool_v2()), size_hint=10**10), risk_score=5)
     lines = []
@@ -94,7 +93,7 @@ def _market() -> Market:
         next_base_fee_wei=GWEI,
         age_ms=5,
         block_time_s=12,
-        pool_book=book,
+        pool_book=book.frozen(),  # as an executor plans: on pools that later blocks do not change
         fee_quote=a_fee_quote(next_base_fee_per_gas_wei=GWEI, tiers=tiers),
         status=Status.ACTIVE,
     )

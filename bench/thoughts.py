@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from bench.floor import Spread, spread
 from dexlane.chain.execution.records import Stamp
-from dexlane.chain.execution.thoughts import Considered, Decided, TradeThoughts, is_urgent, kept_market
-from dexlane.domain.circumstances import Planned
+from dexlane.chain.execution.thoughts import Considered, Decided, TradeThoughts, is_urgent
+from dexlane.domain.circumstances import Market, Planned
 from dexlane.domain.trade_quotes import quote_trade
 from dexlane.domain.tried import ways
 from dexlane.testing.builders import CHAIN_ID, NOW_MS, a_block_ref, a_market, a_pool_v2
@@ -33,8 +34,8 @@ def run() -> Mapping[str, Spread]:
     thoughts = TradeThoughts(arguments["rules"])
     decided = Decided(arguments["book"], planned, Considered(arguments["holdings"], market, planned))
 
-    def before(of: object = market) -> None:
-        kept = kept_market(wide if of is wide else market)
+    def before(of: Market = market) -> None:
+        kept = replace(of, pool_book=of.pool_book.frozen())
         is_urgent([Decided(arguments["book"], planned, Considered(arguments["holdings"], kept, planned))])
         tuple(ways(quote))
 
@@ -42,7 +43,7 @@ def run() -> Mapping[str, Spread]:
         thoughts.recorded(arguments["cause"], [decided], STAMP).keep()
 
     def next_block() -> None:
-        kept_market(wide)
+        wide.pool_book.frozen()
         wide.pool_book.put(a_pool_v2(), a_block_ref())
 
     return {

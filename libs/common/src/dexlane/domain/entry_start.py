@@ -38,7 +38,7 @@ def entry_ceiling(
     )
     if holdings.quote_balance is not None:
         ceiling = min(ceiling, holdings.quote_balance - holdings.reserved.capital)
-    if route == opportunity.route:
+    if route is opportunity.route or route == opportunity.route:
         return max(0, min(ceiling, opportunity.size_hint))
     # The hint is in another token: what the rotated cycle earns most with takes its place.
     best = optimal_cycle_size(market.pools, route, ceiling) if ceiling > 0 else None

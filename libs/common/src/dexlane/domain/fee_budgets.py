@@ -16,8 +16,7 @@ def exit_budget(trade: Plan, native: NativePrice, market: Market, rules: Plannin
     worth = native.in_wei(trade.quoted_out)
     if worth is None:
         return most
-    data_fee = dearest_rollup_fee_wei(market.data_fee, planned_size(trade), trade.gas_limit)
-    return min(most, max(0, apply_bps(worth, share_bps) - data_fee) // trade.gas_limit)
+    return min(most, max(0, apply_bps(worth, share_bps) - _data_fee_wei(trade, market)) // trade.gas_limit)
 
 
 def entry_budget(trade: Plan, native: NativePrice, market: Market, rules: PlanningRules, edge_bps: int) -> int:
@@ -28,6 +27,10 @@ def entry_budget(trade: Plan, native: NativePrice, market: Market, rules: Planni
     if edge_bps > 0:
         gain = apply_bps(trade.amount_in, edge_bps)
         worth = native.in_wei(gain) or 0
-        data_fee = dearest_rollup_fee_wei(market.data_fee, planned_size(trade), trade.gas_limit)
-        most = min(most, max(0, worth - data_fee) // trade.gas_limit)
+        most = min(most, max(0, worth - _data_fee_wei(trade, market)) // trade.gas_limit)
     return max(cap, most)
+
+
+def _data_fee_wei(trade: Plan, market: Market) -> int:
+    terms = market.data_fee
+    return 0 if terms is None else dearest_rollup_fee_wei(terms, planned_size(trade), trade.gas_limit)

@@ -31,6 +31,8 @@ def raised(fee: FeeCap, percent: int) -> FeeCap:
 
 def at_most(fee: FeeCap, most_wei: int) -> FeeCap:
     """The fee, with neither field above a bound."""
+    if fee.max_fee_per_gas_wei <= most_wei and fee.max_priority_fee_per_gas_wei <= most_wei:
+        return fee
     return FeeCap(
         max_fee_per_gas_wei=min(fee.max_fee_per_gas_wei, most_wei),
         max_priority_fee_per_gas_wei=min(fee.max_priority_fee_per_gas_wei, most_wei),

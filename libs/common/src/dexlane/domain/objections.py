@@ -16,6 +16,7 @@ from dexlane.domain.risk.profiles import beyond_profile
 from dexlane.domain.risk.sanctions import day_of
 from dexlane.events.control import Status
 from dexlane.events.execution import Purpose
+from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.portfolio import ExitTriggered, ExposureChanged
 from dexlane.events.risk import VerdictApproved
 from dexlane.values.amounts import decimal_text
@@ -35,25 +36,20 @@ def against_entry(
     wrong = unknown_level(book.level)
     if wrong is not None:
         return [Objection("unknown_level", wrong)]
-    objections = [*_of_the_book(verdict, book, market), *beyond_appetite(verdict, book.profile, book.level)]
-    objections += _too_old(verdict, book, market)
-    objections += _of_age(market, rules)
-    objections += _of_fees(market)
-    objections += [Objection("beyond_profile", sentence) for sentence in beyond_profile(verdict, book)]
-    objections += _of_law(verdict, book, market, rules)
-    if verdict.opportunity.deadline_block <= market.block.number:
-        objections.append(
-            Objection(
-                "deadline_passed",
-                f"the chance ends with block {verdict.opportunity.deadline_block}, "
-                f"and block {market.block.number} is already there",
-            )
-        )
     purpose = Purpose.GAP if verdict.opportunity.route.is_cycle else Purpose.ENTRY
-    objections += _of_limits(purpose, limits, holdings, book)
-    objections += _of_gas_reserve(book, holdings)
-    objections += against_duplicate(verdict.opportunity.route, book, holdings, market)
-    return objections
+    return [
+        *_of_the_book(verdict, book, market),
+        *beyond_appetite(verdict, book.profile, book.level),
+        *_too_old(verdict, book, market),
+        *_of_age(market, rules),
+        *_of_fees(market),
+        *(Objection("beyond_profile", sentence) for sentence in beyond_profile(verdict, book)),
+        *_of_law(verdict, book, market, rules),
+        *_past_deadline(verdict.opportunity, market),
+        *_of_limits(purpose, limits, holdings, book),
+        *_of_gas_reserve(book, holdings),
+        *against_duplicate(verdict.opportunity.route, book, holdings, market),
+    ]
 
 
 def against_exit(
@@ -98,6 +94,12 @@ def _too_old(verdict: VerdictApproved, book: Book, market: Market) -> Iterator[O
         late = market.block.number - verdict.opportunity.block.number
         sentence = f"the chance was found {late} blocks ago, and level {book.level} takes none after block {last}"
         yield Objection("too_old", sentence)
+
+
+def _past_deadline(opportunity: OpportunityFound, market: Market) -> Iterator[Objection]:
+    deadline, now = opportunity.deadline_block, market.block.number
+    if deadline <= now:
+        yield Objection("deadline_passed", f"the chance ends with block {deadline}, and block {now} is already there")
 
 
 def _of_law(verdict: VerdictApproved, book: Book, market: Market, rules: PlanningRules) -> Iterator[Objection]:

@@ -28,7 +28,7 @@ from dexlane.domain.gas_value import NativePrice
 from dexlane.domain.levels import dearest_tier, entry_tiers
 from dexlane.domain.objections import GWEI_DECIMALS, against_entry, against_exit, not_worth_its_gas
 from dexlane.domain.rollup_fees import dearest_rollup_fee_wei, routed_size
-from dexlane.domain.sizing import candidate_sizes
+from dexlane.domain.sizing import candidate_sizes, size_at
 from dexlane.domain.trade_choice import NOTHING_FREE
 from dexlane.domain.trade_quotes import TradeQuote, quote_trade
 from dexlane.domain.trade_search import TradeSearch
@@ -125,12 +125,12 @@ def plan_entries(
         return
     limits, opportunity = book.limits[verdict.lane], verdict.opportunity
     ceiling = entry_ceiling(opportunity, start, limits, holdings, market)
-    most = next(candidate_sizes(limits.capital, book.level, limits.capital), 0)
+    most = size_at(limits.capital, book.level, limits.capital)
     trade = Candidate(start, opportunity.strategy, limits.capital, most, verdict.factors)
     share = market_share_bps(trade, book)
-    collar = Collar(book, market, ceiling, next(candidate_sizes(limits.capital, book.level, ceiling, share), 0))
+    collar = Collar(book, market, ceiling, size_at(limits.capital, book.level, ceiling, share))
     dollars = dollars_of(book, market)
-    bounds = [*size_bounds(trade, book, holdings, market, dollars), *collar.bounds(start)]
+    bounds = [*size_bounds(trade, book, holdings, dollars), *collar.bounds(start)]
     forbidden = refused_by(bounds)
     if forbidden:
         yield refusal(forbidden)
@@ -150,9 +150,9 @@ def plan_entries(
             if isinstance(offer, _Offer):
                 planned = True
                 told = sized(offer.quote.amount_in, book, limits.capital, bounds)
-                made = confirmed_or_asked(_planned_entry(opportunity, offer, desk, told), book, holdings, dollars)
                 tried += ways(offer.quote, offer.passed_over)
-                yield replace(made, tried=tuple(tried))
+                made = _planned_entry(opportunity, offer, desk, told, tried)
+                yield confirmed_or_asked(made, book, holdings, dollars)
                 break
             tried.append(refused_size(start, size, offer.outcome, offer.sentence))
             first = first or offer
@@ -344,19 +344,20 @@ def _gas_cost(quote: TradeQuote, terms: _Terms, desk: _Desk) -> int | None:
     return desk.native.of_wei(wei)
 
 
-def _planned_entry(opportunity: OpportunityFound, offer: _Offer, desk: _Desk, size: TradeSize) -> Planned:
+def _planned_entry(found: OpportunityFound, offer: _Offer, desk: _Desk, size: TradeSize, tried: list[Tried]) -> Planned:
     trade = _trade(offer, desk, desk.book.slippage_tolerance_bps)
     is_gap = offer.route.is_cycle
     return Planned(
         purpose=Purpose.GAP if is_gap else Purpose.ENTRY,
-        strategy=opportunity.strategy,
+        strategy=found.strategy,
         plan=trade,
         reserved=offer.quote.amount_in,
         price_impact_bps=offer.quote.impact_bps,
         max_fee_per_gas_budget_wei=trade.fee_cap.max_fee_per_gas_wei
         if is_gap
-        else entry_budget(trade, desk.native, desk.market, desk.rules, opportunity.edge_bps),
+        else entry_budget(trade, desk.native, desk.market, desk.rules, found.edge_bps),
         size=size,
+        tried=tuple(tried),
     )
 
 
@@ -366,7 +367,7 @@ def _trade(offer: _Offer, desk: _Desk, tolerance_bps: int) -> Plan:
     split = _split(quote, tolerance_bps)
     is_native = desk.book.quote.address == NATIVE
     tokens = {token for path, _ in quote.paths for leg in path.legs for token in (leg.token_in, leg.token_out)}
-    taxes = {token: desk.market.taxes.get(token, 0) for token in sorted(tokens)}
+    taxes = [(token, desk.market.taxes[token]) for token in sorted(tokens & desk.market.taxes.keys())]
     return Plan(
         route=route,
         amount_in=quote.amount_in,
@@ -375,7 +376,7 @@ def _trade(offer: _Offer, desk: _Desk, tolerance_bps: int) -> Plan:
         split=split,
         native_in=is_native and route.token_in == desk.quote_token,
         native_out=is_native and route.token_out == desk.quote_token,
-        taxes=tuple(TokenTax(token=token, bps=bps) for token, bps in taxes.items() if bps),
+        taxes=tuple([TokenTax(token=token, bps=bps) for token, bps in taxes if bps]),
         gas_limit=min(gas + apply_bps(gas, desk.rules.gas_margin_bps), MAX_GAS_LIMIT),
         fee_cap=terms.fee_cap,
         deadline_block=terms.deadline_block,

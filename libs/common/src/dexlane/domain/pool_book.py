@@ -90,10 +90,10 @@ class PoolBook:
     is exact and memory is bounded by the changes of ``undo_depth`` blocks. Not thread-safe; one owner mutates it.
     """
 
-    def __init__(self, undo_depth: int = 128) -> None:
+    def __init__(self, undo_depth: int = 128, pools: PoolTable | None = None) -> None:
         if undo_depth < 1:
             raise ValueError("a pool book remembers at least one block")
-        self._pools = PoolTable()
+        self._pools = PoolTable() if pools is None else pools
         self._snapshots: dict[str, BlockRef] = {}
         self._applied: deque[_Applied] = deque()
         self._hashes: set[str] = set()
@@ -106,14 +106,11 @@ class PoolBook:
     @classmethod
     def of(cls, pools: Mapping[str, Pool]) -> PoolBook:
         """A book of these pools alone, without a tip and without memory: what a recorded decision saw."""
-        book = cls()
-        book._pools = PoolTable(pools.values())
-        return book
+        return cls(pools=PoolTable(pools.values()))
 
     def frozen(self) -> PoolBook:
         """A book of the same pools that later blocks do not change."""
-        book = PoolBook()
-        book._pools = self._pools.copied()
+        book = PoolBook(pools=self._pools.copied())
         book._tick_digests = self._tick_digests  # of tuples that never change, so whoever computes one does it for both
         return book
 

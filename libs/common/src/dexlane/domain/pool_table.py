@@ -52,9 +52,10 @@ class PoolTable(Mapping[str, Pool]):
     def between(self, one: str, other: str) -> Sequence[str]:
         """The addresses of the pools that trade two tokens, lowest first. Found once, as long as no pool joins or
         leaves."""
-        fewer = min(self.trading(one), self.trading(other), key=len)
+        trading = self._trading  # found anew, it begins the pairs anew
         pair = (one, other) if one < other else (other, one)
         if pair not in self._between:
+            fewer = min(trading.get(one, ()), trading.get(other, ()), key=len)
             self._between[pair] = tuple(sorted(at for at in fewer if self._keys[at].trades(one, other)))
         return self._between[pair]
 

@@ -39,16 +39,21 @@ def appetite(profile: Profile, level: int) -> Appetite:
     )
 
 
+def size_at(capital: int, level: int, ceiling: int, share_bps: int = BPS_DENOMINATOR) -> int:
+    """What a level allows of the lane's capital, or the share of that which the market leaves; ``ceiling`` at most."""
+    return min(ceiling, apply_bps(apply_bps(capital, LEVELS[level].position_bps), share_bps))
+
+
 def candidate_sizes(capital: int, level: int, ceiling: int, share_bps: int = BPS_DENOMINATOR) -> Iterator[int]:
     """Sizes to try for an entry, largest first, all positive and none above ``ceiling``.
 
-    The first is what this level allows of the lane's capital, or the share of that which the market leaves. Those after
-    it are what the lower levels would trade: a smaller trade can be good where a larger one moves the price too far. So
-    whatever a level finds acceptable, the next level finds too, at that size or a larger one.
+    The first is that of this level. Those after it are what the lower levels would trade: a smaller trade can be good
+    where a larger one moves the price too far. So whatever a level finds acceptable, the next level finds too, at that
+    size or a larger one.
     """
     last = 0
     for lower in range(level, LOWEST - 1, -1):
-        size = min(ceiling, apply_bps(apply_bps(capital, LEVELS[lower].position_bps), share_bps))
+        size = size_at(capital, lower, ceiling, share_bps)
         if size > 0 and size != last:
             yield size
         last = size

@@ -57,8 +57,9 @@ def quote_trade(pools: Mapping[str, Pool], paths: Sequence[tuple[Route, int]], t
     expected = 0
     for route, amount_in in paths:
         quote = quote_taxed(states, route, amount_in, taxes)
-        for leg, step in zip(route.legs, quote.legs, strict=True):
-            states[leg.pool] = states[leg.pool].with_state(step.next_state)
+        if len(paths) > 1:
+            for leg, step in zip(route.legs, quote.legs, strict=True):
+                states[leg.pool] = states[leg.pool].with_state(step.next_state)
         quoted.append((route, quote))
         expected += _at_spot(pools, route, amount_in, taxes)
     amount_out = sum(quote.amount_out for _, quote in quoted)
@@ -73,8 +74,7 @@ def quote_trade(pools: Mapping[str, Pool], paths: Sequence[tuple[Route, int]], t
 
 def quote_taxed(pools: Mapping[str, Pool], route: Route, amount_in: int, taxes: Taxes) -> RouteQuote:
     """As ``quote_route``, with what the tokens of the route keep: ``amount_out`` is what arrives."""
-    tokens = {token for leg in route.legs for token in (leg.token_in, leg.token_out)}
-    if not any(taxes.get(token) for token in tokens):
+    if not taxes or not any(taxes.get(token) for leg in route.legs for token in (leg.token_in, leg.token_out)):
         return quote_route(pools, route, amount_in)
     amount, gas = amount_in, ROUTE_GAS
     quotes: list[Quote] = []

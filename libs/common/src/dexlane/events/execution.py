@@ -131,7 +131,9 @@ class Plan(Value):
         if self.split:
             return self.split
         # Its parts were checked as those of the plan; this stands on the way of every trade.
-        return (PlannedPath.model_construct(route=self.route, amount_in=self.amount_in, minimum_out=self.minimum_out),)
+        return (
+            PlannedPath.unchecked({"route": self.route, "amount_in": self.amount_in, "minimum_out": self.minimum_out}),
+        )
 
     @property
     def paid_token(self) -> str:

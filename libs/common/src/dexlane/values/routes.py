@@ -51,7 +51,7 @@ class Route(Value):
     @property
     def is_cycle(self) -> bool:
         """True when the route ends in the token it started with, as a price gap does."""
-        return self.token_in == self.token_out
+        return self.legs[0].token_in == self.legs[-1].token_out
 
 
 class PlannedPath(Value):

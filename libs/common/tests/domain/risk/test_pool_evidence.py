@@ -107,6 +107,16 @@ def test_liquidity_outside_the_two_per_cent_does_not_count() -> None:
     assert depth_of(v3(A, 195_000, 10**19, width=50)).out0 < narrow.out0
 
 
+def test_a_depth_is_that_of_its_own_state_and_move_however_many_were_asked_before() -> None:
+    deeper = [depth_of(v3(A, 195_000, 10**18 * times)) for times in range(1, 2_500)]
+    for one, other in pairwise(deeper):
+        assert one.out0 < other.out0
+        assert one.out1 < other.out1
+    pool = v3(A, 195_000, 10**18)
+    assert depth_of(pool, 100).out0 < depth_of(pool).out0
+    assert depth_of(pool) == depth_of(pool) == deeper[0]
+
+
 def test_empty_pool_has_no_depth() -> None:
     assert depth_of(v2(A, 0, 0)) == (0, 0)
 

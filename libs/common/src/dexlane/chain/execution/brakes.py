@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from dexlane.chain.execution.breaker_watch import ExecutionBreakers, NoWatch, ProbeCount, Watch
 from dexlane.chain.execution.fencing import FencedJournal
@@ -21,8 +19,6 @@ from dexlane.runtime.clock import Clock
 from dexlane.runtime.journal import Journal
 from dexlane.values.books import Lane, Mode
 from dexlane.values.routes import PlannedPath
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +42,7 @@ class Brakes:
     ) -> tuple[Planned | Refused, tuple[ProbeRound, ...]]:
         """What a book of this mode does in a market as the breakers leave it. Only a plan says whose pools it trades
         in: where their breakers ask for a smaller entry, it is ``planned`` once more. The probes that it takes are
-        taken at once, so that the next decision knows, and given back by ``beginning`` where nothing comes of it."""
+        taken at once, so that the next decision knows; whoever decided gives them back where nothing comes of it."""
         admitted = self._admitted(mode, ())
         # Costs nothing while no breaker says anything.
         held = market if admitted is FREE else held_market(market, admitted)
@@ -62,16 +58,6 @@ class Brakes:
             held = replace(held, entry_size_bps=admitted.size_bps)
             outcome = planned(held)
         return outcome, ()
-
-    @contextmanager
-    def beginning(self, taken: Iterable[tuple[ProbeRound, ...]], begun: list[T]) -> Iterator[list[T]]:
-        """While this lasts entries are committed and listed in ``begun``. When none was, their probes are free."""
-        try:
-            yield begun
-        finally:
-            if not begun:
-                for rounds in taken:
-                    self.probes.give_back(rounds)
 
     def why_held(self, intent: IntentCreated) -> str:
         """Why an entry that was planned may not be signed any more; empty when it may. A probe that was begun is among

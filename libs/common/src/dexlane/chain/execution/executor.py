@@ -23,7 +23,7 @@ from dexlane.chain.execution.records import Cause, Stamp, allowance_intent, aske
 from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.chain.execution.slots import Slot
-from dexlane.chain.execution.thoughts import Considered, Decided, TradeThoughts, is_urgent, kept_market
+from dexlane.chain.execution.thoughts import Considered, Decided, TradeThoughts, is_urgent
 from dexlane.chain.execution.waiting import WaitingRoom, waited_for
 from dexlane.domain.circumstances import Market, Objection, Planned, PlanningRules, Refused, refusal
 from dexlane.domain.planning import plans
@@ -69,10 +69,11 @@ def _routed(live: LiveDesk, lane: Lane, book: Book, planned: Planned) -> Planned
         trade = live.payloads.routed(planned.plan, book.accounts[lane])
     except UnroutableError as error:
         return refusal([Objection("unroutable", str(error))])
+    routed = planned if trade is planned.plan else replace(planned, plan=trade)
     if book.mode is Mode.PAPER:
-        return replace(planned, plan=trade)
+        return routed
     objection = live.objection(book, trade, is_entry=planned.purpose is not Purpose.EXIT)
-    return replace(planned, plan=trade) if objection is None else refusal([objection])
+    return routed if objection is None else refusal([objection])
 
 
 def _consumer(parts: ExecutorParts, chain_id: int) -> str:
@@ -163,14 +164,18 @@ class Executor:
             return
         with self._journal.relay_held():
             async with self._deciding:
-                market = kept_market(self.view.market())
+                market = self.view.market()
                 decided: list[Decided] = []
                 for book in books:
                     decided.append(self._decide(verdict, book, market, decided, given))
-                with self._brakes.beginning([one.rounds for one in decided], list[Written]()) as written:
+                written: list[Written] = []
+                try:
                     if given is None:
                         await self._waiting.for_cheaper_gas(verdict, decided, market, consumer)
-                    written.extend(await self._commit(verdict, decided, market, consumer, given))
+                    written = await self._commit(verdict, decided, market, consumer, given)
+                finally:
+                    if not written:
+                        self._brakes.probes.give_back([taken for one in decided for taken in one.rounds])
             await self._launch(written)
         seconds = (self._clock.monotonic_ns() - began_ns) / 1e9
         for one in written:
@@ -184,7 +189,7 @@ class Executor:
         if book is None:
             raise Transient(f"book {exit_.book_id} is not known yet")
         async with self._deciding:
-            market = kept_market(self.view.market())
+            market = self.view.market()
             decided = self._decide(exit_, book, market)
             outcome = decided.outcome
             if isinstance(outcome, Refused) and outcome.passing and not await self._waiting.consumed(exit_.id):

@@ -40,7 +40,8 @@ class IntentWriting:
 
     async def write(self, tx: Tx, cause: Cause, book: Book, planned: Planned, market: Market) -> list[Written]:
         """Write a plan's intents with what they reserve; of a live book with their slots."""
-        intent = trade_intent(cause, book, planned, market.block, self.stamp())
+        stamp = self.stamp()
+        intent = trade_intent(cause, book, planned, market.block, stamp)
         if book.mode is Mode.PAPER:
             await store.add_intent(tx, intent, planned.reserved)
             return [Written(intent, planned.reserved, None)]
@@ -53,7 +54,7 @@ class IntentWriting:
             price_impact_bps=planned.price_impact_bps,
         )
         written: list[Written] = []
-        for one in (*needed_first(book, intent, self.stamp()), intent):
+        for one in (*needed_first(book, intent, stamp), intent):
             reserved = planned.reserved if one is intent else 0
             slot = self.live.transactions.draft(one, reserved, terms)
             slot.nonce += len(written)

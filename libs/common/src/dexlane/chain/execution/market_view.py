@@ -38,6 +38,8 @@ class Milestone:
 
     async def wait_for(self, number: int) -> None:
         """Wait a moment until at least this number is reached; return in any case."""
+        if self._number >= number:
+            return
         try:
             async with asyncio.timeout(REACH_S):
                 while self._number < number:
@@ -70,8 +72,9 @@ class MarketView:
     @property
     def tip(self) -> BlockApplied | None:
         """The block that the mirror shows; None before the first, and while a reorganisation is being followed."""
-        event = self._mirror.tip_event
-        return event if event is not None and event.block == self._mirror.tip else None
+        event, tip = self._mirror.tip_event, self._mirror.tip
+        # Mostly it is the very same value, and comparing two costs more.
+        return event if event is not None and (event.block is tip or event.block == tip) else None
 
     async def on_block(self, event: BlockApplied) -> None:
         """The mirror applied a block."""
@@ -84,7 +87,8 @@ class MarketView:
         await self._applied.wait_for(block_number)
 
     def market(self) -> Market:
-        """The market now. ``Transient`` while there is no consistent state to plan on."""
+        """The market now, which stays so: the pools go on changing with every block, and a record is written later.
+        ``Transient`` while there is no consistent state to plan on."""
         tip = self.tip
         if tip is None:
             raise Transient(f"the pool states of chain {self._mirror.chain_id} are not known at this moment")
@@ -95,7 +99,7 @@ class MarketView:
             next_base_fee_wei=tip.next_base_fee_per_gas_wei,
             age_ms=max(0, self._clock.now_ms() - self._received_ms),
             block_time_s=self._block_time_s(),
-            pool_book=self._mirror.book,
+            pool_book=self._mirror.book.frozen(),
             fee_quote=self._side.fee_quote(self._mirror.chain_id),
             status=self._side.status(self._mirror.chain_id),
             held_by=self._side.why_held(self._mirror.chain_id),

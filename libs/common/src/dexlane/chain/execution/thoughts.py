@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
@@ -58,11 +58,6 @@ def outcome_of(one: Decided) -> str:
 def is_urgent(decided: Sequence[Decided]) -> bool:
     """Whether a trade is to be signed now, so that its record has to wait."""
     return any(one.book.mode is Mode.LIVE and isinstance(one.outcome, Planned) for one in decided)
-
-
-def kept_market(market: Market) -> Market:
-    """The market as it is now: the pools go on changing with every block, and a record is written later."""
-    return replace(market, pool_book=market.pool_book.frozen())
 
 
 @dataclass

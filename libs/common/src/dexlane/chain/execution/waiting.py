@@ -65,6 +65,8 @@ class WaitingRoom:
         The verdict then comes again and is planned anew on what the market is by then: nothing is reserved meanwhile,
         and no nonce is taken.
         """
+        if not self._rules.waits_for_cheaper_blocks:
+            return
         trading = [one for one in decided if isinstance(one.outcome, Planned)]
         levels = [one.book.level for one in trading]
         last = min((last_block(verdict.opportunity, level, market.block_time_s) for level in levels), default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dexlane.domain.circumstances import Holdings, Objection, Planned, Refused, refusal
 from dexlane.domain.controls.bounds import Bound, in_quote
@@ -15,18 +16,20 @@ CONFIRMATION_NEEDED = "confirmation_needed"
 
 
 def confirmed_or_asked(planned: Planned, book: Book, holdings: Holdings, dollars: Dollars) -> Planned | Refused:
-    """The plan, when nobody has to confirm it or somebody did; else a refusal that proposes it."""
+    """The plan, when nobody has to confirm it or somebody did; else a refusal that proposes it. What was tried stands
+    in the one that is returned."""
     controls = book.controls_in_force
     first, new = controls.confirm_first_trades, controls.confirm_new_tokens
     if holdings.confirmed is not None or not (first or new or controls.confirm_above_usd is not None):
         return planned
     results = results_of(holdings)
     if results is None and (first or new):
-        return refusal([Objection("results_unknown", UNKNOWN, passing=True)])
+        return replace(refusal([Objection("results_unknown", UNKNOWN, passing=True)]), tried=planned.tried)
     reasons = (*_by_record(planned, book, results or []), *_by_worth(planned, book, dollars))
     if not reasons:
         return planned
-    return Refused(outcome=CONFIRMATION_NEEDED, reasons=reasons, proposal=planned)
+    proposal = replace(planned, tried=())
+    return Refused(outcome=CONFIRMATION_NEEDED, reasons=reasons, proposal=proposal, tried=planned.tried)
 
 
 def confirmed_bounds(book: Book, holdings: Holdings) -> Iterator[Bound]:

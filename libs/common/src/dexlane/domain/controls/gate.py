@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from dexlane.domain.circumstances import Holdings, Market
+from dexlane.domain.circumstances import Holdings
 from dexlane.domain.controls.bounds import Bound
 from dexlane.domain.controls.budgets import budget_bounds
 from dexlane.domain.controls.confirming import confirmed_bounds
@@ -17,14 +15,16 @@ from dexlane.domain.dollars import Dollars
 from dexlane.values.books import Book
 
 
-def size_bounds(trade: Candidate, book: Book, holdings: Holdings, market: Market, dollars: Dollars) -> Iterator[Bound]:
+def size_bounds(trade: Candidate, book: Book, holdings: Holdings, dollars: Dollars) -> list[Bound]:
     """The most that each control allows."""
-    yield from daily_loss_bounds(book, holdings, dollars)
-    yield from exposure_bounds(trade, book, holdings)
-    yield from balance_bounds(book, holdings)
-    yield from confirmed_bounds(book, holdings)
-    yield from budget_bounds(trade, book)
-    yield from heat_bounds(trade, book, holdings)
-    yield from cap_bounds(book, holdings, dollars)
-    yield from kelly_bounds(trade, book, holdings)
-    yield from risk_bounds(trade, book, holdings)
+    return [
+        *daily_loss_bounds(book, holdings, dollars),
+        *exposure_bounds(trade, book, holdings),
+        *balance_bounds(book, holdings),
+        *confirmed_bounds(book, holdings),
+        *budget_bounds(trade, book),
+        *heat_bounds(trade, book, holdings),
+        *cap_bounds(book, holdings, dollars),
+        *kelly_bounds(trade, book, holdings),
+        *risk_bounds(trade, book, holdings),
+    ]

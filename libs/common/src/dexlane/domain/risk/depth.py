@@ -41,6 +41,13 @@ class Priced(NamedTuple):
     denominator: int
 
 
+_MOST_KNOWN = 1_024
+_KNOWN: dict[tuple[int, int, int, int], tuple[ConcentratedState, TokenDepth]] = {}
+"""Depths of concentrated pools: a decision asks the same pool for its collar and for the price of gas, and the next one
+asks again for what no block has changed. A bounded cache, and no result depends on what it holds; an entry keeps its
+state, so that no other one can have its identity."""
+
+
 def priced(pool: Pool, token: str, other: str) -> Priced | None:
     """Units of ``other`` for one of ``token`` in a pool that trades both, before fees; None where it has no price."""
     try:
@@ -80,6 +87,16 @@ def _constant_product(state: ConstantProductState, move_bps: int) -> TokenDepth:
 
 
 def _concentrated(pool: Pool, state: ConcentratedState, move_bps: int) -> TokenDepth:
+    key = (id(state), pool.key.fee_pips, pool.key.tick_spacing, move_bps)
+    known = _KNOWN.get(key)
+    if known is None:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        known = _KNOWN[key] = state, _swapped(pool, state, move_bps)
+    return known[1]
+
+
+def _swapped(pool: Pool, state: ConcentratedState, move_bps: int) -> TokenDepth:
     price = state.sqrt_price_x96
     higher = isqrt(price * price * (BPS_DENOMINATOR + move_bps) // BPS_DENOMINATOR)
     lower = isqrt(price * price * (BPS_DENOMINATOR - move_bps) // BPS_DENOMINATOR)
