@@ -157,24 +157,24 @@ class Monitor:
     def _check_expiry(self, life: Life) -> None:
         """I8: no trade is signed at or after its deadline block, as its executor knew the chain; nor after a halt."""
         query = (
-            "SELECT s.record, i.payload, i.purpose FROM execution_attempts a JOIN execution_slots s USING (intent_id) "
-            "JOIN execution_intents i USING (intent_id) WHERE a.kind = 'trade' ORDER BY a.rowid DESC LIMIT 1"
+            "SELECT a.block, a.max_fee_per_gas_wei, s.record, i.payload, i.purpose FROM execution_attempts a "
+            "JOIN execution_slots s USING (intent_id) JOIN execution_intents i USING (intent_id) "
+            "WHERE a.kind = 'trade' ORDER BY a.rowid DESC LIMIT 1"
         )
         newest = self.rows(life.name, "SELECT kind FROM execution_attempts ORDER BY rowid DESC LIMIT 1")
         if newest[0][0] != "trade":
             return
-        for record, payload, purpose in self.rows(life.name, query):
-            state = orjson.loads(record)["state"]
-            attempt, plan = state["attempts"][-1], orjson.loads(payload)["plan"]
-            self._check_budget(attempt["fee"], int(state["fee_budget_wei"]))
-            if plan is not None and attempt["block"] >= plan["deadline_block"]:
-                self.violated("I8", f"a trade was signed at block {attempt['block']}, after {plan['deadline_block']}")
+        for block, fee_cap, record, payload, purpose in self.rows(life.name, query):
+            plan = orjson.loads(payload)["plan"]
+            self._check_budget(int(fee_cap), int(orjson.loads(record)["state"]["fee_budget_wei"]))
+            if plan is not None and block >= plan["deadline_block"]:
+                self.violated("I8", f"a trade was signed at block {block}, after {plan['deadline_block']}")
             self._check_halted(life, purpose)
 
-    def _check_budget(self, fee: dict[str, str], budget_wei: int) -> None:
+    def _check_budget(self, fee_cap_wei: int, budget_wei: int) -> None:
         """I5: no attempt of a trade may pay more per gas than its intent's budget."""
-        if int(fee["max_fee_per_gas_wei"]) > budget_wei:
-            self.violated("I5", f"an attempt may pay {fee['max_fee_per_gas_wei']} wei per gas, of {budget_wei}")
+        if fee_cap_wei > budget_wei:
+            self.violated("I5", f"an attempt may pay {fee_cap_wei} wei per gas, of {budget_wei}")
 
     def _check_epoch(self, life: Life) -> None:
         """I8: only the instance that holds the lease writes."""

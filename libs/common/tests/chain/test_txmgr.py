@@ -131,11 +131,11 @@ BOUNDARIES: dict[str, Break] = {
         "dexlane.chain.execution.payloads.Payloads.sign", dies_async
     ),
     "after the signature, before it is stored": lambda patch: patch.setattr(store, "add_attempt", dies_async),
-    "while the attempt is being stored": lambda patch: patch.setattr(store, "save_slot", dies_async),
     "after the attempt is stored, before the broadcast": lambda patch: patch.setattr(handover, "submit", dies_async),
     "after the broadcast, before its answer is recorded": lambda patch: patch.setattr(
         handover, "submit", accepted_and_dies
     ),
+    "while attempt and answer are being told": lambda patch: patch.setattr(store, "save_slot", dies_async),
 }
 
 

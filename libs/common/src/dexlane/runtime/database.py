@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import Any
 
@@ -88,6 +89,16 @@ def is_busy(error: sqlite3.OperationalError) -> bool:
     return error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
+@dataclass(frozen=True, slots=True)
+class OwnRow:
+    """A row that only one transaction writes: how it is written, doing nothing on a conflict, how it is found, and its
+    values for both."""
+
+    insert: sa.Executable
+    own: sa.Select[Any]
+    row: Mapping[str, Any]
+
+
 class ReadBack:
     """Finds out whether a transaction landed whose commit was not answered, by a key that it wrote.
 
@@ -99,13 +110,12 @@ class ReadBack:
         self._engine = engine
         self._log = log
 
-    async def landed(self, insert: sa.Executable, row: Mapping[str, Any], own: sa.Select[Any]) -> bool:
-        """Whether the row that ``own`` finds is there. Asks until the database answers: nobody may go on without
-        knowing. ``insert`` must do nothing on a conflict."""
+    async def landed(self, mark: OwnRow) -> bool:
+        """Whether the row is there. Asks until the database answers: nobody may go on without knowing."""
         for pause_s in chain(READ_BACK_S, repeat(READ_BACK_S[-1])):
             try:
                 async with self._engine.connect() as conn:
-                    found = await self._is_there(conn, insert, row, own)
+                    found = await self._is_there(conn, mark)
                     await conn.rollback()
             except DATABASE_ERRORS as error:
                 if not is_outage(error):
@@ -118,9 +128,7 @@ class ReadBack:
         raise AssertionError("unreachable")
 
     @staticmethod
-    async def _is_there(
-        conn: AsyncConnection, insert: sa.Executable, row: Mapping[str, Any], own: sa.Select[Any]
-    ) -> bool:
-        if (await conn.execute(insert, dict(row))).rowcount:
+    async def _is_there(conn: AsyncConnection, mark: OwnRow) -> bool:
+        if (await conn.execute(mark.insert, dict(mark.row))).rowcount:
             return False
-        return (await conn.execute(own)).first() is not None
+        return (await conn.execute(mark.own, dict(mark.row))).first() is not None

@@ -22,9 +22,9 @@ from dexlane.events.base import Event
 from dexlane.events.streams import stream_of
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.clock import Clock
-from dexlane.runtime.database import DATABASE_ERRORS, ReadBack, is_outage, make_engine
+from dexlane.runtime.database import DATABASE_ERRORS, OwnRow, ReadBack, is_outage, make_engine
 from dexlane.runtime.errors import Transient
-from dexlane.runtime.journal_tables import inbox, outbox
+from dexlane.runtime.journal_tables import inbox, outbox, own_fact, own_note
 from dexlane.runtime.lost_streams import ask_when_made, unmark
 from dexlane.runtime.observability import Log, trace_headers
 from dexlane.runtime.outbox_pruning import Pruning
@@ -95,8 +95,19 @@ class Tx:
     emitted: list[_OutboxRow] = field(default_factory=list)
     noted: list[dict[str, Any]] = field(default_factory=list)
     """Inbox rows that were new."""
+    row_of_its_own: OwnRow | None = None
+    """By what else it can be known."""
     headers: str = field(default_factory=lambda: orjson.dumps(trace_headers()).decode())
     """Trace headers of every fact emitted here: the transaction belongs to one span."""
+
+    @property
+    def mark(self) -> OwnRow | None:
+        """A row that only this transaction writes; None when there is none."""
+        if self.emitted:
+            return OwnRow(_EMIT_AGAIN, own_fact, vars(self.emitted[0]))
+        if self.noted:
+            return OwnRow(_NOTE, own_note, self.noted[0])
+        return self.row_of_its_own
 
     @property
     def conn(self) -> AsyncConnection:
@@ -217,17 +228,9 @@ class Journal:
 
     async def _landed(self, tx: Tx, error: BaseException) -> bool:
         """Whether a transaction holds whose commit ended in an error."""
-        if tx.emitted:
-            first = tx.emitted[0]
-            own = sa.select(outbox.c.sequence)
-            own = own.where(outbox.c.sequence == first.sequence, outbox.c.event_id == first.event_id)
-            return await self._read_back.landed(_EMIT_AGAIN, vars(first), own)
-        if tx.noted:
-            key = tx.noted[0]
-            own = sa.select(inbox.c.message_id)
-            own = own.where(inbox.c.consumer == key["consumer"], inbox.c.message_id == key["message_id"])
-            return await self._read_back.landed(_NOTE, key, own)
-        raise CommitUnknown(f"the journal may or may not have committed: {error}") from error
+        if tx.mark is None:
+            raise CommitUnknown(f"the journal may or may not have committed: {error}") from error
+        return await self._read_back.landed(tx.mark)
 
     def _sqlite(self) -> SqliteWriter:
         if self._direct_writer is None:

@@ -40,3 +40,11 @@ outbox = sa.Table(
     sa.Column("created_ms", sa.BigInteger, nullable=False),
     sa.Column("sent_ms", sa.BigInteger, nullable=True),
 )
+
+own_fact = sa.select(outbox.c.sequence).where(
+    outbox.c.sequence == sa.bindparam("sequence"), outbox.c.event_id == sa.bindparam("event_id")
+)
+own_note = sa.select(inbox.c.message_id).where(
+    inbox.c.consumer == sa.bindparam("consumer"), inbox.c.message_id == sa.bindparam("message_id")
+)
+"""A row of the outbox, or of the inbox, that one transaction alone writes."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from dexlane.chain.answers import Receipt
 from dexlane.chain.calldata import native_flow, router_of, token_flows
-from dexlane.chain.execution.slots import Slot, SlotRecord
+from dexlane.chain.execution.slots import Slot, SlotRecord, Untold
 from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.send_values import Attempt, AttemptKind, Change, Inclusion, Step
 from dexlane.events.base import Event
@@ -40,9 +40,10 @@ def tell(slot: Slot, step: Step, now_ns: int, receipt: Receipt | None = None) ->
     """All events of one step, numbered after those before it. ``receipt`` is that of the included attempt."""
     record = slot.record.model_copy(update={"state": step.state})
     events: list[Event] = []
-    for change in step.changes:
+    for told in (*slot.untold, *[Untold(change, now_ns) for change in step.changes]):
+        change = told.change
         record = record.model_copy(update={"sequence": record.sequence + 1})
-        events.append(_tx_changed(slot, change, record, now_ns))
+        events.append(_tx_changed(slot, change, record, told.at_ns))
         outcome = _outcome(slot, change, record, receipt, now_ns)
         if outcome is not None:
             record = record.model_copy(update={"outcome_version": record.outcome_version + 1})

@@ -9,12 +9,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from dexlane.chain.execution.signed_bytes import signed_call
 from dexlane.chain.execution.tables import accounts, attempts, intents, slots
+from dexlane.domain import send_state
 from dexlane.domain.resending import Patience
-from dexlane.domain.send_values import Attempt, AttemptKind, SendState, Stage
+from dexlane.domain.send_values import Attempt, AttemptKind, Change, SendState, Stage, Step
 from dexlane.events.base import FeeCap
 from dexlane.events.execution import FailureReason, IntentCreated, Purpose
 from dexlane.events.portfolio import FILLS_TOLD, FinalFill
+from dexlane.runtime.database import OwnRow
 from dexlane.runtime.journal import Tx
 from dexlane.values.base import Value
 from dexlane.values.chains import BlockRef
@@ -24,6 +27,15 @@ from dexlane_signer import SignedAttempt
 _ADD_INTENT = intents.insert()
 _ADD_SLOT = slots.insert()
 _ADD_ATTEMPT = attempts.insert()
+_COLUMNS = ", ".join(column.name for column in attempts.columns)
+_ADD_ATTEMPT_AGAIN = sa.text(
+    f"INSERT INTO execution_attempts ({_COLUMNS}) VALUES (:{_COLUMNS.replace(', ', ', :')}) ON CONFLICT DO NOTHING"  # noqa: S608  names of columns
+)
+_OWN_ATTEMPT = sa.select(attempts.c.number).where(
+    attempts.c.intent_id == sa.bindparam("intent_id"),
+    attempts.c.number == sa.bindparam("number"),
+    attempts.c.tx_hash == sa.bindparam("tx_hash"),
+)
 _SAVE_SLOT = (
     slots.update()
     .where(slots.c.intent_id == sa.bindparam("of_intent"))
@@ -36,7 +48,7 @@ _SET_INTENT = (
     .values({name: sa.bindparam(name) for name in ("is_open", "filled_ms", "filled_version", "filled_block")})
 )
 _OPEN_ACCOUNT = accounts.insert()
-_EVERY_SLOT = sa.select(slots, intents.c.payload, intents.c.reserved).join(
+_EVERY_SLOT = sa.select(slots, intents.c.payload, intents.c.reserved, intents.c.created_ms).join(
     intents, intents.c.intent_id == slots.c.intent_id
 )
 
@@ -58,6 +70,19 @@ class SlotRecord(Value):
     price_impact_bps: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """A change that the journal has in other words, and when it happened (Unix nanoseconds)."""
+
+    change: Change
+    at_ns: int
+
+    @classmethod
+    def of(cls, step: Step, at_ns: int) -> tuple[Untold, ...]:
+        """The changes of a step."""
+        return tuple([cls(change, at_ns) for change in step.changes])
+
+
 @dataclass
 class Slot:
     """One slot in memory: what the journal holds, and the lock under which it is moved on."""
@@ -71,6 +96,17 @@ class Slot:
     patience: dict[int, Patience] = field(default_factory=dict)
     """By attempt; not stored, so that a restart sends everything once more."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    untold: tuple[Untold, ...] = ()
+    """What no event has told yet, since nothing waits for that: that it was planned, as its row says, and signed, as
+    the rows of attempts say that the record does not name. It is told, and named, with what is committed next."""
+
+    def signed(self, attempt: Attempt, raw: bytes, calldata: bytes | None, at_ns: int) -> None:
+        """An attempt is in the journal."""
+        step = send_state.signed(self.state, attempt)
+        self.record = self.record.model_copy(update={"state": step.state})
+        self.raws[attempt.number] = raw
+        self.calldata = calldata
+        self.untold += Untold.of(step, at_ns)
 
     @property
     def state(self) -> SendState:
@@ -168,7 +204,8 @@ async def add_slot(tx: Tx, slot: Slot) -> None:
 
 
 async def add_attempt(tx: Tx, slot: Slot, attempt: Attempt, raw: bytes) -> None:
-    """Store signed bytes; they may be sent once this is committed."""
+    """Store signed bytes; they may be sent once this is committed. The slot's record names them from its next change
+    on."""
     row = {
         "intent_id": slot.intent.id,
         "number": attempt.number,
@@ -178,8 +215,10 @@ async def add_attempt(tx: Tx, slot: Slot, attempt: Attempt, raw: bytes) -> None:
         "max_priority_fee_per_gas_wei": str(attempt.fee.max_priority_fee_per_gas_wei),
         "raw": raw,
         "signed_ms": tx.now_ms,
+        "block": attempt.block,
     }
     await tx.run(_ADD_ATTEMPT, row)
+    tx.row_of_its_own = OwnRow(_ADD_ATTEMPT_AGAIN, _OWN_ATTEMPT, row)
 
 
 async def save_slot(tx: Tx, slot: Slot, record: SlotRecord, calldata: bytes | None) -> None:
@@ -249,20 +288,42 @@ async def load_last_final_slots(conn: AsyncConnection, chain_id: int, most: int)
 
 
 async def _load(conn: AsyncConnection, query: sa.Select[Any]) -> list[Slot]:
-    found = {
-        row.intent_id: Slot(
-            intent=IntentCreated.from_wire(row.payload),
-            nonce=row.nonce,
-            reserved=int(row.reserved),
-            record=SlotRecord.model_validate_json(row.record),
-            calldata=row.calldata,
-        )
-        for row in await conn.execute(query)
-    }
-    signed = sa.select(attempts.c.intent_id, attempts.c.number, attempts.c.raw)
-    for row in await conn.execute(signed.where(attempts.c.intent_id.in_(found))):
-        found[row.intent_id].raws[row.number] = row.raw
+    found = {row.intent_id: _slot(row) for row in await conn.execute(query)}
+    signed = sa.select(attempts).where(attempts.c.intent_id.in_(found)).order_by(attempts.c.number)
+    for row in await conn.execute(signed):
+        slot = found[row.intent_id]
+        if slot.state.is_open and row.number not in [attempt.number for attempt in slot.state.attempts]:
+            _name(slot, row)
+        slot.raws[row.number] = row.raw
     return list(found.values())
+
+
+def _slot(row: sa.Row[Any]) -> Slot:
+    record = SlotRecord.model_validate_json(row.record)
+    return Slot(
+        intent=IntentCreated.from_wire(row.payload),
+        nonce=row.nonce,
+        reserved=int(row.reserved),
+        record=record,
+        calldata=row.calldata,
+        untold=() if record.sequence else Untold.of(send_state.begun(record.state), row.created_ms * 1_000_000),
+    )
+
+
+def _name(slot: Slot, row: sa.Row[Any]) -> None:
+    """An attempt that was stored, and perhaps sent, before the process ended that would have named it."""
+    attempt = Attempt(
+        number=row.number,
+        kind=AttemptKind(row.kind),
+        tx_hash=row.tx_hash,
+        fee=FeeCap(
+            max_fee_per_gas_wei=int(row.max_fee_per_gas_wei),
+            max_priority_fee_per_gas_wei=int(row.max_priority_fee_per_gas_wei),
+        ),
+        block=row.block,
+    )
+    calldata = signed_call(row.raw).data if attempt.kind is AttemptKind.TRADE else slot.calldata
+    slot.signed(attempt, row.raw, calldata, row.signed_ms * 1_000_000)
 
 
 async def has_open_slots(conn: AsyncConnection, chain_id: int) -> bool:

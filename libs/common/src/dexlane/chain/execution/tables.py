@@ -44,6 +44,7 @@ attempts = sa.Table(
     sa.Column("max_priority_fee_per_gas_wei", sa.String(80)),
     sa.Column("raw", sa.LargeBinary),
     sa.Column("signed_ms", sa.BigInteger),
+    sa.Column("block", sa.BigInteger),
 )
 accounts = sa.Table(
     "execution_accounts",

@@ -1,8 +1,8 @@
 """The transactions of one chain, driven from the journal: sign, store, send, settle.
 
 The order that makes a crash harmless: the intent and its slot are committed before a signature exists; every attempt
-is committed before its bytes leave. A restart finds each open slot, sends its bytes again or signs what is missing,
-and learns from receipts what happened.
+is committed before its bytes leave. What else is to be told of them is committed when they have left. A restart finds
+each open slot, sends its bytes again or signs what is missing, and learns from receipts what happened.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dexlane.chain.execution.outcomes import Told, tell
 from dexlane.chain.execution.payloads import Payloads
 from dexlane.chain.execution.private_sending import PrivateSending
 from dexlane.chain.execution.rollup_receipts import whole_receipt
-from dexlane.chain.execution.slots import Slot, SlotRecord
+from dexlane.chain.execution.slots import Slot, SlotRecord, Untold
 from dexlane.chain.execution.testimony import Witness
 from dexlane.chain.execution.witnesses import Witnesses
 from dexlane.chain.rpc import Rpc
@@ -173,27 +173,28 @@ class Transactions:
 
     def draft(self, intent: IntentCreated, reserved: int, terms: SlotTerms) -> Slot:
         """A slot for an intent at the account's next nonce; it exists once ``write`` is committed and it is adopted."""
-        record = SlotRecord(
-            state=send_state.planned(
-                terms.deadline_block,
-                terms.fee_budget_wei,
-                submission=intent.submission,
-                gas_limit=terms.gas_limit,
-                exit_since=terms.exit_since,
-            ).state,
-            fallback_fee_wei=terms.first_fee_wei,
-            price_impact_bps=terms.price_impact_bps,
+        step = send_state.planned(
+            terms.deadline_block,
+            terms.fee_budget_wei,
+            submission=intent.submission,
+            gas_limit=terms.gas_limit,
+            exit_since=terms.exit_since,
         )
-        return Slot(intent=intent, nonce=self._next_nonce[intent.account], reserved=reserved, record=record)
+        record = SlotRecord(
+            state=step.state, fallback_fee_wei=terms.first_fee_wei, price_impact_bps=terms.price_impact_bps
+        )
+        return Slot(
+            intent=intent,
+            nonce=self._next_nonce[intent.account],
+            reserved=reserved,
+            record=record,
+            untold=Untold.of(step, self._clock.now_ns()),
+        )
 
     async def write(self, tx: Tx, slot: Slot) -> None:
-        """Write intent, reservation, slot and their events in an open journal transaction."""
-        told = tell(slot, send_state.begun(slot.state), self._clock.now_ns())
-        slot.record = told.record
+        """Write intent, reservation and slot, and the intent's event, in an open journal transaction."""
         await store.add_intent(tx, slot.intent, slot.reserved)
         await store.add_slot(tx, slot)
-        for event in told.events:
-            await tx.emit(event)
 
     def adopt(self, slot: Slot) -> None:
         """The slot was committed: drive it from now on, and give the next intent the next nonce."""
@@ -303,14 +304,10 @@ class Transactions:
         # What the signer has on record counts, and it may be older than what was asked for just now.
         attempt = store.attempt_of(signed, self._tip)
         calldata = signed.transaction.data if attempt.kind is AttemptKind.TRADE else calldata
-        step = send_state.signed(slot.state, attempt)
-        told = tell(slot, step, self._clock.now_ns())
+        signed_ns = self._clock.now_ns()
         async with self._journal.transaction() as tx:
             await store.add_attempt(tx, slot, attempt, signed.raw)
-            await _write(tx, slot, told, calldata)
-        slot.calldata = calldata
-        slot.raws[attempt.number] = signed.raw
-        self._take(slot, step, told)
+        slot.signed(attempt, signed.raw, calldata, signed_ns)
         await self._send(slot, attempt.number)
 
     async def _send(self, slot: Slot, number: int) -> None:
@@ -331,7 +328,7 @@ class Transactions:
         await self._commit(slot, send_state.answered(slot.state, number, answer))
 
     async def _commit(self, slot: Slot, step: Step, receipt: Receipt | None = None) -> None:
-        if step.state == slot.state and not step.changes:
+        if step.state == slot.state and not step.changes and not slot.untold:
             return
         told = tell(slot, step, self._clock.now_ns(), receipt)
         async with self._journal.transaction() as tx:
@@ -340,9 +337,10 @@ class Transactions:
 
     def _take(self, slot: Slot, step: Step, told: Told) -> None:
         """Memory follows the journal, never the other way round."""
-        slot.record = told.record
+        changes = (*(untold.change for untold in slot.untold), *step.changes)
+        slot.record, slot.untold = told.record, ()
         self._watch.ended(slot.intent, told.events)
-        for change in step.changes:
+        for change in changes:
             self._moments.changed(slot.intent.id, change.state, change.reason)
         if slot.state.is_open:
             self._open[slot.intent.id] = slot

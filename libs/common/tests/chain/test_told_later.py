@@ -1,0 +1,174 @@
+"""What nobody waits for is told when the bytes have left; whatever ends before that, it is told, and once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from dexlane.chain.execution import handover
+from dexlane.chain.execution import slots as store
+from dexlane.chain.execution.signed_bytes import signed_call
+from dexlane.chain.execution.slots import SlotRecord
+from dexlane.chain.execution.tables import attempts, slots
+from dexlane.events.execution import IntentCreated, Purpose, TxChanged, TxState
+from dexlane.runtime.database import ReadBack
+from dexlane.runtime.errors import Transient
+from dexlane.runtime.observability import Log
+from dexlane.testing.live_bench import ROUTER, Bench, Home, reborn, running
+from dexlane_signer import GuardUnavailableError
+
+
+class ProcessDiedError(Exception):
+    """The process is gone at this instruction."""
+
+
+@pytest.fixture
+def home(tmp_path: Path, database_url: str) -> Home:
+    return Home(tmp_path, database_url)
+
+
+def entry_of(verdict: Any) -> str:
+    return IntentCreated.make_id("live-one", verdict.id, Purpose.ENTRY)
+
+
+async def named_and_stored(bench: Bench, intent_id: str) -> tuple[list[int], list[int]]:
+    """The attempts that a slot's record names, and those whose bytes are stored."""
+    record, stored = sa.select(slots.c.record), sa.select(attempts.c.number).order_by(attempts.c.number)
+    async with bench.journal.reading() as conn:
+        text = (await conn.execute(record.where(slots.c.intent_id == intent_id))).scalar_one()
+        rows = await conn.execute(stored.where(attempts.c.intent_id == intent_id))
+        return [one.number for one in SlotRecord.model_validate_json(text).state.attempts], [row[0] for row in rows]
+
+
+async def told(bench: Bench, intent_id: str) -> list[TxChanged]:
+    return await bench.of_intent(intent_id, TxChanged)
+
+
+async def nothing_is_included(bench: Bench, blocks: int) -> None:
+    for _ in range(blocks):
+        await bench.head(only=())
+
+
+async def accepted_and_dies(rpc: Any, raw: bytes, **_: Any) -> Any:
+    await rpc.send_raw_transaction(raw)
+    raise ProcessDiedError
+
+
+async def dies(*_: Any, **__: Any) -> Any:
+    raise ProcessDiedError
+
+
+@pytest.mark.parametrize("submit", [accepted_and_dies, dies], ids=["they left", "they did not"])
+async def test_bytes_that_no_record_names_are_found_by_the_next_process(
+    home: Home, submit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(home) as bench:
+        verdict = bench.verdict(blocks=20)
+        signed_ms = bench.clock.now_ms()
+        with monkeypatch.context() as patch:
+            patch.setattr(handover, "submit", submit)
+            with pytest.raises(ProcessDiedError):
+                await bench.executor.on_verdict(verdict)
+        assert await named_and_stored(bench, entry_of(verdict)) == ([], [1])
+        assert await told(bench, entry_of(verdict)) == []
+        bench.clock.advance(30_000)
+        again = await reborn(bench)
+        for _ in range(4):
+            await again.head()
+        assert again.effects() == 1
+        events = await told(again, entry_of(verdict))
+        states = [event.state for event in events]
+        assert (states[:2], states[-1]) == ([TxState.PLANNED, TxState.SIGNED], TxState.CONFIRMED)
+        assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+        assert [event.occurred_at_ms - signed_ms for event in events[:2]] == [0, 0]
+        assert events[2].occurred_at_ms >= signed_ms + 30_000
+        await again.die()
+
+
+async def test_so_are_the_bytes_of_a_replacement(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(home) as bench:
+        verdict = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(verdict)
+        really, first = handover.submit, next(tx for tx in bench.chain.pool.values() if tx.to == ROUTER)
+
+        async def submit(rpc: Any, raw: bytes, **how: Any) -> Any:
+            is_replacement = raw != first.raw and signed_call(raw).to == ROUTER
+            return await (accepted_and_dies if is_replacement else really)(rpc, raw, **how)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(handover, "submit", submit)
+            with pytest.raises(ProcessDiedError):
+                await nothing_is_included(bench, 9)
+        assert await named_and_stored(bench, entry_of(verdict)) == ([1], [1, 2])
+        again = await reborn(bench)
+        for _ in range(4):
+            await again.head()
+        assert again.effects() == 1
+        events = await told(again, entry_of(verdict))
+        bumped = [event for event in events if event.state is TxState.BUMPED]
+        assert [event.attempt for event in bumped] == [2]
+        assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+        assert await named_and_stored(again, entry_of(verdict)) == ([1, 2], [1, 2])
+        await again.die()
+
+
+async def test_a_journal_that_fails_when_bytes_have_left_is_told_at_the_next_block(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_gone(*_: Any) -> None:
+        raise Transient("the journal did not commit")
+
+    async with running(home) as bench:
+        verdict = bench.verdict(blocks=20)
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "save_slot", is_gone)
+            with pytest.raises(Transient):
+                await bench.executor.on_verdict(verdict)
+        assert await told(bench, entry_of(verdict)) == []
+        for _ in range(3):
+            await bench.head()
+        events = await told(bench, entry_of(verdict))
+        assert [event.state for event in events][:2] == [TxState.PLANNED, TxState.SIGNED]
+        assert events[-1].state is TxState.CONFIRMED
+        assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+        assert bench.effects() == 1
+
+
+async def test_a_slot_whose_signer_does_not_answer_is_told_as_planned(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(*_: Any) -> Any:
+        raise GuardUnavailableError("the signer does not answer")
+
+    async with running(home) as bench:
+        verdict = bench.verdict(blocks=20)
+        monkeypatch.setattr("dexlane.chain.execution.payloads.Payloads.sign", silent)
+        await bench.executor.on_verdict(verdict)
+        await bench.head()
+        assert [event.state for event in await told(bench, entry_of(verdict))] == [TxState.PLANNED]
+
+
+async def test_the_commit_of_an_attempt_is_known_by_its_row(home: Home, log: Log) -> None:
+    async with running(home) as bench:
+        verdict = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(verdict)
+        slot = next(slot for slot in bench.executor.live.transactions.open_slots if slot.intent.id == entry_of(verdict))
+        second, third = (
+            slot.state.attempts[0].model_copy(update={"number": number, "tx_hash": f"0x{number:064x}"})
+            for number in (2, 3)
+        )
+        marks = []
+        for attempt, is_lost in ((second, True), (third, False)):
+            with contextlib.suppress(ProcessDiedError):
+                async with bench.journal.transaction() as tx:
+                    await store.add_attempt(tx, slot, attempt, b"bytes")
+                    marks.append(tx.mark)
+                    if is_lost:
+                        raise ProcessDiedError
+        read_back = ReadBack(bench.journal.engine, log)
+        assert [mark is not None and await read_back.landed(mark) for mark in marks] == [False, True]
