@@ -284,7 +284,8 @@ async def test_a_fill_that_an_older_executor_noted_counts_until_it_is_named(home
             home,
             *(sa.text(f"ALTER TABLE execution_intents DROP COLUMN {name}") for name in columns),
             sa.text("DROP INDEX execution_intents_filled"),
-            sa.text("UPDATE alembic_version SET version_num = 'execution_0003' WHERE version_num = 'execution_0005'"),
+            sa.text("ALTER TABLE execution_attempts DROP COLUMN block"),
+            sa.text("UPDATE alembic_version SET version_num = 'execution_0003' WHERE version_num = 'execution_0006'"),
         )
         again = await reborn(bench)
         tell(again, 2)
