@@ -46,7 +46,20 @@ async def named_and_stored(bench: Bench, intent_id: str) -> tuple[list[int], lis
 
 
 async def told(bench: Bench, intent_id: str) -> list[TxChanged]:
-    return await bench.of_intent(intent_id, TxChanged)
+    """Every change that was told, none of which is missing or told twice."""
+    events = await bench.of_intent(intent_id, TxChanged)
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    return events
+
+
+async def told_to_the_end(bench: Bench, intent_id: str) -> list[TxChanged]:
+    """The same after some blocks, in which the trade has exactly one effect."""
+    for _ in range(4):
+        await bench.head()
+    assert bench.effects() == 1
+    events = await told(bench, intent_id)
+    assert events[-1].state is TxState.CONFIRMED
+    return events
 
 
 async def nothing_is_included(bench: Bench, blocks: int) -> None:
@@ -78,13 +91,8 @@ async def test_bytes_that_no_record_names_are_found_by_the_next_process(
         assert await told(bench, entry_of(verdict)) == []
         bench.clock.advance(30_000)
         again = await reborn(bench)
-        for _ in range(4):
-            await again.head()
-        assert again.effects() == 1
-        events = await told(again, entry_of(verdict))
-        states = [event.state for event in events]
-        assert (states[:2], states[-1]) == ([TxState.PLANNED, TxState.SIGNED], TxState.CONFIRMED)
-        assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+        events = await told_to_the_end(again, entry_of(verdict))
+        assert [event.state for event in events[:2]] == [TxState.PLANNED, TxState.SIGNED]
         assert [event.occurred_at_ms - signed_ms for event in events[:2]] == [0, 0]
         assert events[2].occurred_at_ms >= signed_ms + 30_000
         await again.die()
@@ -106,13 +114,8 @@ async def test_so_are_the_bytes_of_a_replacement(home: Home, monkeypatch: pytest
                 await nothing_is_included(bench, 9)
         assert await named_and_stored(bench, entry_of(verdict)) == ([1], [1, 2])
         again = await reborn(bench)
-        for _ in range(4):
-            await again.head()
-        assert again.effects() == 1
-        events = await told(again, entry_of(verdict))
-        bumped = [event for event in events if event.state is TxState.BUMPED]
-        assert [event.attempt for event in bumped] == [2]
-        assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+        events = await told_to_the_end(again, entry_of(verdict))
+        assert [event.attempt for event in events if event.state is TxState.BUMPED] == [2]
         assert await named_and_stored(again, entry_of(verdict)) == ([1, 2], [1, 2])
         await again.die()
 
@@ -130,13 +133,8 @@ async def test_a_journal_that_fails_when_bytes_have_left_is_told_at_the_next_blo
             with pytest.raises(Transient):
                 await bench.executor.on_verdict(verdict)
         assert await told(bench, entry_of(verdict)) == []
-        for _ in range(3):
-            await bench.head()
-        events = await told(bench, entry_of(verdict))
-        assert [event.state for event in events][:2] == [TxState.PLANNED, TxState.SIGNED]
-        assert events[-1].state is TxState.CONFIRMED
-        assert [event.sequence for event in events] == list(range(1, len(events) + 1))
-        assert bench.effects() == 1
+        events = await told_to_the_end(bench, entry_of(verdict))
+        assert [event.state for event in events[:2]] == [TxState.PLANNED, TxState.SIGNED]
 
 
 async def test_a_slot_whose_signer_does_not_answer_is_told_as_planned(

@@ -39,7 +39,7 @@ from dexlane.events.fees import FeeTier
 from dexlane.events.opportunity import OpportunityFound
 from dexlane.events.portfolio import ExitReason, ExitTriggered
 from dexlane.events.risk import VerdictApproved
-from dexlane.values.amounts import BPS_DENOMINATOR, apply_bps, decimal_text
+from dexlane.values.amounts import BPS_DENOMINATOR, apply_bps, decimal_text, less_bps
 from dexlane.values.books import Book, Mode
 from dexlane.values.chains import NATIVE
 from dexlane.values.routes import PlannedPath, Route
@@ -199,7 +199,7 @@ def plan_exit(
         quantity = decimal_text(amount, exit_.token.decimals)
         sentence = f"no known pool takes any of {quantity} {exit_.token.symbol} for {book.quote.symbol}"
         return refusal([Objection("no_route", sentence, passing=waits)])
-    trade = _trade(_Offer(found, _less(found.amount_out, tolerance), terms), desk, tolerance)
+    trade = _trade(_Offer(found, less_bps(found.amount_out, tolerance), terms), desk, tolerance)
     share = rules.urgent_exit_budget_bps if urgent else rules.exit_budget_bps
     budget = exit_budget(trade, native, market, rules, share)
     least = market.next_base_fee_wei + fee_parameters(market.chain_id).minimum_tip_wei
@@ -319,7 +319,7 @@ def _offer(
         gain = apply_bps(quote.amount_in, opportunity.edge_bps)
         if cost is None or cost >= gain:
             return not_worth_its_gas(cost, gain, desk.book)
-    return _Offer(quote, _less(quote.amount_out, desk.book.slippage_tolerance_bps), terms, quoted.passed_over)
+    return _Offer(quote, less_bps(quote.amount_out, desk.book.slippage_tolerance_bps), terms, quoted.passed_over)
 
 
 def _gap_offer(quote: TradeQuote, terms: _Terms, desk: _Desk) -> _Offer | Objection:
@@ -329,7 +329,7 @@ def _gap_offer(quote: TradeQuote, terms: _Terms, desk: _Desk) -> _Offer | Object
     profit = max(1, apply_bps(quote.amount_in, desk.rules.min_gap_profit_bps))
     if cost is None or gain < cost + profit:
         return not_worth_its_gas(cost, gain, desk.book)
-    tolerated = _less(quote.amount_out, desk.book.slippage_tolerance_bps)
+    tolerated = less_bps(quote.amount_out, desk.book.slippage_tolerance_bps)
     return _Offer(quote, max(tolerated, quote.amount_in + cost + profit), terms)
 
 
@@ -390,11 +390,6 @@ def _split(quote: TradeQuote, tolerance_bps: int) -> tuple[PlannedPath, ...]:
     if len(quote.paths) == 1:
         return ()
     return tuple(
-        PlannedPath(route=route, amount_in=path.amount_in, minimum_out=_less(path.amount_out, tolerance_bps))
+        PlannedPath(route=route, amount_in=path.amount_in, minimum_out=less_bps(path.amount_out, tolerance_bps))
         for route, path in quote.paths
     )
-
-
-def _less(amount: int, bps: int) -> int:
-    """``amount`` less so many basis points, rounded up: the tolerance is never exceeded by rounding."""
-    return -(-amount * (BPS_DENOMINATOR - bps) // BPS_DENOMINATOR)

@@ -1,7 +1,7 @@
 """Which examples property tests try.
 
 The same ones at every run, made from the test itself, so that a red test is about what was changed. ``make explore``
-tries others, more of them; what it finds becomes an ``@example`` or a narrower rule. Without a deadline: the machine is
+tries others; what it finds becomes an ``@example`` or a narrower rule. Without a deadline: the machine is
 shared, and a rule is no slower for being checked slowly.
 """
 

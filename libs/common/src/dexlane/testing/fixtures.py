@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -57,7 +56,7 @@ async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
 @asynccontextmanager
 async def _own_database(server_url: str) -> AsyncIterator[str]:
     name = f"dexlane_{secrets.token_hex(6)}"
-    connection = await _connected(server_url)
+    connection = await asyncpg.connect(server_url)
     try:
         await connection.execute(f"CREATE DATABASE {name}")
         try:
@@ -66,15 +65,6 @@ async def _own_database(server_url: str) -> AsyncIterator[str]:
             await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         await connection.close()
-
-
-async def _connected(server_url: str) -> asyncpg.Connection:
-    for _ in range(100):
-        try:
-            return await asyncpg.connect(server_url)
-        except asyncpg.CannotConnectNowError:
-            await asyncio.sleep(0.05)
-    raise RuntimeError("PostgreSQL does not get ready")
 
 
 @pytest.fixture

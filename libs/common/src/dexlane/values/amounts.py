@@ -56,6 +56,11 @@ def apply_bps(amount: int, bps: int) -> int:
     return amount * bps // BPS_DENOMINATOR
 
 
+def less_bps(amount: int, bps: int) -> int:
+    """``amount`` less so many basis points, rounded up: a tolerance is never exceeded by rounding."""
+    return -(-amount * (BPS_DENOMINATOR - bps) // BPS_DENOMINATOR)
+
+
 def decimal_text(amount: int, decimals: int) -> str:
     """Write an integer amount for people, exactly: ``decimal_text(1_500_000, 6) == "1.5"``."""
     sign, digits = ("-", str(-amount)) if amount < 0 else ("", str(amount))

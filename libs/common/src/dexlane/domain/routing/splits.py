@@ -15,7 +15,7 @@ from dexlane.domain.routing.graph import PoolGraph
 from dexlane.domain.routing.mixes import Path, clash, flow, moved_by, roughly_shared_out, shared_out
 from dexlane.domain.routing.terms import GasTerms
 from dexlane.domain.routing.walks import Care, Errand, walks
-from dexlane.values.amounts import BPS_DENOMINATOR, PIPS_DENOMINATOR
+from dexlane.values.amounts import BPS_DENOMINATOR, PIPS_DENOMINATOR, less_bps
 from dexlane.values.pools import Pool
 
 _PIECES = 24
@@ -71,8 +71,7 @@ class Split:
 
     def minimums_out(self, tolerance_bps: int) -> tuple[int, ...]:
         """The least that each chain may bring, rounded up and never below one unit: zero would accept anything."""
-        keep = BPS_DENOMINATOR - tolerance_bps
-        return tuple(max(1, -(-chain.amount_out * keep // BPS_DENOMINATOR)) for chain in self.chains)
+        return tuple(max(1, less_bps(chain.amount_out, tolerance_bps)) for chain in self.chains)
 
 
 def best_split(graph: PoolGraph, errand: Errand, *, max_paths: int = 4, gas: GasTerms | None = None) -> Split | None:
