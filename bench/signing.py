@@ -9,10 +9,10 @@ from pathlib import Path
 
 from bench.floor import Spread, spread
 from dexlane.testing.signing_drafts import START_S, TERMS
-from dexlane.testing.signing_oracle import Ask
+from dexlane.testing.signing_oracle import ROUTER, USDC, Ask
 from dexlane.testing.signing_requests import Generator
 from dexlane.testing.signing_trial import policy, transaction_of
-from dexlane_signer import Approval, CheckContext, LocalSigner, NonceGuard, PrivateKey, SignRequest
+from dexlane_signer import Approval, CheckContext, LocalSigner, NonceGuard, PermitSingle, PrivateKey, SignRequest
 from dexlane_signer.approval_rules import opened
 from dexlane_signer.approvals import is_genuine
 from dexlane_signer.decisions import decide
@@ -40,10 +40,12 @@ def run() -> dict[str, Spread]:
         timed("verifying the seal", lambda d=data, s=signature: is_genuine(rules.approvers[1], d, s))  # type: ignore[misc, index]
         opened(rules, request.approval, request.transaction.chain_id, context)
         timed(
-            "policy and approval, which its permit verified",
+            "policy and approval, its seal apart",
             lambda r=request, c=context: decide(rules, r.transaction, r.approval, c),  # type: ignore[misc]
         )
         timed("encoding, hashes and curve", lambda r=request: key.sign_transaction(r.transaction))  # type: ignore[misc]
+        permit = _permit(ask.now_s)
+        timed("a permit in it: hashes and curve", lambda p=permit: key.sign_permit(p, chain_id=1))  # type: ignore[misc]
     for name, synced in (("in all, nothing synced", False), ("in all, one write on disk", True)):
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             guard = NonceGuard(Path(folder) / "guard.db")
@@ -64,6 +66,10 @@ def _entries(count: int, sender: str) -> list[Ask]:
     """Honest entries, a day apart from each other so that no cap is near."""
     generator = Generator(1, sender)
     return [generator.entry(pause_s=86_400) for _ in range(count)]
+
+
+def _permit(now_s: int) -> PermitSingle:
+    return PermitSingle(token=USDC, amount=100, expiration_s=0, nonce=now_s, spender=ROUTER, sig_deadline_s=now_s + 60)
 
 
 def _request(ask: Ask) -> SignRequest:

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from coincurve import PublicKey
+
 from dexlane.chain import abi
 from dexlane.chain.answers import Header, Receipt
 from dexlane.chain.permit2 import PERMIT2
 from dexlane.testing.fake_chain import FakeBlock, FakeChain, Outcome
 from dexlane.testing.fake_mempool import PooledTransaction, decode_transaction
 from dexlane.testing.live_bench import ROUTER, transfer
+from dexlane_signer import UNSIGNED, PermitSingle
+from dexlane_signer.addresses import public_key_address
 from dexlane_signer.router_calls import RouterCall, RouterPermit, RouterSwap, decode_execute
 
 APPROVE, BALANCE, ALLOWANCE = "095ea7b3", "70a08231", "dd62ed3e"
@@ -45,7 +49,7 @@ class SimulatedChain(FakeChain):
         self.known: dict[str, PooledTransaction] = {}
         """Everything that was ever submitted."""
         self._decoded: dict[bytes, PooledTransaction] = {}
-        self._calls: dict[str, RouterCall] = {}
+        self._calls: dict[str, tuple[RouterCall, PermitSingle, bool]] = {}
         self._building: FakeBlock | None = None
         self.codes[ROUTER] = b"\1"
         self.execute = self._execute
@@ -106,10 +110,10 @@ class SimulatedChain(FakeChain):
 
     def _trade(self, tx: PooledTransaction, tokens: Tokens, header: Header) -> Outcome:
         """As the router does it: deadline, permit, allowance, balance, minimum out; else everything reverts."""
-        call = self._calls.get(tx.hash)
-        if call is None:
-            call = self._calls[tx.hash] = decode_execute(tx.data)
-        permit = next(step.permit for step in call.steps if isinstance(step, RouterPermit))
+        known = self._calls.get(tx.hash)
+        if known is None:
+            known = self._calls[tx.hash] = _read(tx)
+        call, permit, is_permitted = known
         swaps = [step for step in call.steps if isinstance(step, RouterSwap)]
         token_in, amount_in = swaps[0].token_in, swaps[0].amount_in
         token_out, minimum = swaps[-1].token_out, swaps[-1].minimum_out
@@ -117,6 +121,7 @@ class SimulatedChain(FakeChain):
         nonce_key = (tx.sender, permit.token, permit.spender)
         fails = (
             bonus is None
+            or not is_permitted
             or header.timestamp_s > call.deadline_s
             or permit.nonce != tokens.permits.get(nonce_key, 0)
             or permit.amount < amount_in
@@ -145,3 +150,15 @@ class SimulatedChain(FakeChain):
         if selector == ALLOWANCE:
             return abi.uint(tokens.allowances.get((to, first, "0x" + data[48:68].hex()), 0))
         return b""
+
+
+def _read(tx: PooledTransaction) -> tuple[RouterCall, PermitSingle, bool]:
+    """The call, its permit, and whether that is signed by who sent it."""
+    call = decode_execute(tx.data)
+    step = next(step for step in call.steps if isinstance(step, RouterPermit))
+    if step.signature == UNSIGNED:
+        return call, step.permit, False
+    recoverable = step.signature[:64] + bytes((step.signature[64] - 27,))
+    digest = step.permit.digest(chain_id=tx.chain_id)
+    signer = PublicKey.from_signature_and_message(recoverable, digest, hasher=None)
+    return call, step.permit, public_key_address(signer.format(compressed=False)) == tx.sender

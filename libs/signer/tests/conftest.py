@@ -38,9 +38,10 @@ def v2(recipient: str, amount: int, minimum: int, *, path: str = "buy", user: bo
 
 
 def permit(**changes: Any) -> Step:
-    fields = {"token": USDC, "amount": 100, "expiration": 0, "spender": ROUTER, "deadline": NOW_S + 60} | changes
-    details = (fields["token"], fields["amount"], fields["expiration"], 0)
-    return 0x0A, encode(PERMIT, [(details, fields["spender"], fields["deadline"]), b"\1" * 65])
+    fields = {"token": USDC, "amount": 100, "expiration": 0, "nonce": 0, "spender": ROUTER, "deadline": NOW_S + 60}
+    fields |= {"signature": b"\1" * 65} | changes
+    details = tuple(fields[name] for name in ("token", "amount", "expiration", "nonce"))
+    return 0x0A, encode(PERMIT, [(details, fields["spender"], fields["deadline"]), fields["signature"]])
 
 
 def program(*steps: Step, deadline_s: int = NOW_S + 60) -> bytes:

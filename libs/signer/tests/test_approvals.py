@@ -21,8 +21,6 @@ from dexlane_signer import (
     DenialReason,
     LocalSigner,
     NonceGuard,
-    PermitRequest,
-    PermitSingle,
     Policy,
     SigningDenied,
     SignRequest,
@@ -221,41 +219,6 @@ def test_a_cancel_and_an_allowance_need_no_approval(make_signer: Callable[[], Lo
     approve = bytes.fromhex("095ea7b3") + bytes(12) + bytes.fromhex("000000000022d473030f116ddee9f6b43ac78ba3")
     allowance = transaction(nonce=8, to=USDC, data=approve + (5).to_bytes(32, "big"))
     signer.sign_transaction(ask(None, intent_id="two", transaction=allowance))
-
-
-@pytest.mark.parametrize(
-    ("approval", "expected"),
-    [
-        (sealed(), None),
-        (None, R.NOT_APPROVED),
-        (sealed(tokens=(WETH, USDC)), R.APPROVAL_WRONG_TOKENS),
-        (sealed(most=99), R.APPROVAL_AMOUNT),
-        (sealed(kind=2, tokens=(WETH, USDC, WETH)), None),
-    ],
-)
-def test_a_permit_is_for_an_approved_payment(
-    make_signer: Callable[[], LocalSigner], approval: Approval | None, expected: DenialReason | None
-) -> None:
-    permit = PermitSingle(token=USDC, amount=100, expiration_s=0, nonce=0, spender=ROUTER, sig_deadline_s=NOW_S)
-    request = PermitRequest(owner=KEY.address, chain_id=1, permit=permit, approval=approval)
-    if expected is None:
-        assert len(make_signer().sign_permit(request)) == 65
-        return
-    with pytest.raises(SigningDenied) as denied:
-        make_signer().sign_permit(request)
-    assert denied.value.reason is expected
-
-
-def test_a_permit_of_an_exit_needs_an_approved_exit(make_signer: Callable[[], LocalSigner]) -> None:
-    """As an exit it would be signed without the entry's cap, without signs of life and while reducing."""
-    permit = PermitSingle(token=USDC, amount=100, expiration_s=0, nonce=0, spender=ROUTER, sig_deadline_s=NOW_S)
-    asked = PermitRequest(owner=KEY.address, chain_id=1, permit=permit, purpose="exit")
-    signer = make_signer()
-    for approval in (sealed(), sealed(kind=2, tokens=(USDC, WETH, USDC))):
-        with pytest.raises(SigningDenied) as denied:
-            signer.sign_permit(replace(asked, approval=approval))
-        assert denied.value.reason is R.NOT_AN_EXIT
-    assert len(signer.sign_permit(replace(asked, approval=sealed(**EXIT | {"tokens": (USDC, WETH)})))) == 65
 
 
 def test_an_exit_in_name_needs_an_approved_exit(make_signer: Callable[[], LocalSigner]) -> None:

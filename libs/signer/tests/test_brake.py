@@ -23,7 +23,7 @@ from dexlane_signer import (
 from dexlane_signer.bus import MOST_BREAKERS, BreakerWords
 
 from .conftest import KEY, NOW_S
-from .test_signer import denied, permit_request, request
+from .test_signer import denied, request
 
 
 @pytest.fixture
@@ -47,7 +47,6 @@ def test_the_halt_file_halts_the_next_signature(tmp_path: Path, guard: NonceGuar
     signer.sign_transaction(request())
     (tmp_path / HALT_FILE).touch()
     assert denied(signer.sign_transaction, request(intent_id="b", nonce=8)) is DenialReason.HALTED
-    assert denied(signer.sign_permit, permit_request()) is DenialReason.HALTED
     signer.sign_transaction(request(kind="cancel"))
 
 
@@ -119,10 +118,9 @@ def test_a_signer_without_signs_of_life_signs_no_entry(guard: NonceGuard, policy
     lease = DeadManLease()
     signer = LocalSigner([KEY], [policy], guard, clock_s=lambda: NOW_S, brake=Brake(guard, lease=lease))
     assert denied(signer.sign_transaction, request()) is DenialReason.NO_SIGN_OF_LIFE
-    assert denied(signer.sign_permit, permit_request()) is DenialReason.NO_SIGN_OF_LIFE
     signer.sign_transaction(request(kind="cancel"))
     lease.beat()
-    signer.sign_permit(permit_request())
+    signer.sign_transaction(request(intent_id="b", nonce=8))
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,6 @@ from dexlane_signer import (
     EntryCap,
     LocalSigner,
     NonceGuard,
-    PermitRequest,
-    PermitSingle,
     Policy,
     SigningDenied,
     SignRequest,
@@ -65,25 +63,10 @@ def refusal(sign: Callable[[], object]) -> DenialReason | None:
     return None
 
 
-def permitted(signer: LocalSigner, amount: int, **fields: Any) -> DenialReason | None:
-    permit = PermitSingle(
-        token=fields.pop("token", USDC),
-        amount=amount,
-        expiration_s=0,
-        nonce=0,
-        spender=ROUTER,
-        sig_deadline_s=NOW_S + 60,
-    )
-    request = PermitRequest(owner=KEY.address, chain_id=1, permit=permit, **fields)
-    return refusal(lambda: signer.sign_permit(request))
-
-
 @pytest.mark.parametrize("level", POSITION_BPS)
 def test_an_entry_is_signed_up_to_the_share_of_the_level_and_not_above(level: int, make_signer: Make) -> None:
     signer, largest = make_signer(cap(level=level)), level * 100
     assert asked(signer, v3(US, largest + 1, 1)) is DenialReason.OVER_LEVEL
-    assert permitted(signer, largest + 1) is DenialReason.OVER_LEVEL
-    assert permitted(signer, largest) is None
     assert asked(signer, v3(US, largest, 1)) is None
 
 
@@ -110,15 +93,12 @@ def test_a_lane_that_a_level_does_not_open_signs_no_entry(make_signer: Make) -> 
 def test_an_account_without_a_level_opens_nothing_and_closes_what_it_has(make_signer: Make) -> None:
     signer = make_signer(None)
     assert asked(signer, v3(US, 1, 1)) is DenialReason.LEVEL_UNKNOWN
-    assert permitted(signer, 1) is DenialReason.LEVEL_UNKNOWN
-    assert permitted(signer, 10**6, token=WETH, purpose="exit") is None
     assert asked(signer, v3(US, 10**6, 1, path="sell"), purpose="exit") is None
 
 
 def test_an_entry_pays_with_the_token_of_its_book_alone(make_signer: Make) -> None:
     signer = make_signer(cap())
     assert asked(signer, v3(US, 100, 1, path="sell")) is DenialReason.ENTRY_TOKEN
-    assert permitted(signer, 100, token=WETH) is DenialReason.ENTRY_TOKEN
 
 
 def test_native_coin_and_its_wrapped_form_are_one() -> None:

@@ -39,7 +39,7 @@ from dexlane_signer.wire import dump
 
 from .conftest import KEY, US, program, v3
 from .running import Line, Running, prepare, running
-from .test_signer import STRANGER, permit_request, request
+from .test_signer import STRANGER, request, with_permit
 
 
 def fresh(**changes: Any) -> SignRequest:
@@ -408,18 +408,15 @@ ASKER = """
 import asyncio, pathlib, sys
 from dexlane_signer import GuardUnavailableError, RemoteSigner, SigningDenied
 from dexlane_signer.wire import load
-from dexlane_signer import PermitRequest, SignRequest
+from dexlane_signer import SignRequest
 import json
 
 async def main():
     link = RemoteSigner(pathlib.Path(sys.argv[1]), time_limit_s=8)
     said = []
-    for kind, asked in json.loads(sys.stdin.readline()):
+    for asked in json.loads(sys.stdin.readline()):
         try:
-            if kind == "transaction":
-                await link.sign_transaction(load(SignRequest, asked))
-            else:
-                await link.sign_permit(load(PermitRequest, asked))
+            await link.sign_transaction(load(SignRequest, asked))
             said.append("signed")
         except (SigningDenied, GuardUnavailableError) as error:
             said.append(str(error))
@@ -440,10 +437,11 @@ async def test_a_known_key_is_found_nowhere_but_in_the_signer(tmp_path: Path, po
     key, forms = PrivateKey(secret), forms_of(secret)
     text = policy_text.replace(KEY.address, key.address)
     sender = {"sender": key.address}
-    permit = permit_request(sig_deadline_s=int(time.time()) + 60, owner=key.address)
     changes: list[dict[str, Any]] = [{}, {"intent_id": "b"}, {"to": STRANGER}, {"chain_id": 5}]
     round_ = [fresh(**sender, **change) for change in changes]
-    asked = [("transaction", dump(one)) for one in round_] + [("permit", dump(permit))]
+    deadline_s = int(time.time()) + 60
+    round_.append(fresh(**sender, intent_id="p", nonce=8, data=with_permit(deadline_s=deadline_s)))
+    asked = [dump(one) for one in round_]
     async with running(tmp_path, text, key) as signer:
         await signer.control({"do": "beat"})
         asker = await asyncio.create_subprocess_exec(
@@ -454,7 +452,7 @@ async def test_a_known_key_is_found_nowhere_but_in_the_signer(tmp_path: Path, po
         assert asker.stdin is not None
         assert asker.stdout is not None
         blocker = sqlite3.connect(tmp_path / "data" / "guard.db", isolation_level=None)
-        asker.stdin.write(json.dumps([*asked, ("transaction", dump(round_[0]))]).encode() + b"\n")
+        asker.stdin.write(json.dumps([*asked, asked[0]]).encode() + b"\n")
         answers = json.loads(await asker.stdout.readline())
         assert answers[0] == answers[4] == "signed"
         assert [word.partition(":")[0] for word in answers[1:4]] == ["slot_taken", "unknown_selector", "wrong_chain"]

@@ -30,7 +30,7 @@ from dexlane_signer.sockets import SocketTakenError, listen
 from dexlane_signer.wire import MAX_FRAME_BYTES, dump, to_frame, to_object
 
 from .conftest import KEY, NOW_S
-from .test_signer import STRANGER, of_record, permit_request, request
+from .test_signer import STRANGER, of_record, request
 
 OWN = (os.getuid(),)
 
@@ -64,7 +64,6 @@ async def remote(place: Place) -> AsyncIterator[RemoteSigner]:
 async def test_a_signature_over_the_socket_is_the_one_on_record(place: Place, remote: RemoteSigner) -> None:
     signed = await remote.sign_transaction(request(attempt=1))
     assert signed == place.signer.sign_transaction(request(attempt=1))
-    assert await remote.sign_permit(permit_request()) == place.signer.sign_permit(permit_request())
     assert await remote.highest_nonces(1) == {KEY.address: 7}
     assert await remote.highest_nonces(8453) == {KEY.address: None}
     assert await remote.signed_before(of_record(0)) == SignedBefore("a", signed)
@@ -82,8 +81,6 @@ async def test_an_unusable_record_is_transient_and_signs_nothing(place: Place, r
     place.guard.close()
     with pytest.raises(GuardUnavailableError):
         await remote.sign_transaction(request())
-    with pytest.raises(GuardUnavailableError):
-        await remote.sign_permit(permit_request())
 
 
 async def test_many_requests_in_flight_get_each_its_own_answer(remote: RemoteSigner) -> None:

@@ -12,14 +12,13 @@ from eth_account import Account
 
 from dexlane_signer import (
     PERMIT2,
+    UNSIGNED,
     DenialReason,
     EntryCap,
     GuardUnavailableError,
     Level,
     LocalSigner,
     NonceGuard,
-    PermitRequest,
-    PermitSingle,
     Policy,
     RecordRequest,
     SignedBefore,
@@ -27,8 +26,9 @@ from dexlane_signer import (
     SignRequest,
     TokenLimit,
 )
+from dexlane_signer.router_calls import RouterPermit, decode_execute
 
-from .conftest import ALL, KEY, NOW_S, ROUTER, ROUTER_ITSELF, US, USDC, WETH, program, transaction, v3
+from .conftest import ALL, KEY, NOW_S, ROUTER_ITSELF, US, USDC, WETH, permit, program, transaction, v3
 
 STRANGER = "0x" + "66" * 20
 
@@ -52,17 +52,16 @@ def request(*, intent_id: str = "a", kind: Any = "trade", sender: str = KEY.addr
     return SignRequest(sender=sender, intent_id=intent_id, kind=kind, transaction=transaction(**changes), **said)
 
 
-def permit_request(**changes: Any) -> PermitRequest:
-    fields: dict[str, Any] = {
-        "token": USDC,
-        "amount": 100,
-        "expiration_s": 0,
-        "nonce": 0,
-        "spender": ROUTER,
-        "sig_deadline_s": NOW_S + 60,
-    }
-    owner, chain_id = changes.pop("owner", KEY.address), changes.pop("chain_id", 1)
-    return PermitRequest(owner=owner, chain_id=chain_id, permit=PermitSingle(**{**fields, **changes}))
+def with_permit(*, signature: bytes = UNSIGNED, deadline_s: int = NOW_S + 60, **changes: Any) -> bytes:
+    """The calldata of a purchase that its permit comes with."""
+    fields = {"signature": signature, "deadline": deadline_s, **changes}
+    return program(permit(**fields), v3(US, 100, 1), deadline_s=deadline_s)
+
+
+def signature_of(data: bytes) -> bytes:
+    """The signature of the permit in a call."""
+    (found,) = [step for step in decode_execute(data).steps if isinstance(step, RouterPermit)]
+    return found.signature
 
 
 def denied(sign: Callable[[Any], object], asked: object) -> DenialReason:
@@ -103,8 +102,6 @@ def test_bump_then_cancel_are_signed_and_a_later_trade_is_not(signer: LocalSigne
 def test_unknown_chain_and_unknown_sender_are_denied(signer: LocalSigner) -> None:
     assert denied(signer.sign_transaction, request(chain_id=5)) is DenialReason.WRONG_CHAIN
     assert denied(signer.sign_transaction, request(sender=STRANGER)) is DenialReason.UNKNOWN_SENDER
-    assert denied(signer.sign_permit, permit_request(chain_id=5)) is DenialReason.WRONG_CHAIN
-    assert denied(signer.sign_permit, permit_request(owner=STRANGER)) is DenialReason.UNKNOWN_SENDER
 
 
 def test_two_policies_for_one_chain_are_refused(policy: Policy, guard: NonceGuard) -> None:
@@ -116,7 +113,6 @@ def test_halted_signer_signs_cancels_only_until_resumed(signer: LocalSigner) -> 
     signer.sign_transaction(request())
     signer.halt("drill")
     assert denied(signer.sign_transaction, request(intent_id="b", nonce=8)) is DenialReason.HALTED
-    assert denied(signer.sign_permit, permit_request()) is DenialReason.HALTED
     signer.sign_transaction(request(kind="cancel"))
     signer.resume("drill over")
     assert signer.latch().level is Level.ACTIVE
@@ -127,13 +123,32 @@ def test_nothing_is_signed_without_the_record(signer: LocalSigner, guard: NonceG
     guard.close()
     with pytest.raises(GuardUnavailableError):
         signer.sign_transaction(request())
-    with pytest.raises(GuardUnavailableError):
-        signer.sign_permit(permit_request())
 
 
-def test_allowed_permit_is_signed(signer: LocalSigner) -> None:
-    asked = permit_request()
-    assert signer.sign_permit(asked) == KEY.sign_permit(asked.permit, chain_id=1)
+def test_a_permit_is_signed_with_the_call_that_it_is_in(signer: LocalSigner, guard: NonceGuard) -> None:
+    signed = signer.sign_transaction(request(data=with_permit()))
+    (step, *_) = decode_execute(with_permit()).steps
+    assert isinstance(step, RouterPermit)
+    signature = KEY.sign_permit(step.permit, chain_id=1)
+    assert signed.transaction == transaction(data=with_permit(signature=signature)), "nothing else is changed"
+    assert Account.recover_transaction(signed.raw).lower() == KEY.address
+    assert signer.sign_transaction(request(data=with_permit())) == signed
+    assert signer.sign_transaction(request(data=with_permit(), attempt=1, max_fee_per_gas_wei=30 * 10**9)) == signed
+    assert len(guard.attempts("a")) == 1
+
+
+def test_every_permit_of_a_call_gets_a_signature_of_its_own(signer: LocalSigner) -> None:
+    steps = [permit(amount=amount, nonce=nonce, signature=UNSIGNED) for nonce, amount in enumerate((40, 60))]
+    signed = signer.sign_transaction(request(data=program(*steps, v3(US, 100, 1))))
+    found = [step for step in decode_execute(signed.transaction.data).steps if isinstance(step, RouterPermit)]
+    assert [step.signature for step in found] == [KEY.sign_permit(step.permit, chain_id=1) for step in found]
+    assert [step.permit.amount for step in found] == [40, 60]
+
+
+def test_a_permit_that_has_a_signature_keeps_it(signer: LocalSigner) -> None:
+    """A replacement has the calldata of what it replaces."""
+    data = with_permit(signature=b"\3" * 65)
+    assert signer.sign_transaction(request(data=data)).transaction.data == data
 
 
 @pytest.mark.parametrize(
@@ -141,23 +156,25 @@ def test_allowed_permit_is_signed(signer: LocalSigner) -> None:
     [
         ({"spender": STRANGER}, DenialReason.UNKNOWN_SPENDER),
         ({"token": STRANGER}, DenialReason.UNKNOWN_TOKEN),
+        ({"token": WETH}, DenialReason.UNKNOWN_TOKEN),
+        ({"amount": 101}, DenialReason.PERMIT_EXCEEDS_INPUT),
         ({"amount": 1_001}, DenialReason.AMOUNT_OVER_CAP),
-        ({"expiration_s": NOW_S + 601}, DenialReason.PERMIT_TOO_LONG),
-        ({"sig_deadline_s": 2**256 - 1}, DenialReason.PERMIT_TOO_LONG),
+        ({"expiration": NOW_S + 601}, DenialReason.PERMIT_TOO_LONG),
+        ({"deadline": 2**256 - 1}, DenialReason.PERMIT_TOO_LONG),
     ],
 )
-def test_permit_outside_the_policy_is_denied(
-    signer: LocalSigner, changes: dict[str, Any], expected: DenialReason
+def test_with_a_permit_outside_the_policy_nothing_is_signed(
+    signer: LocalSigner, guard: NonceGuard, changes: dict[str, Any], expected: DenialReason
 ) -> None:
-    assert denied(signer.sign_permit, permit_request(**changes)) is expected
+    assert denied(signer.sign_transaction, request(data=with_permit(**changes))) is expected
+    assert guard.slot_of("a") is None
 
 
-def test_signer_offers_no_way_to_sign_a_hash_or_a_message(signer: LocalSigner) -> None:
+def test_signer_offers_no_way_to_sign_a_hash_a_message_or_a_bare_permit(signer: LocalSigner) -> None:
     public = {name for name in dir(signer) if not name.startswith("_")}
-    signing = {"sign_permit", "sign_transaction"}
-    steps = {"begin_permit", "begin_transaction", "counted", "end_permit", "end_transaction", "is_local"}
+    steps = {"begin_transaction", "counted", "end_transaction", "is_local"}
     record = {"counts", "highest_nonces", "latch", "signed_before"}
-    assert public == signing | steps | record | {"addresses", "clock_s", "halt", "resume"}
+    assert public == {"sign_transaction"} | steps | record | {"addresses", "clock_s", "halt", "resume"}
     assert signer.addresses == (KEY.address,)
 
 
@@ -197,10 +214,9 @@ def test_bytes_of_the_past_are_not_handed_out_while_entries_are_not_signed(signe
     assert signer.signed_before(of_record(0)) is not None
 
 
-def test_a_stale_epoch_signs_neither_transactions_nor_permits(signer: LocalSigner) -> None:
+def test_a_stale_epoch_signs_nothing(signer: LocalSigner) -> None:
     signer.sign_transaction(request(epoch=3))
     assert denied(signer.sign_transaction, request(intent_id="b", nonce=8, epoch=2)) is DenialReason.STALE_EPOCH
-    assert denied(signer.sign_permit, replace(permit_request(), epoch=2)) is DenialReason.STALE_EPOCH
     assert denied(signer.signed_before, of_record(0, epoch=2)) is DenialReason.STALE_EPOCH
 
 
@@ -213,12 +229,10 @@ def test_reducing_signs_exits_but_no_entries(make_policy: Callable[..., Policy],
     signer = LocalSigner([KEY], [rules], guard, clock_s=lambda: NOW_S)
     signer.halt("losses", level=Level.REDUCING, source="bus")
     assert denied(signer.sign_transaction, request()) is DenialReason.HALTED
-    assert denied(signer.sign_permit, permit_request()) is DenialReason.HALTED
     paid_with_weth = {KEY.address: EntryCap(level=10, lane="fast", token=WETH, capital=10_000)}
     buying = LocalSigner([KEY], [replace(rules, entry_caps=paid_with_weth)], guard, clock_s=lambda: NOW_S)
     assert denied(buying.sign_transaction, request(data=sale())) is DenialReason.HALTED, "not said to be an exit"
     signer.sign_transaction(request(data=sale(), purpose="exit"))
-    signer.sign_permit(replace(permit_request(token=WETH), purpose="exit"))
     signer.sign_transaction(request(intent_id="c", nonce=8, to=USDC, data=approval(0)))
     signer.halt("fire")
     assert denied(signer.sign_transaction, request(intent_id="d", nonce=9, data=sale(), purpose="exit")) is (
@@ -256,10 +270,10 @@ def test_what_cannot_be_recorded_is_denied(signer: LocalSigner, guard: NonceGuar
 
 def test_signatures_and_denials_are_counted(signer: LocalSigner) -> None:
     signer.sign_transaction(request())
-    signer.sign_permit(permit_request())
+    signer.sign_transaction(request(intent_id="b", nonce=8, data=with_permit()))
     denied(signer.sign_transaction, request(to=STRANGER))
-    denied(signer.sign_permit, permit_request(amount=1_001))
-    assert signer.counts.signed == {"transaction": 1, "permit": 1}
+    denied(signer.sign_transaction, request(intent_id="c", nonce=9, data=with_permit(amount=1_001)))
+    assert signer.counts.signed == {"transaction": 2}
     assert signer.counts.denied == {DenialReason.UNKNOWN_TARGET: 1, DenialReason.AMOUNT_OVER_CAP: 1}
 
 

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from eth_account import Account
@@ -19,16 +18,15 @@ from hypothesis import strategies as st
 
 from dexlane.testing.key_services.curve import ServiceKey
 from dexlane_signer import (
+    UNSIGNED,
     DenialReason,
     GuardUnavailableError,
     LocalSigner,
     NonceGuard,
-    PermitRequest,
     Policy,
     RemoteSigner,
     SignerUnreachableError,
     SigningDenied,
-    SignRequest,
 )
 from dexlane_signer.key_stores.errors import KeyStoreRefusedError, KeyStoreUnavailableError
 from dexlane_signer.key_stores.stored_key import Message, StoredKey
@@ -37,7 +35,7 @@ from dexlane_signer.waiting import MAX_ASKED, WaitingSigner
 
 from .conftest import KEY, NOW_S
 from .stores import SECRET
-from .test_signer import STRANGER, permit_request, request
+from .test_signer import STRANGER, request, signature_of, with_permit
 
 UPPER = "0x" + KEY.address[2:].upper()
 
@@ -211,10 +209,10 @@ def test_the_store_is_not_asked_for_what_is_refused(signer: LocalSigner, source:
 def test_a_permanent_fault_is_a_denial_and_leaves_no_record(
     signer: LocalSigner, source: Source, guard: NonceGuard, fault: Exception, reason: DenialReason
 ) -> None:
-    for sign, asked in ((signer.sign_transaction, request()), (signer.sign_permit, permit_request())):
+    for asked in (request(), request(data=with_permit())):
         source.fails = [fault]
         with pytest.raises(SigningDenied) as caught:
-            sign(asked)  # type: ignore[operator]
+            signer.sign_transaction(asked)
         assert caught.value.reason is reason
     assert guard.slot_of("a") is None
     assert signer.counts.denied == {reason: 2}
@@ -274,13 +272,13 @@ async def test_a_halt_is_not_held_up_and_holds_for_what_is_being_signed(
     source.may_answer.clear()
     async with served(signer, tmp_path) as remote:
         asked = asyncio.create_task(remote.sign_transaction(request()))
-        permit = asyncio.create_task(remote.sign_permit(permit_request()))
+        other = asyncio.create_task(remote.sign_transaction(request(intent_id="b", nonce=8, data=with_permit())))
         await source.was_asked(2)
         began_s = time.monotonic()
         signer.halt("drill")
         assert time.monotonic() - began_s < 1.0
         source.may_answer.set()
-        for one in (asked, permit):
+        for one in (asked, other):
             with pytest.raises(SigningDenied) as caught:
                 await one
             assert caught.value.reason is DenialReason.HALTED
@@ -319,71 +317,42 @@ async def test_what_was_signed_for_an_asker_that_left_is_given_when_asked_again(
         assert len(source.asked) == 1, "nobody is asked to confirm one thing again and again"
 
 
-async def test_a_permit_that_was_signed_for_an_asker_that_left_is_given_when_asked_again(
+async def test_a_trade_whose_permit_is_signed_with_it_is_asked_for_once(
     signer: LocalSigner, source: Source, tmp_path: Path
 ) -> None:
+    """Two questions to the store, whoever left meanwhile; and none when it is asked for again."""
     source.may_answer.clear()
     async with served(signer, tmp_path) as remote:
         remote._time_limit_s = 0.1
         for _ in range(3):
             with pytest.raises(SignerUnreachableError):
-                await remote.sign_permit(permit_request())
+                await remote.sign_transaction(request(attempt=1, data=with_permit()))
         await remote.close()
         source.may_answer.set()
         patient = RemoteSigner(tmp_path / "s")
-        first, again = [await patient.sign_permit(permit_request(owner=owner)) for owner in (KEY.address, UPPER)]
-        assert first == again
-        assert len(source.asked) == 1, "nobody is asked to confirm one thing again and again"
-        assert await patient.sign_permit(permit_request(nonce=1)) != first
-        assert len(source.asked) == 2, "another permit is another question"
+        first, again = [
+            await patient.sign_transaction(request(attempt=1, sender=owner, data=with_permit()))
+            for owner in (KEY.address, UPPER)
+        ]
         await patient.close()
+    assert first == again
+    assert len(source.asked) == 2, "nobody is asked to confirm one thing again and again"
+    assert signature_of(first.transaction.data) != UNSIGNED
 
 
-async def test_a_permit_that_is_kept_is_given_only_to_whom_it_would_be_signed_for(
+async def test_a_permit_whose_trade_was_not_signed_is_not_handed_out(
     signer: LocalSigner, source: Source, guard: NonceGuard
 ) -> None:
     waiting = WaitingSigner(signer)
-    await waiting.sign_transaction(request(epoch=7))
-    await waiting.sign_permit(replace(permit_request(), epoch=7))
-    asked = len(source.asked)
-    with pytest.raises(SigningDenied) as caught:
-        await waiting.sign_permit(replace(permit_request(), epoch=6))
-    assert caught.value.reason is DenialReason.STALE_EPOCH
+    source.may_answer.clear()
+    asked = asyncio.create_task(waiting.sign_transaction(request(data=with_permit())))
+    await source.was_asked(1)
     guard.halt("drill")
+    source.may_answer.set()
     with pytest.raises(SigningDenied) as caught:
-        await waiting.sign_permit(replace(permit_request(), epoch=7))
+        await asked
     assert caught.value.reason is DenialReason.HALTED
-    assert len(source.asked) == asked
-    waiting.close()
-
-
-async def test_of_many_permits_the_newest_are_kept(
-    signer: LocalSigner, source: Source, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever may ask would else fill the memory with permits that differ in their nonce."""
-    monkeypatch.setattr("dexlane_signer.waiting.MAX_PERMITS", 3)
-    waiting = WaitingSigner(signer)
-    for nonce in range(6):
-        await waiting.sign_permit(permit_request(nonce=nonce))
-    assert sorted(permit.nonce for _, _, permit in waiting._permits) == [3, 4, 5]
-    await waiting.sign_permit(permit_request(nonce=5))
-    assert len(source.asked) == 6
-    waiting.close()
-
-
-async def test_a_permit_that_failed_is_asked_for_again_and_one_that_is_over_is_forgotten(
-    signer: LocalSigner, source: Source, clock: Clock
-) -> None:
-    waiting = WaitingSigner(signer)
-    source.fails = [KeyStoreRefusedError("no", DenialReason.DECLINED)]
-    with pytest.raises(SigningDenied) as caught:
-        await waiting.sign_permit(permit_request())
-    assert caught.value.reason is DenialReason.DECLINED
-    await waiting.sign_permit(permit_request())
-    assert (len(source.asked), len(waiting._permits)) == (2, 1)
-    clock.now_s += 61
-    await waiting.sign_permit(permit_request(sig_deadline_s=clock.now_s + 60))
-    assert len(waiting._permits) == 1
+    assert guard.slot_of("a") is None
     waiting.close()
 
 
@@ -416,7 +385,7 @@ async def test_store_faults_reach_the_asker_with_their_class(
         assert caught.value.reason is DenialReason.KEY_STORE_REFUSED
         source.fails = [KeyStoreUnavailableError("aws-kms: ThrottlingException")] * 2
         with pytest.raises(GuardUnavailableError, match="Throttling") as unavailable:
-            await remote.sign_permit(permit_request())
+            await remote.sign_transaction(request(data=with_permit()))
         assert not isinstance(unavailable.value, SignerUnreachableError)
 
 
@@ -426,11 +395,9 @@ async def test_the_latency_of_a_cloud_fits_into_an_executors_patience(
 ) -> None:
     """By the client's usual limit, for a burst of as many as are asked at once."""
     source.delay_s = delay_ms / 1_000
-    requests: list[SignRequest | PermitRequest] = [
-        request(intent_id=f"i{nonce}", nonce=nonce, attempt=1) for nonce in range(8)
-    ]
+    requests = [request(intent_id=f"i{nonce}", nonce=nonce, attempt=1) for nonce in range(8)]
     async with served(signer, tmp_path) as remote:
         began_s = time.monotonic()
-        signed: list[Any] = await asyncio.gather(*(remote.sign_transaction(one) for one in requests))  # type: ignore[arg-type]
+        signed = await asyncio.gather(*(remote.sign_transaction(one) for one in requests))
         assert len({one.raw for one in signed}) == 8
         assert time.monotonic() - began_s < 2.0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dexlane_signer import PermitRequest, SignRequest
+from dexlane_signer import SignRequest
 from dexlane_signer.wire import (
     MAX_FRAME_BYTES,
     Frames,
@@ -21,7 +21,7 @@ from dexlane_signer.wire import (
     to_object,
 )
 
-from .test_signer import permit_request, request
+from .test_signer import request
 
 SIGN = dump(request(attempt=3, epoch=2, purpose="exit"))
 
@@ -30,7 +30,6 @@ def test_requests_survive_the_way(tmp_path: object) -> None:
     asked = request(attempt=3, epoch=2, purpose="exit", max_fee_per_gas_wei=2**200)
     assert load(SignRequest, to_object(to_frame(dump(asked))[4:])) == asked
     assert load(SignRequest, dump(request())) == request()
-    assert load(PermitRequest, to_object(to_frame(dump(permit_request()))[4:])) == permit_request()
 
 
 def changed(path: str, value: Any) -> Any:

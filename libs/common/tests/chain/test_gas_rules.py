@@ -29,7 +29,7 @@ from dexlane.testing.builders import a_book, a_breaker, a_status, an_exit
 from dexlane.testing.fake_chain import FakeChain
 from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, TokenWorld, live_book, reborn, running
 from dexlane.values.books import Mode
-from dexlane_signer import PermitRequest, PrivateKey, SignedAttempt, SignRequest
+from dexlane_signer import PrivateKey, SignedAttempt, SignRequest
 
 GWEI = 10**9
 
@@ -236,9 +236,6 @@ class Recorder:
         self.asked.append(request)
         signed = PrivateKey.from_hex(KEY).sign_transaction(request.transaction)
         return SignedAttempt.from_raw(signed.raw, number=1, kind=request.kind)
-
-    async def sign_permit(self, request: PermitRequest) -> bytes:
-        raise AssertionError("nothing here is paid through Permit2")
 
 
 @pytest.mark.parametrize("kind", list(AttemptKind))

@@ -59,7 +59,6 @@ from dexlane_signer import (
     EntryCap,
     LocalSigner,
     NonceGuard,
-    PermitRequest,
     Policy,
     PrivateKey,
     SignRequest,
@@ -185,9 +184,7 @@ class Market:
             spender=router,
             sig_deadline_s=plan.deadline_s,
         )
-        return SignedPermit(
-            permit, self.signing(self.paid).sign_permit(PermitRequest(owner=ME, chain_id=1, permit=permit))
-        )
+        return SignedPermit(permit)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -337,8 +337,7 @@ class SlotLives(RuleBasedStateMachine):
         self.world = self.world_type(Path(self.folder.name), self.journal_file)
         self.model = Model(self.world.chain)
         self.patch = pytest.MonkeyPatch()
-        for name in ("sign", "calldata"):
-            self.patch.setattr(Payloads, name, mortal(getattr(Payloads, name), self.world.peril))
+        self.patch.setattr(Payloads, "sign", mortal(Payloads.sign, self.world.peril))
         self.count = 0
 
     @initialize()

@@ -124,10 +124,7 @@ async def accepted_and_dies(rpc: Any, raw: bytes, **_: Any) -> Any:
 
 BOUNDARIES: dict[str, Break] = {
     "while the intent is being journalled": lambda patch: patch.setattr(store, "add_slot", dies_async),
-    "after the intent, before the permit": lambda patch: patch.setattr(
-        "dexlane.chain.execution.payloads.Payloads.calldata", dies_async
-    ),
-    "after the permit, before the signature": lambda patch: patch.setattr(
+    "after the intent, before its signature": lambda patch: patch.setattr(
         "dexlane.chain.execution.payloads.Payloads.sign", dies_async
     ),
     "after the signature, before it is stored": lambda patch: patch.setattr(store, "add_attempt", dies_async),
@@ -218,7 +215,7 @@ async def test_an_intent_that_expired_unsigned_is_cancelled_in_its_own_slot(
     async with running(home) as bench:
         verdict = bench.verdict(blocks=2)
         with monkeypatch.context() as patch:
-            patch.setattr("dexlane.chain.execution.payloads.Payloads.calldata", dies_async)
+            patch.setattr("dexlane.chain.execution.payloads.Payloads.sign", dies_async)
             with pytest.raises(ProcessDiedError):
                 await bench.executor.on_verdict(verdict)
         bench.chain.mine(5)
@@ -514,7 +511,7 @@ async def test_a_denied_signature_gives_the_slot_back_by_a_cancel(home: Home, mo
     async with running(home) as bench:
         verdict = bench.verdict(blocks=20)
         with monkeypatch.context() as patch:
-            patch.setattr("dexlane.chain.execution.payloads.Payloads.calldata", denied)
+            patch.setattr("dexlane.chain.execution.payloads.Payloads.sign", denied)
             await bench.executor.on_verdict(verdict)
         for _ in range(4):
             await bench.head()

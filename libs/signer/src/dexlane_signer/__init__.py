@@ -17,9 +17,9 @@ from dexlane_signer.keystore import KeystoreError, load_keystore, read_password,
 from dexlane_signer.latch import Latch, Level
 from dexlane_signer.levels import POSITION_BPS, EntryCap
 from dexlane_signer.policy import CheckContext, Kind, Policy, SpendingCaps, TokenLimit, Worth
-from dexlane_signer.signer import LocalSigner, PermitRequest, RecordRequest, SignRequest
+from dexlane_signer.router_calls import UNSIGNED
+from dexlane_signer.signer import LocalSigner, RecordRequest, SignRequest
 from dexlane_signer.sockets import SocketTakenError
-from dexlane_signer.swap_rules import check_permit
 from dexlane_signer.transactions import DynamicFeeTransaction, SignedTransaction
 from dexlane_signer.typed_data import PERMIT2, PermitSingle
 
@@ -29,6 +29,7 @@ __all__ = [
     "POSITION_BPS",
     "ROUTER02_SELECTORS",
     "SWAP_ROUTER02_SELECTORS",
+    "UNSIGNED",
     "Approval",
     "ApprovedKind",
     "Approver",
@@ -50,7 +51,6 @@ __all__ = [
     "Level",
     "LocalSigner",
     "NonceGuard",
-    "PermitRequest",
     "PermitSingle",
     "Policy",
     "PrivateKey",
@@ -69,7 +69,6 @@ __all__ = [
     "TokenLimit",
     "Worth",
     "check",
-    "check_permit",
     "checksum_address",
     "keccak256",
     "load_keystore",

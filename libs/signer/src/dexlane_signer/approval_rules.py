@@ -1,4 +1,4 @@
-"""Whether an approval covers what a transaction, or a permit, does. Pure, like the policy it belongs to."""
+"""Whether an approval covers what a transaction does. Pure, like the policy it belongs to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from dexlane_signer.approvals import (
 from dexlane_signer.denials import Denial, DenialReason
 from dexlane_signer.effects import NATIVE, Effect, Trade
 from dexlane_signer.policy import CheckContext, Policy
-from dexlane_signer.typed_data import PermitSingle
 
 
 def check_approval(
@@ -30,21 +29,6 @@ def check_approval(
     if isinstance(statement, Denial):
         return statement
     return _check_trades(policy, statement, effect.trades) or statement
-
-
-def check_permit_approval(
-    policy: Policy, approval: Approval | None, permit: PermitSingle, chain_id: int, context: CheckContext
-) -> Statement | Denial | None:
-    """Return the statement that covers a permit, why none does, or ``None`` when none is needed."""
-    if not policy.approvers:
-        return None
-    statement = opened(policy, approval, chain_id, context)
-    if isinstance(statement, Denial):
-        return statement
-    payable = statement.tokens if statement.kind is ApprovedKind.GAP else statement.tokens[:1]
-    if permit.token not in payable:
-        return Denial(DenialReason.APPROVAL_WRONG_TOKENS, f"the approval does not let {permit.token} be paid")
-    return _check_amount(statement, statement.tokens[0] == permit.token, permit.amount) or statement
 
 
 def opened(policy: Policy, approval: Approval | None, chain_id: int, context: CheckContext) -> Statement | Denial:

@@ -6,7 +6,7 @@ from dexlane_signer.denials import Denial, DenialReason
 from dexlane_signer.effects import NATIVE, NO_EFFECT, Effect
 from dexlane_signer.policy import CheckContext, Kind, Policy
 from dexlane_signer.revocations import REVOCATIONS, check_revocation
-from dexlane_signer.swap_rules import check_swaps, unknown_sender
+from dexlane_signer.swap_rules import check_swaps
 from dexlane_signer.transactions import DynamicFeeTransaction
 from dexlane_signer.typed_data import PERMIT2
 
@@ -51,7 +51,7 @@ def _check_envelope(policy: Policy, transaction: DynamicFeeTransaction, context:
             DenialReason.WRONG_ENVELOPE, f"chain {transaction.chain_id} takes no {transaction.envelope} transactions"
         )
     if context.sender not in policy.own_addresses:
-        return unknown_sender(context.sender)
+        return Denial(DenialReason.UNKNOWN_SENDER, f"{context.sender} is none of the accounts of this policy")
     if transaction.value_wei > policy.max_value_wei:
         return Denial(DenialReason.VALUE_OVER_CAP, f"{transaction.value_wei} wei is over {policy.max_value_wei}")
     return _check_gas(policy, transaction, context.kind)

@@ -12,7 +12,7 @@ from dexlane_signer.attempts import SignedAttempt, SignedBefore
 from dexlane_signer.denials import Denial, DenialReason, SigningDenied
 from dexlane_signer.guard_file import GuardUnavailableError
 from dexlane_signer.policy import Kind
-from dexlane_signer.signer import PermitRequest, RecordRequest, SignRequest
+from dexlane_signer.signer import RecordRequest, SignRequest
 from dexlane_signer.wire import Frames, MalformedFrameError, dump, load, to_frame, to_object
 
 TIME_LIMIT_S = 2.0
@@ -47,13 +47,6 @@ class RemoteSigner:
         if (given.chain_id, given.nonce) != (asked.chain_id, asked.nonce):
             raise SignerUnreachableError("the signer answered with a transaction of another slot")
         return attempt
-
-    async def sign_permit(self, request: PermitRequest) -> bytes:
-        """The 65-byte signature of a permit. Raises as ``sign_transaction``."""
-        signature = load(bytes, await self._ask("permit", dump(request), "permit"))
-        if len(signature) != 65:
-            raise SignerUnreachableError("the signer's answer is no signature")
-        return signature
 
     async def signed_before(self, request: RecordRequest) -> SignedBefore | None:
         """The first attempt on record at or after a nonce and a number. Raises as ``sign_transaction``."""

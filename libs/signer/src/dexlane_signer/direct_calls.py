@@ -88,7 +88,7 @@ def _eth_for_tokens(words: Words, value_wei: int, wrapped_native: str | None) ->
 def _multicall(words: Words, value_wei: int, wrapped_native: str | None) -> RouterCall:
     """The contract pays for wrapped native coin with the native coin it holds, so value needs no call of its own."""
     words.expect(1, 0x40)
-    steps = [_inner(call) for call in words.byte_strings(2)]
+    steps = [_inner(call) for call, _ in words.byte_strings(2)]
     if value_wei:
         steps = [RouterWrap(ADDRESS_THIS, value_wei), *(_paid_by_value(step, wrapped_native) for step in steps)]
     return RouterCall(tuple(steps), words.uint(0))

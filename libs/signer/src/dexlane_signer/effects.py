@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from dexlane_signer.router_calls import RouterPermit
+
 NATIVE = "0x" + "e" * 40
 """The placeholder address under which the chain's native coin is counted when it is wrapped."""
 
@@ -29,6 +31,8 @@ class Effect(NamedTuple):
     """The trades are paid with native coin that the router wraps first."""
     unwraps: bool = False
     """What the trades give is unwrapped by the router last."""
+    unsigned: tuple[RouterPermit, ...] = ()
+    """Permits of the call that lack their signature."""
 
 
 NO_EFFECT = Effect()

@@ -21,6 +21,8 @@ ADDRESS_THIS = "0x0000000000000000000000000000000000000002"
 """The router's name for itself."""
 CONTRACT_BALANCE = 1 << 255
 """As an amount in: everything of the input token that the router holds."""
+UNSIGNED = bytes(65)
+"""Where a permit's signature belongs: the signer puts it there, when the whole call may be signed."""
 
 V3_SWAP_EXACT_IN = 0x00
 V2_SWAP_EXACT_IN = 0x08
@@ -29,6 +31,9 @@ WRAP_ETH = 0x0B
 UNWRAP_WETH = 0x0C
 
 _MAX_COMMANDS = 16
+_SELECTOR_BYTES = 4
+_PERMIT_WORDS = 8
+"""Words of a permit's command before its signature, whose length is the last of them."""
 _V3_HOP = 23  # 20 bytes of address and 3 of fee
 _ADDRESS_PADDING = bytes(12)
 _CALL_HEAD = struct.Struct("32s 32s 32s")
@@ -71,10 +76,12 @@ class RouterSwap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RouterPermit:
-    """A Permit2 permit applied before the swaps, with its 65-byte signature."""
+    """A Permit2 permit applied before the swaps, with its 65-byte signature, which begins at byte ``at`` of the
+    calldata."""
 
     permit: PermitSingle
     signature: bytes
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,18 +175,20 @@ class Words:
             raise MalformedCalldataError("a V3 path is not token, fee, token and so on")
         return tuple(["0x" + path[at : at + 20].hex() for at in range(0, len(path), _V3_HOP)])
 
-    def byte_strings(self, index: int) -> list[bytes]:
-        """The ``bytes[]`` whose length stands at word ``index``, which must end the frame."""
+    def byte_strings(self, index: int) -> list[tuple[bytes, int]]:
+        """The ``bytes[]`` whose length stands at word ``index``, which must end the frame; each with the byte of the
+        frame at which it begins."""
         count = self.uint(index)
         if count > _MAX_COMMANDS:
             raise MalformedCalldataError(f"more than {_MAX_COMMANDS} commands")
         heads = index + 1
         cursor = heads + count
-        found: list[bytes] = []
+        found: list[tuple[bytes, int]] = []
         for head in range(heads, cursor):
             self.expect(head, (cursor - heads) * 32)
+            begin = cursor * 32 + 32
             payload, cursor = self.tail(cursor)
-            found.append(payload)
+            found.append((payload, begin))
         self.finished(cursor)
         return found
 
@@ -194,7 +203,7 @@ def decode_execute(data: bytes) -> RouterCall:
 
     Raises ``MalformedCalldataError`` or ``UnknownCommandError``.
     """
-    frame = Words(data[4:])
+    frame = Words(data[_SELECTOR_BYTES:])
     commands_at, inputs_at, deadline = frame.head(_CALL_HEAD)
     commands, at = frame.tail(3)
     inputs = frame.byte_strings(at)
@@ -203,13 +212,14 @@ def decode_execute(data: bytes) -> RouterCall:
     return RouterCall(tuple(map(_decode_step, commands, inputs)), int.from_bytes(deadline))
 
 
-def _decode_step(command: int, payload: bytes) -> RouterStep:
+def _decode_step(command: int, argument: tuple[bytes, int]) -> RouterStep:
+    payload, begin = argument
     if command == V3_SWAP_EXACT_IN:
         return _decode_swap("v3", Words(payload))
     if command == V2_SWAP_EXACT_IN:
         return _decode_swap("v2", Words(payload))
     if command == PERMIT2_PERMIT:
-        return _decode_permit(Words(payload))
+        return _decode_permit(Words(payload), _SELECTOR_BYTES + begin)
     if command in (WRAP_ETH, UNWRAP_WETH):
         return _decode_wrapping(command, Words(payload))
     raise UnknownCommandError(f"router command 0x{command:02x} is not on the list")
@@ -241,10 +251,11 @@ def _decode_wrapping(command: int, words: Words) -> RouterWrap | RouterUnwrap:
     return kind(words.address(0), words.uint(1))
 
 
-def _decode_permit(words: Words) -> RouterPermit:
-    """``(((address,uint160,uint48,uint48) details, address spender, uint256 sigDeadline), bytes signature)``."""
+def _decode_permit(words: Words, begin: int) -> RouterPermit:
+    """``(((address,uint160,uint48,uint48) details, address spender, uint256 sigDeadline), bytes signature)``, which
+    begins at that byte of the calldata."""
     words.expect(6, 0xE0)
-    signature, end = words.tail(7)
+    signature, end = words.tail(_PERMIT_WORDS - 1)
     words.finished(end)
     if len(signature) != 65:
         raise MalformedCalldataError("a permit signature has 65 bytes")
@@ -261,4 +272,4 @@ def _decode_permit(words: Words) -> RouterPermit:
         raise
     except ValueError as error:
         raise MalformedCalldataError(str(error)) from None
-    return RouterPermit(permit=permit, signature=signature)
+    return RouterPermit(permit=permit, signature=signature, at=begin + _PERMIT_WORDS * 32)

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, cast
 from dexlane_signer.attempts import SignedAttempt, SignedBefore
 from dexlane_signer.denials import DenialReason, SigningDenied
 from dexlane_signer.guard_file import GuardUnavailableError
-from dexlane_signer.signer import LocalSigner, PermitRequest, RecordRequest, SignRequest
+from dexlane_signer.signer import LocalSigner, RecordRequest, SignRequest
 from dexlane_signer.sockets import is_known, listen
 from dexlane_signer.waiting import WaitingSigner
 from dexlane_signer.wire import Frames, MalformedFrameError, OversizedFrameError, dump, load, to_frame, to_object
@@ -114,22 +114,14 @@ class SigningServer:
             if self._signer.is_local(wanted.sender):
                 return _signed(self._signer.sign_transaction(wanted))
             return self._transaction_elsewhere(wanted)
-        if ask == "permit":
-            permit = load(PermitRequest, request)
-            if self._signer.is_local(permit.owner):
-                return {"permit": dump(self._signer.sign_permit(permit))}
-            return self._permit_elsewhere(permit)
         if ask == "nonces":
             return {"nonces": self._signer.highest_nonces(_chain_id(request))}
         if ask == "record":
             return _on_record(self._signer.signed_before(load(RecordRequest, request)))
-        raise MalformedFrameError("ask is none of transaction, permit, nonces, record")
+        raise MalformedFrameError("ask is none of transaction, nonces, record")
 
     async def _transaction_elsewhere(self, request: SignRequest) -> Answer:
         return _signed(await self._waiting.sign_transaction(request))
-
-    async def _permit_elsewhere(self, request: PermitRequest) -> Answer:
-        return {"permit": dump(await self._waiting.sign_permit(request))}
 
 
 def _signed(attempt: SignedAttempt) -> Answer:

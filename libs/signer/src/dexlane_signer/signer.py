@@ -12,7 +12,6 @@ from typing import NoReturn
 
 from dexlane_signer.addresses import normal_address
 from dexlane_signer.approval_record import use_approval
-from dexlane_signer.approval_rules import check_permit_approval
 from dexlane_signer.approvals import Approval
 from dexlane_signer.attempts import Asked, SignedAttempt, SignedBefore, Slot
 from dexlane_signer.brake import Brake
@@ -25,10 +24,9 @@ from dexlane_signer.keys import AccountKey
 from dexlane_signer.latch import Latch, Level
 from dexlane_signer.levels import check_entry
 from dexlane_signer.policy import CheckContext, Kind, Policy
-from dexlane_signer.purposes import NOT_APPROVED_AS_EXIT, Purpose, may_be_an_exit, opens_position
-from dexlane_signer.swap_rules import check_permit
+from dexlane_signer.purposes import Purpose, opens_position
+from dexlane_signer.router_calls import RouterPermit
 from dexlane_signer.transactions import DynamicFeeTransaction, SignedTransaction
-from dexlane_signer.typed_data import PermitSingle
 
 
 def wall_clock_s() -> int:
@@ -43,7 +41,8 @@ class SignRequest:
     ``attempt`` is the number of the attempt as the asker counts them from 1; asked again for the same number the signer
     gives back what it signed then. ``epoch`` is the number of the asker's lease; a lower one than the highest seen for
     the account is refused. ``purpose`` says whether the trade opens or closes a position. ``approval`` is what the
-    intent was approved with; where the policy names approvers, a trade without one is denied.
+    intent was approved with; where the policy names approvers, a trade without one is denied. A permit in the call of a
+    router whose signature is ``UNSIGNED`` is signed with the transaction, and never by itself.
     """
 
     sender: str
@@ -52,18 +51,6 @@ class SignRequest:
     transaction: DynamicFeeTransaction
     epoch: int = 0
     attempt: int | None = None
-    purpose: Purpose = "entry"
-    approval: Approval | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PermitRequest:
-    """Sign a Permit2 permit of ``owner`` on one chain. The last three are those of ``SignRequest``."""
-
-    owner: str
-    chain_id: int
-    permit: PermitSingle
-    epoch: int = 0
     purpose: Purpose = "entry"
     approval: Approval | None = None
 
@@ -81,10 +68,18 @@ class RecordRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Signed:
+    """A transaction as it was signed, with the signatures of its permits, and its bytes."""
+
+    transaction: DynamicFeeTransaction
+    signed: SignedTransaction
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """A transaction that may be signed by all that can be known before it is."""
 
-    sign: Callable[[], SignedTransaction]
+    sign: Callable[[], Signed]
     is_local: bool
     policy: Policy
     allowed: Allowed
@@ -143,14 +138,6 @@ class LocalSigner:
                 return wanted
             return self.end_transaction(request, wanted.sign(), wanted)
 
-    def sign_permit(self, request: PermitRequest) -> bytes:
-        """Return the 65-byte signature (``v`` 27 or 28) of a permit.
-
-        Raises as ``sign_transaction``. Blocks for as long as the key does.
-        """
-        with self.counted("permit"):
-            return self.end_permit(request, self.begin_permit(request)())
-
     @contextmanager
     def counted(self, name: str) -> Iterator[None]:
         """Count what comes out of the block; what a key store or a value refuses becomes ``SigningDenied``."""
@@ -180,28 +167,28 @@ class LocalSigner:
         recorded = self._guard.recorded(wanted.slot, wanted.asked, request.transaction)
         if isinstance(recorded, Denial):
             raise SigningDenied(recorded)
-        return wanted if recorded is None else self._given_back(request, recorded)
+        return wanted if recorded is None else self._given_back(request, recorded, request.transaction)
 
-    def end_transaction(self, request: SignRequest, signed: SignedTransaction, wanted: Wanted) -> SignedAttempt:
+    def end_transaction(self, request: SignRequest, made: Signed, wanted: Wanted) -> SignedAttempt:
         """Record a signature, and return what may be handed out. Where it took its time everything is examined again:
         meanwhile there may be a halt, or a deadline or an approval may have passed."""
         wanted = wanted if wanted.is_local else self._examined(request)
         attempt = SignedAttempt(
-            raw=signed.raw,
-            hash=signed.hash,
+            raw=made.signed.raw,
+            hash=made.signed.hash,
             number=request.attempt or 1,
             kind=request.kind,
-            transaction=request.transaction,
+            transaction=made.transaction,
         )
         outcome = self._guard.admit(wanted.slot, wanted.asked, attempt, self._conditions(request, wanted))
         if isinstance(outcome, Denial):
             raise SigningDenied(outcome)
-        return self._given_back(request, outcome)
+        return self._given_back(request, outcome, made.transaction)
 
-    def _given_back(self, request: SignRequest, attempt: SignedAttempt) -> SignedAttempt:
+    def _given_back(self, request: SignRequest, attempt: SignedAttempt, judged: DynamicFeeTransaction) -> SignedAttempt:
         """A number may give another transaction than was asked for and judged. That one must be allowed now, too: as an
         exit nobody is given back an entry, and after a policy became tighter nothing that it refuses."""
-        if attempt.kind == "trade" and attempt.transaction != request.transaction:
+        if attempt.kind == "trade" and attempt.transaction != judged:
             self._examined(replace(request, transaction=attempt.transaction))
         return attempt
 
@@ -226,7 +213,8 @@ class LocalSigner:
             is_entry=is_entry,
         )
         slot = Slot(transaction.chain_id, sender, transaction.nonce)
-        return Wanted(partial(key.sign_transaction, transaction), key.is_local, policy, allowed, context, asked, slot)
+        sign = partial(_signed, key, transaction, allowed.effect.unsigned)
+        return Wanted(sign, key.is_local, policy, allowed, context, asked, slot)
 
     def _conditions(self, request: SignRequest, wanted: Wanted) -> list[Condition]:
         """What the record must still agree to: the approval is used by no other intent, and no cap is exceeded."""
@@ -243,30 +231,6 @@ class LocalSigner:
             lambda db: use_approval(db, statement, chain_id, context.sender, request.intent_id),
             is_within_caps,
         ]
-
-    def begin_permit(self, request: PermitRequest) -> Callable[[], bytes]:
-        """Everything that can refuse a permit; what is returned signs it."""
-        owner, is_entry = normal_address(request.owner), request.purpose == "entry"
-        policy, key = self._find(request.chain_id, owner)
-        context = CheckContext(sender=owner, kind="trade", now_s=self.clock_s())
-        _require(check_permit(policy, request.permit, context))
-        statement = check_permit_approval(policy, request.approval, request.permit, request.chain_id, context)
-        if isinstance(statement, Denial):
-            raise SigningDenied(statement)
-        if not is_entry and not may_be_an_exit(statement):
-            raise SigningDenied(NOT_APPROVED_AS_EXIT)
-        if is_entry:
-            paid = {request.permit.token: request.permit.amount}
-            _require(check_entry(policy.entry_caps.get(owner), paid, policy.wrapped_native))
-        _require(self._brake.refusal(is_cancel=False, is_entry=is_entry))
-        _require(self._guard.refusal(request.chain_id, owner, request.epoch, is_entry=is_entry))
-        return partial(key.sign_permit, request.permit, chain_id=request.chain_id)
-
-    def end_permit(self, request: PermitRequest, signature: bytes) -> bytes:
-        """The signature, if everything still allows it where it took its time."""
-        if not self.is_local(request.owner):
-            self.begin_permit(request)
-        return signature
 
     def signed_before(self, request: RecordRequest) -> SignedBefore | None:
         """What the record has; ``None`` when there is nothing more. Bytes that were signed are given back only while
@@ -307,6 +271,16 @@ class LocalSigner:
         if key is None:
             _deny(DenialReason.UNKNOWN_SENDER, f"this signer holds no key of {sender}")
         return policy, key
+
+
+def _signed(key: AccountKey, transaction: DynamicFeeTransaction, unsigned: Sequence[RouterPermit]) -> Signed:
+    """Sign a judged transaction, and before that the permits in it; nothing else of it changes. Blocks for as long as
+    the key does, once for each."""
+    for one in unsigned:
+        signature = key.sign_permit(one.permit, chain_id=transaction.chain_id)
+        data = transaction.data[: one.at] + signature + transaction.data[one.at + len(signature) :]
+        transaction = replace(transaction, data=data)
+    return Signed(transaction, key.sign_transaction(transaction))
 
 
 def _require(denial: Denial | None) -> None:

@@ -1,4 +1,4 @@
-"""Which router programs and Permit2 permits are safe to sign.
+"""Which router programs are safe to sign, with the Permit2 permits in them.
 
 A program is one chain of swaps or several (a split order). A chain starts with a stated amount from our account, or
 from native coin that came with the call and was wrapped first; it passes everything on inside the router, and ends in
@@ -19,6 +19,7 @@ from dexlane_signer.router_calls import (
     CONTRACT_BALANCE,
     EXECUTE,
     MSG_SENDER,
+    UNSIGNED,
     MalformedCalldataError,
     RouterCall,
     RouterPermit,
@@ -87,28 +88,6 @@ class _Program:
     def in_order(self) -> bool:
         """Whether the steps come as permits, wrap, swaps, unwrap."""
         return self._steps == (*self.permits, *self.wraps, *self.swaps, *self.unwraps)
-
-
-def check_permit(policy: Policy, permit: PermitSingle, context: CheckContext) -> Denial | None:
-    """Return why a Permit2 permit may not be signed, or ``None`` when it may."""
-    if context.sender not in policy.own_addresses:
-        return unknown_sender(context.sender)
-    if permit.spender not in policy.permit_spenders:
-        return Denial(DenialReason.UNKNOWN_SPENDER, f"{permit.spender} may not be named in a permit")
-    limit = policy.limit_of(permit.token)
-    if limit is None:
-        return _unknown_token(permit.token)
-    if permit.amount > limit.max_trade:
-        return Denial(DenialReason.AMOUNT_OVER_CAP, f"the permit of {permit.amount} exceeds {limit.max_trade}")
-    latest = context.now_s + policy.max_permit_s
-    if permit.expiration_s > latest or permit.sig_deadline_s > latest:
-        return Denial(DenialReason.PERMIT_TOO_LONG, f"a permit may end at most {policy.max_permit_s} s from now")
-    return None
-
-
-def unknown_sender(sender: str) -> Denial:
-    """The denial for an account that the policy does not name."""
-    return Denial(DenialReason.UNKNOWN_SENDER, f"{sender} is none of the accounts of this policy")
 
 
 def _unknown_token(token: str) -> Denial:
@@ -227,11 +206,26 @@ def _check_inputs(
         permit = step.permit
         if permit.spender != router:
             return Denial(DenialReason.UNKNOWN_SPENDER, "the permit names another contract than the router called")
-        denial = check_permit(policy, permit, context)
+        denial = _check_permit(policy, permit, context)
         if denial is not None:
             return denial
         if permit.amount > inputs.get(permit.token, 0):
             return Denial(DenialReason.PERMIT_EXCEEDS_INPUT, "the permit allows more than the program takes")
+    return None
+
+
+def _check_permit(policy: Policy, permit: PermitSingle, context: CheckContext) -> Denial | None:
+    """Its own limits, whatever the program does with it."""
+    if permit.spender not in policy.permit_spenders:
+        return Denial(DenialReason.UNKNOWN_SPENDER, f"{permit.spender} may not be named in a permit")
+    limit = policy.limit_of(permit.token)
+    if limit is None:
+        return _unknown_token(permit.token)
+    if permit.amount > limit.max_trade:
+        return Denial(DenialReason.AMOUNT_OVER_CAP, f"the permit of {permit.amount} exceeds {limit.max_trade}")
+    latest = context.now_s + policy.max_permit_s
+    if permit.expiration_s > latest or permit.sig_deadline_s > latest:
+        return Denial(DenialReason.PERMIT_TOO_LONG, f"a permit may end at most {policy.max_permit_s} s from now")
     return None
 
 
@@ -246,7 +240,13 @@ def _effect(program: _Program) -> Effect:
             token = swap.path[0]
             trades.append(Trade(swap.path, swap.amount_in))
             paid[token] = paid.get(token, 0) + swap.amount_in
-    return Effect(trades=tuple(trades), paid=paid, wraps=bool(program.wraps), unwraps=bool(program.unwraps))
+    return Effect(
+        trades=tuple(trades),
+        paid=paid,
+        wraps=bool(program.wraps),
+        unwraps=bool(program.unwraps),
+        unsigned=tuple([one for one in program.permits if one.signature == UNSIGNED]),
+    )
 
 
 def _spent_by_router(swaps: Sequence[RouterSwap]) -> dict[str, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dexlane.chain import abi
-from dexlane_signer import PERMIT2, PermitSingle
+from dexlane_signer import PERMIT2, UNSIGNED, PermitSingle
 
 __all__ = [
     "MAX_PERMIT_AMOUNT",
@@ -53,10 +53,10 @@ class Permit2Allowance:
 
 @dataclass(frozen=True, slots=True)
 class SignedPermit:
-    """A permit with its 65-byte signature ``r || s || v``."""
+    """A permit with its 65-byte signature ``r || s || v``, or with the place for it, which the signer fills in."""
 
     permit: PermitSingle
-    signature: bytes
+    signature: bytes = UNSIGNED
 
 
 def approve(spender: str, amount: int) -> bytes:

@@ -46,7 +46,7 @@ def permit_step(permit: dict[str, Any]) -> tuple[int, bytes]:
     """The permit command."""
     fields = [address(permit["token"]), word(permit["amount"]), word(permit["expiration"]), word(0)]
     fields += [address(permit["spender"]), word(permit["deadline"]), word(0xE0)]
-    return 0x0A, b"".join(fields) + _bytes(b"\1" * 65)
+    return 0x0A, b"".join(fields) + _bytes(permit["signature"])
 
 
 def program(steps: list[tuple[int, bytes]], deadline_s: int) -> bytes:

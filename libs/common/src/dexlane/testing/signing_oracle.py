@@ -22,6 +22,7 @@ PERMIT2 = "0x000000000022d473030f116ddee9f6b43ac78ba3"
 USDC = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
 WETH = "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
 ALL = 1 << 255
+UNSIGNED = bytes(65)
 CALLER, ITSELF = "0x" + "0" * 39 + "1", "0x" + "0" * 39 + "2"
 _BELOW = 16
 """How far below its highest nonce an account opens a slot for a trade."""
@@ -77,7 +78,7 @@ def require(holds: bool, why: str) -> None:
 
 @dataclass(frozen=True)
 class Ask:
-    """A request in plain values: what ``SignRequest`` or, with ``permit``, ``PermitRequest`` would hold."""
+    """A request in plain values: what ``SignRequest`` would hold."""
 
     sender: str
     chain_id: int
@@ -88,7 +89,6 @@ class Ask:
     epoch: int = 0
     seal: tuple[bytes, bytes] | None = None
     tx: Mapping[str, Any] = field(default_factory=dict)
-    permit: Mapping[str, Any] | None = None
 
 
 class Oracle:
@@ -109,11 +109,7 @@ class Oracle:
     def answer(self, ask: Ask) -> str | None:
         """None for yes; else why not."""
         try:
-            if ask.permit is None:
-                self._transaction(ask)
-            else:
-                self._permit(ask, ask.permit, None)
-                require(ask.epoch >= self.epoch, "stale epoch")
+            self._transaction(ask)
         except No as no:
             return str(no)
         return None
@@ -212,22 +208,8 @@ class Oracle:
             require(amount <= self.t.tokens.get(token, (0, self.t.unlisted[1]))[1], "amount")
         for ((token, amount, expiration, _), spender, deadline), signature in permits:
             require(len(signature) == 65 and amount <= pays.get(token, 0), "permit in a program")
-            fields = {"token": token, "amount": amount, "expiration": expiration}
-            self._permit(ask, {**fields, "spender": spender, "deadline": deadline}, pays)
-
-    def _permit(self, ask: Ask, permit: Mapping[str, Any], inside: Mapping[str, int] | None) -> None:
-        require(ask.chain_id == self.t.chain_id and ask.sender == self.t.us, "chain or account")
-        require(permit["spender"] == ROUTER, "spender")
-        limit = self.t.tokens.get(permit["token"], (0, self.t.unlisted[1]))[1]
-        require(permit["amount"] <= limit, "amount of a permit")
-        require(max(permit["expiration"], permit["deadline"]) <= ask.now_s + self.t.deadline_s, "long permit")
-        if inside is None:
-            kind, tokens, most = self._opened(ask)
-            require(permit["token"] in (tokens if kind == 2 else tokens[:1]), "permit of another token")
-            require(inside is not None or ask.purpose == "entry" or kind == 3, "permit of an exit")
-            require(not most or permit["token"] != tokens[0] or permit["amount"] <= most, "permit over approval")
-            if ask.purpose == "entry":
-                self._entry({permit["token"]: permit["amount"]})
+            require(spender == ROUTER, "spender of a permit")
+            require(max(expiration, deadline) <= ask.now_s + self.t.deadline_s, "long permit")
 
     def _opened(self, ask: Ask) -> tuple[int, tuple[str, ...], int]:
         """Kind, tokens and largest amount of the approval."""
@@ -327,6 +309,19 @@ def exact(types: list[str], data: bytes) -> tuple[Any, ...]:
     except (DecodingError, EncodingError, OverflowError, ValueError):
         raise No("not decodable") from None
     return tuple(values)
+
+
+def with_permits_signed(data: bytes, signature: bytes) -> bytes:
+    """The calldata that is to be signed: each permit without a signature has this one, and nothing else is changed."""
+    if data[:4].hex() != "3593564c":
+        return data
+    commands, inputs, deadline = exact(["bytes", "bytes[]", "uint256"], data[4:])
+    filled = []
+    for command, payload in zip(commands, inputs, strict=True):
+        permit = exact(_PERMIT, payload) if command == 0x0A else None
+        is_unsigned = permit is not None and permit[1] == UNSIGNED
+        filled.append(encode(_PERMIT, (permit[0], signature)) if permit is not None and is_unsigned else payload)
+    return data[:4] + encode(["bytes", "bytes[]", "uint256"], (commands, filled, deadline))
 
 
 def v3_path(path: bytes) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from dexlane.testing.signing_oracle import (
     ITSELF,
     PERMIT2,
     ROUTER,
+    UNSIGNED,
     USDC,
     WETH,
     Ask,
@@ -54,8 +55,7 @@ class Generator:
             for _ in range(self.r.choice((0, 0, 0, 1, 1, 2))):
                 self.r.choice(MUTATIONS)(self, draft)
             ask = self._frozen(draft)
-            if ask.permit is None:
-                self.past = [*self.past[-31:], (draft, ask)]
+            self.past = [*self.past[-31:], (draft, ask)]
             yield ask
 
     def entry(self, pause_s: int) -> Ask:
@@ -109,6 +109,7 @@ class Generator:
         draft.approval = self._approval(1, path, total)
         draft.permit = {"token": USDC, "amount": total, "expiration": 0, "spender": ROUTER}
         draft.permit["deadline"] = draft.deadline_s
+        draft.permit["signature"] = self.r.choice((UNSIGNED, UNSIGNED, b"\1" * 65))
         return draft
 
     def _gap(self) -> Draft:
@@ -160,9 +161,7 @@ class Generator:
         data = program(steps, draft.deadline_s) if steps else draft.tx["data"]
         seal = None if draft.approval is None else self._spoilt(sealed(draft.approval), draft.approval)
         tx = {**draft.tx, "data": draft.spoil(data)}
-        ask = Ask(now_s=self.now_s, seal=seal, tx=tx, **draft.ask)
-        alone = draft.permit is not None and self.r.random() < 0.15
-        return replace(ask, permit=draft.permit) if alone else ask
+        return Ask(now_s=self.now_s, seal=seal, tx=tx, **draft.ask)
 
     def _spoilt(self, seal: tuple[bytes, bytes], fields: dict[str, Any]) -> tuple[bytes, bytes]:
         part = fields.get("flip")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from dexlane.testing.signing_oracle import (
     Ask,
     Oracle,
     Terms,
+    with_permits_signed,
 )
 from dexlane.testing.signing_requests import Generator
 from dexlane_signer import (
@@ -27,7 +28,6 @@ from dexlane_signer import (
     EntryCap,
     LocalSigner,
     NonceGuard,
-    PermitRequest,
     PermitSingle,
     Policy,
     PrivateKey,
@@ -52,7 +52,10 @@ class QuickKey:
 
     def sign_permit(self, permit: PermitSingle, *, chain_id: int) -> bytes:
         """65 bytes."""
-        return bytes(65)
+        return PERMITTED
+
+
+PERMITTED = b"\2" * 65
 
 
 def policy(terms: Terms = TERMS) -> Policy:
@@ -140,40 +143,34 @@ class Trial:
             self.found.differences.append(f"oracle: {why_not}; signer: {reason}; {ask}")
 
     def _sign(self, ask: Ask) -> str | None:
-        seal = None if ask.seal is None else Approval(*ask.seal)
-        common = {"epoch": ask.epoch, "purpose": ask.purpose, "approval": seal}
+        request = _request(ask)
+        if request is None:
+            return "no_request"
         try:
-            if ask.permit is not None:
-                self.signer.sign_permit(
-                    PermitRequest(
-                        owner=ask.sender, chain_id=ask.chain_id, permit=_permit(ask.permit), **cast("Any", common)
-                    )
-                )
-            else:
-                self.signer.sign_transaction(
-                    SignRequest(
-                        sender=ask.sender,
-                        intent_id=ask.intent,
-                        kind=cast("Any", ask.kind),
-                        transaction=transaction_of(ask),
-                        **cast("Any", common),
-                    )
-                )
+            signed = self.signer.sign_transaction(request)
         except SigningDenied as denied:
             return denied.reason.value
-        except ValueError:
-            return "no_request"
+        wanted = replace(request.transaction, data=with_permits_signed(request.transaction.data, PERMITTED))
+        if signed.transaction != wanted or not wanted.is_signed_in(signed.raw):
+            self.found.out_of_policy += 1
+            self.found.differences.append(f"the signer signed {signed.transaction}; {ask}")
         return None
 
 
-def _permit(permit: Any) -> PermitSingle:
-    return PermitSingle(
-        token=permit["token"],
-        amount=permit["amount"],
-        expiration_s=permit["expiration"],
-        nonce=0,
-        spender=permit["spender"],
-        sig_deadline_s=permit["deadline"],
+def _request(ask: Ask) -> SignRequest | None:
+    """None for what cannot even be asked."""
+    try:
+        transaction = transaction_of(ask)
+    except ValueError:
+        return None
+    return SignRequest(
+        sender=ask.sender,
+        intent_id=ask.intent,
+        kind=cast("Any", ask.kind),
+        transaction=transaction,
+        epoch=ask.epoch,
+        purpose=cast("Any", ask.purpose),
+        approval=None if ask.seal is None else Approval(*ask.seal),
     )
 
 

@@ -38,7 +38,6 @@ from dexlane_signer import (
     Level,
     LocalSigner,
     NonceGuard,
-    PermitRequest,
     Policy,
     PrivateKey,
     RecordRequest,
@@ -199,10 +198,6 @@ class SignerHere:
     async def sign_transaction(self, request: SignRequest) -> SignedAttempt:
         """Sign and record; raises ``SigningDenied`` or ``GuardUnavailableError``."""
         return self._local.sign_transaction(request)
-
-    async def sign_permit(self, request: PermitRequest) -> bytes:
-        """Sign a permit; raises ``SigningDenied`` or ``GuardUnavailableError``."""
-        return self._local.sign_permit(request)
 
     async def signed_before(self, request: RecordRequest) -> SignedBefore | None:
         """What is on record; raises ``SigningDenied`` or ``GuardUnavailableError``."""

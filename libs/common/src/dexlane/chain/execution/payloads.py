@@ -23,7 +23,6 @@ from dexlane.events.execution import IntentCreated, Plan, Purpose
 from dexlane_signer import (
     Approval,
     DynamicFeeTransaction,
-    PermitRequest,
     RecordRequest,
     SignedAttempt,
     SignedBefore,
@@ -42,10 +41,6 @@ class Signer(Protocol):
 
     async def sign_transaction(self, request: SignRequest) -> SignedAttempt:
         """Sign, record, return what is on record; raises ``SigningDenied`` or ``GuardUnavailableError``."""
-        ...
-
-    async def sign_permit(self, request: PermitRequest) -> bytes:
-        """Sign a Permit2 permit; raises ``SigningDenied``."""
         ...
 
     async def signed_before(self, request: RecordRequest) -> SignedBefore | None:
@@ -76,28 +71,18 @@ class Payloads:
         """All of them, the usual one first."""
         return (self.deployment, *self.others)
 
-    async def calldata(self, intent: IntentCreated) -> bytes:
-        """The calldata of an intent's trade or allowance, the same for all its attempts.
+    def calldata(self, intent: IntentCreated) -> bytes:
+        """The calldata of an intent's trade or allowance. The permit of a trade lacks its signature, which the signer
+        puts in; that call is then the one of all attempts.
 
-        Signs the permit of a trade. Raises ``SigningDenied``, ``UnroutableError`` or ``AbiError``.
+        Raises ``Transient``, ``UnroutableError`` or ``AbiError``.
         """
         plan = intent.plan
         if plan is None:
             return _allowance_call(intent)
         deployment, trade = self.router_of(plan), trade_of(plan, intent.account)
-        if deployment.kind is not RouterKind.UNIVERSAL or plan.native_in:
-            return trade_calldata(trade, deployment)
-        permit = self._permit(intent, plan)
-        request = PermitRequest(
-            owner=intent.account,
-            chain_id=self.chain_id,
-            permit=permit,
-            epoch=self.epoch(),
-            purpose=_purpose(intent),
-            approval=_approval(intent),
-        )
-        signature = await self.signer().sign_permit(request)
-        return trade_calldata(trade, deployment, [SignedPermit(permit, signature)])
+        takes_permits = deployment.kind is RouterKind.UNIVERSAL and not plan.native_in
+        return trade_calldata(trade, deployment, [SignedPermit(self._permit(intent, plan))] if takes_permits else ())
 
     def router_of(self, plan: Plan) -> RouterDeployment:
         """The router that a plan names. Raises ``UnroutableError`` for one that is not known here."""

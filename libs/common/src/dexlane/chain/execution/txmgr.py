@@ -287,7 +287,7 @@ class Transactions:
         try:
             calldata = slot.calldata
             if calldata is None and kind is AttemptKind.TRADE:
-                calldata = await self._payloads.calldata(slot.intent)
+                calldata = self._payloads.calldata(slot.intent)
             signed = await self._payloads.sign(slot, kind, fee or _first_fee(slot), calldata)
         except (SigningDenied, UnroutableError, AbiError) as error:
             if isinstance(error, SigningDenied) and error.reason is DenialReason.STALE_EPOCH:
