@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import tempfile
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import nats
+from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, StreamConfig
 
+from dexlane.events.market import BlockApplied
 from dexlane.events.risk import VerdictApproved
+from dexlane.runtime.cancelling import cancelled
 from dexlane.testing.servers import nats_server
+
+BLOCKS_APART = 4
 
 
 @dataclass(frozen=True)
@@ -62,12 +70,12 @@ def reading_floor(data: bytes, count: int = 500, pause_s: float = 0.0) -> Spread
     return spread(samples)
 
 
-async def _hops(url: str, hops: int, rate: int, count: int) -> Spread:
+@asynccontextmanager
+async def _relayed(url: str, hops: int, arrived: Callable[[bytes], None]) -> AsyncIterator[JetStreamContext]:
+    """Stored hops from ``floor.1`` on, with a durable pull consumer and a link each; what comes out is handed over."""
     client = await nats.connect(url)
     js = client.jetstream()
     await js.add_stream(StreamConfig(name="FLOOR", subjects=["floor.>"]))
-    samples: list[float] = []
-    done = asyncio.Event()
 
     async def relay(number: int) -> None:
         link = await nats.connect(url)
@@ -75,28 +83,51 @@ async def _hops(url: str, hops: int, rate: int, count: int) -> Spread:
         subscription = await stage.pull_subscribe(
             f"floor.{number}", durable=f"stage-{number}", config=ConsumerConfig(ack_wait=30)
         )
-        while True:
-            try:
-                (message,) = await subscription.fetch(1, timeout=5)
-            except (nats.errors.TimeoutError, TimeoutError):
-                continue
-            if number == hops:
-                samples.append((time.perf_counter_ns() - int(message.data[:20])) / 1e6)
-                if len(samples) == count:
-                    done.set()
-            else:
-                await stage.publish(f"floor.{number + 1}", message.data)
-            await message.ack()
+        try:
+            while True:
+                try:
+                    (message,) = await subscription.fetch(1, timeout=5)
+                except (nats.errors.TimeoutError, TimeoutError):
+                    continue
+                if number == hops:
+                    arrived(message.data)
+                else:
+                    await stage.publish(f"floor.{number + 1}", message.data)
+                await message.ack()
+        finally:
+            await link.close()
 
-    stages = [asyncio.create_task(relay(number)) for number in range(1, hops + 1)]
+    relays = [asyncio.create_task(relay(number)) for number in range(1, hops + 1)]
     await asyncio.sleep(0.3)
-    for _ in range(count):
-        await js.publish("floor.1", str(time.perf_counter_ns()).rjust(20, "0").encode() + b"x" * 1_000)
-        await asyncio.sleep(1 / rate)
-    await asyncio.wait_for(done.wait(), 30)
-    for stage in stages:
-        stage.cancel()
-    await client.close()
+    try:
+        yield js
+    finally:
+        await cancelled(relays)
+        await client.close()
+
+
+def _stamped() -> bytes:
+    return str(time.perf_counter_ns()).rjust(20, "0").encode() + b"x" * 1_000
+
+
+def _ms_since(data: bytes) -> float:
+    return (time.perf_counter_ns() - int(data[:20])) / 1e6
+
+
+async def _hops(url: str, hops: int, rate: int, count: int) -> Spread:
+    samples: list[float] = []
+    done = asyncio.Event()
+
+    def arrived(data: bytes) -> None:
+        samples.append(_ms_since(data))
+        if len(samples) == count:
+            done.set()
+
+    async with _relayed(url, hops, arrived) as js:
+        for _ in range(count):
+            await js.publish("floor.1", _stamped())
+            await asyncio.sleep(1 / rate)
+        await asyncio.wait_for(done.wait(), 30)
     return spread(samples)
 
 
@@ -104,3 +135,29 @@ def hops_floor(hops: int = 2, rate: int = 50, count: int = 500) -> Spread:
     """End to end over stored hops with one durable pull consumer each, all in one process."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as store, nats_server(Path(store)) as url:
         return asyncio.run(_hops(url, hops, rate, count))
+
+
+async def floor_beside(url: str, folder: Path, seconds: float) -> Spread:
+    """Two stored hops and a write on disk over the broker of a running system, begun by every fourth block that it
+    tells: at the moment at which trades begin, and about as rarely."""
+    samples: list[float] = []
+    with (folder / "floor").open("ab", buffering=0) as file:
+
+        def arrived(data: bytes) -> None:
+            file.write(b"x" * 4096)
+            os.fsync(file.fileno())
+            samples.append(_ms_since(data))
+
+        async with _relayed(url, 2, arrived) as js:
+            client = await nats.connect(url)
+            blocks = await client.subscribe(BlockApplied.pattern())
+            ends_at = time.monotonic() + seconds
+            number = 0
+            while time.monotonic() < ends_at:
+                with contextlib.suppress(nats.errors.TimeoutError):
+                    await blocks.next_msg(timeout=1)
+                    number += 1
+                    if number % BLOCKS_APART == 0:
+                        await js.publish("floor.1", _stamped())
+            await client.close()
+    return spread(samples)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.floor import Spread
+from bench.floor import Spread, floor_beside
 from bench.processes import Cost, costs
 from bench.stages import stages, summary
 from dexlane.events.execution import FillIncluded
@@ -36,11 +36,13 @@ ROOMY_LIMITS = {"max_open_positions": 500, "max_orders_per_minute": 600}
 
 @dataclass(frozen=True)
 class PathResult:
-    """What one run showed. ``stages``: milliseconds since the logs were received."""
+    """What one run showed. ``stages``: milliseconds since the logs were received; ``floor``: of two bare hops and a
+    write in the same run, since a block was told."""
 
     ready_s: float
     again_ready_s: float
     stages: Mapping[str, Spread]
+    floor: Spread
     live_fills: int
     paper_fills: int
     swaps_per_s: float
@@ -81,7 +83,7 @@ async def _watch(stack: Stack, seconds: float, ready: tuple[float, float]) -> Pa
     await asyncio.sleep(10)
     before, since_ns = {item.name: item.cpu_s for item in costs(root)}, time.time_ns()
     swaps_before = await _swaps(stack)
-    await asyncio.sleep(seconds)
+    floor = await floor_beside(stack.nats_url, stack.home, seconds)
     after = costs(root)
     swaps = await _swaps(stack) - swaps_before
     async with stack.bus() as witness:
@@ -92,6 +94,7 @@ async def _watch(stack: Stack, seconds: float, ready: tuple[float, float]) -> Pa
         ready_s=ready[0],
         again_ready_s=ready[1],
         stages=summary(found),
+        floor=floor,
         live_fills=sum(fill.mode == "live" for fill in fills),
         paper_fills=sum(fill.mode == "paper" for fill in fills),
         swaps_per_s=swaps / seconds,

@@ -395,7 +395,7 @@ async def test_the_latency_of_a_cloud_fits_into_an_executors_patience(
 ) -> None:
     """By the client's usual limit, for a burst of as many as are asked at once."""
     source.delay_s = delay_ms / 1_000
-    requests = [request(intent_id=f"i{nonce}", nonce=nonce, attempt=1) for nonce in range(8)]
+    requests = [request(intent_id=f"i{nonce}", nonce=nonce, attempt=1, data=with_permit()) for nonce in range(8)]
     async with served(signer, tmp_path) as remote:
         began_s = time.monotonic()
         signed = await asyncio.gather(*(remote.sign_transaction(one) for one in requests))

@@ -107,7 +107,7 @@ class Statement:
 def read_statement(data: bytes) -> Statement:
     """Read the canonical layout. Raises ``MalformedApprovalError`` or ``UnknownApprovalError``.
 
-    A permit, its trade and its replacements carry one statement: it is read once.
+    A trade and its replacements carry one statement: it is read once.
     """
     if len(data) < _FIXED or data[:16] != _MAGIC:
         raise MalformedApprovalError("the statement of the approval is too short, or of another protocol")

@@ -10,7 +10,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.signed: Counter[str] = Counter()
-        """By what was given: ``transaction``, ``permit``, or ``record`` for what was signed before."""
+        """By what was given: ``transaction``, or ``record`` for what was signed before."""
         self.denied: Counter[str] = Counter()
         """By the reason code of the denial."""
         self.halts: Counter[str] = Counter()

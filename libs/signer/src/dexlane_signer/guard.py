@@ -151,7 +151,7 @@ class NonceGuard:
         return self._next_attempt(asked, transaction, hash_, cancelled=bool(cancelled))
 
     def refusal(self, chain_id: int, address: str, epoch: int, *, is_entry: bool) -> Denial | None:
-        """Why something without a slot, such as a permit, may not be signed now; ``None`` when it may."""
+        """Why nothing may be signed, or told of what was, now; ``None`` when something may."""
         with self._lock, unavailable():
             standing = self._standing(chain_id, normal_address(address))
             return standing.refusal(is_cancel=False, is_entry=is_entry, epoch=epoch)

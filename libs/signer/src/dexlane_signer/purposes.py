@@ -16,7 +16,7 @@ Purpose: TypeAlias = Literal["entry", "exit"]
 _NOT_AN_EXIT = Denial(
     DenialReason.NOT_AN_EXIT, "an exit ends in a token that positions are paid with, and not in the one it began with"
 )
-NOT_APPROVED_AS_EXIT = Denial(DenialReason.NOT_AN_EXIT, "what this is approved with is no approval of an exit")
+_NOT_APPROVED_AS_EXIT = Denial(DenialReason.NOT_AN_EXIT, "what this is approved with is no approval of an exit")
 
 
 def opens_position(policy: Policy, effect: Effect, statement: Statement | None, purpose: Purpose) -> bool | Denial:
@@ -29,15 +29,10 @@ def opens_position(policy: Policy, effect: Effect, statement: Statement | None, 
         return False
     if purpose == "entry":
         return True
-    if not may_be_an_exit(statement):
-        return NOT_APPROVED_AS_EXIT
+    if statement is not None and statement.kind is not ApprovedKind.EXIT:
+        return _NOT_APPROVED_AS_EXIT
     taken, given = _ends(effect, policy.wrapped_native)
     return False if given and given <= policy.tokens.keys() and not given & taken else _NOT_AN_EXIT
-
-
-def may_be_an_exit(statement: Statement | None) -> bool:
-    """Whether what needed an approval has one of an exit."""
-    return statement is None or statement.kind is ApprovedKind.EXIT
 
 
 def _ends(effect: Effect, wrapped_native: str | None) -> tuple[set[str], set[str]]:
