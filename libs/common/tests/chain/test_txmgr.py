@@ -13,7 +13,7 @@ import pytest
 from dexlane.chain import abi
 from dexlane.chain.answers import Header
 from dexlane.chain.direct_calls import routers_of
-from dexlane.chain.execution import handover, submission, txmgr
+from dexlane.chain.execution import handover, live, submission, txmgr
 from dexlane.chain.execution import slots as store
 from dexlane.chain.grants import GRANT_TOPICS
 from dexlane.chain.permit2 import PERMIT2, allowance, approve
@@ -104,6 +104,24 @@ async def test_a_verdict_delivered_again_is_traded_once(home: Home) -> None:
         assert again.effects() == 1
         assert (await again.names(entry_id(verdict))).count("tx.signed") == 1
         await again.die()
+
+
+async def test_an_executor_stays_ready_while_the_account_of_a_trade_is_read_anew(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[bool | str] = []
+    async with running(home) as bench:
+        read = live.read_account
+
+        async def looked_at(*arguments: Any) -> Any:
+            said.append(bench.executor.why_not_ready())
+            return await read(*arguments)
+
+        assert bench.executor.why_not_ready() is True
+        monkeypatch.setattr(live, "read_account", looked_at)
+        await bench.executor.on_verdict(bench.verdict(blocks=10))
+        await bench.head(only=())
+    assert said == [True]
 
 
 Break = Callable[[pytest.MonkeyPatch], None]

@@ -51,6 +51,9 @@ from dexlane.values.books import Book, Lane
 from dexlane.values.chains import NATIVE
 from dexlane.values.pools import Pool
 
+BEING_READ = "being_read"
+"""The objection to an account whose balances are not known at this moment."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LiveAccess:
@@ -195,7 +198,7 @@ class LiveDesk:
         token = None if facts is None else facts.tokens.get(token_in)
         if token is None:
             self.watch(account, token_in)
-            return Objection("not_ready", f"the balances of account {account} are being read", passing=True)
+            return Objection(BEING_READ, f"the balances of account {account} are being read", passing=True)
         if token.allowance_to_permit2 < amount_in:
             return Objection("no_allowance", f"the allowance of {token_in} to Permit2 is not in place", passing=True)
         return None

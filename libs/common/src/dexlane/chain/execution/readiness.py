@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dexlane.chain.execution.allowances import Approvals
-from dexlane.chain.execution.live import LiveDesk
+from dexlane.chain.execution.live import BEING_READ, LiveDesk
 from dexlane.chain.execution.side_values import SideValues
 from dexlane.values.books import Book, Lane, Mode
 
@@ -21,6 +21,8 @@ class Readiness:
         self._live = live
         self._side = side
         self._approvals = approvals
+        self._seen_set_up: set[tuple[str, str]] = set()
+        """Books with their accounts that could trade before."""
 
     def why_not(self, books: Iterable[Book], age_ns: int) -> bool | str:
         """True, or the reason why not. ``age_ns``: since the executor was built."""
@@ -39,8 +41,12 @@ class Readiness:
     def _why_not_set_up(self, book: Book) -> str | None:
         lane = self._lane
         if book.mode is Mode.LIVE:
+            account = book.accounts[lane]
             objection = self._live.objection_to_token(book, book.quote.address, book.limits[lane].max_trade)
-            hopeless = self._approvals.is_hopeless(book.accounts[lane], book.quote.address)
-            if objection is not None:
+            hopeless = self._approvals.is_hopeless(account, book.quote.address)
+            if objection is None:
+                self._seen_set_up.add((book.id, account))
+            # A trade that is on its way has its account read anew: that is work, and no lack of readiness.
+            elif objection.outcome != BEING_READ or (book.id, account) not in self._seen_set_up:
                 return objection.sentence if objection.passing and not hopeless else None
         return None if self._side.exposure(book.id, lane) else "what it has at work is not known yet"
