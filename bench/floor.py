@@ -21,7 +21,7 @@ from dexlane.events.risk import VerdictApproved
 from dexlane.runtime.cancelling import cancelled
 from dexlane.testing.servers import nats_server
 
-BLOCKS_APART = 4
+BLOCKS_APART = 2
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ def hops_floor(hops: int = 2, rate: int = 50, count: int = 500) -> Spread:
 
 
 async def floor_beside(url: str, folder: Path, seconds: float) -> Spread:
-    """Two stored hops and a write on disk over the broker of a running system, begun by every fourth block that it
-    tells: at the moment at which trades begin, and about as rarely."""
+    """Two stored hops and a write on disk over the broker of a running system, begun by every second block that it
+    tells: at the moment at which trades begin, and nearly as rarely."""
     samples: list[float] = []
     with (folder / "floor").open("ab", buffering=0) as file:
 

@@ -83,12 +83,14 @@ async def _watch(stack: Stack, seconds: float, ready: tuple[float, float]) -> Pa
     await asyncio.sleep(10)
     before, since_ns = {item.name: item.cpu_s for item in costs(root)}, time.time_ns()
     swaps_before = await _swaps(stack)
-    floor = await floor_beside(stack.nats_url, stack.home, seconds)
+    await asyncio.sleep(seconds)
     after = costs(root)
     swaps = await _swaps(stack) - swaps_before
     async with stack.bus() as witness:
         fills = await witness.stored(FillIncluded)
         found = await stages(witness.js, stack.home / "session" / "logs" / "fast-executor.log", since_ns)
+    # Afterwards, so that no trade meets it.
+    floor = await floor_beside(stack.nats_url, stack.home, seconds / 2)
     ours = [item for item in after if not item.is_surroundings]
     return PathResult(
         ready_s=ready[0],
