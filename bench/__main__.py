@@ -75,7 +75,8 @@ def show(result: path.PathResult) -> None:
     print(f"load: {result.swaps_per_s:.1f} swaps/s; fills: {result.live_fills} live, {result.paper_fills} paper")
     handed = result.stages.get(HANDED, "no live trade in the time; run longer")
     print(f"log received -> signed live transaction handed over, fast lane: {handed} (promised p50 5, p99 20)")
-    print(f"  beside it, the bare floor: two stored hops, plain nats-py, and a write, begun by a block: {result.floor}")
+    floor_found = result.floor or "no block was told"
+    print(f"  beside it, the bare floor: two stored hops, plain nats-py, and a write, begun by a block: {floor_found}")
     for stage, found in result.stages.items():
         print(f"  until {stage:<22} {found}")
     for around in (False, True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import itertools
 import os
 import tempfile
 import time
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nats
-from nats.js import JetStreamContext
+from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig, StreamConfig
 
 from dexlane.events.market import BlockApplied
@@ -22,6 +23,7 @@ from dexlane.runtime.cancelling import cancelled
 from dexlane.testing.servers import nats_server
 
 BLOCKS_APART = 2
+"""The floor beside a running system is begun by every so many blocks."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,10 @@ def reading_floor(data: bytes, count: int = 500, pause_s: float = 0.0) -> Spread
 
 
 @asynccontextmanager
-async def _relayed(url: str, hops: int, arrived: Callable[[bytes], None]) -> AsyncIterator[JetStreamContext]:
+async def _relayed(url: str, hops: int, arrived: Callable[[bytes], None]) -> AsyncIterator[Client]:
     """Stored hops from ``floor.1`` on, with a durable pull consumer and a link each; what comes out is handed over."""
     client = await nats.connect(url)
-    js = client.jetstream()
-    await js.add_stream(StreamConfig(name="FLOOR", subjects=["floor.>"]))
+    await client.jetstream().add_stream(StreamConfig(name="FLOOR", subjects=["floor.>"]))
 
     async def relay(number: int) -> None:
         link = await nats.connect(url)
@@ -100,7 +101,7 @@ async def _relayed(url: str, hops: int, arrived: Callable[[bytes], None]) -> Asy
     relays = [asyncio.create_task(relay(number)) for number in range(1, hops + 1)]
     await asyncio.sleep(0.3)
     try:
-        yield js
+        yield client
     finally:
         await cancelled(relays)
         await client.close()
@@ -123,7 +124,8 @@ async def _hops(url: str, hops: int, rate: int, count: int) -> Spread:
         if len(samples) == count:
             done.set()
 
-    async with _relayed(url, hops, arrived) as js:
+    async with _relayed(url, hops, arrived) as client:
+        js = client.jetstream()
         for _ in range(count):
             await js.publish("floor.1", _stamped())
             await asyncio.sleep(1 / rate)
@@ -137,10 +139,11 @@ def hops_floor(hops: int = 2, rate: int = 50, count: int = 500) -> Spread:
         return asyncio.run(_hops(url, hops, rate, count))
 
 
-async def floor_beside(url: str, folder: Path, seconds: float) -> Spread:
+async def floor_beside(url: str, folder: Path, seconds: float) -> Spread | None:
     """Two stored hops and a write on disk over the broker of a running system, begun by every second block that it
-    tells: at the moment at which trades begin, and nearly as rarely."""
+    tells: at the moment at which trades begin, and nearly as rarely. None when it told none."""
     samples: list[float] = []
+    heard = itertools.count(1)
     with (folder / "floor").open("ab", buffering=0) as file:
 
         def arrived(data: bytes) -> None:
@@ -148,16 +151,13 @@ async def floor_beside(url: str, folder: Path, seconds: float) -> Spread:
             os.fsync(file.fileno())
             samples.append(_ms_since(data))
 
-        async with _relayed(url, 2, arrived) as js:
-            client = await nats.connect(url)
-            blocks = await client.subscribe(BlockApplied.pattern())
-            ends_at = time.monotonic() + seconds
-            number = 0
-            while time.monotonic() < ends_at:
-                with contextlib.suppress(nats.errors.TimeoutError):
-                    await blocks.next_msg(timeout=1)
-                    number += 1
-                    if number % BLOCKS_APART == 0:
-                        await js.publish("floor.1", _stamped())
-            await client.close()
-    return spread(samples)
+        async with _relayed(url, 2, arrived) as client:
+            js = client.jetstream()
+
+            async def begin(_block: Msg) -> None:
+                if next(heard) % BLOCKS_APART == 0:
+                    await js.publish("floor.1", _stamped())
+
+            await client.subscribe(BlockApplied.pattern(), cb=begin)
+            await asyncio.sleep(seconds)
+    return spread(samples) if samples else None

@@ -42,7 +42,7 @@ class PathResult:
     ready_s: float
     again_ready_s: float
     stages: Mapping[str, Spread]
-    floor: Spread
+    floor: Spread | None
     live_fills: int
     paper_fills: int
     swaps_per_s: float

@@ -140,6 +140,7 @@ MALFORMED = {
     "an unknown field": to_frame(asked(surprise=1)),
     "an unknown field inside": to_frame(asked(request={**dump(request()), "surprise": "1"})),
     "a number instead of text": to_frame(asked(request={**dump(request()), "epoch": 0})),
+    "a bare permit": to_frame(asked(ask="permit")),
     "no request": to_frame({"id": 1, "ask": "transaction"}),
     "a chain that no record can hold": to_frame({"id": 1, "ask": "nonces", "request": str(1 << 63)}),
     "an intent without a name": to_frame(asked(request={**dump(request()), "intent_id": ""})),

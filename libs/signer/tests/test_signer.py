@@ -232,7 +232,8 @@ def test_reducing_signs_exits_but_no_entries(make_policy: Callable[..., Policy],
     paid_with_weth = {KEY.address: EntryCap(level=10, lane="fast", token=WETH, capital=10_000)}
     buying = LocalSigner([KEY], [replace(rules, entry_caps=paid_with_weth)], guard, clock_s=lambda: NOW_S)
     assert denied(buying.sign_transaction, request(data=sale())) is DenialReason.HALTED, "not said to be an exit"
-    signer.sign_transaction(request(data=sale(), purpose="exit"))
+    permitted = program(permit(token=WETH, signature=UNSIGNED), v3(US, 100, 1, path="sell"))
+    assert signature_of(signer.sign_transaction(request(data=permitted, purpose="exit")).transaction.data) != UNSIGNED
     signer.sign_transaction(request(intent_id="c", nonce=8, to=USDC, data=approval(0)))
     signer.halt("fire")
     assert denied(signer.sign_transaction, request(intent_id="d", nonce=9, data=sale(), purpose="exit")) is (

@@ -102,7 +102,7 @@ def test_permits_come_before_the_swaps_and_a_split_is_several_chains() -> None:
             order(v2(USDC, WETH), amount_in=20, minimum_out=2),
         ],
         deadline_s=NOW_S,
-        permits=[permit2.SignedPermit(permit, b"\1" * 65)],
+        permits=[permit2.PermitCommand(permit, b"\1" * 65)],
     )
     assert steps(data) == [
         (0x0A, (((USDC, 30, 0, 2), MAINNET_ROUTER.router, NOW_S), b"\1" * 65)),

@@ -47,10 +47,10 @@ def test_permit_input_equals_eth_abi(token: str, spender: str, amount: int, sign
     )
     types = ["((address,uint160,uint48,uint48),address,uint256)", "bytes"]
     expected = encode(types, [((token, amount, 3, 4), spender, 5), signature])
-    assert permit2.permit_input(permit2.SignedPermit(permit, signature)) == expected
+    assert permit2.permit_input(permit2.PermitCommand(permit, signature)) == expected
 
 
 def test_permit_signature_of_another_length_is_refused() -> None:
     permit = permit2.PermitSingle(token=TOKEN, amount=1, expiration_s=0, nonce=0, spender=SPENDER, sig_deadline_s=1)
     with pytest.raises(abi.AbiError, match="65 bytes"):
-        permit2.permit_input(permit2.SignedPermit(permit, bytes(64)))
+        permit2.permit_input(permit2.PermitCommand(permit, bytes(64)))

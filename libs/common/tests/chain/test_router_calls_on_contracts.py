@@ -23,8 +23,8 @@ from dexlane.chain.link import LinkPolicy
 from dexlane.chain.node import NodeRpc
 from dexlane.chain.permit2 import (
     PERMIT2,
+    PermitCommand,
     PermitSingle,
-    SignedPermit,
     allowance,
     approve,
     balance_of,
@@ -165,7 +165,7 @@ class Market:
         """Sign what an executor would sign, permit or allowance first, and mine it."""
         self.paid = plan.route.token_in
         trade = trade_of(plan, ME)
-        permits: list[SignedPermit] = []
+        permits: list[PermitCommand] = []
         if deployment.kind is RouterKind.UNIVERSAL and not plan.native_in:
             permits = [await self._permit(plan, deployment.router)]
             await self.sign_and_send(plan.route.token_in, approve(PERMIT2, plan.amount_in))
@@ -174,7 +174,7 @@ class Market:
         data = trade_calldata(trade, deployment, permits)
         return await self.sign_and_send(deployment.router, data, trade.value_wei)
 
-    async def _permit(self, plan: Plan, router: str) -> SignedPermit:
+    async def _permit(self, plan: Plan, router: str) -> PermitCommand:
         known = decode_permit2_allowance(await self.call(PERMIT2, permit2_allowance(ME, plan.route.token_in, router)))
         permit = PermitSingle(
             token=plan.route.token_in,
@@ -184,7 +184,7 @@ class Market:
             spender=router,
             sig_deadline_s=plan.deadline_s,
         )
-        return SignedPermit(permit)
+        return PermitCommand(permit)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

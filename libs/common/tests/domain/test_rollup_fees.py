@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dexlane.chain.answers import parse_receipt
 from dexlane.chain.calldata import ExactInput, Trade, execute_trade, routed_pool, router_of
-from dexlane.chain.permit2 import ONLY_THIS_BLOCK, PermitSingle, SignedPermit
+from dexlane.chain.permit2 import ONLY_THIS_BLOCK, PermitCommand, PermitSingle
 from dexlane.domain.gas_value import WRAPPED_NATIVE
 from dexlane.domain.rollup_fees import (
     RISE_BPS,
@@ -144,7 +144,7 @@ BASE = router_of(8_453)
 WRAPPED = WRAPPED_NATIVE[8_453]
 
 
-def random_permit(chance: Random, trade: Trade, token: str) -> SignedPermit:
+def random_permit(chance: Random, trade: Trade, token: str) -> PermitCommand:
     """For what a trade pays."""
     permit = PermitSingle(
         token=token,
@@ -154,7 +154,7 @@ def random_permit(chance: Random, trade: Trade, token: str) -> SignedPermit:
         spender=BASE.router,
         sig_deadline_s=trade.deadline_s,
     )
-    return SignedPermit(permit, chance.randbytes(64) + b"\x1b")
+    return PermitCommand(permit, chance.randbytes(64) + b"\x1b")
 
 
 def random_trade(chance: Random) -> tuple[list[Route], bytes]:

@@ -26,7 +26,7 @@ from dexlane_signer.levels import check_entry
 from dexlane_signer.policy import CheckContext, Kind, Policy
 from dexlane_signer.purposes import Purpose, opens_position
 from dexlane_signer.router_calls import RouterPermit
-from dexlane_signer.transactions import DynamicFeeTransaction, SignedTransaction
+from dexlane_signer.transactions import DynamicFeeTransaction
 
 
 def wall_clock_s() -> int:
@@ -68,18 +68,10 @@ class RecordRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
-    """A transaction as it was signed, with the signatures of its permits, and its bytes."""
-
-    transaction: DynamicFeeTransaction
-    signed: SignedTransaction
-
-
-@dataclass(frozen=True, slots=True)
 class Wanted:
     """A transaction that may be signed by all that can be known before it is."""
 
-    sign: Callable[[], Signed]
+    sign: Callable[[], SignedAttempt]
     is_local: bool
     policy: Policy
     allowed: Allowed
@@ -169,21 +161,14 @@ class LocalSigner:
             raise SigningDenied(recorded)
         return wanted if recorded is None else self._given_back(request, recorded, request.transaction)
 
-    def end_transaction(self, request: SignRequest, made: Signed, wanted: Wanted) -> SignedAttempt:
+    def end_transaction(self, request: SignRequest, signed: SignedAttempt, wanted: Wanted) -> SignedAttempt:
         """Record a signature, and return what may be handed out. Where it took its time everything is examined again:
         meanwhile there may be a halt, or a deadline or an approval may have passed."""
         wanted = wanted if wanted.is_local else self._examined(request)
-        attempt = SignedAttempt(
-            raw=made.signed.raw,
-            hash=made.signed.hash,
-            number=request.attempt or 1,
-            kind=request.kind,
-            transaction=made.transaction,
-        )
-        outcome = self._guard.admit(wanted.slot, wanted.asked, attempt, self._conditions(request, wanted))
+        outcome = self._guard.admit(wanted.slot, wanted.asked, signed, self._conditions(request, wanted))
         if isinstance(outcome, Denial):
             raise SigningDenied(outcome)
-        return self._given_back(request, outcome, made.transaction)
+        return self._given_back(request, outcome, signed.transaction)
 
     def _given_back(self, request: SignRequest, attempt: SignedAttempt, judged: DynamicFeeTransaction) -> SignedAttempt:
         """A number may give another transaction than was asked for and judged. That one must be allowed now, too: as an
@@ -213,7 +198,7 @@ class LocalSigner:
             is_entry=is_entry,
         )
         slot = Slot(transaction.chain_id, sender, transaction.nonce)
-        sign = partial(_signed, key, transaction, allowed.effect.unsigned)
+        sign = partial(_signed, key, request, allowed.effect.unsigned)
         return Wanted(sign, key.is_local, policy, allowed, context, asked, slot)
 
     def _conditions(self, request: SignRequest, wanted: Wanted) -> list[Condition]:
@@ -273,14 +258,22 @@ class LocalSigner:
         return policy, key
 
 
-def _signed(key: AccountKey, transaction: DynamicFeeTransaction, unsigned: Sequence[RouterPermit]) -> Signed:
+def _signed(key: AccountKey, request: SignRequest, unsigned: Sequence[RouterPermit]) -> SignedAttempt:
     """Sign a judged transaction, and before that the permits in it; nothing else of it changes. Blocks for as long as
     the key does, once for each."""
+    transaction = request.transaction
     for one in unsigned:
         signature = key.sign_permit(one.permit, chain_id=transaction.chain_id)
         data = transaction.data[: one.at] + signature + transaction.data[one.at + len(signature) :]
         transaction = replace(transaction, data=data)
-    return Signed(transaction, key.sign_transaction(transaction))
+    signed = key.sign_transaction(transaction)
+    return SignedAttempt(
+        raw=signed.raw,
+        hash=signed.hash,
+        number=request.attempt or 1,
+        kind=request.kind,
+        transaction=transaction,
+    )
 
 
 def _require(denial: Denial | None) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from dexlane.chain import abi
 from dexlane.chain.deployments import deployments
-from dexlane.chain.permit2 import SignedPermit, permit_input
+from dexlane.chain.permit2 import PermitCommand, permit_input
 from dexlane.chain.pool_addresses import v2_pair_address, v3_pool_address
 
 V3_SWAP_EXACT_IN, V2_SWAP_EXACT_IN, PERMIT2_PERMIT, WRAP_ETH, UNWRAP_WETH = 0x00, 0x08, 0x0A, 0x0B, 0x0C
@@ -163,7 +163,7 @@ def execute(
     orders: Sequence[ExactInput],
     *,
     deadline_s: int,
-    permits: Sequence[SignedPermit] = (),
+    permits: Sequence[PermitCommand] = (),
     deployment: RouterDeployment = MAINNET_ROUTER,
 ) -> bytes:
     """Return the calldata of ``execute`` for chains that are paid and received in tokens; see ``execute_trade``."""
@@ -172,7 +172,7 @@ def execute(
 
 
 def execute_trade(
-    trade: Trade, *, permits: Sequence[SignedPermit] = (), deployment: RouterDeployment = MAINNET_ROUTER
+    trade: Trade, *, permits: Sequence[PermitCommand] = (), deployment: RouterDeployment = MAINNET_ROUTER
 ) -> bytes:
     """Return the calldata of ``execute``: permits first, then the chains, all or nothing.
 
@@ -180,7 +180,7 @@ def execute_trade(
     when an amount is not positive.
     """
     check_trade(trade, deployment)
-    steps = [(PERMIT2_PERMIT, permit_input(signed)) for signed in permits]
+    steps = [(PERMIT2_PERMIT, permit_input(permit)) for permit in permits]
     if trade.native_in:
         steps.append((WRAP_ETH, abi.frame(abi.address(ADDRESS_THIS), abi.uint(trade.amount_in))))
     for order in trade.orders:

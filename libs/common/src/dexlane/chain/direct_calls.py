@@ -29,7 +29,7 @@ from dexlane.chain.calldata import (
     token_path,
 )
 from dexlane.chain.deployments import deployments
-from dexlane.chain.permit2 import SignedPermit
+from dexlane.chain.permit2 import PermitCommand
 from dexlane.chain.rpc import Rpc, RpcError
 from dexlane.runtime.errors import Transient
 
@@ -91,7 +91,7 @@ def router_for(trade: Trade, routers: Sequence[RouterDeployment]) -> RouterDeplo
     raise first or UnroutableError("this chain has no router")
 
 
-def trade_calldata(trade: Trade, deployment: RouterDeployment, permits: Sequence[SignedPermit] = ()) -> bytes:
+def trade_calldata(trade: Trade, deployment: RouterDeployment, permits: Sequence[PermitCommand] = ()) -> bytes:
     """The calldata that makes a router carry the trade out. Raises ``UnroutableError``."""
     if deployment.kind is RouterKind.UNIVERSAL:
         return execute_trade(trade, permits=permits, deployment=deployment)

@@ -16,8 +16,8 @@ __all__ = [
     "ONLY_THIS_BLOCK",
     "PERMIT2",
     "Permit2Allowance",
+    "PermitCommand",
     "PermitSingle",
-    "SignedPermit",
     "allowance",
     "approve",
     "balance_of",
@@ -52,8 +52,9 @@ class Permit2Allowance:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedPermit:
-    """A permit with its 65-byte signature ``r || s || v``, or with the place for it, which the signer fills in."""
+class PermitCommand:
+    """What the router's PERMIT2_PERMIT command applies: a permit with its 65-byte signature ``r || s || v``, or with
+    the place for it, which the signer fills in."""
 
     permit: PermitSingle
     signature: bytes = UNSIGNED
@@ -95,15 +96,15 @@ def decode_permit2_allowance(returned: bytes) -> Permit2Allowance:
     return Permit2Allowance(amount=words.uint(0, 160), expiration_s=words.uint(1, 48), nonce=words.uint(2, 48))
 
 
-def permit_input(signed: SignedPermit) -> bytes:
+def permit_input(command: PermitCommand) -> bytes:
     """Encode the input of the router's PERMIT2_PERMIT command, ``(PermitSingle, bytes signature)``.
 
     Source: ``@uniswap/universal-router`` 2.1.0, ``base/Dispatcher.sol``. ``PermitSingle`` is static, so its
     six words stand in the head. Raises ``AbiError`` for a signature of another length than 65 bytes.
     """
-    if len(signed.signature) != 65:
+    if len(command.signature) != 65:
         raise abi.AbiError("a permit signature has 65 bytes")
-    permit = signed.permit
+    permit = command.permit
     return abi.frame(
         abi.address(permit.token),
         abi.uint(permit.amount, 160),
@@ -111,5 +112,5 @@ def permit_input(signed: SignedPermit) -> bytes:
         abi.uint(permit.nonce, 48),
         abi.address(permit.spender),
         abi.uint(permit.sig_deadline_s),
-        abi.byte_string(signed.signature),
+        abi.byte_string(command.signature),
     )

@@ -39,6 +39,9 @@ from dexlane_signer import (
     Worth,
 )
 
+PERMITTED = b"\2" * 65
+"""What the quick key signs permits with."""
+
 
 class QuickKey:
     """Signs nothing: its bytes only tell transactions apart. The curve adds nothing to a decision but time."""
@@ -53,9 +56,6 @@ class QuickKey:
     def sign_permit(self, permit: PermitSingle, *, chain_id: int) -> bytes:
         """65 bytes."""
         return PERMITTED
-
-
-PERMITTED = b"\2" * 65
 
 
 def policy(terms: Terms = TERMS) -> Policy:

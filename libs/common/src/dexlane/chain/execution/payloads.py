@@ -11,8 +11,8 @@ from dexlane.chain.direct_calls import router_for, trade_calldata
 from dexlane.chain.permit2 import (
     ONLY_THIS_BLOCK,
     PERMIT2,
+    PermitCommand,
     PermitSingle,
-    SignedPermit,
     approve,
     revoke_in_permit2,
 )
@@ -82,7 +82,7 @@ class Payloads:
             return _allowance_call(intent)
         deployment, trade = self.router_of(plan), trade_of(plan, intent.account)
         takes_permits = deployment.kind is RouterKind.UNIVERSAL and not plan.native_in
-        return trade_calldata(trade, deployment, [SignedPermit(self._permit(intent, plan))] if takes_permits else ())
+        return trade_calldata(trade, deployment, [PermitCommand(self._permit(intent, plan))] if takes_permits else ())
 
     def router_of(self, plan: Plan) -> RouterDeployment:
         """The router that a plan names. Raises ``UnroutableError`` for one that is not known here."""
