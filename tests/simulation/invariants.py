@@ -232,38 +232,41 @@ class Monitor:
                 self.violated("I6", f"the ledger is out by {amount} of {token}")
 
     def sending(self, life: Life, tx: PooledTransaction) -> None:
-        """I2 and I3: bytes that leave are stored by the executor and recorded by the signer, for one intent."""
-        stored = self.rows(life.name, "SELECT intent_id FROM execution_attempts WHERE tx_hash = ?", tx.hash)
-        if not stored:
-            self.violated("I2", f"{life.name} sent {tx.hash[:10]} before it was stored")
+        """I2 and I3: bytes that leave are on the signer's record before, for the intent that has their slot."""
+        intent = self.intent_of(tx.hash)
+        if intent is None:
+            self.violated("I2", f"{life.name} sent {tx.hash[:10]} before it was on the signer's record")
             return
-        intent = stored[0][0]
         slot = (tx.sender, tx.nonce)
         self._check_replacement(slot, tx)
         if self._intent_in.get(slot) != intent:
             self.violated(
                 "I1", f"{tx.hash[:10]} of intent {intent[:8]} was signed for slot {slot}, which is not its own"
             )
-        if self._signed.get(tx.hash) != intent:
-            self.violated("I3", f"{tx.hash[:10]} left, but the signer has no record of it for intent {intent[:8]}")
+        known = self.rows(life.name, "SELECT intent_id FROM execution_attempts WHERE tx_hash = ?", tx.hash)
+        if known and known[0][0] != intent:
+            self.violated("I3", f"{tx.hash[:10]} is signed for intent {intent[:8]}, and stored for {known[0][0][:8]}")
+
+    def intent_of(self, tx_hash: str) -> str | None:
+        """The intent that a transaction was signed for; None when no signer has it on record."""
+        return self._signed.get(tx_hash)
 
     def signed(self, life: Life, asked: dict[str, Any], answer: dict[str, Any]) -> None:
-        """I8: a signer that signed for one lease signs nothing for an earlier one."""
-        if "signed" not in answer:
+        """I8: a signer that signed for one lease, or told it what was signed, signs nothing for an earlier one."""
+        if "signed" not in answer and "record" not in answer:
             return
         epoch = int(asked["request"]["epoch"])
         highest = self._epochs.setdefault(life.name, epoch)
         if epoch < highest:
-            self.violated("I8", f"{life.name} signed for epoch {epoch} after it had signed for {highest}")
+            self.violated("I8", f"{life.name} answered epoch {epoch} after it had answered {highest}")
         self._epochs[life.name] = max(epoch, highest)
 
     def check_private(self, life: Life, tx: PooledTransaction) -> None:
         """A trade that is to go to relays alone is given to no node before its slot was made public."""
-        query = (
-            "SELECT s.record FROM execution_attempts a JOIN execution_slots s USING (intent_id) "
-            "WHERE a.tx_hash = ? AND a.kind = 'trade'"
-        )
-        for (record,) in self.rows(life.name, query, tx.hash):
+        if tx.to == tx.sender:
+            return  # a cancel
+        query = "SELECT record FROM execution_slots WHERE intent_id = ?"
+        for (record,) in self.rows(life.name, query, self.intent_of(tx.hash)):
             if orjson.loads(record)["state"].get("path") == "private":
                 self.violated("private", f"{life.name} gave {tx.hash[:10]} to a node, which was for relays alone")
 

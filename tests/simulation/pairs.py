@@ -99,8 +99,7 @@ class PairWorld(World):
 
     def answer_to(self, life: Life, tx_hash: str) -> str:
         """The outcome for the first send of an intent; what is sent again is accepted."""
-        rows = self.monitor.rows(life.name, "SELECT intent_id FROM execution_attempts WHERE tx_hash = ?", tx_hash)
-        intent = rows[0][0] if rows else tx_hash
+        intent = self.monitor.intent_of(tx_hash) or tx_hash
         if not self.chance.active or intent in self._seen:
             return "accepted"
         self._seen.add(intent)

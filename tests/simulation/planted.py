@@ -17,6 +17,7 @@ from dexlane.chain.execution.keys import policy_for
 from dexlane.chain.execution.reservations import Reservations
 from dexlane.chain.execution.settings import ExecutorSettings
 from dexlane.chain.execution.side_values import SideValues
+from dexlane.chain.execution.signed_record import SignedRecord
 from dexlane.chain.execution.submission import submit
 from dexlane.chain.execution.thoughts import TradeThoughts
 from dexlane.chain.execution.txmgr import Transactions
@@ -35,7 +36,7 @@ from dexlane.runtime.consuming import ConsumerPolicy
 from dexlane.runtime.errors import Transient
 from dexlane.runtime.journal import Journal, Tx
 from dexlane.runtime.lease import Lease
-from dexlane_signer import NonceGuard, SignedAttempt, TokenLimit
+from dexlane_signer import LocalSigner, NonceGuard, SignedAttempt, TokenLimit
 
 Bug = Callable[[ExitStack], None]
 BUGS: dict[str, Bug] = {}
@@ -61,20 +62,34 @@ def planted(name: str | None) -> Iterator[None]:
 
 
 @_bug
-def bytes_are_sent_before_they_are_stored(stack: ExitStack) -> None:
+def bytes_leave_the_signer_before_they_are_on_record(stack: ExitStack) -> None:
     """OpenZeppelin's relayer does it with a fee-bumped replacement."""
-    sign_and_send, add_attempt, owners = Transactions._sign_and_send, store.add_attempt, {}
+    stack.enter_context(patch.object(LocalSigner, "end_transaction", lambda _self, _request, signed, _wanted: signed))
 
-    async def remembered(self: Any, slot: Any, *rest: Any) -> None:
-        owners[slot.intent.id] = self
-        await sign_and_send(self, slot, *rest)
 
-    async def too_late(tx: Any, slot: Any, attempt: Any, raw: bytes) -> None:
-        await submit(_node(owners[slot.intent.id]), raw)
-        await add_attempt(tx, slot, attempt, raw)
+@_bug
+def a_start_does_not_ask_what_was_signed(stack: ExitStack) -> None:
+    """The journal is believed to know everything that may be on the chain."""
 
-    stack.enter_context(patch.object(Transactions, "_sign_and_send", remembered))
-    stack.enter_context(patch.object(store, "add_attempt", too_late))
+    async def believed(*_: Any) -> None:
+        return
+
+    stack.enter_context(patch.object(SignedRecord, "complete", believed))
+
+
+@_bug
+def a_takeover_leaves_earlier_leases_their_signatures(stack: ExitStack) -> None:
+    """Who asked for the record may be overtaken by what is signed for the executor before it."""
+    signed_from = NonceGuard.signed_from
+
+    def read_only(self: NonceGuard, first: Any, number: int, _epoch: int) -> Any:
+        known = self._db.execute(
+            "SELECT coalesce(max(epoch), 0) FROM epochs WHERE chain_id = ? AND address = ?",
+            (first.chain_id, first.address),
+        ).fetchone()[0]
+        return signed_from(self, first, number, known)
+
+    stack.enter_context(patch.object(NonceGuard, "signed_from", read_only))
 
 
 @_bug

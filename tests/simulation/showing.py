@@ -93,6 +93,7 @@ _SHOWN_BY: dict[str, Shape] = {
     "a_lost_store_stays_empty": FORGETFUL,
     "foreign_use_of_a_key_is_not_noticed": STOLEN,
     "the_signer_forgets_epochs": ASKED_LATE,
+    "a_takeover_leaves_earlier_leases_their_signatures": ASKED_LATE,
     "what_is_private_goes_to_nodes": _shape(relays=("only",), relay_fault=0.5, **ROOM),
     "two_instances_act_at_once": TWO,
     "controls_forget_what_is_under_way_with_every_start": _shape(
@@ -109,6 +110,7 @@ _BEGIN_WITH = {
     "deadlines_are_ignored": 8,
     "reorganisations_are_ignored": 15,
     "the_last_outcome_to_arrive_holds": 3,
+    "a_takeover_leaves_earlier_leases_their_signatures": 14,
     "the_signer_forgets_epochs": 14,
     "what_is_private_goes_to_nodes": 5,
 }

@@ -165,12 +165,12 @@ def holds(path: Path, form: int, policy: Policy) -> None:
             assert given == SignedAttempt.from_raw(one.raw, number=number, kind="trade")
         assert guard.refusal(1, KEY.address, 4, is_entry=False) is not None, "the epoch is known"
         assert guard.refusal(1, KEY.address, 5, is_entry=False) is None
-        assert guard.signed_from(Slot(1, KEY.address, 0), 0) == SignedBefore(
+        assert guard.signed_from(Slot(1, KEY.address, 0), 0, 5) == SignedBefore(
             "a", signer.sign_transaction(asked("a", 7, 1))
         )
     else:
         with pytest.raises(GuardUnavailableError, match="without its bytes"):
-            guard.signed_from(Slot(1, KEY.address, 0), 0)
+            guard.signed_from(Slot(1, KEY.address, 0), 0, 0)
     if form == 3:
         assert reason(signer, asked("c", 9)) is DenialReason.APPROVAL_USED
         more = asked("a", 7, data=program(v3(US, 101, 1)))

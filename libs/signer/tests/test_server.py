@@ -7,7 +7,7 @@ import json
 import os
 import stat
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from dexlane_signer.server import MAX_CONNECTIONS, MAX_WAITING, SigningServer
 from dexlane_signer.sockets import SocketTakenError, listen
 from dexlane_signer.wire import MAX_FRAME_BYTES, dump, to_frame, to_object
 
-from .conftest import KEY, NOW_S
+from .conftest import KEY, NOW_S, transaction
 from .test_signer import STRANGER, of_record, request
 
 OWN = (os.getuid(),)
@@ -68,6 +68,14 @@ async def test_a_signature_over_the_socket_is_the_one_on_record(place: Place, re
     assert await remote.highest_nonces(8453) == {KEY.address: None}
     assert await remote.signed_before(of_record(0)) == SignedBefore("a", signed)
     assert await remote.signed_before(of_record(8)) is None
+
+
+async def test_while_entries_are_not_signed_the_socket_tells_what_was_signed_and_keeps_the_bytes(
+    place: Place, remote: RemoteSigner
+) -> None:
+    signed = await remote.sign_transaction(request(attempt=1))
+    place.signer.halt("looked at")
+    assert await remote.signed_before(of_record(0)) == SignedBefore("a", replace(signed, raw=b""))
 
 
 async def test_a_denial_keeps_its_reason_and_its_sentence(remote: RemoteSigner) -> None:
@@ -288,7 +296,20 @@ async def test_an_attempt_of_another_place_is_not_taken_for_the_record(
         await answered_with(tmp_path, {"record": found}, asked_for)
 
 
-@pytest.mark.parametrize("odd", [{}, {"intent_id": "a"}, {"intent_id": 1, "signed": {}}, [], "a"], ids=str)
+TOLD = {"hash": "0x" + "ab" * 32, "number": 1, "kind": "trade", "transaction": dump(transaction())}
+ODD_RECORDS: list[Any] = [
+    {},
+    {"intent_id": "a"},
+    {"intent_id": 1, "signed": {}},
+    [],
+    "a",
+    {"intent_id": "a", "told": {}},
+    *({"intent_id": "a", "told": {**TOLD, **odd}} for odd in ({"hash": "0xab"}, {"number": "1"}, {"kind": "x"})),
+    {"intent_id": "a", "told": {**TOLD, "transaction": {}}},
+]
+
+
+@pytest.mark.parametrize("odd", ODD_RECORDS, ids=str)
 async def test_a_record_in_another_language_is_none(tmp_path: Path, odd: Any) -> None:
     with pytest.raises(SignerUnreachableError):
         await answered_with(tmp_path, {"record": odd}, of_record(7))

@@ -207,17 +207,26 @@ def test_the_record_of_a_foreign_account_and_of_a_foreign_chain_is_not_told(sign
 
 @pytest.mark.parametrize("level", [Level.REDUCING, Level.HALTED])
 def test_bytes_of_the_past_are_not_handed_out_while_entries_are_not_signed(signer: LocalSigner, level: Level) -> None:
-    signer.sign_transaction(request())
+    signed = signer.sign_transaction(request())
     signer.halt("looked at", level=level)
-    assert denied(signer.signed_before, of_record(0)) is DenialReason.HALTED
+    assert signer.signed_before(of_record(0)) == SignedBefore("a", replace(signed, raw=b""))
+    assert signer.signed_before(of_record(8)) is None
     signer.resume("all is well")
-    assert signer.signed_before(of_record(0)) is not None
+    assert signer.signed_before(of_record(0)) == SignedBefore("a", signed)
 
 
 def test_a_stale_epoch_signs_nothing(signer: LocalSigner) -> None:
     signer.sign_transaction(request(epoch=3))
     assert denied(signer.sign_transaction, request(intent_id="b", nonce=8, epoch=2)) is DenialReason.STALE_EPOCH
     assert denied(signer.signed_before, of_record(0, epoch=2)) is DenialReason.STALE_EPOCH
+
+
+def test_once_an_epoch_was_told_of_the_record_nothing_is_signed_for_an_earlier_one(signer: LocalSigner) -> None:
+    signer.sign_transaction(request(epoch=3))
+    assert signer.signed_before(of_record(8, epoch=4)) is None
+    assert denied(signer.sign_transaction, request(intent_id="b", nonce=8, epoch=3)) is DenialReason.STALE_EPOCH
+    assert denied(signer.sign_transaction, request(kind="cancel", epoch=3)) is DenialReason.STALE_EPOCH
+    assert signer.sign_transaction(request(intent_id="b", nonce=8, epoch=4)).number == 1
 
 
 def sale(amount: int = 100) -> bytes:

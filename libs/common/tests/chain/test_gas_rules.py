@@ -217,6 +217,8 @@ async def test_what_a_receipt_keeps_silent_about_is_computed_from_the_block_it_i
         whole = await with_rollup_fee(base.rpc(), 8_453, at, slot.raws[1])
         assert whole.rollup_fee_wei == data_fee_wei(TERMS, data_size(slot.raws[1])) > 0
         assert (await with_rollup_fee(base.rpc(), 1, at, slot.raws[1])).rollup_fee_wei == 0
+        with pytest.raises(Transient, match="waits for its bytes"):
+            await with_rollup_fee(base.rpc(), 8_453, at, None)
         base.answer_call = lambda to, data, header: b""
         with pytest.raises(Transient, match="could not be read"):
             await with_rollup_fee(base.rpc(), 8_453, at, slot.raws[1])

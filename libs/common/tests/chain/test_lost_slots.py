@@ -30,6 +30,7 @@ from dexlane.runtime.bus import Bus
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.testing.builders import a_confirmed_fill, a_fill, an_intent
 from dexlane.testing.live_bench import Bench, Home, TokenWorld, reborn, running
+from dexlane_signer import Level, NonceGuard
 
 
 @dataclass
@@ -151,6 +152,24 @@ async def test_a_lost_trade_that_was_mined_meanwhile_is_booked_once(loss: Loss) 
     (confirmed,) = await loss.told_now(lost, FillConfirmed)
     versions = [one.outcome_version for one in await loss.told_now(lost, FillIncluded)]
     assert [*versions, confirmed.outcome_version] == [1, 2]
+    assert loss.bench.effects() == 1
+
+
+@pytest.mark.parametrize("level", [Level.REDUCING, Level.HALTED])
+async def test_so_it_is_while_the_signer_keeps_the_bytes(loss: Loss, level: Level) -> None:
+    loss.back_up()
+    lost = await loss.trade()
+    guard = NonceGuard(loss.bench.home.folder / "guard.db")
+    guard.halt("looked at", level=level)
+    guard.close()
+    await loss.put_back()
+    loss.bench.chain.mine(1)
+    with pytest.raises(Transient, match="filled in"):
+        await loss.bench.follow()
+    await loss.next_term()
+    for _ in range(3):
+        await loss.bench.head()
+    assert len(await loss.told_now(lost, FillConfirmed)) == 1
     assert loss.bench.effects() == 1
 
 

@@ -145,10 +145,12 @@ BOUNDARIES: dict[str, Break] = {
     "after the intent, before its signature": lambda patch: patch.setattr(
         "dexlane.chain.execution.payloads.Payloads.sign", dies_async
     ),
-    "after the signature, before it is stored": lambda patch: patch.setattr(store, "add_attempt", dies_async),
-    "after the attempt is stored, before the broadcast": lambda patch: patch.setattr(handover, "submit", dies_async),
+    "after the signature, before the broadcast": lambda patch: patch.setattr(handover, "submit", dies_async),
     "after the broadcast, before its answer is recorded": lambda patch: patch.setattr(
         handover, "submit", accepted_and_dies
+    ),
+    "after the broadcast, while the attempt is being stored": lambda patch: patch.setattr(
+        store, "add_attempt", dies_async
     ),
     "while attempt and answer are being told": lambda patch: patch.setattr(store, "save_slot", dies_async),
 }
@@ -538,21 +540,20 @@ async def test_a_denied_signature_gives_the_slot_back_by_a_cancel(home: Home, mo
         assert bench.effects() == 0
 
 
-async def test_a_cancel_whose_trade_only_the_signer_knows_is_carried_to_its_end(
+async def test_a_trade_that_only_the_signer_knows_is_cancelled_when_it_is_late(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The numbers of a slot's attempts have a gap then: the first one was signed, and never stored."""
     async with running(home) as bench:
         verdict = bench.verdict(blocks=2)
         with monkeypatch.context() as patch:
-            patch.setattr(store, "add_attempt", dies_async)
+            patch.setattr(handover, "submit", dies_async)
             with pytest.raises(ProcessDiedError):
                 await bench.executor.on_verdict(verdict)
         bench.chain.mine(5)
         again = await reborn(bench)
         await again.head(only=[])
         slot = next(slot for slot in again.executor.live.transactions.open_slots if slot.intent.id == entry_id(verdict))
-        assert [attempt.number for attempt in slot.state.attempts] == [2]
+        assert [(one.number, one.kind.value) for one in slot.state.attempts] == [(1, "trade"), (2, "cancel")]
         await again.head(only=[])
         for _ in range(3):
             await again.head()
@@ -564,11 +565,11 @@ async def test_a_cancel_whose_trade_only_the_signer_knows_is_carried_to_its_end(
 async def test_after_a_crash_between_signature_and_journal_the_first_signature_holds(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Asked again with another fee, the signer gives back what it signed then, and the journal keeps that."""
+    """Whatever fee it would have now, the bytes of then go out, and the journal keeps them."""
     async with running(home) as bench:
         verdict = bench.verdict(blocks=10)
         with monkeypatch.context() as patch:
-            patch.setattr(store, "add_attempt", dies_async)
+            patch.setattr(handover, "submit", dies_async)
             with pytest.raises(ProcessDiedError):
                 await bench.executor.on_verdict(verdict)
         again = await reborn(bench)

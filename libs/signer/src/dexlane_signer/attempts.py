@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dexlane_signer.addresses import normal_address
 from dexlane_signer.policy import Kind
@@ -51,6 +51,7 @@ class SignedAttempt(SignedTransaction):
     """A signed transaction as it is recorded: its number within the intent, and what it does.
 
     It need not be what was asked for: a number that was signed before gives the transaction that was signed then.
+    Without bytes it only says what was signed, and cannot be sent.
     """
 
     number: int
@@ -70,6 +71,10 @@ class SignedBefore:
 
     intent_id: str
     attempt: SignedAttempt
+
+    def without_bytes(self) -> SignedBefore:
+        """The same for somebody who may know of it, but not send it."""
+        return replace(self, attempt=replace(self.attempt, raw=b""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -13,8 +14,10 @@ from dexlane_signer.denials import Denial, DenialReason, SigningDenied
 from dexlane_signer.guard_file import GuardUnavailableError
 from dexlane_signer.policy import Kind
 from dexlane_signer.signer import RecordRequest, SignRequest
+from dexlane_signer.transactions import DynamicFeeTransaction
 from dexlane_signer.wire import Frames, MalformedFrameError, dump, load, to_frame, to_object
 
+_HASH = re.compile(r"0x[0-9a-f]{64}")
 TIME_LIMIT_S = 2.0
 PAUSES_S = (0.5, 1.0, 2.0)
 """How long nothing is asked after one, two, more questions in a row that were not answered in time: each costs whoever
@@ -54,7 +57,8 @@ class RemoteSigner:
         if found is None:
             return None
         try:
-            intent_id, attempt = load(str, found["intent_id"]), _attempt(found["signed"])
+            intent_id = load(str, found["intent_id"])
+            attempt = _told(found["told"]) if "told" in found else _attempt(found["signed"])
         except (KeyError, TypeError, ValueError) as error:
             raise SignerUnreachableError(f"the signer's answer is no attempt: {error}") from None
         place = (attempt.transaction.nonce, attempt.number)
@@ -115,7 +119,21 @@ def _attempt(signed: Any) -> SignedAttempt:
         attempt = SignedAttempt.from_raw(load(bytes, signed["raw"]), number=number, kind=kind)
     except (KeyError, TypeError, ValueError) as error:
         raise SignerUnreachableError(f"the signer's answer is no signed transaction: {error}") from None
-    if kind not in get_args(Kind) or type(number) is not int:
+    return _possible(attempt)
+
+
+def _told(told: Any) -> SignedAttempt:
+    """What was signed, from somebody who keeps the bytes. Its hash cannot be checked without them."""
+    transaction, hash_ = load(DynamicFeeTransaction, told["transaction"]), load(str, told["hash"])
+    if not _HASH.fullmatch(hash_):
+        raise ValueError("the hash has another form")
+    return _possible(
+        SignedAttempt(raw=b"", hash=hash_, number=told["number"], kind=told["kind"], transaction=transaction)
+    )
+
+
+def _possible(attempt: SignedAttempt) -> SignedAttempt:
+    if attempt.kind not in get_args(Kind) or type(attempt.number) is not int:
         raise SignerUnreachableError("the signer's answer is no attempt that it could have signed")
     return attempt
 

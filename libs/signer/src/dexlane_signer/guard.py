@@ -192,11 +192,19 @@ class NonceGuard:
             ).fetchall()
         return tuple(Attempt(*row) for row in rows)
 
-    def signed_from(self, first: Slot, number: int) -> SignedBefore | None:
+    def signed_from(self, first: Slot, number: int, epoch: int) -> Denial | SignedBefore | None:
         """The first attempt of an account at or after one, in the order of nonces and numbers; ``None`` when there is
-        none. ``GuardUnavailableError`` for one of the first form, of which there are no bytes."""
-        with self._lock, unavailable():
-            row = self._db.execute(_FROM, (first.chain_id, first.address, first.nonce, number)).fetchone()
+        none. From now on nothing is signed for a lower epoch, so that what was told stays all there is of it.
+        ``GuardUnavailableError`` for an attempt of the first form, of which there are no bytes."""
+        account = (first.chain_id, first.address)
+        with self._transaction() as db:
+            standing = self._standing(*account)
+            refusal = standing.refusal(is_cancel=True, is_entry=False, epoch=epoch)
+            if refusal is not None:
+                return refusal
+            if epoch > standing.epoch:
+                db.execute(_RAISE_EPOCH, (*account, epoch))
+            row = db.execute(_FROM, (*account, first.nonce, number)).fetchone()
         if row is None:
             return None
         intent_id, number, kind, raw, nonce = row

@@ -131,7 +131,14 @@ def _signed(attempt: SignedAttempt) -> Answer:
 def _on_record(found: SignedBefore | None) -> Answer:
     if found is None:
         return {"record": None}
-    return {"record": {"intent_id": found.intent_id, **_signed(found.attempt)}}
+    return {"record": {"intent_id": found.intent_id, **_told(found.attempt)}}
+
+
+def _told(attempt: SignedAttempt) -> Answer:
+    if attempt.raw:
+        return _signed(attempt)
+    about = {"hash": attempt.hash, "number": attempt.number, "kind": attempt.kind}
+    return {"told": {**about, "transaction": dump(attempt.transaction)}}
 
 
 def _chain_id(given: Any) -> int:

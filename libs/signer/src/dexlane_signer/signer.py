@@ -58,7 +58,8 @@ class SignRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordRequest:
     """What was signed for ``owner`` on one chain: the first attempt at or after a nonce and a number. For an asker
-    whose own record is older than the signer's."""
+    that begins, or whose own record is older than the signer's. Nothing is signed for an earlier ``epoch`` afterwards.
+    """
 
     owner: str
     chain_id: int
@@ -219,13 +220,23 @@ class LocalSigner:
 
     def signed_before(self, request: RecordRequest) -> SignedBefore | None:
         """What the record has; ``None`` when there is nothing more. Bytes that were signed are given back only while
-        entries may be signed, whatever they are: nobody judges them anew. Raises as ``sign_transaction``."""
+        entries may be signed, whatever they are: nobody judges them anew. What was signed is told at any time, because
+        it may be on the chain. Raises as ``sign_transaction``."""
         with self.counted("record"):
             first = Slot(request.chain_id, request.owner, request.nonce)
             self._find(first.chain_id, first.address)
-            _require(self._brake.refusal(is_cancel=False, is_entry=True))
-            _require(self._guard.refusal(first.chain_id, first.address, request.epoch, is_entry=True))
-            return self._guard.signed_from(first, request.number)
+            found = self._guard.signed_from(first, request.number, request.epoch)
+            if isinstance(found, Denial):
+                raise SigningDenied(found)
+            if found is None or not self._holds_back(first, request.epoch):
+                return found
+            return found.without_bytes()
+
+    def _holds_back(self, slot: Slot, epoch: int) -> bool:
+        return (
+            self._brake.refusal(is_cancel=False, is_entry=True) is not None
+            or self._guard.refusal(slot.chain_id, slot.address, epoch, is_entry=True) is not None
+        )
 
     def is_local(self, address: str) -> bool:
         """Whether asking for this account's signature never blocks; so it is for accounts that nobody has a key of."""

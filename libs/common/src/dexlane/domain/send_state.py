@@ -64,7 +64,7 @@ def begun(state: SendState) -> Step:
 
 
 def signed(state: SendState, attempt: Attempt) -> Step:
-    """A further attempt was signed and stored; it is to be sent now."""
+    """A further attempt was signed and recorded; it is to be sent now."""
     if attempt.kind is AttemptKind.CANCEL:
         is_first_cancel = all(before.kind is AttemptKind.TRADE for before in state.attempts)
         change = TxState.REPLACED if is_first_cancel else TxState.BUMPED
@@ -73,7 +73,7 @@ def signed(state: SendState, attempt: Attempt) -> Step:
     following = state.model_copy(
         update={
             "stage": Stage.SIGNED if state.stage is Stage.PLANNED else state.stage,
-            "attempts": (*state.attempts, attempt),
+            "attempts": tuple(sorted((*state.attempts, attempt), key=lambda one: one.number)),
             "bump_wanted": False,
             "dropped": False,
         }

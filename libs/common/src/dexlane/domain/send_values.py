@@ -92,6 +92,11 @@ class SendState(Value):
         return self.attempts[-1] if self.attempts else None
 
     @property
+    def next_number(self) -> int:
+        """The number of the next attempt; they count from 1."""
+        return self.attempts[-1].number + 1 if self.attempts else 1
+
+    @property
     def is_private(self) -> bool:
         """Whether what waits is with relays alone, so that no node's pool need know it."""
         newest = self.newest

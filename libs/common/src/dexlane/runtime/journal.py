@@ -95,8 +95,6 @@ class Tx:
     emitted: list[_OutboxRow] = field(default_factory=list)
     noted: list[dict[str, Any]] = field(default_factory=list)
     """Inbox rows that were new."""
-    row_of_its_own: OwnRow | None = None
-    """By what else it can be known."""
     headers: str = field(default_factory=lambda: orjson.dumps(trace_headers()).decode())
     """Trace headers of every fact emitted here: the transaction belongs to one span."""
 
@@ -105,9 +103,7 @@ class Tx:
         """A row that only this transaction writes; None when there is none."""
         if self.emitted:
             return OwnRow(_EMIT_AGAIN, own_fact, vars(self.emitted[0]))
-        if self.noted:
-            return OwnRow(_NOTE, own_note, self.noted[0])
-        return self.row_of_its_own
+        return OwnRow(_NOTE, own_note, self.noted[0]) if self.noted else None
 
     @property
     def conn(self) -> AsyncConnection:

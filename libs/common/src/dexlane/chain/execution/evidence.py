@@ -49,7 +49,6 @@ class Evidence:
     async def at(self, tip: BlockApplied, slots: Sequence[Slot], *, is_new: bool = True) -> list[Finding]:
         """One finding per slot, in their order. ``is_new``: this block was not looked at before."""
         records = [slot.record for slot in slots]
-        # The last one signed: numbers rise, but one that the signer alone has on record is left out.
         calls = {slot.intent.id: signed_call(slot.raws[max(slot.raws)]) for slot in slots if _is_waiting(slot)}
         testimonies = await self._witnesses.ask(self._questions(tip, slots, calls), is_new=is_new)
         finalized = agreed_height(
@@ -161,8 +160,8 @@ def _final_blocks(slots: Sequence[Slot]) -> dict[str, BlockRef]:
 
 
 def _is_waiting(slot: Slot) -> bool:
-    """Whether something was signed for the slot and is not in a block."""
-    return bool(slot.state.attempts) and slot.state.stage in {Stage.SIGNED, Stage.SENT}
+    """Whether something was signed for the slot that is here and not in a block."""
+    return bool(slot.raws) and slot.state.stage in {Stage.SIGNED, Stage.SENT}
 
 
 def _is_pooled(slot: Slot, testimonies: Sequence[Testimony]) -> bool:

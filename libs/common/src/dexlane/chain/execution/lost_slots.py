@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.payloads import Payloads
-from dexlane.chain.execution.slots import Slot, SlotRecord
+from dexlane.chain.execution.signed_record import SignedRecord
+from dexlane.chain.execution.slots import Signed, Slot, SlotRecord
 from dexlane.chain.execution.told_before import ToldBefore, ToldFacts
 from dexlane.domain import send_state
 from dexlane.domain.ledger import Outcome
@@ -29,14 +30,7 @@ from dexlane.events.execution import (
 )
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.runtime.journal import Tx
-from dexlane_signer import (
-    DenialReason,
-    GuardUnavailableError,
-    RecordRequest,
-    SignedAttempt,
-    SignedBefore,
-    SigningDenied,
-)
+from dexlane_signer import SignedAttempt, SignedBefore, SigningDenied
 
 if TYPE_CHECKING:
     from dexlane.chain.execution.live import LiveParts
@@ -57,6 +51,7 @@ class LostSlots:
 
     def __init__(self, payloads: Payloads, parts: LiveParts, told: ToldFacts) -> None:
         self._payloads = payloads
+        self._record = SignedRecord(payloads, parts.journal)
         self._parts = parts
         self._journal = parts.journal
         self._told = told
@@ -74,7 +69,10 @@ class LostSlots:
                 for slot in await store.load_open_slots(conn, self._payloads.chain_id)
                 if slot.intent.account == account
             }
-        signed = await self._signed(account, min([*known, given + 1]))
+        try:
+            signed = await self._record.since(account, min([*known, given + 1]))
+        except SigningDenied as error:
+            raise Transient(f"the signer does not tell what it signed for account {account}: {error}") from error
         told = await self._told.of(self._payloads.chain_id, {one.intent_id for one in signed})
         found = _found(account, given, known, signed, told)
         async with self._journal.transaction() as tx:
@@ -83,24 +81,6 @@ class LostSlots:
         self._parts.moments.slots_filled_in(self._payloads.chain_id, account, [one.slot.nonce for one in found])
         self._journal.term.end()
         raise Transient(f"the journal was filled in from the signer's record for account {account}; it is read anew")
-
-    async def _signed(self, account: str, nonce: int) -> list[SignedBefore]:
-        """Everything on record from a nonce on, in order."""
-        found: list[SignedBefore] = []
-        number = 0
-        while True:
-            at = {"nonce": nonce, "number": number, "epoch": self._payloads.epoch()}
-            request = RecordRequest(owner=account, chain_id=self._payloads.chain_id, **at)
-            try:
-                one = await self._payloads.signer().signed_before(request)
-            except (SigningDenied, GuardUnavailableError) as error:
-                if isinstance(error, SigningDenied) and error.reason is DenialReason.STALE_EPOCH:
-                    raise self._journal.term.followed() from error
-                raise Transient(f"the signer does not tell what it signed for account {account}: {error}") from error
-            if one is None:
-                return found
-            found.append(one)
-            nonce, number = one.attempt.transaction.nonce, one.attempt.number + 1
 
     async def _write(self, tx: Tx, found: Found) -> None:
         slot = found.slot
@@ -111,7 +91,8 @@ class LostSlots:
             await store.add_told_intent(tx, slot.intent, slot.reserved)
             await store.add_slot(tx, slot)
         for signed in found.lost:
-            await store.add_attempt(tx, slot, found.record.state.attempt(signed.number), signed.raw)
+            attempt = found.record.state.attempt(signed.number)
+            await store.add_attempt(tx, slot, Signed(attempt, signed.raw, tx.now_ms * 1_000_000))
         await store.save_slot(tx, slot, found.record, slot.calldata)
 
 

@@ -125,7 +125,7 @@ class Payloads:
             kind="cancel" if is_cancel else "trade",
             transaction=transaction,
             epoch=self.epoch(),
-            attempt=1 if slot.state.newest is None else slot.state.newest.number + 1,
+            attempt=slot.state.next_number,
             purpose=_purpose(intent),
             approval=_approval(intent),
         )

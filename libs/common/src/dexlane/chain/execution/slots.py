@@ -9,7 +9,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dexlane.chain.execution.signed_bytes import signed_call
 from dexlane.chain.execution.tables import accounts, attempts, intents, slots
 from dexlane.domain import send_state
 from dexlane.domain.resending import Patience
@@ -17,7 +16,6 @@ from dexlane.domain.send_values import Attempt, AttemptKind, Change, SendState, 
 from dexlane.events.base import FeeCap
 from dexlane.events.execution import FailureReason, IntentCreated, Purpose
 from dexlane.events.portfolio import FILLS_TOLD, FinalFill
-from dexlane.runtime.database import OwnRow
 from dexlane.runtime.journal import Tx
 from dexlane.values.base import Value
 from dexlane.values.chains import BlockRef
@@ -26,16 +24,12 @@ from dexlane_signer import SignedAttempt
 # Built once: on the way of a trade, putting a statement together costs more than running it.
 _ADD_INTENT = intents.insert()
 _ADD_SLOT = slots.insert()
-_ADD_ATTEMPT = attempts.insert()
 _COLUMNS = ", ".join(column.name for column in attempts.columns)
-_ADD_ATTEMPT_AGAIN = sa.text(
-    f"INSERT INTO execution_attempts ({_COLUMNS}) VALUES (:{_COLUMNS.replace(', ', ', :')}) ON CONFLICT DO NOTHING"  # noqa: S608  names of columns
+_ADD_ATTEMPT = sa.text(
+    f"INSERT INTO execution_attempts ({_COLUMNS}) VALUES (:{_COLUMNS.replace(', ', ', :')})"  # noqa: S608  names of columns
+    " ON CONFLICT (intent_id, number) DO NOTHING"
 )
-_OWN_ATTEMPT = sa.select(attempts.c.number).where(
-    attempts.c.intent_id == sa.bindparam("intent_id"),
-    attempts.c.number == sa.bindparam("number"),
-    attempts.c.tx_hash == sa.bindparam("tx_hash"),
-)
+"""One that an executor of before stored without naming it in the record is there already."""
 _SAVE_SLOT = (
     slots.update()
     .where(slots.c.intent_id == sa.bindparam("of_intent"))
@@ -83,9 +77,19 @@ class Untold:
         return tuple([cls(change, at_ns) for change in step.changes])
 
 
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """An attempt with its bytes, and when it became known (Unix nanoseconds). Without bytes it is only known of."""
+
+    attempt: Attempt
+    raw: bytes
+    at_ns: int
+
+
 @dataclass
 class Slot:
-    """One slot in memory: what the journal holds, and the lock under which it is moved on."""
+    """One slot in memory: what the journal holds and what the signer has on record, and the lock under which it is
+    moved on."""
 
     intent: IntentCreated
     nonce: int
@@ -98,20 +102,35 @@ class Slot:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     untold: tuple[Untold, ...] = ()
     """What no event has told yet, since nothing waits for that: that it was planned, as its row says, and signed, as
-    the rows of attempts say that the record does not name. It is told, and named, with what is committed next."""
+    the signer's record says. It is told with what is committed next."""
+    unstored: tuple[Signed, ...] = ()
+    """What the signer has on record and the journal does not have yet: it gets it with what is committed next."""
 
-    def signed(self, attempt: Attempt, raw: bytes, calldata: bytes | None, at_ns: int) -> None:
-        """An attempt is in the journal."""
+    def signed(self, signed: SignedAttempt, block: int, at_ns: int) -> int:
+        """The signer has this attempt on record, signed at that tip if it is new; its number. It counts as it is
+        recorded, and may be older than what was asked for."""
+        if signed.raw:
+            self.raws[signed.number] = signed.raw
+        if signed.number in [attempt.number for attempt in self.state.attempts]:
+            return signed.number
+        attempt = attempt_of(signed, block)
         step = send_state.signed(self.state, attempt)
         self.record = self.record.model_copy(update={"state": step.state})
-        self.raws[attempt.number] = raw
-        self.calldata = calldata
+        if attempt.kind is AttemptKind.TRADE:
+            self.calldata = signed.transaction.data
         self.untold += Untold.of(step, at_ns)
+        self.unstored += (Signed(attempt, signed.raw, at_ns),)
+        return signed.number
 
     @property
     def state(self) -> SendState:
         """Its send state."""
         return self.record.state
+
+    @property
+    def lacks_bytes(self) -> bool:
+        """Whether the signer keeps the bytes of an attempt, as it does while entries are not signed."""
+        return len(self.raws) < len(self.state.attempts)
 
     @property
     def fill(self) -> FinalFill | None:
@@ -203,9 +222,9 @@ async def add_slot(tx: Tx, slot: Slot) -> None:
     await tx.run(_ADD_SLOT, row)
 
 
-async def add_attempt(tx: Tx, slot: Slot, attempt: Attempt, raw: bytes) -> None:
-    """Store signed bytes; they may be sent once this is committed. The slot's record names them from its next change
-    on."""
+async def add_attempt(tx: Tx, slot: Slot, signed: Signed) -> None:
+    """Store an attempt."""
+    attempt = signed.attempt
     row = {
         "intent_id": slot.intent.id,
         "number": attempt.number,
@@ -213,17 +232,18 @@ async def add_attempt(tx: Tx, slot: Slot, attempt: Attempt, raw: bytes) -> None:
         "tx_hash": attempt.tx_hash,
         "max_fee_per_gas_wei": str(attempt.fee.max_fee_per_gas_wei),
         "max_priority_fee_per_gas_wei": str(attempt.fee.max_priority_fee_per_gas_wei),
-        "raw": raw,
-        "signed_ms": tx.now_ms,
+        "raw": signed.raw,
+        "signed_ms": signed.at_ns // 1_000_000,
         "block": attempt.block,
     }
     await tx.run(_ADD_ATTEMPT, row)
-    tx.row_of_its_own = OwnRow(_ADD_ATTEMPT_AGAIN, _OWN_ATTEMPT, row)
 
 
 async def save_slot(tx: Tx, slot: Slot, record: SlotRecord, calldata: bytes | None) -> None:
-    """Write a slot's new record; the end of the slot is the end of its intent and of what it reserved, and a slot that
-    is open again opens both. An end by a fill is noted with it."""
+    """Write a slot's new record, with the attempts that are not stored. The end of the slot is the end of its intent
+    and of what it reserved, and a slot that is open again opens both. An end by a fill is noted with it."""
+    for signed in slot.unstored:
+        await add_attempt(tx, slot, signed)
     row = {
         "of_intent": slot.intent.id,
         "record": record.model_dump_json(),
@@ -291,10 +311,8 @@ async def _load(conn: AsyncConnection, query: sa.Select[Any]) -> list[Slot]:
     found = {row.intent_id: _slot(row) for row in await conn.execute(query)}
     signed = sa.select(attempts).where(attempts.c.intent_id.in_(found)).order_by(attempts.c.number)
     for row in await conn.execute(signed):
-        slot = found[row.intent_id]
-        if slot.state.is_open and row.number not in [attempt.number for attempt in slot.state.attempts]:
-            _name(slot, row)
-        slot.raws[row.number] = row.raw
+        if row.raw:
+            found[row.intent_id].raws[row.number] = row.raw
     return list(found.values())
 
 
@@ -308,22 +326,6 @@ def _slot(row: sa.Row[Any]) -> Slot:
         calldata=row.calldata,
         untold=() if record.sequence else Untold.of(send_state.begun(record.state), row.created_ms * 1_000_000),
     )
-
-
-def _name(slot: Slot, row: sa.Row[Any]) -> None:
-    """An attempt that was stored, and perhaps sent, before the process ended that would have named it."""
-    attempt = Attempt(
-        number=row.number,
-        kind=AttemptKind(row.kind),
-        tx_hash=row.tx_hash,
-        fee=FeeCap(
-            max_fee_per_gas_wei=int(row.max_fee_per_gas_wei),
-            max_priority_fee_per_gas_wei=int(row.max_priority_fee_per_gas_wei),
-        ),
-        block=row.block,
-    )
-    calldata = signed_call(row.raw).data if attempt.kind is AttemptKind.TRADE else slot.calldata
-    slot.signed(attempt, row.raw, calldata, row.signed_ms * 1_000_000)
 
 
 async def has_open_slots(conn: AsyncConnection, chain_id: int) -> bool:

@@ -1,12 +1,14 @@
 """The transactions of one chain, driven from the journal: sign, store, send, settle.
 
 The order that makes a crash harmless: the intent and its slot are committed before a signature exists; every attempt
-is committed before its bytes leave. What else is to be told of them is committed when they have left. A restart finds
-each open slot, sends its bytes again or signs what is missing, and learns from receipts what happened.
+is on the signer's record before its bytes leave the signer. The journal has it with the answer of those it was sent to.
+A restart finds each open slot, asks the signer for what it has on record of it, sends its bytes again or signs what is
+missing, and learns from receipts what happened.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +27,7 @@ from dexlane.chain.execution.outcomes import Told, tell
 from dexlane.chain.execution.payloads import Payloads
 from dexlane.chain.execution.private_sending import PrivateSending
 from dexlane.chain.execution.rollup_receipts import whole_receipt
+from dexlane.chain.execution.signed_record import SignedRecord
 from dexlane.chain.execution.slots import Slot, SlotRecord, Untold
 from dexlane.chain.execution.testimony import Witness
 from dexlane.chain.execution.witnesses import Witnesses
@@ -109,6 +112,7 @@ class Transactions:
         self._rpc = equipment.rpc
         self._payloads = equipment.payloads
         self._journal = equipment.journal
+        self._record = SignedRecord(equipment.payloads, equipment.journal)
         self._clock = equipment.clock
         self._moments = equipment.moments
         self._on_final = equipment.on_final
@@ -147,10 +151,12 @@ class Transactions:
         return self._witnesses.objection(is_entry=is_entry)
 
     async def recover(self) -> None:
-        """Take up every slot that the journal holds open. ``settle`` then brings them forward."""
+        """Take up every slot that the journal holds open, with all that was signed for it. ``settle`` then brings them
+        forward. ``Transient`` while the journal or the signer does not answer."""
         async with self._journal.reading() as conn:
             found = await store.load_open_slots(conn, self._payloads.chain_id)
             final = await store.load_last_final_slots(conn, self._payloads.chain_id, MOST_WATCHED)
+        await self._record.complete(found, self._clock)
         self._finals.take(final)
         self._open.update({slot.intent.id: slot for slot in found})
         self._moments.open_slots(len(self._open))
@@ -222,6 +228,8 @@ class Transactions:
         """
         is_new, self._tip = tip.block.number > self._tip, tip.block.number
         slots, final = self.open_slots, self._finals.newest(self._tip)
+        with contextlib.suppress(Transient):
+            await self._record.complete([slot for slot in slots if slot.lacks_bytes], self._clock)
         found = await self._evidence.at(tip, [*final, *slots], is_new=is_new)
         findings = self._handover.weigh(found, tip, is_new=is_new)
         if any(_is_undone(finding, self._policy) for finding in findings):
@@ -275,7 +283,7 @@ class Transactions:
 
     async def _send_again(self, slot: Slot, numbers: Sequence[int], *, hurried: bool) -> None:
         for number in numbers:
-            if self._handover.is_due(slot, number, _monotonic_ms(self._clock), hurried=hurried):
+            if number in slot.raws and self._handover.is_due(slot, number, _monotonic_ms(self._clock), hurried=hurried):
                 self._moments.sending.sent_again(slot.intent.id, number)
                 await self._send(slot, number)
 
@@ -298,17 +306,9 @@ class Transactions:
         except GuardUnavailableError as error:
             self._moments.denied(slot.intent.id, error)
             return
-        if signed.number in slot.raws:
-            await self._send(slot, signed.number)
-            return
-        # What the signer has on record counts, and it may be older than what was asked for just now.
-        attempt = store.attempt_of(signed, self._tip)
-        calldata = signed.transaction.data if attempt.kind is AttemptKind.TRADE else calldata
-        signed_ns = self._clock.now_ns()
-        async with self._journal.transaction() as tx:
-            await store.add_attempt(tx, slot, attempt, signed.raw)
-        slot.signed(attempt, signed.raw, calldata, signed_ns)
-        await self._send(slot, attempt.number)
+        if signed.number > slot.state.next_number:
+            raise self._record.is_unknown(slot)
+        await self._send(slot, slot.signed(signed, self._tip, self._clock.now_ns()))
 
     async def _send(self, slot: Slot, number: int) -> None:
         first = slot.state.stage is Stage.SIGNED and number == 1 and not slot.patience
@@ -336,9 +336,9 @@ class Transactions:
         self._take(slot, step, told)
 
     def _take(self, slot: Slot, step: Step, told: Told) -> None:
-        """Memory follows the journal, never the other way round."""
+        """Memory follows the journal, but for what the signer has on record."""
         changes = (*(untold.change for untold in slot.untold), *step.changes)
-        slot.record, slot.untold = told.record, ()
+        slot.record, slot.untold, slot.unstored = told.record, (), ()
         self._watch.ended(slot.intent, told.events)
         for change in changes:
             self._moments.changed(slot.intent.id, change.state, change.reason)

@@ -1,0 +1,213 @@
+"""What may be on the chain is on the signer's record first, and a start asks for it before it does anything else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dexlane.chain.execution import handover
+from dexlane.chain.execution.keys import SignerHere
+from dexlane.events.execution import FailureReason, FillConfirmed, IntentCreated, IntentFailed, Purpose
+from dexlane.runtime.errors import Transient
+from dexlane.testing.live_bench import ROUTER, Bench, Home, reborn, running
+from dexlane_signer import Denial, DenialReason, GuardUnavailableError, Level, NonceGuard, SigningDenied
+
+
+class ProcessDiedError(Exception):
+    """The process is gone at this instruction."""
+
+
+@pytest.fixture
+def home(tmp_path: Path, database_url: str) -> Home:
+    return Home(tmp_path, database_url)
+
+
+def entry_of(verdict: Any) -> str:
+    return IntentCreated.make_id("live-one", verdict.id, Purpose.ENTRY)
+
+
+async def accepted_and_dies(rpc: Any, raw: bytes, **_: Any) -> Any:
+    await rpc.send_raw_transaction(raw)
+    raise ProcessDiedError
+
+
+async def dies(*_: Any, **__: Any) -> Any:
+    raise ProcessDiedError
+
+
+def the_signer_is(home: Home, level: Level) -> None:
+    """By its record, as an operator's command latches it."""
+    guard = NonceGuard(home.folder / "guard.db")
+    if level is Level.ACTIVE:
+        guard.resume("all is well")
+    else:
+        guard.halt("looked at", level=level)
+    guard.close()
+
+
+@asynccontextmanager
+async def dead_before_it_was_stored(
+    home: Home, monkeypatch: pytest.MonkeyPatch, submit: Callable[..., Any], blocks: int = 20
+) -> AsyncIterator[tuple[Bench, str]]:
+    """A process that died when its trade was signed, and perhaps sent; and the id of that intent."""
+    async with running(home) as bench:
+        verdict = bench.verdict(blocks=blocks)
+        with monkeypatch.context() as patch:
+            patch.setattr(handover, "submit", submit)
+            with pytest.raises(ProcessDiedError):
+                await bench.executor.on_verdict(verdict)
+        yield bench, entry_of(verdict)
+
+
+def attempts_of(bench: Bench, intent_id: str) -> list[tuple[int, str]]:
+    slot = next(slot for slot in bench.executor.live.transactions.open_slots if slot.intent.id == intent_id)
+    return [(one.number, one.kind.value) for one in slot.state.attempts]
+
+
+@pytest.mark.parametrize("level", [Level.REDUCING, Level.HALTED])
+async def test_a_trade_that_is_on_the_chain_is_booked_while_the_signer_keeps_its_bytes(
+    home: Home, level: Level, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with dead_before_it_was_stored(home, monkeypatch, accepted_and_dies) as (bench, intent_id):
+        bench.chain.mine(1)
+        assert bench.effects() == 1
+        the_signer_is(home, level)
+        again = await reborn(bench)
+        for _ in range(4):
+            await again.head()
+        assert len(await again.of_intent(intent_id, FillConfirmed)) == 1
+        assert again.executor.live.transactions.open_slots == []
+        await again.die()
+
+
+async def test_a_halted_trade_that_was_not_sent_is_cancelled_in_its_own_slot(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with dead_before_it_was_stored(home, monkeypatch, dies, blocks=2) as (bench, intent_id):
+        the_signer_is(home, Level.HALTED)
+        again = await reborn(bench)
+        bench.chain.mine(5)
+        await again.head(only=())
+        assert attempts_of(again, intent_id) == [(1, "trade"), (2, "cancel")]
+        for _ in range(4):
+            await again.head()
+        failed = (await again.of_intent(intent_id, IntentFailed))[-1]
+        assert (failed.final, failed.reason) == (True, FailureReason.EXPIRED)
+        assert again.effects() == 0
+        await again.die()
+
+
+async def test_bytes_that_the_signer_kept_are_sent_when_it_gives_them(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with dead_before_it_was_stored(home, monkeypatch, dies) as (bench, intent_id):
+        the_signer_is(home, Level.REDUCING)
+        again = await reborn(bench)
+        await again.head()
+        assert attempts_of(again, intent_id) == [(1, "trade")]
+        assert again.effects() == 0
+        the_signer_is(home, Level.ACTIVE)
+        for _ in range(5):
+            await again.head()
+        assert again.effects() == 1
+        assert len(await again.of_intent(intent_id, FillConfirmed)) == 1
+        await again.die()
+
+
+async def test_nothing_is_done_before_the_signer_has_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(*_: Any) -> Any:
+        raise GuardUnavailableError("the record cannot be used")
+
+    async with dead_before_it_was_stored(home, monkeypatch, accepted_and_dies) as (bench, intent_id):
+        with monkeypatch.context() as patch:
+            patch.setattr(SignerHere, "signed_before", silent)
+            again = await reborn(bench)
+            for _ in range(3):
+                with pytest.raises(Transient, match="does not tell"):
+                    await again.head()
+            assert again.executor.why_not_ready() is not True
+        for _ in range(4):
+            await again.head()
+        assert len(await again.of_intent(intent_id, FillConfirmed)) == 1
+        await again.die()
+
+
+async def test_of_an_account_that_the_signer_has_no_key_of_the_journal_alone_tells(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unknown(*_: Any) -> Any:
+        raise SigningDenied(Denial(DenialReason.UNKNOWN_SENDER, "this signer holds no key of it"))
+
+    async with running(home) as bench:
+        verdict = bench.verdict(blocks=20)
+        await bench.executor.on_verdict(verdict)
+        monkeypatch.setattr(SignerHere, "signed_before", unknown)
+        again = await reborn(bench)
+        for _ in range(4):
+            await again.head()
+        assert len(await again.of_intent(entry_of(verdict), FillConfirmed)) == 1
+        await again.die()
+
+
+async def test_an_executor_that_finds_more_on_record_than_it_knows_reads_everything_anew(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unknown(*_: Any) -> Any:
+        raise SigningDenied(Denial(DenialReason.UNKNOWN_SENDER, "this signer holds no key of it"))
+
+    async with dead_before_it_was_stored(home, monkeypatch, dies, blocks=2) as (bench, intent_id):
+        with monkeypatch.context() as patch:
+            patch.setattr(SignerHere, "signed_before", unknown)
+            blind = await reborn(bench)
+            bench.chain.mine(5)
+            with pytest.raises(Transient, match="more is on the signer's record"):
+                await blind.head(only=())
+            assert not blind.executor._journal.term.runs
+            await blind.die()
+        again = await reborn(blind)
+        await again.head(only=())
+        assert attempts_of(again, intent_id)[:2] == [(1, "trade"), (2, "cancel")]
+        for _ in range(4):
+            await again.head()
+        assert again.effects() == 0
+        assert (await again.of_intent(intent_id, IntentFailed))[-1].final
+        await again.die()
+
+
+async def test_once_a_later_term_has_asked_the_executor_before_it_is_signed_nothing(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its intent is in the journal, and its request was only late."""
+    asked: list[Any] = []
+    sign = SignerHere.sign_transaction
+
+    async def late(self: SignerHere, request: Any) -> Any:
+        asked.append((self, request))
+        raise ProcessDiedError
+
+    async with running(home) as bench:
+        verdict = bench.verdict(blocks=20)
+        with monkeypatch.context() as patch:
+            patch.setattr(SignerHere, "sign_transaction", late)
+            with pytest.raises(ProcessDiedError):
+                await bench.executor.on_verdict(verdict)
+            again = await reborn(bench)
+            patch.setattr(SignerHere, "sign_transaction", _refused)
+            await again.head(only=())
+        ((_, request),) = asked
+        with pytest.raises(SigningDenied) as denied:
+            await sign(SignerHere(again.executor.live._source.signer()._local), request)  # type: ignore[attr-defined]
+        assert denied.value.reason is DenialReason.STALE_EPOCH
+        for _ in range(5):
+            await again.head()
+        assert again.effects() == 1
+        assert [tx.to for tx in again.world.included(ROUTER)] == [ROUTER]
+        await again.die()
+
+
+async def _refused(*_: Any) -> Any:
+    raise GuardUnavailableError("not now")
