@@ -22,6 +22,8 @@ from dexlane.events.risk import VerdictApproved
 from dexlane.runtime.cancelling import cancelled
 from dexlane.testing.servers import nats_server
 
+SUMMANDS = 50_000
+"""About as long as a trade takes between its verdict and its bytes."""
 BLOCKS_APART = 2
 """The floor beside a running system is begun by every so many blocks."""
 
@@ -67,6 +69,19 @@ def reading_floor(data: bytes, count: int = 500, pause_s: float = 0.0) -> Spread
     for _ in range(count):
         began = time.perf_counter_ns()
         VerdictApproved.from_wire(data)
+        samples.append((time.perf_counter_ns() - began) / 1e6)
+        time.sleep(pause_s)
+    return spread(samples)
+
+
+def arithmetic_floor(count: int = 500, pause_s: float = 0.0) -> Spread:
+    """Sums that fit into the smallest cache and touch no disk: what they take at times is the machine's own doing."""
+    samples = []
+    for _ in range(count):
+        began = time.perf_counter_ns()
+        total = 0
+        for number in range(SUMMANDS):
+            total += number * 3
         samples.append((time.perf_counter_ns() - began) / 1e6)
         time.sleep(pause_s)
     return spread(samples)
