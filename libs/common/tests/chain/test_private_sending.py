@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from dexlane.chain.execution.breaker_watch import NoWatch
+from dexlane.chain.execution.handover import Handover
 from dexlane.chain.execution.relay_board import RelayBoard, RelaySet
 from dexlane.chain.execution.relay_moments import RelayMoments
 from dexlane.chain.execution.sending_moments import SendingMoments
@@ -35,6 +36,7 @@ from dexlane.testing.builders import CHAIN_ID, WETH, a_book, a_status, an_exit
 from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, TokenWorld, live_book, reborn, running
 from dexlane.testing.relay_server import Conduct, RelayServer, build
 from dexlane.values.books import RelayPolicy, RelayRules
+from dexlane_signer import NonceGuard
 
 SEEDS = int(os.environ.get("RELAY_SEEDS", "1"))
 ONLY = RelayRules(policy=RelayPolicy.PRIVATE_ONLY)
@@ -271,6 +273,32 @@ async def test_after_a_crash_what_was_private_stays_private_and_fills_once(home:
             await at.block(*at.servers)
         assert at.bench.effects() == 1
         assert (await at.told(intent_id))[-1].state is TxState.CONFIRMED
+        await at.bench.die()
+
+
+async def test_a_relay_is_asked_to_forget_a_trade_whose_bytes_the_signer_keeps(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was given them in a term that ended before its journal had them."""
+    answered_to = Handover.submit
+
+    async def submitted_and_gone(*asked: Any) -> Any:
+        await answered_to(*asked)
+        raise Transient("the process is gone")
+
+    async with scene(home, Conduct()) as at:
+        with monkeypatch.context() as patch:
+            patch.setattr(Handover, "submit", submitted_and_gone)
+            with pytest.raises(Transient, match="is gone"):
+                await at.trade()
+        guard = NonceGuard(home.folder / "guard.db")
+        guard.halt("looked at")
+        guard.close()
+        at.bench = await reborn(at.bench)
+        at.bench.side.take_status(a_status(Status.HALTED, status_version=2))
+        await at.block()
+        assert at.servers[0].asked("eth_cancelPrivateTransaction") == 1
+        assert [held.cancelled for held in at.servers[0].held.values()] == [True, False], "the trade, and its cancel"
         await at.bench.die()
 
 
