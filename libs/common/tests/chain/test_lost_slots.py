@@ -14,6 +14,7 @@ from typing import Any, cast
 import nats.errors
 import pytest
 
+from dexlane.chain.execution import handover
 from dexlane.chain.execution.told_before import ToldBefore, ToldOnBus, last_told
 from dexlane.events.base import Event
 from dexlane.events.execution import (
@@ -28,8 +29,8 @@ from dexlane.events.execution import (
 )
 from dexlane.runtime.bus import Bus
 from dexlane.runtime.errors import Fatal, Transient
-from dexlane.testing.builders import a_confirmed_fill, a_fill, an_intent
-from dexlane.testing.live_bench import Bench, Home, TokenWorld, reborn, running
+from dexlane.testing.builders import a_confirmed_fill, a_fill, an_exit, an_intent
+from dexlane.testing.live_bench import ACCOUNT, BOUGHT, Bench, Home, TokenWorld, reborn, running
 from dexlane_signer import Level, NonceGuard
 
 
@@ -171,6 +172,34 @@ async def test_so_it_is_while_the_signer_keeps_the_bytes(loss: Loss, level: Leve
         await loss.bench.head()
     assert len(await loss.told_now(lost, FillConfirmed)) == 1
     assert loss.bench.effects() == 1
+
+
+async def test_an_open_slot_whose_bytes_the_signer_keeps_has_each_attempt_once(
+    loss: Loss, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dies(*_: Any, **__: Any) -> Any:
+        raise Transient("the process is gone")
+
+    await loss.trade(blocks=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(handover, "submit", dies)
+        with pytest.raises(Transient, match="is gone"):
+            await loss.bench.executor.on_exit(
+                an_exit(book_id="live-one", mode="live", account=ACCOUNT, quantity=BOUGHT)
+            )
+    loss.back_up()
+    await loss.next_term()
+    await loss.bench.head(only=())
+    await loss.bench.executor.on_verdict(loss.bench.verdict(strategy_version=2))
+    guard = NonceGuard(loss.bench.home.folder / "guard.db")
+    guard.halt("looked at")
+    guard.close()
+    await loss.filled_in()
+    await loss.bench.head(only=())
+    slots = loss.bench.executor.live.transactions.open_slots
+    numbers = [[one.number for one in slot.state.attempts] for slot in slots]
+    assert [len(each) for each in numbers] == [len(set(each)) for each in numbers], numbers
+    assert len(numbers) == 2
 
 
 async def test_a_fill_that_was_told_as_included_is_confirmed_under_the_next_version(loss: Loss) -> None:

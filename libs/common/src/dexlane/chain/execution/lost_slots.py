@@ -123,7 +123,8 @@ def _found(
                 f"for nonce {nonce} of account {account}; bring back the newest journal"
             )
         slot, is_new = slot or _new(nonce, before.intent, [one.attempt for one in attempts]), slot is None
-        missed = tuple(one.attempt for one in attempts if one.attempt.number not in slot.raws)
+        recorded = {attempt.number for attempt in slot.state.attempts}  # of some of them without bytes
+        missed = tuple(one.attempt for one in attempts if one.attempt.number not in recorded)
         found.append(Found(slot, _brought_up(slot.record, missed, before), is_new, missed))
     return found
 
