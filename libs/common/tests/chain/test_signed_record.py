@@ -11,10 +11,21 @@ import pytest
 
 from dexlane.chain.execution import handover
 from dexlane.chain.execution.keys import SignerHere
+from dexlane.domain.send_values import SendPolicy
 from dexlane.events.execution import FailureReason, FillConfirmed, IntentCreated, IntentFailed, Purpose
-from dexlane.runtime.errors import Transient
-from dexlane.testing.live_bench import ROUTER, Bench, Home, reborn, running
-from dexlane_signer import Denial, DenialReason, GuardUnavailableError, Level, NonceGuard, SigningDenied
+from dexlane.runtime.errors import Fatal, Transient
+from dexlane.testing.builders import an_exit
+from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, reborn, running
+from dexlane_signer import (
+    Denial,
+    DenialReason,
+    DynamicFeeTransaction,
+    GuardUnavailableError,
+    Level,
+    NonceGuard,
+    PrivateKey,
+    SigningDenied,
+)
 
 
 class ProcessDiedError(Exception):
@@ -116,6 +127,76 @@ async def test_bytes_that_the_signer_kept_are_sent_when_it_gives_them(
         assert again.effects() == 1
         assert len(await again.of_intent(intent_id, FillConfirmed)) == 1
         await again.die()
+
+
+async def test_an_exit_that_may_be_signed_is_sent_at_once_while_entries_are_not(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(home) as bench:
+        await bench.executor.on_verdict(bench.verdict())
+        for _ in range(3):
+            await bench.head()
+        with monkeypatch.context() as patch:
+            patch.setattr(handover, "submit", dies)
+            with pytest.raises(ProcessDiedError):
+                await bench.executor.on_exit(an_exit(book_id="live-one", mode="live", account=ACCOUNT, quantity=BOUGHT))
+        the_signer_is(home, Level.REDUCING)
+        again = await reborn(bench)
+        await again.follow()
+        await again.head()
+        assert again.effects() == 2
+        await again.die()
+
+
+async def test_a_cancel_that_may_cost_no_more_is_sent_while_the_signer_keeps_bytes(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with dead_before_it_was_stored(home, monkeypatch, dies, blocks=2) as (bench, intent_id):
+        the_signer_is(home, Level.HALTED)
+        (slot,) = bench.executor.live.transactions.open_slots
+        paid = slot.state.attempts[0].fee.max_fee_per_gas_wei
+        bench.world.sending = SendPolicy(confirmations=2, cancel_fee_cap_wei=paid * 6 // 5)
+        bench.chain.mine(5)
+        cancelling = await reborn(bench)
+        with monkeypatch.context() as patch:
+            patch.setattr(handover, "submit", dies)
+            with pytest.raises(ProcessDiedError):
+                await cancelling.follow()
+        again = await reborn(cancelling)
+        await again.follow()
+        assert attempts_of(again, intent_id) == [(1, "trade"), (2, "cancel")]
+        assert [tx.to for tx in again.chain.pool.values()] == [ACCOUNT]
+        await again.die()
+
+
+async def test_foreign_use_of_a_slot_is_seen_while_the_signer_keeps_its_bytes(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with dead_before_it_was_stored(home, monkeypatch, dies) as (bench, intent_id):
+        the_signer_is(home, Level.HALTED)
+        again = await reborn(bench)
+        await again.follow()
+        slot = next(slot for slot in again.executor.live.transactions.open_slots if slot.intent.id == intent_id)
+        again.chain.submit(_foreign(slot.nonce))
+        for _ in range(2):
+            await again.head()
+        with pytest.raises(Fatal, match="somebody else"):
+            await again.head()
+        await again.die()
+
+
+def _foreign(nonce: int) -> bytes:
+    transaction = DynamicFeeTransaction(
+        chain_id=1,
+        nonce=nonce,
+        max_priority_fee_per_gas_wei=10**9,
+        max_fee_per_gas_wei=10**10,
+        gas_limit=21_000,
+        to=ACCOUNT,
+        value_wei=1,
+        data=b"",
+    )
+    return PrivateKey.from_hex(KEY).sign_transaction(transaction).raw
 
 
 async def test_nothing_is_done_before_the_signer_has_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

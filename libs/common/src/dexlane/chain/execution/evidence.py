@@ -49,7 +49,9 @@ class Evidence:
     async def at(self, tip: BlockApplied, slots: Sequence[Slot], *, is_new: bool = True) -> list[Finding]:
         """One finding per slot, in their order. ``is_new``: this block was not looked at before."""
         records = [slot.record for slot in slots]
-        calls = {slot.intent.id: signed_call(slot.raws[max(slot.raws)]) for slot in slots if _is_waiting(slot)}
+        calls = {
+            slot.intent.id: signed_call(slot.raws[max(slot.raws)]) for slot in slots if _is_waiting(slot) and slot.raws
+        }
         testimonies = await self._witnesses.ask(self._questions(tip, slots, calls), is_new=is_new)
         finalized = agreed_height(
             [one.finalized for one in testimonies if one.finalized is not None], self._witnesses.quorum
@@ -68,7 +70,7 @@ class Evidence:
         return findings
 
     def _questions(self, tip: BlockApplied, slots: Sequence[Slot], calls: Mapping[str, SignedCall]) -> Questions:
-        waiting = [slot for slot in slots if slot.intent.id in calls]
+        waiting = [slot for slot in slots if _is_waiting(slot)]
         next_nonces = _next_nonces(slots)
         return Questions(
             block=tip.block,
@@ -78,7 +80,8 @@ class Evidence:
             trials={
                 slot.intent.id: Trial(slot.intent.account, calls[slot.intent.id])
                 for slot in waiting
-                if slot.state.attempts[-1].kind is AttemptKind.TRADE
+                if slot.intent.id in calls
+                and slot.state.attempts[-1].kind is AttemptKind.TRADE
                 # On today's state the trade above one that waits, such as its allowance, means nothing.
                 and slot.nonce == next_nonces[slot.intent.account]
             },
@@ -160,8 +163,8 @@ def _final_blocks(slots: Sequence[Slot]) -> dict[str, BlockRef]:
 
 
 def _is_waiting(slot: Slot) -> bool:
-    """Whether something was signed for the slot that is here and not in a block."""
-    return bool(slot.raws) and slot.state.stage in {Stage.SIGNED, Stage.SENT}
+    """Whether something was signed for the slot and is not in a block, wherever its bytes are."""
+    return slot.state.stage in {Stage.SIGNED, Stage.SENT}
 
 
 def _is_pooled(slot: Slot, testimonies: Sequence[Testimony]) -> bool:

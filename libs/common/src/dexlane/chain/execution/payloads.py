@@ -99,8 +99,10 @@ class Payloads:
         is_usual = deployment.kind is RouterKind.UNIVERSAL
         return plan if is_usual else plan.model_copy(update={"router": deployment.router})
 
-    async def sign(self, slot: Slot, kind: AttemptKind, fee: FeeCap, calldata: bytes | None) -> SignedAttempt:
-        """Sign the slot's next attempt, or get back what the signer has on record for it.
+    async def sign(
+        self, slot: Slot, kind: AttemptKind, fee: FeeCap, calldata: bytes | None, number: int | None = None
+    ) -> SignedAttempt:
+        """Sign the slot's next attempt, or get back what the signer has on record for it, or for another ``number``.
 
         A process that stopped between the signature and its journal asks again, perhaps with another fee; what was
         signed then holds. Raises ``SigningDenied`` or ``GuardUnavailableError``.
@@ -125,7 +127,7 @@ class Payloads:
             kind="cancel" if is_cancel else "trade",
             transaction=transaction,
             epoch=self.epoch(),
-            attempt=slot.state.next_number,
+            attempt=number or slot.state.next_number,
             purpose=_purpose(intent),
             approval=_approval(intent),
         )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dexlane.chain.calldata import UnroutableError
 from dexlane.chain.execution.fencing import FencedJournal
 from dexlane.chain.execution.payloads import Payloads
 from dexlane.chain.execution.slots import Slot
+from dexlane.domain.send_values import AttemptKind
+from dexlane.events.execution import Purpose
 from dexlane.runtime.clock import Clock
 from dexlane.runtime.errors import Transient
 from dexlane_signer import DenialReason, GuardUnavailableError, RecordRequest, SignedBefore, SigningDenied
@@ -59,6 +63,18 @@ class SignedRecord:
                 if one.intent_id in of_intent:
                     slot = of_intent[one.intent_id]
                     slot.signed(one.attempt, slot.intent.block.number, clock.now_ns())
+
+    async def get_back(self, slot: Slot, number: int) -> None:
+        """Get the bytes of an exit or a cancel by asking for its signature again: the signer gives back what it may
+        sign now. Those of an entry come with what is told, once entries are signed."""
+        attempt = slot.state.attempt(number)
+        may_be_signed = attempt.kind is AttemptKind.CANCEL or slot.intent.purpose is Purpose.EXIT
+        if number in slot.raws or not may_be_signed:
+            return
+        with contextlib.suppress(SigningDenied, GuardUnavailableError, UnroutableError):
+            signed = await self.payloads.sign(slot, attempt.kind, attempt.fee, slot.calldata, number)
+            if signed.hash == attempt.tx_hash:
+                slot.raws[number] = signed.raw
 
     def is_unknown(self, slot: Slot) -> Transient:
         """More was signed for a slot than is known here, so the term ends, and the next one asks."""
