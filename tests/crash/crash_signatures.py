@@ -66,11 +66,12 @@ def _journalled(records: SignerRecords, journals: Journals) -> Iterator[str]:
     for attempt in sorted(journals.attempts, key=lambda attempt: (attempt["intent_id"], attempt["number"])):
         intent_id = attempt["intent_id"]
         record = on_record.get((intent_id, attempt["number"]))
-        known = None if record is None else (record.kind, record.tx_hash, record.raw)
-        if known != (attempt["kind"], attempt["tx_hash"], attempt["raw"]):
+        told = attempt["kind"], attempt["tx_hash"]
+        # A signer that signs no entries, or that has just begun, keeps the bytes and tells the rest.
+        if record is None or told != (record.kind, record.tx_hash) or attempt["raw"] not in {b"", record.raw}:
             yield f"a journalled attempt is not on record with its signer: {attempt}"
             continue
-        transaction, _ = DynamicFeeTransaction.from_signed(attempt["raw"])
+        transaction, _ = DynamicFeeTransaction.from_signed(record.raw)
         if intent_id in before and not _replaces(transaction, before[intent_id]):
             yield f"attempt {attempt['number']} of {intent_id} pays too little more: {before[intent_id]}, {transaction}"
         before[intent_id] = transaction

@@ -90,6 +90,11 @@ def test_what_was_signed_and_never_journalled_is_no_breach(world: World) -> None
     assert world.violations() == []
 
 
+def test_an_attempt_whose_bytes_the_signer_kept_is_no_breach(world: World) -> None:
+    world.attempts[1]["raw"] = b""
+    assert world.violations() == []
+
+
 @pytest.mark.parametrize(
     ("breach", "sentence"),
     [
@@ -97,6 +102,7 @@ def test_what_was_signed_and_never_journalled_is_no_breach(world: World) -> None
         (lambda world: world.slots.clear(), "the journal says nothing"),
         (lambda world: world.slots[0].update(nonce=5), "signed for intent live"),
         (lambda world: world.attempts[0].update(raw=b"other bytes"), "not on record with its signer"),
+        (lambda world: world.attempts[0].update(raw=b"", tx_hash="0x99"), "not on record with its signer"),
         (lambda world: world.sign_instead(2, replace(BUMPED, data=b"another trade")), "different trades"),
         (lambda world: world.sign_instead(2, replace(BUMPED, max_fee_per_gas_wei=1_099)), "too little more"),
         (lambda world: world.sign_instead(2, replace(BUMPED, max_priority_fee_per_gas_wei=109)), "too little more"),
