@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from dexlane.chain.execution import handover
 from dexlane.chain.execution.keys import SignerHere
+from dexlane.chain.execution.tables import attempts
 from dexlane.domain.send_values import SendPolicy
 from dexlane.events.execution import FailureReason, FillConfirmed, IntentCreated, IntentFailed, Purpose
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.testing.builders import an_exit
-from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, reborn, running
+from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, born, reborn, running
 from dexlane_signer import (
     Denial,
     DenialReason,
@@ -127,6 +130,28 @@ async def test_bytes_that_the_signer_kept_are_sent_when_it_gives_them(
         assert again.effects() == 1
         assert len(await again.of_intent(intent_id, FillConfirmed)) == 1
         await again.die()
+
+
+async def test_bytes_that_the_signer_gave_later_are_in_the_journal_as_well(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with dead_before_it_was_stored(home, monkeypatch, dies) as (bench, intent_id):
+        the_signer_is(home, Level.REDUCING)
+        again = await reborn(bench)
+        await again.head()
+        assert await stored(again, intent_id) == [b""]
+        the_signer_is(home, Level.ACTIVE)
+        await again.head(only=())
+        (waiting,) = again.chain.pool.values()
+        kept, sent = await stored(again, intent_id)
+        assert (bool(kept), sent) == (True, waiting.raw)
+        await again.die()
+
+
+async def stored(bench: Bench, intent_id: str) -> list[bytes]:
+    bytes_of = sa.select(attempts.c.raw).where(attempts.c.intent_id == intent_id).order_by(attempts.c.number)
+    async with bench.journal.reading() as conn:
+        return [bytes(raw) for raw in (await conn.execute(bytes_of)).scalars()]
 
 
 async def test_an_exit_that_may_be_signed_is_sent_at_once_while_entries_are_not(
@@ -257,6 +282,26 @@ async def test_an_executor_that_finds_more_on_record_than_it_knows_reads_everyth
         assert again.effects() == 0
         assert (await again.of_intent(intent_id, IntentFailed))[-1].final
         await again.die()
+
+
+async def test_what_a_standby_elsewhere_cannot_know_the_first_one_books(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its signer has a record of its own."""
+    async with dead_before_it_was_stored(home, monkeypatch, accepted_and_dies) as (bench, intent_id):
+        await bench.die()
+        elsewhere = replace(home, folder=home.folder / "elsewhere")
+        elsewhere.folder.mkdir()
+        standby = await born(elsewhere, bench.chain, bench.world, bench.clock, bench.books)
+        for _ in range(2):
+            await standby.head()
+        with pytest.raises(Fatal, match="somebody else"):
+            await standby.head()
+        await standby.die()
+        first = await born(home, bench.chain, bench.world, bench.clock, bench.books)
+        await first.head()
+        assert len(await first.of_intent(intent_id, FillConfirmed)) == 1
+        await first.die()
 
 
 async def test_once_a_later_term_has_asked_the_executor_before_it_is_signed_nothing(

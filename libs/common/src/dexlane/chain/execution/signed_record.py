@@ -64,7 +64,7 @@ class SignedRecord:
                     slot = of_intent[one.intent_id]
                     slot.signed(one.attempt, slot.intent.block.number, clock.now_ns())
 
-    async def get_back(self, slot: Slot, number: int) -> None:
+    async def get_back(self, slot: Slot, number: int, clock: Clock) -> None:
         """Get the bytes of an exit or a cancel by asking for its signature again: the signer gives back what it may
         sign now. Those of an entry come with what is told, once entries are signed."""
         attempt = slot.state.attempt(number)
@@ -74,7 +74,7 @@ class SignedRecord:
         with contextlib.suppress(SigningDenied, GuardUnavailableError, UnroutableError):
             signed = await self.payloads.sign(slot, attempt.kind, attempt.fee, slot.calldata, number)
             if signed.hash == attempt.tx_hash:
-                slot.raws[number] = signed.raw
+                slot.signed(signed, attempt.block, clock.now_ns())
 
     def is_unknown(self, slot: Slot) -> Transient:
         """More was signed for a slot than is known here, so the term ends, and the next one asks."""

@@ -27,9 +27,9 @@ _ADD_SLOT = slots.insert()
 _COLUMNS = ", ".join(column.name for column in attempts.columns)
 _ADD_ATTEMPT = sa.text(
     f"INSERT INTO execution_attempts ({_COLUMNS}) VALUES (:{_COLUMNS.replace(', ', ', :')})"  # noqa: S608  names of columns
-    " ON CONFLICT (intent_id, number) DO NOTHING"
+    " ON CONFLICT (intent_id, number) DO UPDATE SET raw = excluded.raw WHERE length(excluded.raw) > 0"
 )
-"""One that an executor of before stored without naming it in the record is there already."""
+"""One is there already whose bytes the signer gave later, or that an executor of before stored without naming it."""
 _SAVE_SLOT = (
     slots.update()
     .where(slots.c.intent_id == sa.bindparam("of_intent"))
@@ -109,9 +109,12 @@ class Slot:
     def signed(self, signed: SignedAttempt, block: int, at_ns: int) -> int:
         """The signer has this attempt on record, signed at that tip if it is new; its number. It counts as it is
         recorded, and may be older than what was asked for."""
+        is_new, known = signed.number not in self.raws, {attempt.number: attempt for attempt in self.state.attempts}
         if signed.raw:
             self.raws[signed.number] = signed.raw
-        if signed.number in [attempt.number for attempt in self.state.attempts]:
+        if signed.number in known:
+            if is_new and signed.raw:
+                self.unstored += (Signed(known[signed.number], signed.raw, at_ns),)
             return signed.number
         attempt = attempt_of(signed, block)
         step = send_state.signed(self.state, attempt)

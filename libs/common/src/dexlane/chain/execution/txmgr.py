@@ -283,7 +283,7 @@ class Transactions:
 
     async def _send_again(self, slot: Slot, numbers: Sequence[int], *, hurried: bool) -> None:
         for number in numbers:
-            await self._record.get_back(slot, number)
+            await self._record.get_back(slot, number, self._clock)
             if number in slot.raws and self._handover.is_due(slot, number, _monotonic_ms(self._clock), hurried=hurried):
                 self._moments.sending.sent_again(slot.intent.id, number)
                 await self._send(slot, number)
