@@ -205,6 +205,12 @@ def test_the_record_of_a_foreign_account_and_of_a_foreign_chain_is_not_told(sign
     assert denied(signer.signed_before, of_record(-1)) is DenialReason.MALFORMED_REQUEST
 
 
+@pytest.mark.parametrize("odd", [{"number": 1 << 63}, {"epoch": 1 << 63}, {"epoch": -1}], ids=str)
+def test_a_place_in_the_record_that_it_cannot_have_is_denied(signer: LocalSigner, odd: dict[str, int]) -> None:
+    assert denied(signer.signed_before, of_record(7, **odd)) is DenialReason.MALFORMED_REQUEST
+    assert signer.sign_transaction(request()).number == 1
+
+
 @pytest.mark.parametrize("level", [Level.REDUCING, Level.HALTED])
 def test_bytes_of_the_past_are_not_handed_out_while_entries_are_not_signed(signer: LocalSigner, level: Level) -> None:
     signed = signer.sign_transaction(request())

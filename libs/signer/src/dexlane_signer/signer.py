@@ -224,6 +224,8 @@ class LocalSigner:
         it may be on the chain. Raises as ``sign_transaction``."""
         with self.counted("record"):
             first = Slot(request.chain_id, request.owner, request.nonce)
+            if not (0 <= request.number < 1 << 63 and 0 <= request.epoch < 1 << 63):
+                raise ValueError("number and epoch must not be negative, and fit 63 bits")
             self._find(first.chain_id, first.address)
             found = self._guard.signed_from(first, request.number, request.epoch)
             if isinstance(found, Denial):
