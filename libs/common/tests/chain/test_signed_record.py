@@ -15,9 +15,10 @@ from dexlane.chain.execution import handover
 from dexlane.chain.execution.keys import SignerHere
 from dexlane.chain.execution.tables import attempts
 from dexlane.domain.send_values import SendPolicy
+from dexlane.events.control import Status
 from dexlane.events.execution import FailureReason, FillConfirmed, IntentCreated, IntentFailed, Purpose
 from dexlane.runtime.errors import Fatal, Transient
-from dexlane.testing.builders import an_exit
+from dexlane.testing.builders import a_status, an_exit
 from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, born, reborn, running
 from dexlane_signer import (
     Denial,
@@ -284,15 +285,23 @@ async def test_an_executor_that_finds_more_on_record_than_it_knows_reads_everyth
         await again.die()
 
 
+@pytest.mark.parametrize("status", [Status.ACTIVE, Status.HALTED])
 async def test_what_a_standby_elsewhere_cannot_know_the_first_one_books(
-    home: Home, monkeypatch: pytest.MonkeyPatch
+    home: Home, status: Status, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its signer has a record of its own."""
+    """Its signer has a record of its own, and counts the attempts of a slot anew; it may cancel first."""
     async with dead_before_it_was_stored(home, monkeypatch, accepted_and_dies) as (bench, intent_id):
         await bench.die()
         elsewhere = replace(home, folder=home.folder / "elsewhere")
         elsewhere.folder.mkdir()
         standby = await born(elsewhere, bench.chain, bench.world, bench.clock, bench.books)
+        standby.side.take_status(a_status(status, status_version=2))
+        if status is Status.HALTED:
+            (trade,) = bench.chain.pool.values()
+            await standby.follow()
+            assert [attempt for attempt, _ in attempts_of(standby, intent_id)] == [1]
+            bench.chain.pool.clear()
+            bench.chain.submit(trade.raw)
         for _ in range(2):
             await standby.head()
         with pytest.raises(Fatal, match="somebody else"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,7 +27,8 @@ _ADD_SLOT = slots.insert()
 _COLUMNS = ", ".join(column.name for column in attempts.columns)
 _ADD_ATTEMPT = sa.text(
     f"INSERT INTO execution_attempts ({_COLUMNS}) VALUES (:{_COLUMNS.replace(', ', ', :')})"  # noqa: S608  names of columns
-    " ON CONFLICT (intent_id, number) DO UPDATE SET raw = excluded.raw WHERE length(excluded.raw) > 0"
+    " ON CONFLICT (intent_id, number) DO UPDATE SET raw = excluded.raw"
+    " WHERE length(excluded.raw) > 0 AND execution_attempts.tx_hash = excluded.tx_hash"
 )
 """One is there already whose bytes the signer gave later, or that an executor of before stored without naming it."""
 _SAVE_SLOT = (
@@ -108,22 +109,22 @@ class Slot:
 
     def signed(self, signed: SignedAttempt, block: int, at_ns: int) -> int:
         """The signer has this attempt on record, signed at that tip if it is new; its number. It counts as it is
-        recorded, and may be older than what was asked for."""
-        is_new, known = signed.number not in self.raws, {attempt.number: attempt for attempt in self.state.attempts}
+        recorded, and may be older than what was asked for; what another signer has under its number is another one."""
+        attempt = next((one for one in self.state.attempts if one.tx_hash == signed.hash), None)
+        if attempt is None:
+            is_taken = signed.number in [one.number for one in self.state.attempts]
+            attempt = attempt_of(replace(signed, number=self.state.next_number) if is_taken else signed, block)
+            step = send_state.signed(self.state, attempt)
+            self.record = self.record.model_copy(update={"state": step.state})
+            if attempt.kind is AttemptKind.TRADE:
+                self.calldata = signed.transaction.data
+            self.untold += Untold.of(step, at_ns)
+            self.unstored += (Signed(attempt, signed.raw, at_ns),)
+        elif signed.raw and attempt.number not in self.raws:
+            self.unstored += (Signed(attempt, signed.raw, at_ns),)
         if signed.raw:
-            self.raws[signed.number] = signed.raw
-        if signed.number in known:
-            if is_new and signed.raw:
-                self.unstored += (Signed(known[signed.number], signed.raw, at_ns),)
-            return signed.number
-        attempt = attempt_of(signed, block)
-        step = send_state.signed(self.state, attempt)
-        self.record = self.record.model_copy(update={"state": step.state})
-        if attempt.kind is AttemptKind.TRADE:
-            self.calldata = signed.transaction.data
-        self.untold += Untold.of(step, at_ns)
-        self.unstored += (Signed(attempt, signed.raw, at_ns),)
-        return signed.number
+            self.raws[attempt.number] = signed.raw
+        return attempt.number
 
     @property
     def state(self) -> SendState:
