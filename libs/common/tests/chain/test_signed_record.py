@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from dexlane.chain.execution import handover
+from dexlane.chain.execution import handover, rollup_receipts
 from dexlane.chain.execution.keys import SignerHere
 from dexlane.chain.execution.tables import attempts
 from dexlane.domain.send_values import SendPolicy
@@ -129,6 +129,26 @@ async def test_bytes_that_the_signer_kept_are_sent_when_it_gives_them(
         for _ in range(5):
             await again.head()
         assert again.effects() == 1
+        assert len(await again.of_intent(intent_id, FillConfirmed)) == 1
+        await again.die()
+
+
+async def test_a_fee_that_waits_for_bytes_holds_up_no_exit(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = rollup_receipts.with_rollup_fee
+
+    async def on_a_silent_rollup(rpc: Any, _: int, receipt: Any, signed: bytes | None) -> Any:
+        return await whole(rpc, 1 if signed else 8_453, replace(receipt, rollup_fee_wei=None), signed)
+
+    monkeypatch.setattr(rollup_receipts, "with_rollup_fee", on_a_silent_rollup)
+    async with dead_before_it_was_stored(home, monkeypatch, accepted_and_dies) as (bench, intent_id):
+        the_signer_is(home, Level.REDUCING)
+        again = await reborn(bench)
+        for _ in range(3):
+            await again.head()
+        assert await again.of_intent(intent_id, FillConfirmed) == []
+        assert again.executor.live.objection_to_account(again.books[0], is_entry=False) is None
+        the_signer_is(home, Level.ACTIVE)
+        await again.head()
         assert len(await again.of_intent(intent_id, FillConfirmed)) == 1
         await again.die()
 

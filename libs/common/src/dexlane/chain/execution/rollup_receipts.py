@@ -14,6 +14,10 @@ from dexlane.domain.send_values import Step
 from dexlane.runtime.errors import Transient
 
 
+class BytesKept(Transient):
+    """What a transaction paid cannot be computed: a signer that signs no entries keeps its bytes, perhaps for long."""
+
+
 async def whole_receipt(rpc: Rpc, chain_id: int, finding: Finding, step: Step) -> Receipt | None:
     """What was found of a slot, with all that was paid where the step tells of it. ``Transient`` as below."""
     receipt, slot = finding.receipt, finding.slot
@@ -27,13 +31,13 @@ async def with_rollup_fee(rpc: Rpc, chain_id: int, receipt: Receipt, signed: byt
     """The receipt with the fee for the data of these signed bytes, where the chain has one.
 
     Nodes of the OP stack give it as ``l1Fee``; others, such as the devnet's, charge it and say nothing. ``Transient``
-    when the block's terms cannot be read, or without the bytes: nothing is booked until they are known.
+    when the block's terms cannot be read, ``BytesKept`` without the bytes: nothing is booked until they are known.
     """
     if receipt.rollup_fee_wei is not None:
         return receipt
     if not fee_parameters(chain_id).has_l1_data_fee:
         return replace(receipt, rollup_fee_wei=0)
     if signed is None:
-        raise Transient(f"the fee of transaction {receipt.tx_hash} waits for its bytes, which the halted signer keeps")
+        raise BytesKept(f"the fee of transaction {receipt.tx_hash} waits for its bytes, which the halted signer keeps")
     terms = await read_data_fee_terms(rpc, receipt.block.hash)
     return replace(receipt, rollup_fee_wei=rollup_fee_wei(terms, data_size(signed), receipt.gas_used))

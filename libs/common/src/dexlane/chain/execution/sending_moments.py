@@ -62,7 +62,7 @@ class SendingMoments:
         self._short.labels(chain_id).set(short_of_funds)
 
     def receipt_lags(self, chain_id: int, intent_id: str) -> None:
-        """The slot's nonce is used, and no receipt of ours is there."""
+        """The slot's nonce is used, and no receipt of ours is there that can be booked."""
         self._lags.labels(chain_id).inc()
         self._log.warning("receipt_lags", chain_id=chain_id, intent_id=intent_id)
 

@@ -26,7 +26,7 @@ from dexlane.chain.execution.nonce_faults import foreign_use, nonce_fault
 from dexlane.chain.execution.outcomes import Told, tell
 from dexlane.chain.execution.payloads import Payloads
 from dexlane.chain.execution.private_sending import PrivateSending
-from dexlane.chain.execution.rollup_receipts import whole_receipt
+from dexlane.chain.execution.rollup_receipts import BytesKept, whole_receipt
 from dexlane.chain.execution.signed_record import SignedRecord
 from dexlane.chain.execution.slots import Slot, SlotRecord, Untold
 from dexlane.chain.execution.testimony import Witness
@@ -242,6 +242,8 @@ class Transactions:
                 if finding.slot.record is finding.record and finding.slot.state.is_open:
                     try:
                         await self._advance(finding, hurried=finding.slot.intent.account in hurried)
+                    except BytesKept:  # for as long as entries are not signed; exits must go on
+                        self._moments.sending.receipt_lags(self._payloads.chain_id, finding.slot.intent.id)
                     except Transient as error:
                         failed.append(error)
         self._moments.open_slots(len(self._open))
