@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from dexlane.chain.execution import handover, rollup_receipts
+from dexlane.chain.execution import slots as store
 from dexlane.chain.execution.keys import SignerHere
 from dexlane.chain.execution.tables import attempts
 from dexlane.domain.send_values import SendPolicy
@@ -54,6 +55,17 @@ async def dies(*_: Any, **__: Any) -> Any:
     raise ProcessDiedError
 
 
+def is_shared(home: Home) -> bool:
+    return not home.database_url.startswith("sqlite")
+
+
+def elsewhere(home: Home) -> Home:
+    """Another folder, with the same keys and no record yet."""
+    other = replace(home, folder=home.folder / "elsewhere")
+    other.folder.mkdir()
+    return other
+
+
 def the_signer_is(home: Home, level: Level) -> None:
     """By its record, as an operator's command latches it."""
     guard = NonceGuard(home.folder / "guard.db")
@@ -65,7 +77,7 @@ def the_signer_is(home: Home, level: Level) -> None:
 
 
 @asynccontextmanager
-async def dead_before_it_was_stored(
+async def dead_before_it_was_answered(
     home: Home, monkeypatch: pytest.MonkeyPatch, submit: Callable[..., Any], blocks: int = 20
 ) -> AsyncIterator[tuple[Bench, str]]:
     """A process that died when its trade was signed, and perhaps sent; and the id of that intent."""
@@ -73,6 +85,8 @@ async def dead_before_it_was_stored(
         verdict = bench.verdict(blocks=blocks)
         with monkeypatch.context() as patch:
             patch.setattr(handover, "submit", submit)
+            if submit is dies:
+                patch.setattr(store, "add_attempt", dies)
             with pytest.raises(ProcessDiedError):
                 await bench.executor.on_verdict(verdict)
         yield bench, entry_of(verdict)
@@ -87,7 +101,7 @@ def attempts_of(bench: Bench, intent_id: str) -> list[tuple[int, str]]:
 async def test_a_trade_that_is_on_the_chain_is_booked_while_the_signer_keeps_its_bytes(
     home: Home, level: Level, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with dead_before_it_was_stored(home, monkeypatch, accepted_and_dies) as (bench, intent_id):
+    async with dead_before_it_was_answered(home, monkeypatch, accepted_and_dies) as (bench, intent_id):
         bench.chain.mine(1)
         assert bench.effects() == 1
         the_signer_is(home, level)
@@ -102,7 +116,7 @@ async def test_a_trade_that_is_on_the_chain_is_booked_while_the_signer_keeps_its
 async def test_a_halted_trade_that_was_not_sent_is_cancelled_in_its_own_slot(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with dead_before_it_was_stored(home, monkeypatch, dies, blocks=2) as (bench, intent_id):
+    async with dead_before_it_was_answered(home, monkeypatch, dies, blocks=2) as (bench, intent_id):
         the_signer_is(home, Level.HALTED)
         again = await reborn(bench)
         bench.chain.mine(5)
@@ -119,7 +133,7 @@ async def test_a_halted_trade_that_was_not_sent_is_cancelled_in_its_own_slot(
 async def test_bytes_that_the_signer_kept_are_sent_when_it_gives_them(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with dead_before_it_was_stored(home, monkeypatch, dies) as (bench, intent_id):
+    async with dead_before_it_was_answered(home, monkeypatch, dies) as (bench, intent_id):
         the_signer_is(home, Level.REDUCING)
         again = await reborn(bench)
         await again.head()
@@ -140,12 +154,12 @@ async def test_a_fee_that_waits_for_bytes_holds_up_no_exit(home: Home, monkeypat
         return await whole(rpc, 1 if signed else 8_453, replace(receipt, rollup_fee_wei=None), signed)
 
     monkeypatch.setattr(rollup_receipts, "with_rollup_fee", on_a_silent_rollup)
-    async with dead_before_it_was_stored(home, monkeypatch, accepted_and_dies) as (bench, intent_id):
+    async with dead_before_it_was_answered(home, monkeypatch, accepted_and_dies) as (bench, intent_id):
         the_signer_is(home, Level.REDUCING)
         again = await reborn(bench)
         for _ in range(3):
             await again.head()
-        assert await again.of_intent(intent_id, FillConfirmed) == []
+        assert len(await again.of_intent(intent_id, FillConfirmed)) == is_shared(home), "a shared journal has the bytes"
         assert again.executor.live.objection_to_account(again.books[0], is_entry=False) is None
         the_signer_is(home, Level.ACTIVE)
         await again.head()
@@ -156,7 +170,7 @@ async def test_a_fee_that_waits_for_bytes_holds_up_no_exit(home: Home, monkeypat
 async def test_bytes_that_the_signer_gave_later_are_in_the_journal_as_well(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with dead_before_it_was_stored(home, monkeypatch, dies) as (bench, intent_id):
+    async with dead_before_it_was_answered(home, monkeypatch, dies) as (bench, intent_id):
         the_signer_is(home, Level.REDUCING)
         again = await reborn(bench)
         await again.head()
@@ -197,7 +211,7 @@ async def test_an_exit_that_may_be_signed_is_sent_at_once_while_entries_are_not(
 async def test_a_cancel_that_may_cost_no_more_is_sent_while_the_signer_keeps_bytes(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with dead_before_it_was_stored(home, monkeypatch, dies, blocks=2) as (bench, intent_id):
+    async with dead_before_it_was_answered(home, monkeypatch, dies, blocks=2) as (bench, intent_id):
         the_signer_is(home, Level.HALTED)
         (slot,) = bench.executor.live.transactions.open_slots
         paid = slot.state.attempts[0].fee.max_fee_per_gas_wei
@@ -218,7 +232,7 @@ async def test_a_cancel_that_may_cost_no_more_is_sent_while_the_signer_keeps_byt
 async def test_foreign_use_of_a_slot_is_seen_while_the_signer_keeps_its_bytes(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with dead_before_it_was_stored(home, monkeypatch, dies) as (bench, intent_id):
+    async with dead_before_it_was_answered(home, monkeypatch, dies) as (bench, intent_id):
         the_signer_is(home, Level.HALTED)
         again = await reborn(bench)
         await again.follow()
@@ -249,7 +263,7 @@ async def test_nothing_is_done_before_the_signer_has_told(home: Home, monkeypatc
     async def silent(*_: Any) -> Any:
         raise GuardUnavailableError("the record cannot be used")
 
-    async with dead_before_it_was_stored(home, monkeypatch, accepted_and_dies) as (bench, intent_id):
+    async with dead_before_it_was_answered(home, monkeypatch, accepted_and_dies) as (bench, intent_id):
         with monkeypatch.context() as patch:
             patch.setattr(SignerHere, "signed_before", silent)
             again = await reborn(bench)
@@ -286,7 +300,7 @@ async def test_an_executor_that_finds_more_on_record_than_it_knows_reads_everyth
     async def unknown(*_: Any) -> Any:
         raise SigningDenied(Denial(DenialReason.UNKNOWN_SENDER, "this signer holds no key of it"))
 
-    async with dead_before_it_was_stored(home, monkeypatch, dies, blocks=2) as (bench, intent_id):
+    async with dead_before_it_was_answered(home, monkeypatch, dies, blocks=2) as (bench, intent_id):
         with monkeypatch.context() as patch:
             patch.setattr(SignerHere, "signed_before", unknown)
             blind = await reborn(bench)
@@ -305,16 +319,31 @@ async def test_an_executor_that_finds_more_on_record_than_it_knows_reads_everyth
         await again.die()
 
 
+async def test_a_standby_on_another_machine_books_what_the_first_one_sent(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its signer has a record of its own; the journal that both use has the attempt."""
+    if not is_shared(home):
+        pytest.skip("a file is on one machine")
+    async with dead_before_it_was_answered(home, monkeypatch, accepted_and_dies) as (bench, intent_id):
+        await bench.die()
+        standby = await born(elsewhere(home), bench.chain, bench.world, bench.clock, bench.books)
+        for _ in range(4):
+            await standby.head()
+        assert len(await standby.of_intent(intent_id, FillConfirmed)) == 1
+        await standby.die()
+
+
 @pytest.mark.parametrize("status", [Status.ACTIVE, Status.HALTED])
-async def test_what_a_standby_elsewhere_cannot_know_the_first_one_books(
+async def test_what_a_start_with_another_record_cannot_know_is_booked_with_the_right_one(
     home: Home, status: Status, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its signer has a record of its own, and counts the attempts of a slot anew; it may cancel first."""
-    async with dead_before_it_was_stored(home, monkeypatch, accepted_and_dies) as (bench, intent_id):
+    """The other record counts the attempts of a slot anew; there may be a cancel first."""
+    if is_shared(home):
+        pytest.skip("this journal knows")
+    async with dead_before_it_was_answered(home, monkeypatch, accepted_and_dies) as (bench, intent_id):
         await bench.die()
-        elsewhere = replace(home, folder=home.folder / "elsewhere")
-        elsewhere.folder.mkdir()
-        standby = await born(elsewhere, bench.chain, bench.world, bench.clock, bench.books)
+        standby = await born(elsewhere(home), bench.chain, bench.world, bench.clock, bench.books)
         standby.side.take_status(a_status(status, status_version=2))
         if status is Status.HALTED:
             (trade,) = bench.chain.pool.values()

@@ -261,6 +261,11 @@ class Journal:
             return await asyncio.to_thread(aside.run_one, in_sqlite_words(statement, row), row)
 
     @property
+    def is_shared(self) -> bool:
+        """Whether a process on another machine may go on with it: it is on a server, and no file of this machine."""
+        return self.engine.dialect.name != "sqlite"
+
+    @property
     def _path(self) -> str:
         return self.engine.url.database or ":memory:"
 

@@ -178,6 +178,11 @@ class FencedJournal:
             self.term.end()  # whoever acts next reads what really is in the journal
             raise
 
+    @property
+    def is_shared(self) -> bool:
+        """As ``Journal.is_shared``."""
+        return self._journal.is_shared
+
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """As ``Journal.reading``."""
         return self._journal.reading()

@@ -1,9 +1,10 @@
 """The transactions of one chain, driven from the journal: sign, store, send, settle.
 
 The order that makes a crash harmless: the intent and its slot are committed before a signature exists; every attempt
-is on the signer's record before its bytes leave the signer. The journal has it with the answer of those it was sent to.
-A restart finds each open slot, asks the signer for what it has on record of it, sends its bytes again or signs what is
-missing, and learns from receipts what happened.
+is on the signer's record before its bytes leave the signer. The journal has it with the answer of those it was sent to;
+one that another machine may go on with, whose signer has a record of its own, has it before the bytes leave. A restart
+finds each open slot, asks the signer for what it has on record of it, sends its bytes again or signs what is missing,
+and learns from receipts what happened.
 """
 
 from __future__ import annotations
@@ -296,9 +297,8 @@ class Transactions:
             await self._commit(slot, send_state.give_up(slot.state, FailureReason.HALTED))
             return
         try:
-            calldata = slot.calldata
-            if calldata is None and kind is AttemptKind.TRADE:
-                calldata = self._payloads.calldata(slot.intent)
+            is_first = slot.calldata is None and kind is AttemptKind.TRADE
+            calldata = self._payloads.calldata(slot.intent) if is_first else slot.calldata
             signed = await self._payloads.sign(slot, kind, fee or _first_fee(slot), calldata)
         except (SigningDenied, UnroutableError, AbiError) as error:
             if isinstance(error, SigningDenied) and error.reason is DenialReason.STALE_EPOCH:
@@ -311,7 +311,10 @@ class Transactions:
             return
         if signed.number > slot.state.next_number:
             raise self._record.is_unknown(slot)
-        await self._send(slot, slot.signed(signed, self._tip, self._clock.now_ns()))
+        number = slot.signed(signed, self._tip, self._clock.now_ns())
+        if self._journal.is_shared:
+            await self._commit(slot, Step(slot.state))
+        await self._send(slot, number)
 
     async def _send(self, slot: Slot, number: int) -> None:
         first = slot.state.stage is Stage.SIGNED and number == 1 and not slot.patience
