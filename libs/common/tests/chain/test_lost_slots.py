@@ -31,7 +31,8 @@ from dexlane.runtime.bus import Bus
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.testing.builders import a_confirmed_fill, a_fill, an_exit, an_intent
 from dexlane.testing.live_bench import ACCOUNT, BOUGHT, Bench, Home, TokenWorld, reborn, running
-from dexlane_signer import Level, NonceGuard
+from dexlane.testing.mishaps import latch_signer
+from dexlane_signer import Level
 
 
 @dataclass
@@ -160,9 +161,7 @@ async def test_a_lost_trade_that_was_mined_meanwhile_is_booked_once(loss: Loss) 
 async def test_so_it_is_while_the_signer_keeps_the_bytes(loss: Loss, level: Level) -> None:
     loss.back_up()
     lost = await loss.trade()
-    guard = NonceGuard(loss.bench.home.folder / "guard.db")
-    guard.halt("looked at", level=level)
-    guard.close()
+    latch_signer(loss.bench.home, level)
     await loss.put_back()
     loss.bench.chain.mine(1)
     with pytest.raises(Transient, match="filled in"):
@@ -191,9 +190,7 @@ async def test_an_open_slot_whose_bytes_the_signer_keeps_has_each_attempt_once(
     await loss.next_term()
     await loss.bench.head(only=())
     await loss.bench.executor.on_verdict(loss.bench.verdict(strategy_version=2))
-    guard = NonceGuard(loss.bench.home.folder / "guard.db")
-    guard.halt("looked at")
-    guard.close()
+    latch_signer(loss.bench.home, Level.HALTED)
     await loss.filled_in()
     await loss.bench.head(only=())
     slots = loss.bench.executor.live.transactions.open_slots

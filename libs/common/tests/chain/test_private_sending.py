@@ -34,9 +34,10 @@ from dexlane.runtime.errors import Fatal, Transient
 from dexlane.runtime.observability import Metrics, configure_logging
 from dexlane.testing.builders import CHAIN_ID, WETH, a_book, a_status, an_exit
 from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, TokenWorld, live_book, reborn, running
+from dexlane.testing.mishaps import latch_signer
 from dexlane.testing.relay_server import Conduct, RelayServer, build
 from dexlane.values.books import RelayPolicy, RelayRules
-from dexlane_signer import NonceGuard
+from dexlane_signer import Level
 
 SEEDS = int(os.environ.get("RELAY_SEEDS", "1"))
 ONLY = RelayRules(policy=RelayPolicy.PRIVATE_ONLY)
@@ -291,9 +292,7 @@ async def test_a_relay_is_asked_to_forget_a_trade_whose_bytes_the_signer_keeps(
             patch.setattr(Handover, "submit", submitted_and_gone)
             with pytest.raises(Transient, match="is gone"):
                 await at.trade()
-        guard = NonceGuard(home.folder / "guard.db")
-        guard.halt("looked at")
-        guard.close()
+        latch_signer(home, Level.HALTED)
         at.bench = await reborn(at.bench)
         at.bench.side.take_status(a_status(Status.HALTED, status_version=2))
         await at.block()

@@ -26,8 +26,9 @@ from dexlane.runtime.errors import Fatal, Transient
 from dexlane.testing.builders import an_exit
 from dexlane.testing.fake_chain import FakeChain
 from dexlane.testing.fake_mempool import decode_transaction, refuse
-from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, reborn, running
-from dexlane_signer import DynamicFeeTransaction, GuardUnavailableError, PrivateKey
+from dexlane.testing.live_bench import ACCOUNT, BOUGHT, ROUTER, Bench, Home, reborn, running
+from dexlane.testing.mishaps import foreign_transaction
+from dexlane_signer import GuardUnavailableError
 
 
 @pytest.fixture
@@ -305,20 +306,6 @@ async def test_a_head_at_which_no_provider_answers_counts_while_a_trade_is_unsig
         assert (await bench.names(entry_id(verdict)))[-1] == "fill.confirmed"
 
 
-def foreign(nonce: int) -> bytes:
-    transaction = DynamicFeeTransaction(
-        chain_id=1,
-        nonce=nonce,
-        max_priority_fee_per_gas_wei=10**9,
-        max_fee_per_gas_wei=10**10,
-        gas_limit=21_000,
-        to=ACCOUNT,
-        value_wei=1,
-        data=b"",
-    )
-    return PrivateKey.from_hex(KEY).sign_transaction(transaction).raw
-
-
 async def test_foreign_use_is_certain_only_when_the_chains_own_finality_has_it(home: Home) -> None:
     async with running(home, sending=FINALIZED) as bench:
         bench.chain.blocks_to_finality = 6
@@ -326,7 +313,7 @@ async def test_foreign_use_is_certain_only_when_the_chains_own_finality_has_it(h
         await bench.executor.on_verdict(verdict)
         nonce = slot_of(bench, entry_id(verdict)).nonce
         bench.chain.pool.clear()
-        bench.chain.submit(foreign(nonce))
+        bench.chain.submit(foreign_transaction(nonce))
         for _ in range(6):
             await bench.head()
         with pytest.raises(Fatal, match=f"nonce {nonce} .* somebody else"):
@@ -340,7 +327,7 @@ async def test_a_foreign_use_that_is_reorganised_away_before_it_is_final_stops_n
         await bench.executor.on_verdict(verdict)
         nonce = slot_of(bench, entry_id(verdict)).nonce
         bench.chain.pool.clear()
-        theirs = bench.chain.submit(foreign(nonce))
+        theirs = bench.chain.submit(foreign_transaction(nonce))
         for _ in range(5):
             await bench.head()
         bench.chain.reorg(5, drop=[theirs], longer=1)

@@ -20,21 +20,15 @@ from dexlane.events.control import Status
 from dexlane.events.execution import FailureReason, FillConfirmed, IntentCreated, IntentFailed, Purpose
 from dexlane.runtime.errors import Fatal, Transient
 from dexlane.testing.builders import a_status, an_exit
-from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, born, reborn, running
+from dexlane.testing.live_bench import ACCOUNT, BOUGHT, ROUTER, Bench, Home, born, reborn, running
+from dexlane.testing.mishaps import ProcessDiedError, accepted_and_dies, dies, foreign_transaction, latch_signer
 from dexlane_signer import (
     Denial,
     DenialReason,
-    DynamicFeeTransaction,
     GuardUnavailableError,
     Level,
-    NonceGuard,
-    PrivateKey,
     SigningDenied,
 )
-
-
-class ProcessDiedError(Exception):
-    """The process is gone at this instruction."""
 
 
 @pytest.fixture
@@ -46,15 +40,6 @@ def entry_of(verdict: Any) -> str:
     return IntentCreated.make_id("live-one", verdict.id, Purpose.ENTRY)
 
 
-async def accepted_and_dies(rpc: Any, raw: bytes, **_: Any) -> Any:
-    await rpc.send_raw_transaction(raw)
-    raise ProcessDiedError
-
-
-async def dies(*_: Any, **__: Any) -> Any:
-    raise ProcessDiedError
-
-
 def is_shared(home: Home) -> bool:
     return not home.database_url.startswith("sqlite")
 
@@ -64,16 +49,6 @@ def elsewhere(home: Home) -> Home:
     other = replace(home, folder=home.folder / "elsewhere")
     other.folder.mkdir()
     return other
-
-
-def the_signer_is(home: Home, level: Level) -> None:
-    """By its record, as an operator's command latches it."""
-    guard = NonceGuard(home.folder / "guard.db")
-    if level is Level.ACTIVE:
-        guard.resume("all is well")
-    else:
-        guard.halt("looked at", level=level)
-    guard.close()
 
 
 @asynccontextmanager
@@ -104,7 +79,7 @@ async def test_a_trade_that_is_on_the_chain_is_booked_while_the_signer_keeps_its
     async with dead_before_it_was_answered(home, monkeypatch, accepted_and_dies) as (bench, intent_id):
         bench.chain.mine(1)
         assert bench.effects() == 1
-        the_signer_is(home, level)
+        latch_signer(home, level)
         again = await reborn(bench)
         for _ in range(4):
             await again.head()
@@ -117,7 +92,7 @@ async def test_a_halted_trade_that_was_not_sent_is_cancelled_in_its_own_slot(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with dead_before_it_was_answered(home, monkeypatch, dies, blocks=2) as (bench, intent_id):
-        the_signer_is(home, Level.HALTED)
+        latch_signer(home, Level.HALTED)
         again = await reborn(bench)
         bench.chain.mine(5)
         await again.head(only=())
@@ -130,17 +105,22 @@ async def test_a_halted_trade_that_was_not_sent_is_cancelled_in_its_own_slot(
         await again.die()
 
 
-async def test_bytes_that_the_signer_kept_are_sent_when_it_gives_them(
+async def test_bytes_that_the_signer_kept_are_sent_and_stored_when_it_gives_them(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with dead_before_it_was_answered(home, monkeypatch, dies) as (bench, intent_id):
-        the_signer_is(home, Level.REDUCING)
+        latch_signer(home, Level.REDUCING)
         again = await reborn(bench)
         await again.head()
         assert attempts_of(again, intent_id) == [(1, "trade")]
+        assert await stored(again, intent_id) == [b""]
         assert again.effects() == 0
-        the_signer_is(home, Level.ACTIVE)
-        for _ in range(5):
+        latch_signer(home, Level.ACTIVE)
+        await again.head(only=())
+        (waiting,) = again.chain.pool.values()
+        kept, sent = await stored(again, intent_id)
+        assert (bool(kept), sent) == (True, waiting.raw)
+        for _ in range(4):
             await again.head()
         assert again.effects() == 1
         assert len(await again.of_intent(intent_id, FillConfirmed)) == 1
@@ -155,31 +135,15 @@ async def test_a_fee_that_waits_for_bytes_holds_up_no_exit(home: Home, monkeypat
 
     monkeypatch.setattr(rollup_receipts, "with_rollup_fee", on_a_silent_rollup)
     async with dead_before_it_was_answered(home, monkeypatch, accepted_and_dies) as (bench, intent_id):
-        the_signer_is(home, Level.REDUCING)
+        latch_signer(home, Level.REDUCING)
         again = await reborn(bench)
         for _ in range(3):
             await again.head()
         assert len(await again.of_intent(intent_id, FillConfirmed)) == is_shared(home), "a shared journal has the bytes"
         assert again.executor.live.objection_to_account(again.books[0], is_entry=False) is None
-        the_signer_is(home, Level.ACTIVE)
+        latch_signer(home, Level.ACTIVE)
         await again.head()
         assert len(await again.of_intent(intent_id, FillConfirmed)) == 1
-        await again.die()
-
-
-async def test_bytes_that_the_signer_gave_later_are_in_the_journal_as_well(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with dead_before_it_was_answered(home, monkeypatch, dies) as (bench, intent_id):
-        the_signer_is(home, Level.REDUCING)
-        again = await reborn(bench)
-        await again.head()
-        assert await stored(again, intent_id) == [b""]
-        the_signer_is(home, Level.ACTIVE)
-        await again.head(only=())
-        (waiting,) = again.chain.pool.values()
-        kept, sent = await stored(again, intent_id)
-        assert (bool(kept), sent) == (True, waiting.raw)
         await again.die()
 
 
@@ -200,7 +164,7 @@ async def test_an_exit_that_may_be_signed_is_sent_at_once_while_entries_are_not(
             patch.setattr(handover, "submit", dies)
             with pytest.raises(ProcessDiedError):
                 await bench.executor.on_exit(an_exit(book_id="live-one", mode="live", account=ACCOUNT, quantity=BOUGHT))
-        the_signer_is(home, Level.REDUCING)
+        latch_signer(home, Level.REDUCING)
         again = await reborn(bench)
         await again.follow()
         await again.head()
@@ -212,7 +176,7 @@ async def test_a_cancel_that_may_cost_no_more_is_sent_while_the_signer_keeps_byt
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with dead_before_it_was_answered(home, monkeypatch, dies, blocks=2) as (bench, intent_id):
-        the_signer_is(home, Level.HALTED)
+        latch_signer(home, Level.HALTED)
         (slot,) = bench.executor.live.transactions.open_slots
         paid = slot.state.attempts[0].fee.max_fee_per_gas_wei
         bench.world.sending = SendPolicy(confirmations=2, cancel_fee_cap_wei=paid * 6 // 5)
@@ -233,30 +197,16 @@ async def test_foreign_use_of_a_slot_is_seen_while_the_signer_keeps_its_bytes(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with dead_before_it_was_answered(home, monkeypatch, dies) as (bench, intent_id):
-        the_signer_is(home, Level.HALTED)
+        latch_signer(home, Level.HALTED)
         again = await reborn(bench)
         await again.follow()
         slot = next(slot for slot in again.executor.live.transactions.open_slots if slot.intent.id == intent_id)
-        again.chain.submit(_foreign(slot.nonce))
+        again.chain.submit(foreign_transaction(slot.nonce))
         for _ in range(2):
             await again.head()
         with pytest.raises(Fatal, match="somebody else"):
             await again.head()
         await again.die()
-
-
-def _foreign(nonce: int) -> bytes:
-    transaction = DynamicFeeTransaction(
-        chain_id=1,
-        nonce=nonce,
-        max_priority_fee_per_gas_wei=10**9,
-        max_fee_per_gas_wei=10**10,
-        gas_limit=21_000,
-        to=ACCOUNT,
-        value_wei=1,
-        data=b"",
-    )
-    return PrivateKey.from_hex(KEY).sign_transaction(transaction).raw
 
 
 async def test_nothing_is_done_before_the_signer_has_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,7 @@ from dexlane.testing.live_bench import (
     live_book,
     taken_up,
 )
+from dexlane.testing.mishaps import ProcessDiedError, dies
 from dexlane.testing.relay_server import Conduct, RelayServer, build
 from dexlane.values.books import Book, RelayPolicy, RelayRules
 
@@ -67,10 +68,6 @@ DEEPEST = 8
 """Blocks that a reorganisation replaces at most."""
 GWEI = 10**9
 AUTH = AuthKey(bytes.fromhex("22" * 32))
-
-
-class ProcessDiedError(Exception):
-    """The process is gone at this instruction."""
 
 
 class Peril:
@@ -441,10 +438,6 @@ class SlotLives(RuleBasedStateMachine):
     def _run(self, act: Any) -> None:
         self.runner.run(act)
         self.runner.run(self.model.agrees(self.world.bench))
-
-
-async def dies() -> None:
-    raise ProcessDiedError
 
 
 CONDUCTS = (

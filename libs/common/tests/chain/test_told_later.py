@@ -17,11 +17,8 @@ from dexlane.chain.execution.tables import attempts, slots
 from dexlane.events.execution import IntentCreated, Purpose, TxChanged, TxState
 from dexlane.runtime.errors import Transient
 from dexlane.testing.live_bench import ROUTER, Bench, Home, reborn, running
+from dexlane.testing.mishaps import ProcessDiedError, accepted_and_dies, dies
 from dexlane_signer import GuardUnavailableError
-
-
-class ProcessDiedError(Exception):
-    """The process is gone at this instruction."""
 
 
 @pytest.fixture
@@ -62,15 +59,6 @@ async def told_to_the_end(bench: Bench, intent_id: str) -> list[TxChanged]:
 async def nothing_is_included(bench: Bench, blocks: int) -> None:
     for _ in range(blocks):
         await bench.head(only=())
-
-
-async def accepted_and_dies(rpc: Any, raw: bytes, **_: Any) -> Any:
-    await rpc.send_raw_transaction(raw)
-    raise ProcessDiedError
-
-
-async def dies(*_: Any, **__: Any) -> Any:
-    raise ProcessDiedError
 
 
 @pytest.mark.parametrize("submit", [accepted_and_dies, dies], ids=["they left", "they did not"])

@@ -36,6 +36,7 @@ from dexlane.runtime.errors import Fatal, Transient
 from dexlane.testing.builders import USDC, WETH, a_book, a_book_changed, a_status
 from dexlane.testing.fake_chain import FakeLog, Outcome
 from dexlane.testing.live_bench import ACCOUNT, BOUGHT, KEY, ROUTER, Bench, Home, live_book, reborn, running
+from dexlane.testing.mishaps import ProcessDiedError, accepted_and_dies, dies, foreign_transaction
 from dexlane.values.books import Lane, Mode
 from dexlane_signer import DynamicFeeTransaction, NonceGuard, PrivateKey, SigningDenied
 
@@ -127,32 +128,17 @@ async def test_an_executor_stays_ready_while_the_account_of_a_trade_is_read_anew
 Break = Callable[[pytest.MonkeyPatch], None]
 
 
-class ProcessDiedError(Exception):
-    """The process is gone at this instruction."""
-
-
-async def dies_async(*_: Any, **__: Any) -> Any:
-    raise ProcessDiedError
-
-
-async def accepted_and_dies(rpc: Any, raw: bytes, **_: Any) -> Any:
-    await rpc.send_raw_transaction(raw)
-    raise ProcessDiedError
-
-
 BOUNDARIES: dict[str, Break] = {
-    "while the intent is being journalled": lambda patch: patch.setattr(store, "add_slot", dies_async),
+    "while the intent is being journalled": lambda patch: patch.setattr(store, "add_slot", dies),
     "after the intent, before its signature": lambda patch: patch.setattr(
-        "dexlane.chain.execution.payloads.Payloads.sign", dies_async
+        "dexlane.chain.execution.payloads.Payloads.sign", dies
     ),
-    "after the signature, before the broadcast": lambda patch: patch.setattr(handover, "submit", dies_async),
+    "after the signature, before the broadcast": lambda patch: patch.setattr(handover, "submit", dies),
     "after the broadcast, before its answer is recorded": lambda patch: patch.setattr(
         handover, "submit", accepted_and_dies
     ),
-    "after the broadcast, while the attempt is being stored": lambda patch: patch.setattr(
-        store, "add_attempt", dies_async
-    ),
-    "while attempt and answer are being told": lambda patch: patch.setattr(store, "save_slot", dies_async),
+    "after the broadcast, while the attempt is being stored": lambda patch: patch.setattr(store, "add_attempt", dies),
+    "while attempt and answer are being told": lambda patch: patch.setattr(store, "save_slot", dies),
 }
 
 
@@ -218,7 +204,7 @@ async def test_a_crash_between_inclusion_and_record_still_publishes_the_fill(
         verdict = bench.verdict(blocks=20)
         await bench.executor.on_verdict(verdict)
         with monkeypatch.context() as patch:
-            patch.setattr(store, "save_slot", dies_async)
+            patch.setattr(store, "save_slot", dies)
             with pytest.raises(ProcessDiedError):
                 await bench.head()
         again = await reborn(bench)
@@ -235,7 +221,7 @@ async def test_an_intent_that_expired_unsigned_is_cancelled_in_its_own_slot(
     async with running(home) as bench:
         verdict = bench.verdict(blocks=2)
         with monkeypatch.context() as patch:
-            patch.setattr("dexlane.chain.execution.payloads.Payloads.sign", dies_async)
+            patch.setattr("dexlane.chain.execution.payloads.Payloads.sign", dies)
             with pytest.raises(ProcessDiedError):
                 await bench.executor.on_verdict(verdict)
         bench.chain.mine(5)
@@ -420,31 +406,17 @@ async def test_foreign_use_of_the_key_stops_the_process(home: Home) -> None:
         await bench.executor.on_verdict(bench.verdict(blocks=20))
         nonce = bench.chain.pool[trade_hashes(bench)[0]].nonce
         bench.chain.pool.clear()
-        bench.chain.submit(_foreign(nonce))
+        bench.chain.submit(foreign_transaction(nonce))
         for _ in range(2):
             await bench.head()
         with pytest.raises(Fatal, match="somebody else"):
             await bench.head()
 
 
-def _foreign(nonce: int) -> bytes:
-    transaction = DynamicFeeTransaction(
-        chain_id=1,
-        nonce=nonce,
-        max_priority_fee_per_gas_wei=10**9,
-        max_fee_per_gas_wei=10**10,
-        gas_limit=21_000,
-        to=ACCOUNT,
-        value_wei=1,
-        data=b"",
-    )
-    return PrivateKey.from_hex(KEY).sign_transaction(transaction).raw
-
-
 async def test_a_key_used_elsewhere_between_two_runs_refuses_the_start(home: Home) -> None:
     async with running(home) as bench:
         next_nonce = await bench.rpc.transaction_count(ACCOUNT)
-        bench.chain.submit(_foreign(next_nonce))
+        bench.chain.submit(foreign_transaction(next_nonce))
         bench.chain.mine()
         again = await reborn(bench)
         with pytest.raises(Fatal, match="somebody else uses its key"):
@@ -546,7 +518,7 @@ async def test_a_trade_that_only_the_signer_knows_is_cancelled_when_it_is_late(
     async with running(home) as bench:
         verdict = bench.verdict(blocks=2)
         with monkeypatch.context() as patch:
-            patch.setattr(handover, "submit", dies_async)
+            patch.setattr(handover, "submit", dies)
             with pytest.raises(ProcessDiedError):
                 await bench.executor.on_verdict(verdict)
         bench.chain.mine(5)
@@ -569,7 +541,7 @@ async def test_after_a_crash_between_signature_and_journal_the_first_signature_h
     async with running(home) as bench:
         verdict = bench.verdict(blocks=10)
         with monkeypatch.context() as patch:
-            patch.setattr(handover, "submit", dies_async)
+            patch.setattr(handover, "submit", dies)
             with pytest.raises(ProcessDiedError):
                 await bench.executor.on_verdict(verdict)
         again = await reborn(bench)

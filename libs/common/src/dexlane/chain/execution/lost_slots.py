@@ -51,7 +51,7 @@ class LostSlots:
 
     def __init__(self, payloads: Payloads, parts: LiveParts, told: ToldFacts) -> None:
         self._payloads = payloads
-        self._record = SignedRecord(payloads, parts.journal)
+        self._record = SignedRecord(payloads, parts.journal, parts.clock)
         self._parts = parts
         self._journal = parts.journal
         self._told = told

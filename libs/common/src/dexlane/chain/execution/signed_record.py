@@ -26,6 +26,7 @@ class SignedRecord:
 
     payloads: Payloads
     journal: FencedJournal
+    clock: Clock
 
     async def since(self, account: str, nonce: int) -> list[SignedBefore]:
         """Everything on record from a nonce on, in order. ``Transient`` while the signer does not answer, or when
@@ -48,7 +49,7 @@ class SignedRecord:
             found.append(one)
             nonce, number = one.attempt.transaction.nonce, one.attempt.number + 1
 
-    async def complete(self, slots: Iterable[Slot], clock: Clock) -> None:
+    async def complete(self, slots: Iterable[Slot]) -> None:
         """Bring up open slots to what was signed for them: bytes may have left before the journal had them. Of a slot
         whose account the signer has no key of, the journal alone tells. Raises ``Transient``."""
         by_account: dict[str, dict[str, Slot]] = {}
@@ -62,9 +63,9 @@ class SignedRecord:
             for one in signed:
                 if one.intent_id in of_intent:
                     slot = of_intent[one.intent_id]
-                    slot.signed(one.attempt, slot.intent.block.number, clock.now_ns())
+                    slot.signed(one.attempt, slot.intent.block.number, self.clock.now_ns())
 
-    async def get_back(self, slot: Slot, number: int, clock: Clock) -> None:
+    async def get_back(self, slot: Slot, number: int) -> None:
         """Get the bytes of an exit or a cancel by asking for its signature again: the signer gives back what it may
         sign now. Those of an entry come with what is told, once entries are signed."""
         attempt = slot.state.attempt(number)
@@ -74,9 +75,9 @@ class SignedRecord:
         with contextlib.suppress(SigningDenied, GuardUnavailableError, UnroutableError):
             signed = await self.payloads.sign(slot, attempt.kind, attempt.fee, slot.calldata, number)
             if signed.hash == attempt.tx_hash:
-                slot.signed(signed, attempt.block, clock.now_ns())
+                slot.signed(signed, attempt.block, self.clock.now_ns())
 
-    def is_unknown(self, slot: Slot) -> Transient:
+    def more_than_known(self, slot: Slot) -> Transient:
         """More was signed for a slot than is known here, so the term ends, and the next one asks."""
         self.journal.term.end()
         return Transient(f"more is on the signer's record for intent {slot.intent.id} than is known; it is read anew")

@@ -113,7 +113,7 @@ class Transactions:
         self._rpc = equipment.rpc
         self._payloads = equipment.payloads
         self._journal = equipment.journal
-        self._record = SignedRecord(equipment.payloads, equipment.journal)
+        self._record = SignedRecord(equipment.payloads, equipment.journal, equipment.clock)
         self._clock = equipment.clock
         self._moments = equipment.moments
         self._on_final = equipment.on_final
@@ -157,7 +157,7 @@ class Transactions:
         async with self._journal.reading() as conn:
             found = await store.load_open_slots(conn, self._payloads.chain_id)
             final = await store.load_last_final_slots(conn, self._payloads.chain_id, MOST_WATCHED)
-        await self._record.complete(found, self._clock)
+        await self._record.complete(found)
         self._finals.take(final)
         self._open.update({slot.intent.id: slot for slot in found})
         self._moments.open_slots(len(self._open))
@@ -230,7 +230,7 @@ class Transactions:
         is_new, self._tip = tip.block.number > self._tip, tip.block.number
         slots, final = self.open_slots, self._finals.newest(self._tip)
         with contextlib.suppress(Transient):
-            await self._record.complete([slot for slot in slots if slot.lacks_bytes], self._clock)
+            await self._record.complete([slot for slot in slots if slot.lacks_bytes])
         found = await self._evidence.at(tip, [*final, *slots], is_new=is_new)
         findings = self._handover.weigh(found, tip, is_new=is_new)
         if any(_is_undone(finding, self._policy) for finding in findings):
@@ -286,7 +286,7 @@ class Transactions:
 
     async def _send_again(self, slot: Slot, numbers: Sequence[int], *, hurried: bool) -> None:
         for number in numbers:
-            await self._record.get_back(slot, number, self._clock)
+            await self._record.get_back(slot, number)
             if number in slot.raws and self._handover.is_due(slot, number, _monotonic_ms(self._clock), hurried=hurried):
                 self._moments.sending.sent_again(slot.intent.id, number)
                 await self._send(slot, number)
@@ -310,7 +310,7 @@ class Transactions:
             self._moments.denied(slot.intent.id, error)
             return
         if signed.number > slot.state.next_number:
-            raise self._record.is_unknown(slot)
+            raise self._record.more_than_known(slot)
         number = slot.signed(signed, self._tip, self._clock.now_ns())
         if self._journal.is_shared:
             await self._commit(slot, Step(slot.state))
