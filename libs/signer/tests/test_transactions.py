@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import rlp as reference_rlp  # type: ignore[import-untyped]
+from Crypto.Hash import keccak
 from eth_account import Account
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -187,6 +188,11 @@ def test_signature_of_another_form_is_refused(signature: bytes) -> None:
 
 def test_keccak_is_the_original_padding_and_not_sha3() -> None:
     assert keccak256(b"").hex() == "c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"
+
+
+@given(st.binary(max_size=600))
+def test_keccak_is_what_another_library_makes_of_the_same_bytes(data: bytes) -> None:
+    assert keccak256(data) == keccak.new(data=data, digest_bits=256).digest()
 
 
 def _transaction(**changes: object) -> DynamicFeeTransaction:

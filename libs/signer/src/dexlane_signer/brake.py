@@ -116,6 +116,9 @@ class Brake:
 def _may_exist(path: Path) -> bool:
     """What cannot be looked at counts as there."""
     try:
-        return path.exists()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     except OSError:
         return True
+    return True

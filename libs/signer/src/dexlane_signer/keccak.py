@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from Crypto.Hash import keccak
+from sha3 import keccak_256
 
 
 def keccak256(data: bytes) -> bytes:
     """Return the 32-byte Keccak-256 digest of ``data``."""
-    return keccak.new(data=data, digest_bits=256).digest()
+    return bytes(keccak_256(data).digest())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from Crypto.Hash import keccak
+from sha3 import keccak_256
 
 
 def keccak256(data: bytes) -> bytes:
     """Keccak-256, as it was before SHA-3 changed the padding."""
-    return bytes(keccak.new(digest_bits=256, data=data).digest())
+    return bytes(keccak_256(data).digest())
