@@ -28,6 +28,7 @@ def nonce_fault(account: str, *, given: int, final: int, on_chain: int, signed: 
 def foreign_use(account: str, nonce: int) -> Fatal:
     """Why trading stops when a slot was used by another transaction."""
     return Fatal(
-        f"nonce {nonce} of account {account} was used by a transaction that is not ours: somebody else holds its key; "
-        "move its funds and use a new account"
+        f"nonce {nonce} of account {account} was used by a transaction that neither this journal nor the signer tells "
+        "of: somebody else holds its key; move its funds and use a new account. Only if the signer was given another "
+        "record, or lost this key, since it signed last may it be ours: bring that back, and start again"
     )
