@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import orjson
@@ -48,18 +47,6 @@ class Value(BaseModel):
         _put_fields_set(made, cls._every_field)  # shared: pydantic copies it before it changes it
         _put_extra(made, None)
         _put_private(made, None)
-        return made
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """As pydantic's, which goes through ``copy``: a third of the time for what a trade waits for."""
-        if deep:
-            return super().model_copy(update=update, deep=True)
-        changed = {} if update is None else update
-        made = _new(type(self))
-        _put_fields(made, {**self.__dict__, **changed})
-        _put_fields_set(made, self.__pydantic_fields_set__ | changed.keys())
-        _put_extra(made, None)
-        _put_private(made, self.__pydantic_private__ and dict(self.__pydantic_private__))
         return made
 
 

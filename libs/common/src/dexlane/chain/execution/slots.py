@@ -178,17 +178,11 @@ class StoredIntent:
 
 def attempt_of(signed: SignedAttempt, block: int) -> Attempt:
     """What the send state remembers of signed bytes; ``block`` is the tip they were signed at."""
-    # Unchecked: a signed transaction checks its numbers itself, and its bytes wait for this.
-    fee = FeeCap.unchecked(
-        {
-            "max_fee_per_gas_wei": signed.transaction.max_fee_per_gas_wei,
-            "max_priority_fee_per_gas_wei": signed.transaction.max_priority_fee_per_gas_wei,
-        }
+    fee = FeeCap(
+        max_fee_per_gas_wei=signed.transaction.max_fee_per_gas_wei,
+        max_priority_fee_per_gas_wei=signed.transaction.max_priority_fee_per_gas_wei,
     )
-    kind = AttemptKind(signed.kind)
-    return Attempt.unchecked(
-        {"number": signed.number, "kind": kind, "tx_hash": signed.hash, "fee": fee, "block": block}
-    )
+    return Attempt(number=signed.number, kind=AttemptKind(signed.kind), tx_hash=signed.hash, fee=fee, block=block)
 
 
 async def add_intent(tx: Tx, intent: IntentCreated, reserved: int) -> None:
