@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sha3 import keccak_256
+from Crypto.Hash import keccak
 
 
 def keccak256(data: bytes) -> bytes:
     """Keccak-256, as it was before SHA-3 changed the padding."""
-    return bytes(keccak_256(data).digest())
+    return bytes(keccak.new(digest_bits=256, data=data).digest())

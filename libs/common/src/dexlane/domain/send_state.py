@@ -50,13 +50,11 @@ def planned(
 ) -> Step:
     """A slot that exists before any signature."""
     state = SendState(
-        deadline_block=deadline_block,
-        fee_budget_wei=fee_budget_wei,
-        gas_limit=gas_limit,
-        exit_since=exit_since,
-        path=SendPath.PUBLIC if submission is None else submission.path,
-        public_after_blocks=None if submission is None else submission.public_after_blocks,
+        deadline_block=deadline_block, fee_budget_wei=fee_budget_wei, gas_limit=gas_limit, exit_since=exit_since
     )
+    if submission is not None:
+        after = submission.public_after_blocks
+        state = state.model_copy(update={"path": submission.path, "public_after_blocks": after})
     return begun(state)
 
 

@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 import orjson
-from opentelemetry import trace
+from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -27,7 +26,6 @@ LATENCY_BUCKETS_S = (
 
 WRITE_AFTER_S = 0.02
 """How long lines below a warning may wait to be written together."""
-_TRACE_PARENT = TraceContextTextMapPropagator()
 
 
 class _CalmHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic for mypy only
@@ -169,10 +167,10 @@ def configure_tracing(service: str, endpoint: str | None, ratio: float) -> trace
 def trace_headers() -> dict[str, str]:
     """The current trace context as message headers (W3C ``traceparent``)."""
     headers: dict[str, str] = {}
-    _TRACE_PARENT.inject(headers)
+    propagate.inject(headers)
     return headers
 
 
 def trace_context(headers: Mapping[str, str] | None) -> Context:
     """The trace context that a message carries; an empty one when it carries none."""
-    return _TRACE_PARENT.extract(headers or {})
+    return propagate.extract(headers or {})

@@ -57,8 +57,6 @@ MAX_GAS_LIMIT = 16_777_216
 API_SOURCE = "api"
 """The gateway, in a record of halts."""
 FOLLOW_EVERY_S = 0.1
-_TOLD = {status: Latch(Level(status.value), "status", "the status of trading says so") for status in Status}
-"""Each status as a level: both have the same three words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,7 +313,8 @@ class KeysHere:
         self._keys = keys
 
     def _told(self) -> Latch:
-        return _TOLD[self._status()]
+        """The status as a level: both have the same three words."""
+        return Latch(Level(self._status().value), "status", "the status of trading says so")
 
     async def _follow(self, guard: NonceGuard) -> None:
         """Release what the gateway latched once its status, which was heard meanwhile, is released. A halt whose status
